@@ -1,0 +1,124 @@
+/**
+ * What can be asked of a host: commands change it and are journaled, queries only read. Both are plain JSON data, so
+ * that they can cross threads, be stored and be replayed.
+ */
+import type { Errno } from '../kernel/errno.ts';
+import type { BootOptions, Policies, Profile } from '../kernel/policies.ts';
+import type { FunctionSpec, MachineSpec } from '../machine/spec.ts';
+
+/** Everything a host begins with. Stored with the host; the journal starts after it. */
+export interface HostSpec {
+  machine: MachineSpec;
+  profile: Profile;
+  policies: Policies;
+  boot: BootOptions;
+}
+
+/** A call as it came in: u64 as hexadecimal strings or safe integers, bytes as base64. */
+export interface CallInput {
+  call: string;
+  fd?: number;
+  request?: string;
+  arg?: Record<string, unknown>;
+  [parameter: string]: unknown;
+}
+
+/** `arg` holds what the kernel wrote; `ret` is a string only for the address that mmap returns. */
+export interface CallResult {
+  ret: number | string;
+  errno?: Errno;
+  where?: string;
+  why?: string;
+  rule?: string;
+  arg?: Record<string, unknown>;
+  data?: string;
+  size?: number;
+  faults?: unknown[];
+  events?: unknown[];
+}
+
+export interface DmaAccess {
+  op: 'read' | 'write';
+  /** Hexadecimal. */
+  iova: string;
+  length: number;
+  /** Base64, for a write; absent: zeroes. */
+  data?: string;
+}
+
+export type DmaResult =
+  | { ok: true; data?: string }
+  | { ok: false; fault: { reason: string; op: 'read' | 'write'; iova: string; bdf: string } };
+
+/** How the kernel that a kexec starts differs from the one that runs. */
+export interface NextKernel {
+  khoAbi?: string;
+  luoAbi?: string;
+  iommuAbi?: string;
+  pciAbi?: string;
+  /** Compatible strings of the file handlers it has; absent: all. */
+  handlers?: string[];
+  profile?: Profile;
+  boot?: Partial<BootOptions>;
+}
+
+export type KexecImage = 'loaded' | 'none' | 'loading';
+
+export type Command =
+  | { op: 'calls'; pid: number; calls: CallInput[]; stopOnError?: boolean }
+  | { op: 'process.create'; name?: string; capabilities?: string[] }
+  | { op: 'process.kill'; pid: number }
+  | { op: 'device.add'; device: FunctionSpec }
+  | { op: 'device.remove'; bdf: string }
+  | { op: 'device.update'; bdf: string; interruptsEnabled: boolean }
+  | { op: 'device.dma'; bdf: string; accesses: DmaAccess[] }
+  | { op: 'device.flr'; bdf: string }
+  | { op: 'driver.bind'; bdf: string; driver: string }
+  | { op: 'driver.unbind'; bdf: string; driver?: string }
+  | { op: 'group.type'; group: number; type: string }
+  | { op: 'ioas.reserve'; pid: number; fd: number; ioas: number; start: string; length: string }
+  | { op: 'kexec.freeze'; mode: 'live-update' | 'plain'; image: KexecImage; kernel?: NextKernel; pid?: number }
+  | { op: 'kexec.boot'; handover: string | null }
+  | { op: 'crash' }
+  | { op: 'reset' }
+  | { op: 'clock.advance'; nanoseconds: string }
+  | { op: 'fault.arm'; point: string; nth?: number; errno?: Errno }
+  | { op: 'fault.disarm'; id: number };
+
+export type Query =
+  | { view: 'host' }
+  | { view: 'devices' }
+  | { view: 'device'; bdf: string }
+  | { view: 'translation'; bdf: string; iova: string; length: string }
+  | { view: 'groups' }
+  | { view: 'group'; group: number }
+  | { view: 'domains' }
+  | { view: 'sessions' }
+  | { view: 'processes' }
+  | { view: 'process'; pid: number }
+  | { view: 'memory'; pid: number; address: string; length: string }
+  | { view: 'iommufd'; pid: number; fd: number }
+  | { view: 'ioas'; pid: number; fd: number; ioas: number }
+  | { view: 'mappings'; pid: number; fd: number; ioas: number; after?: string; limit: number }
+  | { view: 'hwpt'; pid: number; fd: number; hwpt: number }
+  | { view: 'events'; after: number; limit: number }
+  | { view: 'faults' };
+
+/**
+ * What a host answers. `not-found` is a thing of the path that is not there, `refused` a refusal of the kernel or of
+ * the machine's state; both change nothing.
+ */
+export type Answer =
+  | { kind: 'ok'; value: unknown }
+  | { kind: 'not-found'; what: string }
+  | { kind: 'refused'; errno: Errno; where: string; why: string; rule?: string };
+
+/** What must be stored together with a command before its answer may be given. */
+export type HostRecord =
+  /** The serialized state for the next kernel: JSON text, or null where nothing is handed over. */
+  { kind: 'handover'; text: string | null } | { kind: 'die' };
+
+export interface Execution {
+  answer: Answer;
+  records: HostRecord[];
+}

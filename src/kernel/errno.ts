@@ -1,0 +1,71 @@
+/** Error numbers of x86-64 Linux, and how the simulated kernel refuses. Source: include/uapi/asm-generic/errno*.h. */
+
+export const ERRNO = {
+  EPERM: 1,
+  ENOENT: 2,
+  EIO: 5,
+  ENXIO: 6,
+  E2BIG: 7,
+  EBADF: 9,
+  EAGAIN: 11,
+  ENOMEM: 12,
+  EACCES: 13,
+  EFAULT: 14,
+  EBUSY: 16,
+  EEXIST: 17,
+  ENODEV: 19,
+  EINVAL: 22,
+  EMFILE: 24,
+  ENOTTY: 25,
+  EFBIG: 27,
+  ENOSPC: 28,
+  ESPIPE: 29,
+  ERANGE: 34,
+  EDEADLK: 35,
+  EBADE: 52,
+  ENODATA: 61,
+  EOVERFLOW: 75,
+  EBADFD: 77,
+  EMSGSIZE: 90,
+  EOPNOTSUPP: 95,
+  EADDRINUSE: 98,
+  EADDRNOTAVAIL: 99,
+} as const;
+
+export type Errno = keyof typeof ERRNO;
+
+/**
+ * A refusal is an ordinary value: functions return `T | Refusal`, and callers pass it on. Exceptions are for bugs.
+ *
+ * `where` is the kernel function that refuses, `why` a sentence that says what would help, `rule` the rule of the
+ * design (R1…R25, C1…C7) that decides, where one does. `arg` holds outputs that Linux writes in spite of the error.
+ */
+export class Refusal {
+  readonly errno: Errno;
+  readonly where: string;
+  readonly why: string;
+  readonly rule: string | undefined;
+  arg: Record<string, unknown> | undefined;
+
+  constructor(errno: Errno, where: string, why: string, rule?: string) {
+    this.errno = errno;
+    this.where = where;
+    this.why = why;
+    this.rule = rule;
+  }
+
+  /** The same refusal with outputs that the kernel wrote all the same. */
+  withArg(arg: Record<string, unknown>): Refusal {
+    this.arg = arg;
+    return this;
+  }
+}
+
+export function refuse(errno: Errno, where: string, why: string, rule?: string): Refusal {
+  return new Refusal(errno, where, why, rule);
+}
+
+/** What must hold whatever a caller does. A failure is a bug of ours, never an answer of the kernel. */
+export function assert(condition: unknown, what: string): asserts condition {
+  if (!condition) throw new Error(`invariant broken: ${what}`);
+}

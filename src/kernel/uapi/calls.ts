@@ -1,0 +1,94 @@
+/** The system calls of the `calls` face, as data. `ioctl` carries a request of the request table. */
+
+/** `int` is a 32-bit number, `u64` a hexadecimal string or safe integer, `bytes` base64. */
+export type ParameterType = 'int' | 'u64' | 'bytes' | 'string' | 'boolean';
+
+export interface Parameter {
+  readonly type: ParameterType;
+  readonly optional: boolean;
+  readonly about: string;
+}
+
+export interface CallDescriptor {
+  readonly name: string;
+  readonly about: string;
+  readonly parameters: Readonly<Record<string, Parameter>>;
+  /** What `ret` is on success. */
+  readonly returns: string;
+}
+
+const need = (type: ParameterType, about: string): Parameter => ({ type, optional: false, about });
+const may = (type: ParameterType, about: string): Parameter => ({ type, optional: true, about });
+const fd = need('int', 'Descriptor.');
+
+function call(name: string, about: string, returns: string, parameters: Record<string, Parameter>): CallDescriptor {
+  return { name, about, returns, parameters };
+}
+
+/** Every call but `ioctl`, whose shape depends on its request. */
+export const CALLS: ReadonlyMap<string, CallDescriptor> = new Map(
+  [
+    call('open', 'open(path, O_RDWR)', 'the descriptor', {
+      path: need('string', '/dev/iommu, /dev/liveupdate, /dev/vfio/devices/vfioN, /dev/vfio/N, /dev/null, /proc/self/fd/N'),
+    }),
+    call('close', 'close(fd)', '0', { fd }),
+    call('dup', 'dup(fd)', 'the new descriptor', { fd }),
+    call('send_fd', 'Sends a descriptor to another process, as by SCM_RIGHTS.', 'the descriptor there', {
+      fd,
+      to: need('int', 'pid of the receiver'),
+    }),
+    call('mmap', 'Maps memory at exactly this address, faulted in.', 'the address', {
+      addr: need('u64', 'Address, a multiple of 4096.'),
+      length: need('u64', 'Bytes.'),
+      huge: may('string', '"2M": pages of 2 MiB.'),
+      fd: may('int', 'A descriptor to map instead of anonymous memory.'),
+      offset: may('u64', 'First byte of the file.'),
+      shared: may('boolean', 'MAP_SHARED instead of MAP_PRIVATE.'),
+      prot: may('int', 'PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4; 3 if absent.'),
+    }),
+    call('munmap', 'munmap(addr, length)', '0', { addr: need('u64', 'Address.'), length: need('u64', 'Bytes.') }),
+    call('poke', 'The process stores these bytes.', '0', {
+      addr: need('u64', 'Address.'),
+      data: need('bytes', 'The bytes.'),
+    }),
+    call('peek', 'The process reads its memory; the bytes are in `data`.', '0', {
+      addr: need('u64', 'Address.'),
+      length: need('u64', 'Bytes, at most 1 MiB.'),
+    }),
+    call('memfd_create', 'memfd_create(name, flags), then ftruncate to size.', 'the descriptor', {
+      name: need('string', 'Name, for people.'),
+      flags: need('int', 'MFD_CLOEXEC 1, ALLOW_SEALING 2, HUGETLB 4, NOEXEC_SEAL 8, EXEC 16.'),
+      size: need('u64', 'Bytes.'),
+    }),
+    call('ftruncate', 'ftruncate(fd, length)', '0', { fd, length: need('u64', 'Bytes.') }),
+    call('fallocate', 'fallocate(fd, mode, offset, length)', '0', {
+      fd,
+      mode: need('int', 'FALLOC_FL_KEEP_SIZE 1, PUNCH_HOLE 2.'),
+      offset: need('u64', 'First byte.'),
+      length: need('u64', 'Bytes.'),
+    }),
+    call('lseek', 'lseek(fd, offset, whence)', 'the position', {
+      fd,
+      offset: need('u64', 'Bytes.'),
+      whence: need('int', '0: SET, 1: CUR, 2: END.'),
+    }),
+    call('fstat', 'fstat(fd); the size is in `size`.', '0', { fd }),
+    call('add_seals', 'fcntl(fd, F_ADD_SEALS, seals)', '0', {
+      fd,
+      seals: need('int', 'SEAL 1, SHRINK 2, GROW 4, WRITE 8, FUTURE_WRITE 16, EXEC 32.'),
+    }),
+    call('get_seals', 'fcntl(fd, F_GET_SEALS)', 'the seals', { fd }),
+    call('pread', 'pread(fd, length, offset); the bytes are in `data`.', 'the count', {
+      fd,
+      offset: need('u64', 'First byte.'),
+      length: need('u64', 'Bytes, at most 1 MiB.'),
+    }),
+    call('pwrite', 'pwrite(fd, data, offset)', 'the count', {
+      fd,
+      offset: need('u64', 'First byte.'),
+      data: need('bytes', 'The bytes.'),
+    }),
+    call('setuid', 'setresuid(uid, uid, uid); away from 0 all capabilities go.', '0', { uid: need('int', 'User.') }),
+    call('setrlimit', 'setrlimit(RLIMIT_MEMLOCK), soft and hard.', '0', { memlock: need('u64', 'Bytes.') }),
+  ].map((descriptor) => [descriptor.name, descriptor]),
+);

@@ -1,0 +1,242 @@
+/** Requests of /dev/iommu: include/uapi/linux/iommufd.h, and the type1 requests of include/uapi/linux/vfio.h. */
+import { type Field, type RequestDescriptor, inout, input, output } from './types.ts';
+
+const flags = input('u32', 'Flag bits.');
+const reserved = input('u32', 'Must be 0.');
+const ioasId = input('u32', 'Id of the IOAS.');
+
+function request(
+  name: string,
+  number: number,
+  minSize: number,
+  size: number,
+  about: string,
+  fields: Record<string, Field>,
+  extra: Partial<RequestDescriptor> = {},
+): RequestDescriptor {
+  return { name, number, kind: 'iommufd', minSize, size, sizeField: 'size', fields, about, support: 'full', ...extra };
+}
+
+export const MAP_FIXED_IOVA = 1;
+export const MAP_WRITEABLE = 2;
+export const MAP_READABLE = 4;
+export const HWPT_ALLOC_NEST_PARENT = 1;
+export const HWPT_ALLOC_DIRTY_TRACKING = 2;
+export const HWPT_FAULT_ID_VALID = 4;
+export const HWPT_ALLOC_PASID = 8;
+
+export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
+  request('IOMMU_DESTROY', 0x3b80, 8, 8, 'Destroys an object that nothing uses.', {
+    id: input('u32', 'Id of the object.'),
+  }),
+  request('IOMMU_IOAS_ALLOC', 0x3b81, 12, 12, 'Makes an empty IO address space.', {
+    flags,
+    out_ioas_id: output('u32', 'Id of the new IOAS.'),
+  }),
+  request('IOMMU_IOAS_ALLOW_IOVAS', 0x3b82, 24, 24, 'Bounds the IOVAs that the kernel may choose.', {
+    ioas_id: ioasId,
+    num_iovas: input('u32', 'Number of ranges.'),
+    __reserved: reserved,
+    allowed_iovas: input('ranges', 'The ranges; an empty list lifts the bound.'),
+  }),
+  request('IOMMU_IOAS_COPY', 0x3b83, 40, 40, 'Maps again what another IOAS has mapped.', {
+    flags,
+    dst_ioas_id: input('u32', 'Id of the IOAS to map into.'),
+    src_ioas_id: input('u32', 'Id of the IOAS to copy from.'),
+    length: input('u64', 'Bytes.'),
+    dst_iova: inout('u64', 'IOVA in the destination, chosen by the kernel without FIXED_IOVA.'),
+    src_iova: input('u64', 'IOVA in the source.'),
+  }),
+  request('IOMMU_IOAS_IOVA_RANGES', 0x3b84, 32, 32, 'The IOVAs that may be mapped, and their alignment.', {
+    ioas_id: ioasId,
+    num_iovas: inout('u32', 'Room in the array; then the number of ranges there are.'),
+    __reserved: reserved,
+    allowed_iovas: output('ranges', 'The ranges, as far as they fit.'),
+    out_iova_alignment: output('u64', 'IOVA and length must be multiples of this.'),
+  }),
+  request('IOMMU_IOAS_MAP', 0x3b85, 40, 40, 'Maps memory of the calling process.', {
+    flags,
+    ioas_id: ioasId,
+    __reserved: reserved,
+    user_va: input('u64', 'Address in the process.'),
+    length: input('u64', 'Bytes.'),
+    iova: inout('u64', 'IOVA, chosen by the kernel without FIXED_IOVA.'),
+  }),
+  request('IOMMU_IOAS_UNMAP', 0x3b86, 24, 24, 'Unmaps whole areas.', {
+    ioas_id: ioasId,
+    iova: input('u64', 'First IOVA.'),
+    length: inout('u64', 'Bytes; then the bytes unmapped.'),
+  }),
+  request('IOMMU_OPTION', 0x3b87, 24, 24, 'Reads or sets an option of the context or of an IOAS.', {
+    option_id: input('u32', '0: RLIMIT_MODE, 1: HUGE_PAGES.'),
+    op: input('u16', '0: set, 1: get.'),
+    __reserved: input('u16', 'Must be 0.'),
+    object_id: input('u32', 'Id of the IOAS; 0 for the context.'),
+    val64: inout('u64', 'The value.'),
+  }),
+  request('IOMMU_VFIO_IOAS', 0x3b88, 12, 12, 'The IOAS that the container requests of VFIO act on.', {
+    ioas_id: inout('u32', 'Id of the IOAS.'),
+    op: input('u16', '0: get, 1: set, 2: clear.'),
+    __reserved: input('u16', 'Must be 0.'),
+  }),
+  request('IOMMU_HWPT_ALLOC', 0x3b89, 24, 48, 'Makes a hardware page table of an IOAS, or nested on another.', {
+    flags,
+    dev_id: input('u32', 'Id of the device it is made for.'),
+    pt_id: input('u32', 'Id of the IOAS, parent HWPT or vIOMMU.'),
+    out_hwpt_id: output('u32', 'Id of the new HWPT.'),
+    __reserved: reserved,
+    data_type: input('u32', 'Kind of driver data; 0: none.'),
+    data_len: input('u32', 'Bytes of driver data.'),
+    data: input('bytes', 'Driver data, base64.'),
+    fault_id: input('u32', 'Id of the fault queue, with FAULT_ID_VALID.'),
+    __reserved2: reserved,
+  }),
+  request('IOMMU_GET_HW_INFO', 0x3b8a, 32, 40, 'What the IOMMU of a device can do.', {
+    flags,
+    dev_id: input('u32', 'Id of the device.'),
+    data_len: inout('u32', 'Room for the data; then its real length.'),
+    data: output('bytes', 'The buffer after the call, base64.'),
+    in_data_type: input('u32', 'Kind of data asked for, with the flag INPUT_TYPE.'),
+    out_data_type: output('u32', '0: none, 1: Intel VT-d, 2: Arm SMMUv3, 4: AMD.'),
+    out_max_pasid_log2: output('u8', 'Width of PASIDs.'),
+    __reserved: reserved,
+    out_capabilities: output('u64', 'Bit 0: dirty tracking, bit 3: no ATS.'),
+  }),
+  request('IOMMU_HWPT_SET_DIRTY_TRACKING', 0x3b8b, 16, 16, 'Switches dirty tracking.', {
+    flags: input('u32', '1: on, 0: off.'),
+    hwpt_id: input('u32', 'Id of the HWPT.'),
+    __reserved: input('u32', 'Not looked at.'),
+  }),
+  request('IOMMU_HWPT_GET_DIRTY_BITMAP', 0x3b8c, 48, 48, 'Reads, and clears, what devices have written.', {
+    hwpt_id: input('u32', 'Id of the HWPT.'),
+    flags: input('u32', '1: do not clear.'),
+    __reserved: reserved,
+    iova: input('u64', 'First IOVA.'),
+    length: input('u64', 'Bytes.'),
+    page_size: input('u64', 'Bytes that one bit stands for.'),
+    data: output('bytes', 'The bitmap, base64, rounded up to 64 bits.'),
+  }),
+  request('IOMMU_HWPT_INVALIDATE', 0x3b8d, 32, 32, 'Invalidates caches of a nested HWPT or a vIOMMU.', {
+    hwpt_id: input('u32', 'Id of the HWPT or vIOMMU.'),
+    data: input('bytes', 'The entries, base64.'),
+    data_type: input('u32', 'Kind of entries.'),
+    entry_len: input('u32', 'Bytes of an entry.'),
+    entry_num: inout('u32', 'Number of entries; then of entries done.'),
+    __reserved: reserved,
+  }),
+  request('IOMMU_FAULT_QUEUE_ALLOC', 0x3b8e, 16, 16, 'Makes a queue of page faults.', {
+    flags,
+    out_fault_id: output('u32', 'Id of the queue.'),
+    out_fault_fd: output('u32', 'Its descriptor.'),
+  }),
+  request('IOMMU_IOAS_MAP_FILE', 0x3b8f, 40, 40, 'Maps a memfd.', {
+    flags,
+    ioas_id: ioasId,
+    fd: input('s32', 'Descriptor of the memfd.'),
+    start: input('u64', 'First byte of the file.'),
+    length: input('u64', 'Bytes.'),
+    iova: inout('u64', 'IOVA, chosen by the kernel without FIXED_IOVA.'),
+  }),
+  request('IOMMU_VIOMMU_ALLOC', 0x3b90, 24, 40, 'Makes a virtual IOMMU on a nesting parent.', {
+    flags,
+    type: input('u32', 'Kind of vIOMMU.'),
+    dev_id: input('u32', 'Id of a device behind the IOMMU.'),
+    hwpt_id: input('u32', 'Id of the nesting parent.'),
+    out_viommu_id: output('u32', 'Id of the new vIOMMU.'),
+    data_len: input('u32', 'Bytes of driver data.'),
+    __reserved: input('u32', 'Not looked at.'),
+    data: inout('bytes', 'Driver data, base64.'),
+  }),
+  request('IOMMU_VDEVICE_ALLOC', 0x3b91, 24, 24, 'Gives a device a number on a vIOMMU.', {
+    viommu_id: input('u32', 'Id of the vIOMMU.'),
+    dev_id: input('u32', 'Id of the device.'),
+    out_vdevice_id: output('u32', 'Id of the new vDEVICE.'),
+    virt_id: input('u64', 'The number.'),
+  }),
+  request('IOMMU_IOAS_CHANGE_PROCESS', 0x3b92, 8, 8, 'Moves the accounting of file mappings to the caller.', {
+    __reserved: reserved,
+  }),
+  request('IOMMU_VEVENTQ_ALLOC', 0x3b93, 28, 32, 'Makes a queue of events of a vIOMMU.', {
+    flags,
+    viommu_id: input('u32', 'Id of the vIOMMU.'),
+    type: input('u32', 'Kind of events.'),
+    veventq_depth: input('u32', 'Events it holds.'),
+    out_veventq_id: output('u32', 'Id of the queue.'),
+    out_veventq_fd: output('u32', 'Its descriptor.'),
+    __reserved: reserved,
+  }),
+  request('IOMMU_HW_QUEUE_ALLOC', 0x3b94, 40, 40, 'Gives a vIOMMU a hardware queue in guest memory.', {
+    flags,
+    viommu_id: input('u32', 'Id of the vIOMMU.'),
+    type: input('u32', 'Kind of queue.'),
+    index: input('u32', 'Number of the queue.'),
+    out_hw_queue_id: output('u32', 'Id of the queue.'),
+    nesting_parent_iova: input('u64', 'Where its memory is.'),
+    length: input('u64', 'Bytes.'),
+  }),
+  request(
+    'IOMMU_HWPT_LU_SET_PRESERVE',
+    0x3bc0,
+    24,
+    24,
+    'Marks a HWPT for the next live update (profile persisted-domains).',
+    { flags, hwpt_id: input('u32', 'Id of the HWPT.'), token: input('u64', 'Its name in the next kernel.') },
+  ),
+  request(
+    'IOMMU_HWPT_LU_RESTORE',
+    0x3bc1,
+    24,
+    24,
+    'Tells the id of the HWPT that wraps a restored domain (profile persisted-domains).',
+    { flags, hwpt_id: output('u32', 'Id of the HWPT.'), token: input('u64', 'The token it was marked with.') },
+  ),
+  request('VFIO_GET_API_VERSION', 0x3b64, 0, 0, 'The version of the VFIO interface.', {}),
+  request('VFIO_CHECK_EXTENSION', 0x3b65, 0, 0, 'Whether an extension of VFIO is there.', {
+    extension: input('u32', 'Number of the extension; the argument itself.'),
+  }),
+  request('VFIO_SET_IOMMU', 0x3b66, 0, 0, 'Chooses the kind of container.', {
+    type: input('u32', '1: TYPE1, 3: TYPE1v2; the argument itself.'),
+  }),
+  request(
+    'VFIO_IOMMU_GET_INFO',
+    0x3b70,
+    16,
+    24,
+    'Page sizes and IOVA ranges of the container.',
+    {
+      argsz: inout('u32', 'Room; then the room needed.'),
+      flags: output('u32', 'Bit 0: page sizes, bit 1: capabilities.'),
+      iova_pgsizes: output('u64', 'Page sizes.'),
+      cap_offset: output('u32', 'Where the capabilities begin.'),
+      data: output('bytes', 'What lies behind the struct, base64.'),
+    },
+    { sizeField: 'argsz' },
+  ),
+  request(
+    'VFIO_IOMMU_MAP_DMA',
+    0x3b71,
+    32,
+    32,
+    'Maps memory of the calling process.',
+    {
+      flags: input('u32', 'Bit 0: read, bit 1: write.'),
+      vaddr: input('u64', 'Address in the process.'),
+      iova: input('u64', 'IOVA.'),
+      size: input('u64', 'Bytes.'),
+    },
+    { sizeField: 'argsz' },
+  ),
+  request(
+    'VFIO_IOMMU_UNMAP_DMA',
+    0x3b72,
+    24,
+    24,
+    'Unmaps.',
+    {
+      flags: input('u32', 'Bit 1: all.'),
+      iova: input('u64', 'First IOVA.'),
+      size: inout('u64', 'Bytes; then the bytes unmapped.'),
+    },
+    { sizeField: 'argsz' },
+  ),
+];

@@ -1,0 +1,74 @@
+/** What a machine is made of: plain data, as stored and as exported. Addresses are hexadecimal strings. */
+
+export const IOMMU_KINDS = ['intel-vtd', 'amd-vi', 'arm-smmuv3', 'generic'] as const;
+export type IommuKind = (typeof IOMMU_KINDS)[number];
+
+export const RESERVED_TYPES = ['msi', 'sw-msi', 'reserved', 'direct', 'direct-relaxable'] as const;
+export type ReservedType = (typeof RESERVED_TYPES)[number];
+
+export interface ReservedRange {
+  start: string;
+  last: string;
+  type: ReservedType;
+}
+
+/** A kind of page table that the unit can walk. */
+export interface TableSpec {
+  aperture: { start: string; last: string };
+  /** Leaf sizes in bytes, powers of two, ascending, the smallest at least 0x800. */
+  pageSizes: string[];
+}
+
+export interface IommuUnitSpec {
+  id: string;
+  kind: IommuKind;
+  table: TableSpec;
+  /** The other kind of page table that IOMMU_HWPT_ALLOC can ask for with driver data (kind `generic`). */
+  table1?: TableSpec;
+  /** Reserved ranges that every function behind the unit brings when it is attached. */
+  reserved: ReservedRange[];
+  dirtyTracking: boolean;
+  nesting: boolean;
+  /** Whether interrupts are isolated; without it VFIO refuses to bind. */
+  interruptRemapping: boolean;
+  cacheCoherency: boolean;
+  /** Default domain of the groups behind it. */
+  defaultDomain: 'dma' | 'identity' | 'blocked';
+  /** Width of PASIDs; 0: none. */
+  maxPasidLog2: number;
+  /** What IOMMU_GET_HW_INFO reports: type, data in base64, its length. */
+  hwInfo: { type: number; length: number; data?: string };
+}
+
+export interface FunctionSpec {
+  /** `dddd:bb:dd.f`. */
+  bdf: string;
+  vendor: string | null;
+  device: string | null;
+  /** Class and subclass as four hexadecimal digits, such as `0108`; null: unknown. */
+  class: string | null;
+  name: string | null;
+  group: number;
+  iommu: string;
+  /** Driver that has been bound to it when the host is made. */
+  driver: string | null;
+  /** Whether the function can be reset. */
+  reset: boolean;
+  ats: boolean;
+  /** Whether it can have dirty pages tracked, where its unit can. */
+  dirtyTracking: boolean;
+  pasid: boolean;
+  sriov: 'none' | 'pf' | 'vf';
+  /** Reserved ranges of this function alone, such as RMRRs. */
+  reserved: ReservedRange[];
+  /** What VFIO_DEVICE_GET_INFO reports. */
+  regions: number;
+  irqs: number;
+}
+
+export interface MachineSpec {
+  /** Bytes of memory, a multiple of 4096. */
+  memory: string;
+  iommus: IommuUnitSpec[];
+  functions: FunctionSpec[];
+}
