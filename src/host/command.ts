@@ -4,6 +4,7 @@
  */
 import type { Errno } from '../kernel/errno.ts';
 import type { BootOptions, Policies, Profile } from '../kernel/policies.ts';
+import type { CallInput } from '../kernel/uapi/calls.ts';
 import type { FunctionSpec, MachineSpec } from '../machine/spec.ts';
 
 /** Everything a host begins with. Stored with the host; the journal starts after it. */
@@ -14,28 +15,7 @@ export interface HostSpec {
   boot: BootOptions;
 }
 
-/** A call as it came in: u64 as hexadecimal strings or safe integers, bytes as base64. */
-export interface CallInput {
-  call: string;
-  fd?: number;
-  request?: string;
-  arg?: Record<string, unknown>;
-  [parameter: string]: unknown;
-}
-
-/** `arg` holds what the kernel wrote; `ret` is a string only for the address that mmap returns. */
-export interface CallResult {
-  ret: number | string;
-  errno?: Errno;
-  where?: string;
-  why?: string;
-  rule?: string;
-  arg?: Record<string, unknown>;
-  data?: string;
-  size?: number;
-  faults?: unknown[];
-  events?: unknown[];
-}
+export type { CallInput, CallResult } from '../kernel/uapi/calls.ts';
 
 export interface DmaAccess {
   op: 'read' | 'write';

@@ -1,5 +1,7 @@
 /** The system calls of the `calls` face, as data. `ioctl` carries a request of the request table. */
 
+import type { Errno } from '../errno.ts';
+
 /** `int` is a 32-bit number, `u64` a hexadecimal string or safe integer, `bytes` base64. */
 export type ParameterType = 'int' | 'u64' | 'bytes' | 'string' | 'boolean';
 
@@ -29,7 +31,10 @@ function call(name: string, about: string, returns: string, parameters: Record<s
 export const CALLS: ReadonlyMap<string, CallDescriptor> = new Map(
   [
     call('open', 'open(path, O_RDWR)', 'the descriptor', {
-      path: need('string', '/dev/iommu, /dev/liveupdate, /dev/vfio/devices/vfioN, /dev/vfio/N, /dev/null, /proc/self/fd/N'),
+      path: need(
+        'string',
+        '/dev/iommu, /dev/liveupdate, /dev/vfio/devices/vfioN, /dev/vfio/N, /dev/null, /proc/self/fd/N',
+      ),
     }),
     call('close', 'close(fd)', '0', { fd }),
     call('dup', 'dup(fd)', 'the new descriptor', { fd }),
@@ -92,3 +97,26 @@ export const CALLS: ReadonlyMap<string, CallDescriptor> = new Map(
     call('setrlimit', 'setrlimit(RLIMIT_MEMLOCK), soft and hard.', '0', { memlock: need('u64', 'Bytes.') }),
   ].map((descriptor) => [descriptor.name, descriptor]),
 );
+
+/** A call as it came in: u64 as hexadecimal strings or safe integers, bytes as base64. */
+export interface CallInput {
+  call: string;
+  fd?: number;
+  request?: string;
+  arg?: Record<string, unknown>;
+  [parameter: string]: unknown;
+}
+
+/** `arg` holds what the kernel wrote; `ret` is a string only for the address that mmap returns. */
+export interface CallResult {
+  ret: number | string;
+  errno?: Errno;
+  where?: string;
+  why?: string;
+  rule?: string;
+  arg?: Record<string, unknown>;
+  data?: string;
+  size?: number;
+  faults?: unknown[];
+  events?: unknown[];
+}

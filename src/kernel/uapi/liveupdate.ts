@@ -1,5 +1,5 @@
 /** Requests of /dev/liveupdate and of session files: include/uapi/linux/liveupdate.h. */
-import { type RequestDescriptor, input, output } from './types.ts';
+import { input, output, type RequestDescriptor } from './types.ts';
 
 const name = 'Name of the session: bytes U+0000 to U+00FF, 1 to 63 of them before the NUL.';
 

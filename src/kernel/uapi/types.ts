@@ -42,6 +42,8 @@ export interface RequestDescriptor {
   /** The name of the field that holds the size: `size`, or `argsz` where the struct has a `size` of its own. */
   readonly sizeField: 'size' | 'argsz';
   readonly fields: Readonly<Record<string, Field>>;
+  /** Where fields behind the minimum size end: a shorter struct does not have them. */
+  readonly ends?: Readonly<Record<string, number>>;
   readonly about: string;
   /** `full`: every answer as Linux gives it; `partial`: see `note`; `errno`: always refused. */
   readonly support: 'full' | 'partial' | 'errno';

@@ -1,5 +1,5 @@
 /** Requests of VFIO device and group files: include/uapi/linux/vfio.h. */
-import { type RequestDescriptor, inout, input, output } from './types.ts';
+import { inout, input, output, type RequestDescriptor } from './types.ts';
 
 export const VFIO_REQUESTS: readonly RequestDescriptor[] = [
   {
@@ -44,6 +44,7 @@ export const VFIO_REQUESTS: readonly RequestDescriptor[] = [
       out_devid: output('u32', 'Id of the device in the iommufd.'),
       token_uuid_ptr: input('u64', 'Token of virtual functions.'),
     },
+    ends: { token_uuid_ptr: 24 },
   },
   {
     name: 'VFIO_DEVICE_ATTACH_IOMMUFD_PT',
@@ -60,6 +61,7 @@ export const VFIO_REQUESTS: readonly RequestDescriptor[] = [
       pt_id: inout('u32', 'Id of the IOAS or HWPT; then of the HWPT it is on.'),
       pasid: input('u32', 'The PASID, with the flag.'),
     },
+    ends: { pasid: 16 },
   },
   {
     name: 'VFIO_DEVICE_DETACH_IOMMUFD_PT',
@@ -72,6 +74,7 @@ export const VFIO_REQUESTS: readonly RequestDescriptor[] = [
     about: 'Detaches the device; its DMA is blocked then.',
     support: 'full',
     fields: { flags: input('u32', 'Bit 0: PASID.'), pasid: input('u32', 'The PASID, with the flag.') },
+    ends: { pasid: 12 },
   },
   {
     name: 'VFIO_GROUP_GET_STATUS',

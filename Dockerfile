@@ -1,0 +1,26 @@
+# The service with what it needs to run, as the user `node`. Its state is in the volume /data.
+FROM node:26-slim AS packages
+WORKDIR /app
+COPY package.json package-lock.json ./
+RUN npm ci --omit=dev --no-audit --no-fund
+
+FROM node:26-slim
+LABEL org.opencontainers.image.title="Holdover" \
+      org.opencontainers.image.description="Simulated Linux hosts whose IOMMU state survives a live update, as an HTTP/JSON service" \
+      org.opencontainers.image.licenses="Apache-2.0"
+ENV NODE_ENV=production \
+    HOLDOVER_HOST=0.0.0.0 \
+    HOLDOVER_PORT=8080 \
+    HOLDOVER_DATA_DIR=/data
+WORKDIR /app
+COPY --from=packages /app/node_modules ./node_modules
+COPY package.json LICENSE ./
+COPY migrations ./migrations
+COPY src ./src
+RUN install --directory --owner=node --group=node /data
+VOLUME /data
+USER node
+EXPOSE 8080
+HEALTHCHECK --interval=5s --timeout=3s --start-period=10s --retries=3 \
+  CMD ["node", "-e", "fetch('http://127.0.0.1:' + process.env.HOLDOVER_PORT + '/readyz').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
+CMD ["node", "src/main.ts"]

@@ -1,0 +1,150 @@
+/** The configuration: environment variables and `--dev`, checked before anything starts. */
+import { readFileSync } from 'node:fs';
+import { z } from 'zod';
+
+export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+
+export interface TenantKey {
+  name: string;
+  key: string;
+}
+
+export interface Config {
+  /** Development mode: loopback only, with a tenant whose key is printed. */
+  dev: boolean;
+  host: string;
+  /** 0: a free one. */
+  port: number;
+  dataDir: string;
+  adminKey: string | null;
+  /** Key of the tenant `dev` of the development mode. */
+  devKey: string;
+  /** Created at start if absent; in development mode `dev` is the first. */
+  tenants: TenantKey[];
+  durability: 'process' | 'power';
+  logLevel: (typeof LOG_LEVELS)[number];
+  /** Largest request body, in bytes. */
+  bodyLimit: number;
+  allowServiceDeath: boolean;
+}
+
+/** A value that is not allowed; the message is one sentence that names it. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/** The name of a tenant, as it may stand in HOLDOVER_TENANTS and in the API. */
+export const TENANT_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
+/** What a bearer token may consist of (RFC 6750). */
+const KEY = /^[A-Za-z0-9._~+/=-]+$/;
+const LOOPBACK = /^(localhost|::1|127(\.\d{1,3}){3})$/;
+
+const key = z.string().regex(KEY, 'must consist of A-Z a-z 0-9 - . _ ~ + / =');
+
+function integer(least: number, most: number) {
+  const rule = `must be a whole number from ${least} to ${most}`;
+  return z
+    .string()
+    .regex(/^\d{1,12}$/, rule)
+    .transform(Number)
+    .refine((value) => value >= least && value <= most, rule);
+}
+
+const tenants = z.string().transform((text, context) => {
+  const entries = text.split(/[,\n]/).map((entry) => entry.trim());
+  return entries
+    .filter((entry) => entry !== '')
+    .map((entry, index) => {
+      const colon = entry.indexOf(':');
+      const tenant = { name: entry.slice(0, Math.max(colon, 0)), key: entry.slice(colon + 1) };
+      if (TENANT_NAME.test(tenant.name) && KEY.test(tenant.key)) return tenant;
+      // The entry itself is not shown: it holds a key.
+      const message = `must hold name:key pairs (name: up to 63 of A-Z a-z 0-9 . _ -; key: A-Z a-z 0-9 - . _ ~ + / =); number ${index + 1} is not one`;
+      context.addIssue({ code: 'custom', message });
+      return z.NEVER;
+    });
+});
+
+const environment = z.object({
+  HOLDOVER_HOST: z.string().default('127.0.0.1'),
+  HOLDOVER_PORT: integer(0, 65535).default(8080),
+  HOLDOVER_DATA_DIR: z.string().default('./data'),
+  HOLDOVER_ADMIN_KEY: key.optional(),
+  HOLDOVER_TENANTS: tenants.default([]),
+  HOLDOVER_TENANTS_FILE: z.string().optional(),
+  HOLDOVER_DEV_KEY: key.default('dev-key'),
+  HOLDOVER_DURABILITY: z.enum(['process', 'power'], 'must be process or power').default('process'),
+  HOLDOVER_LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
+  HOLDOVER_BODY_LIMIT: integer(1024, 1 << 30).default(8 << 20),
+  HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
+});
+
+/** Reads the arguments after the script's name, and the environment. Throws ConfigError. */
+export function readConfig(args: readonly string[], variables: Record<string, string | undefined>): Config {
+  const unknown = args.find((argument) => argument !== '--dev');
+  if (unknown !== undefined) throw new ConfigError(`Unknown argument ${unknown}: the only one is --dev.`);
+  // An empty variable is how compose files leave one out.
+  const given = Object.fromEntries(Object.entries(variables).filter(([, value]) => value?.trim() !== ''));
+  const parsed = environment.safeParse(given);
+  if (!parsed.success) throw new ConfigError(sentence(parsed.error.issues[0]!));
+  const values = parsed.data;
+  const dev = args.includes('--dev');
+  if (dev && !LOOPBACK.test(values.HOLDOVER_HOST)) {
+    throw new ConfigError(
+      `HOLDOVER_HOST is ${values.HOLDOVER_HOST}, but development mode (--dev) has a well-known key and serves loopback only: leave it out, or start without --dev.`,
+    );
+  }
+  const config: Config = {
+    dev,
+    host: values.HOLDOVER_HOST,
+    port: values.HOLDOVER_PORT,
+    dataDir: values.HOLDOVER_DATA_DIR,
+    adminKey: values.HOLDOVER_ADMIN_KEY ?? null,
+    devKey: values.HOLDOVER_DEV_KEY,
+    tenants: [
+      ...(dev ? [{ name: 'dev', key: values.HOLDOVER_DEV_KEY }] : []),
+      ...values.HOLDOVER_TENANTS,
+      ...tenantsOfFile(values.HOLDOVER_TENANTS_FILE),
+    ],
+    durability: values.HOLDOVER_DURABILITY,
+    logLevel: values.HOLDOVER_LOG_LEVEL,
+    bodyLimit: values.HOLDOVER_BODY_LIMIT,
+    allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
+  };
+  checkKeys(config);
+  return config;
+}
+
+function tenantsOfFile(path: string | undefined): TenantKey[] {
+  if (path === undefined) return [];
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    const reason = (error as { code?: string }).code ?? 'unknown error';
+    throw new ConfigError(`HOLDOVER_TENANTS_FILE must name a file that can be read; ${path} cannot (${reason}).`);
+  }
+  const parsed = tenants.safeParse(text);
+  if (!parsed.success) throw new ConfigError(`HOLDOVER_TENANTS_FILE ${parsed.error.issues[0]!.message}.`);
+  return parsed.data;
+}
+
+/** A key tells who calls, so two of them may not be the same. */
+function checkKeys({ tenants, adminKey }: Config): void {
+  const names = new Set<string>();
+  const keys = new Set<string>(adminKey === null ? [] : [adminKey]);
+  for (const { name, key } of tenants) {
+    if (names.has(name)) throw new ConfigError(`HOLDOVER_TENANTS names the tenant ${name} twice (--dev brings dev).`);
+    if (keys.has(key)) {
+      throw new ConfigError(
+        `HOLDOVER_TENANTS gives ${name} a key that is also another tenant's or HOLDOVER_ADMIN_KEY.`,
+      );
+    }
+    names.add(name);
+    keys.add(key);
+  }
+}
+
+function sentence(issue: z.core.$ZodIssue): string {
+  return `${String(issue.path[0])} ${issue.message}.`;
+}

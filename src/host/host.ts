@@ -1,0 +1,358 @@
+/**
+ * A host: a machine, the kernel that runs on it now, and the log of what happened. Commands change it and are synchronous
+ * and deterministic: the same commands on the same spec give the same answers, always.
+ *
+ *   running --kexec.freeze--> kexec (no kernel; hardware goes on) --kexec.boot--> running | panic
+ *   running --crash--> kdump --reset--> running;   panic --reset--> running
+ */
+
+import { runCall } from '../kernel/calls.ts';
+import { ERRNO, type Errno, Refusal, refuse } from '../kernel/errno.ts';
+import { FAULT_POINTS, type FaultPoint, Faults } from '../kernel/faults.ts';
+import { hex } from '../kernel/ioctl.ts';
+import { IommufdContext } from '../kernel/iommufd/context.ts';
+import { UMAX } from '../kernel/iommufd/io-pagetable.ts';
+import { Ioas } from '../kernel/iommufd/ioas.ts';
+import { Kernel, type KernelOptions } from '../kernel/kernel.ts';
+import type { HandoverDocument } from '../kernel/kho/handover.ts';
+import { DEFAULT_BOOT } from '../kernel/policies.ts';
+import { CAPABILITIES, type Process } from '../kernel/process.ts';
+import { Machine } from '../machine/machine.ts';
+import type { PciFunction } from '../machine/pci.ts';
+import type {
+  Answer,
+  Command,
+  DmaAccess,
+  DmaResult,
+  Execution,
+  HostRecord,
+  HostSpec,
+  NextKernel,
+  Query,
+} from './command.ts';
+import { EventLog } from './event-log.ts';
+import { answerQuery, deviceView, groupView, hostView, processView } from './queries.ts';
+
+/** What a command costs of simulated time. */
+const COMMAND_NANOSECONDS = 1000n;
+/** What a boot costs: the blackout of a live update. */
+const BOOT_NANOSECONDS = 1_000_000_000n;
+
+export type HostState = 'running' | 'kdump' | 'panic' | 'kexec';
+
+interface PendingBoot {
+  next: NextKernel | undefined;
+}
+
+const ok = (value: unknown): Answer => ({ kind: 'ok', value });
+const refused = ({ errno, where, why, rule }: Refusal): Answer => ({
+  kind: 'refused',
+  errno,
+  where,
+  why,
+  ...(rule && { rule }),
+});
+const notFound = (what: string): Answer => ({ kind: 'not-found', what });
+
+export class Host {
+  readonly spec: HostSpec;
+  readonly machine: Machine;
+  readonly log = new EventLog();
+  readonly faults = new Faults();
+  /** Null while no kernel runs: between freeze and boot, and after a panic. */
+  kernel: Kernel | null = null;
+  kernelNumber = 0;
+  /** What the running kernel was started with; stays readable when it is gone. */
+  options: KernelOptions;
+  state: HostState = 'running';
+  panic: string | null = null;
+  time = 0n;
+  #pending: PendingBoot | null = null;
+  #records: HostRecord[] = [];
+
+  constructor(spec: HostSpec) {
+    this.spec = spec;
+    this.machine = new Machine(spec.machine);
+    this.options = this.#firstOptions();
+    this.faults.onStrike = (fault) =>
+      this.#emit('fault.injected', `fault ${fault.id} strikes at ${fault.point}: ${fault.errno}`, {
+        fault: fault.id,
+        point: fault.point,
+        errno: fault.errno,
+      });
+    this.#start(this.options, null);
+    for (const fn of spec.machine.functions)
+      if (fn.driver) this.kernel!.drivers.bind(this.machine.functions.get(fn.bdf)!, fn.driver);
+  }
+
+  /** Frozen: the next kernel is to be booted with `kexec.boot`. */
+  get pendingBoot(): boolean {
+    return this.#pending !== null;
+  }
+
+  query(query: Query): Answer {
+    return answerQuery(this, query);
+  }
+
+  execute(command: Command): Execution {
+    this.#records = [];
+    this.time += COMMAND_NANOSECONDS;
+    const answer = this.#answer(command);
+    return { answer, records: this.#records };
+  }
+
+  #answer(command: Command): Answer {
+    switch (command.op) {
+      case 'clock.advance':
+        this.time += BigInt(command.nanoseconds);
+        return ok({ now: this.time.toString() });
+      case 'device.dma':
+        return this.#onFunction(command.bdf, (fn) =>
+          ok({ results: command.accesses.map((access) => this.#dma(fn, access)) }),
+        );
+      case 'reset':
+        return this.#reset();
+      case 'kexec.boot':
+        return this.#bootNext(command.handover);
+      case 'fault.arm':
+        return this.#armFault(command.point, command.nth, command.errno);
+      case 'fault.disarm':
+        return this.faults.disarm(command.id) ? ok({}) : notFound(`fault ${command.id}`);
+    }
+    const { kernel } = this;
+    if (!kernel) return refused(refuse('EIO', 'kernel', this.#whyNoKernel()));
+    switch (command.op) {
+      case 'calls':
+        return this.#onProcess(kernel, command.pid, (process) => {
+          const results = [];
+          for (const call of command.calls) {
+            const result = runCall(kernel, process, call);
+            results.push(result);
+            if (command.stopOnError && result.ret === -1) break;
+          }
+          return ok({ results });
+        });
+      case 'process.create': {
+        const process = kernel.createProcess(command.name ?? 'process', command.capabilities ?? CAPABILITIES);
+        return ok(processView(process));
+      }
+      case 'process.kill':
+        return this.#onProcess(kernel, command.pid, (process) => {
+          kernel.killProcess(process);
+          return ok({});
+        });
+      case 'device.add': {
+        if (this.machine.functions.has(command.device.bdf))
+          return refused(refuse('EEXIST', 'pci_scan_single_device', `${command.device.bdf} is there already`));
+        const fn = kernel.addFunction(command.device);
+        if (!command.device.driver) return ok(deviceView(this, fn));
+        const refusal = kernel.drivers.bind(fn, command.device.driver);
+        if (!refusal) return ok(deviceView(this, fn));
+        kernel.removeFunction(fn);
+        return refused(refusal);
+      }
+      case 'device.remove':
+        return this.#onFunction(command.bdf, (fn) => {
+          if (kernel.drivers.bound.has(fn.bdf))
+            return refused(
+              refuse('EBUSY', 'pci_stop_and_remove_bus_device', `${fn.bdf} has a driver: unbind it first`),
+            );
+          kernel.removeFunction(fn);
+          return ok({});
+        });
+      case 'device.update':
+        return this.#onFunction(command.bdf, (fn) => {
+          fn.interruptsEnabled = command.interruptsEnabled;
+          return ok(deviceView(this, fn));
+        });
+      case 'device.flr':
+        return this.#onFunction(command.bdf, (fn) => {
+          if (!fn.spec.reset) return refused(refuse('EINVAL', 'reset_store', `${fn.bdf} cannot be reset`));
+          kernel.resetFunction(fn, 'sysfs');
+          return ok(deviceView(this, fn));
+        });
+      case 'driver.bind':
+        return this.#onFunction(command.bdf, (fn) => {
+          const refusal = kernel.drivers.bind(fn, command.driver);
+          return refusal ? refused(refusal) : ok(deviceView(this, fn));
+        });
+      case 'driver.unbind':
+        return this.#onFunction(command.bdf, (fn) => {
+          const outcome = kernel.drivers.unbind(fn, command.driver);
+          return outcome instanceof Refusal ? refused(outcome) : ok(outcome);
+        });
+      case 'group.type': {
+        const group = kernel.iommu.groups.get(command.group);
+        if (!group) return notFound(`group ${command.group}`);
+        const refusal = group.setType(command.type);
+        return refusal ? refused(refusal) : ok(groupView(this, group));
+      }
+      case 'ioas.reserve':
+        return this.#onProcess(kernel, command.pid, (process) => this.#reserve(process, command));
+      case 'kexec.freeze':
+        return this.#freeze(kernel, command);
+      case 'crash':
+        return this.#crash();
+    }
+  }
+
+  #onFunction(bdf: string, run: (fn: PciFunction) => Answer): Answer {
+    const fn = this.machine.functions.get(bdf);
+    return fn ? run(fn) : notFound(`device ${bdf}`);
+  }
+
+  #onProcess(kernel: Kernel, pid: number, run: (process: Process) => Answer): Answer {
+    const process = kernel.processes.get(pid);
+    return process ? run(process) : notFound(`process ${pid}`);
+  }
+
+  #whyNoKernel(): string {
+    return this.state === 'panic'
+      ? `the kernel has stopped (${this.panic}): reset the host`
+      : 'no kernel runs between freeze and boot: the next one is about to boot';
+  }
+
+  #dma(fn: PciFunction, access: DmaAccess): DmaResult {
+    const data = new Uint8Array(access.length);
+    if (access.op === 'write' && access.data) data.set(Uint8Array.fromBase64(access.data).subarray(0, access.length));
+    const outcome = this.machine.dma(fn, access.op, BigInt(access.iova), data);
+    for (const frame of outcome.strayFrames)
+      this.#emit('hazard', `${fn.bdf} wrote into frame ${frame}, which nobody owns`, {
+        hazard: 'stray-write',
+        bdf: fn.bdf,
+        frame,
+      });
+    if (outcome.interrupt) this.#emit('pci.interrupt', `${fn.bdf} wrote to the interrupt window`, { bdf: fn.bdf });
+    if (!outcome.fault) return access.op === 'read' ? { ok: true, data: data.toBase64() } : { ok: true };
+    const { reason, op, iova, bdf } = outcome.fault;
+    const fault = { reason, op, iova: hex(iova), bdf };
+    this.#emit('dma.fault', `${bdf}: ${op} of ${fault.iova} is refused: ${reason}`, fault);
+    return { ok: false, fault };
+  }
+
+  #reserve(process: Process, { fd, ioas: id, start, length }: Extract<Command, { op: 'ioas.reserve' }>): Answer {
+    const where = 'iommufd_test_add_reserved';
+    const file = process.file(fd);
+    if (file instanceof Refusal) return refused(file);
+    if (!(file instanceof IommufdContext)) return refused(refuse('EBADFD', where, `descriptor ${fd} is no iommufd`));
+    const first = BigInt(start);
+    const bytes = BigInt(length);
+    if (bytes === 0n) return refused(refuse('EINVAL', where, 'length is 0'));
+    if (first + bytes - 1n > UMAX) return refused(refuse('EOVERFLOW', where, 'the range reaches beyond 64 bits'));
+    const ioas = file.objects.lookup(id, Ioas, 'an IOAS');
+    if (ioas instanceof Refusal) return refused(ioas);
+    const refusal = ioas.iopt.reserve(first, first + bytes - 1n, {});
+    return refusal ? refused(refusal) : ok({});
+  }
+
+  #armFault(point: string, nth = 1, errno?: Errno): Answer {
+    if (!(point in FAULT_POINTS)) return notFound(`fault point ${point}`);
+    const known = point as FaultPoint;
+    return ok({ ...this.faults.arm(known, nth, errno ?? FAULT_POINTS[known].errno) });
+  }
+
+  /** reboot(LINUX_REBOOT_CMD_KEXEC): EPERM, EBUSY, EINVAL, or the errno of the first freeze that fails (R22). */
+  #freeze(kernel: Kernel, { mode, image, kernel: next, pid }: Extract<Command, { op: 'kexec.freeze' }>): Answer {
+    const where = 'sys_reboot';
+    if (pid !== undefined) {
+      const process = kernel.processes.get(pid);
+      if (!process) return notFound(`process ${pid}`);
+      if (!process.capabilities.has('CAP_SYS_BOOT'))
+        return refused(refuse('EPERM', where, 'reboot() needs CAP_SYS_BOOT'));
+    }
+    if (image === 'loading') return refused(refuse('EBUSY', 'kernel_kexec', 'a kexec_file_load is running'));
+    if (image === 'none') return refused(refuse('EINVAL', 'kernel_kexec', 'no kexec image is loaded'));
+    const refusal = kernel.luo?.freeze() ?? null;
+    if (refusal) return refused(refusal);
+    // An image of plain kexec_load carries no handover: the freeze has run for nothing (kho.md 4).
+    const document = mode === 'live-update' ? kernel.handover() : null;
+    this.#emit('kexec', `kernel ${this.kernelNumber} ends: ${mode}`, { mode });
+    const kept = document ? kernel.preservedFunctions() : new Set<PciFunction>();
+    for (const fn of this.machine.functions.values()) if (!kept.has(fn)) fn.interruptsEnabled = false;
+    const powerLoss = this.faults.strike('kexec.power-loss');
+    if (powerLoss) this.#emit('power-loss', 'the machine loses power: nothing is handed over', {});
+    const dies = this.faults.strike('service.death');
+    this.kernel = null;
+    this.state = 'kexec';
+    this.#pending = { next };
+    this.#records.push({ kind: 'handover', text: document && !powerLoss ? JSON.stringify(document) : null });
+    if (dies) this.#records.push({ kind: 'die' });
+    return ok(hostView(this));
+  }
+
+  #bootNext(handover: string | null): Answer {
+    const pending = this.#pending;
+    if (!pending) return refused(refuse('EINVAL', 'kexec', 'no kernel waits to be booted'));
+    this.#pending = null;
+    this.time += BOOT_NANOSECONDS;
+    const { next } = pending;
+    // From a crash kernel the machine goes back to the build it began with.
+    const base = this.options.kdump ? this.#firstOptions() : this.options;
+    const document = handover === null ? null : (JSON.parse(handover) as HandoverDocument);
+    this.#start(
+      {
+        profile: next?.profile ?? base.profile,
+        policies: this.spec.policies,
+        boot: { ...base.boot, ...next?.boot },
+        abi: {
+          ...(next?.khoAbi !== undefined && { kho: next.khoAbi }),
+          ...(next?.luoAbi !== undefined && { luo: next.luoAbi }),
+          ...(next?.iommuAbi !== undefined && { iommu: next.iommuAbi }),
+          ...(next?.pciAbi !== undefined && { pci: next.pciAbi }),
+          ...(next?.handlers && { handlers: next.handlers }),
+        },
+      },
+      document,
+    );
+    return ok(hostView(this));
+  }
+
+  /** A panic with a crash kernel: it has no handover and no live update; devices were left running. */
+  #crash(): Answer {
+    this.#emit('crash', `kernel ${this.kernelNumber} crashes`, {});
+    this.time += BOOT_NANOSECONDS;
+    this.#start({ ...this.options, boot: { ...this.options.boot, kho: false, liveupdate: false }, kdump: true }, null);
+    this.state = 'kdump';
+    return ok(hostView(this));
+  }
+
+  /** Power cycle: everything is lost, the first kernel's build boots cold. */
+  #reset(): Answer {
+    this.#emit('reset', 'the host is reset', {});
+    this.time += BOOT_NANOSECONDS;
+    this.#pending = null;
+    for (const fn of this.machine.functions.values()) fn.interruptsEnabled = false;
+    this.#start(this.#firstOptions(), null);
+    return ok(hostView(this));
+  }
+
+  #firstOptions(): KernelOptions {
+    return { profile: this.spec.profile, policies: this.spec.policies, boot: { ...DEFAULT_BOOT, ...this.spec.boot } };
+  }
+
+  #start(options: KernelOptions, document: HandoverDocument | null): void {
+    this.kernelNumber++;
+    this.options = options;
+    this.kernel = null;
+    const kernel = Kernel.start(
+      this.machine,
+      options,
+      this.faults,
+      (kind, message, data, rule) => this.#emit(kind, message, rule ? { ...data, rule } : data),
+      document,
+    );
+    if ('panic' in kernel) {
+      this.state = 'panic';
+      this.panic = kernel.panic;
+      this.#emit('panic', `kernel panic: ${kernel.panic}`, { reason: kernel.panic, errno: ERRNO.EIO });
+      return;
+    }
+    this.kernel = kernel;
+    this.state = 'running';
+    this.panic = null;
+  }
+
+  #emit(kind: string, message: string, data: Record<string, string | number | boolean | null>): void {
+    this.log.append({ time: this.time, kernel: this.kernelNumber, kind, message, data });
+  }
+}

@@ -1,0 +1,116 @@
+/** IOMMU units of a host, from their friendly description. */
+import type { IommuKind, IommuUnitSpec, ReservedRange, ReservedType, TableSpec } from '../machine/spec.ts';
+import { segmentOf } from '../machine/topology/functions.ts';
+import { defaultUnit, unitId } from '../machine/topology/iommus.ts';
+import { hex, type Problem, type RangeRequest, readRange, readU64, type U64 } from './request-values.ts';
+
+export interface ReservedRequest extends RangeRequest {
+  type: ReservedType;
+}
+
+export interface TableRequest {
+  aperture: RangeRequest;
+  /** Powers of two, ascending, the smallest at least 0x800. */
+  pageSizes: U64[];
+}
+
+/** A unit; what is not there is as `defaultUnit` has it for the kind. */
+export interface IommuRequest {
+  /** `dmar0`, `ivhd0`, `smmu0`, `mock0` and so on unless given. */
+  id?: string;
+  kind: IommuKind;
+  aperture?: RangeRequest;
+  pageSizes?: U64[];
+  table1?: TableRequest;
+  reserved?: ReservedRequest[];
+  dirtyTracking?: boolean;
+  nesting?: boolean;
+  interruptRemapping?: boolean;
+  cacheCoherency?: boolean;
+  defaultDomain?: 'dma' | 'identity' | 'blocked';
+  maxPasidLog2?: number;
+  hwInfo?: { type: number; length: number; data?: string };
+}
+
+/** One `intel-vtd` unit for each PCI domain that these addresses are in, and one where there is no address. */
+export function defaultUnits(bdfs: string[]): IommuUnitSpec[] {
+  const segments = new Set(bdfs.map(segmentOf));
+  return Array.from({ length: Math.max(1, segments.size) }, (_, index) =>
+    defaultUnit('intel-vtd', unitId('intel-vtd', index)),
+  );
+}
+
+export function readUnits(requests: IommuRequest[], errors: Problem[]): IommuUnitSpec[] {
+  if (requests.length === 0) errors.push({ pointer: '/iommus', reason: 'at least one unit: a host has an IOMMU' });
+  const taken = new Set(requests.flatMap((request) => request.id ?? []));
+  const seen = new Map<string, number>();
+  return requests.map((request, index) => {
+    const pointer = `/iommus/${index}`;
+    const id = request.id ?? freeId(request.kind, taken);
+    const first = seen.get(id);
+    if (first === undefined) seen.set(id, index);
+    else errors.push({ pointer: `${pointer}/id`, reason: `"${id}" is the id of /iommus/${first} already` });
+    return readUnit(request, id, pointer, errors);
+  });
+}
+
+function freeId(kind: IommuKind, taken: Set<string>): string {
+  let index = 0;
+  while (taken.has(unitId(kind, index))) index++;
+  const id = unitId(kind, index);
+  taken.add(id);
+  return id;
+}
+
+function readUnit(request: IommuRequest, id: string, pointer: string, errors: Problem[]): IommuUnitSpec {
+  const unit = defaultUnit(request.kind, id);
+  const { aperture, pageSizes, table1, reserved, hwInfo, kind, id: _, ...flags } = request;
+  if (aperture) unit.table.aperture = readRange(aperture, `${pointer}/aperture`, errors, false) ?? unit.table.aperture;
+  if (pageSizes) unit.table.pageSizes = readPageSizes(pageSizes, `${pointer}/pageSizes`, errors);
+  if (table1) unit.table1 = readTable(table1, `${pointer}/table1`, errors) ?? unit.table1;
+  if (reserved) unit.reserved = readReserved(reserved, `${pointer}/reserved`, errors);
+  if (hwInfo) unit.hwInfo = readHwInfo(hwInfo, `${pointer}/hwInfo`, errors);
+  return { ...unit, ...flags };
+}
+
+function readTable(table: TableRequest, pointer: string, errors: Problem[]): TableSpec | null {
+  const pageSizes = readPageSizes(table.pageSizes, `${pointer}/pageSizes`, errors);
+  const aperture = readRange(table.aperture, `${pointer}/aperture`, errors, false);
+  return aperture && { aperture, pageSizes };
+}
+
+function readPageSizes(sizes: U64[], pointer: string, errors: Problem[]): string[] {
+  if (sizes.length === 0) errors.push({ pointer, reason: 'at least one page size' });
+  let previous = 0n;
+  return sizes.map((value, index) => {
+    const size = readU64(value, `${pointer}/${index}`, errors);
+    if (size === null) return '0x1000';
+    if (size < 0x800n || (size & (size - 1n)) !== 0n)
+      errors.push({ pointer: `${pointer}/${index}`, reason: `${hex(size)} is not a power of two from 0x800 on` });
+    else if (size <= previous)
+      errors.push({
+        pointer: `${pointer}/${index}`,
+        reason: `${hex(size)} is not above ${hex(previous)}: sizes ascend`,
+      });
+    previous = size;
+    return hex(size);
+  });
+}
+
+export function readReserved(ranges: ReservedRequest[], pointer: string, errors: Problem[]): ReservedRange[] {
+  return ranges.flatMap(({ type, ...range }, index) => {
+    const read = readRange(range, `${pointer}/${index}`, errors, true);
+    return read ? [{ ...read, type }] : [];
+  });
+}
+
+/** Data need not be there (zeroes are reported then), but is as long as it says. */
+function readHwInfo(info: NonNullable<IommuRequest['hwInfo']>, pointer: string, errors: Problem[]) {
+  const { data, length } = info;
+  if (data !== undefined) {
+    const bytes = (data.replace(/=+$/, '').length * 3) >> 2;
+    if (bytes !== length)
+      errors.push({ pointer: `${pointer}/data`, reason: `${bytes} bytes, but length says ${length}` });
+  }
+  return info;
+}

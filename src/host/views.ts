@@ -1,0 +1,174 @@
+/** What queries answer: plain data. Addresses and byte counts are hexadecimal strings. */
+import type { BootOptions, Policies, Profile } from '../kernel/policies.ts';
+import type { IommuKind } from '../machine/spec.ts';
+
+export interface HostView {
+  /**
+   * `running`; `kdump` after a crash (the crash kernel, without live update); `panic`: the kernel has stopped, only a
+   * reset helps; `kexec`: frozen, the next kernel has not booted yet.
+   */
+  state: 'running' | 'kdump' | 'panic' | 'kexec';
+  /** Why the kernel stopped, in state `panic`. */
+  panic: string | null;
+  /** Number of the kernel that runs: 1 for the first, then one more with every boot. */
+  kernel: number;
+  profile: Profile;
+  policies: Policies;
+  boot: BootOptions;
+  /** The counter that LUO hands on: 0 after a cold boot. */
+  liveupdateNumber: number;
+  /** Kexecs with a handover since the last cold boot. */
+  kexecCount: number;
+  memory: {
+    total: string;
+    free: string;
+    /** Preserved for the next kernel. */
+    preserved: string;
+    /** Handed over by the previous kernel and not restored by anyone (yet). */
+    reserved: string;
+    /** Bytes by owner: `memfd`, `anonymous`, `page-table`, … */
+    owners: Record<string, string>;
+  };
+  /** Simulated nanoseconds since the host was made, decimal. */
+  time: string;
+}
+
+export interface DeviceView {
+  bdf: string;
+  name: string | null;
+  vendor: string | null;
+  device: string | null;
+  class: string | null;
+  group: number;
+  iommu: string;
+  iommuKind: IommuKind;
+  driver: string | null;
+  /** The driver lets go as soon as the last descriptor is closed. */
+  unbinding: boolean;
+  /** `/dev/vfio/devices/vfioN`, or null. */
+  cdev: string | null;
+  /** Who owns its DMA: a kernel driver, the restored state, an iommufd (or a legacy group). */
+  owner: 'kernel' | 'luo' | 'iommufd' | null;
+  /** State of persisted domains: luo mode, adopted, swapped, blocked, none. */
+  state: 'L' | 'A' | 'S' | 'X' | 'N';
+  domain: { kind: 'default' | 'identity' | 'blocked' | 'paging' | 'nested'; id: number | null; restored: boolean };
+  preserved: boolean;
+  interruptsEnabled: boolean;
+  canReset: boolean;
+  resets: number;
+}
+
+export interface GroupView {
+  group: number;
+  devices: string[];
+  owner: DeviceView['owner'];
+  ownerCount: number;
+  type: string;
+  domain: DeviceView['domain'];
+  reserved: { start: string; last: string; type: string }[];
+}
+
+export interface DomainView {
+  /** Domain id in the IOMMU. */
+  id: number;
+  restored: boolean;
+  preserved: boolean;
+  devices: string[];
+  tablePages: number;
+  pageSizes: string[];
+  aperture: { start: string; last: string };
+}
+
+export interface SessionView {
+  name: string;
+  side: 'outgoing' | 'incoming';
+  /** outgoing: `open`; incoming: `waiting`, `retrieved` or `stuck`. */
+  state: 'open' | 'waiting' | 'retrieved' | 'stuck';
+  files: {
+    token: string;
+    handler: string;
+    state: 'preserved' | 'waiting' | 'retrieved' | 'failed';
+    errno: string | null;
+  }[];
+}
+
+export interface ProcessView {
+  pid: number;
+  name: string;
+  uid: number;
+  capabilities: string[];
+  descriptors: { fd: number; kind: string; link: string }[];
+  memory: { address: string; length: string; backing: 'anonymous' | 'file' }[];
+  lockedBytes: string;
+}
+
+export interface IommufdView {
+  objects: { id: number; type: string; users: number }[];
+  ioases: number[];
+  hwpts: number[];
+  devices: { id: number; bdf: string; hwpt: number | null }[];
+  preserved: boolean;
+  restored: boolean;
+}
+
+export interface IoasView {
+  ioas: number;
+  areas: number;
+  bytes: string;
+  alignment: string;
+  hwpts: number[];
+  immutable: boolean;
+  allowed: { start: string; last: string }[];
+  reserved: { start: string; last: string }[];
+}
+
+export interface MappingView {
+  iova: string;
+  length: string;
+  readable: boolean;
+  writeable: boolean;
+  source: 'user' | 'file';
+  /** Address in the process, or first byte of the file. */
+  offset: string;
+}
+
+export interface HwptView {
+  hwpt: number;
+  type: 'paging' | 'nested';
+  ioas: number | null;
+  auto: boolean;
+  restored: boolean;
+  token: string | null;
+  domain: number | null;
+  devices: string[];
+  dirtyTracking: boolean;
+}
+
+/** A run of a translation or of a process's memory: contiguous addresses to contiguous physical memory. */
+export interface TranslationRun {
+  address: string;
+  length: string;
+  physical: string;
+  readable: boolean;
+  writeable: boolean;
+}
+
+export interface HostEvent {
+  /** Position in the host's log, from 1 on. */
+  sequence: number;
+  /** Simulated nanoseconds, decimal. */
+  time: string;
+  kernel: number;
+  /** Such as `boot`, `dma.fault`, `iommu.attach`, `luo.freeze`, `hazard`. */
+  kind: string;
+  message: string;
+  data: Record<string, string | number | boolean | null>;
+}
+
+export interface FaultView {
+  id: number;
+  point: string;
+  /** The next how-manieth pass fails. */
+  nth: number;
+  errno: string;
+}

@@ -1,0 +1,90 @@
+/** Parameters of paths and queries: text that becomes a value. A name means the same in every path. */
+import { z } from 'zod';
+import { parseBdf } from '../machine/topology/functions.ts';
+import { expected, S32_MAX, S32_MIN, U32_MAX } from './schemas/values.ts';
+
+function decimal(least: number, most: number, about: string, example: number) {
+  const error = expected(`a whole number from ${least} to ${most}`);
+  return z
+    .string({ error })
+    .regex(/^-?\d{1,16}$/, { error })
+    .transform(Number)
+    .refine((value) => value >= least && value <= most, { error })
+    .meta({
+      description: about,
+      examples: [example],
+      override: ({ jsonSchema }) => {
+        delete jsonSchema.pattern;
+        Object.assign(jsonSchema, { type: 'integer', minimum: least, maximum: most });
+      },
+    });
+}
+
+const U64_TEXT = /^(0x[0-9a-fA-F]{1,16}|\d{1,20})$/;
+const U64_RULE = 'a 64-bit number, hexadecimal such as 0x1000 or decimal such as 4096';
+
+/** Canonical hexadecimal, from hexadecimal or decimal digits. */
+export function u64Text(about: string, example = '0x100000000') {
+  const error = expected(U64_RULE);
+  return z
+    .string({ error })
+    .regex(U64_TEXT, { error })
+    .refine((value) => U64_TEXT.test(value) && BigInt(value) < 2n ** 64n, { error })
+    .transform((value) => `0x${BigInt(value).toString(16)}`)
+    .meta({ description: about, examples: [example] });
+}
+
+export const id = (about: string, example = 1) => decimal(0, U32_MAX, about, example);
+export const integerText = decimal;
+
+export const booleanText = (about: string) =>
+  z
+    .enum(['true', 'false'], { error: expected('true or false') })
+    .transform((value) => value === 'true')
+    .meta({ description: about, override: { type: 'boolean', enum: undefined } });
+
+export const limit = (most: number, fallback: number) =>
+  decimal(1, most, `At most so many items; ${fallback} if not given.`, fallback).default(fallback);
+
+const bdf = z
+  .string()
+  .transform((value, context) => {
+    const parsed = parseBdf(value);
+    if ('bdf' in parsed) return parsed.bdf;
+    context.addIssue({ code: 'custom', message: parsed.reason });
+    return z.NEVER;
+  })
+  .meta({ description: 'Address of the PCI function, `dddd:bb:dd.f`.', examples: ['0000:01:00.0'] });
+
+/** All that can stand between braces in a path. */
+export const PARAMETERS = {
+  host: z.string().meta({ description: 'Id of the host.', examples: ['h-6jx2m4vq7r3ta'] }),
+  pid: decimal(0, S32_MAX, 'Number of the process.', 1),
+  fd: decimal(S32_MIN, S32_MAX, 'Descriptor of the process.', 3),
+  bdf,
+  group: decimal(0, S32_MAX, 'Number of the IOMMU group.', 0),
+  ioas: id('Id of the IOAS in its iommufd.', 2),
+  hwpt: id('Id of the HWPT in its iommufd.', 3),
+  object: id('Id of any object of the iommufd.', 4),
+  device: id('Id of the device in its iommufd, as the bind answered.'),
+  token: u64Text('Token: 64 bits, hexadecimal or decimal.', '0x7'),
+  address: u64Text('Address in the process, hexadecimal or decimal.', '0x7f0000000000'),
+  extension: id('Number of the extension.'),
+  fault: decimal(0, S32_MAX, 'Id of the armed fault.', 1),
+  problem: z.string().meta({ description: 'Name of a kind of problem.', examples: ['not-found'] }),
+} as const;
+
+type Name<Path extends string> = Path extends `${string}{${infer First}}${infer Rest}` ? First | Name<Rest> : never;
+
+/** What the parameters of a path are when they have been read. */
+export type PathValues<Path extends string> = {
+  [N in Name<Path> & keyof typeof PARAMETERS]: z.output<(typeof PARAMETERS)[N]>;
+};
+
+export function parameterNames(path: string): (keyof typeof PARAMETERS)[] {
+  return [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1] as keyof typeof PARAMETERS);
+}
+
+export function pathSchema(path: string): z.ZodType {
+  return z.object(Object.fromEntries(parameterNames(path).map((parameter) => [parameter, PARAMETERS[parameter]])));
+}

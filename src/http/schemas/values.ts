@@ -1,0 +1,140 @@
+/**
+ * The small values that every schema is made of, each with a sentence that says what is allowed. 64-bit numbers are
+ * hexadecimal strings; on input a safe non-negative integer will do as well.
+ */
+import { z } from 'zod';
+import { ERRNO, type Errno } from '../../kernel/errno.ts';
+
+/** The message of a value that is not what is expected, or not there. */
+export function expected(what: string) {
+  return (issue: { input?: unknown }): string => (issue.input === undefined ? `required: ${what}` : `expected ${what}`);
+}
+
+/** An object that takes the fields it names and no other. */
+export function strict<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
+  const names = Object.keys(shape);
+  const allowed = names.length === 0 ? 'nothing is allowed here' : `allowed here: ${names.join(', ')}`;
+  return z.strictObject(shape, {
+    error: (issue) => (issue.code === 'unrecognized_keys' ? `unknown field; ${allowed}` : undefined),
+  });
+}
+
+export function integer(least: number, most: number) {
+  const error = expected(`a whole number from ${least} to ${most}`);
+  return z.int({ error }).min(least, { error }).max(most, { error });
+}
+
+export const S32_MIN = -(2 ** 31);
+export const S32_MAX = 2 ** 31 - 1;
+export const U32_MAX = 2 ** 32 - 1;
+
+export const u16 = () => integer(0, 0xffff);
+export const u32 = () => integer(0, U32_MAX);
+export const s32 = () => integer(S32_MIN, S32_MAX);
+
+const U64_RULE =
+  'a hexadecimal string of at most 64 bits, such as "0x1000", or a whole number from 0 to 9007199254740991';
+
+export const U64 = z
+  .union([z.string().regex(/^0x[0-9a-fA-F]{1,16}$/), z.int().min(0)], { error: expected(U64_RULE) })
+  .meta({
+    id: 'U64',
+    description: 'A 64-bit number: a hexadecimal string of at most 16 digits, or a safe non-negative integer.',
+    examples: ['0x1000', 4096],
+  });
+
+export type U64 = z.output<typeof U64>;
+
+/** A 64-bit number in the form that answers, commands and queries have. */
+export const toHex = (value: U64): string => `0x${BigInt(value).toString(16)}`;
+
+/** `U64`, made canonical. */
+export const hexOf = (about: string) => U64.transform(toHex).meta({ description: about });
+
+/** A count of bytes that is small enough for an ordinary number. */
+export function byteCount(most: number, about: string) {
+  const rule = `a number of bytes from 0 to ${most}, such as ${most >> 1} or "0x${(most >> 1).toString(16)}"`;
+  return U64.transform(Number)
+    .refine((value) => value <= most, { error: `expected ${rule}` })
+    .meta({ description: about });
+}
+
+export const Hex64 = z
+  .string()
+  .regex(/^0x(0|[1-9a-f][0-9a-f]{0,15})$/)
+  .meta({ id: 'Hex64', description: 'A 64-bit number in hexadecimal.', examples: ['0x1000'] });
+
+export const Base64 = z
+  .base64({ error: expected('bytes in base64, such as "SGVsbG8="') })
+  .meta({ id: 'Base64', description: 'Bytes in base64, with padding.', examples: ['SGVsbG8='] });
+
+/** How many bytes a valid base64 string stands for. */
+export function decodedLength(base64: string): number {
+  const padding = base64.endsWith('==') ? 2 : base64.endsWith('=') ? 1 : 0;
+  return (base64.length / 4) * 3 - padding;
+}
+
+/** Simulated time is a counter of nanoseconds; as a string it does not lose digits. */
+export const Nanoseconds = z
+  .string()
+  .regex(/^\d{1,20}$/)
+  .meta({ id: 'Nanoseconds', description: 'Simulated nanoseconds, decimal.', examples: ['1000000000'] });
+
+export const Time = z
+  .string()
+  .meta({ id: 'Time', description: 'ISO 8601, in UTC.', examples: ['2026-01-31T12:00:00.000Z'] });
+
+export function text(most: number, about: string) {
+  const error = expected(`a string of at most ${most} characters`);
+  return z.string({ error }).max(most, { error }).meta({ description: about });
+}
+
+/** A name that people give: not empty. */
+export function name(about: string) {
+  const error = expected('a string of 1 to 64 characters');
+  return z.string({ error }).min(1, { error }).max(64, { error }).meta({ description: about });
+}
+
+export const flag = (about: string) => z.boolean().meta({ description: about });
+
+/** Bytes as the characters U+0000 to U+00FF, as the kernel's `u8 name[64]` holds them. */
+const NAME_RULE = 'a string of at most 64 characters, each of them a byte (U+0000 to U+00FF)';
+export const NameBytes = z
+  .string({ error: expected(NAME_RULE) })
+  .max(64, { error: expected(NAME_RULE) })
+  .refine(isLatin1, { error: expected(NAME_RULE) })
+  .meta({ id: 'NameBytes', description: 'A name: bytes as U+0000 to U+00FF, padded with NULs to 64.' });
+
+function isLatin1(value: string): boolean {
+  for (let index = 0; index < value.length; index++) if (value.charCodeAt(index) > 0xff) return false;
+  return true;
+}
+
+export const ErrnoName = z
+  .enum(Object.keys(ERRNO) as [Errno, ...Errno[]])
+  .meta({ id: 'Errno', description: 'The name of a Linux error number.' });
+
+/** Both ends are in the range. */
+export const RangeInput = strict({
+  start: U64.meta({ description: 'First address.' }),
+  last: U64.meta({ description: 'Last address.' }),
+}).meta({ id: 'RangeInput', examples: [{ start: '0x0', last: '0xffff' }] });
+
+export const Range = strict({ start: Hex64, last: Hex64 }).meta({
+  id: 'Range',
+  description: 'A range of addresses; both ends are in it.',
+});
+
+/** A list as every list is answered. */
+export function listOf<Item extends z.ZodType>(id: string, item: Item) {
+  return strict({
+    items: z.array(item),
+    nextPageToken: z
+      .string()
+      .nullable()
+      .meta({ description: 'Where the list goes on, for the parameter `after`; null: nothing is left.' }),
+  }).meta({ id });
+}
+
+/** The whole of a list that is never cut into pages. */
+export const whole = <Item>(items: Item[]) => ({ items, nextPageToken: null });

@@ -1,0 +1,68 @@
+/** Failures on demand: named points in the kernel that can be told to refuse their nth pass from now on, once. */
+import { type Errno, type Refusal, refuse } from './errno.ts';
+
+export const FAULT_POINTS = {
+  allocation: { errno: 'ENOMEM', about: 'an allocation of the kernel: an object, a domain, a session' },
+  'memfd.preserve': { errno: 'EIO', about: 'PRESERVE_FD of a memfd' },
+  'memfd.freeze': { errno: 'EIO', about: 'the freeze of a memfd during reboot()' },
+  'memfd.retrieve': { errno: 'EIO', about: 'the first RETRIEVE_FD of a memfd' },
+  'iommufd.preserve': { errno: 'EIO', about: 'PRESERVE_FD of an iommufd' },
+  'iommufd.freeze': { errno: 'EIO', about: 'the freeze of an iommufd during reboot()' },
+  'iommufd.retrieve': { errno: 'EIO', about: 'the first RETRIEVE_FD of an iommufd' },
+  'vfio.preserve': { errno: 'EIO', about: 'PRESERVE_FD of a cdev' },
+  'vfio.freeze': { errno: 'EIO', about: 'the freeze of a cdev during reboot()' },
+  'vfio.retrieve': { errno: 'EIO', about: 'the first RETRIEVE_FD of a cdev' },
+  'vfio.open': { errno: 'EIO', about: "the driver's open of a device, in VFIO_DEVICE_BIND_IOMMUFD" },
+  'iommu.attach': { errno: 'ENOMEM', about: 'the attach of a group to a domain' },
+  'iommu.replace': { errno: 'ENOMEM', about: 'the replacement of the domain of a group' },
+  'kexec.power-loss': { errno: 'EIO', about: 'the machine loses power between freeze and boot: cold boot' },
+  'service.death': { errno: 'EIO', about: 'the service is killed between freeze and boot' },
+} as const satisfies Record<string, { errno: Errno; about: string }>;
+
+export type FaultPoint = keyof typeof FAULT_POINTS;
+
+export interface ArmedFault {
+  id: number;
+  point: FaultPoint;
+  /** How many passes are left, the failing one included. */
+  nth: number;
+  errno: Errno;
+}
+
+export class Faults {
+  armed: ArmedFault[] = [];
+  #nextId = 1;
+  /** Tells the log which fault it was that struck. */
+  onStrike: ((fault: ArmedFault) => void) | null = null;
+
+  arm(point: FaultPoint, nth: number, errno: Errno): ArmedFault {
+    const fault = { id: this.#nextId++, point, nth, errno };
+    this.armed.push(fault);
+    return fault;
+  }
+
+  disarm(id: number): boolean {
+    const before = this.armed.length;
+    this.armed = this.armed.filter((fault) => fault.id !== id);
+    return this.armed.length < before;
+  }
+
+  /** One pass through a point: the fault that strikes, or null. */
+  strike(point: FaultPoint): ArmedFault | null {
+    if (this.armed.length === 0) return null;
+    let struck: ArmedFault | null = null;
+    for (const fault of this.armed) {
+      if (fault.point !== point || --fault.nth > 0) continue;
+      struck ??= fault;
+    }
+    if (!struck) return null;
+    this.armed = this.armed.filter((fault) => fault.nth > 0);
+    this.onStrike?.(struck);
+    return struck;
+  }
+
+  refusal(point: FaultPoint, where: string): Refusal | null {
+    const struck = this.strike(point);
+    return struck && refuse(struck.errno, where, `fault ${struck.id} at ${point} was armed`);
+  }
+}

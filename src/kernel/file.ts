@@ -1,0 +1,70 @@
+/**
+ * Open files: what descriptors of processes refer to. A file counts its references (descriptors, and whoever else holds
+ * it: LUO, an iommufd for a bound device) and is released with the last one, as struct file is.
+ */
+import { assert, type Refusal, refuse } from './errno.ts';
+import type { Kernel } from './kernel.ts';
+import type { Process } from './process.ts';
+import type { ArgValue, FileKind, RequestDescriptor } from './uapi/types.ts';
+
+/** Fields of a uAPI struct, u64 as bigint. Fields that the caller did not give read as 0 (see `numberField`). */
+export type Arg = Record<string, ArgValue>;
+
+/** What an ioctl wrote and returned; `ret` is 0 if absent. */
+export interface IoctlOk {
+  ret?: number;
+  arg?: Arg;
+}
+
+export abstract class OpenFile {
+  abstract readonly kind: FileKind;
+  refs = 1;
+  /** What /proc/PID/fd shows. */
+  abstract link(): string;
+  /** The last reference is gone. */
+  abstract release(kernel: Kernel): void;
+
+  get(): this {
+    this.refs++;
+    return this;
+  }
+
+  put(kernel: Kernel): void {
+    assert(this.refs > 0, 'a released file is put');
+    if (--this.refs === 0) this.release(kernel);
+  }
+
+  /** What is judged before the struct is looked at; null for a request number that is unknown here. */
+  beforeIoctl(_request: RequestDescriptor | null): Refusal | null {
+    return null;
+  }
+
+  /** Answers a request whose struct has been decoded. */
+  ioctl(_kernel: Kernel, _process: Process, request: RequestDescriptor, _arg: Arg): IoctlOk | Refusal {
+    return refuse('ENOTTY', 'vfs_ioctl', `a descriptor of ${this.link()} knows no ${request.name}`);
+  }
+
+  /** Answers a request number that no request of this kind has. */
+  unknownIoctl(_number: number): Refusal {
+    return refuse('ENOTTY', 'vfs_ioctl', `a descriptor of ${this.link()} knows no such request`);
+  }
+}
+
+/** /dev/null, and whatever else is only there to be a wrong descriptor. */
+export class NullFile extends OpenFile {
+  readonly kind = 'null';
+  link(): string {
+    return '/dev/null';
+  }
+  release(): void {}
+}
+
+export const num = (arg: Arg, name: string): number => {
+  const value = arg[name];
+  return typeof value === 'number' ? value : 0;
+};
+
+export const u64 = (arg: Arg, name: string): bigint => {
+  const value = arg[name];
+  return typeof value === 'bigint' ? value : 0n;
+};

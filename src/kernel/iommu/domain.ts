@@ -1,0 +1,111 @@
+/** IOMMU domains: what translates the DMA of a group. Linux: struct iommu_domain. */
+
+import type { IommuUnit } from '../../machine/iommu-unit.ts';
+import { FRAME_SHIFT, type FrameRun, type PhysicalMemory } from '../../machine/memory.ts';
+import { type Leaf, type PageTable, READ, type TableFormat, WRITE } from '../../machine/page-table.ts';
+import { type Refusal, refuse } from '../errno.ts';
+
+export interface BlockedDomain {
+  readonly kind: 'blocked';
+}
+export interface IdentityDomain {
+  readonly kind: 'identity';
+}
+/** The default domain of type DMA: run by the DMA API, empty here since no simulated driver maps anything. */
+export interface DefaultDomain {
+  readonly kind: 'default';
+}
+export interface NestedDomain {
+  readonly kind: 'nested';
+  readonly parent: PagingDomain;
+}
+export type Domain = BlockedDomain | IdentityDomain | DefaultDomain | NestedDomain | PagingDomain;
+
+export const BLOCKED: BlockedDomain = { kind: 'blocked' };
+export const IDENTITY: IdentityDomain = { kind: 'identity' };
+export const DEFAULT: DefaultDomain = { kind: 'default' };
+
+export interface PagingOptions {
+  tableType: 0 | 1;
+  dirtyTracking: boolean;
+  nestParent: boolean;
+  pasid: boolean;
+}
+
+/** A domain with a page table in memory: every paging HWPT has one. */
+export class PagingDomain {
+  readonly kind = 'paging';
+  /** Domain id in the hardware. */
+  readonly id: number;
+  /** The unit it was made for: SMMUv3 takes it nowhere else, the others behind any unit of the same kind. */
+  readonly unit: IommuUnit;
+  readonly format: TableFormat;
+  readonly options: PagingOptions;
+  readonly table: PageTable;
+  dirtyEnabled = false;
+  /** Rebuilt from the previous kernel: immutable, holds a reference on each page it maps (R11, R20). */
+  readonly restored: boolean;
+  /** In a session of LUO, for the next kernel. */
+  preserved = false;
+  #held: FrameRun[] = [];
+
+  constructor(id: number, unit: IommuUnit, options: PagingOptions, table: PageTable, restored: boolean) {
+    this.id = id;
+    this.unit = unit;
+    this.format = table.format;
+    this.options = options;
+    this.table = table;
+    this.restored = restored;
+  }
+
+  get minPage(): bigint {
+    return 1n << BigInt(this.format.minShift);
+  }
+
+  /**
+   * Maps physically contiguous memory. `iova` and `length` are multiples of the smallest page, `access` is READ|WRITE,
+   * `maxShift` bounds the leaves. EINVAL what the format cannot express, ENOMEM no memory for a table: nothing stays.
+   */
+  map(iova: bigint, physical: number, length: bigint, access: number, maxShift: number): Refusal | null {
+    const where = 'iommu_map';
+    if ((access & (READ | WRITE)) === 0) return refuse('EINVAL', where, 'a mapping is readable, writeable or both');
+    if (this.options.nestParent && this.unit.kind === 'intel-vtd' && !(access & WRITE))
+      return refuse('EINVAL', where, 'VT-d nesting parents take no read-only mapping');
+    const shift = BigInt(this.format.minShift);
+    const unit = Number(iova >> shift);
+    const units = Number(length >> shift);
+    if (this.table.map(unit, physical, units, access, maxShift)) return null;
+    this.table.unmap(unit, units);
+    return refuse('ENOMEM', where, 'no memory for page tables');
+  }
+
+  unmap(iova: bigint, length: bigint): void {
+    const shift = BigInt(this.format.minShift);
+    this.table.unmap(Number(iova >> shift), Number(length >> shift));
+  }
+
+  /** Takes a reference on every page that the table maps: a restored domain keeps its memory by itself. */
+  holdPages(memory: PhysicalMemory): void {
+    for (const leaf of this.table.leaves(0, Number.MAX_SAFE_INTEGER)) {
+      const run = framesOf(leaf);
+      memory.get(run.start, run.count);
+      this.#held.push(run);
+    }
+  }
+
+  /** Frames held by holdPages. */
+  get heldPages(): readonly FrameRun[] {
+    return this.#held;
+  }
+
+  free(memory: PhysicalMemory): void {
+    for (const run of this.#held) memory.put(run.start, run.count);
+    this.#held = [];
+    this.table.free();
+  }
+}
+
+function framesOf(leaf: Leaf): FrameRun {
+  const start = Math.floor(leaf.physical / 2 ** FRAME_SHIFT);
+  return { start, count: Math.max(1, 2 ** (leaf.shift - FRAME_SHIFT)) };
+}

@@ -1,0 +1,94 @@
+/** The IOMMU core of one kernel: groups, domains and their ids. */
+import type { FrameRun } from '../../machine/memory.ts';
+import { PageTable } from '../../machine/page-table.ts';
+import type { PciFunction } from '../../machine/pci.ts';
+import type { ReservedRange } from '../../machine/spec.ts';
+import { type Refusal, refuse } from '../errno.ts';
+import type { Kernel } from '../kernel.ts';
+import { PagingDomain, type PagingOptions } from './domain.ts';
+import { type GroupType, IommuGroup } from './group.ts';
+
+/** Domain ids are 16 bits wide in VT-d's context entries; 0 is the DMA API's here. */
+const MAX_DOMAIN_ID = 0xffff;
+
+export interface ReservedRegion {
+  start: bigint;
+  last: bigint;
+  type: ReservedRange['type'];
+}
+
+export class IommuCore {
+  readonly #kernel: Kernel;
+  readonly groups = new Map<number, IommuGroup>();
+  readonly domains = new Map<number, PagingDomain>();
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+  }
+
+  groupOf(fn: PciFunction): IommuGroup {
+    return this.groups.get(fn.spec.group)!;
+  }
+
+  /** A function appears: it joins its group, which is made if it is the first one. */
+  addFunction(fn: PciFunction): void {
+    let group = this.groups.get(fn.spec.group);
+    if (!group) {
+      const type: GroupType = { dma: 'DMA', identity: 'identity', blocked: 'blocked' }[
+        this.#kernel.machine.unitOf(fn).spec.defaultDomain
+      ] as GroupType;
+      group = new IommuGroup(this.#kernel, fn.spec.group, type);
+      this.groups.set(group.id, group);
+    }
+    const restored = this.#kernel.restored.devices.get(fn.bdf);
+    // Hardware is on the restored domain already: it is only told again what it has (R1).
+    if (restored) group.adoptRestored(fn, restored.domain, restored.owner);
+    else group.addFunction(fn);
+  }
+
+  removeFunction(fn: PciFunction): void {
+    const group = this.groupOf(fn);
+    group.removeFunction(fn);
+    if (group.functions.length === 0) this.groups.delete(group.id);
+  }
+
+  /** What is reserved for a function: what its unit reserves, and its own ranges. */
+  reservedRanges(fn: PciFunction): ReservedRegion[] {
+    return [...this.#kernel.machine.unitOf(fn).spec.reserved, ...fn.spec.reserved].map((range) => ({
+      start: BigInt(range.start),
+      last: BigInt(range.last),
+      type: range.type,
+    }));
+  }
+
+  /** The driver's domain_alloc_paging_flags. ENOMEM, ENOSPC no domain id. */
+  allocDomain(fn: PciFunction, options: PagingOptions): PagingDomain | Refusal {
+    const where = 'iommu_domain_alloc_paging_flags';
+    const injected = this.#kernel.faults.refusal('allocation', where);
+    if (injected) return injected;
+    let id = 1;
+    while (this.domains.has(id)) id++;
+    if (id > MAX_DOMAIN_ID) return refuse('ENOSPC', where, 'all domain ids are in use');
+    const unit = this.#kernel.machine.unitOf(fn);
+    const table = PageTable.make(this.#kernel.machine.memory, unit.formats[options.tableType]!);
+    if (!table) return refuse('ENOMEM', where, 'no memory for a page table');
+    const domain = new PagingDomain(id, unit, options, table, false);
+    this.domains.set(id, domain);
+    return domain;
+  }
+
+  freeDomain(domain: PagingDomain): void {
+    const held: readonly FrameRun[] = domain.heldPages;
+    if (domain.restored) this.#kernel.restored.domainFreed(domain, held);
+    this.domains.delete(domain.id);
+    domain.free(this.#kernel.machine.memory);
+    this.#kernel.emit('iommu.free', `domain ${domain.id} is freed`, { id: domain.id, restored: domain.restored });
+  }
+
+  /** Writes context entries again for all groups on this domain (or on one nested on it). */
+  reprogram(domain: PagingDomain): void {
+    for (const group of this.groups.values())
+      if (group.domain === domain || (group.domain.kind === 'nested' && group.domain.parent === domain))
+        group.reprogram();
+  }
+}

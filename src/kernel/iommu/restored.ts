@@ -1,0 +1,298 @@
+/**
+ * Domains that came from the previous kernel, and the devices on them (R1 to R20).
+ *
+ *   L  luo mode: the group is owned by a RestoredOwner        -- BIND of the restored cdev with its iommufd -> A
+ *   A  adopted: bound, on the restored domain                 -- ATTACH of a new HWPT -> S, DETACH -> X
+ *   S  swapped: bound, on another HWPT    X  bound, blocking  -- last close of the cdev -> N
+ *   N  no restored state applies
+ *
+ * Nothing but userspace ends a restored domain: IOMMU_DESTROY, or the end of its iommufd (R2, R13).
+ */
+import type { FrameRun } from '../../machine/memory.ts';
+import { PageTable } from '../../machine/page-table.ts';
+import type { PciFunction } from '../../machine/pci.ts';
+import { type Refusal, refuse } from '../errno.ts';
+import type { IommufdContext } from '../iommufd/context.ts';
+import type { IommufdDevice } from '../iommufd/device.ts';
+import { HwptPaging } from '../iommufd/hwpt.ts';
+import type { Kernel } from '../kernel.ts';
+import type { DeviceRecord, DomainRecord, HandoverDocument } from '../kho/handover.ts';
+import type { ShmemInode } from '../mm/shmem.ts';
+import { PagingDomain } from './domain.ts';
+import { RestoredOwner } from './group.ts';
+
+/** A marked HWPT of the previous kernel. */
+export interface RestoredHwpt {
+  token: bigint;
+  domain: PagingDomain | null;
+  /** Made at the first BIND of a device on the domain (R8). */
+  hwpt: HwptPaging | null;
+  /** RESTORE has told its id (policy finish=strict asks for it). */
+  claimed: boolean;
+  /** Destroyed, or dropped at boot since no device was left on it. */
+  gone: boolean;
+}
+
+export interface RestoredDevice {
+  fn: PciFunction;
+  domain: PagingDomain;
+  owner: RestoredOwner;
+  resetWorks: boolean;
+  adopted: boolean;
+  /** The restored cdev was closed for good: state N. */
+  ended: boolean;
+}
+
+export class RestoredDomains {
+  readonly #kernel: Kernel;
+  readonly devices = new Map<string, RestoredDevice>();
+  readonly #domains = new Map<number, PagingDomain>();
+  /** By session and token of the iommufd. */
+  readonly #hwpts = new Map<string, Map<bigint, RestoredHwpt>>();
+  readonly #frozen = new Map<PagingDomain, Set<ShmemInode>>();
+  /** The iommufd that was retrieved, by session and token. */
+  readonly #contexts = new Map<string, IommufdContext>();
+
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+  }
+
+  /**
+   * At boot, before anybody can use a device (R1, C7): takes over root tables, clears entries of devices that were not
+   * preserved, rebuilds domains. Returns why the kernel must panic, or null.
+   */
+  boot(document: HandoverDocument): string | null {
+    const { machine } = this.#kernel;
+    const record = document.iommu;
+    if (!record) return null;
+    for (const { unit: id, root, tables } of record.units) {
+      const unit = machine.units.get(id);
+      if (!unit || unit.rootTable !== root) return `IOMMU ${id}: no root table at frame ${root}`;
+      for (const run of tables) machine.memory.setOwner(run.start, run.count, 'context-table');
+    }
+    const present = record.devices.filter(({ bdf }) => machine.functions.has(bdf));
+    for (const domain of record.domains) {
+      const used = present.some((device) => device.domain === domain.id);
+      const failure = used ? this.#rebuild(domain) : this.#dropTables(domain);
+      if (failure) return failure;
+    }
+    for (const { unit: id } of record.units) {
+      const unit = machine.units.get(id)!;
+      const kept = new Set(
+        present.filter((device) => device.unit === id).map(({ bdf }) => machine.functions.get(bdf)!.sourceId),
+      );
+      for (const source of unit.sources()) if (!kept.has(source)) unit.setContext(source, { kind: 'blocked' });
+    }
+    for (const device of present) this.#takeDevice(device);
+    for (const session of document.luo.sessions)
+      for (const file of session.files) {
+        if (file.compatible !== 'iommufd-v1') continue;
+        const hwpts = (file.data as { hwpts: { token: string; domain: number }[] }).hwpts;
+        const map = new Map<bigint, RestoredHwpt>();
+        for (const { token, domain } of hwpts) {
+          const found = this.#domains.get(domain) ?? null;
+          map.set(BigInt(token), { token: BigInt(token), domain: found, hwpt: null, claimed: false, gone: !found });
+        }
+        this.#hwpts.set(key(session.name, BigInt(file.token)), map);
+      }
+    return null;
+  }
+
+  #rebuild(record: DomainRecord): string | null {
+    const { machine, iommu } = this.#kernel;
+    const unit = machine.units.get(record.unit);
+    const format = unit?.formats[record.tableType];
+    if (!unit || !format) return `domain ${record.id}: IOMMU ${record.unit} is not there`;
+    for (const run of record.tables) {
+      for (let frame = run.start; frame < run.start + run.count; frame++)
+        if (!machine.memory.runAt(frame)) return `domain ${record.id}: page table page ${frame} was not preserved`;
+      machine.memory.setOwner(run.start, run.count, 'page-table');
+    }
+    const options = {
+      tableType: record.tableType,
+      dirtyTracking: record.dirtyTracking,
+      nestParent: false,
+      pasid: false,
+    };
+    const domain = new PagingDomain(record.id, unit, options, new PageTable(machine.memory, format, record.root), true);
+    domain.holdPages(machine.memory);
+    this.#domains.set(record.id, domain);
+    iommu.domains.set(record.id, domain);
+    return null;
+  }
+
+  #dropTables(record: DomainRecord): string | null {
+    for (const run of record.tables) this.#kernel.machine.memory.put(run.start, run.count);
+    this.#kernel.emit(
+      'restore.dropped',
+      `domain ${record.id}: none of its devices is there, its tables are freed`,
+      { id: record.id },
+      'R1',
+    );
+    return null;
+  }
+
+  #takeDevice({ bdf, domain, session, iommufdToken, resetWorks }: DeviceRecord): void {
+    const fn = this.#kernel.machine.functions.get(bdf)!;
+    this.devices.set(bdf, {
+      fn,
+      domain: this.#domains.get(domain)!,
+      owner: new RestoredOwner(session, BigInt(iommufdToken)),
+      resetWorks,
+      adopted: false,
+      ended: false,
+    });
+    this.#kernel.emit('restore.device', `${bdf} stays on restored domain ${domain}`, { bdf, id: domain }, 'R1');
+  }
+
+  /** State of persisted-domains.md for a function. */
+  stateOf(fn: PciFunction): 'L' | 'A' | 'S' | 'X' | 'N' {
+    const device = this.devices.get(fn.bdf);
+    if (!device || device.ended) return 'N';
+    if (!device.adopted) return 'L';
+    const { domain } = this.#kernel.iommu.groupOf(fn);
+    return domain === device.domain ? 'A' : domain.kind === 'blocked' ? 'X' : 'S';
+  }
+
+  hwptsOf(session: string, token: bigint): Map<bigint, RestoredHwpt> {
+    return this.#hwpts.get(key(session, token)) ?? new Map();
+  }
+
+  iommufdRetrieved(context: IommufdContext): void {
+    this.#contexts.set(key(context.restored!.session, context.restored!.token), context);
+  }
+
+  iommufdClosed(context: IommufdContext): void {
+    if (context.restored) this.#contexts.delete(key(context.restored.session, context.restored.token));
+  }
+
+  /** The owner whose claim passes for this restored device and iommufd; null: none (EPERM in the claim). */
+  ownerFor(device: RestoredDevice, context: IommufdContext): RestoredOwner | null {
+    return this.#contexts.get(key(device.owner.session, device.owner.iommufdToken)) === context ? device.owner : null;
+  }
+
+  /** R8: the HWPT appears by itself at the BIND, and the device counts as attached to it. ENOMEM leaves state L. */
+  adopt(device: RestoredDevice, bound: IommufdDevice): Refusal | null {
+    const { context } = bound;
+    const record = [...context.restored!.hwpts.values()].find(({ domain }) => domain === device.domain);
+    if (!record) return refuse('EINVAL', 'iommufd_device_adopt', 'the restored domain belongs to no marked HWPT', 'R8');
+    if (!record.hwpt) {
+      const injected = this.#kernel.faults.refusal('allocation', 'iommufd_hwpt_lu_adopt');
+      if (injected) return injected;
+      record.hwpt = context.objects.commit(
+        context.objects.reserve(),
+        new HwptPaging(context, null, device.domain, false),
+      );
+    }
+    record.hwpt.users++;
+    context.attachments.set(bound.group, { hwpt: record.hwpt, devices: new Set([bound]) });
+    device.adopted = true;
+    this.#kernel.emit(
+      'restore.adopted',
+      `${device.fn.bdf} is bound with its restored domain, HWPT ${record.hwpt.id}`,
+      {
+        bdf: device.fn.bdf,
+        hwpt: record.hwpt.id,
+        id: device.domain.id,
+      },
+      'R8',
+    );
+    return null;
+  }
+
+  /** The restored cdev of a device was closed for good. */
+  closed(fn: PciFunction): void {
+    const device = this.devices.get(fn.bdf);
+    if (device) device.ended = true;
+  }
+
+  /** A device moved from a restored HWPT to another: what the old one mapped and the new one does not now faults. */
+  swapped(old: HwptPaging, next: HwptPaging, bdf: string): void {
+    this.#kernel.emit(
+      'restore.swapped',
+      `${bdf} moves from restored HWPT ${old.id} to HWPT ${next.id}`,
+      { bdf, from: old.id, hwpt: next.id },
+      'R12',
+    );
+    const minShift = BigInt(old.domain.format.minShift);
+    let lost = 0n;
+    let first: bigint | null = null;
+    for (const leaf of old.domain.table.leaves(0, Number.MAX_SAFE_INTEGER)) {
+      const bytes = 1n << BigInt(leaf.shift);
+      const iova = BigInt(leaf.unit) << minShift;
+      const missing = uncovered(next, iova, iova + bytes - 1n);
+      if (missing > 0n) first ??= iova;
+      lost += missing;
+    }
+    if (first !== null)
+      this.#kernel.emit(
+        'hazard',
+        `${bdf}: ${lost} bytes that the restored domain mapped, from 0x${first.toString(16)} on, fault from now on`,
+        {
+          hazard: 'incomplete-hot-swap',
+          bdf,
+          iova: `0x${first.toString(16)}`,
+          bytes: `0x${lost.toString(16)}`,
+        },
+        'R12',
+      );
+  }
+
+  /** A memfd came back: while a restored domain maps its pages it keeps its size (R20). */
+  memfdRetrieved(inode: ShmemInode): void {
+    for (const domain of this.#domains.values()) {
+      if (!inode.pages.spans.some((span) => overlaps(domain.heldPages, span.frame, span.count))) continue;
+      const frozen = this.#frozen.get(domain) ?? new Set();
+      this.#frozen.set(domain, frozen.add(inode));
+      if (this.#kernel.policies.freezeRestoredMemfd) inode.restoredDomains++;
+    }
+  }
+
+  /** Raises a hazard if pages under a live restored domain lose their file. */
+  pagesLost(runs: readonly FrameRun[], why: string): void {
+    for (const domain of this.#domains.values()) {
+      if (!runs.some((run) => overlaps(domain.heldPages, run.start, run.count))) continue;
+      this.#kernel.emit(
+        'hazard',
+        `${why}: restored domain ${domain.id} still maps its pages, devices go on using them`,
+        {
+          hazard: 'memory-lost-under-domain',
+          id: domain.id,
+        },
+        'R20',
+      );
+    }
+  }
+
+  domainFreed(domain: PagingDomain, _held: readonly FrameRun[]): void {
+    this.#domains.delete(domain.id);
+    if (this.#kernel.policies.freezeRestoredMemfd)
+      for (const inode of this.#frozen.get(domain) ?? []) inode.restoredDomains--;
+    this.#frozen.delete(domain);
+    for (const hwpts of this.#hwpts.values())
+      for (const record of hwpts.values())
+        if (record.domain === domain) {
+          record.gone = true;
+          record.hwpt = null;
+          record.domain = null;
+        }
+  }
+}
+
+const key = (session: string, token: bigint): string => `${token.toString(16)}:${session}`;
+
+function overlaps(held: readonly FrameRun[], start: number, count: number): boolean {
+  return held.some((run) => run.start < start + count && start < run.start + run.count);
+}
+
+/** Bytes of [first, last] that no area of the HWPT's IOAS maps. */
+function uncovered(hwpt: HwptPaging, first: bigint, last: bigint): bigint {
+  let missing = 0n;
+  for (let cursor = first; cursor <= last; ) {
+    const area = hwpt.ioas!.iopt.areas.first(cursor, last);
+    if (!area) return missing + (last - cursor + 1n);
+    if (area.iova > cursor) missing += area.iova - cursor;
+    cursor = area.last + 1n;
+  }
+  return missing;
+}

@@ -1,0 +1,64 @@
+/**
+ * An iommufd: the file behind one open of /dev/iommu, which is the context that owns its objects
+ * (drivers/iommu/iommufd/main.c). Bound devices hold a reference, so the context outlives its descriptors with them.
+ */
+import { assert, type Refusal } from '../errno.ts';
+import { type Arg, type IoctlOk, OpenFile } from '../file.ts';
+import type { IommuGroup } from '../iommu/group.ts';
+import type { Kernel } from '../kernel.ts';
+import type { Process } from '../process.ts';
+import type { RequestDescriptor } from '../uapi/types.ts';
+import type { GroupAttachment } from './device.ts';
+import { IOMMUFD_HANDLERS } from './handlers.ts';
+import type { Ioas } from './ioas.ts';
+import type { RestoredIommufd } from './liveupdate.ts';
+import { type IommufdObject, ObjectTable } from './objects.ts';
+
+export class IommufdContext extends OpenFile {
+  readonly kind = 'iommufd';
+  readonly kernel: Kernel;
+  readonly objects = new ObjectTable();
+  /** What devices of each group are attached to. */
+  readonly attachments = new Map<IommuGroup, GroupAttachment>();
+  /** The IOAS that the container requests of VFIO act on. */
+  vfioIoas: Ioas | null = null;
+  /** RLIMIT_MODE 1: locked memory counts per address space, not per user. */
+  perProcessLimit = false;
+  /** Set where the file came out of a session: the tokens it may restore. */
+  restored: RestoredIommufd | null = null;
+  /** In an outgoing session of LUO: the name of that session. */
+  preservedIn: string | null = null;
+
+  constructor(kernel: Kernel) {
+    super();
+    this.kernel = kernel;
+  }
+
+  link(): string {
+    return '/dev/iommu';
+  }
+
+  override ioctl(kernel: Kernel, process: Process, request: RequestDescriptor, arg: Arg): IoctlOk | Refusal {
+    const handler = IOMMUFD_HANDLERS[request.name];
+    assert(handler, `${request.name} has a handler`);
+    return handler(this, arg, process, kernel);
+  }
+
+  /** Destroys whatever nothing uses, leaves first, until nothing is left. */
+  release(_kernel: Kernel): void {
+    for (;;) {
+      const leaves = [...this.objects.visible()].filter((object) => object.users === 0);
+      if (leaves.length === 0) break;
+      for (const leaf of leaves) if (leaf.users === 0) this.destroy(leaf);
+    }
+    assert([...this.objects.visible()].length === 0, 'a released iommufd has no objects left');
+    this.kernel.restored.iommufdClosed(this);
+  }
+
+  /** Destroys an object that nothing uses. */
+  destroy(object: IommufdObject): void {
+    assert(object.users === 0, 'only an unused object is destroyed');
+    object.destroy();
+    this.objects.remove(object.id);
+  }
+}

@@ -1,0 +1,78 @@
+/** Which function answers which request of an iommufd. */
+import { type Refusal, refuse } from '../errno.ts';
+import { type Arg, type IoctlOk, num } from '../file.ts';
+import type { Kernel } from '../kernel.ts';
+import type { Process } from '../process.ts';
+import type { IommufdContext } from './context.ts';
+import { getHwInfo } from './device.ts';
+import { hwptAlloc, hwptGetDirtyBitmap, hwptSetDirtyTracking } from './hwpt.ts';
+import {
+  ioasAlloc,
+  ioasAllowIovas,
+  ioasChangeProcess,
+  ioasCopy,
+  ioasIovaRanges,
+  ioasMap,
+  ioasMapFile,
+  ioasUnmap,
+  option,
+} from './ioas.ts';
+import { hwptRestore, hwptSetPreserve } from './liveupdate.ts';
+import { checkExtension, iommuGetInfo, mapDma, setIommu, unmapDma, vfioIoas } from './vfio-compat.ts';
+
+type Handler = (context: IommufdContext, arg: Arg, process: Process, kernel: Kernel) => IoctlOk | Refusal;
+
+function destroy(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+  const where = 'iommufd_destroy';
+  const id = num(arg, 'id');
+  const object = context.objects.get(id);
+  if (!object) return refuse('ENOENT', where, `object ${id} of this iommufd is not there`);
+  if (object.users > 0)
+    return refuse(
+      'EBUSY',
+      where,
+      `${object.type} ${id} is in use: ${object.users} user${object.users > 1 ? 's' : ''} left`,
+    );
+  if ('preserved' in object && object.preserved)
+    return refuse('EBUSY', where, `HWPT ${id} is preserved: close the session to destroy it`, 'C2');
+  context.destroy(object);
+  return {};
+}
+
+/** Virtual IOMMUs, their queues and page fault queues are not there: as on a host whose IOMMU has none. */
+const unsupported =
+  (where: string): Handler =>
+  () =>
+    refuse('EOPNOTSUPP', where, 'the IOMMU of this host has no such feature');
+
+export const IOMMUFD_HANDLERS: Readonly<Record<string, Handler>> = {
+  IOMMU_DESTROY: destroy,
+  IOMMU_IOAS_ALLOC: ioasAlloc,
+  IOMMU_IOAS_ALLOW_IOVAS: ioasAllowIovas,
+  IOMMU_IOAS_COPY: ioasCopy,
+  IOMMU_IOAS_IOVA_RANGES: ioasIovaRanges,
+  IOMMU_IOAS_MAP: ioasMap,
+  IOMMU_IOAS_UNMAP: ioasUnmap,
+  IOMMU_OPTION: option,
+  IOMMU_VFIO_IOAS: vfioIoas,
+  IOMMU_HWPT_ALLOC: hwptAlloc,
+  IOMMU_GET_HW_INFO: getHwInfo,
+  IOMMU_HWPT_SET_DIRTY_TRACKING: hwptSetDirtyTracking,
+  IOMMU_HWPT_GET_DIRTY_BITMAP: hwptGetDirtyBitmap,
+  IOMMU_HWPT_INVALIDATE: unsupported('iommufd_hwpt_invalidate'),
+  IOMMU_FAULT_QUEUE_ALLOC: unsupported('iommufd_fault_alloc'),
+  IOMMU_IOAS_MAP_FILE: ioasMapFile,
+  IOMMU_VIOMMU_ALLOC: unsupported('iommufd_viommu_alloc_ioctl'),
+  IOMMU_VDEVICE_ALLOC: unsupported('iommufd_vdevice_alloc_ioctl'),
+  IOMMU_IOAS_CHANGE_PROCESS: ioasChangeProcess,
+  IOMMU_VEVENTQ_ALLOC: unsupported('iommufd_veventq_alloc'),
+  IOMMU_HW_QUEUE_ALLOC: unsupported('iommufd_hw_queue_alloc_ioctl'),
+  IOMMU_HWPT_LU_SET_PRESERVE: hwptSetPreserve,
+  IOMMU_HWPT_LU_RESTORE: hwptRestore,
+  VFIO_GET_API_VERSION: () => ({ ret: 0 }),
+  VFIO_CHECK_EXTENSION: checkExtension,
+  VFIO_SET_IOMMU: setIommu,
+  VFIO_IOMMU_GET_INFO: iommuGetInfo,
+  VFIO_IOMMU_MAP_DMA: mapDma,
+  VFIO_IOMMU_UNMAP_DMA: unmapDma,
+};

@@ -1,0 +1,309 @@
+/** IO address spaces and their ioctls (drivers/iommu/iommufd/ioas.c). The order of the checks is Linux's. */
+import { READ, WRITE } from '../../machine/page-table.ts';
+import { type Refusal, refuse } from '../errno.ts';
+import { type Arg, type IoctlOk, num, u64 } from '../file.ts';
+import type { Kernel } from '../kernel.ts';
+import { F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, MemfdFile } from '../mm/shmem.ts';
+import type { Process } from '../process.ts';
+import { MAP_FIXED_IOVA, MAP_READABLE, MAP_WRITEABLE } from '../uapi/iommufd.ts';
+import type { IovaRange } from '../uapi/types.ts';
+import type { Area } from './area-list.ts';
+import type { IommufdContext } from './context.ts';
+import type { HwptPaging } from './hwpt.ts';
+import { IoPagetable, UMAX } from './io-pagetable.ts';
+import { IommufdObject } from './objects.ts';
+import { type Account, charge, Pages, type PagesSource, uncharge } from './pages.ts';
+
+const MAP_FLAGS = MAP_FIXED_IOVA | MAP_WRITEABLE | MAP_READABLE;
+export const PRESERVE_SEALS = F_SEAL_SEAL | F_SEAL_GROW | F_SEAL_SHRINK;
+
+export class Ioas extends IommufdObject {
+  readonly type = 'ioas';
+  readonly context: IommufdContext;
+  readonly iopt: IoPagetable;
+  /** HWPTs of this IOAS, oldest first. */
+  hwpts: HwptPaging[] = [];
+
+  constructor(context: IommufdContext) {
+    super();
+    this.context = context;
+    this.iopt = new IoPagetable();
+  }
+
+  destroy(): void {
+    this.iopt.clear();
+    if (this.context.vfioIoas === this) this.context.vfioIoas = null;
+  }
+}
+
+export function lookupIoas(context: IommufdContext, id: number): Ioas | Refusal {
+  return context.objects.lookup(id, Ioas, 'an IOAS');
+}
+
+/** Who pays for memory that this process maps now. */
+export function accountOf(context: IommufdContext, process: Process, kernel: Kernel): Account {
+  const mode = process.capabilities.has('CAP_IPC_LOCK') ? 'none' : context.perProcessLimit ? 'mm' : 'user';
+  return { mode, process, counter: mode === 'mm' ? process.locked : kernel.userLocked(process.uid), uid: process.uid };
+}
+
+export function makePages(context: IommufdContext, source: PagesSource, writable: boolean, account: Account): Pages {
+  const { kernel } = context;
+  return new Pages(kernel.machine.memory, source, writable, account, (file) => file.put(kernel));
+}
+
+export function ioasAlloc(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+  if (num(arg, 'flags')) return refuse('EOPNOTSUPP', 'iommufd_ioas_alloc_ioctl', 'flags must be 0');
+  const injected = context.kernel.faults.refusal('allocation', 'iommufd_ioas_alloc_ioctl');
+  if (injected) return injected;
+  const ioas = context.objects.commit(context.objects.reserve(), new Ioas(context));
+  return { arg: { out_ioas_id: ioas.id } };
+}
+
+export function ioasIovaRanges(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+  const where = 'iommufd_ioas_iova_ranges';
+  if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
+  const ioas = lookupIoas(context, num(arg, 'ioas_id'));
+  if (!(ioas instanceof Ioas)) return ioas;
+  const ranges = ioas.iopt.ranges();
+  const room = num(arg, 'num_iovas');
+  const out = {
+    num_iovas: ranges.length,
+    out_iova_alignment: ioas.iopt.alignment,
+    allowed_iovas: ranges.slice(0, room),
+  };
+  if (ranges.length > room)
+    return refuse(
+      'EMSGSIZE',
+      where,
+      `there are ${ranges.length} ranges, room for ${room}; ask again with more`,
+    ).withArg(out);
+  return { arg: out };
+}
+
+export function ioasAllowIovas(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+  const where = 'iommufd_ioas_allow_iovas';
+  if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
+  const ioas = lookupIoas(context, num(arg, 'ioas_id'));
+  if (!(ioas instanceof Ioas)) return ioas;
+  const given = (arg.allowed_iovas as IovaRange[] | undefined) ?? [];
+  const count = num(arg, 'num_iovas');
+  const taken: IovaRange[] = [];
+  for (let i = 0; i < count; i++) {
+    const range = given[i];
+    if (!range) return refuse('EFAULT', where, `num_iovas is ${count}, but only ${given.length} ranges are there`);
+    if (range.start >= range.last) return refuse('EINVAL', where, `range ${i}: start must be below last`);
+    if (taken.some((other) => other.start <= range.last && other.last >= range.start))
+      return refuse('EINVAL', where, `range ${i} overlaps an earlier one`);
+    taken.push(range);
+  }
+  return ioas.iopt.allow(taken) ?? {};
+}
+
+/** Rows 1 to 3 of MAP, MAP_FILE and COPY. */
+function checkMapArguments(where: string, flags: number, values: readonly bigint[]): Refusal | null {
+  if (flags & ~MAP_FLAGS) return refuse('EOPNOTSUPP', where, 'unknown flag');
+  if (values.some((value) => value === UMAX))
+    return refuse('EOVERFLOW', where, 'an IOVA or length of 2^64-1 is too large');
+  if (!(flags & (MAP_READABLE | MAP_WRITEABLE)))
+    return refuse('EINVAL', where, 'READABLE, WRITEABLE or both must be set');
+  return null;
+}
+
+function accessOf(flags: number): number {
+  return (flags & MAP_READABLE ? READ : 0) | (flags & MAP_WRITEABLE ? WRITE : 0);
+}
+
+/** Rows 5 to 10 of MAP: maps memory of a process. `access` may be empty (VFIO_IOMMU_MAP_DMA). */
+export function mapUser(
+  ioas: Ioas,
+  process: Process,
+  request: { va: bigint; length: bigint; iova: bigint | null; access: number },
+): bigint | Refusal {
+  const where = 'iopt_map_user_pages';
+  const { va, length, iova, access } = request;
+  if (va + length > UMAX) return refuse('EOVERFLOW', where, 'the memory reaches beyond 64 bits');
+  if (length === 0n || length > UMAX - 4096n) return refuse('EINVAL', where, 'length is 0 or too large');
+  const { context } = ioas;
+  const account = accountOf(context, process, context.kernel);
+  const pages = makePages(context, { kind: 'user', process }, (access & WRITE) !== 0, account);
+  return ioas.iopt.map({ iova, length, access, pages, start: va });
+}
+
+export function ioasMap(context: IommufdContext, arg: Arg, process: Process): IoctlOk | Refusal {
+  const where = 'iommufd_ioas_map';
+  const flags = num(arg, 'flags');
+  const length = u64(arg, 'length');
+  if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
+  const refusal = checkMapArguments(where, flags, [u64(arg, 'iova'), length]);
+  if (refusal) return refusal;
+  const ioas = lookupIoas(context, num(arg, 'ioas_id'));
+  if (!(ioas instanceof Ioas)) return ioas;
+  const iova = mapUser(ioas, process, {
+    va: u64(arg, 'user_va'),
+    length,
+    iova: flags & MAP_FIXED_IOVA ? u64(arg, 'iova') : null,
+    access: accessOf(flags),
+  });
+  return typeof iova === 'bigint' ? { arg: { iova } } : iova;
+}
+
+export function ioasMapFile(context: IommufdContext, arg: Arg, process: Process): IoctlOk | Refusal {
+  const where = 'iommufd_ioas_map_file';
+  const flags = num(arg, 'flags');
+  const start = u64(arg, 'start');
+  const length = u64(arg, 'length');
+  const refusal = checkMapArguments(where, flags, [u64(arg, 'iova'), length]);
+  if (refusal) return refusal;
+  const ioas = lookupIoas(context, num(arg, 'ioas_id'));
+  if (!(ioas instanceof Ioas)) return ioas;
+  if (length === 0n) return refuse('EINVAL', where, 'length is 0');
+  if (start + length - 1n > UMAX) return refuse('EOVERFLOW', where, 'the range reaches beyond 64 bits');
+  const file = process.file(num(arg, 'fd'));
+  if (!('refs' in file)) return file;
+  const sealedAtMap = file instanceof MemfdFile && (file.inode.seals & PRESERVE_SEALS) === PRESERVE_SEALS;
+  const account = accountOf(context, process, context.kernel);
+  const pages = makePages(context, { kind: 'file', file, sealedAtMap }, (flags & MAP_WRITEABLE) !== 0, account);
+  const iova = ioas.iopt.map({
+    iova: flags & MAP_FIXED_IOVA ? u64(arg, 'iova') : null,
+    length,
+    access: accessOf(flags),
+    pages,
+    start,
+  });
+  if (typeof iova !== 'bigint') return iova;
+  file.get();
+  return { arg: { iova } };
+}
+
+export function ioasCopy(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+  const where = 'iommufd_ioas_copy';
+  const flags = num(arg, 'flags');
+  const length = u64(arg, 'length');
+  const source = u64(arg, 'src_iova');
+  const refusal = checkMapArguments(where, flags, [length, u64(arg, 'dst_iova'), source]);
+  if (refusal) return refusal;
+  const from = lookupIoas(context, num(arg, 'src_ioas_id'));
+  if (!(from instanceof Ioas)) return from;
+  if (length === 0n) return refuse('EINVAL', 'iopt_get_pages', 'length is 0');
+  const last = source + length - 1n;
+  if (last > UMAX) return refuse('EOVERFLOW', 'iopt_get_pages', 'the source reaches beyond 64 bits');
+  const slices: Omit<Area, 'iova' | 'last' | 'locks'>[] & { lengths?: bigint[] } = [];
+  const lengths: bigint[] = [];
+  for (let cursor = source; cursor <= last; ) {
+    const area = from.iopt.areas.at(cursor);
+    if (!area) return refuse('ENOENT', 'iopt_get_pages', `nothing is mapped at 0x${cursor.toString(16)} of the source`);
+    const end = area.last < last ? area.last : last;
+    slices.push({ access: accessOf(flags), pages: area.pages, start: area.start + (cursor - area.iova) });
+    lengths.push(end - cursor + 1n);
+    cursor = end + 1n;
+  }
+  const to = lookupIoas(context, num(arg, 'dst_ioas_id'));
+  if (!(to instanceof Ioas)) return to;
+  const iova = to.iopt.place(length, slices[0]!.start, flags & MAP_FIXED_IOVA ? u64(arg, 'dst_iova') : null);
+  if (typeof iova !== 'bigint') return iova;
+  const areas: Area[] = [];
+  let at = iova;
+  for (const [index, slice] of slices.entries()) {
+    if (flags & MAP_WRITEABLE && !slice.pages.writable)
+      return refuse('EPERM', 'iopt_map_pages', 'the source was mapped without WRITEABLE');
+    const area = to.iopt.makeArea(at, { ...slice, length: lengths[index]! });
+    if ('errno' in area) return area;
+    areas.push(area);
+    at += lengths[index]!;
+  }
+  return to.iopt.insert(areas) ?? { arg: { dst_iova: iova } };
+}
+
+export function ioasUnmap(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+  const where = 'iommufd_ioas_unmap';
+  const iova = u64(arg, 'iova');
+  const length = u64(arg, 'length');
+  const ioas = lookupIoas(context, num(arg, 'ioas_id'));
+  if (!(ioas instanceof Ioas)) return ioas;
+  const progress = { bytes: 0n };
+  if (iova === 0n && length === UMAX) {
+    const refusal = ioas.iopt.unmap(0n, UMAX, progress);
+    return refusal ?? { arg: { length: progress.bytes } };
+  }
+  if (iova === UMAX || length === UMAX) return refuse('EOVERFLOW', where, 'an IOVA or length of 2^64-1 is too large');
+  if (length === 0n) return refuse('EINVAL', 'iopt_unmap_iova', 'length is 0');
+  if (iova + length - 1n > UMAX) return refuse('EOVERFLOW', 'iopt_unmap_iova', 'the range reaches beyond 64 bits');
+  const refusal = ioas.iopt.unmap(iova, iova + length - 1n, progress);
+  if (refusal) return refusal;
+  if (progress.bytes === 0n) return refuse('ENOENT', 'iopt_unmap_iova_range', 'nothing is mapped in the range');
+  return { arg: { length: progress.bytes } };
+}
+
+/** Pages objects of all IOASes of a context, each once. */
+function allPages(context: IommufdContext): Set<Pages> {
+  const found = new Set<Pages>();
+  for (const object of context.objects.visible())
+    if (object instanceof Ioas) for (const area of object.iopt.areas) found.add(area.pages);
+  return found;
+}
+
+export function ioasChangeProcess(
+  context: IommufdContext,
+  arg: Arg,
+  process: Process,
+  kernel: Kernel,
+): IoctlOk | Refusal {
+  const where = 'iommufd_ioas_change_process';
+  if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
+  const pages = [...allPages(context)];
+  if (pages.some(({ source }) => source.kind !== 'file'))
+    return refuse('EINVAL', where, 'an area of process memory is mapped; only file mappings can change hands');
+  const accountFor = (old: Account): Account => ({
+    mode: old.mode,
+    process,
+    counter: old.mode === 'mm' ? process.locked : kernel.userLocked(process.uid),
+    uid: process.uid,
+  });
+  const moving = pages.filter(({ account }) => account.process !== process || account.uid !== process.uid);
+  const charged: { account: Account; pages: number }[] = [];
+  for (const item of moving) {
+    const account = accountFor(item.account);
+    const refusal = charge(account, item.pinnedPages);
+    if (refusal) {
+      for (const done of charged) uncharge(done.account, done.pages);
+      return refusal;
+    }
+    charged.push({ account, pages: item.pinnedPages });
+  }
+  for (const [index, item] of moving.entries()) {
+    uncharge(item.account, item.pinnedPages);
+    item.account = charged[index]!.account;
+  }
+  return {};
+}
+
+export function option(context: IommufdContext, arg: Arg, process: Process): IoctlOk | Refusal {
+  const where = 'iommufd_option';
+  const op = num(arg, 'op');
+  const objectId = num(arg, 'object_id');
+  const value = u64(arg, 'val64');
+  if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
+  switch (num(arg, 'option_id')) {
+    case 0: {
+      if (objectId !== 0) return refuse('EOPNOTSUPP', where, 'RLIMIT_MODE belongs to the context: object_id must be 0');
+      if (op === 1) return { arg: { val64: context.perProcessLimit ? 1n : 0n } };
+      if (op !== 0) return refuse('EOPNOTSUPP', where, 'op is 0 (set) or 1 (get)');
+      if (!process.capabilities.has('CAP_SYS_RESOURCE')) return refuse('EPERM', where, 'CAP_SYS_RESOURCE is needed');
+      if (!context.objects.empty)
+        return refuse('EBUSY', where, 'the mode can only be set before the first object is made');
+      if (value > 1n) return refuse('EINVAL', where, 'val64 is 0 (per user) or 1 (per process)');
+      context.perProcessLimit = value === 1n;
+      return { arg: { val64: value } };
+    }
+    case 1: {
+      const ioas = lookupIoas(context, objectId);
+      if (!(ioas instanceof Ioas)) return ioas;
+      if (op === 1) return { arg: { val64: ioas.iopt.hugePages ? 1n : 0n } };
+      if (op !== 0) return refuse('EOPNOTSUPP', where, 'op is 0 (set) or 1 (get)');
+      if (value > 1n) return refuse('EINVAL', where, 'val64 is 0 or 1');
+      return ioas.iopt.setHugePages(value === 1n) ?? { arg: { val64: value } };
+    }
+    default:
+      return refuse('EOPNOTSUPP', where, 'option_id is 0 (RLIMIT_MODE) or 1 (HUGE_PAGES)');
+  }
+}

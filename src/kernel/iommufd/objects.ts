@@ -1,0 +1,94 @@
+/**
+ * The object table of an iommufd context (drivers/iommu/iommufd/main.c): one id space for all types, the lowest free
+ * id first. An object gets its id while it is invisible (`reserve`), is built, and becomes visible in a step that cannot
+ * fail (`commit`), or never (`abort`).
+ */
+import { assert, type Refusal, refuse } from '../errno.ts';
+
+export type ObjectType =
+  | 'ioas'
+  | 'device'
+  | 'hwpt-paging'
+  | 'hwpt-nested'
+  | 'fault'
+  | 'viommu'
+  | 'vdevice'
+  | 'veventq'
+  | 'hw-queue'
+  | 'access';
+
+export abstract class IommufdObject {
+  abstract readonly type: ObjectType;
+  id = 0;
+  /** Whoever uses it besides its own existence; IOMMU_DESTROY answers EBUSY while there is one. */
+  users = 0;
+  /** Undoes what the object holds; called when nothing uses it any more. */
+  abstract destroy(): void;
+}
+
+/** Largest id: 31 bits. */
+const MAX_ID = 0x7fffffff;
+
+export class ObjectTable {
+  readonly #objects = new Map<number, IommufdObject | null>();
+  #lowestFree = 1;
+
+  /** Objects by id, ascending, without reserved ids. */
+  *visible(): Generator<IommufdObject> {
+    for (const id of [...this.#objects.keys()].sort((a, b) => a - b)) {
+      const object = this.#objects.get(id);
+      if (object) yield object;
+    }
+  }
+
+  /** Whether there is nothing, not even a tombstone. */
+  get empty(): boolean {
+    return this.#objects.size === 0;
+  }
+
+  reserve(): number {
+    while (this.#objects.has(this.#lowestFree)) this.#lowestFree++;
+    const id = this.#lowestFree++;
+    assert(id <= MAX_ID, 'object ids are left');
+    this.#objects.set(id, null);
+    return id;
+  }
+
+  commit<T extends IommufdObject>(id: number, object: T): T {
+    assert(this.#objects.get(id) === null, 'a reserved id is committed');
+    object.id = id;
+    this.#objects.set(id, object);
+    return object;
+  }
+
+  abort(id: number): void {
+    this.remove(id);
+  }
+
+  /** Frees an id. */
+  remove(id: number): void {
+    this.#objects.delete(id);
+    this.#lowestFree = Math.min(this.#lowestFree, id);
+  }
+
+  /** The id is never given again: it reads as absent and cannot be destroyed. */
+  tombstone(id: number): void {
+    this.#objects.set(id, null);
+  }
+
+  get(id: number): IommufdObject | undefined {
+    return this.#objects.get(id) ?? undefined;
+  }
+
+  /** The object of this type, or ENOENT: absent, of another type, unfinished. */
+  lookup<T extends IommufdObject>(id: number, kind: abstract new (...args: never[]) => T, what: string): T | Refusal {
+    const object = this.get(id);
+    return object instanceof kind
+      ? object
+      : refuse(
+          'ENOENT',
+          'iommufd_get_object',
+          `object ${id} of this iommufd is ${object ? `a ${object.type}, not ${what}` : 'not there'}`,
+        );
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * One kernel's life on a machine: from boot to the next kexec. A pure, synchronous, deterministic state machine: calls go
+ * in, results or refusals and events come out. It is built from the machine and, after a live update, from the handover
+ * document, and from nothing else.
+ */
+
+import type { Machine } from '../machine/machine.ts';
+import { FRAME_SIZE } from '../machine/memory.ts';
+import type { PciFunction } from '../machine/pci.ts';
+import type { FunctionSpec } from '../machine/spec.ts';
+import { Drivers } from './drivers.ts';
+import type { Faults } from './faults.ts';
+import { IommuCore } from './iommu/iommu.ts';
+import { RestoredDomains } from './iommu/restored.ts';
+import { IOMMUFD_HANDLER } from './iommufd/liveupdate.ts';
+import {
+  type DeviceRecord,
+  type DomainRecord,
+  type HandoverDocument,
+  IOMMU_ABI,
+  KHO_ABI,
+  Kho,
+  LUO_ABI,
+  PCI_ABI,
+} from './kho/handover.ts';
+import type { FileHandler } from './liveupdate/handler.ts';
+import { LiveUpdate } from './liveupdate/luo.ts';
+import { MEMFD_HANDLER } from './mm/memfd-luo.ts';
+import type { BootOptions, Policies, Profile } from './policies.ts';
+import { type LockedCounter, Process } from './process.ts';
+import { VfioDeviceFile } from './vfio/device-file.ts';
+import { Vfio } from './vfio/vfio.ts';
+import { VFIO_HANDLER } from './vfio/vfio-luo.ts';
+
+export type EventData = Record<string, string | number | boolean | null>;
+export type Emit = (kind: string, message: string, data: EventData, rule?: string) => void;
+
+export interface KernelOptions {
+  profile: Profile;
+  policies: Policies;
+  boot: BootOptions;
+  /** ABI strings and file handlers of this build; all of ours if absent. */
+  abi?: { kho?: string; luo?: string; iommu?: string; pci?: string; handlers?: readonly string[] };
+  /** The crash kernel: no handover, no live update. */
+  kdump?: boolean;
+}
+
+export interface Panic {
+  panic: string;
+}
+
+const HANDLERS: Readonly<Record<Profile, readonly FileHandler[]>> = {
+  'linux-7.3': [MEMFD_HANDLER],
+  'persisted-domains': [MEMFD_HANDLER, IOMMUFD_HANDLER, VFIO_HANDLER],
+};
+
+export class Kernel {
+  readonly machine: Machine;
+  readonly options: KernelOptions;
+  readonly faults: Faults;
+  readonly emit: Emit;
+  readonly iommu: IommuCore;
+  readonly restored: RestoredDomains;
+  readonly vfio: Vfio;
+  readonly drivers: Drivers;
+  readonly kho = new Kho();
+  /** Null without KHO or LUO, and in a crash kernel: there is no /dev/liveupdate then. */
+  luo: LiveUpdate | null = null;
+  kexecCount = 0;
+  readonly processes = new Map<number, Process>();
+  readonly #users = new Map<number, LockedCounter>();
+  #nextPid = 1;
+
+  private constructor(machine: Machine, options: KernelOptions, faults: Faults, emit: Emit) {
+    this.machine = machine;
+    this.options = options;
+    this.faults = faults;
+    this.emit = emit;
+    this.iommu = new IommuCore(this);
+    this.restored = new RestoredDomains(this);
+    this.vfio = new Vfio(this);
+    this.drivers = new Drivers(this);
+  }
+
+  get profile(): Profile {
+    return this.options.profile;
+  }
+  get policies(): Policies {
+    return this.options.policies;
+  }
+  get boot(): BootOptions {
+    return this.options.boot;
+  }
+
+  /**
+   * Boots. `handover` null: a cold boot. All memory that is not handed over is free by then. Panics where the handover
+   * fits KHO but not LUO or the IOMMU (R23), or a domain cannot be rebuilt (R1).
+   */
+  static start(
+    machine: Machine,
+    options: KernelOptions,
+    faults: Faults,
+    emit: Emit,
+    handover: HandoverDocument | null,
+  ): Kernel | Panic {
+    const kernel = new Kernel(machine, options, faults, emit);
+    const { abi = {}, boot, kdump = false } = options;
+    const ours = { kho: KHO_ABI, luo: LUO_ABI, iommu: IOMMU_ABI, pci: PCI_ABI, ...abi };
+    const known = handover && handover.kho === ours.kho && !kdump ? handover : null;
+    if (handover && !known)
+      emit('boot.cold', `handover "${handover.kho}" is not known to this kernel ("${ours.kho}"): cold boot`, {}, 'R23');
+    machine.memory.retain(known?.preserved ?? [], 'reserved');
+    kernel.kexecCount = known ? known.kexecCount + 1 : 0;
+    const knowsDomains = options.profile === 'persisted-domains';
+    if (known && known.luo.abi !== ours.luo)
+      return { panic: `LUO: incompatible handover "${known.luo.abi}", this kernel has "${ours.luo}"` };
+    if (known?.iommu && knowsDomains && known.iommu.abi !== ours.iommu)
+      return { panic: `IOMMU: incompatible handover "${known.iommu.abi}"` };
+    if (known?.pci && knowsDomains && known.pci.abi !== ours.pci)
+      return { panic: `PCI: incompatible handover "${known.pci.abi}"` };
+    const domains = known?.iommu && knowsDomains ? known.iommu : null;
+    for (const unit of machine.units.values())
+      if (!domains?.units.some((record) => record.unit === unit.id)) unit.reset();
+    if (domains) {
+      const failure = kernel.restored.boot(known!);
+      if (failure) return { panic: `IOMMU: ${failure}` };
+    }
+    for (const fn of machine.functions.values()) kernel.iommu.addFunction(fn);
+    const enabled = boot.kho && boot.liveupdate && !kdump;
+    if (enabled) {
+      const handlers = HANDLERS[options.profile].filter(
+        ({ compatible }) => !abi.handlers || abi.handlers.includes(compatible),
+      );
+      kernel.luo = new LiveUpdate(kernel, handlers, known?.luo ?? null);
+    }
+    emit('boot', known ? `booted with a handover of ${known.luo.sessions.length} sessions` : 'booted cold', {
+      profile: options.profile,
+      handover: known !== null,
+      liveupdate: enabled,
+    });
+    kernel.drivers.autoprobe();
+    return kernel;
+  }
+
+  createProcess(name: string, capabilities: readonly string[]): Process {
+    const process = new Process(this, this.#nextPid++, name, capabilities);
+    this.processes.set(process.pid, process);
+    return process;
+  }
+
+  killProcess(process: Process): void {
+    this.processes.delete(process.pid);
+    process.exit(this);
+    this.emit('process.exit', `process ${process.pid} (${process.name}) ends`, { pid: process.pid });
+  }
+
+  userLocked(uid: number): LockedCounter {
+    let counter = this.#users.get(uid);
+    if (!counter) {
+      counter = { pages: 0 };
+      this.#users.set(uid, counter);
+    }
+    return counter;
+  }
+
+  addFunction(spec: FunctionSpec): PciFunction {
+    const fn = this.machine.addFunction(spec);
+    this.iommu.addFunction(fn);
+    this.emit('pci.add', `${fn.bdf} appears in group ${spec.group}`, { bdf: fn.bdf, group: spec.group });
+    return fn;
+  }
+
+  removeFunction(fn: PciFunction): void {
+    this.iommu.removeFunction(fn);
+    this.machine.functions.delete(fn.bdf);
+    this.emit('pci.remove', `${fn.bdf} is gone`, { bdf: fn.bdf });
+  }
+
+  /** Resets a function; its translation stays (R18). */
+  resetFunction(fn: PciFunction, why: string): void {
+    fn.reset();
+    this.emit('pci.reset', `${fn.bdf} is reset (${why})`, { bdf: fn.bdf, why });
+  }
+
+  /** What the next kernel gets: called after a successful freeze. */
+  handover(): HandoverDocument | null {
+    if (!this.luo) return null;
+    const vfioFiles = this.luo.outgoing.flatMap((session) =>
+      session.files
+        .filter((entry) => entry.file instanceof VfioDeviceFile)
+        .map((entry) => ({ session: session.name, file: entry.file as VfioDeviceFile })),
+    );
+    const iommu = this.#iommuHandover(vfioFiles);
+    if (iommu) for (const unit of iommu.units) this.kho.preserve(unit, unit.tables);
+    return {
+      kho: KHO_ABI,
+      kexecCount: this.kexecCount,
+      preserved: this.kho.runs(),
+      luo: { abi: LUO_ABI, number: this.luo.number + 1, sessions: this.luo.serialize() },
+      iommu,
+      pci: vfioFiles.length > 0 ? { abi: PCI_ABI, devices: vfioFiles.map(({ file }) => file.device.fn.bdf) } : null,
+    };
+  }
+
+  /** The IOMMU's share: preserved domains, the devices on them, and the tables of their units (C2, C3). */
+  #iommuHandover(files: readonly { session: string; file: VfioDeviceFile }[]): HandoverDocument['iommu'] {
+    const domains: DomainRecord[] = [...this.iommu.domains.values()]
+      .filter((domain) => domain.preserved)
+      .map((domain) => ({
+        id: domain.id,
+        unit: domain.unit.id,
+        tableType: domain.options.tableType,
+        dirtyTracking: domain.options.dirtyTracking,
+        root: domain.table.root,
+        tables: domain.table.tables().map((start) => ({ start, count: 1 })),
+      }));
+    if (domains.length === 0) return null;
+    const devices: DeviceRecord[] = [];
+    for (const { session, file } of files) {
+      const { fn, bound } = file.device;
+      const { domain } = this.iommu.groupOf(fn);
+      if (domain.kind !== 'paging' || !domain.preserved) continue;
+      const entry = this.luo!.outgoing.flatMap(({ files: entries }) => entries).find(
+        (candidate) => candidate.file === bound!.context,
+      );
+      devices.push({
+        bdf: fn.bdf,
+        unit: fn.spec.iommu,
+        domain: domain.id,
+        session,
+        iommufdToken: `0x${entry!.token.toString(16)}`,
+        resetWorks: fn.spec.reset,
+      });
+    }
+    const units = [...new Set(devices.map((device) => device.unit))].map((id) => {
+      const unit = this.machine.units.get(id)!;
+      return { unit: id, root: unit.rootTable!, tables: unit.tables() };
+    });
+    return { abi: IOMMU_ABI, units, domains, devices };
+  }
+
+  /** Functions that the next kernel gets as they are; all others are quiesced by their drivers before a kexec. */
+  preservedFunctions(): Set<PciFunction> {
+    const kept = new Set<PciFunction>();
+    for (const session of this.luo?.outgoing ?? [])
+      for (const { file } of session.files) if (file instanceof VfioDeviceFile) kept.add(file.device.fn);
+    return kept;
+  }
+
+  /** Bytes that are preserved for the next kernel. */
+  get preservedBytes(): number {
+    return this.kho.frames * FRAME_SIZE;
+  }
+}

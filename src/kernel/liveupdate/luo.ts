@@ -1,0 +1,257 @@
+/**
+ * The Live Update Orchestrator (kernel/liveupdate/luo_{core,session,file}.c).
+ *
+ *   outgoing: CREATE -> open -> (reboot) -> incoming in the next kernel;  last close -> everything unpreserved
+ *   incoming: waiting -> RETRIEVE_SESSION -> retrieved -> FINISH, close -> gone;  close refused -> stuck until reboot
+ */
+import { Refusal, refuse } from '../errno.ts';
+import type { OpenFile } from '../file.ts';
+import type { Kernel } from '../kernel.ts';
+import type { FileRecord, HandoverDocument } from '../kho/handover.ts';
+import type { FileHandler, IncomingFile, OutgoingFile, OutgoingSession } from './handler.ts';
+
+/** 51 sessions, or 63 files of one session, per page-sized block, and at most 10000 blocks. */
+const MAX_SESSIONS = 51 * 10000;
+const MAX_FILES = 63 * 10000;
+
+export interface IncomingSession {
+  name: string;
+  files: IncomingFile[];
+  state: 'waiting' | 'retrieved' | 'stuck';
+}
+
+const hex = (token: bigint): string => `0x${token.toString(16)}`;
+
+export class LiveUpdate {
+  readonly #kernel: Kernel;
+  readonly #handlers: readonly FileHandler[];
+  readonly outgoing: OutgoingSession[] = [];
+  /** Null until the device is opened for the first time, which deserializes everything. */
+  incoming: IncomingSession[] = [];
+  #records: HandoverDocument['luo']['sessions'];
+  #deserialized: 'not-yet' | 'done' | 'failed' = 'not-yet';
+  /** Objects in a session of this kernel, and retrieved ones that are not finished: identity to who has it. */
+  readonly #preserved = new Map<object, string>();
+  readonly number: number;
+  /** /dev/liveupdate is open. */
+  deviceOpen = false;
+
+  constructor(kernel: Kernel, handlers: readonly FileHandler[], incoming: HandoverDocument['luo'] | null) {
+    this.#kernel = kernel;
+    this.#handlers = handlers;
+    this.#records = incoming?.sessions ?? [];
+    this.number = incoming?.number ?? 0;
+  }
+
+  /** Names of sessions that the first open will bring, for views. */
+  get waitingRecords(): readonly { name: string; files: FileRecord[] }[] {
+    return this.#deserialized === 'not-yet' ? this.#records : [];
+  }
+
+  /** The first open of the device makes incoming sessions of the records; EIO for ever if a handler is missing. */
+  deserialize(): Refusal | null {
+    const where = 'luo_session_deserialize';
+    if (this.#deserialized === 'not-yet') {
+      this.#deserialized = 'done';
+      for (const record of this.#records) {
+        const session: IncomingSession = { name: record.name, files: [], state: 'waiting' };
+        this.incoming.push(session);
+        for (const { token, compatible, data } of record.files) {
+          const handler = this.#handlers.find((candidate) => candidate.compatible === compatible);
+          if (!handler) {
+            this.#deserialized = 'failed';
+            this.#kernel.emit(
+              'luo.failed',
+              `no handler for "${compatible}" of session "${record.name}": nothing can be restored until the next reboot`,
+              {
+                session: record.name,
+                handler: compatible,
+              },
+            );
+            break;
+          }
+          session.files.push({ token: BigInt(token), handler, data, file: null, failed: null });
+        }
+        if (this.#deserialized === 'failed') break;
+      }
+    }
+    if (this.#deserialized === 'done') return null;
+    return refuse('EIO', where, 'the handover of the previous kernel could not be read; only a reboot helps');
+  }
+
+  /** CREATE_SESSION: EINVAL name, ENOSPC, EEXIST. */
+  create(name: string): OutgoingSession | Refusal {
+    const where = 'luo_session_create';
+    if (name.length === 0 || name.length > 63)
+      return refuse('EINVAL', where, 'a session name has 1 to 63 bytes and a terminating NUL');
+    const injected = this.#kernel.faults.refusal('allocation', where);
+    if (injected) return injected;
+    if (this.outgoing.length >= MAX_SESSIONS) return refuse('ENOSPC', where, 'there are too many sessions');
+    if (this.outgoing.some((session) => session.name === name))
+      return refuse('EEXIST', where, 'an outgoing session of this name exists');
+    const session: OutgoingSession = { name, files: [] };
+    this.outgoing.push(session);
+    this.#kernel.emit('luo.session', `session "${name}" is created`, { session: name });
+    return session;
+  }
+
+  /** RETRIEVE_SESSION: ENOENT, EINVAL retrieved already. */
+  retrieveSession(name: string): IncomingSession | Refusal {
+    const where = 'luo_session_retrieve';
+    const session = this.incoming.find((candidate) => candidate.name === name);
+    if (!session)
+      return refuse(
+        'ENOENT',
+        where,
+        `no session "${name}" came from the previous kernel, or it was finished and closed`,
+      );
+    if (session.state === 'stuck')
+      return refuse(
+        'EINVAL',
+        where,
+        `session "${name}" was closed before it could finish: it is out of reach until the next reboot`,
+        'R4',
+      );
+    if (session.state !== 'waiting') return refuse('EINVAL', where, `session "${name}" is retrieved already`);
+    session.state = 'retrieved';
+    this.#kernel.emit('luo.session', `session "${name}" is retrieved`, { session: name });
+    return session;
+  }
+
+  /** PRESERVE_FD after its token check: ENOSPC, EBADF (by the caller), ENOENT no handler, EBUSY, the handler's errno. */
+  preserve(session: OutgoingSession, token: bigint, lookup: () => OpenFile | Refusal): Refusal | null {
+    const where = 'luo_preserve_file';
+    if (session.files.some((entry) => entry.token === token))
+      return refuse('EEXIST', where, `token ${hex(token)} is in use in session "${session.name}"`);
+    if (session.files.length >= MAX_FILES) return refuse('ENOSPC', where, 'the session has too many files');
+    const file = lookup();
+    if (file instanceof Refusal) return file;
+    const handler = this.#handlers.find((candidate) => candidate.canPreserve(this.#kernel, file));
+    if (!handler) return refuse('ENOENT', where, `nothing can preserve ${file.link()}`);
+    const identity = handler.identity(file);
+    const holder = this.#preserved.get(identity);
+    if (holder !== undefined) return refuse('EBUSY', where, `it is in ${holder} already`);
+    const injected =
+      this.#kernel.faults.refusal('allocation', where) ??
+      this.#kernel.faults.refusal(`${handler.point}.preserve`, where);
+    if (injected) return injected;
+    const entry: OutgoingFile = { token, handler, file, state: null };
+    const state = handler.preserve(this.#kernel, session, entry);
+    if (state instanceof Refusal) return state;
+    entry.state = state;
+    file.get();
+    session.files.push(entry);
+    this.#preserved.set(identity, `session "${session.name}"`);
+    this.#log('luo.preserve', session.name, entry);
+    return null;
+  }
+
+  /** The last descriptor of an outgoing session is closed: the abort, newest file first (R21). */
+  abort(session: OutgoingSession): void {
+    for (const entry of session.files.reverse()) {
+      this.#preserved.delete(entry.handler.identity(entry.file));
+      entry.handler.unpreserve(this.#kernel, entry);
+      this.#log('luo.unpreserve', session.name, entry);
+      entry.file.put(this.#kernel);
+    }
+    this.outgoing.splice(this.outgoing.indexOf(session), 1);
+  }
+
+  /** RETRIEVE_FD: ENOENT, a sticky errno, or the file with a reference for the caller. */
+  retrieve(session: IncomingSession, token: bigint): OpenFile | Refusal {
+    const where = 'luo_retrieve_file';
+    const entry = session.files.find((candidate) => candidate.token === token);
+    if (!entry) return refuse('ENOENT', where, `session "${session.name}" has no token ${hex(token)}`);
+    if (entry.failed)
+      return refuse(
+        entry.failed,
+        where,
+        'an earlier attempt failed, and that stays until the next reboot',
+        entry.handler.point === 'vfio' ? 'R17' : undefined,
+      );
+    if (entry.file) return entry.file.get();
+    const file =
+      this.#kernel.faults.refusal(`${entry.handler.point}.retrieve`, where) ??
+      entry.handler.retrieve(this.#kernel, session.name, entry);
+    if (file instanceof Refusal) {
+      entry.failed = file.errno;
+      return file;
+    }
+    entry.file = file;
+    this.#preserved.set(entry.handler.identity(file), `session "${session.name}", which is not finished`);
+    this.#log('luo.retrieve', session.name, entry);
+    return file.get();
+  }
+
+  /** FINISH: EBUSY with nothing done, or every file finished, newest first. */
+  finish(session: IncomingSession): Refusal | null {
+    for (const entry of session.files) {
+      const refusal = entry.handler.canFinish?.(this.#kernel, entry) ?? null;
+      if (refusal) return refusal;
+    }
+    for (const entry of session.files.splice(0).reverse()) {
+      entry.handler.finish(this.#kernel, entry);
+      this.#log('luo.finish', session.name, entry);
+      if (!entry.file) continue;
+      this.#preserved.delete(entry.handler.identity(entry.file));
+      entry.file.put(this.#kernel);
+    }
+    return null;
+  }
+
+  /** The last descriptor of an incoming session is closed: finish, or stuck (R4). */
+  closeIncoming(session: IncomingSession): void {
+    const refusal = this.finish(session);
+    if (!refusal) {
+      this.incoming.splice(this.incoming.indexOf(session), 1);
+      return;
+    }
+    session.state = 'stuck';
+    this.#kernel.emit(
+      'luo.stuck',
+      `session "${session.name}" was closed but cannot finish: ${refusal.why}`,
+      { session: session.name },
+      'R4',
+    );
+  }
+
+  /**
+   * reboot(KEXEC): freezes all outgoing sessions in order. The first error undoes it: the failing session's earlier
+   * files forward, then earlier sessions, newest first, each forward (R22).
+   */
+  freeze(): Refusal | null {
+    const frozen: OutgoingSession[] = [];
+    for (const session of this.outgoing) {
+      for (const [index, entry] of session.files.entries()) {
+        this.#log('luo.freeze', session.name, entry);
+        const refusal =
+          this.#kernel.faults.refusal(`${entry.handler.point}.freeze`, 'luo_file_freeze') ??
+          entry.handler.freeze?.(this.#kernel, entry) ??
+          null;
+        if (!refusal) continue;
+        for (const undo of session.files.slice(0, index)) this.#log('luo.unfreeze', session.name, undo);
+        for (const earlier of frozen.reverse())
+          for (const undo of earlier.files) this.#log('luo.unfreeze', earlier.name, undo);
+        return refusal;
+      }
+      frozen.push(session);
+    }
+    return null;
+  }
+
+  serialize(): HandoverDocument['luo']['sessions'] {
+    return this.outgoing.map((session) => ({
+      name: session.name,
+      files: session.files.map((entry) => ({
+        token: hex(entry.token),
+        compatible: entry.handler.compatible,
+        data: entry.handler.serialize(this.#kernel, entry),
+      })),
+    }));
+  }
+
+  #log(kind: string, session: string, entry: { token: bigint; handler: FileHandler }): void {
+    const data: Record<string, string> = { session, token: hex(entry.token), handler: entry.handler.compatible };
+    this.#kernel.emit(kind, `${kind.slice(4)} token ${data.token} (${data.handler}) of session "${session}"`, data);
+  }
+}

@@ -1,0 +1,212 @@
+/** The memory of a process: mappings at fixed addresses, faulted in when made (mmap with MAP_FIXED_NOREPLACE). */
+import { FRAME_SIZE, type PhysicalMemory } from '../../machine/memory.ts';
+import { type Refusal, refuse } from '../errno.ts';
+import type { Kernel } from '../kernel.ts';
+import { FrameMap, type FrameSpan } from './frame-map.ts';
+import { placement, type ShmemInode } from './shmem.ts';
+
+const PAGE = 4096n;
+/** TASK_SIZE of x86-64 with four levels. */
+const TASK_SIZE = 2n ** 47n - PAGE;
+const HUGE_PAGES = 512;
+const PROT_WRITE = 2;
+
+interface Mapping {
+  /** First and last page number. */
+  first: number;
+  last: number;
+  writable: boolean;
+  huge: boolean;
+  /** Frames of anonymous memory by page number of the process; null for a shared file. */
+  frames: FrameMap | null;
+  inode: ShmemInode | null;
+  /** Page of the file that `first` shows. */
+  filePage: number;
+}
+
+export interface MapOptions {
+  huge?: boolean;
+  inode?: ShmemInode;
+  offset?: bigint;
+  shared?: boolean;
+  prot?: number;
+}
+
+export class AddressSpace {
+  readonly #memory: PhysicalMemory;
+  #mappings: Mapping[] = [];
+  /** False once the process has exited: nothing can be pinned any more (mmget_not_zero). */
+  alive = true;
+
+  constructor(memory: PhysicalMemory) {
+    this.#memory = memory;
+  }
+
+  get mappings(): readonly Readonly<Mapping>[] {
+    return this.#mappings;
+  }
+
+  /** mmap(2). EINVAL misaligned, EEXIST taken, ENOMEM beyond TASK_SIZE or without memory. */
+  map(address: bigint, length: bigint, options: MapOptions): Refusal | null {
+    const where = 'do_mmap';
+    const pageBytes = options.huge ? BigInt(HUGE_PAGES) * PAGE : PAGE;
+    if (length === 0n) return refuse('EINVAL', where, 'length is 0');
+    if (address % pageBytes !== 0n) return refuse('EINVAL', where, `addr is not a multiple of ${pageBytes}`);
+    const bytes = ((length + pageBytes - 1n) / pageBytes) * pageBytes;
+    if (address + bytes > TASK_SIZE) return refuse('ENOMEM', where, 'the end lies beyond the user address space');
+    const first = Number(address / PAGE);
+    const count = Number(bytes / PAGE);
+    const index = this.#lowerBound(first);
+    const right = this.#mappings[index];
+    const left = this.#mappings[index - 1];
+    if ((right && right.first < first + count) || (left && left.last >= first))
+      return refuse('EEXIST', where, 'something is mapped in this range already (MAP_FIXED_NOREPLACE)');
+    const { inode, offset = 0n, shared = false, prot = 3, huge = false } = options;
+    if (offset % PAGE !== 0n) return refuse('EINVAL', where, 'offset is not a multiple of 4096');
+    const mapping: Mapping = {
+      first,
+      last: first + count - 1,
+      writable: (prot & PROT_WRITE) !== 0,
+      huge,
+      frames: null,
+      inode: null,
+      filePage: Number(offset / PAGE),
+    };
+    if (inode && shared) {
+      mapping.inode = inode.get();
+      if (mapping.writable) inode.sharedWritable++;
+    } else {
+      mapping.frames = new FrameMap();
+      const runs = this.#memory.allocate(count, {
+        owner: 'anonymous',
+        fill: inode ? 'zero' : 'touched',
+        folioShift: huge ? 21 : 12,
+        ...placement(count, first),
+      });
+      if (!runs) return refuse('ENOMEM', where, 'the host has no memory left');
+      let page = first;
+      for (const run of runs) {
+        mapping.frames.insert({ page, frame: run.start, count: run.count, folioShift: huge ? 21 : 12 });
+        page += run.count;
+      }
+    }
+    this.#mappings.splice(index, 0, mapping);
+    // A private mapping of a file is its copy from the beginning: nobody can tell without writing to the file later.
+    if (inode && !shared) this.write(address, inode.read(offset, Number(bytes)));
+    return null;
+  }
+
+  /** munmap(2): whatever is mapped in the range; what is held by others (DMA pins) lives on with them. */
+  unmap(address: bigint, length: bigint): Refusal | null {
+    const where = 'do_vmi_munmap';
+    if (address % PAGE !== 0n || length === 0n || address + length > TASK_SIZE)
+      return refuse('EINVAL', where, 'addr is not a multiple of 4096, or length is 0 or beyond the address space');
+    const first = Number(address / PAGE);
+    const last = Number((address + length - 1n) / PAGE);
+    const touched = this.#mappings.filter((mapping) => mapping.first <= last && mapping.last >= first);
+    for (const mapping of touched)
+      if (
+        mapping.huge &&
+        ((first > mapping.first && first % HUGE_PAGES) || (last < mapping.last && (last + 1) % HUGE_PAGES))
+      )
+        return refuse('EINVAL', where, 'the range would cut a page of 2 MiB');
+    for (const mapping of touched) this.#cut(mapping, first, last);
+    return null;
+  }
+
+  /** The frames of pages [first, last]; EFAULT where nothing is mapped, or nothing writable though `write` is asked. */
+  resolve(first: number, last: number, write: boolean): FrameSpan[] | Refusal {
+    const where = 'pin_user_pages';
+    if (!this.alive) return refuse('EFAULT', where, 'the process that mapped this memory is gone');
+    const spans: FrameSpan[] = [];
+    let page = first;
+    while (page <= last) {
+      const mapping = this.#mappingAt(page);
+      if (!mapping) return refuse('EFAULT', where, `nothing is mapped at 0x${(page * FRAME_SIZE).toString(16)}`);
+      if (write && !mapping.writable) return refuse('EFAULT', where, 'the memory is mapped read-only');
+      const end = Math.min(last, mapping.last);
+      if (mapping.frames) spans.push(...mapping.frames.range(page, end));
+      else {
+        const shift = mapping.first - mapping.filePage;
+        if (BigInt(end - shift) * PAGE >= mapping.inode!.size)
+          return refuse('EFAULT', where, 'the mapping reaches beyond the end of its file');
+        const found = mapping.inode!.populate(page - shift, end - shift);
+        if (!found) return refuse('ENOMEM', where, 'the host has no memory left');
+        spans.push(...found.map((span) => ({ ...span, page: span.page + shift })));
+      }
+      page = end + 1;
+    }
+    return spans;
+  }
+
+  read(address: bigint, length: number): Uint8Array | Refusal {
+    const bytes = new Uint8Array(length);
+    return this.#transfer(address, bytes, false) ?? bytes;
+  }
+
+  write(address: bigint, bytes: Uint8Array): Refusal | null {
+    return this.#transfer(address, bytes, true);
+  }
+
+  exit(_kernel: Kernel): void {
+    for (const mapping of [...this.#mappings]) this.#cut(mapping, mapping.first, mapping.last);
+    this.alive = false;
+  }
+
+  #transfer(address: bigint, bytes: Uint8Array, write: boolean): Refusal | null {
+    if (bytes.length === 0) return null;
+    const first = Number(address / PAGE);
+    const spans = this.resolve(first, Number((address + BigInt(bytes.length) - 1n) / PAGE), write);
+    if (!Array.isArray(spans)) return spans;
+    let done = 0;
+    for (const span of spans) {
+      const skip = done === 0 ? Number(address % PAGE) : 0;
+      const count = Math.min(span.count * FRAME_SIZE - skip, bytes.length - done);
+      const piece = bytes.subarray(done, done + count);
+      if (write) this.#memory.write(span.frame * FRAME_SIZE + skip, piece);
+      else this.#memory.read(span.frame * FRAME_SIZE + skip, piece);
+      done += count;
+    }
+    return null;
+  }
+
+  /** Takes [first, last] out of a mapping, which may leave two pieces of it. */
+  #cut(mapping: Mapping, first: number, last: number): void {
+    const index = this.#mappings.indexOf(mapping);
+    const rest: Mapping[] = [];
+    const piece = (from: number, to: number): void => {
+      if (from > to) return;
+      const frames = mapping.frames && new FrameMap();
+      if (frames) for (const span of mapping.frames!.range(from, to)) frames.insert(span);
+      if (mapping.inode) {
+        mapping.inode.get();
+        if (mapping.writable) mapping.inode.sharedWritable++;
+      }
+      rest.push({ ...mapping, first: from, last: to, frames, filePage: mapping.filePage + (from - mapping.first) });
+    };
+    piece(mapping.first, first - 1);
+    piece(last + 1, mapping.last);
+    for (const span of mapping.frames?.range(first, last) ?? []) this.#memory.put(span.frame, span.count);
+    if (mapping.inode) {
+      if (mapping.writable) mapping.inode.sharedWritable--;
+      mapping.inode.put();
+    }
+    this.#mappings.splice(index, 1, ...rest);
+  }
+
+  #lowerBound(page: number): number {
+    let low = 0;
+    let high = this.#mappings.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#mappings[middle]!.first < page) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  #mappingAt(page: number): Mapping | undefined {
+    const mapping = this.#mappings[this.#lowerBound(page + 1) - 1];
+    return mapping && mapping.last >= page ? mapping : undefined;
+  }
+}

@@ -1,0 +1,255 @@
+/**
+ * memfds: shmem files without a link (mm/shmem.c, mm/memfd.c), and their hugetlb kin. Pages are allocated when first
+ * touched; a frozen file keeps its size (LUO freezes it, and so may a restored domain that maps it).
+ */
+import { FRAME_SIZE, type PhysicalMemory } from '../../machine/memory.ts';
+import { assert, type Refusal, refuse } from '../errno.ts';
+import { OpenFile } from '../file.ts';
+import type { Kernel } from '../kernel.ts';
+import { FrameMap, type FrameSpan } from './frame-map.ts';
+
+export const F_SEAL_SEAL = 1;
+export const F_SEAL_SHRINK = 2;
+export const F_SEAL_GROW = 4;
+export const F_SEAL_WRITE = 8;
+export const F_SEAL_FUTURE_WRITE = 16;
+export const F_SEAL_EXEC = 32;
+const ALL_SEALS = 63;
+
+export const MFD_ALLOW_SEALING = 2;
+export const MFD_HUGETLB = 4;
+export const MFD_NOEXEC_SEAL = 8;
+export const MFD_EXEC = 16;
+const MFD_ALL = 31;
+const MAX_NAME = 249;
+
+const FALLOC_KEEP_SIZE = 1;
+const FALLOC_PUNCH_HOLE = 2;
+
+const PAGE = 4096n;
+const HUGE = 2n * 1024n * 1024n;
+/** MAX_LFS_FILESIZE. */
+const MAX_BYTES = 2n ** 63n - 1n;
+
+/** Where large memory shall lie, so that large leaves of page tables fit: congruent to its page number. */
+export function placement(count: number, page: number): { align: number; phase: number } {
+  const align = count >= 262144 ? 262144 : count >= 512 ? 512 : 1;
+  return { align, phase: page % align };
+}
+
+export class ShmemInode {
+  readonly memory: PhysicalMemory;
+  readonly name: string;
+  readonly hugetlb: boolean;
+  size = 0n;
+  seals: number;
+  readonly pages = new FrameMap();
+  /** Files, mappings, and iommufd pages that refer to it. */
+  refs = 1;
+  /** Pages held by DMA pins: F_SEAL_WRITE is EBUSY while there are any. */
+  pinnedPages = 0;
+  /** Shared writable mappings. */
+  sharedWritable = 0;
+  /** In a session of LUO, in this kernel. */
+  preserved = false;
+  /** Restored domains that map its pages (policy freezeRestoredMemfd). */
+  restoredDomains = 0;
+
+  constructor(memory: PhysicalMemory, name: string, hugetlb: boolean, seals: number) {
+    this.memory = memory;
+    this.name = name;
+    this.hugetlb = hugetlb;
+    this.seals = seals;
+  }
+
+  get frozen(): boolean {
+    return this.preserved || this.restoredDomains > 0;
+  }
+
+  get(): this {
+    this.refs++;
+    return this;
+  }
+
+  put(): void {
+    assert(this.refs > 0, 'a released inode is put');
+    if (--this.refs === 0) this.#drop(0, Number.MAX_SAFE_INTEGER);
+  }
+
+  /** Frames of [first, last] (page numbers), allocating holes; null without memory. Pages must lie below the size. */
+  populate(first: number, last: number): FrameSpan[] | null {
+    const folio = this.hugetlb ? 512 : 1;
+    const from = Math.floor(first / folio) * folio;
+    const to = Math.ceil((last + 1) / folio) * folio - 1;
+    for (const hole of this.pages.holes(from, to)) {
+      const runs = this.memory.allocate(hole.count, {
+        owner: 'memfd',
+        folioShift: this.hugetlb ? 21 : 12,
+        ...placement(hole.count, hole.page),
+      });
+      if (!runs) return null;
+      let page = hole.page;
+      for (const run of runs) {
+        this.pages.insert({ page, frame: run.start, count: run.count, folioShift: this.hugetlb ? 21 : 12 });
+        page += run.count;
+      }
+    }
+    return this.pages.range(first, last);
+  }
+
+  truncate(length: bigint): Refusal | null {
+    const where = this.hugetlb ? 'hugetlbfs_setattr' : 'shmem_setattr';
+    if (length < 0n || length > MAX_BYTES) return refuse('EINVAL', 'do_ftruncate', 'length is negative');
+    if (this.hugetlb && length % HUGE !== 0n)
+      return refuse('EINVAL', where, 'the size of a hugetlb memfd is a multiple of 2 MiB');
+    if (length === this.size) return null;
+    if (length < this.size && this.seals & F_SEAL_SHRINK) return refuse('EPERM', where, 'the memfd has F_SEAL_SHRINK');
+    if (length > this.size && this.seals & F_SEAL_GROW) return refuse('EPERM', where, 'the memfd has F_SEAL_GROW');
+    if (this.frozen) return this.#refuseFrozen(where);
+    if (length < this.size) {
+      const keep = Number((length + PAGE - 1n) / PAGE);
+      this.#drop(keep, Number.MAX_SAFE_INTEGER);
+      this.#zero(length, BigInt(keep) * PAGE);
+    }
+    this.size = length;
+    return null;
+  }
+
+  fallocate(mode: number, offset: bigint, length: bigint): Refusal | null {
+    const where = 'shmem_fallocate';
+    if (offset > MAX_BYTES || length === 0n || length > MAX_BYTES)
+      return refuse('EINVAL', 'vfs_fallocate', 'offset is negative or length is not positive');
+    if (mode & ~(FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE) || mode === FALLOC_PUNCH_HOLE)
+      return refuse('EOPNOTSUPP', where, 'only KEEP_SIZE, and PUNCH_HOLE together with it, are supported');
+    if (this.frozen) return this.#refuseFrozen(where);
+    const end = offset + length;
+    if (mode & FALLOC_PUNCH_HOLE) {
+      if (this.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+        return refuse('EPERM', where, 'the memfd has F_SEAL_WRITE');
+      const first = (offset + PAGE - 1n) / PAGE;
+      const last = end / PAGE - 1n;
+      if (first <= last) this.#drop(Number(first), Number(last));
+      this.#zero(offset, first * PAGE < end ? first * PAGE : end);
+      if (last + 1n >= first) this.#zero((last + 1n) * PAGE, end);
+      return null;
+    }
+    if (!(mode & FALLOC_KEEP_SIZE) && end > this.size && this.seals & F_SEAL_GROW)
+      return refuse('EPERM', where, 'the memfd has F_SEAL_GROW');
+    if (end > MAX_BYTES) return refuse('EFBIG', 'vfs_fallocate', 'the end is beyond the largest file');
+    if (!this.populate(Number(offset / PAGE), Number((end - 1n) / PAGE)))
+      return refuse('ENOSPC', where, 'the host has no memory left');
+    if (!(mode & FALLOC_KEEP_SIZE) && end > this.size) this.size = end;
+    return null;
+  }
+
+  addSeals(seals: number): Refusal | null {
+    const where = 'memfd_add_seals';
+    if (seals & ~ALL_SEALS) return refuse('EINVAL', where, 'unknown seal');
+    if (this.seals & F_SEAL_SEAL)
+      return refuse('EPERM', where, 'the memfd has F_SEAL_SEAL; create it with MFD_ALLOW_SEALING');
+    if (seals & F_SEAL_WRITE && !(this.seals & F_SEAL_WRITE)) {
+      if (this.sharedWritable > 0) return refuse('EBUSY', where, 'the memfd is mapped shared and writable');
+      if (this.pinnedPages > 0 || (this.preserved && this.pages.spans.length > 0))
+        return refuse('EBUSY', where, 'pages of the memfd are pinned');
+    }
+    this.seals |= seals;
+    return null;
+  }
+
+  /** Copies bytes out; the count is cut at the end of the file. */
+  read(offset: bigint, length: number): Uint8Array {
+    const end = offset + BigInt(length) < this.size ? offset + BigInt(length) : this.size;
+    const bytes = new Uint8Array(end > offset ? Number(end - offset) : 0);
+    if (bytes.length === 0) return bytes;
+    const first = Number(offset / PAGE);
+    for (const span of this.pages.range(first, Number((end - 1n) / PAGE))) {
+      const from = Math.max(0, (span.page - first) * FRAME_SIZE - Number(offset % PAGE));
+      const skip = span.page === first ? Number(offset % PAGE) : 0;
+      const count = Math.min(span.count * FRAME_SIZE - skip, bytes.length - from);
+      this.memory.read(span.frame * FRAME_SIZE + skip, bytes.subarray(from, from + count));
+    }
+    return bytes;
+  }
+
+  write(offset: bigint, data: Uint8Array): number | Refusal {
+    const where = 'shmem_file_write_iter';
+    if (offset > MAX_BYTES) return refuse('EINVAL', 'ksys_pwrite64', 'offset is negative');
+    if (data.length === 0) return 0;
+    const end = offset + BigInt(data.length);
+    if (end > MAX_BYTES) return refuse('EFBIG', where, 'the end is beyond the largest file');
+    if (this.hugetlb) return refuse('EINVAL', 'vfs_write', 'a hugetlb memfd cannot be written with write()');
+    if (this.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) return refuse('EPERM', where, 'the memfd has F_SEAL_WRITE');
+    if (end > this.size && this.seals & F_SEAL_GROW) return refuse('EPERM', where, 'the memfd has F_SEAL_GROW');
+    if (end > this.size && this.frozen) return this.#refuseFrozen(where);
+    const spans = this.populate(Number(offset / PAGE), Number((end - 1n) / PAGE));
+    if (!spans) return refuse('ENOSPC', where, 'the host has no memory left');
+    let done = 0;
+    for (const span of spans) {
+      const skip = done === 0 ? Number(offset % PAGE) : 0;
+      const count = Math.min(span.count * FRAME_SIZE - skip, data.length - done);
+      this.memory.write(span.frame * FRAME_SIZE + skip, data.subarray(done, done + count));
+      done += count;
+    }
+    if (end > this.size) this.size = end;
+    return done;
+  }
+
+  #refuseFrozen(where: string): Refusal {
+    return this.preserved
+      ? refuse('EPERM', where, 'the memfd is in a session of LUO and keeps its size until that is closed')
+      : refuse('EPERM', where, 'a restored domain maps the memfd: it keeps its size until that domain is freed', 'R20');
+  }
+
+  #drop(first: number, last: number): void {
+    for (const span of this.pages.remove(first, last)) this.memory.put(span.frame, span.count);
+  }
+
+  /** Zeroes [from, to) within one page that stays. */
+  #zero(from: bigint, to: bigint): void {
+    if (from >= to) return;
+    const page = Number(from / PAGE);
+    for (const span of this.pages.range(page, page))
+      this.memory.write(span.frame * FRAME_SIZE + Number(from % PAGE), new Uint8Array(Number(to - from)));
+  }
+}
+
+export class MemfdFile extends OpenFile {
+  readonly kind = 'memfd';
+  readonly inode: ShmemInode;
+  position = 0n;
+
+  constructor(inode: ShmemInode) {
+    super();
+    this.inode = inode;
+  }
+
+  link(): string {
+    return `/memfd:${this.inode.name} (deleted)`;
+  }
+
+  release(_kernel: Kernel): void {
+    this.inode.put();
+  }
+
+  seek(offset: bigint, whence: number): bigint | Refusal {
+    const base = [0n, this.position, this.inode.size][whence];
+    if (base === undefined) return refuse('EINVAL', 'vfs_llseek', 'whence is 0 (SET), 1 (CUR) or 2 (END)');
+    const position = base + BigInt.asIntN(64, offset);
+    if (position < 0n || position > MAX_BYTES) return refuse('EINVAL', 'vfs_llseek', 'the position would be negative');
+    this.position = position;
+    return position;
+  }
+}
+
+/** memfd_create(2), and the first ftruncate. */
+export function memfdCreate(kernel: Kernel, name: string, flags: number, size: bigint): MemfdFile | Refusal {
+  const where = 'memfd_create';
+  if (flags & ~MFD_ALL || flags < 0) return refuse('EINVAL', where, 'unknown flag');
+  if (flags & MFD_EXEC && flags & MFD_NOEXEC_SEAL)
+    return refuse('EINVAL', where, 'EXEC and NOEXEC_SEAL exclude each other');
+  if (name.length > MAX_NAME) return refuse('EINVAL', where, `the name has more than ${MAX_NAME} bytes`);
+  const seals = flags & MFD_NOEXEC_SEAL ? F_SEAL_EXEC : flags & MFD_ALLOW_SEALING ? 0 : F_SEAL_SEAL;
+  const inode = new ShmemInode(kernel.machine.memory, name, (flags & MFD_HUGETLB) !== 0, seals);
+  const refusal = inode.truncate(size);
+  return refusal ?? new MemfdFile(inode);
+}

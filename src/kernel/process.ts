@@ -1,0 +1,78 @@
+/** Processes: descriptors (the lowest free number, as POSIX has it), memory, user, capabilities, limits. */
+import { type Refusal, refuse } from './errno.ts';
+import type { OpenFile } from './file.ts';
+import type { Kernel } from './kernel.ts';
+import { AddressSpace } from './mm/address-space.ts';
+
+export const CAPABILITIES = [
+  'CAP_SYS_BOOT',
+  'CAP_IPC_LOCK',
+  'CAP_SYS_RESOURCE',
+  'CAP_SYS_ADMIN',
+  'CAP_SYS_RAWIO',
+] as const;
+
+/** RLIMIT_NOFILE of the simulated processes. */
+const MAX_DESCRIPTORS = 65536;
+
+/** Locked pages of a user over all processes, or of one address space: what RLIMIT_MEMLOCK bounds. */
+export interface LockedCounter {
+  pages: number;
+}
+
+export class Process {
+  readonly pid: number;
+  readonly name: string;
+  uid = 0;
+  readonly capabilities: Set<string>;
+  /** RLIMIT_MEMLOCK in bytes; null: unlimited. */
+  memlock: bigint | null = null;
+  readonly mm: AddressSpace;
+  readonly locked: LockedCounter = { pages: 0 };
+  readonly #descriptors = new Map<number, OpenFile>();
+  #lowestFree = 0;
+  /** Standard input, output and error are taken: the first descriptor is 3. */
+  static readonly FIRST_DESCRIPTOR = 3;
+
+  constructor(kernel: Kernel, pid: number, name: string, capabilities: readonly string[]) {
+    this.pid = pid;
+    this.name = name;
+    this.capabilities = new Set(capabilities);
+    this.mm = new AddressSpace(kernel.machine.memory);
+    this.#lowestFree = Process.FIRST_DESCRIPTOR;
+  }
+
+  get descriptors(): ReadonlyMap<number, OpenFile> {
+    return this.#descriptors;
+  }
+
+  /** The file behind a descriptor, or EBADF (fdget). */
+  file(fd: number): OpenFile | Refusal {
+    return this.#descriptors.get(fd) ?? refuse('EBADF', 'fdget', `process ${this.pid} has no descriptor ${fd} open`);
+  }
+
+  /** Takes over the caller's reference; EMFILE if there is no number left. */
+  install(file: OpenFile): number | Refusal {
+    if (this.#descriptors.size >= MAX_DESCRIPTORS)
+      return refuse('EMFILE', 'alloc_fd', `process ${this.pid} has ${MAX_DESCRIPTORS} descriptors open`);
+    while (this.#descriptors.has(this.#lowestFree)) this.#lowestFree++;
+    const fd = this.#lowestFree++;
+    this.#descriptors.set(fd, file);
+    return fd;
+  }
+
+  close(kernel: Kernel, fd: number): Refusal | null {
+    const file = this.#descriptors.get(fd);
+    if (!file) return refuse('EBADF', 'file_close_fd', `process ${this.pid} has no descriptor ${fd} open`);
+    this.#descriptors.delete(fd);
+    this.#lowestFree = Math.min(this.#lowestFree, fd);
+    file.put(kernel);
+    return null;
+  }
+
+  /** Memory goes first, then the descriptors in ascending order, as do_exit has it. */
+  exit(kernel: Kernel): void {
+    this.mm.exit(kernel);
+    for (const fd of [...this.#descriptors.keys()].sort((a, b) => a - b)) this.close(kernel, fd);
+  }
+}

@@ -1,0 +1,202 @@
+/**
+ * Files of a VFIO device (drivers/vfio/device_cdev.c, iommufd.c, pci/vfio_pci_core.c): of its cdev, or of the legacy
+ * group. A cdev file is unbound, then bound; there is no way back but close.
+ */
+import { assert, Refusal, refuse } from '../errno.ts';
+import { type Arg, type IoctlOk, num, OpenFile } from '../file.ts';
+import type { RestoredDevice } from '../iommu/restored.ts';
+import { IommufdContext } from '../iommufd/context.ts';
+import { attachDevice, bindDevice, detachDevice, unbindDevice } from '../iommufd/device.ts';
+import { Hwpt } from '../iommufd/hwpt.ts';
+import { Ioas } from '../iommufd/ioas.ts';
+import type { Kernel } from '../kernel.ts';
+import type { Process } from '../process.ts';
+import type { RequestDescriptor } from '../uapi/types.ts';
+import type { VfioDevice } from './vfio.ts';
+
+const FLAG_RESET = 1;
+const FLAG_PCI = 2;
+
+export class VfioDeviceFile extends OpenFile {
+  readonly kind = 'vfio-cdev';
+  readonly device: VfioDevice;
+  /** Opened through /dev/vfio/devices, not through the legacy group. */
+  readonly cdev: boolean;
+  /** It came out of a session of LUO (with or without a restored domain). */
+  readonly retrieved: { resetWorks: boolean } | null;
+  bound = false;
+  /** In an outgoing session: attach and detach are refused (C3). */
+  preserved = false;
+  /** The freeze has reset the device (policy vfioFreezeResets). */
+  dead = false;
+
+  constructor(device: VfioDevice, cdev: boolean, retrieved: { resetWorks: boolean } | null = null) {
+    super();
+    this.device = device;
+    this.cdev = cdev;
+    this.retrieved = retrieved;
+    device.files.add(this);
+  }
+
+  link(): string {
+    return this.device.path;
+  }
+
+  release(kernel: Kernel): void {
+    if (this.bound) this.#unbind(kernel);
+    this.device.files.delete(this);
+    kernel.vfio.fileClosed(this.device);
+  }
+
+  override beforeIoctl(request: RequestDescriptor | null): Refusal | null {
+    if (this.dead)
+      return refuse('EIO', 'vfio_device_fops_unl_ioctl', 'the freeze of a live update has reset the device', 'R22');
+    if (this.bound || request?.name === 'VFIO_DEVICE_BIND_IOMMUFD') return null;
+    return refuse(
+      'EINVAL',
+      'vfio_device_fops_unl_ioctl',
+      'the device is not bound: VFIO_DEVICE_BIND_IOMMUFD comes first',
+    );
+  }
+
+  override ioctl(kernel: Kernel, process: Process, request: RequestDescriptor, arg: Arg): IoctlOk | Refusal {
+    const { fn } = this.device;
+    switch (request.name) {
+      case 'VFIO_DEVICE_BIND_IOMMUFD':
+        return this.#bindIoctl(kernel, process, arg);
+      case 'VFIO_DEVICE_GET_INFO':
+        return {
+          arg: {
+            flags: FLAG_PCI | (this.#resetWorks ? FLAG_RESET : 0),
+            num_regions: fn.spec.regions,
+            num_irqs: fn.spec.irqs,
+          },
+        };
+      case 'VFIO_DEVICE_RESET':
+        if (!this.#resetWorks) return refuse('EINVAL', 'vfio_pci_ioctl_reset', `${fn.bdf} cannot be reset`);
+        kernel.resetFunction(fn, 'VFIO_DEVICE_RESET');
+        return {};
+      case 'VFIO_DEVICE_ATTACH_IOMMUFD_PT':
+        return this.#attachIoctl(arg);
+      default:
+        return this.#detachIoctl(arg);
+    }
+  }
+
+  get #resetWorks(): boolean {
+    return this.retrieved ? this.retrieved.resetWorks : this.device.fn.spec.reset;
+  }
+
+  /** vfio_df_ioctl_bind_iommufd: the order of the checks is that of vfio.md 3 and R6. */
+  #bindIoctl(kernel: Kernel, process: Process, arg: Arg): IoctlOk | Refusal {
+    const where = 'vfio_df_ioctl_bind_iommufd';
+    const { device } = this;
+    const fd = num(arg, 'iommufd');
+    if (fd < 0 || num(arg, 'flags') & ~1) return refuse('EINVAL', where, 'unknown flag, or a negative descriptor');
+    if (!this.cdev) return refuse('EINVAL', where, 'the device was opened through its legacy group');
+    if (kernel.vfio.groupFiles.has(device.fn.spec.group))
+      return refuse('EBUSY', 'vfio_device_block_group', `legacy group /dev/vfio/${device.fn.spec.group} is open`);
+    if (this.bound) return refuse('EINVAL', where, 'this descriptor is bound already');
+    if (num(arg, 'flags') & 1)
+      return refuse('EINVAL', 'vfio_pci_core_match_token_uuid', 'the device is no virtual function and takes no token');
+    const file = process.file(fd);
+    if (file instanceof Refusal) return file;
+    if (!(file instanceof IommufdContext))
+      return refuse('EBADFD', where, `descriptor ${fd} is ${file.link()}, not an iommufd`);
+    if (device.boundFiles.size > 0)
+      return refuse('EINVAL', 'vfio_df_device_first_open', 'the device is bound through another descriptor');
+    const refusal = this.bind(kernel, file);
+    return refusal ?? { arg: { out_devid: device.bound!.id } };
+  }
+
+  /** Claims ownership and opens the device; a restored one keeps its domain and is not reset. All or nothing (R6). */
+  bind(kernel: Kernel, context: IommufdContext): Refusal | null {
+    const { device } = this;
+    const restored = this.retrieved ? this.#restoredInLuoMode(kernel) : null;
+    const owner = restored && kernel.restored.ownerFor(restored, context);
+    const bound = bindDevice(context, device.fn, owner);
+    if (bound instanceof Refusal) return bound;
+    const refusal =
+      kernel.faults.refusal('vfio.open', 'vfio_pci_open_device') ??
+      (restored ? kernel.restored.adopt(restored, bound) : null);
+    if (refusal) {
+      unbindDevice(bound, owner);
+      return refusal;
+    }
+    device.bound = bound;
+    if (!this.retrieved) kernel.resetFunction(device.fn, 'open');
+    this.join();
+    kernel.emit('vfio.bind', `${device.fn.bdf} is bound to an iommufd`, { bdf: device.fn.bdf, device: bound.id });
+    return null;
+  }
+
+  /** One more file of the open device. */
+  join(): void {
+    this.bound = true;
+    this.device.boundFiles.add(this);
+  }
+
+  #restoredInLuoMode(kernel: Kernel): RestoredDevice | null {
+    const device = kernel.restored.devices.get(this.device.fn.bdf);
+    return device && !device.adopted && !device.ended ? device : null;
+  }
+
+  #checkPasid(where: string, arg: Arg): Refusal | null {
+    const flags = num(arg, 'flags');
+    if (flags & ~1) return refuse('EINVAL', where, 'unknown flag');
+    if (flags & 1) return refuse('EOPNOTSUPP', where, 'the device has no PASIDs');
+    if (this.preserved)
+      return refuse('EBUSY', where, 'the device is preserved: close the session to change its attachment', 'C3');
+    return null;
+  }
+
+  #attachIoctl(arg: Arg): IoctlOk | Refusal {
+    const where = 'vfio_df_ioctl_attach_pt';
+    if (!this.cdev) return refuse('ENOTTY', where, 'a device of a legacy group is attached by its container');
+    const refusal = this.#checkPasid(where, arg);
+    if (refusal) return refusal;
+    const hwpt = attachDevice(this.device.bound!, num(arg, 'pt_id'));
+    return hwpt instanceof Hwpt ? { arg: { pt_id: hwpt.id } } : hwpt;
+  }
+
+  #detachIoctl(arg: Arg): IoctlOk | Refusal {
+    const where = 'vfio_df_ioctl_detach_pt';
+    if (!this.cdev) return refuse('ENOTTY', where, 'a device of a legacy group is detached by closing it');
+    const refusal = this.#checkPasid(where, arg);
+    if (refusal) return refusal;
+    detachDevice(this.device.bound!);
+    return {};
+  }
+
+  /** The first open through the legacy group: bind, and attach to the compatibility IOAS that is set now. */
+  openForGroup(kernel: Kernel, context: IommufdContext): Refusal | null {
+    const refusal = this.bind(kernel, context);
+    if (refusal) return refusal;
+    const ioas = context.vfioIoas;
+    const hwpt =
+      ioas instanceof Ioas
+        ? attachDevice(this.device.bound!, ioas.id)
+        : refuse('ENODEV', 'vfio_iommufd_compat_attach_ioas', 'the container has no IOAS');
+    if (hwpt instanceof Hwpt) return null;
+    this.#unbind(kernel);
+    return hwpt;
+  }
+
+  /**
+   * vfio_df_close: the last file of a bound device quiesces it (reset) first, then translation is removed, then
+   * ownership returns (R16).
+   */
+  #unbind(kernel: Kernel): void {
+    const { device } = this;
+    this.bound = false;
+    device.boundFiles.delete(this);
+    if (device.boundFiles.size > 0) return;
+    const { bound } = device;
+    assert(bound, 'a bound file has a bound device');
+    if (this.#resetWorks) kernel.resetFunction(device.fn, 'close');
+    detachDevice(bound);
+    device.bound = null;
+    if (this.retrieved) kernel.restored.closed(device.fn);
+    unbindDevice(bound, null);
+  }
+}

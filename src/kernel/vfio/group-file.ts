@@ -1,0 +1,94 @@
+/** The legacy group of VFIO (drivers/vfio/group.c): /dev/vfio/N, whose container is an iommufd here. */
+import { Refusal, refuse } from '../errno.ts';
+import { type Arg, type IoctlOk, num, OpenFile } from '../file.ts';
+import { IommufdContext } from '../iommufd/context.ts';
+import { Ioas } from '../iommufd/ioas.ts';
+import type { Kernel } from '../kernel.ts';
+import type { Process } from '../process.ts';
+import type { RequestDescriptor } from '../uapi/types.ts';
+import { VfioDeviceFile } from './device-file.ts';
+
+const VIABLE = 1;
+const CONTAINER_SET = 2;
+
+export class VfioGroupFile extends OpenFile {
+  readonly kind = 'vfio-group';
+  readonly group: number;
+  container: IommufdContext | null = null;
+  /** The last function of the group has left its VFIO driver. */
+  dead = false;
+
+  constructor(group: number) {
+    super();
+    this.group = group;
+  }
+
+  link(): string {
+    return `/dev/vfio/${this.group}`;
+  }
+
+  release(kernel: Kernel): void {
+    this.container?.put(kernel);
+    this.container = null;
+    if (kernel.vfio.groupFiles.get(this.group) === this) kernel.vfio.groupFiles.delete(this.group);
+  }
+
+  override ioctl(kernel: Kernel, process: Process, request: RequestDescriptor, arg: Arg): IoctlOk | Refusal {
+    switch (request.name) {
+      case 'VFIO_GROUP_GET_STATUS':
+        return this.#status(kernel);
+      case 'VFIO_GROUP_SET_CONTAINER':
+        return this.#setContainer(process, num(arg, 'container'));
+      case 'VFIO_GROUP_UNSET_CONTAINER':
+        if (!this.container) return refuse('EINVAL', 'vfio_group_ioctl_unset_container', 'the group has no container');
+        this.container.put(kernel);
+        this.container = null;
+        return {};
+      default:
+        return this.#getDevice(kernel, process, String(arg.name ?? '').split('\0', 1)[0]!);
+    }
+  }
+
+  #status(kernel: Kernel): IoctlOk | Refusal {
+    const where = 'vfio_group_ioctl_get_status';
+    if (this.dead) return refuse('ENODEV', where, 'no function of the group is on a VFIO driver any more');
+    if (this.container) return { arg: { flags: VIABLE | CONTAINER_SET } };
+    const owned = (kernel.iommu.groups.get(this.group)?.ownerCount ?? 0) > 0;
+    return { arg: { flags: owned ? 0 : VIABLE } };
+  }
+
+  #setContainer(process: Process, fd: number): IoctlOk | Refusal {
+    const where = 'vfio_group_ioctl_set_container';
+    const file = process.file(fd);
+    if (file instanceof Refusal) return file;
+    if (this.container) return refuse('EINVAL', where, 'the group has a container already');
+    if (this.dead) return refuse('ENODEV', where, 'no function of the group is on a VFIO driver any more');
+    if (!(file instanceof IommufdContext)) return refuse('EBADFD', where, `${file.link()} is no container`);
+    if (!file.vfioIoas) file.vfioIoas = file.objects.commit(file.objects.reserve(), new Ioas(file));
+    this.container = file.get();
+    return {};
+  }
+
+  #getDevice(kernel: Kernel, process: Process, name: string): IoctlOk | Refusal {
+    const where = 'vfio_group_ioctl_get_device_fd';
+    const device = kernel.vfio.devicesOfGroup(this.group).find(({ fn }) => fn.bdf === name);
+    if (!device || this.dead)
+      return refuse('ENODEV', where, `${name} is no function of group ${this.group} on a VFIO driver`);
+    if (!this.container) return refuse('EINVAL', where, 'the group has no container');
+    if ([...device.boundFiles].some((file) => file.cdev))
+      return refuse('EINVAL', where, 'the device is bound through its cdev');
+    const file = new VfioDeviceFile(device, false);
+    if (device.bound) file.join();
+    else {
+      const refusal = file.openForGroup(kernel, this.container);
+      if (refusal) {
+        file.put(kernel);
+        return refusal;
+      }
+    }
+    const fd = process.install(file);
+    if (typeof fd === 'number') return { ret: fd };
+    file.put(kernel);
+    return fd;
+  }
+}

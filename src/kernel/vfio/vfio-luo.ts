@@ -1,0 +1,129 @@
+/** The LUO handler of VFIO cdevs, `vfio-pci-v1` (C3, R6, R17, R22). */
+import { type Refusal, refuse } from '../errno.ts';
+import type { OpenFile } from '../file.ts';
+import { HwptPaging } from '../iommufd/hwpt.ts';
+import type { Kernel } from '../kernel.ts';
+import type { FileHandler, IncomingFile, OutgoingFile, OutgoingSession } from '../liveupdate/handler.ts';
+import { VfioDeviceFile } from './device-file.ts';
+
+interface Data {
+  bdf: string;
+  resetWorks: boolean;
+}
+
+export const VFIO_HANDLER: FileHandler = {
+  compatible: 'vfio-pci-v1',
+  point: 'vfio',
+
+  /** A bound cdev; not a virtual function, unless the policy lets it. */
+  canPreserve: (kernel: Kernel, file: OpenFile): boolean =>
+    file instanceof VfioDeviceFile &&
+    file.cdev &&
+    file.bound &&
+    (file.device.fn.spec.sriov !== 'vf' || kernel.policies.virtualFunctions === 'allow'),
+
+  identity: (file: OpenFile): object => file,
+
+  preserve(kernel: Kernel, session: OutgoingSession, entry: OutgoingFile): Data | Refusal {
+    const file = entry.file as VfioDeviceFile;
+    const { fn, bound } = file.device;
+    const where = 'vfio_pci_liveupdate_preserve';
+    const group = kernel.iommu.groupOf(fn);
+    if (fn.spec.sriov === 'pf') return refuse('EINVAL', where, `${fn.bdf} has SR-IOV`, 'C3');
+    if (fn.spec.class?.startsWith('03') && fn.spec.vendor === '8086')
+      return refuse('EINVAL', where, `${fn.bdf} is an Intel display device`, 'C3');
+    if (group.functions.length > 1)
+      return refuse(
+        'EINVAL',
+        where,
+        `IOMMU group ${group.id} has ${group.functions.length} functions; only groups of one can be preserved`,
+        'C3',
+      );
+    const hwpt = bound!.hwpt;
+    if (hwpt) {
+      if (!(hwpt instanceof HwptPaging) || hwpt.mark === null)
+        return refuse(
+          'EINVAL',
+          where,
+          `HWPT ${hwpt.id} is not marked: IOMMU_HWPT_LU_SET_PRESERVE comes first`,
+          hwpt instanceof HwptPaging && hwpt.auto ? 'R14' : 'C3',
+        );
+      if (bound!.context.preservedIn !== session.name)
+        return refuse('ENOENT', where, 'the iommufd is not in this session: preserve it first', 'C3');
+      if (!hwpt.preserved)
+        return refuse('EINVAL', 'iommu_preserve_device', 'the domain of the device is not preserved', 'C3');
+    }
+    file.preserved = true;
+    kernel.emit(
+      'vfio.preserve',
+      `${fn.bdf} will be handed over${hwpt ? ` on domain ${(hwpt as HwptPaging).domain.id}` : ' without a domain'}`,
+      { bdf: fn.bdf },
+    );
+    return { bdf: fn.bdf, resetWorks: fn.spec.reset };
+  },
+
+  unpreserve(_kernel: Kernel, entry: OutgoingFile): void {
+    (entry.file as VfioDeviceFile).preserved = false;
+  },
+
+  freeze(kernel: Kernel, entry: OutgoingFile): Refusal | null {
+    const file = entry.file as VfioDeviceFile;
+    const { fn } = file.device;
+    if (fn.interruptsEnabled)
+      return refuse(
+        'EINVAL',
+        'vfio_pci_liveupdate_freeze',
+        `interrupts of ${fn.bdf} are enabled: disable them before reboot()`,
+        'R22',
+      );
+    if (kernel.policies.vfioFreezeResets) {
+      kernel.resetFunction(fn, 'freeze');
+      file.dead = true;
+    }
+    return null;
+  },
+
+  serialize: (_kernel: Kernel, entry: OutgoingFile): unknown => entry.state,
+
+  retrieve(kernel: Kernel, _session: string, entry: IncomingFile): OpenFile | Refusal {
+    const { bdf, resetWorks } = entry.data as Data;
+    const device = kernel.vfio.devices.get(bdf);
+    if (!device || device.unbinding)
+      return refuse(
+        'ENODEV',
+        'vfio_pci_liveupdate_retrieve',
+        `${bdf} is not on vfio-pci: bind the driver before the retrieve`,
+        'R17',
+      );
+    return new VfioDeviceFile(device, true, { resetWorks });
+  },
+
+  /** Retrieved, and bound since: else the device would be left where nobody can adopt it (R3). */
+  canFinish(kernel: Kernel, entry: IncomingFile): Refusal | null {
+    if (kernel.policies.finish === 'ignore') return null;
+    const { bdf } = entry.data as Data;
+    const file = entry.file as VfioDeviceFile | null;
+    if (file?.bound) return null;
+    return refuse(
+      'EBUSY',
+      'vfio_pci_liveupdate_can_finish',
+      `the cdev of ${bdf} is ${file ? 'not bound' : 'not retrieved'}: adopt it first`,
+      'R3',
+    );
+  },
+
+  finish(kernel: Kernel, entry: IncomingFile): void {
+    const { bdf } = entry.data as Data;
+    const fn = kernel.machine.functions.get(bdf);
+    if (fn && kernel.restored.stateOf(fn) === 'L' && !entry.file)
+      kernel.emit(
+        'hazard',
+        `${bdf} was finished before it was adopted: nobody can adopt it any more in this kernel`,
+        {
+          hazard: 'never-adopted',
+          bdf,
+        },
+        'R3',
+      );
+  },
+};

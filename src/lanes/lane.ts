@@ -1,0 +1,61 @@
+/** A lane: owns hosts and runs their commands, each host's one after another. */
+import type { Answer, Command, Query } from '../host/command.ts';
+import type { HostRow } from '../store/store.ts';
+import type { Lanes } from './lanes.ts';
+import { HostRunner, type RunnerOptions } from './runner.ts';
+
+export class Lane implements Lanes {
+  readonly #options: RunnerOptions;
+  readonly #runners = new Map<string, HostRunner>();
+
+  constructor(options: RunnerOptions) {
+    this.#options = options;
+  }
+
+  async create(row: HostRow): Promise<Answer> {
+    try {
+      return await this.#runner(row.id).create(row);
+    } catch (error) {
+      this.#runners.delete(row.id);
+      throw error;
+    }
+  }
+
+  async execute(hostId: string, command: Command): Promise<Answer> {
+    return await this.#runner(hostId).execute(command);
+  }
+
+  async query(hostId: string, query: Query): Promise<Answer> {
+    return await this.#runner(hostId).query(query);
+  }
+
+  async remove(hostId: string): Promise<void> {
+    await this.#runner(hostId).remove();
+    this.#runners.delete(hostId);
+  }
+
+  async recover(): Promise<void> {
+    const { store, log } = this.#options;
+    for (const hostId of store.journal.unbooted()) {
+      try {
+        const booted = await this.#runner(hostId).recover();
+        if (booted) log.info({ host: hostId }, 'the next kernel booted after an interrupted kexec');
+      } catch (error) {
+        log.error({ host: hostId, err: error }, 'the next kernel could not be booted yet');
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#runners.values()].map((runner) => runner.idle()));
+  }
+
+  #runner(hostId: string): HostRunner {
+    let runner = this.#runners.get(hostId);
+    if (runner === undefined) {
+      runner = new HostRunner(hostId, this.#options);
+      this.#runners.set(hostId, runner);
+    }
+    return runner;
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * An IOMMU: a root table of 256 buses whose context tables have one entry a function, all in frames of memory; each
+ * entry says which page table translates the function's DMA. The unit only knows what these tables say.
+ *
+ * Context entry, 16 bytes: word 0 kind and table type and dirty enable, word 1 domain id, words 2–3 address of the top
+ * page table. Kinds follow the VT-d translation types: not present (all DMA is refused), table, pass-through.
+ */
+import { FRAME_SIZE, type FrameRun, type PhysicalMemory } from './memory.ts';
+import { PageTable, READ, type TableFormat, tableFormat, WRITE } from './page-table.ts';
+import type { IommuKind, IommuUnitSpec } from './spec.ts';
+
+export type ContextEntry =
+  | { kind: 'blocked' }
+  | { kind: 'identity' }
+  /** `root` null: an empty table, as a default domain has before its first mapping. */
+  | { kind: 'table'; domainId: number; root: number | null; tableType: 0 | 1; dirtyEnabled: boolean };
+
+export type FaultReason =
+  | 'blocked'
+  | 'beyond-aperture'
+  | 'not-mapped'
+  | 'not-readable'
+  | 'not-writeable'
+  | 'interrupt-range'
+  | 'beyond-memory';
+
+export interface Translation {
+  physical: number;
+  /** Bytes from the IOVA on that the same leaf translates. */
+  length: number;
+  readable: boolean;
+  writeable: boolean;
+}
+
+const ENTRY_WORDS = 4;
+const KIND = { blocked: 0, table: 1, identity: 2 } as const;
+const ROOT_NONE = 0xffffffff;
+const MSI_START = 0xfee00000n;
+const MSI_LAST = 0xfeefffffn;
+
+export class IommuUnit {
+  readonly id: string;
+  readonly kind: IommuKind;
+  readonly spec: IommuUnitSpec;
+  readonly formats: readonly [TableFormat, TableFormat | null];
+  readonly #memory: PhysicalMemory;
+  /** The root table address register: frame of the root table, null while translation is off. */
+  rootTable: number | null = null;
+
+  constructor(spec: IommuUnitSpec, memory: PhysicalMemory) {
+    this.id = spec.id;
+    this.kind = spec.kind;
+    this.spec = spec;
+    this.#memory = memory;
+    const format = (table: IommuUnitSpec['table']): TableFormat =>
+      tableFormat(BigInt(table.aperture.start), BigInt(table.aperture.last), table.pageSizes.map(BigInt));
+    this.formats = [format(spec.table), spec.table1 ? format(spec.table1) : null];
+  }
+
+  /** Frames of the root table and of all context tables. */
+  tables(): FrameRun[] {
+    if (this.rootTable === null) return [];
+    const runs = [{ start: this.rootTable, count: 1 }];
+    const root = this.#memory.words(this.rootTable);
+    for (let bus = 0; bus < 256; bus++) if (root[bus * 2]) runs.push({ start: root[bus * 2]!, count: 1 });
+    return runs;
+  }
+
+  /** A kernel takes the unit over and gives it an empty root table; all DMA is refused from then on. */
+  reset(): void {
+    const frames = this.#memory.allocate(1, { owner: 'context-table' });
+    if (!frames) throw new Error('no memory for a root table');
+    this.rootTable = frames[0]!.start;
+    this.#memory.words(this.rootTable).fill(0);
+  }
+
+  setContext(sourceId: number, entry: ContextEntry): void {
+    const [words, at] = this.#entry(sourceId, true)!;
+    const table = entry.kind === 'table' ? entry : null;
+    words[at] = KIND[entry.kind] | ((table?.tableType ?? 0) << 4) | (table?.dirtyEnabled ? 0x100 : 0);
+    words[at + 1] = table?.domainId ?? 0;
+    words[at + 2] = table ? (table.root ?? ROOT_NONE) : 0;
+    words[at + 3] = 0;
+  }
+
+  context(sourceId: number): ContextEntry {
+    const found = this.#entry(sourceId, false);
+    if (!found) return { kind: 'blocked' };
+    const [words, at] = found;
+    const kind = words[at]! & 0xf;
+    if (kind === KIND.blocked) return { kind: 'blocked' };
+    if (kind === KIND.identity) return { kind: 'identity' };
+    return {
+      kind: 'table',
+      domainId: words[at + 1]!,
+      root: words[at + 2] === ROOT_NONE ? null : words[at + 2]!,
+      tableType: ((words[at]! >>> 4) & 1) as 0 | 1,
+      dirtyEnabled: (words[at]! & 0x100) !== 0,
+    };
+  }
+
+  /** Source ids that have an entry other than "not present". */
+  sources(): number[] {
+    const sources: number[] = [];
+    if (this.rootTable === null) return sources;
+    const root = this.#memory.words(this.rootTable);
+    for (let bus = 0; bus < 256; bus++) {
+      if (!root[bus * 2]) continue;
+      const words = this.#memory.words(root[bus * 2]!);
+      for (let devfn = 0; devfn < 256; devfn++) if (words[devfn * ENTRY_WORDS]! & 0xf) sources.push((bus << 8) | devfn);
+    }
+    return sources;
+  }
+
+  /** Where DMA of this function to this IOVA goes, by the tables alone. */
+  translate(sourceId: number, iova: bigint): Translation | FaultReason {
+    const entry = this.context(sourceId);
+    if (entry.kind === 'blocked') return 'blocked';
+    if (entry.kind === 'identity') {
+      if (iova >= BigInt(this.#memory.frames) * BigInt(FRAME_SIZE)) return 'beyond-memory';
+      const physical = Number(iova);
+      return { physical, length: FRAME_SIZE - (physical % FRAME_SIZE), readable: true, writeable: true };
+    }
+    const format = this.formats[entry.tableType]!;
+    if (iova > format.apertureLast || iova < format.apertureStart) return 'beyond-aperture';
+    if (entry.root === null) return 'not-mapped';
+    const leaf = new PageTable(this.#memory, format, entry.root).lookup(Number(iova >> BigInt(format.minShift)));
+    if (!leaf) return 'not-mapped';
+    const offset = Number(iova & ((1n << BigInt(leaf.shift)) - 1n));
+    return {
+      physical: leaf.physical + offset,
+      length: 2 ** leaf.shift - offset,
+      readable: (leaf.access & READ) !== 0,
+      writeable: (leaf.access & WRITE) !== 0,
+    };
+  }
+
+  /** x86 takes writes to this window as interrupts and never translates them. */
+  isInterruptRange(iova: bigint): boolean {
+    return (this.kind === 'intel-vtd' || this.kind === 'amd-vi') && iova >= MSI_START && iova <= MSI_LAST;
+  }
+
+  /** Sets the dirty bit of the leaf behind this IOVA, where the entry says so. */
+  markDirty(sourceId: number, iova: bigint): void {
+    const entry = this.context(sourceId);
+    if (entry.kind !== 'table' || entry.root === null || !entry.dirtyEnabled) return;
+    const format = this.formats[entry.tableType]!;
+    new PageTable(this.#memory, format, entry.root).setDirty(Number(iova >> BigInt(format.minShift)));
+  }
+
+  #entry(sourceId: number, create: boolean): [Uint32Array, number] | null {
+    if (this.rootTable === null) return null;
+    const root = this.#memory.words(this.rootTable);
+    const bus = sourceId >>> 8;
+    let table = root[bus * 2]!;
+    if (!table) {
+      if (!create) return null;
+      const frames = this.#memory.allocate(1, { owner: 'context-table' });
+      if (!frames) throw new Error('no memory for a context table');
+      table = frames[0]!.start;
+      this.#memory.words(table).fill(0);
+      root[bus * 2] = table;
+    }
+    return [this.#memory.words(table), (sourceId & 0xff) * ENTRY_WORDS];
+  }
+}

@@ -1,0 +1,84 @@
+/** A machine: memory, IOMMU units and PCI functions. It survives every kexec and knows nothing of kernels. */
+import { type FaultReason, IommuUnit, type Translation } from './iommu-unit.ts';
+import { FRAME_SIZE, PhysicalMemory } from './memory.ts';
+import { PciFunction } from './pci.ts';
+import type { FunctionSpec, MachineSpec } from './spec.ts';
+
+export interface DmaFault {
+  reason: FaultReason;
+  op: 'read' | 'write';
+  iova: bigint;
+  bdf: string;
+}
+
+export interface DmaOutcome {
+  fault: DmaFault | null;
+  data: Uint8Array;
+  /** Frames that were written although nobody owns them: the corruption of a real machine. */
+  strayFrames: number[];
+  interrupt: boolean;
+}
+
+export class Machine {
+  readonly memory: PhysicalMemory;
+  readonly units = new Map<string, IommuUnit>();
+  readonly functions = new Map<string, PciFunction>();
+
+  constructor(spec: MachineSpec) {
+    this.memory = new PhysicalMemory(Number(BigInt(spec.memory) / BigInt(FRAME_SIZE)));
+    for (const unit of spec.iommus) this.units.set(unit.id, new IommuUnit(unit, this.memory));
+    for (const fn of spec.functions) this.addFunction(fn);
+  }
+
+  addFunction(spec: FunctionSpec): PciFunction {
+    const fn = new PciFunction(spec);
+    this.functions.set(fn.bdf, fn);
+    return fn;
+  }
+
+  unitOf(fn: PciFunction): IommuUnit {
+    return this.units.get(fn.spec.iommu)!;
+  }
+
+  translate(fn: PciFunction, iova: bigint): Translation | FaultReason {
+    return this.unitOf(fn).translate(fn.sourceId, iova);
+  }
+
+  /**
+   * One DMA access of `length` bytes; for a write `data` holds the bytes, for a read the answer does. Bytes before a
+   * fault have been transferred, as on a real bus.
+   */
+  dma(fn: PciFunction, op: 'read' | 'write', iova: bigint, data: Uint8Array): DmaOutcome {
+    const unit = this.unitOf(fn);
+    const outcome: DmaOutcome = { fault: null, data, strayFrames: [], interrupt: false };
+    for (let done = 0; done < data.length; ) {
+      const at = iova + BigInt(done);
+      const fail = (reason: FaultReason): DmaOutcome => {
+        outcome.fault = { reason, op, iova: at, bdf: fn.bdf };
+        return outcome;
+      };
+      if (unit.isInterruptRange(at)) {
+        if (op === 'read') return fail('interrupt-range');
+        outcome.interrupt = true;
+        return outcome;
+      }
+      const translation = unit.translate(fn.sourceId, at);
+      if (typeof translation === 'string') return fail(translation);
+      if (op === 'read' && !translation.readable) return fail('not-readable');
+      if (op === 'write' && !translation.writeable) return fail('not-writeable');
+      const { physical } = translation;
+      const length = Math.min(translation.length, FRAME_SIZE - (physical % FRAME_SIZE), data.length - done);
+      const frame = Math.floor(physical / FRAME_SIZE);
+      if (frame >= this.memory.frames) return fail('beyond-memory');
+      const piece = data.subarray(done, done + length);
+      if (op === 'read') this.memory.read(physical, piece);
+      else {
+        if (!this.memory.runAt(frame)) outcome.strayFrames.push(frame);
+        this.memory.write(physical, piece);
+        unit.markDirty(fn.sourceId, at);
+      }
+      done += length;
+    }
+    return outcome;
+  }
+}

@@ -1,0 +1,308 @@
+/**
+ * Physical memory: frames of 4 KiB that are owned in runs and have sparse contents. It is hardware plus the one piece
+ * of bookkeeping that every kernel keeps for it (who owns a frame, how often it is held), and it outlives kernels: a
+ * kexec frees whatever nobody preserved.
+ *
+ * Frames are numbers (a frame number is an address shifted by 12, below 2^40), addresses are bytes as JavaScript
+ * numbers (below 2^52, exact in a double).
+ */
+
+export const FRAME_SIZE = 4096;
+export const FRAME_SHIFT = 12;
+const WORDS = FRAME_SIZE / 4;
+
+export interface FrameRun {
+  start: number;
+  count: number;
+}
+
+/** A run of frames with one owner and one reference count. `fill` is what untouched contents read as. */
+export interface OwnedRun extends FrameRun {
+  owner: string;
+  refs: number;
+  /** `touched`: the first byte of every frame is 1, as the first touch of anonymous memory leaves it. */
+  fill: 'zero' | 'touched';
+  /** Frames that belong together: 12 for single pages, 21 for huge ones. */
+  folioShift: number;
+}
+
+export interface AllocateOptions {
+  owner: string;
+  fill?: OwnedRun['fill'];
+  folioShift?: number;
+  /** The first frame shall be congruent to `phase` modulo `align` frames, where one such hole is large enough. */
+  align?: number;
+  phase?: number;
+}
+
+export class PhysicalMemory {
+  readonly frames: number;
+  /** Allocated runs, ascending, disjoint. */
+  #runs: OwnedRun[] = [];
+  #contents = new Map<number, Uint32Array>();
+  #free: number;
+  /** No frame below this one is free. Frame 0 is firmware's, so that 0 can mean "no table". */
+  #lowestFree = 1;
+
+  constructor(frames: number) {
+    this.frames = frames;
+    this.#free = frames - 1;
+  }
+
+  get freeFrames(): number {
+    return this.#free;
+  }
+
+  /** Frames by owner. */
+  owners(): Map<string, number> {
+    const owners = new Map<string, number>();
+    for (const run of this.#runs) owners.set(run.owner, (owners.get(run.owner) ?? 0) + run.count);
+    return owners;
+  }
+
+  /**
+   * Allocates `count` frames with one reference each; null if there are not that many. One run if any hole fits, else
+   * the lowest holes, in multiples of the folio.
+   */
+  allocate(count: number, options: AllocateOptions): FrameRun[] | null {
+    if (count === 0) return [];
+    if (count > this.#free) return null;
+    const { owner, fill = 'zero', folioShift = FRAME_SHIFT, align = 1, phase = 0 } = options;
+    const folio = 2 ** (folioShift - FRAME_SHIFT);
+    const start = this.#findHole(count, Math.max(align, folio), phase) ?? this.#findHole(count, folio, 0);
+    const pieces = start === null ? this.#collect(count, folio) : [{ start, count }];
+    if (!pieces) return null;
+    for (const piece of pieces) {
+      this.#dropContents(piece);
+      this.#insert({ ...piece, owner, refs: 1, fill, folioShift });
+    }
+    this.#free -= count;
+    return pieces;
+  }
+
+  /** One more reference on each frame; all must be allocated. */
+  get(start: number, count: number): void {
+    this.#adjust(start, count, 1);
+  }
+
+  /** One reference less on each frame; those without any are free, their contents gone. */
+  put(start: number, count: number): void {
+    this.#adjust(start, count, -1);
+  }
+
+  /** Gives frames to another owner; references stay. */
+  setOwner(start: number, count: number, owner: string): void {
+    const [from, to] = this.#slice(start, count);
+    for (let i = from; i < to; i++) this.#runs[i]!.owner = owner;
+    this.#merge(from, to);
+  }
+
+  /** The run that holds this frame, or null if the frame is free. */
+  runAt(frame: number): Readonly<OwnedRun> | null {
+    const run = this.#runs[this.#indexAt(frame)];
+    return run && run.start <= frame ? run : null;
+  }
+
+  /** What a kexec does: every frame outside `kept` is free, those inside have one reference and `owner`. */
+  retain(kept: readonly FrameRun[], owner: string): void {
+    const sorted = [...kept].sort((a, b) => a.start - b.start);
+    const runs: OwnedRun[] = [];
+    let cursor = 0;
+    for (const { start, count } of sorted) {
+      const end = start + count;
+      while (cursor < this.#runs.length && this.#runs[cursor]!.start + this.#runs[cursor]!.count <= start) cursor++;
+      for (let i = cursor; i < this.#runs.length && this.#runs[i]!.start < end; i++) {
+        const run = this.#runs[i]!;
+        const first = Math.max(start, run.start);
+        runs.push({ ...run, start: first, count: Math.min(end, run.start + run.count) - first, owner, refs: 1 });
+      }
+    }
+    this.#runs = runs;
+    this.#merge(0, runs.length);
+    this.#free = this.frames - 1 - this.#runs.reduce((sum, run) => sum + run.count, 0);
+    this.#lowestFree = 1;
+    for (const frame of [...this.#contents.keys()]) if (!this.runAt(frame)) this.#contents.delete(frame);
+  }
+
+  /** The 1024 words of a frame, for tables that hardware reads. Little endian, as the hardware is. */
+  words(frame: number): Uint32Array {
+    let words = this.#contents.get(frame);
+    if (!words) {
+      words = new Uint32Array(WORDS);
+      if (this.runAt(frame)?.fill === 'touched') words[0] = 1;
+      this.#contents.set(frame, words);
+    }
+    return words;
+  }
+
+  /** Copies bytes out, beginning at a physical address. */
+  read(physical: number, target: Uint8Array): void {
+    for (let done = 0; done < target.length; ) {
+      const frame = Math.floor((physical + done) / FRAME_SIZE);
+      const offset = (physical + done) % FRAME_SIZE;
+      const length = Math.min(FRAME_SIZE - offset, target.length - done);
+      const words = this.#contents.get(frame);
+      if (words) target.set(new Uint8Array(words.buffer, offset, length), done);
+      else {
+        target.fill(0, done, done + length);
+        if (offset === 0 && this.runAt(frame)?.fill === 'touched') target[done] = 1;
+      }
+      done += length;
+    }
+  }
+
+  /** Stores bytes, beginning at a physical address. */
+  write(physical: number, bytes: Uint8Array): void {
+    for (let done = 0; done < bytes.length; ) {
+      const frame = Math.floor((physical + done) / FRAME_SIZE);
+      const offset = (physical + done) % FRAME_SIZE;
+      const length = Math.min(FRAME_SIZE - offset, bytes.length - done);
+      new Uint8Array(this.words(frame).buffer).set(bytes.subarray(done, done + length), offset);
+      done += length;
+    }
+  }
+
+  /** Index of the last run that begins at or before the frame; -1 if none does, or if it ends before (see runAt). */
+  #indexAt(frame: number): number {
+    let low = 0;
+    let high = this.#runs.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#runs[middle]!.start <= frame) low = middle + 1;
+      else high = middle;
+    }
+    const run = this.#runs[low - 1];
+    return run && frame < run.start + run.count ? low - 1 : -1;
+  }
+
+  /** Index of the first run that begins at or after the frame. */
+  #lowerBound(frame: number): number {
+    let low = 0;
+    let high = this.#runs.length;
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.#runs[middle]!.start < frame) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
+  *#holes(): Generator<FrameRun> {
+    let cursor = this.#lowestFree;
+    for (let i = this.#lowerBound(cursor); i < this.#runs.length; i++) {
+      const run = this.#runs[i]!;
+      if (run.start > cursor) yield { start: cursor, count: run.start - cursor };
+      cursor = run.start + run.count;
+    }
+    if (cursor < this.frames) yield { start: cursor, count: this.frames - cursor };
+  }
+
+  #findHole(count: number, align: number, phase: number): number | null {
+    for (const hole of this.#holes()) {
+      const start = hole.start + ((((phase - hole.start) % align) + align) % align);
+      if (start + count <= hole.start + hole.count) return start;
+    }
+    return null;
+  }
+
+  #collect(count: number, folio: number): FrameRun[] | null {
+    const pieces: FrameRun[] = [];
+    let left = count;
+    for (const hole of this.#holes()) {
+      const start = Math.ceil(hole.start / folio) * folio;
+      const room = Math.floor((hole.start + hole.count - start) / folio) * folio;
+      if (room <= 0) continue;
+      const take = Math.min(room, left);
+      pieces.push({ start, count: take });
+      left -= take;
+      if (left === 0) return pieces;
+    }
+    return null;
+  }
+
+  #insert(run: OwnedRun): void {
+    const index = this.#lowerBound(run.start);
+    this.#runs.splice(index, 0, run);
+    const merged = this.#merge(index, index + 1);
+    if (run.start === this.#lowestFree) {
+      const at = this.#runs[merged]!;
+      this.#lowestFree = at.start + at.count;
+      for (let i = merged + 1; i < this.#runs.length && this.#runs[i]!.start === this.#lowestFree; i++)
+        this.#lowestFree += this.#runs[i]!.count;
+    }
+  }
+
+  /** Cuts runs at both ends of the range and returns the indexes of those inside: [from, to). */
+  #slice(start: number, count: number): [number, number] {
+    this.#splitAt(start);
+    this.#splitAt(start + count);
+    const from = this.#lowerBound(start);
+    let to = from;
+    let covered = 0;
+    while (to < this.#runs.length && this.#runs[to]!.start < start + count) covered += this.#runs[to++]!.count;
+    if (covered !== count) throw new Error(`frames ${start}+${count} are not all allocated`);
+    return [from, to];
+  }
+
+  #splitAt(frame: number): void {
+    const index = this.#indexAt(frame);
+    const run = this.#runs[index];
+    if (!run || run.start === frame) return;
+    const head = frame - run.start;
+    this.#runs.splice(index + 1, 0, { ...run, start: frame, count: run.count - head });
+    run.count = head;
+  }
+
+  #adjust(start: number, count: number, delta: 1 | -1): void {
+    if (count === 0) return;
+    const [from, to] = this.#slice(start, count);
+    let kept = from;
+    for (let i = from; i < to; i++) {
+      const run = this.#runs[i]!;
+      run.refs += delta;
+      if (run.refs === 0) this.#release(run);
+      else this.#runs[kept++] = run;
+    }
+    if (kept < to) this.#runs.splice(kept, to - kept);
+    this.#merge(from, kept);
+  }
+
+  #release(run: OwnedRun): void {
+    this.#free += run.count;
+    this.#lowestFree = Math.min(this.#lowestFree, run.start);
+    this.#dropContents(run);
+  }
+
+  #dropContents(run: FrameRun): void {
+    if (run.count <= this.#contents.size) {
+      for (let frame = run.start; frame < run.start + run.count; frame++) this.#contents.delete(frame);
+    } else {
+      for (const frame of [...this.#contents.keys()])
+        if (frame >= run.start && frame < run.start + run.count) this.#contents.delete(frame);
+    }
+  }
+
+  /** Joins equal neighbours around [from, to); returns the index where the run at `from` is now. */
+  #merge(from: number, to: number): number {
+    const first = Math.max(from, 1);
+    const last = Math.min(to, this.#runs.length - 1);
+    let write = first - 1;
+    let at = from;
+    for (let read = first; read <= last; read++) {
+      const left = this.#runs[write]!;
+      const right = this.#runs[read]!;
+      if (
+        left.start + left.count === right.start &&
+        left.owner === right.owner &&
+        left.refs === right.refs &&
+        left.fill === right.fill &&
+        left.folioShift === right.folioShift
+      )
+        left.count += right.count;
+      else this.#runs[++write] = right;
+      if (read === from) at = write;
+    }
+    if (last >= first && write < last) this.#runs.splice(write + 1, last - write);
+    return at;
+  }
+}

@@ -1,0 +1,271 @@
+/**
+ * Page tables as the IOMMU walks them: radix tables of 512 entries of 64 bits, kept in 4 KiB frames of the machine's
+ * memory. A format is data (smallest leaf, levels, leaf sizes); one algorithm serves all. Software builds tables
+ * here, hardware (`IommuUnit`) only reads them and sets dirty bits.
+ *
+ * Entry: bit 0 read, bit 1 write, bit 2 dirty, bit 3 leaf, bits 4–9 log2 of the leaf's size, bits 11–51 address. A
+ * leaf whose size lies between two levels is repeated over its entries, and its dirty bit lives in the first of them.
+ *
+ * IOVAs are counted in units of the smallest leaf (a number below 2^53), physical addresses in bytes.
+ */
+import { FRAME_SIZE, type PhysicalMemory } from './memory.ts';
+
+export const READ = 1;
+export const WRITE = 2;
+const DIRTY = 4;
+const LEAF = 8;
+const SHIFT_POSITION = 4;
+const FLAGS = 0x7ff;
+const LEVEL_BITS = 9;
+const ENTRIES = 512;
+
+export interface TableFormat {
+  /** log2 of the smallest leaf in bytes: 11 or more. */
+  readonly minShift: number;
+  readonly levels: number;
+  /** log2 of the leaf sizes, descending. */
+  readonly leafShifts: readonly number[];
+  readonly apertureStart: bigint;
+  readonly apertureLast: bigint;
+}
+
+export interface Leaf {
+  /** First unit of the leaf. */
+  unit: number;
+  shift: number;
+  physical: number;
+  /** READ | WRITE. */
+  access: number;
+  dirty: boolean;
+}
+
+/** A format from an aperture and its leaf sizes in bytes. */
+export function tableFormat(apertureStart: bigint, apertureLast: bigint, pageSizes: readonly bigint[]): TableFormat {
+  const shifts = pageSizes.map((size) => size.toString(2).length - 1).sort((a, b) => b - a);
+  const minShift = shifts[shifts.length - 1]!;
+  const bits = apertureLast.toString(2).length;
+  const levels = Math.max(1, Math.ceil((bits - minShift) / LEVEL_BITS));
+  const leafShifts = shifts.filter((shift) => shift < minShift + levels * LEVEL_BITS);
+  return { minShift, levels, leafShifts, apertureStart, apertureLast };
+}
+
+function addressOf(low: number, high: number): number {
+  return high * 2 ** 32 + ((low & ~FLAGS) >>> 0);
+}
+
+export class PageTable {
+  readonly memory: PhysicalMemory;
+  readonly format: TableFormat;
+  /** Frame of the top table. */
+  readonly root: number;
+
+  constructor(memory: PhysicalMemory, format: TableFormat, root: number) {
+    this.memory = memory;
+    this.format = format;
+    this.root = root;
+  }
+
+  /** A new empty table, or null if there is no memory. */
+  static make(memory: PhysicalMemory, format: TableFormat): PageTable | null {
+    const frames = memory.allocate(1, { owner: 'page-table' });
+    return frames && new PageTable(memory, format, frames[0]!.start);
+  }
+
+  /**
+   * Maps physically contiguous memory with the largest leaves that fit, none above `maxShift`. The range must be
+   * free. Returns false if memory for a table is missing; what was mapped until then stays and is to be unmapped.
+   */
+  map(unit: number, physical: number, units: number, access: number, maxShift: number): boolean {
+    const { minShift, leafShifts } = this.format;
+    let at = unit;
+    let address = physical;
+    let left = units;
+    while (left > 0) {
+      let shift = minShift;
+      let size = 1;
+      for (const candidate of leafShifts) {
+        if (candidate > maxShift && candidate !== minShift) continue;
+        const candidateUnits = 2 ** (candidate - minShift);
+        if (candidateUnits <= left && at % candidateUnits === 0 && address % 2 ** candidate === 0) {
+          shift = candidate;
+          size = candidateUnits;
+          break;
+        }
+      }
+      if (!this.#setLeaf(at, address, access, shift)) return false;
+      at += size;
+      address += 2 ** shift;
+      left -= size;
+    }
+    return true;
+  }
+
+  /** Clears all leaves in the range; tables whose whole span lies in it are freed. The range must not cut a leaf. */
+  unmap(unit: number, units: number): void {
+    this.#clear(this.root, this.format.levels - 1, 0, unit, unit + units - 1);
+  }
+
+  /** The leaf that translates this unit, or null. */
+  lookup(unit: number): Leaf | null {
+    let frame = this.root;
+    for (let level = this.format.levels - 1; level >= 0; level--) {
+      const span = 2 ** (level * LEVEL_BITS);
+      const index = Math.floor(unit / span) % ENTRIES;
+      const words = this.memory.words(frame);
+      const low = words[index * 2]!;
+      if ((low & (READ | WRITE)) === 0) return null;
+      if (low & LEAF) return this.#leaf(words, index, level, unit);
+      frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
+    }
+    return null;
+  }
+
+  /** Marks the leaf that translates this unit as written. */
+  setDirty(unit: number): void {
+    this.#changeDirty(unit, true);
+  }
+
+  clearDirty(unit: number): void {
+    this.#changeDirty(unit, false);
+  }
+
+  /** All leaves that touch [first, last], ascending. */
+  *leaves(first: number, last: number): Generator<Leaf> {
+    yield* this.#walk(this.root, this.format.levels - 1, 0, first, last);
+  }
+
+  /** Frames of all tables, the top one first. */
+  tables(): number[] {
+    const frames: number[] = [];
+    const visit = (frame: number, level: number): void => {
+      frames.push(frame);
+      if (level === 0) return;
+      const words = this.memory.words(frame);
+      for (let index = 0; index < ENTRIES; index++) {
+        const low = words[index * 2]!;
+        if (low & (READ | WRITE) && !(low & LEAF)) visit(addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE, level - 1);
+      }
+    };
+    visit(this.root, this.format.levels - 1);
+    return frames;
+  }
+
+  /** Gives all table frames back. */
+  free(): void {
+    for (const frame of this.tables()) this.memory.put(frame, 1);
+  }
+
+  #setLeaf(unit: number, physical: number, access: number, shift: number): boolean {
+    const leafLevel = Math.floor((shift - this.format.minShift) / LEVEL_BITS);
+    let frame = this.root;
+    for (let level = this.format.levels - 1; level > leafLevel; level--) {
+      const index = Math.floor(unit / 2 ** (level * LEVEL_BITS)) % ENTRIES;
+      const words = this.memory.words(frame);
+      const low = words[index * 2]!;
+      if (low & (READ | WRITE)) {
+        frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
+        continue;
+      }
+      const frames = this.memory.allocate(1, { owner: 'page-table' });
+      if (!frames) return false;
+      frame = frames[0]!.start;
+      const address = frame * FRAME_SIZE;
+      words[index * 2] = (address % 2 ** 32) | READ | WRITE;
+      words[index * 2 + 1] = Math.floor(address / 2 ** 32);
+    }
+    const words = this.memory.words(frame);
+    const first = Math.floor(unit / 2 ** (leafLevel * LEVEL_BITS)) % ENTRIES;
+    const repeat = 2 ** (shift - this.format.minShift - leafLevel * LEVEL_BITS);
+    const low = ((physical % 2 ** 32) | access | LEAF | (shift << SHIFT_POSITION)) >>> 0;
+    const high = Math.floor(physical / 2 ** 32);
+    for (let index = first; index < first + repeat; index++) {
+      words[index * 2] = low;
+      words[index * 2 + 1] = high;
+    }
+    return true;
+  }
+
+  #clear(frame: number, level: number, base: number, first: number, last: number): void {
+    const span = 2 ** (level * LEVEL_BITS);
+    const words = this.memory.words(frame);
+    const from = Math.max(0, Math.floor((first - base) / span));
+    const to = Math.min(ENTRIES - 1, Math.floor((last - base) / span));
+    for (let index = from; index <= to; index++) {
+      const low = words[index * 2]!;
+      if ((low & (READ | WRITE)) === 0) continue;
+      if (low & LEAF) {
+        words[index * 2] = 0;
+        words[index * 2 + 1] = 0;
+        continue;
+      }
+      const start = base + index * span;
+      const child = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
+      if (first <= start && start + span - 1 <= last) {
+        this.#freeTree(child, level - 1);
+        words[index * 2] = 0;
+        words[index * 2 + 1] = 0;
+      } else this.#clear(child, level - 1, start, first, last);
+    }
+  }
+
+  #freeTree(frame: number, level: number): void {
+    if (level > 0) {
+      const words = this.memory.words(frame);
+      for (let index = 0; index < ENTRIES; index++) {
+        const low = words[index * 2]!;
+        if (low & (READ | WRITE) && !(low & LEAF))
+          this.#freeTree(addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE, level - 1);
+      }
+    }
+    this.memory.put(frame, 1);
+  }
+
+  *#walk(frame: number, level: number, base: number, first: number, last: number): Generator<Leaf> {
+    const span = 2 ** (level * LEVEL_BITS);
+    const words = this.memory.words(frame);
+    const from = Math.max(0, Math.floor((first - base) / span));
+    const to = Math.min(ENTRIES - 1, Math.floor((last - base) / span));
+    for (let index = from; index <= to; index++) {
+      const low = words[index * 2]!;
+      if ((low & (READ | WRITE)) === 0) continue;
+      const start = base + index * span;
+      if (low & LEAF) {
+        const leaf = this.#leaf(words, index, level, start);
+        yield leaf;
+        index = (leaf.unit - base + 2 ** (leaf.shift - this.format.minShift)) / span - 1;
+      } else yield* this.#walk(addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE, level - 1, start, first, last);
+    }
+  }
+
+  #leaf(words: Uint32Array, index: number, level: number, unit: number): Leaf {
+    const low = words[index * 2]!;
+    const shift = (low >>> SHIFT_POSITION) & 0x3f;
+    const units = 2 ** (shift - this.format.minShift);
+    const head = index - (index % 2 ** (shift - this.format.minShift - level * LEVEL_BITS));
+    return {
+      unit: unit - (unit % units),
+      shift,
+      physical: addressOf(low, words[index * 2 + 1]!),
+      access: low & (READ | WRITE),
+      dirty: (words[head * 2]! & DIRTY) !== 0,
+    };
+  }
+
+  #changeDirty(unit: number, dirty: boolean): void {
+    let frame = this.root;
+    for (let level = this.format.levels - 1; level >= 0; level--) {
+      const index = Math.floor(unit / 2 ** (level * LEVEL_BITS)) % ENTRIES;
+      const words = this.memory.words(frame);
+      const low = words[index * 2]!;
+      if ((low & (READ | WRITE)) === 0) return;
+      if (low & LEAF) {
+        const shift = (low >>> SHIFT_POSITION) & 0x3f;
+        const head = index - (index % 2 ** (shift - this.format.minShift - level * LEVEL_BITS));
+        if (dirty) words[head * 2]! |= DIRTY;
+        else words[head * 2]! &= ~DIRTY;
+        return;
+      }
+      frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
+    }
+  }
+}

@@ -1,0 +1,21 @@
+/** The ways in which the store fails: each an error of its own, so that callers can tell them apart. */
+
+/** Nothing was stored, or nothing could be read: the disk is full, gone or locked. Trying again later may help. */
+export class StoreUnavailable extends Error {
+  override readonly name = 'StoreUnavailable';
+}
+
+/** A tenant of that name, or with that key, is there already. */
+export class TenantExists extends Error {
+  override readonly name = 'TenantExists';
+}
+
+/** A handover record that is missing or not what was written. Trying again does not help. */
+export class HandoverDamaged extends Error {
+  override readonly name = 'HandoverDamaged';
+}
+
+export function unavailable(what: string, cause: unknown): StoreUnavailable {
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  return new StoreUnavailable(`${what}: ${reason}`, { cause });
+}

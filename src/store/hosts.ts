@@ -1,0 +1,73 @@
+/** Hosts: what they began with, and whether their journal can still be replayed. */
+import type Database from 'better-sqlite3';
+import type { HostSpec } from '../host/command.ts';
+import { unavailable } from './errors.ts';
+import type { Divergence, HostCursor, HostRow, HostSummary } from './rows.ts';
+
+export interface Hosts {
+  insert(row: HostRow): Promise<void>;
+  get(id: string): HostSummary | undefined;
+  spec(id: string): HostSpec | undefined;
+  /** A tenant's hosts in the order of their creation, at most `limit` of those after the cursor. */
+  list(tenantId: string, limit: number, after?: HostCursor): HostSummary[];
+  markDiverged(id: string, divergence: Divergence): Promise<void>;
+  /** Deletes the host with its journal and its handovers. */
+  delete(id: string): Promise<void>;
+}
+
+interface Columns {
+  id: string;
+  tenantId: string;
+  name: string;
+  created: string;
+  diverged: string | null;
+}
+
+const COLUMNS = 'id, tenant_id AS tenantId, name, created, diverged';
+
+export function openHosts(database: Database.Database): Hosts {
+  const insert = database.prepare('INSERT INTO hosts (id, tenant_id, name, spec, created) VALUES (?, ?, ?, ?, ?)');
+  const byId = database.prepare<[string], Columns>(`SELECT ${COLUMNS} FROM hosts WHERE id = ?`);
+  const specById = database.prepare<[string], string>('SELECT spec FROM hosts WHERE id = ?').pluck();
+  const page = database.prepare<[string, string, string, number], Columns>(
+    `SELECT ${COLUMNS} FROM hosts WHERE tenant_id = ? AND (created, id) > (?, ?) ORDER BY created, id LIMIT ?`,
+  );
+  const diverge = database.prepare('UPDATE hosts SET diverged = ? WHERE id = ?');
+  const remove = database.prepare('DELETE FROM hosts WHERE id = ?');
+
+  return {
+    async insert(row) {
+      attempt('store', row.id, () => insert.run(row.id, row.tenantId, row.name, JSON.stringify(row.spec), row.created));
+    },
+    get(id) {
+      const columns = attempt('read', id, () => byId.get(id));
+      return columns === undefined ? undefined : summary(columns);
+    },
+    spec(id) {
+      const text = attempt('read', id, () => specById.get(id));
+      return text === undefined ? undefined : (JSON.parse(text as string) as HostSpec);
+    },
+    list(tenantId, limit, after = { created: '', id: '' }) {
+      return attempt('list', tenantId, () => page.all(tenantId, after.created, after.id, limit)).map(summary);
+    },
+    async markDiverged(id, divergence) {
+      attempt('store', id, () => diverge.run(JSON.stringify(divergence), id));
+    },
+    async delete(id) {
+      attempt('delete', id, () => remove.run(id));
+    },
+  };
+}
+
+function summary(columns: Columns): HostSummary {
+  const diverged = columns.diverged === null ? null : (JSON.parse(columns.diverged) as Divergence);
+  return { ...columns, diverged };
+}
+
+function attempt<T>(verb: string, id: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw unavailable(`cannot ${verb} ${verb === 'list' ? 'hosts of tenant' : 'host'} ${id}`, error);
+  }
+}

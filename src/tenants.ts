@@ -1,0 +1,34 @@
+/** The tenants that the configuration names are there when the service starts. */
+import type { Config } from './config.ts';
+import type { Log } from './log.ts';
+import { hashKey, newKey, type Tenants } from './store/store.ts';
+
+type Given = Pick<Config, 'dev' | 'devKey' | 'adminKey' | 'tenants'>;
+
+/** Throws TenantExists where a key is that of another tenant. */
+export async function seedTenants(tenants: Tenants, config: Given, log: Log): Promise<void> {
+  if (!config.dev) await lockDevTenant(tenants, config, log);
+  for (const { name, key } of config.tenants) {
+    const tenant = tenants.findByName(name);
+    if (tenant === undefined) {
+      await tenants.create(name, hashKey(key));
+      log.info({ tenant: name }, 'tenant created from the configuration');
+    } else if (await tenants.setKeyHash(tenant.id, hashKey(key))) {
+      log.warn({ tenant: name }, 'tenant has another key now, that of the configuration');
+    }
+  }
+  if (config.adminKey === null && tenants.list().length === 0) {
+    log.warn({}, 'nobody can use the service: set HOLDOVER_TENANTS or HOLDOVER_ADMIN_KEY');
+  }
+}
+
+/**
+ * The key of the development mode is well known. A data directory that was used in that mode may be served to a
+ * network later, so the key is taken away, unless the configuration gives it to somebody.
+ */
+async function lockDevTenant(tenants: Tenants, { devKey, tenants: given }: Given, log: Log): Promise<void> {
+  const tenant = tenants.findByKeyHash(hashKey(devKey));
+  if (tenant === undefined || given.some(({ key }) => key === devKey)) return;
+  await tenants.setKeyHash(tenant.id, hashKey(newKey()));
+  log.warn({ tenant: tenant.name }, 'tenant locked: its key was that of the development mode');
+}

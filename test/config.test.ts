@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { ConfigError, readConfig } from '../src/config.ts';
+import { temporaryDirectory } from './support/service.ts';
+
+test('without any variable everything has its default', () => {
+  assert.deepEqual(readConfig([], { PATH: '/bin', HOLDOVER_ADMIN_KEY: '' }), {
+    dev: false,
+    host: '127.0.0.1',
+    port: 8080,
+    dataDir: './data',
+    adminKey: null,
+    devKey: 'dev-key',
+    tenants: [],
+    durability: 'process',
+    logLevel: 'info',
+    bodyLimit: 8 * 1024 * 1024,
+    allowServiceDeath: false,
+  });
+});
+
+test('every variable is read', (t) => {
+  const file = join(temporaryDirectory(t), 'tenants');
+  writeFileSync(file, 'c:k3\nd:k4,e:k5\n\n');
+  const config = readConfig([], {
+    HOLDOVER_HOST: '0.0.0.0',
+    HOLDOVER_PORT: '0',
+    HOLDOVER_DATA_DIR: '/data',
+    HOLDOVER_ADMIN_KEY: 'admin',
+    HOLDOVER_TENANTS: 'a:k1, b:k2/+=,',
+    HOLDOVER_TENANTS_FILE: file,
+    HOLDOVER_DEV_KEY: 'mine',
+    HOLDOVER_DURABILITY: 'power',
+    HOLDOVER_LOG_LEVEL: 'warn',
+    HOLDOVER_BODY_LIMIT: '1024',
+    HOLDOVER_ALLOW_SERVICE_DEATH: '1',
+  });
+  assert.deepEqual(config, {
+    dev: false,
+    host: '0.0.0.0',
+    port: 0,
+    dataDir: '/data',
+    adminKey: 'admin',
+    devKey: 'mine',
+    tenants: [
+      { name: 'a', key: 'k1' },
+      { name: 'b', key: 'k2/+=' },
+      { name: 'c', key: 'k3' },
+      { name: 'd', key: 'k4' },
+      { name: 'e', key: 'k5' },
+    ],
+    durability: 'power',
+    logLevel: 'warn',
+    bodyLimit: 1024,
+    allowServiceDeath: true,
+  });
+});
+
+test('development mode brings its tenant, and serves loopback only', () => {
+  const config = readConfig(['--dev'], { HOLDOVER_TENANTS: 'a:k1' });
+  assert.equal(config.dev, true);
+  assert.deepEqual(config.tenants, [
+    { name: 'dev', key: 'dev-key' },
+    { name: 'a', key: 'k1' },
+  ]);
+  for (const host of ['localhost', '::1', '127.0.0.2']) readConfig(['--dev'], { HOLDOVER_HOST: host });
+  for (const host of ['0.0.0.0', '::', '10.0.0.1', '127.0.0.1.example.org']) {
+    assert.throws(() => readConfig(['--dev'], { HOLDOVER_HOST: host }), {
+      name: 'ConfigError',
+      message: /^HOLDOVER_HOST .*loopback only/,
+    });
+  }
+});
+
+test('a value that is not allowed is named in one sentence, without any key', (t) => {
+  const file = join(temporaryDirectory(t), 'tenants');
+  writeFileSync(file, 'a:secret\nsecret');
+  const cases: [Record<string, string>, RegExp][] = [
+    [{ HOLDOVER_PORT: 'http' }, /^HOLDOVER_PORT must be a whole number from 0 to 65535\.$/],
+    [{ HOLDOVER_PORT: '65536' }, /^HOLDOVER_PORT must be a whole number from 0 to 65535\.$/],
+    [{ HOLDOVER_BODY_LIMIT: '1' }, /^HOLDOVER_BODY_LIMIT must be a whole number from 1024 to 1073741824\.$/],
+    [{ HOLDOVER_DURABILITY: 'disk' }, /^HOLDOVER_DURABILITY must be process or power\.$/],
+    [{ HOLDOVER_LOG_LEVEL: 'loud' }, /^HOLDOVER_LOG_LEVEL must be one of fatal, error, /],
+    [{ HOLDOVER_ALLOW_SERVICE_DEATH: 'yes' }, /^HOLDOVER_ALLOW_SERVICE_DEATH must be 0 or 1\.$/],
+    [{ HOLDOVER_ADMIN_KEY: 'my secret' }, /^HOLDOVER_ADMIN_KEY must consist of A-Z /],
+    [{ HOLDOVER_TENANTS: 'a:k1,secret' }, /^HOLDOVER_TENANTS must hold name:key pairs .*number 2 is not one\.$/],
+    [{ HOLDOVER_TENANTS: 'a b:secret' }, /^HOLDOVER_TENANTS must hold name:key pairs/],
+    [{ HOLDOVER_TENANTS: 'a:b:secret' }, /^HOLDOVER_TENANTS must hold name:key pairs/],
+    [{ HOLDOVER_TENANTS: 'a:' }, /^HOLDOVER_TENANTS must hold name:key pairs/],
+    [{ HOLDOVER_TENANTS: 'a:secret,a:k2' }, /^HOLDOVER_TENANTS names the tenant a twice/],
+    [{ HOLDOVER_TENANTS: 'a:secret,b:secret' }, /^HOLDOVER_TENANTS gives b a key that is also another tenant's/],
+    [{ HOLDOVER_TENANTS: 'a:secret', HOLDOVER_ADMIN_KEY: 'secret' }, /or HOLDOVER_ADMIN_KEY\.$/],
+    [{ HOLDOVER_TENANTS_FILE: file }, /^HOLDOVER_TENANTS_FILE must hold name:key pairs .*number 2 is not one\.$/],
+    [{ HOLDOVER_TENANTS_FILE: `${file}.gone` }, /^HOLDOVER_TENANTS_FILE must name a file that can be read; .*ENOENT/],
+  ];
+  for (const [variables, message] of cases) {
+    assert.throws(
+      () => readConfig([], variables),
+      (error) => {
+        assert.ok(error instanceof ConfigError);
+        assert.match(error.message, message);
+        assert.doesNotMatch(error.message, /secret/);
+        return true;
+      },
+    );
+  }
+  assert.throws(() => readConfig(['--help'], {}), /^ConfigError: Unknown argument --help/);
+});

@@ -1,0 +1,89 @@
+/** The command line. Above all: a run on a trace in which one answer is not the kernel's must fail. */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
+const TRACES = fileURLToPath(new URL('traces', import.meta.url));
+const SOUND = join(TRACES, 'iommufd', 'unmap-cuts-area-enoent.jsonl');
+
+function run(...args: string[]): { status: number | null; lines: string[]; stderr: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [MAIN, ...args], { encoding: 'utf8' });
+  return { status, lines: stdout.trimEnd().split('\n'), stderr };
+}
+
+describe('npm run conformance', () => {
+  let folder: string;
+  before(() => {
+    folder = mkdtempSync(join(tmpdir(), 'holdover-altered-'));
+  });
+  after(() => rmSync(folder, { recursive: true }));
+
+  /** A copy of a sound trace in which the answer of one line is another. */
+  function altered(name: string, alter: (expect: Record<string, unknown>) => unknown): string {
+    const lines = readFileSync(SOUND, 'utf8').trimEnd().split('\n');
+    const index = lines.findIndex((line) => line.includes('"errno":"ENOENT"'));
+    assert.ok(index > 0, 'a call that fails with ENOENT');
+    const call = JSON.parse(lines[index]!);
+    lines[index] = JSON.stringify({ ...call, expect: alter(call.expect) });
+    const file = join(folder, name);
+    writeFileSync(file, `${lines.join('\n')}\n`);
+    return `${file}:${index + 1}`;
+  }
+
+  test('a sound trace passes', () => {
+    const { status, lines } = run(SOUND);
+    assert.deepEqual(lines, ['1 passed, 0 failed']);
+    assert.equal(status, 0);
+  });
+
+  test('a trace with one altered answer fails, and the report says where', () => {
+    const place = altered('errno.jsonl', () => ({ ret: -1, errno: 'EINVAL' }));
+    const { status, lines } = run(place.slice(0, place.lastIndexOf(':')), SOUND);
+    assert.equal(status, 1);
+    assert.match(lines[0]!, /^FAILED unmap-cuts-area-enoent /);
+    assert.ok(lines[0]!.includes(place), lines[0]);
+    assert.match(lines[1]!, /^ {2}call {6}\{.*"request":"IOMMU_IOAS_UNMAP"/);
+    assert.equal(lines[2], '  expected  {"ret":-1,"errno":"EINVAL"}');
+    assert.match(lines[3]!, /^ {2}got {7}\{.*"errno":"ENOENT"/);
+    assert.equal(lines.at(-1), '1 passed, 1 failed');
+  });
+
+  test('success instead of a failure fails, and so does an output that is not there', () => {
+    altered('success.jsonl', () => ({ ret: 0 }));
+    altered('output.jsonl', (expect) => ({ ...expect, arg: { length: '0x0' } }));
+    const { status, lines } = run(join(folder, 'success.jsonl'), join(folder, 'output.jsonl'));
+    assert.equal(status, 1);
+    assert.equal(lines.at(-1), '0 passed, 2 failed');
+  });
+
+  test('--stop-at-first stops there, --json says it to programs', () => {
+    altered('first.jsonl', () => ({ ret: 0 }));
+    const { status, lines } = run('--stop-at-first', '--json', join(folder, 'first.jsonl'), SOUND);
+    assert.equal(status, 1);
+    const [trace, figures] = lines.map((line) => JSON.parse(line));
+    assert.equal(lines.length, 2);
+    assert.equal(trace.outcome, 'failed');
+    assert.deepEqual(trace.difference.expected, { ret: 0 });
+    assert.equal(trace.difference.got.errno, 'ENOENT');
+    assert.deepEqual(figures, { passed: 0, failed: 1, skipped: 0 });
+  });
+
+  test('--only picks traces, and what is passed over is said', () => {
+    const { status, lines } = run('--only', 'unmap-cuts|access-keeps', TRACES);
+    assert.deepEqual(lines, ['1 skipped (1: iommufd-extensions)', '1 passed, 0 failed']);
+    assert.equal(status, 0);
+  });
+
+  test('wrong arguments and empty runs are refused', () => {
+    for (const args of [[], ['--unknown', SOUND], ['no/such/file.jsonl'], ['--only', 'nothing-like-it', SOUND]]) {
+      const { status, stderr } = run(...args);
+      assert.equal(status, 2, args.join(' '));
+      assert.match(stderr, /usage: npm run conformance/);
+    }
+  });
+});

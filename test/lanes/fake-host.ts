@@ -1,0 +1,91 @@
+/** A host small enough to see through: what lanes do is tested with it, what hosts do is not. */
+import type { Answer, Command, Execution, HostSpec, Query } from '../../src/host/command.ts';
+import { DEFAULT_BOOT, DEFAULT_POLICIES } from '../../src/kernel/policies.ts';
+import type { Engine } from '../../src/lanes/replay.ts';
+
+export const SPEC: HostSpec = {
+  machine: { memory: '0x1000000', iommus: [], functions: [] },
+  profile: 'persisted-domains',
+  policies: DEFAULT_POLICIES,
+  boot: DEFAULT_BOOT,
+};
+
+export interface FakeView {
+  state: 'running' | 'kexec';
+  kernel: number;
+  /** What software did; a kernel loses it, unless it is handed over. */
+  clock: number;
+  /** What hardware did; it survives every kernel. */
+  dma: number;
+}
+
+export interface Quirks {
+  /** As a later version whose clock.advance answers differently. */
+  clockSkew?: number;
+  /** As a version that breaks at a DMA. */
+  failsAtDma?: boolean;
+  /** As a version that cannot boot. */
+  failsAtBoot?: boolean;
+}
+
+const ok = (value: unknown, records: Execution['records'] = []): Execution => ({
+  answer: { kind: 'ok', value },
+  records,
+});
+
+export class FakeHost implements Engine {
+  readonly #quirks: Quirks;
+  #view: FakeView = { state: 'running', kernel: 1, clock: 0, dma: 0 };
+  #deathArmed = false;
+
+  constructor(quirks: Quirks = {}) {
+    this.#quirks = quirks;
+  }
+
+  get pendingBoot(): boolean {
+    return this.#view.state === 'kexec';
+  }
+
+  query(_query: Query): Answer {
+    return { kind: 'ok', value: { ...this.#view } };
+  }
+
+  execute(command: Command): Execution {
+    if (this.pendingBoot && command.op !== 'kexec.boot' && command.op !== 'device.dma') {
+      throw new Error(`${command.op} while no kernel runs`);
+    }
+    switch (command.op) {
+      case 'clock.advance':
+        this.#view.clock += Number(command.nanoseconds);
+        return ok({ now: this.#view.clock + (this.#quirks.clockSkew ?? 0) });
+      case 'device.dma':
+        if (this.#quirks.failsAtDma) throw new Error('no DMA in this version');
+        this.#view.dma += 1;
+        return ok({ results: [] });
+      case 'device.flr':
+        return { answer: { kind: 'not-found', what: 'device' }, records: [] };
+      case 'driver.bind':
+        return { answer: { kind: 'refused', errno: 'EBUSY', where: 'fake', why: 'in use' }, records: [] };
+      case 'fault.arm':
+        this.#deathArmed = true;
+        return ok({ id: 1, point: command.point, nth: 1, errno: 'EIO' });
+      case 'kexec.freeze':
+        return this.#freeze(command.mode);
+      case 'kexec.boot':
+        if (this.#quirks.failsAtBoot) throw new Error('no boot in this version');
+        this.#view = { ...this.#view, state: 'running', kernel: this.#view.kernel + 1, clock: 0 };
+        if (command.handover !== null) this.#view.clock = JSON.parse(command.handover).clock;
+        return ok({ ...this.#view });
+      default:
+        throw new Error(`bug: ${command.op}`);
+    }
+  }
+
+  #freeze(mode: 'live-update' | 'plain'): Execution {
+    this.#view.state = 'kexec';
+    const text = mode === 'plain' ? null : JSON.stringify({ clock: this.#view.clock });
+    const die = this.#deathArmed ? [{ kind: 'die' as const }] : [];
+    this.#deathArmed = false;
+    return ok({ ...this.#view }, [{ kind: 'handover', text }, ...die]);
+  }
+}

@@ -1,0 +1,325 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { Answer, Command } from '../../src/host/command.ts';
+import { HostFault } from '../../src/lanes/errors.ts';
+import { Lane } from '../../src/lanes/lane.ts';
+import type { Lanes } from '../../src/lanes/lanes.ts';
+import { HandoverDamaged, type JournalEntry, type Store, StoreUnavailable } from '../../src/store/store.ts';
+import { someTenant, temporaryStore } from '../support/store.ts';
+import { FakeHost, type FakeView, type Quirks, SPEC } from './fake-host.ts';
+
+const TICK = { op: 'clock.advance', nanoseconds: '1' } as const;
+const DMA: Command = { op: 'device.dma', bdf: '0000:01:00.0', accesses: [] };
+const KEXEC = { op: 'kexec.freeze', mode: 'live-update', image: 'loaded' } as const;
+const ARM_DEATH = { op: 'fault.arm', point: 'service.death' } as const;
+const BUG = { op: 'crash' } as const;
+
+class Died extends Error {}
+
+interface Lab {
+  store: Store;
+  lanes: Lanes;
+  /** Errors of the log. */
+  errors: object[];
+  /** Another start on the same store: hosts are built anew. */
+  restart(quirks?: Quirks, allowServiceDeath?: boolean): Lanes;
+  add(id: string): Promise<Answer>;
+  journal(id: string): { op: string }[];
+}
+
+async function lab(t: TestContext, store: Store = temporaryStore(t)): Promise<Lab> {
+  const tenantId = await someTenant(store);
+  const errors: object[] = [];
+  const log = { info() {}, warn() {}, error: (details: object) => void errors.push(details) };
+  const start = (quirks: Quirks = {}, allowServiceDeath = true): Lanes =>
+    new Lane({
+      store,
+      log,
+      allowServiceDeath,
+      makeHost: () => new FakeHost(quirks),
+      die: () => Promise.reject(new Died()),
+    });
+  const lanes = start();
+  return {
+    store,
+    lanes,
+    errors,
+    restart: start,
+    add: (id) => lanes.create({ id, tenantId, name: id, spec: SPEC, created: '2026-01-01T00:00:00.000Z' }),
+    journal: (id) => store.journal.read(id, 0).map(({ command }) => JSON.parse(command)),
+  };
+}
+
+async function view(lanes: Lanes, id: string): Promise<FakeView> {
+  const answer = await lanes.query(id, { view: 'host' });
+  assert.equal(answer.kind, 'ok');
+  return (answer as { value: FakeView }).value;
+}
+
+function refusal(answer: Answer): { errno: string; why: string } {
+  assert.equal(answer.kind, 'refused');
+  return answer as Extract<Answer, { kind: 'refused' }>;
+}
+
+interface Gate {
+  store: Store;
+  commits: number;
+  /** What a commit does before it is stored: wait, or fail. */
+  before: () => Promise<void>;
+}
+
+function gated(store: Store): Gate {
+  const gate: Gate = { store, commits: 0, before: async () => {} };
+  const commit = async (entries: readonly JournalEntry[]): Promise<void> => {
+    gate.commits += 1;
+    await gate.before();
+    await store.journal.commit(entries);
+  };
+  gate.store = { ...store, journal: { ...store.journal, commit } };
+  return gate;
+}
+
+test('a host is created, used, and there again after a restart', async (t) => {
+  const { add, lanes, restart } = await lab(t);
+  assert.deepEqual(await add('h'), { kind: 'ok', value: { state: 'running', kernel: 1, clock: 0, dma: 0 } });
+  assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 1 } });
+  await lanes.execute('h', DMA);
+  assert.deepEqual(await view(restart(), 'h'), { state: 'running', kernel: 1, clock: 1, dma: 1 });
+});
+
+test('a host that is not stored is not found', async (t) => {
+  const { lanes } = await lab(t);
+  assert.equal((await lanes.execute('nowhere', TICK)).kind, 'not-found');
+  assert.equal((await lanes.query('nowhere', { view: 'host' })).kind, 'not-found');
+});
+
+test('a removed host is gone, with what is stored of it, and commands behind the removal find nothing', async (t) => {
+  const { add, lanes, store, journal } = await lab(t);
+  await add('h');
+  await lanes.execute('h', TICK);
+  const [, late] = await Promise.all([lanes.remove('h'), lanes.execute('h', TICK)]);
+  assert.equal(late.kind, 'not-found');
+  assert.equal(store.hosts.get('h'), undefined);
+  assert.deepEqual(journal('h'), []);
+});
+
+test('commands of a host run in the order in which they were asked', async (t) => {
+  const { add, lanes } = await lab(t);
+  await add('h');
+  const answers = await Promise.all(Array.from({ length: 50 }, () => lanes.execute('h', TICK)));
+  assert.deepEqual(
+    answers.map((answer) => (answer as { value: { now: number } }).value.now),
+    answers.map((_, index) => index + 1),
+  );
+});
+
+test('what is executed is journaled, refusals too, but not what was not found', async (t) => {
+  const { add, lanes, journal } = await lab(t);
+  await add('h');
+  await lanes.execute('h', { op: 'driver.bind', bdf: '0000:01:00.0', driver: 'vfio-pci' });
+  await lanes.execute('h', { op: 'device.flr', bdf: '0000:09:00.0' });
+  await lanes.execute('h', TICK);
+  assert.deepEqual(
+    journal('h').map(({ op }) => op),
+    ['driver.bind', 'clock.advance'],
+  );
+});
+
+test('no answer before its commit, and no host waits for the commit of another', async (t) => {
+  const gate = gated(temporaryStore(t));
+  const { add, lanes } = await lab(t, gate.store);
+  await add('slow');
+  await add('idle');
+  const { promise, resolve } = Promise.withResolvers<void>();
+  gate.before = () => promise;
+  let answered = false;
+  const slow = lanes.execute('slow', TICK).then(() => {
+    answered = true;
+  });
+  assert.equal((await view(lanes, 'idle')).clock, 0);
+  assert.equal(gate.commits, 1);
+  assert.equal(answered, false);
+  resolve();
+  await slow;
+});
+
+test('a kexec boots the next kernel from the stored handover, which the journal does not repeat', async (t) => {
+  const { add, lanes, journal, restart } = await lab(t);
+  await add('h');
+  await lanes.execute('h', TICK);
+  const answer = await lanes.execute('h', KEXEC);
+  assert.deepEqual(answer, { kind: 'ok', value: { state: 'running', kernel: 2, clock: 1, dma: 0 } });
+  assert.deepEqual(journal('h').slice(1), [KEXEC, { op: 'kexec.boot', freeze: 2 }]);
+  assert.deepEqual(await view(restart(), 'h'), { state: 'running', kernel: 2, clock: 1, dma: 0 });
+});
+
+test('a plain kexec hands nothing over', async (t) => {
+  const { add, lanes, restart } = await lab(t);
+  await add('h');
+  await lanes.execute('h', TICK);
+  await lanes.execute('h', { ...KEXEC, mode: 'plain' });
+  assert.equal((await view(lanes, 'h')).clock, 0);
+  assert.equal((await view(restart(), 'h')).clock, 0);
+});
+
+test('between freeze and boot DMA and queries go on, everything else waits for the boot', async (t) => {
+  const { add, lanes, journal, restart } = await lab(t);
+  await add('h');
+  const order: string[] = [];
+  const note = (name: string) => (answer: Answer) => {
+    order.push(name);
+    return answer;
+  };
+  const [, , between] = await Promise.all([
+    lanes.execute('h', KEXEC).then(note('kexec')),
+    lanes.execute('h', TICK).then(note('tick')),
+    lanes.query('h', { view: 'host' }).then(note('query')),
+    lanes.execute('h', DMA).then(note('dma')),
+  ]);
+  assert.deepEqual(order, ['query', 'dma', 'kexec', 'tick']);
+  assert.equal((between as { value: FakeView }).value.state, 'kexec');
+  assert.deepEqual(
+    journal('h').map(({ op }) => op),
+    ['kexec.freeze', 'device.dma', 'kexec.boot', 'clock.advance'],
+  );
+  assert.deepEqual(await view(restart(), 'h'), { state: 'running', kernel: 2, clock: 1, dma: 1 });
+});
+
+test('service.death: the service dies after the freeze is stored, and the next one boots the kernel', async (t) => {
+  const { add, lanes, restart, journal } = await lab(t);
+  await add('h');
+  await add('other');
+  await lanes.execute('h', TICK);
+  await lanes.execute('h', ARM_DEATH);
+  await assert.rejects(lanes.execute('h', KEXEC), Died);
+  assert.equal(journal('h').at(-1)?.op, 'kexec.freeze');
+
+  const next = restart();
+  await next.recover();
+  assert.equal(journal('h').at(-1)?.op, 'kexec.boot');
+  assert.deepEqual(await view(next, 'h'), { state: 'running', kernel: 2, clock: 1, dma: 0 });
+  await restart().recover();
+  assert.equal(journal('h').length, 4);
+});
+
+test('without recovery the first command boots the kernel, and hardware does not wait for it', async (t) => {
+  const { add, lanes, restart } = await lab(t);
+  await add('h');
+  await lanes.execute('h', ARM_DEATH);
+  await assert.rejects(lanes.execute('h', KEXEC), Died);
+  const next = restart();
+  assert.equal((await view(next, 'h')).state, 'kexec');
+  await next.execute('h', DMA);
+  assert.equal((await view(next, 'h')).state, 'kexec');
+  await next.execute('h', TICK);
+  assert.deepEqual(await view(next, 'h'), { state: 'running', kernel: 2, clock: 1, dma: 1 });
+});
+
+test('service.death is refused where the configuration does not allow it, and kills nobody', async (t) => {
+  const { add, lanes, restart, journal } = await lab(t);
+  await add('armed');
+  await lanes.execute('armed', ARM_DEATH);
+  await add('h');
+  const forbidding = restart({}, false);
+  const { errno, why } = refusal(await forbidding.execute('h', ARM_DEATH));
+  assert.equal(errno, 'EPERM');
+  assert.match(why, /HOLDOVER_ALLOW_SERVICE_DEATH=1/);
+  assert.deepEqual(journal('h'), []);
+  assert.equal((await forbidding.execute('armed', KEXEC)).kind, 'ok');
+});
+
+test('a bug in a host leaves nothing of its command, and no other host notices', async (t) => {
+  const { add, lanes, journal, errors } = await lab(t);
+  await add('h');
+  await add('other');
+  await lanes.execute('h', TICK);
+  const [fault, other] = await Promise.all([
+    lanes.execute('h', BUG).catch((error: unknown) => error),
+    lanes.execute('other', TICK),
+  ]);
+  assert.ok(fault instanceof HostFault);
+  assert.equal((errors[0] as { incident: string }).incident, fault.incident);
+  assert.equal(other.kind, 'ok');
+  assert.equal(journal('h').length, 1);
+  assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 2 } });
+});
+
+test('a commit that fails leaves nothing of its command', async (t) => {
+  const gate = gated(temporaryStore(t));
+  const { add, lanes, journal } = await lab(t, gate.store);
+  await add('h');
+  gate.before = () => Promise.reject(new StoreUnavailable('the disk is full'));
+  await assert.rejects(lanes.execute('h', TICK), StoreUnavailable);
+  await assert.rejects(lanes.execute('h', KEXEC), StoreUnavailable);
+  assert.deepEqual(await view(lanes, 'h'), { state: 'running', kernel: 1, clock: 0, dma: 0 });
+  assert.deepEqual(journal('h'), []);
+  gate.before = async () => {};
+  assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 1 } });
+});
+
+test('a host that cannot be stored is not there', async (t) => {
+  const { lanes } = await lab(t);
+  const row = { id: 'h', tenantId: 'nobody', name: 'h', spec: SPEC, created: '2026-01-01T00:00:00.000Z' };
+  await assert.rejects(lanes.create(row), StoreUnavailable);
+  assert.equal((await lanes.query('h', { view: 'host' })).kind, 'not-found');
+});
+
+for (const [what, quirks, why] of [
+  ['answers differently', { clockSkew: 1 }, /command 2 \(clock\.advance\).*not the one given the first time/],
+  ['fails', { failsAtDma: true }, /command 3 \(device\.dma\).*no DMA in this version/],
+] as const) {
+  test(`a host whose replay ${what} is diverged: read as it was before, and refused commands`, async (t) => {
+    const { add, lanes, restart, store } = await lab(t);
+    await add('h');
+    await lanes.execute('h', { op: 'driver.bind', bdf: '0000:01:00.0', driver: 'vfio-pci' });
+    await lanes.execute('h', TICK);
+    await lanes.execute('h', DMA);
+    const later = restart(quirks);
+    const answer = refusal(await later.execute('h', TICK));
+    assert.equal(answer.errno, 'EIO');
+    assert.match(answer.why, why);
+    assert.equal((await view(later, 'h')).dma, 0);
+    assert.notEqual(store.hosts.get('h')?.diverged, null);
+    // It stays so, whichever version comes next, until it is deleted.
+    const back = restart();
+    assert.match(refusal(await back.execute('h', DMA)).why, why);
+    await back.remove('h');
+    assert.equal(store.hosts.get('h'), undefined);
+  });
+}
+
+test('a boot that fails is tried again, and the host can be read meanwhile', async (t) => {
+  const { add, lanes, restart, errors } = await lab(t);
+  await add('h');
+  await lanes.execute('h', ARM_DEATH);
+  await assert.rejects(lanes.execute('h', KEXEC), Died);
+  const broken = restart({ failsAtBoot: true });
+  await broken.recover();
+  assert.equal(errors.length, 2);
+  await assert.rejects(broken.execute('h', TICK), HostFault);
+  assert.equal((await view(broken, 'h')).state, 'kexec');
+  assert.equal((await restart().execute('h', TICK)).kind, 'ok');
+});
+
+test('a damaged handover is not booted from', async (t) => {
+  const { add, lanes, restart, store } = await lab(t);
+  await add('h');
+  await lanes.execute('h', TICK);
+  await lanes.execute('h', ARM_DEATH);
+  await assert.rejects(lanes.execute('h', KEXEC), Died);
+  store.journal.handover = () => {
+    throw new HandoverDamaged('the handover of command 3 does not match its checksum');
+  };
+  const next = restart();
+  await next.recover();
+  assert.match(refusal(await next.execute('h', TICK)).why, /command 4 \(kexec\.boot\).*does not match its checksum/);
+  assert.equal((await view(next, 'h')).state, 'kexec');
+});
+
+test('closing waits for what was asked before', async (t) => {
+  const { add, lanes, journal } = await lab(t);
+  await add('h');
+  void lanes.execute('h', KEXEC);
+  await lanes.close();
+  assert.equal(journal('h').at(-1)?.op, 'kexec.boot');
+});

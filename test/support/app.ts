@@ -1,0 +1,81 @@
+/** The service in this process, on a port of its own and with a store of its own: test files run side by side. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before } from 'node:test';
+import request from 'supertest';
+import { readConfig } from '../../src/config.ts';
+import { buildApp } from '../../src/http/app.ts';
+import { createLanes } from '../../src/lanes/lanes.ts';
+import { openStore } from '../../src/store/store.ts';
+import { seedTenants } from '../../src/tenants.ts';
+import { Host, type HostBody, type Served } from './client.ts';
+
+const KEY = 'key-of-the-test-tenant';
+
+interface Running {
+  /** Where it listens, such as `http://127.0.0.1:40123`. */
+  url: string;
+  stop(): Promise<void>;
+}
+
+export class TestApp implements Served {
+  readonly key = KEY;
+  #running: Running | undefined;
+
+  get url(): string {
+    if (this.#running === undefined) throw new Error('the service is up only while tests run');
+    return this.#running.url;
+  }
+
+  get agent(): ReturnType<typeof request> {
+    return request(this.url);
+  }
+
+  /** A new host; of the preset `vmm-lab` (D1 to D4 on vfio-pci, E1 on nvme) unless the body says otherwise. */
+  async host(body: HostBody = {}): Promise<Host> {
+    const described = 'preset' in body || 'topology' in body || 'devices' in body;
+    return Host.create(this, described ? body : { preset: 'vmm-lab', ...body });
+  }
+
+  async start(): Promise<void> {
+    this.#running = await serve();
+  }
+
+  async stop(): Promise<void> {
+    await this.#running?.stop();
+    this.#running = undefined;
+  }
+}
+
+async function serve(): Promise<Running> {
+  const directory = await mkdtemp(join(tmpdir(), 'holdover-test-'));
+  const config = readConfig([], {
+    HOLDOVER_PORT: '0',
+    HOLDOVER_DATA_DIR: directory,
+    HOLDOVER_TENANTS: `test:${KEY}`,
+    HOLDOVER_LOG_LEVEL: 'silent',
+  });
+  const store = openStore({ directory, durability: config.durability });
+  const lanes = createLanes({ store });
+  await seedTenants(store.tenants, config, { info() {}, warn() {}, error() {} });
+  const app = await buildApp({ config, store, lanes });
+  const url = await app.listen({ host: config.host, port: config.port });
+  return {
+    url,
+    stop: async () => {
+      await app.close();
+      await lanes.close();
+      store.close();
+      await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Starts the service before the tests of this file and stops it after them. */
+export function useApp(): TestApp {
+  const app = new TestApp();
+  before(() => app.start());
+  after(() => app.stop());
+  return app;
+}

@@ -1,0 +1,108 @@
+/** The two situations that most scenarios begin with: prepared for a kexec (P), and adopted after it (Q). */
+import type { TestApp } from './app.ts';
+import { D1, type Host, type HostBody, MIB } from './client.ts';
+import { DmaWatch } from './dma-watch.ts';
+import type { Process } from './process.ts';
+
+export const IOVA = 0x1_0000_0000;
+export const RAM = 64 * MIB;
+/** What the VMM wrote at the start of its memory, and in its middle, before the kexec. */
+export const TEXT = 'written by the VMM before the kexec';
+export const TEXT_ABOVE = 'written in the upper half, too';
+export const HALF = RAM / 2;
+export const TOKEN = 7;
+
+/** A VMM's device before a live update: memory in a sealed memfd, mapped, attached. */
+export interface Vmm {
+  host: Host;
+  vmm: Process;
+  memfd: number;
+  iommufd: number;
+  cdev: number;
+  device: number;
+  ioas: number;
+  hwpt: number;
+  watch: DmaWatch;
+}
+
+/** A VMM whose descriptors are in session `vm1`. */
+export interface Prepared extends Vmm {
+  lu: number;
+  session: number;
+}
+
+/** The same descriptors in the next kernel; `device` is 0 while the cdev is not bound. */
+export interface Adopted {
+  host: Host;
+  vmm: Process;
+  lu: number;
+  session: number;
+  memfd: number;
+  iommufd: number;
+  cdev: number;
+  device: number;
+  watch: DmaWatch;
+}
+
+/** Setup P up to, and without, /dev/liveupdate. */
+export async function setUpVmm(app: TestApp, body: HostBody = {}): Promise<Vmm> {
+  const host = await app.host(body);
+  const vmm = await host.process({ name: 'vmm' });
+  const memfd = await vmm.sealedMemfd(RAM);
+  await vmm.write(memfd, 0, TEXT);
+  await vmm.write(memfd, HALF, TEXT_ABOVE);
+  const iommufd = await vmm.open('/dev/iommu');
+  const cdev = await vmm.openCdev(D1);
+  const device = await vmm.bind(cdev, iommufd);
+  const ioas = await vmm.allocIoas(iommufd);
+  await vmm.mapFile(iommufd, ioas, IOVA, memfd, RAM);
+  const hwpt = await vmm.allocHwpt(iommufd, device, ioas);
+  await vmm.attach(cdev, hwpt);
+  const watch = await new DmaWatch(host, D1, IOVA, TEXT).start();
+  return { host, vmm, memfd, iommufd, cdev, device, ioas, hwpt, watch };
+}
+
+/** Setup P. The session is the VMM's own. */
+export async function prepare(app: TestApp, body: HostBody = {}): Promise<Prepared> {
+  const ready = await setUpVmm(app, body);
+  const { vmm, memfd, iommufd, cdev, hwpt } = ready;
+  const lu = await vmm.openLiveupdate();
+  const session = await vmm.createSession(lu, 'vm1');
+  await vmm.preserve(session, memfd, 1);
+  await vmm.mark(iommufd, hwpt, TOKEN);
+  await vmm.preserve(session, iommufd, 2);
+  await vmm.preserve(session, cdev, 3);
+  return { ...ready, lu, session };
+}
+
+/** Setup Q without BIND, on a host that has just been updated: vfio-pci on D1, everything retrieved. State L. */
+export async function retrieveAll(host: Host, watch: DmaWatch): Promise<Adopted> {
+  await host.bindDriver(D1, 'vfio-pci');
+  const vmm = await host.process({ name: 'vmm' });
+  const lu = await vmm.openLiveupdate();
+  const session = await vmm.retrieveSession(lu, 'vm1');
+  const memfd = await vmm.retrieve(session, 1);
+  const iommufd = await vmm.retrieve(session, 2);
+  const cdev = await vmm.retrieve(session, 3);
+  return { host, vmm, lu, session, memfd, iommufd, cdev, device: 0, watch };
+}
+
+/** Setup P, then a live update, then everything retrieved: state L. */
+export async function update(app: TestApp, body: HostBody = {}): Promise<Adopted> {
+  const { host, watch } = await prepare(app, body);
+  await host.kexec();
+  return retrieveAll(host, watch);
+}
+
+/** Setup Q: state A. */
+export async function adopt(app: TestApp, body: HostBody = {}): Promise<Adopted> {
+  const restored = await update(app, body);
+  return { ...restored, device: await restored.vmm.bind(restored.cdev, restored.iommufd) };
+}
+
+/** A new IOAS with the memory at the same place, and a HWPT of it: what a restored domain is replaced by. */
+export async function buildSuccessor(q: Adopted, length = RAM): Promise<{ ioas: number; hwpt: number }> {
+  const ioas = await q.vmm.allocIoas(q.iommufd);
+  await q.vmm.mapFile(q.iommufd, ioas, IOVA, q.memfd, length);
+  return { ioas, hwpt: await q.vmm.allocHwpt(q.iommufd, q.device, ioas) };
+}
