@@ -7,7 +7,7 @@ function decimal(least: number, most: number, about: string, example: number) {
   const error = expected(`a whole number from ${least} to ${most}`);
   return z
     .string({ error })
-    .regex(/^-?\d{1,16}$/, { error })
+    .regex(/^-?\d{1,16}$/, { error, abort: true })
     .transform(Number)
     .refine((value) => value >= least && value <= most, { error })
     .meta({
@@ -20,7 +20,6 @@ function decimal(least: number, most: number, about: string, example: number) {
     });
 }
 
-const U64_TEXT = /^(0x[0-9a-fA-F]{1,16}|\d{1,20})$/;
 const U64_RULE = 'a 64-bit number, hexadecimal such as 0x1000 or decimal such as 4096';
 
 /** Canonical hexadecimal, from hexadecimal or decimal digits. */
@@ -28,8 +27,8 @@ export function u64Text(about: string, example = '0x100000000') {
   const error = expected(U64_RULE);
   return z
     .string({ error })
-    .regex(U64_TEXT, { error })
-    .refine((value) => U64_TEXT.test(value) && BigInt(value) < 2n ** 64n, { error })
+    .regex(/^(0x[0-9a-fA-F]{1,16}|\d{1,20})$/, { error, abort: true })
+    .refine((value) => BigInt(value) < 2n ** 64n, { error })
     .transform((value) => `0x${BigInt(value).toString(16)}`)
     .meta({ description: about, examples: [example] });
 }

@@ -207,7 +207,7 @@ const CALLS: Readonly<Record<string, Call>> = {
   fstat: (_kernel, process, input) => {
     const file = process.file(integer(input, 'fd'));
     if (file instanceof Refusal) return file;
-    return { ret: 0, size: file instanceof MemfdFile ? Number(file.inode.size) : 0 };
+    return { ret: 0, size: hex(file instanceof MemfdFile ? file.inode.size : 0n) };
   },
   add_seals: onMemfd('memfd_fcntl', ({ inode }, input) => done(inode.addSeals(integer(input, 'seals')))),
   get_seals: onMemfd('memfd_fcntl', ({ inode }) => ({ ret: inode.seals })),

@@ -21,7 +21,10 @@ export function ioctl(kernel: Kernel, process: Process, file: OpenFile, request:
   if (early) return early;
   const size = sizeOf(descriptor, raw);
   const refusal = checkSize(descriptor, size, Number(raw.tail ?? 0));
-  if (refusal) return refusal;
+  if (refusal) {
+    const { keeps } = descriptor;
+    return keeps ? refusal.withArg({ [keeps]: decodeU64(raw[keeps] ?? 0) }) : refusal;
+  }
   const answer = file.ioctl(kernel, process, descriptor, decode(descriptor, raw, size));
   if (!(answer instanceof Refusal) && descriptor.ends && answer.arg)
     for (const [name, end] of Object.entries(descriptor.ends)) if (end > size) delete answer.arg[name];
@@ -67,6 +70,7 @@ function decode(descriptor: RequestDescriptor, raw: Raw, size: number): Arg {
     if (end !== undefined && end > size) continue;
     const value = raw[name];
     if (value !== undefined) arg[name] = decodeValue(type, value);
+    else if (end !== undefined && type === 'u32') arg[name] = 0;
   }
   if (descriptor.sizeField === 'argsz') arg.argsz = size;
   return arg;

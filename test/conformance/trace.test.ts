@@ -38,12 +38,13 @@ describe('trace files', () => {
     for (const file of files) assert.equal(readTraces(file).length, 2);
   });
 
-  test('traces of extensions are passed over, by folder and by call', () => {
-    const [plain] = parseTraces(join('iommufd', 'x.jsonl'), BUNDLE);
-    const [inFolder] = parseTraces(join('iommufd-extensions', 'x.jsonl'), BUNDLE);
-    const [byCall] = parseTraces('x.jsonl', `${HEADER}\n{"n":1,"call":"access_create"}`);
-    assert.equal(skipReason(plain!), null);
-    assert.equal(skipReason(inFolder!), 'iommufd-extensions');
-    assert.equal(skipReason(byCall!), 'call access_create');
+  test('traces that need extensions are passed over, those that are refused them are not', () => {
+    const reason = (call: object): string | null =>
+      skipReason(parseTraces('x.jsonl', `${HEADER}\n${JSON.stringify({ expect: { ret: 0 }, ...call })}`)[0]!);
+    assert.equal(reason({ call: 'open' }), null);
+    assert.equal(reason({ call: 'access_create' }), 'vIOMMUs, queues, PASIDs and accesses');
+    assert.equal(reason({ call: 'ioctl', request: 'IOMMU_VIOMMU_ALLOC' }), 'vIOMMUs, queues, PASIDs and accesses');
+    const refused = { ret: -1, errno: 'EOPNOTSUPP' };
+    assert.equal(reason({ call: 'ioctl', request: 'IOMMU_VIOMMU_ALLOC', expect: refused }), null);
   });
 });

@@ -1,6 +1,6 @@
 /** Golden traces as they lie on disk: JSON Lines, alone or in bundles, plain or compressed with gzip. */
 import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { join, sep } from 'node:path';
+import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
@@ -123,13 +123,14 @@ function parseLine(file: string, line: number, content: string): Header | Traced
   }
 }
 
-/** Calls of a folder of their own: vIOMMUs, queues, PASIDs, accesses. The replayer has no counterpart of them yet. */
-const EXTENSION_FOLDER = 'iommufd-extensions';
+/** What the replayer and the simulated kernel have no counterpart of yet. */
+const EXTENSIONS = 'vIOMMUs, queues, PASIDs and accesses';
 const EXTENSION_CALLS = /^(pasid_.*|page_fault|trigger_event|read|write|check_iotlb|check_dev_cache|access_.*)$/;
+const EXTENSION_REQUESTS = /^IOMMU_(FAULT_QUEUE_ALLOC|VIOMMU_ALLOC|VDEVICE_ALLOC|VEVENTQ_ALLOC|HW_QUEUE_ALLOC)$/;
 
 /** Why the trace is passed over; null: it is not. */
 export function skipReason(trace: Trace): string | null {
-  if (trace.file.split(sep).includes(EXTENSION_FOLDER)) return EXTENSION_FOLDER;
-  const extension = trace.calls.find(({ call }) => EXTENSION_CALLS.test(call.call));
-  return extension === undefined ? null : `call ${extension.call.call}`;
+  const needs = ({ call }: TraceLine): boolean =>
+    EXTENSION_CALLS.test(call.call) || (EXTENSION_REQUESTS.test(String(call.request)) && call.expect.ret === 0);
+  return trace.calls.some(needs) ? EXTENSIONS : null;
 }

@@ -156,7 +156,7 @@ test('S30 restore token errors', async () => {
 });
 
 test('S31 restored HWPT is only a handle', async () => {
-  const q = await adopt(app, { iommus: [{ kind: 'intel-vtd', nesting: true, dirtyTracking: true }] });
+  const q = await adopt(app);
   const { host, vmm, iommufd, cdev, device, watch } = q;
   const restored = await vmm.restore(iommufd, TOKEN);
   // 24 bytes of kind VT-d stage 1. That the parent is no nesting parent is judged before they are.

@@ -69,8 +69,8 @@ test('S35 reaper', async () => {
   for (const fd of [session, cdev, iommufd, memfd]) await vmm.close(fd);
 
   const log = await host.events(cursor);
-  const ofD1 = log.filter((e) => e.data.bdf === D1 && (e.kind === 'device.reset' || e.kind === 'iommu.attach'));
-  assert.equal(ofD1[0]?.kind, 'device.reset', 'the device stops before its translation goes');
+  const ofD1 = log.filter((e) => e.data.bdf === D1 && (e.kind === 'pci.reset' || e.kind === 'iommu.attach'));
+  assert.equal(ofD1[0]?.kind, 'pci.reset', 'the device stops before its translation goes');
   assert.deepEqual(attachedKinds(log, D1), ['blocked', 'default']);
   assert.equal((await host.device(D1)).resets, resets + 1);
   assert.equal(await stateOf(host, D1), 'N');
@@ -102,7 +102,7 @@ test('S36 bound, never swapped, closed', async () => {
   await vmm.close(again);
   const log = (await host.events(cursor)).filter((e) => e.data.bdf === D1);
   assert.deepEqual(
-    log.filter((e) => e.kind === 'device.reset' || e.kind === 'iommu.attach').map((e) => e.data.domain ?? 'reset'),
+    log.filter((e) => e.kind === 'pci.reset' || e.kind === 'iommu.attach').map((e) => e.data.domain ?? 'reset'),
     ['reset', 'blocked', 'default'],
   );
   assert.equal(await stateOf(host, D1), 'N');

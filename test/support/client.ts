@@ -1,8 +1,9 @@
 /** A small client of the HTTP API for tests: reads like the program it stands for. A refusal is thrown. */
 import assert from 'node:assert/strict';
 import type request from 'supertest';
-import type { CallResult, DmaResult } from '../../src/host/command.ts';
+import type { DmaResult } from '../../src/host/command.ts';
 import type { DeviceView, DomainView, FaultView, HostEvent, HostView, SessionView } from '../../src/host/views.ts';
+import type { CallResult } from '../../src/kernel/uapi/calls.ts';
 import { hex, KernelError } from './kernel-error.ts';
 import { Process } from './process.ts';
 

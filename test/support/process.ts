@@ -1,7 +1,7 @@
 /** A process on a simulated host. Every method is one system call of `POST …/calls`; a refusal is a KernelError. */
 import assert from 'node:assert/strict';
-import type { CallResult } from '../../src/host/command.ts';
 import type { HwptView, IommufdView, ProcessView } from '../../src/host/views.ts';
+import type { CallResult } from '../../src/kernel/uapi/calls.ts';
 import type { Host } from './client.ts';
 import { hex, KernelError } from './kernel-error.ts';
 

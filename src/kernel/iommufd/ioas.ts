@@ -10,7 +10,7 @@ import type { IovaRange } from '../uapi/types.ts';
 import type { Area } from './area-list.ts';
 import type { IommufdContext } from './context.ts';
 import type { HwptPaging } from './hwpt.ts';
-import { IoPagetable, UMAX } from './io-pagetable.ts';
+import { IoPagetable, PAGE, UMAX } from './io-pagetable.ts';
 import { IommufdObject } from './objects.ts';
 import { type Account, charge, Pages, type PagesSource, uncharge } from './pages.ts';
 
@@ -122,7 +122,7 @@ export function mapUser(
   const where = 'iopt_map_user_pages';
   const { va, length, iova, access } = request;
   if (va + length > UMAX) return refuse('EOVERFLOW', where, 'the memory reaches beyond 64 bits');
-  if (length === 0n || length > UMAX - 4096n) return refuse('EINVAL', where, 'length is 0 or too large');
+  if (length === 0n || length > UMAX - PAGE) return refuse('EINVAL', where, 'length is 0 or too large');
   const { context } = ioas;
   const account = accountOf(context, process, context.kernel);
   const pages = makePages(context, { kind: 'user', process }, (access & WRITE) !== 0, account);
@@ -160,6 +160,7 @@ export function ioasMapFile(context: IommufdContext, arg: Arg, process: Process)
   if (start + length - 1n > UMAX) return refuse('EOVERFLOW', where, 'the range reaches beyond 64 bits');
   const file = process.file(num(arg, 'fd'));
   if (!('refs' in file)) return file;
+  if (length > UMAX - PAGE) return refuse('EINVAL', 'iopt_alloc_file_pages', 'length is too large');
   const sealedAtMap = file instanceof MemfdFile && (file.inode.seals & PRESERVE_SEALS) === PRESERVE_SEALS;
   const account = accountOf(context, process, context.kernel);
   const pages = makePages(context, { kind: 'file', file, sealedAtMap }, (flags & MAP_WRITEABLE) !== 0, account);

@@ -23,7 +23,7 @@ export interface Account {
 }
 
 export function charge(account: Account, pages: number): Refusal | null {
-  if (account.mode === 'none') return null;
+  if (account.mode === 'none' || pages === 0) return null;
   const limit = account.process.memlock;
   if (limit !== null && BigInt(account.counter.pages + pages) > limit / PAGE)
     return refuse(
@@ -131,9 +131,11 @@ export class Pages {
   }
 
   #resolve(first: number, last: number): FrameSpan[] | Refusal {
-    if (last >= LAST_PAGE)
-      return refuse('EOVERFLOW', 'pfn_reader_user_pin', 'the memory touches the last page of the address space');
-    if (this.source.kind === 'user') return this.source.process.mm.resolve(first, last, this.writable);
+    if (this.source.kind === 'user') {
+      if (last >= LAST_PAGE)
+        return refuse('EOVERFLOW', 'pfn_reader_user_pin', 'the memory touches the last page of the address space');
+      return this.source.process.mm.resolve(first, last, this.writable);
+    }
     const { file } = this.source;
     const where = 'pin_memfd_folios';
     if (!(file instanceof MemfdFile)) return refuse('EINVAL', where, `${file.link()} is not a memfd`);

@@ -116,7 +116,8 @@ export interface CallResult {
   rule?: string;
   arg?: Record<string, unknown>;
   data?: string;
-  size?: number;
+  /** Hexadecimal. */
+  size?: string;
   faults?: unknown[];
   events?: unknown[];
 }

@@ -269,6 +269,6 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
       iova: input('u64', 'First IOVA.'),
       size: inout('u64', 'Bytes; then the bytes unmapped.'),
     },
-    { sizeField: 'argsz' },
+    { sizeField: 'argsz', keeps: 'size' },
   ),
 ];

@@ -42,6 +42,8 @@ export interface RequestDescriptor {
   /** The name of the field that holds the size: `size`, or `argsz` where the struct has a `size` of its own. */
   readonly sizeField: 'size' | 'argsz';
   readonly fields: Readonly<Record<string, Field>>;
+  /** A field that the caller finds unchanged if the struct is too small. */
+  readonly keeps?: string;
   /** Where fields behind the minimum size end: a shorter struct does not have them. */
   readonly ends?: Readonly<Record<string, number>>;
   readonly about: string;

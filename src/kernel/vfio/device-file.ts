@@ -141,10 +141,8 @@ export class VfioDeviceFile extends OpenFile {
     return device && !device.adopted && !device.ended ? device : null;
   }
 
-  #checkPasid(where: string, arg: Arg): Refusal | null {
-    const flags = num(arg, 'flags');
-    if (flags & ~1) return refuse('EINVAL', where, 'unknown flag');
-    if (flags & 1) return refuse('EOPNOTSUPP', where, 'the device has no PASIDs');
+  #checkAttachment(where: string, arg: Arg): Refusal | null {
+    if (num(arg, 'flags') & ~1) return refuse('EINVAL', where, 'unknown flag');
     if (this.preserved)
       return refuse('EBUSY', where, 'the device is preserved: close the session to change its attachment', 'C3');
     return null;
@@ -153,8 +151,10 @@ export class VfioDeviceFile extends OpenFile {
   #attachIoctl(arg: Arg): IoctlOk | Refusal {
     const where = 'vfio_df_ioctl_attach_pt';
     if (!this.cdev) return refuse('ENOTTY', where, 'a device of a legacy group is attached by its container');
-    const refusal = this.#checkPasid(where, arg);
+    const refusal = this.#checkAttachment(where, arg);
     if (refusal) return refusal;
+    if (num(arg, 'flags') & 1)
+      return refuse('EINVAL', 'iommufd_hwpt_pasid_compat', `${this.device.fn.bdf} has no PASIDs`);
     const hwpt = attachDevice(this.device.bound!, num(arg, 'pt_id'));
     return hwpt instanceof Hwpt ? { arg: { pt_id: hwpt.id } } : hwpt;
   }
@@ -162,8 +162,12 @@ export class VfioDeviceFile extends OpenFile {
   #detachIoctl(arg: Arg): IoctlOk | Refusal {
     const where = 'vfio_df_ioctl_detach_pt';
     if (!this.cdev) return refuse('ENOTTY', where, 'a device of a legacy group is detached by closing it');
-    const refusal = this.#checkPasid(where, arg);
+    const refusal = this.#checkAttachment(where, arg);
     if (refusal) return refusal;
+    if (num(arg, 'flags') & 1) {
+      if (arg.pasid === undefined) return refuse('EINVAL', where, 'the struct is too small for a PASID');
+      return {};
+    }
     detachDevice(this.device.bound!);
     return {};
   }

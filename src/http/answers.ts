@@ -1,0 +1,23 @@
+/** From what a host answers to what the API answers: a value, or a problem. */
+import type { Answer } from '../host/command.ts';
+import { type KernelError, Problem } from './problems.ts';
+
+/** Refusals that another state of the host would not have seen; the others are about the request itself. */
+const CONFLICTS: readonly string[] = ['EBUSY', 'EEXIST', 'EADDRINUSE', 'ENOSPC', 'ENOMEM', 'EIO'];
+
+/** The value. Throws a problem where the host says no. The caller knows what the value is: see src/host/command.ts. */
+export function valueOf<Value>(answer: Answer): Value {
+  if (answer.kind === 'ok') return answer.value as Value;
+  if (answer.kind === 'not-found') throw notFound(answer.what);
+  const { errno, where, why, rule } = answer;
+  throw refusal({ errno, where, ...(rule === undefined ? {} : { rule }) }, why);
+}
+
+export function refusal(kernel: KernelError, why: string): Problem {
+  const kind = CONFLICTS.includes(kernel.errno) ? 'kernel-conflict' : 'kernel-refusal';
+  return new Problem(kind, why, { kernel });
+}
+
+export function notFound(what: string): Problem {
+  return new Problem('not-found', what);
+}

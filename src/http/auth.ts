@@ -1,0 +1,67 @@
+/** Who is asking, and whether the host in the path is theirs. Done before the body is read. */
+import { hash, timingSafeEqual } from 'node:crypto';
+import type { FastifyRequest } from 'fastify';
+import { hashKey } from '../store/keys.ts';
+import type { HostSummary, Tenant } from '../store/store.ts';
+import { notFound } from './answers.ts';
+import { Problem } from './problems.ts';
+import type { Access, Context } from './route.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    tenant: Tenant | null;
+    visibleHost: HostSummary | null;
+  }
+}
+
+type Keys = Pick<Context, 'config' | 'store'>;
+
+/** Lets the request pass, and notes whose it is; or throws 401, 403 or 404. */
+export function authenticate(context: Keys, access: Access, request: FastifyRequest): void {
+  if (access === 'public') return;
+  const key = bearerKey(request.headers.authorization);
+  if (isAdminKey(context, key)) {
+    if (access === 'admin') return;
+    throw new Problem('forbidden', 'The admin key may do what is below /v1/admin and nothing else: use the key of a tenant.');
+  }
+  const tenant = context.store.tenants.findByKeyHash(hashKey(key));
+  if (tenant === undefined) {
+    throw unauthenticated('Nobody has this key. Check it, or have a tenant made.', ', error="invalid_token"');
+  }
+  if (access === 'admin') throw new Problem('forbidden', 'This needs the admin key (HOLDOVER_ADMIN_KEY), not that of a tenant.');
+  request.tenant = tenant;
+  const { host } = request.params as { host?: string };
+  if (host !== undefined) request.visibleHost = hostOf(context, tenant, host);
+}
+
+const SCHEME = /^bearer +(\S+)$/i;
+
+function bearerKey(header: string | undefined): string {
+  const key = SCHEME.exec(header ?? '')?.[1];
+  if (key !== undefined) return key;
+  throw unauthenticated(
+    header === undefined
+      ? 'The request has no key: send the header `Authorization: Bearer KEY`.'
+      : 'The header Authorization is not of the form `Bearer KEY`.',
+    '',
+  );
+}
+
+function unauthenticated(detail: string, parameters: string): Problem {
+  return new Problem('unauthenticated', detail, {
+    headers: { 'www-authenticate': `Bearer realm="holdover"${parameters}` },
+  });
+}
+
+function isAdminKey({ config }: Keys, key: string): boolean {
+  if (config.adminKey === null) return false;
+  const digest = (text: string): Buffer => hash('sha256', text, 'buffer');
+  return timingSafeEqual(digest(config.adminKey), digest(key));
+}
+
+/** A host of another tenant is not there, in the very words of one that is nowhere. */
+function hostOf({ store }: Keys, tenant: Tenant, id: string): HostSummary {
+  const host = store.hosts.get(id);
+  if (host?.tenantId === tenant.id) return host;
+  throw notFound('There is no such host. GET /v1/hosts lists yours.');
+}

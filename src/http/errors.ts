@@ -1,0 +1,78 @@
+/** Whatever goes wrong is answered here, as problem details. Nothing of a request but its route is logged. */
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import { HostFault } from '../lanes/errors.ts';
+import { StoreUnavailable, TenantExists } from '../store/errors.ts';
+import { PROBLEM_JSON, Problem, type ProblemName, PROBLEMS, problemType } from './problems.ts';
+
+/** When a client may try again, in seconds. */
+export const RETRY_AFTER = '1';
+
+export function unavailable(detail: string): Problem {
+  return new Problem('unavailable', detail, { headers: { 'retry-after': RETRY_AFTER } });
+}
+
+export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
+  return reply
+    .code(problem.status)
+    .headers(problem.extras.headers ?? {})
+    .type(PROBLEM_JSON)
+    .send(JSON.stringify(problem.document(request.id)));
+}
+
+/** Fastify's error handler. Faults of ours are logged, refusals are not. */
+export function handleError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const problem = problemOf(error);
+  if (problem.status >= 500) request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
+  return sendProblem(request, reply, problem);
+}
+
+function problemOf(error: Error & { code?: string; statusCode?: number }): Problem {
+  if (error instanceof Problem) return error;
+  if (error instanceof HostFault) {
+    const detail = `The host failed inside, and nothing has changed. Tell the operator of the service incident ${error.incident}.`;
+    return new Problem('host-fault', detail);
+  }
+  if (error instanceof StoreUnavailable) {
+    return unavailable('The store of the service does not answer. Nothing has changed: try again.');
+  }
+  if (error instanceof TenantExists) return new Problem('conflict', 'A tenant of that name is there already.');
+  return byCode(error) ?? new Problem('internal-error', 'A fault of the service. Nothing is known of its cause to you.');
+}
+
+/** What Fastify finds before a handler runs. */
+function byCode({ code, message, statusCode }: Error & { code?: string; statusCode?: number }): Problem | null {
+  switch (code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new Problem('body-too-large', 'The body is larger than HOLDOVER_BODY_LIMIT allows: split the request.');
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+    case 'FST_ERR_CTP_INVALID_CONTENT_TYPE':
+    case 'FST_ERR_CTP_EMPTY_TYPE':
+      return new Problem('unsupported-media-type', 'Bodies are JSON: send `Content-Type: application/json`.');
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return new Problem('malformed-body', 'The body is not as long as Content-Length says.');
+    case 'FST_ERR_BAD_URL':
+      return new Problem('not-found', 'The path is not a valid URL: escape % as %25.');
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return new Problem('path-too-long', 'A name in the path is longer than any there is.');
+    default:
+      return statusCode === 400 ? new Problem('malformed-body', message) : null;
+  }
+}
+
+const SOCKET_PROBLEMS: Record<string, ProblemName> = {
+  HPE_HEADER_OVERFLOW: 'headers-too-large',
+  ERR_HTTP_REQUEST_TIMEOUT: 'request-timeout',
+};
+
+/** What is not HTTP at all never becomes a request: the answer is written by hand. */
+export function handleClientError(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return;
+  const kind = SOCKET_PROBLEMS[error.code ?? ''] ?? 'malformed-body';
+  const { status, title, about } = PROBLEMS[kind];
+  const detail = kind === 'malformed-body' ? 'This is not an HTTP request.' : about;
+  const body = JSON.stringify({ type: problemType(kind), title, status, detail, instance: 'none' });
+  const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: ${PROBLEM_JSON}\r\n`;
+  socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
+}

@@ -1,0 +1,154 @@
+/** Every way in which a request fails, in one place: RFC 9457 problem details, each kind with a page of its own. */
+
+export const PROBLEMS = {
+  'malformed-body': {
+    status: 400,
+    title: 'The body is not JSON',
+    about: 'The body cannot be parsed. `detail` says where the parser gave up.',
+  },
+  'invalid-request': {
+    status: 400,
+    title: 'The request is not valid',
+    about: 'Fields or parameters are missing, unknown or out of range. `errors` names each and says what is allowed.',
+  },
+  unauthenticated: {
+    status: 401,
+    title: 'Who is asking?',
+    about: 'The request has no key, or one that nobody has. Send `Authorization: Bearer KEY`.',
+  },
+  forbidden: {
+    status: 403,
+    title: 'The key may not do this',
+    about: 'Keys of tenants are for hosts; the admin key is for what is below /v1/admin.',
+  },
+  'not-found': {
+    status: 404,
+    title: 'Not there',
+    about: 'The path, or something it names, is not there for this tenant. `detail` says which part.',
+  },
+  'method-not-allowed': {
+    status: 405,
+    title: 'The path has no such method',
+    about: 'The header `Allow` lists the methods that it has.',
+  },
+  'request-timeout': {
+    status: 408,
+    title: 'The request took too long to arrive',
+    about: 'Headers or body did not arrive in time. Send it again.',
+  },
+  conflict: {
+    status: 409,
+    title: 'Something of that name is there already',
+    about: 'Choose another name.',
+  },
+  'kernel-conflict': {
+    status: 409,
+    title: 'The kernel refuses: the state does not allow it',
+    about: 'The simulated kernel answers `errno` in the function `where`. The same request may succeed in another state.',
+  },
+  'body-too-large': {
+    status: 413,
+    title: 'The body is too large',
+    about: 'The limit is HOLDOVER_BODY_LIMIT bytes. Split the request.',
+  },
+  'path-too-long': {
+    status: 414,
+    title: 'Part of the path is too long',
+    about: 'No name in a path is that long.',
+  },
+  'unsupported-media-type': {
+    status: 415,
+    title: 'The body is not of type application/json',
+    about: 'Send `Content-Type: application/json`.',
+  },
+  'kernel-refusal': {
+    status: 422,
+    title: 'The kernel refuses',
+    about: 'The simulated kernel answers `errno` in the function `where`. Change the request; `detail` says how.',
+  },
+  'headers-too-large': {
+    status: 431,
+    title: 'The headers are too large',
+    about: 'Send fewer or shorter headers.',
+  },
+  'host-fault': {
+    status: 500,
+    title: 'The host failed inside',
+    about: 'A fault of the service. Nothing has changed; the log has the details under the incident in `detail`.',
+  },
+  'internal-error': {
+    status: 500,
+    title: 'The service failed',
+    about: 'A fault of the service. The log has the details under the id in `instance`.',
+  },
+  unavailable: {
+    status: 503,
+    title: 'Not now',
+    about: 'The store does not answer, or the service is stopping. Nothing has changed; try again after `Retry-After`.',
+  },
+} as const;
+
+export type ProblemName = keyof typeof PROBLEMS;
+
+/** A field or parameter that is not as it should be. `pointer` is a JSON pointer (RFC 6901) into that part. */
+export interface FieldError {
+  in: 'body' | 'query' | 'path';
+  pointer: string;
+  reason: string;
+}
+
+/** What the kernel said, where it refused. */
+export interface KernelError {
+  errno: string;
+  where: string;
+  rule?: string;
+}
+
+export interface ProblemDocument extends Partial<KernelError> {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  /** Id of the request, as in the log. */
+  instance: string;
+  errors?: FieldError[];
+}
+
+interface Extras {
+  kernel?: KernelError;
+  errors?: FieldError[];
+  headers?: Record<string, string>;
+}
+
+/** Thrown wherever a request cannot go on; the error handler answers with it. */
+export class Problem extends Error {
+  override readonly name = 'Problem';
+  readonly kind: ProblemName;
+  readonly extras: Extras;
+
+  /** `detail` tells the caller what is wrong and what to do next; it must not hold a key. */
+  constructor(kind: ProblemName, detail: string, extras: Extras = {}) {
+    super(detail);
+    this.kind = kind;
+    this.extras = extras;
+  }
+
+  get status(): number {
+    return PROBLEMS[this.kind].status;
+  }
+
+  document(instance: string): ProblemDocument {
+    const { status, title } = PROBLEMS[this.kind];
+    const { kernel, errors } = this.extras;
+    const document = { type: problemType(this.kind), title, status, detail: this.message, instance };
+    return { ...document, ...kernel, ...(errors === undefined ? {} : { errors }) };
+  }
+}
+
+export const problemType = (kind: ProblemName): string => `/problems/${kind}`;
+
+export function isProblemName(name: string): name is ProblemName {
+  return Object.hasOwn(PROBLEMS, name);
+}
+
+export const PROBLEM_JSON = 'application/problem+json';

@@ -1,0 +1,146 @@
+/**
+ * A route as data: who may use it, what goes in, what comes out. The same entry makes the Fastify route and the
+ * operation in the OpenAPI document, so neither can say what the other does not do.
+ */
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { z } from 'zod';
+import type { Config } from '../config.ts';
+import type { Lanes } from '../lanes/lanes.ts';
+import type { HostSummary, Store, Tenant } from '../store/store.ts';
+import { authenticate } from './auth.ts';
+import { type PathValues, pathSchema } from './parameters.ts';
+import type { ProblemName } from './problems.ts';
+import { read } from './validation.ts';
+
+/** What handlers work with. */
+export interface Context {
+  config: Pick<Config, 'adminKey' | 'bodyLimit'>;
+  store: Pick<Store, 'tenants' | 'hosts' | 'check'>;
+  lanes: Lanes;
+}
+
+/** `tenant`: a tenant's key, and where the path names a host, one of this tenant. */
+export type Access = 'public' | 'tenant' | 'admin';
+export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+export const TAGS = {
+  Hosts: 'Simulated machines: making, reading and deleting them.',
+  Devices: 'PCI functions, their drivers, their DMA and their resets.',
+  Groups: 'IOMMU groups and the domains that translate.',
+  Processes: 'Processes of the simulated kernel, their descriptors and memory.',
+  Calls: 'System calls and ioctls, one to one.',
+  iommufd: 'IO address spaces, mappings and hardware page tables of an iommufd.',
+  VFIO: 'Devices by cdev and by legacy group, and the container requests.',
+  'Live update': 'Sessions, and what is preserved in them.',
+  Kexec: 'The kernel ends and the next one boots; time and faults.',
+  Administration: 'Tenants.',
+  Service: 'Health and documentation of the service itself.',
+} as const;
+
+export type Tag = keyof typeof TAGS;
+
+export interface Success {
+  description: string;
+  /** None: no body. */
+  schema?: z.ZodType;
+  example?: unknown;
+  /** Headers that come with it, and what they say. */
+  headers?: Record<string, string>;
+  contentType?: string;
+}
+
+export interface Input<Path extends string, Query, Body> {
+  params: PathValues<Path>;
+  query: Query;
+  body: Body;
+  /** Of routes for tenants. */
+  tenant: Tenant;
+  /** Of routes for tenants that name a host. */
+  host: HostSummary;
+}
+
+interface Shape<Path extends string, Query extends z.ZodType, Body extends z.ZodType> {
+  method: Method;
+  /** With parameters of src/http/parameters.ts in braces. */
+  path: Path;
+  operationId: string;
+  tag: Tag;
+  summary: string;
+  description?: string;
+  access: Access;
+  query?: Query;
+  body?: Body;
+  bodyExample?: z.input<Body>;
+  /** By status, the usual one first. */
+  success: Record<number, Success>;
+  /** Whether the simulated kernel can refuse. */
+  refusable?: boolean;
+  /** Problems beside those that follow from the rest. */
+  problems?: ProblemName[];
+}
+
+/** The body to answer with; the status is the first of `success` unless the reply says otherwise. */
+type Handle<Path extends string, Query, Body> = (
+  context: Context,
+  input: Input<Path, Query, Body>,
+  reply: FastifyReply,
+) => Promise<unknown> | unknown;
+
+export interface Route extends Shape<string, z.ZodType, z.ZodType> {
+  handle: (context: Context, input: Input<string, never, never>, reply: FastifyReply) => Promise<unknown> | unknown;
+}
+
+/** Checks an entry, and knows the types of its parameters and its body. */
+export function route<
+  Path extends string,
+  Query extends z.ZodType = z.ZodUndefined,
+  Body extends z.ZodType = z.ZodUndefined,
+>(entry: Shape<Path, Query, Body> & { handle: Handle<Path, z.output<Query>, z.output<Body>> }): Route {
+  return entry as unknown as Route;
+}
+
+/** Whether a request without a body is as good as one with an empty object. */
+export const takesNoBody = (body: z.ZodType): boolean => body.safeParse(undefined).success;
+
+export function addRoute(app: FastifyInstance, context: Context, entry: Route, checkAnswers: boolean): void {
+  const { method, path, access, success } = entry;
+  const input = inputReader(entry);
+  const status = Number(Object.keys(success)[0]);
+  app.route({
+    method,
+    url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
+    onRequest: async (request) => authenticate(context, access, request),
+    handler: async (request, reply) => {
+      const values = input(request);
+      reply.code(status);
+      const answer = await entry.handle(context, values, reply);
+      if (checkAnswers) checkAnswer(entry, reply.statusCode, answer);
+      return reply.send(answer);
+    },
+  });
+}
+
+function inputReader(entry: Route): (request: FastifyRequest) => Input<string, never, never> {
+  const { query, body } = entry;
+  const params = pathSchema(entry.path);
+  return (request) =>
+    ({
+      params: read(params, request.params, 'path'),
+      query: query ? read(query, request.query, 'query') : undefined,
+      body: body ? read(body, request.body ?? undefined, 'body') : undefined,
+      tenant: request.tenant,
+      host: request.visibleHost,
+    }) as Input<string, never, never>;
+}
+
+/** For tests: an answer that is not what the document says is a bug. */
+function checkAnswer({ operationId, success }: Route, status: number, answer: unknown): void {
+  const documented = success[status];
+  if (!documented) throw new Error(`${operationId} answers ${status}, which is not documented`);
+  if (!documented.schema) {
+    if (answer !== undefined) throw new Error(`${operationId} answers a body with ${status}, which is not documented`);
+    return;
+  }
+  const parsed = documented.schema.safeParse(answer);
+  if (!parsed.success) throw new Error(`${operationId} answers what is not documented: ${parsed.error.message}`);
+}

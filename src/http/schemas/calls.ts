@@ -1,0 +1,154 @@
+/**
+ * The `calls` face: a schema for every call and every request, made from the tables of src/kernel/uapi. A call is told
+ * by `call` and `request` without trying one schema after another, as batches are long.
+ */
+import { z } from 'zod';
+import type { CallResult as HostCallResult } from '../../host/command.ts';
+import { CALLS, type CallDescriptor, type Parameter } from '../../kernel/uapi/calls.ts';
+import { type Field, type FieldType, REQUESTS, type RequestDescriptor } from '../../kernel/uapi/index.ts';
+import {
+  Base64,
+  ErrnoName,
+  expected,
+  integer,
+  NameBytes,
+  RangeInput,
+  S32_MIN,
+  s32,
+  strict,
+  text,
+  U32_MAX,
+  U64,
+  u16,
+  u32,
+} from './values.ts';
+
+export const MAX_CALLS = 10_000;
+const MAX_RANGES = 65_536;
+/** PATH_MAX. */
+const MAX_STRING = 4096;
+
+const FIELD_TYPES: Record<FieldType, () => z.ZodType> = {
+  u8: () => integer(0, 0xff),
+  u16,
+  u32,
+  s32,
+  u64: () => U64,
+  ranges: () => z.array(RangeInput).max(MAX_RANGES),
+  bytes: () => Base64,
+  name: () => NameBytes,
+};
+
+const DESCRIPTORS = ['fd', 'to'];
+
+function parameterType(name: string, { type, about }: Parameter): z.ZodType {
+  switch (type) {
+    case 'int':
+      // A descriptor that is not open is a legal try; of other numbers the call says what sign they have.
+      return DESCRIPTORS.includes(name) ? s32() : integer(S32_MIN, U32_MAX);
+    case 'u64':
+      return U64;
+    case 'bytes':
+      return Base64;
+    case 'string':
+      return text(MAX_STRING, about);
+    case 'boolean':
+      return z.boolean();
+  }
+}
+
+function callSchema({ name, about, parameters }: CallDescriptor) {
+  const fields = Object.entries(parameters).map(([field, parameter]) => {
+    const schema = parameterType(field, parameter).meta({ description: parameter.about });
+    return [field, parameter.optional ? schema.optional() : schema];
+  });
+  return strict({ call: z.literal(name), ...Object.fromEntries(fields) }).meta({
+    id: `Call_${name}`,
+    description: about,
+  });
+}
+
+const fieldType = ({ type, about }: Field) => FIELD_TYPES[type]().meta({ description: about }).optional();
+
+/** Replaces the size of the struct, as programs built for another kernel have it. */
+function sizeFields({ sizeField, size, fields }: RequestDescriptor): Record<string, z.ZodType> {
+  const about = `Size of the struct, instead of ${size}.`;
+  return {
+    ...(fields[sizeField] === undefined ? { [sizeField]: u32().meta({ description: about }).optional() } : {}),
+    tail: integer(0, 0xff).meta({ description: 'First byte behind the struct.' }).optional(),
+  };
+}
+
+function ioctlSchema(descriptor: RequestDescriptor) {
+  const { name, about, fields } = descriptor;
+  const given = Object.entries(fields).filter(([, { direction }]) => direction !== 'out');
+  const argument = strict({
+    ...Object.fromEntries(given.map(([field, type]) => [field, fieldType(type)])),
+    ...sizeFields(descriptor),
+  });
+  return strict({
+    call: z.literal('ioctl'),
+    fd: s32(),
+    request: z.literal(name),
+    arg: argument.meta({ description: 'Fields that are not given are 0.' }).optional(),
+  }).meta({ id: `Ioctl_${name}`, description: about });
+}
+
+type Discriminated = ReturnType<typeof callSchema>;
+type NonEmpty<T> = [T, ...T[]];
+
+const KnownIoctl = z
+  .discriminatedUnion('request', [...REQUESTS.values()].map(ioctlSchema) as NonEmpty<ReturnType<typeof ioctlSchema>>, {
+    error: (issue) => (issue.code === 'invalid_union' ? unknownRequest(issue.input) : undefined),
+  })
+  .meta({ id: 'Ioctl' });
+
+function unknownRequest(call: unknown): string {
+  const request = (call as { request?: unknown }).request;
+  const rule = 'the name of a request, such as IOMMU_IOAS_ALLOC, or the number of an ioctl, such as "0x3bf0"';
+  return request === undefined ? `required: ${rule}` : `expected ${rule}`;
+}
+
+/** Any number of an ioctl: answered as a request that the descriptor does not know. */
+const RawIoctl = strict({
+  call: z.literal('ioctl'),
+  fd: s32(),
+  request: z.string().regex(/^0x[0-9a-fA-F]{1,8}$/, { error: expected('the number of an ioctl, such as "0x3bf0"') }),
+  arg: strict({ size: u32().optional(), tail: integer(0, 0xff).optional() }).optional(),
+}).meta({ id: 'RawIoctl', description: 'An ioctl by its number, with 256 zero bytes that begin with the size 8.' });
+
+const callNames = ['ioctl', ...CALLS.keys()].join(', ');
+
+const KnownCall = z.discriminatedUnion(
+  'call',
+  [...[...CALLS.values()].map(callSchema), KnownIoctl as unknown as Discriminated] as NonEmpty<Discriminated>,
+  { error: (issue) => (issue.code === 'invalid_union' ? `expected one of ${callNames}` : undefined) },
+);
+
+export const Call = z.union([KnownCall, RawIoctl]).meta({ id: 'Call', description: 'One system call.' });
+
+export const CallsInput = strict({
+  calls: z
+    .array(Call, { error: expected('an array of calls') })
+    .max(MAX_CALLS, { error: `at most ${MAX_CALLS} calls in a request` }),
+  stop_on_error: z.boolean().meta({ description: 'Stop behind the first call that fails.' }).optional(),
+}).meta({ id: 'CallsInput' });
+
+export const CallResult = strict({
+  ret: z.union([z.int(), z.string()]).meta({ description: '-1: refused. A string for the address of mmap only.' }),
+  errno: ErrnoName.optional(),
+  where: z.string().meta({ description: 'The kernel function that refuses.' }).optional(),
+  why: z.string().meta({ description: 'What would help.' }).optional(),
+  rule: z.string().meta({ description: 'The rule of the design that decides.' }).optional(),
+  arg: z.record(z.string(), z.unknown()).meta({ description: 'What the kernel wrote into the struct.' }).optional(),
+  data: Base64.optional(),
+  size: z.string().optional(),
+  faults: z.array(z.unknown()).optional(),
+  events: z.array(z.unknown()).optional(),
+}).meta({ id: 'CallResult' });
+
+export const CallsAnswer = strict({
+  results: z.array(CallResult).meta({ description: 'In the order of the calls; fewer if one stopped the rest.' }),
+}).meta({ id: 'CallsAnswer' });
+
+export type CallsAnswer = { results: HostCallResult[] };

@@ -1,0 +1,203 @@
+/** A host: how it is described, and what is shown of it. Anything that is left out has a default. */
+import { z } from 'zod';
+import type { NextKernel } from '../../host/command.ts';
+import { type DeviceRequest, type HostRequest, type IommuRequest, TOPOLOGY_FORMATS } from '../../host/host-spec.ts';
+import type { HostView } from '../../host/views.ts';
+import { POLICY_VALUES, PROFILES } from '../../kernel/policies.ts';
+import { IOMMU_KINDS, RESERVED_TYPES } from '../../machine/spec.ts';
+import { PRESET_NAMES } from '../../machine/topology/presets.ts';
+import {
+  Base64,
+  flag,
+  Hex64,
+  integer,
+  listOf,
+  name,
+  Nanoseconds,
+  RangeInput,
+  S32_MAX,
+  strict,
+  Time,
+  text,
+  U64,
+  u32,
+} from './values.ts';
+import { Device } from './views.ts';
+
+const ReservedInput = strict({ start: U64, last: U64, type: z.enum(RESERVED_TYPES) }).meta({ id: 'ReservedInput' });
+
+const PageSizes = z.array(U64).max(52).meta({ description: 'Powers of two, ascending, the smallest at least 0x800.' });
+
+/** Longer reports have nobody to read them. */
+const MAX_HW_INFO = 4096;
+
+export const IommuInput = strict({
+  id: name('Such as `dmar0`, which is chosen if not given.').optional(),
+  kind: z.enum(IOMMU_KINDS).meta({ description: 'Units of kind intel-vtd and generic can preserve domains.' }),
+  aperture: RangeInput.optional(),
+  pageSizes: PageSizes.optional(),
+  table1: strict({ aperture: RangeInput, pageSizes: PageSizes })
+    .meta({ description: 'The other kind of page table that IOMMU_HWPT_ALLOC can ask for.' })
+    .optional(),
+  reserved: z.array(ReservedInput).max(256).optional(),
+  dirtyTracking: z.boolean().optional(),
+  nesting: z.boolean().optional(),
+  interruptRemapping: flag('Without it VFIO refuses to bind.').optional(),
+  cacheCoherency: z.boolean().optional(),
+  defaultDomain: z.enum(['dma', 'identity', 'blocked']).optional(),
+  maxPasidLog2: integer(0, 20).meta({ description: 'Width of PASIDs; 0: none.' }).optional(),
+  hwInfo: strict({ type: u32(), length: integer(0, MAX_HW_INFO), data: Base64.optional() })
+    .meta({ description: 'What IOMMU_GET_HW_INFO reports; `data` has `length` bytes.' })
+    .optional(),
+}).meta({ id: 'IommuInput', examples: [{ kind: 'intel-vtd' }] }) satisfies z.ZodType<IommuRequest>;
+
+const hexDigits = text(16, 'Four hexadecimal digits.').nullable().optional();
+
+export const DeviceInput = strict({
+  bdf: text(32, 'Address, `dddd:bb:dd.f`.'),
+  vendor: hexDigits,
+  device: hexDigits,
+  class: hexDigits,
+  name: text(256, 'As lspci has it.').nullable().optional(),
+  group: integer(0, S32_MAX).meta({ description: 'IOMMU group; a group of its own if not given.' }).optional(),
+  iommu: text(64, 'Id of the unit.').optional(),
+  driver: text(64, 'The driver that is bound to it.').nullable().optional(),
+  reset: flag('Whether it can be reset.').optional(),
+  ats: z.boolean().optional(),
+  dirtyTracking: z.boolean().optional(),
+  pasid: z.boolean().optional(),
+  sriov: z.enum(['none', 'pf', 'vf']).optional(),
+  reserved: z.array(ReservedInput).max(256).optional(),
+  regions: integer(0, 255).optional(),
+  irqs: integer(0, 255).optional(),
+}).meta({
+  id: 'DeviceInput',
+  description: 'A PCI function. All but its address is optional.',
+  examples: [{ bdf: '0000:01:00.0', vendor: '144d', device: 'a808', class: '0108', driver: 'vfio-pci' }],
+}) satisfies z.ZodType<DeviceRequest>;
+
+const policies = {
+  finish: z.enum(POLICY_VALUES.finish),
+  gate: z.enum(POLICY_VALUES.gate),
+  markAutoHwpt: z.enum(POLICY_VALUES.markAutoHwpt),
+  freezeRestoredMemfd: z.boolean(),
+  hitlessReplace: z.boolean(),
+  vfioFreezeResets: z.boolean(),
+  virtualFunctions: z.enum(POLICY_VALUES.virtualFunctions),
+};
+
+export const Policies = strict(policies).meta({
+  id: 'Policies',
+  description: 'Where designs of persisted domains differ.',
+});
+
+const boot = {
+  kho: flag('kho=: kexec handover.'),
+  liveupdate: flag('liveupdate=: the Live Update Orchestrator.'),
+  builtinDrivers: z.array(text(64, 'Name of a driver.')).max(64).meta({
+    description: 'Drivers that probe the functions they fit at every boot.',
+  }),
+};
+
+export const BootOptions = strict(boot).meta({ id: 'BootOptions' });
+const BootInput = strict({
+  kho: boot.kho.optional(),
+  liveupdate: boot.liveupdate.optional(),
+  builtinDrivers: boot.builtinDrivers.optional(),
+}).meta({ id: 'BootInput', description: 'Everything that is not given is as by default.' });
+
+export const Profile = z.enum(PROFILES).meta({ id: 'Profile', description: 'What the kernel can do.' });
+
+export const HostInput = strict({
+  name: name('For people; the id if not given.').optional(),
+  profile: Profile.optional(),
+  memory: U64.meta({ description: 'Bytes, a multiple of 4096, 16 MiB to 64 TiB; 16 GiB if not given.' }).optional(),
+  iommus: z.array(IommuInput).max(64).optional(),
+  devices: z.array(DeviceInput).max(4096).optional(),
+  preset: z.enum(PRESET_NAMES).meta({ description: 'A machine that is ready to use: GET /v1/presets.' }).optional(),
+  topology: strict({
+    format: z.enum(TOPOLOGY_FORMATS),
+    text: text(4 << 20, 'The output, as it is.'),
+  })
+    .meta({
+      description:
+        'What a real machine prints: `find /sys/kernel/iommu_groups -type l`, or `lspci -nn` grouped by IOMMU group.',
+    })
+    .optional(),
+  policies: strict({
+    finish: policies.finish.optional(),
+    gate: policies.gate.optional(),
+    markAutoHwpt: policies.markAutoHwpt.optional(),
+    freezeRestoredMemfd: policies.freezeRestoredMemfd.optional(),
+    hitlessReplace: policies.hitlessReplace.optional(),
+    vfioFreezeResets: policies.vfioFreezeResets.optional(),
+    virtualFunctions: policies.virtualFunctions.optional(),
+  })
+    .meta({ id: 'PoliciesInput' })
+    .optional(),
+  boot: BootInput.optional(),
+}).meta({
+  id: 'HostInput',
+  description: 'At most one of `preset`, `topology` and `devices` gives the functions.',
+}) satisfies z.ZodType<HostRequest>;
+
+/** How the kernel that a kexec starts differs from the one that runs. */
+export const NextKernelInput = strict({
+  khoAbi: text(64, 'Version of the handover that it reads.').optional(),
+  luoAbi: text(64, 'Version of the sessions that it reads.').optional(),
+  iommuAbi: text(64, 'Version of the preserved IOMMU state that it reads.').optional(),
+  pciAbi: text(64, 'Version of the preserved PCI state that it reads.').optional(),
+  handlers: z.array(text(64, 'Compatible string.')).max(64).optional().meta({
+    description: 'Compatible strings of the file handlers it has; all if not given.',
+  }),
+  profile: Profile.optional(),
+  boot: BootInput.optional(),
+}).meta({ id: 'NextKernelInput' }) satisfies z.ZodType<NextKernel>;
+
+const view = {
+  state: z.enum(['running', 'kdump', 'panic', 'kexec']).meta({
+    description: '`kdump`: after a crash; `panic`: only a reset helps; `kexec`: frozen, the next kernel boots.',
+  }),
+  panic: z.string().nullable(),
+  kernel: z.int().meta({ description: 'Number of the kernel that runs, from 1 on.' }),
+  profile: Profile,
+  policies: Policies,
+  boot: BootOptions,
+  liveupdateNumber: z.int().meta({ description: 'The counter that LUO hands on.' }),
+  kexecCount: z.int().meta({ description: 'Kexecs with a handover since the last cold boot.' }),
+  memory: strict({
+    total: Hex64,
+    free: Hex64,
+    preserved: Hex64.meta({ description: 'Preserved for the next kernel.' }),
+    reserved: Hex64.meta({ description: 'Handed over by the previous kernel, and not restored.' }),
+    owners: z.record(z.string(), Hex64).meta({ description: 'Bytes by owner.' }),
+  }),
+  time: Nanoseconds,
+};
+
+/** What a command on the whole machine answers. */
+export const HostState = strict(view).meta({ id: 'HostState' }) satisfies z.ZodType<HostView>;
+
+const identity = {
+  id: z.string().meta({ examples: ['h-6jx2m4vq7r3ta'] }),
+  name: z.string(),
+  created: Time,
+};
+
+const diverged = strict({ sequence: z.int(), op: z.string(), why: z.string() })
+  .nullable()
+  .meta({ description: 'Where a replay of its journal differed; such a host can be read and deleted only.' });
+
+export const Host = strict({ ...identity, diverged, ...view }).meta({ id: 'Host' });
+
+export const CreatedHost = strict({ ...identity, ...view, devices: z.array(Device) }).meta({
+  id: 'CreatedHost',
+});
+
+export const HostSummary = strict({ ...identity, diverged }).meta({ id: 'HostSummary' });
+export const HostList = listOf('HostList', HostSummary);
+
+export const PresetList = listOf(
+  'PresetList',
+  strict({ name: z.enum(PRESET_NAMES), about: z.string(), functions: z.int(), groups: z.int() }).meta({ id: 'Preset' }),
+);

@@ -1,0 +1,165 @@
+/** What hosts show of themselves: the schemas of src/host/views.ts, for what is below a host. */
+import { z } from 'zod';
+import type * as views from '../../host/views.ts';
+import { IOMMU_KINDS } from '../../machine/spec.ts';
+import { ErrnoName, Hex64, listOf, Nanoseconds, Range, strict } from './values.ts';
+
+const id = z.int();
+const nullableText = z.string().nullable();
+
+export const Owner = z.enum(['kernel', 'luo', 'iommufd']).nullable().meta({
+  id: 'Owner',
+  description: 'Who owns its DMA: a kernel driver, the restored state, an iommufd (or a legacy group), or nobody.',
+});
+
+export const DeviceDomain = strict({
+  kind: z.enum(['default', 'identity', 'blocked', 'paging', 'nested']),
+  id: id.nullable().meta({ description: 'Domain id in the IOMMU.' }),
+  restored: z.boolean(),
+}).meta({ id: 'DeviceDomain', description: 'The domain that translates its DMA.' });
+
+export const Device = strict({
+  bdf: z.string(),
+  name: nullableText,
+  vendor: nullableText,
+  device: nullableText,
+  class: nullableText,
+  group: id,
+  iommu: z.string().meta({ description: 'Id of the IOMMU unit.' }),
+  iommuKind: z.enum(IOMMU_KINDS),
+  driver: nullableText,
+  unbinding: z.boolean().meta({ description: 'The driver lets go as soon as the last descriptor is closed.' }),
+  cdev: nullableText.meta({ description: 'Path such as /dev/vfio/devices/vfio0.' }),
+  owner: Owner,
+  state: z.enum(['L', 'A', 'S', 'X', 'N']).meta({
+    description: 'Of persisted domains: luo mode, adopted, swapped, blocked; N: no restored state applies.',
+  }),
+  domain: DeviceDomain,
+  preserved: z.boolean(),
+  interruptsEnabled: z.boolean(),
+  canReset: z.boolean(),
+  resets: z.int().meta({ description: 'Resets since the host was made.' }),
+}).meta({ id: 'Device' }) satisfies z.ZodType<views.DeviceView>;
+
+export const Group = strict({
+  group: id,
+  devices: z.array(z.string()),
+  owner: Owner,
+  ownerCount: z.int(),
+  type: z.string().meta({ description: 'Type of the default domain, as in sysfs.' }),
+  domain: DeviceDomain,
+  reserved: z.array(strict({ start: Hex64, last: Hex64, type: z.string() })),
+}).meta({ id: 'Group' }) satisfies z.ZodType<views.GroupView>;
+
+export const Domain = strict({
+  id,
+  restored: z.boolean(),
+  preserved: z.boolean(),
+  devices: z.array(z.string()),
+  tablePages: z.int().meta({ description: '4 KiB frames that its page table takes.' }),
+  pageSizes: z.array(Hex64),
+  aperture: Range,
+}).meta({ id: 'Domain' }) satisfies z.ZodType<views.DomainView>;
+
+export const Session = strict({
+  name: z.string(),
+  side: z.enum(['outgoing', 'incoming']),
+  state: z.enum(['open', 'waiting', 'retrieved', 'stuck']),
+  files: z.array(
+    strict({
+      token: Hex64,
+      handler: z.string(),
+      state: z.enum(['preserved', 'waiting', 'retrieved', 'failed']),
+      errno: nullableText,
+    }),
+  ),
+}).meta({ id: 'Session', description: 'A live update session.' }) satisfies z.ZodType<views.SessionView>;
+
+export const Process = strict({
+  pid: id,
+  name: z.string(),
+  uid: id,
+  capabilities: z.array(z.string()),
+  descriptors: z.array(
+    strict({ fd: id, kind: z.string(), link: z.string().meta({ description: 'As in /proc/PID/fd.' }) }),
+  ),
+  memory: z.array(strict({ address: Hex64, length: Hex64, backing: z.enum(['anonymous', 'file']) })),
+  lockedBytes: Hex64,
+}).meta({ id: 'Process' }) satisfies z.ZodType<views.ProcessView>;
+
+export const Iommufd = strict({
+  objects: z.array(strict({ id, type: z.string(), users: z.int() })),
+  ioases: z.array(id),
+  hwpts: z.array(id),
+  devices: z.array(strict({ id, bdf: z.string(), hwpt: id.nullable() })),
+  preserved: z.boolean(),
+  restored: z.boolean(),
+}).meta({ id: 'Iommufd' }) satisfies z.ZodType<views.IommufdView>;
+
+export const Ioas = strict({
+  ioas: id,
+  areas: z.int(),
+  bytes: Hex64,
+  alignment: Hex64,
+  hwpts: z.array(id),
+  immutable: z.boolean().meta({ description: 'Preserved for the next kernel: mappings cannot change.' }),
+  allowed: z.array(Range),
+  reserved: z.array(Range),
+}).meta({ id: 'Ioas', description: 'An IO address space.' }) satisfies z.ZodType<views.IoasView>;
+
+export const Mapping = strict({
+  iova: Hex64,
+  length: Hex64,
+  readable: z.boolean(),
+  writeable: z.boolean(),
+  source: z.enum(['user', 'file']),
+  offset: Hex64.meta({ description: 'Address in the process, or first byte of the file.' }),
+}).meta({ id: 'Mapping' }) satisfies z.ZodType<views.MappingView>;
+
+export const Hwpt = strict({
+  hwpt: id,
+  type: z.enum(['paging', 'nested']),
+  ioas: id.nullable(),
+  auto: z.boolean().meta({ description: 'Made by attaching to an IOAS.' }),
+  restored: z.boolean(),
+  token: Hex64.nullable(),
+  domain: id.nullable(),
+  devices: z.array(z.string()),
+  dirtyTracking: z.boolean(),
+}).meta({ id: 'Hwpt', description: 'A hardware page table.' }) satisfies z.ZodType<views.HwptView>;
+
+export const TranslationRun = strict({
+  address: Hex64,
+  length: Hex64,
+  physical: Hex64,
+  readable: z.boolean(),
+  writeable: z.boolean(),
+}).meta({
+  id: 'TranslationRun',
+  description: 'Contiguous addresses that lead to contiguous physical memory.',
+}) satisfies z.ZodType<views.TranslationRun>;
+
+export const HostEvent = strict({
+  sequence: z.int().meta({ description: 'Position in the log of the host, from 1 on.' }),
+  time: Nanoseconds,
+  kernel: z.int().meta({ description: 'Number of the kernel that ran.' }),
+  kind: z.string().meta({ description: 'Such as `boot`, `iommu.attach`, `dma.fault`, `hazard`.' }),
+  message: z.string(),
+  data: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
+}).meta({ id: 'HostEvent' }) satisfies z.ZodType<views.HostEvent>;
+
+export const Fault = strict({
+  id,
+  point: z.string(),
+  nth: z.int().meta({ description: 'The next how-manieth pass fails.' }),
+  errno: ErrnoName,
+}).meta({ id: 'Fault', description: 'A failure that is armed.' });
+
+export const DeviceList = listOf('DeviceList', Device);
+export const GroupList = listOf('GroupList', Group);
+export const DomainList = listOf('DomainList', Domain);
+export const SessionList = listOf('SessionList', Session);
+export const ProcessList = listOf('ProcessList', Process);
+export const MappingList = listOf('MappingList', Mapping);
+export const TranslationRunList = listOf('TranslationRunList', TranslationRun);
+export const HostEventList = listOf('HostEventList', HostEvent);

@@ -1,0 +1,86 @@
+/** Reading what comes in: zod schemas decide, and what they find becomes pointers with sentences. */
+import type { z } from 'zod';
+import { type FieldError, Problem } from './problems.ts';
+
+/** More than this many errors help nobody. */
+const MAX_ERRORS = 20;
+
+/** The value as the schema makes it. Throws an `invalid-request` problem that names every field that is wrong. */
+export function read<Schema extends z.ZodType>(schema: Schema, value: unknown, part: FieldError['in']): z.output<Schema> {
+  const parsed = schema.safeParse(value, { error: reasonOf });
+  if (parsed.success) return parsed.data;
+  throw invalid(fieldErrors(parsed.error.issues, part));
+}
+
+/** A problem about fields that were found wrong by other means than a schema. */
+export function invalid(errors: FieldError[]): Problem {
+  const shown = errors.slice(0, MAX_ERRORS);
+  const first = shown[0]!;
+  const place = first.pointer === '' ? `the ${first.in}` : `${first.in} ${first.pointer}`;
+  const more = errors.length > 1 ? ` (and ${errors.length - 1} more, see errors)` : '';
+  return new Problem('invalid-request', `${place}: ${first.reason}${more}`, { errors: shown });
+}
+
+type Issue = z.core.$ZodIssue;
+
+export function fieldErrors(issues: readonly Issue[], part: FieldError['in']): FieldError[] {
+  const errors = issues.flatMap((issue) => errorsOf(issue, [], part));
+  const seen = new Set<string>();
+  return errors.filter(({ pointer, reason }) => seen.size !== seen.add(`${pointer} ${reason}`).size);
+}
+
+function errorsOf(issue: Issue, prefix: readonly PropertyKey[], part: FieldError['in']): FieldError[] {
+  const path = [...prefix, ...issue.path];
+  if (issue.code === 'unrecognized_keys')
+    return issue.keys.map((key) => ({ in: part, pointer: pointerTo([...path, key]), reason: issue.message }));
+  if (issue.code === 'invalid_union' && issue.message === UNSAID) {
+    const branch = meantBranch(issue.errors);
+    if (branch !== undefined) return branch.flatMap((inner) => errorsOf(inner, path, part));
+  }
+  return [{ in: part, pointer: pointerTo(path), reason: issue.message }];
+}
+
+/** Of the alternatives, the one whose discriminators agree with the input; else the first. */
+function meantBranch(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
+  const tells = (issue: Issue): boolean => DISCRIMINATORS.includes(String(issue.path.at(-1)));
+  return branches.find((branch) => !branch.some(tells)) ?? branches[0];
+}
+
+const DISCRIMINATORS = ['call', 'request', 'op'];
+
+export function pointerTo(path: readonly PropertyKey[]): string {
+  return path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
+}
+
+const UNSAID = 'not one of the forms that are allowed here';
+
+const NOUNS: Record<string, string> = {
+  object: 'a JSON object',
+  record: 'a JSON object',
+  array: 'a JSON array',
+  string: 'a string',
+  int: 'a whole number',
+  number: 'a number',
+  boolean: 'true or false',
+};
+
+/** What is allowed, where the schema itself does not say it. */
+function reasonOf(issue: z.core.$ZodRawIssue): string {
+  const verb = issue.input === undefined ? 'required:' : 'expected';
+  switch (issue.code) {
+    case 'invalid_type':
+      return `${verb} ${NOUNS[issue.expected] ?? issue.expected}`;
+    case 'invalid_value':
+      return `${verb} ${issue.values.length === 1 ? '' : 'one of '}${issue.values.map(String).join(', ')}`;
+    case 'too_big':
+      return `at most ${issue.maximum} ${unit(issue.origin)}`.trimEnd();
+    case 'too_small':
+      return `at least ${issue.minimum} ${unit(issue.origin)}`.trimEnd();
+    default:
+      return UNSAID;
+  }
+}
+
+function unit(origin: string): string {
+  return origin === 'array' ? 'items' : origin === 'string' ? 'characters' : '';
+}
