@@ -23,12 +23,12 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
 
 /** Fastify's error handler. Faults of ours are logged, refusals are not. */
 export function handleError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const problem = problemOf(error);
+  const problem = problemOf(error, request.routeOptions.bodyLimit ?? request.server.initialConfig.bodyLimit ?? 0);
   if (problem.status >= 500) request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
   return sendProblem(request, reply, problem);
 }
 
-function problemOf(error: Error & { code?: string; statusCode?: number }): Problem {
+function problemOf(error: Error & { code?: string; statusCode?: number }, bodyLimit: number): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof HostFault) {
     const detail = `The host failed inside, and nothing has changed. Tell the operator of the service incident ${error.incident}.`;
@@ -38,14 +38,15 @@ function problemOf(error: Error & { code?: string; statusCode?: number }): Probl
     return unavailable('The store of the service does not answer. Nothing has changed: try again.');
   }
   if (error instanceof TenantExists) return new Problem('conflict', 'A tenant of that name is there already.');
-  return byCode(error) ?? new Problem('internal-error', 'A fault of the service. Nothing is known of its cause to you.');
+  return byCode(error, bodyLimit) ?? new Problem('internal-error', 'A fault of the service: tell its operator the id in `instance`.');
 }
 
 /** What Fastify finds before a handler runs. */
-function byCode({ code, message, statusCode }: Error & { code?: string; statusCode?: number }): Problem | null {
+function byCode(error: Error & { code?: string; statusCode?: number }, bodyLimit: number): Problem | null {
+  const { code, message, statusCode } = error;
   switch (code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new Problem('body-too-large', 'The body is larger than HOLDOVER_BODY_LIMIT allows: split the request.');
+      return new Problem('body-too-large', `The body may have ${bodyLimit} bytes at most (HOLDOVER_BODY_LIMIT): split the request.`);
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
     case 'FST_ERR_CTP_INVALID_CONTENT_TYPE':
     case 'FST_ERR_CTP_EMPTY_TYPE':

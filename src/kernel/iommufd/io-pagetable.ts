@@ -34,6 +34,8 @@ export interface Placement {
 export class IoPagetable {
   readonly areas = new AreaList();
   reserved: Reservation[] = [];
+  /** Complement of `reserved`; null: to be computed. */
+  #ranges: IovaRange[] | null = null;
   allowed: IovaRange[] = [];
   domains: PagingDomain[] = [];
   /** Alignments that users inside the kernel ask for (accesses, hardware queues). */
@@ -66,7 +68,12 @@ export class IoPagetable {
   }
 
   /** Ranges that nothing reserves, ascending: what IOVA_RANGES shows. */
-  ranges(): IovaRange[] {
+  ranges(): readonly IovaRange[] {
+    this.#ranges ??= this.#computeRanges();
+    return this.#ranges;
+  }
+
+  #computeRanges(): IovaRange[] {
     const sorted = [...this.reserved].sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
     const ranges: IovaRange[] = [];
     let cursor = 0n;
@@ -91,11 +98,13 @@ export class IoPagetable {
     if (this.allowed.some((range) => range.start <= last && range.last >= start))
       return refuse('EADDRINUSE', where, 'an allowed range lies in the range to reserve');
     this.reserved.push({ start, last, owner });
+    this.#ranges = null;
     return null;
   }
 
   unreserve(owner: object): void {
     this.reserved = this.reserved.filter((range) => range.owner !== owner);
+    this.#ranges = null;
   }
 
   /** iopt_set_allow_iova: replaces the list; EADDRINUSE if a range touches a reserved one. */

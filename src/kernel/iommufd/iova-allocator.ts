@@ -27,9 +27,9 @@ export function chooseIova(table: IoPagetable, address: bigint, length: bigint):
     return refuse('EINVAL', where, `the memory is less aligned than the IOAS needs (${table.alignment})`);
   const offset = address % PAGE;
   for (const span of spans(table)) {
-    if (fit(span.start, span.last, length, alignment, offset) === null) continue;
-    const first = fit(span.start, span.last, length, alignment, offset)!;
-    for (const hole of holes(table, first, span.last)) {
+    const first = fit(span.start, span.last, length, alignment, offset);
+    if (first === null) continue;
+    for (const hole of holes(table, first, span.last, length)) {
       const iova = fit(hole.start, hole.last, length, alignment, offset);
       if (iova !== null) return iova;
     }
@@ -62,22 +62,18 @@ function spans(table: IoPagetable): IovaRange[] {
     .filter(({ start, last }) => start <= last);
 }
 
-/** Holes of areas and reserved ranges in [start, last], ascending. */
-function* holes(table: IoPagetable, start: bigint, last: bigint): Generator<IovaRange> {
+/** Holes of areas and reserved ranges in [start, last] that have `length` bytes, ascending. */
+function* holes(table: IoPagetable, start: bigint, last: bigint, length: bigint): Generator<IovaRange> {
   const free = table.ranges();
-  for (const range of free) {
-    if (range.last < start) continue;
-    if (range.start > last) return;
-    let cursor = range.start > start ? range.start : start;
-    const end = range.last < last ? range.last : last;
-    while (cursor <= end) {
-      const area = table.areas.first(cursor, end);
-      if (!area) {
-        yield { start: cursor, last: end };
-        break;
-      }
-      if (area.iova > cursor) yield { start: cursor, last: area.iova - 1n };
-      cursor = area.last + 1n;
+  let next = 0;
+  for (const hole of table.areas.holes(start, last, length)) {
+    while (next < free.length && free[next]!.last < hole.start) next++;
+    for (let i = next; i < free.length && free[i]!.start <= hole.last; i++) {
+      const range = free[i]!;
+      yield {
+        start: range.start > hole.start ? range.start : hole.start,
+        last: range.last < hole.last ? range.last : hole.last,
+      };
     }
   }
 }

@@ -1,0 +1,68 @@
+/**
+ * REST operations that are exactly one system call: each entry says how its parameters make the call and how the result
+ * becomes the answer. The entries are in src/http/operations; here they become routes. There is one implementation of a
+ * call, that of the kernel, and this is nothing but another way to ask for it.
+ */
+import type { z } from 'zod';
+import type { CallResult } from '../host/command.ts';
+import { refusal, valueOf } from './answers.ts';
+import { CONTAINER_OPERATIONS } from './operations/container.ts';
+import { DESCRIPTOR_OPERATIONS } from './operations/descriptors.ts';
+import { HWPT_OPERATIONS } from './operations/hwpts.ts';
+import { IOAS_OPERATIONS } from './operations/ioases.ts';
+import { LIVEUPDATE_OPERATIONS } from './operations/liveupdate.ts';
+import { MEMORY_OPERATIONS } from './operations/memory.ts';
+import type { CallOperation } from './operations/operation.ts';
+import { VFIO_OPERATIONS } from './operations/vfio.ts';
+import { VIOMMU_OPERATIONS } from './operations/viommus.ts';
+import { type Route, route } from './route.ts';
+
+export const OPERATIONS: readonly CallOperation[] = [
+  ...DESCRIPTOR_OPERATIONS,
+  ...MEMORY_OPERATIONS,
+  ...IOAS_OPERATIONS,
+  ...HWPT_OPERATIONS,
+  ...VIOMMU_OPERATIONS,
+  ...CONTAINER_OPERATIONS,
+  ...VFIO_OPERATIONS,
+  ...LIVEUPDATE_OPERATIONS,
+];
+
+export const OPERATION_ROUTES: readonly Route[] = OPERATIONS.map(callRoute);
+
+function callRoute(operation: CallOperation): Route {
+  const { path, call, request, parameters, arg, status, answer, description, ...rest } = operation;
+  const { summary, tag, method, operationId, query, body, bodyExample } = rest;
+  const performs = request === undefined ? `Performs \`${call}\`.` : `Performs the ioctl \`${request}\`.`;
+  return route<`/v1/hosts/{host}/processes/{pid}/${string}`, z.ZodType, z.ZodType>({
+    method,
+    path: `/v1/hosts/{host}/processes/{pid}/${path}`,
+    operationId,
+    tag,
+    summary,
+    description: description === undefined ? performs : `${description} ${performs}`,
+    access: 'tenant',
+    refusable: true,
+    ...(query && { query }),
+    ...(body && { body }),
+    ...(bodyExample !== undefined && { bodyExample }),
+    success: { [status]: answer ?? { description: 'Done.' } },
+    async handle({ lanes }, input) {
+      const values = input as never;
+      const { pid, fd } = input.params as { pid: number; fd?: number };
+      const given = arg === undefined ? {} : { arg: arg(values) };
+      const asked = request === undefined ? parameters?.(values) : { fd, request, ...given };
+      const calls = [{ call, ...(fd === undefined ? {} : { fd }), ...asked }];
+      const { results } = valueOf<{ results: CallResult[] }>(
+        await lanes.execute(input.host.id, { op: 'calls', pid, calls }),
+      );
+      return answer?.from(succeeded(results[0]!), values);
+    },
+  });
+}
+
+function succeeded(result: CallResult): CallResult {
+  const { errno, where = '', why = '', rule } = result;
+  if (errno === undefined) return result;
+  throw refusal({ errno, where, ...(rule === undefined ? {} : { rule }) }, why);
+}

@@ -1,0 +1,72 @@
+/** What an operation that is one system call is made of. */
+import type { z } from 'zod';
+import type { CallResult } from '../../host/command.ts';
+import type { PathValues } from '../parameters.ts';
+import type { Method, Success, Tag } from '../route.ts';
+import { S32_MAX, strict, s32 } from '../schemas/values.ts';
+
+interface Values<Path extends string, Query, Body> {
+  params: PathValues<Path>;
+  query: Query;
+  body: Body;
+}
+
+interface Shape<Path extends string, Query extends z.ZodType, Body extends z.ZodType> {
+  operationId: string;
+  method: Method;
+  /** Under the process. A descriptor `{fd}` in it is the one that the call is made on. */
+  path: Path;
+  tag: Tag;
+  summary: string;
+  description?: string;
+  /** The call of the call table, and for `ioctl` the request. */
+  call: string;
+  request?: string;
+  query?: Query;
+  body?: Body;
+  bodyExample?: z.input<Body>;
+  status: 200 | 201 | 204;
+}
+
+interface Functions<Values> {
+  /** Parameters of the call beside `fd`. */
+  parameters?: (values: Values) => Record<string, unknown>;
+  /** Fields of the struct that an ioctl is given. */
+  arg?: (values: Values) => Record<string, unknown>;
+  /** From the result of the call; without it there is no body. */
+  answer?: Success & { from: (result: CallResult, values: Values) => unknown };
+}
+
+export interface CallOperation extends Shape<string, z.ZodType, z.ZodType>, Functions<never> {}
+
+export function operation<
+  Path extends string,
+  Query extends z.ZodType = z.ZodUndefined,
+  Body extends z.ZodType = z.ZodUndefined,
+>(
+  entry: Shape<Path, Query, Body> & Functions<Values<Path, z.output<Query>, z.output<Body>>>,
+): CallOperation {
+  return entry as unknown as CallOperation;
+}
+
+/** A body that says nothing, and need not be there. */
+export const Nothing = strict({}).optional();
+
+/** A descriptor in a body. */
+export const fdField = (about: string) => s32().meta({ description: about });
+
+/** The answer of whatever makes a descriptor, which is what the call returns. */
+const Descriptor = strict({ fd: s32().max(S32_MAX) }).meta({
+  id: 'Descriptor',
+  description: 'The lowest free descriptor of the process.',
+});
+
+export const descriptorAnswer = (description: string, from: (result: CallResult) => unknown = ({ ret }) => ret) => ({
+  description,
+  schema: Descriptor,
+  example: { fd: 4 },
+  from: (result: CallResult) => ({ fd: from(result) }),
+});
+
+/** A bit of a word of flags. */
+export const bit = (set: boolean | undefined, mask: number): number => (set ? mask : 0);
