@@ -6,7 +6,7 @@ import { type KernelError, Problem } from './problems.ts';
 const CONFLICTS: readonly string[] = ['EBUSY', 'EEXIST', 'EADDRINUSE', 'ENOSPC', 'ENOMEM', 'EIO'];
 
 /** The value. Throws a problem where the host says no. The caller knows what the value is: see src/host/command.ts. */
-export function valueOf<Value>(answer: Answer): Value {
+export function granted<Value>(answer: Answer): Value {
   if (answer.kind === 'ok') return answer.value as Value;
   if (answer.kind === 'not-found') throw notFound(answer.what);
   const { errno, where, why, rule } = answer;

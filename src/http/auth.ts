@@ -22,13 +22,17 @@ export function authenticate(context: Keys, access: Access, request: FastifyRequ
   const key = bearerKey(request.headers.authorization);
   if (isAdminKey(context, key)) {
     if (access === 'admin') return;
-    throw new Problem('forbidden', 'The admin key may do what is below /v1/admin and nothing else: use the key of a tenant.');
+    throw new Problem(
+      'forbidden',
+      'The admin key may do what is below /v1/admin and nothing else: use the key of a tenant.',
+    );
   }
   const tenant = context.store.tenants.findByKeyHash(hashKey(key));
   if (tenant === undefined) {
     throw unauthenticated('Nobody has this key. Check it, or have a tenant made.', ', error="invalid_token"');
   }
-  if (access === 'admin') throw new Problem('forbidden', 'This needs the admin key (HOLDOVER_ADMIN_KEY), not that of a tenant.');
+  if (access === 'admin')
+    throw new Problem('forbidden', 'This needs the admin key (HOLDOVER_ADMIN_KEY), not that of a tenant.');
   request.tenant = tenant;
   const { host } = request.params as { host?: string };
   if (host !== undefined) request.visibleHost = hostOf(context, tenant, host);

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { HostFault } from '../lanes/errors.ts';
 import { StoreUnavailable, TenantExists } from '../store/errors.ts';
-import { PROBLEM_JSON, Problem, type ProblemName, PROBLEMS, problemType } from './problems.ts';
+import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
 
 /** When a client may try again, in seconds. */
 export const RETRY_AFTER = '1';
@@ -38,7 +38,10 @@ function problemOf(error: Error & { code?: string; statusCode?: number }, bodyLi
     return unavailable('The store of the service does not answer. Nothing has changed: try again.');
   }
   if (error instanceof TenantExists) return new Problem('conflict', 'A tenant of that name is there already.');
-  return byCode(error, bodyLimit) ?? new Problem('internal-error', 'A fault of the service: tell its operator the id in `instance`.');
+  return (
+    byCode(error, bodyLimit) ??
+    new Problem('internal-error', 'A fault of the service: tell its operator the id in `instance`.')
+  );
 }
 
 /** What Fastify finds before a handler runs. */
@@ -46,7 +49,10 @@ function byCode(error: Error & { code?: string; statusCode?: number }, bodyLimit
   const { code, message, statusCode } = error;
   switch (code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new Problem('body-too-large', `The body may have ${bodyLimit} bytes at most (HOLDOVER_BODY_LIMIT): split the request.`);
+      return new Problem(
+        'body-too-large',
+        `The body may have ${bodyLimit} bytes at most (HOLDOVER_BODY_LIMIT): split the request.`,
+      );
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
     case 'FST_ERR_CTP_INVALID_CONTENT_TYPE':
     case 'FST_ERR_CTP_EMPTY_TYPE':
@@ -54,7 +60,7 @@ function byCode(error: Error & { code?: string; statusCode?: number }, bodyLimit
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
       return new Problem('malformed-body', 'The body is not as long as Content-Length says.');
     case 'FST_ERR_BAD_URL':
-      return new Problem('not-found', 'The path is not a valid URL: escape % as %25.');
+      return new Problem('invalid-request', 'The path is not a valid URL: escape % as %25.');
     case 'FST_ERR_MAX_PARAM_LENGTH':
       return new Problem('path-too-long', 'A name in the path is longer than any there is.');
     default:

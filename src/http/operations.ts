@@ -5,7 +5,7 @@
  */
 import type { z } from 'zod';
 import type { CallResult } from '../host/command.ts';
-import { refusal, valueOf } from './answers.ts';
+import { granted, refusal } from './answers.ts';
 import { CONTAINER_OPERATIONS } from './operations/container.ts';
 import { DESCRIPTOR_OPERATIONS } from './operations/descriptors.ts';
 import { HWPT_OPERATIONS } from './operations/hwpts.ts';
@@ -53,10 +53,11 @@ function callRoute(operation: CallOperation): Route {
       const given = arg === undefined ? {} : { arg: arg(values) };
       const asked = request === undefined ? parameters?.(values) : { fd, request, ...given };
       const calls = [{ call, ...(fd === undefined ? {} : { fd }), ...asked }];
-      const { results } = valueOf<{ results: CallResult[] }>(
+      const { results } = granted<{ results: CallResult[] }>(
         await lanes.execute(input.host.id, { op: 'calls', pid, calls }),
       );
-      return answer?.from(succeeded(results[0]!), values);
+      const result = succeeded(results[0]!);
+      return answer?.from(result, values);
     },
   });
 }

@@ -13,7 +13,7 @@ function decimal(least: number, most: number, about: string, example: number) {
     .meta({
       description: about,
       examples: [example],
-      override: ({ jsonSchema }) => {
+      override: ({ jsonSchema }: { jsonSchema: Record<string, unknown> }) => {
         delete jsonSchema.pattern;
         Object.assign(jsonSchema, { type: 'integer', minimum: least, maximum: most });
       },

@@ -44,7 +44,8 @@ export const PROBLEMS = {
   'kernel-conflict': {
     status: 409,
     title: 'The kernel refuses: the state does not allow it',
-    about: 'The simulated kernel answers `errno` in the function `where`. The same request may succeed in another state.',
+    about:
+      'The simulated kernel answers `errno` in the function `where`. The same request may succeed in another state.',
   },
   'body-too-large': {
     status: 413,

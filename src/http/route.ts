@@ -10,6 +10,7 @@ import type { HostSummary, Store, Tenant } from '../store/store.ts';
 import { authenticate } from './auth.ts';
 import { type PathValues, pathSchema } from './parameters.ts';
 import type { ProblemName } from './problems.ts';
+import { strict } from './schemas/values.ts';
 import { read } from './validation.ts';
 
 /** What handlers work with. */
@@ -99,6 +100,9 @@ export function route<
   return entry as unknown as Route;
 }
 
+const NO_QUERY = strict({});
+const NO_BODY = strict({}).optional();
+
 /** Whether a request without a body is as good as one with an empty object. */
 export const takesNoBody = (body: z.ZodType): boolean => body.safeParse(undefined).success;
 
@@ -121,13 +125,13 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
 }
 
 function inputReader(entry: Route): (request: FastifyRequest) => Input<string, never, never> {
-  const { query, body } = entry;
+  const { query = NO_QUERY, body = NO_BODY } = entry;
   const params = pathSchema(entry.path);
   return (request) =>
     ({
       params: read(params, request.params, 'path'),
-      query: query ? read(query, request.query, 'query') : undefined,
-      body: body ? read(body, request.body ?? undefined, 'body') : undefined,
+      query: read(query, request.query, 'query'),
+      body: read(body, request.body ?? undefined, 'body'),
       tenant: request.tenant,
       host: request.visibleHost,
     }) as Input<string, never, never>;

@@ -6,7 +6,11 @@ import { type FieldError, Problem } from './problems.ts';
 const MAX_ERRORS = 20;
 
 /** The value as the schema makes it. Throws an `invalid-request` problem that names every field that is wrong. */
-export function read<Schema extends z.ZodType>(schema: Schema, value: unknown, part: FieldError['in']): z.output<Schema> {
+export function read<Schema extends z.ZodType>(
+  schema: Schema,
+  value: unknown,
+  part: FieldError['in'],
+): z.output<Schema> {
   const parsed = schema.safeParse(value, { error: reasonOf });
   if (parsed.success) return parsed.data;
   throw invalid(fieldErrors(parsed.error.issues, part));

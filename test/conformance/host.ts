@@ -10,10 +10,7 @@ export interface OutgoingCall {
 }
 
 /** What a call answered, by either face of the API. */
-export interface Result extends JsonObject {
-  where?: string;
-  why?: string;
-}
+export type Result = JsonObject;
 
 /** Processes that exist from the start, and again after a kexec. */
 const PROCESSES = [1, 2, 3];
@@ -84,7 +81,7 @@ export class TraceHost {
     if (typeof answer.errno !== 'string')
       throw new ReplayError(`${method} ${path}: ${status} ${JSON.stringify(answer)}`);
     const { errno, where = null, detail: why = null } = answer;
-    return { ret: -1, errno, where, why } as Result;
+    return { ret: -1, errno, where, why };
   }
 
   /** System calls of a process, by the host's number. */

@@ -105,7 +105,7 @@ export function parseTraces(file: string, text: string): Trace[] {
     if (content.trim() === '') continue;
     const line = index + 1;
     const entry = parseLine(file, line, content);
-    if ('trace' in entry) traces.push({ file, name: entry.trace, header: entry, calls: [] });
+    if (isHeader(entry)) traces.push({ file, name: entry.trace, header: entry, calls: [] });
     else {
       const trace = traces.at(-1);
       if (trace === undefined) throw new Error(`${file}:${line}: a call before the first header`);
@@ -113,6 +113,10 @@ export function parseTraces(file: string, text: string): Trace[] {
     }
   }
   return traces;
+}
+
+function isHeader(entry: Header | TracedCall): entry is Header {
+  return 'trace' in entry;
 }
 
 function parseLine(file: string, line: number, content: string): Header | TracedCall {

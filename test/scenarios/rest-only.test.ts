@@ -130,6 +130,7 @@ test('S26 the happy path, by REST alone', async () => {
   await watch.noGap();
 
   const restored = await vmm.restore(iommufd, TOKEN);
+  await expectErrno('EBUSY', vmm.delete(`/iommufds/${iommufd}/hwpts/${restored}`));
   const { ioas, hwpt } = await vmm.mapMemory(iommufd, device, memfd);
   assert.deepEqual(await vmm.attach(cdev, hwpt), { hwpt });
   assert.equal((await host.device(D1)).state, 'S');

@@ -178,7 +178,9 @@ export const MEMORY_OPERATIONS: readonly CallOperation[] = [
     call: 'lseek',
     body: strict({
       offset: U64.meta({ description: 'Bytes.' }),
-      whence: integer(S32_MIN, S32_MAX).meta({ description: '0: from the start, 1: from here, 2: from the end.' }).default(0),
+      whence: integer(S32_MIN, S32_MAX)
+        .meta({ description: '0: from the start, 1: from here, 2: from the end.' })
+        .default(0),
     }),
     bodyExample: { offset: '0x1000', whence: 0 },
     status: 200,
@@ -219,6 +221,11 @@ export const MEMORY_OPERATIONS: readonly CallOperation[] = [
     bodyExample: { data: 'SGVsbG8=' },
     status: 200,
     parameters: ({ query, body }) => ({ offset: query.offset, data: body.data }),
-    answer: { description: 'How much was written.', schema: Count, example: { count: 5 }, from: ({ ret }) => ({ count: ret }) },
+    answer: {
+      description: 'How much was written.',
+      schema: Count,
+      example: { count: 5 },
+      from: ({ ret }) => ({ count: ret }),
+    },
   }),
 ];

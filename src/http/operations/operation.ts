@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { CallResult } from '../../host/command.ts';
 import type { PathValues } from '../parameters.ts';
 import type { Method, Success, Tag } from '../route.ts';
-import { S32_MAX, strict, s32 } from '../schemas/values.ts';
+import { S32_MAX, s32, strict } from '../schemas/values.ts';
 
 interface Values<Path extends string, Query, Body> {
   params: PathValues<Path>;
@@ -43,9 +43,7 @@ export function operation<
   Path extends string,
   Query extends z.ZodType = z.ZodUndefined,
   Body extends z.ZodType = z.ZodUndefined,
->(
-  entry: Shape<Path, Query, Body> & Functions<Values<Path, z.output<Query>, z.output<Body>>>,
-): CallOperation {
+>(entry: Shape<Path, Query, Body> & Functions<Values<Path, z.output<Query>, z.output<Body>>>): CallOperation {
   return entry as unknown as CallOperation;
 }
 

@@ -3,13 +3,14 @@
  * by `call` and `request` without trying one schema after another, as batches are long.
  */
 import { z } from 'zod';
-import type { CallResult as HostCallResult } from '../../host/command.ts';
+import type { CallInput } from '../../host/command.ts';
 import { CALLS, type CallDescriptor, type Parameter } from '../../kernel/uapi/calls.ts';
 import { type Field, type FieldType, REQUESTS, type RequestDescriptor } from '../../kernel/uapi/index.ts';
 import {
   Base64,
   ErrnoName,
   expected,
+  Hex64,
   integer,
   NameBytes,
   RangeInput,
@@ -95,10 +96,9 @@ function ioctlSchema(descriptor: RequestDescriptor) {
 }
 
 type Discriminated = ReturnType<typeof callSchema>;
-type NonEmpty<T> = [T, ...T[]];
 
 const KnownIoctl = z
-  .discriminatedUnion('request', [...REQUESTS.values()].map(ioctlSchema) as NonEmpty<ReturnType<typeof ioctlSchema>>, {
+  .discriminatedUnion('request', [...REQUESTS.values()].map(ioctlSchema) as unknown as [Discriminated], {
     error: (issue) => (issue.code === 'invalid_union' ? unknownRequest(issue.input) : undefined),
   })
   .meta({ id: 'Ioctl' });
@@ -121,11 +121,14 @@ const callNames = ['ioctl', ...CALLS.keys()].join(', ');
 
 const KnownCall = z.discriminatedUnion(
   'call',
-  [...[...CALLS.values()].map(callSchema), KnownIoctl as unknown as Discriminated] as NonEmpty<Discriminated>,
+  [KnownIoctl as unknown as Discriminated, ...[...CALLS.values()].map(callSchema)],
   { error: (issue) => (issue.code === 'invalid_union' ? `expected one of ${callNames}` : undefined) },
 );
 
-export const Call = z.union([KnownCall, RawIoctl]).meta({ id: 'Call', description: 'One system call.' });
+/** The types of what is made from tables are lost on the way; the tables are those of the kernel. */
+export const Call = z
+  .union([KnownCall, RawIoctl])
+  .meta({ id: 'Call', description: 'One system call.' }) as unknown as z.ZodType<CallInput, CallInput>;
 
 export const CallsInput = strict({
   calls: z
@@ -142,7 +145,7 @@ export const CallResult = strict({
   rule: z.string().meta({ description: 'The rule of the design that decides.' }).optional(),
   arg: z.record(z.string(), z.unknown()).meta({ description: 'What the kernel wrote into the struct.' }).optional(),
   data: Base64.optional(),
-  size: z.string().optional(),
+  size: Hex64.optional(),
   faults: z.array(z.unknown()).optional(),
   events: z.array(z.unknown()).optional(),
 }).meta({ id: 'CallResult' });
@@ -150,5 +153,3 @@ export const CallResult = strict({
 export const CallsAnswer = strict({
   results: z.array(CallResult).meta({ description: 'In the order of the calls; fewer if one stopped the rest.' }),
 }).meta({ id: 'CallsAnswer' });
-
-export type CallsAnswer = { results: HostCallResult[] };

@@ -1,0 +1,107 @@
+/** The HTTP face: routes, and what is the same for all of them. */
+import { randomUUID } from 'node:crypto';
+import { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify';
+import { notFound } from './answers.ts';
+import { handleClientError, handleError, sendProblem, unavailable } from './errors.ts';
+import { Problem } from './problems.ts';
+import { addDocs } from './resources/docs.ts';
+import { addRoute, type Context } from './route.ts';
+import { ROUTES } from './routes.ts';
+
+export interface AppOptions extends Context {
+  /** Gets a line for each request; without it nothing is logged. */
+  log?: FastifyBaseLogger;
+  /** For tests: whether answers have to be what the OpenAPI document says. */
+  checkAnswers?: boolean;
+}
+
+/** The service, ready to listen. The caller closes it. */
+export async function buildApp({ log, checkAnswers = false, ...context }: AppOptions): Promise<FastifyInstance> {
+  const app = fastify({
+    bodyLimit: context.config.bodyLimit,
+    genReqId: () => randomUUID(),
+    // Its lines show the URL, which may hold what should not be there: a line of our own shows the route.
+    logController: new LogController({ disableRequestLogging: true }),
+    // Its answer would not be problem+json; the hook below refuses in our words.
+    return503OnClosing: false,
+    frameworkErrors: handleError,
+    clientErrorHandler: handleClientError,
+    ...(log === undefined ? {} : { loggerInstance: log }),
+  }) as FastifyInstance;
+  app.decorateRequest('tenant', null);
+  app.decorateRequest('visibleHost', null);
+  readBodiesAsJson(app);
+  refuseWhileStopping(app);
+  app.setErrorHandler(handleError);
+  app.setNotFoundHandler((request, reply) => sendProblem(request, reply, noRoute(request)));
+  app.addHook('onResponse', async (request, reply) => logRequest(request, reply.statusCode, reply.elapsedTime));
+  for (const entry of ROUTES) addRoute(app, context, entry, checkAnswers);
+  await addDocs(app);
+  await app.ready();
+  return app;
+}
+
+function logRequest(request: FastifyRequest, status: number, milliseconds: number): void {
+  const { method, tenant, visibleHost } = request;
+  const { url: route = null } = request.routeOptions;
+  request.log.info(
+    { method, route, status, ms: Math.round(milliseconds), tenant: tenant?.name, host: visibleHost?.id },
+    'request',
+  );
+}
+
+/** JSON and nothing else. A body of no bytes is none, whatever its type. */
+function readBodiesAsJson(app: FastifyInstance): void {
+  const parse = app.getDefaultJsonParser('error', 'error');
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
+    if (body === '') done(null, undefined);
+    else {
+      parse(request, body, (error, value) => {
+        if (error) done(malformed(body));
+        else done(null, value);
+      });
+    }
+  });
+}
+
+function malformed(body: string): Problem {
+  let detail = 'The body has a field that is not allowed in JSON here: __proto__ or constructor.prototype.';
+  try {
+    JSON.parse(body);
+  } catch (error) {
+    detail = `The body is not JSON: ${placeOf(error as SyntaxError)}.`;
+  }
+  return new Problem('malformed-body', detail);
+}
+
+/** The parser's message without the piece of the body that it may show. */
+function placeOf({ message }: SyntaxError): string {
+  const place = /at position \d+( \(line \d+ column \d+\))?/.exec(message)?.[0];
+  return place === undefined
+    ? 'it ends too early, or has a character that is out of place'
+    : `the parser gave up ${place}`;
+}
+
+function refuseWhileStopping(app: FastifyInstance): void {
+  let stopping = false;
+  app.addHook('preClose', async () => {
+    stopping = true;
+  });
+  app.addHook('onRequest', async () => {
+    if (stopping) throw unavailable('The service is stopping. Nothing has changed: try again when it is back.');
+  });
+}
+
+const PATTERNS = ROUTES.map(({ method, path }) => ({
+  method,
+  pattern: new RegExp(`^${path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')}$`),
+}));
+
+function noRoute({ url, method }: FastifyRequest): Problem {
+  const path = url.split('?', 1)[0]!;
+  const allowed = PATTERNS.filter(({ pattern }) => pattern.test(path)).map((entry) => entry.method);
+  if (allowed.length === 0) return notFound('There is no such path. GET /openapi.json lists all, /docs shows them.');
+  const allow = [...new Set(allowed)].join(', ');
+  return new Problem('method-not-allowed', `This path has no ${method}: it has ${allow}.`, { headers: { allow } });
+}

@@ -1,0 +1,138 @@
+/** The OpenAPI 3.1 document, made of the routes and their schemas and of nothing else. */
+import {
+  createDocument,
+  type ZodOpenApiObject,
+  type ZodOpenApiOperationObject,
+  type ZodOpenApiPathsObject,
+  type ZodOpenApiResponseObject,
+  type ZodOpenApiResponsesObject,
+} from 'zod-openapi';
+import manifest from '../../package.json' with { type: 'json' };
+import { parameterNames, pathSchema } from './parameters.ts';
+import { PROBLEM_JSON, PROBLEMS, type ProblemName, problemType } from './problems.ts';
+import { type Route, type Success, TAGS, takesNoBody } from './route.ts';
+import { ROUTES } from './routes.ts';
+import { Problem } from './schemas/problem.ts';
+
+type Json = { [key: string]: unknown };
+
+let made: Json | undefined;
+
+/** Always the same for the same code; made once. */
+export function openapiDocument(): Json {
+  made ??= JSON.parse(JSON.stringify(createDocument(describe()))) as Json;
+  return made;
+}
+
+function describe(): ZodOpenApiObject {
+  const paths: ZodOpenApiPathsObject = {};
+  for (const entry of ROUTES) {
+    paths[entry.path] = { ...paths[entry.path], [entry.method.toLowerCase()]: operationOf(entry) };
+  }
+  return {
+    openapi: '3.1.0',
+    info: {
+      title: 'Holdover',
+      version: manifest.version,
+      description:
+        'Simulated Linux hosts whose IOMMU state survives a live update. 64-bit numbers are hexadecimal strings; on ' +
+        'input safe non-negative integers will do as well. Whatever is refused is answered with problem details ' +
+        '(RFC 9457), with the `errno` of the simulated kernel where it is the kernel that refuses.',
+      license: { name: manifest.license, identifier: manifest.license },
+    },
+    servers: [{ url: '/', description: 'The service that answered this document.' }],
+    tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
+    paths,
+    components: {
+      securitySchemes: {
+        tenantKey: { type: 'http', scheme: 'bearer', description: 'The key of a tenant.' },
+        adminKey: { type: 'http', scheme: 'bearer', description: 'The admin key, HOLDOVER_ADMIN_KEY.' },
+      },
+    },
+  };
+}
+
+function operationOf(entry: Route): ZodOpenApiOperationObject {
+  const { operationId, tag, summary, description, access, query, body, bodyExample } = entry;
+  const named = parameterNames(entry.path).length > 0;
+  return {
+    operationId,
+    tags: [tag],
+    summary,
+    ...(description && { description }),
+    security: access === 'public' ? [] : [{ [`${access}Key`]: [] }],
+    ...((named || query) && {
+      requestParams: {
+        ...(named && { path: pathSchema(entry.path) as never }),
+        ...(query && { query: query as never }),
+      },
+    }),
+    ...(body && {
+      requestBody: {
+        required: !takesNoBody(body),
+        content: {
+          'application/json': { schema: body, example: bodyExample ?? {} },
+        },
+      },
+    }),
+    responses: { ...successes(entry), ...failures(entry) },
+  };
+}
+
+function successes({ success }: Route): ZodOpenApiResponsesObject {
+  const responses = Object.entries(success).map(([status, answer]) => [status, successOf(answer)]);
+  return Object.fromEntries(responses);
+}
+
+function successOf({ description, schema, example, headers }: Success): ZodOpenApiResponseObject {
+  const described = Object.entries(headers ?? {}).map(([name, about]) => [
+    name,
+    { description: about, schema: { type: 'string' } },
+  ]);
+  return {
+    description,
+    ...(described.length > 0 && { headers: Object.fromEntries(described) }),
+    ...(schema && { content: { 'application/json': { schema, ...(example !== undefined && { example }) } } }),
+  };
+}
+
+/** Which problems a route can answer with follows from what it takes. */
+function failures(entry: Route): ZodOpenApiResponsesObject {
+  const { access, path, query, body, refusable, problems = [] } = entry;
+  const names = new Set<ProblemName>(problems);
+  const named = parameterNames(path).length > 0;
+  if (body)
+    for (const name of ['invalid-request', 'body-too-large', 'unsupported-media-type'] as const) names.add(name);
+  if (access !== 'public') {
+    if (named || query) names.add('invalid-request');
+    for (const name of ['unauthenticated', 'forbidden', 'internal-error'] as const) names.add(name);
+  }
+  if (access === 'tenant' && named) names.add('not-found');
+  if (refusable) for (const name of ['kernel-conflict', 'kernel-refusal'] as const) names.add(name);
+  if (access !== 'public' || path === '/readyz') names.add('unavailable');
+  return Object.fromEntries([...names].map((name) => [PROBLEMS[name].status, PROBLEM_RESPONSES[name]]));
+}
+
+const EXAMPLE_ERRNO: Partial<Record<ProblemName, { errno: string; where: string; rule?: string }>> = {
+  'kernel-conflict': { errno: 'EBUSY', where: 'iommu_device_claim_dma_owner', rule: 'R5' },
+  'kernel-refusal': { errno: 'EINVAL', where: 'iommufd_ioas_map' },
+};
+
+const PROBLEM_RESPONSES = Object.fromEntries(
+  Object.entries(PROBLEMS).map(([name, { status, title, about }]) => [
+    name,
+    problemResponse(name as ProblemName, { status, title, about }),
+  ]),
+) as Record<ProblemName, ZodOpenApiResponseObject>;
+
+function problemResponse(
+  name: ProblemName,
+  { status, title, about }: { status: number; title: string; about: string },
+): ZodOpenApiResponseObject {
+  const example = { type: problemType(name), title, status, detail: about, instance: 'req-1', ...EXAMPLE_ERRNO[name] };
+  return {
+    id: name,
+    description: title,
+    content: { [PROBLEM_JSON]: { schema: Problem, example } },
+  };
+}

@@ -1,0 +1,228 @@
+/** PCI functions of a host: what they are, their drivers, their DMA, resets, and plugging them in and out. */
+import { z } from 'zod';
+import type { DmaAccess } from '../../host/command.ts';
+import { buildFunction } from '../../host/host-spec.ts';
+import type { DeviceView, TranslationRun } from '../../host/views.ts';
+import { granted, notFound } from '../answers.ts';
+import { u64Text } from '../parameters.ts';
+import { type Route, route } from '../route.ts';
+import { DmaAnswer, DmaInput } from '../schemas/dma.ts';
+import { DeviceInput } from '../schemas/host.ts';
+import { strict, text, whole } from '../schemas/values.ts';
+import { Device, DeviceList, TranslationRunList } from '../schemas/views.ts';
+import { invalid } from '../validation.ts';
+
+const DEVICE = '/v1/hosts/{host}/devices/{bdf}';
+const tag = 'Devices';
+const access = 'tenant';
+
+/** Bytes of a translation that are looked at in one request. */
+const MAX_TRANSLATED = 2n ** 34n;
+
+const DEVICE_EXAMPLE = {
+  bdf: '0000:01:00.0',
+  name: 'Samsung NVMe SSD Controller PM981',
+  vendor: '144d',
+  device: 'a808',
+  class: '0108',
+  group: 0,
+  iommu: 'dmar0',
+  iommuKind: 'intel-vtd',
+  driver: 'vfio-pci',
+  unbinding: false,
+  cdev: '/dev/vfio/devices/vfio0',
+  owner: null,
+  state: 'N',
+  domain: { kind: 'default', id: 1, restored: false },
+  preserved: false,
+  interruptsEnabled: false,
+  canReset: true,
+  resets: 0,
+};
+
+const deviceAnswer = { description: 'The device.', schema: Device, example: DEVICE_EXAMPLE };
+const Driver = text(64, 'Such as vfio-pci, nvme, virtio-pci.').min(1);
+
+export const RUN_EXAMPLE = {
+  address: '0x100000000',
+  length: '0x200000',
+  physical: '0x10000000',
+  readable: true,
+  writeable: true,
+};
+
+export const DEVICE_ROUTES: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: '/v1/hosts/{host}/devices',
+    operationId: 'listDevices',
+    tag,
+    summary: 'List devices',
+    access,
+    success: { 200: { description: 'All of them.', schema: DeviceList, example: whole([DEVICE_EXAMPLE]) } },
+    handle: async ({ lanes }, { host }) =>
+      whole(granted<DeviceView[]>(await lanes.query(host.id, { view: 'devices' }))),
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/hosts/{host}/devices',
+    operationId: 'addDevice',
+    tag,
+    summary: 'Plug a function in',
+    description: 'It is alone in its group unless it names one.',
+    access,
+    refusable: true,
+    body: DeviceInput,
+    bodyExample: { bdf: '0000:05:00.0', driver: 'vfio-pci' },
+    success: { 201: { ...deviceAnswer, headers: { Location: 'Path of the device.' } } },
+    async handle({ lanes, store }, { host, body }, reply) {
+      const spec = store.hosts.spec(host.id);
+      if (spec === undefined) throw notFound('The host is being deleted.');
+      const functions = granted<DeviceView[]>(await lanes.query(host.id, { view: 'devices' }));
+      const built = buildFunction(body, { iommus: spec.machine.iommus, functions });
+      if ('errors' in built) throw invalid(built.errors.map((error) => ({ in: 'body' as const, ...error })));
+      const device = built.function;
+      reply.header('location', `/v1/hosts/${host.id}/devices/${device.bdf}`);
+      return granted(await lanes.execute(host.id, { op: 'device.add', device }));
+    },
+  }),
+  route({
+    method: 'GET',
+    path: DEVICE,
+    operationId: 'getDevice',
+    tag,
+    summary: 'Read a device',
+    access,
+    success: { 200: deviceAnswer },
+    handle: async ({ lanes }, { host, params: { bdf } }) =>
+      granted(await lanes.query(host.id, { view: 'device', bdf })),
+  }),
+  route({
+    method: 'PATCH',
+    path: DEVICE,
+    operationId: 'updateDevice',
+    tag,
+    summary: 'Change the state of a device',
+    description: 'A device whose interrupts are enabled cannot be frozen for a live update.',
+    access,
+    refusable: true,
+    body: strict({ interruptsEnabled: z.boolean() }),
+    bodyExample: { interruptsEnabled: true },
+    success: { 200: deviceAnswer },
+    handle: async ({ lanes }, { host, params: { bdf }, body }) =>
+      granted(await lanes.execute(host.id, { op: 'device.update', bdf, ...body })),
+  }),
+  route({
+    method: 'DELETE',
+    path: DEVICE,
+    operationId: 'removeDevice',
+    tag,
+    summary: 'Plug a function out',
+    description: 'Its driver has to be unbound first.',
+    access,
+    refusable: true,
+    success: { 204: { description: 'It is gone.' } },
+    async handle({ lanes }, { host, params: { bdf } }) {
+      granted(await lanes.execute(host.id, { op: 'device.remove', bdf }));
+    },
+  }),
+  route({
+    method: 'GET',
+    path: `${DEVICE}/translation`,
+    operationId: 'getTranslation',
+    tag,
+    summary: 'Where the DMA of a device goes',
+    description: 'Runs of a range of IOVAs; what is not translated is left out.',
+    access,
+    query: strict({
+      iova: u64Text('First IOVA.'),
+      length: u64Text('Bytes, at most 16 GiB.', '0x200000').refine((value) => BigInt(value) <= MAX_TRANSLATED, {
+        error: 'expected at most 0x400000000 bytes (16 GiB): ask for one range after the other',
+      }),
+    }),
+    success: { 200: { description: 'The runs.', schema: TranslationRunList, example: whole([RUN_EXAMPLE]) } },
+    handle: async ({ lanes }, { host, params: { bdf }, query }) =>
+      whole(granted<TranslationRun[]>(await lanes.query(host.id, { view: 'translation', bdf, ...query }))),
+  }),
+  route({
+    method: 'PUT',
+    path: `${DEVICE}/driver`,
+    operationId: 'bindDriver',
+    tag,
+    summary: 'Bind a driver to a device',
+    description: 'driver_override, then the write to `bind` in sysfs.',
+    access,
+    refusable: true,
+    body: strict({ driver: Driver }),
+    bodyExample: { driver: 'vfio-pci' },
+    success: { 200: deviceAnswer },
+    handle: async ({ lanes }, { host, params: { bdf }, body }) =>
+      granted(await lanes.execute(host.id, { op: 'driver.bind', bdf, driver: body.driver })),
+  }),
+  route({
+    method: 'DELETE',
+    path: `${DEVICE}/driver`,
+    operationId: 'unbindDriver',
+    tag,
+    summary: 'Unbind the driver of a device',
+    description: 'The write to `unbind` in sysfs.',
+    access,
+    refusable: true,
+    query: strict({ driver: Driver.meta({ description: 'The driver; the one it is on if not given.' }).optional() }),
+    success: {
+      200: {
+        description: 'It has no driver now.',
+        schema: strict({ blocked: z.literal(false) }),
+        example: { blocked: false },
+      },
+      202: {
+        description: 'The write waits for open descriptors; the device shows `unbinding` until an event ends it.',
+        schema: strict({ blocked: z.literal(true) }),
+        example: { blocked: true },
+      },
+    },
+    async handle({ lanes }, { host, params: { bdf }, query }, reply) {
+      const answer = await lanes.execute(host.id, { op: 'driver.unbind', bdf, ...query });
+      const { blocked } = granted<{ blocked: boolean }>(answer);
+      if (blocked) reply.code(202);
+      return { blocked };
+    },
+  }),
+  route({
+    method: 'POST',
+    path: `${DEVICE}/dma`,
+    operationId: 'doDma',
+    tag,
+    summary: 'Let a device read and write',
+    description:
+      'One access after the other, each translated by the page table that the device is on. A fault is an answer.',
+    access,
+    body: DmaInput,
+    bodyExample: { accesses: [{ op: 'read', iova: '0x100000000', length: 5 }] },
+    success: {
+      200: {
+        description: 'A result for each access.',
+        schema: DmaAnswer,
+        example: { results: [{ ok: true, data: 'SGVsbG8=' }] },
+      },
+    },
+    async handle({ lanes }, { host, params: { bdf }, body }) {
+      const accesses: DmaAccess[] = body.accesses;
+      return granted(await lanes.execute(host.id, { op: 'device.dma', bdf, accesses }));
+    },
+  }),
+  route({
+    method: 'POST',
+    path: `${DEVICE}/flr`,
+    operationId: 'resetDevice',
+    tag,
+    summary: 'Reset a function',
+    description: 'The write to `reset` in sysfs. Domain and owner stay.',
+    access,
+    refusable: true,
+    body: strict({}).optional(),
+    success: { 200: deviceAnswer },
+    handle: async ({ lanes }, { host, params: { bdf } }) =>
+      granted(await lanes.execute(host.id, { op: 'device.flr', bdf })),
+  }),
+];

@@ -1,0 +1,73 @@
+/** Failures on demand. */
+import { z } from 'zod';
+import { FAULT_POINTS, type FaultPoint } from '../../kernel/faults.ts';
+import { granted } from '../answers.ts';
+import { type Route, route } from '../route.ts';
+import { ErrnoName, integer, S32_MAX, strict } from '../schemas/values.ts';
+import { Fault } from '../schemas/views.ts';
+
+const FAULTS = '/v1/hosts/{host}/faults';
+const tag = 'Kexec';
+const access = 'tenant';
+
+const points = Object.keys(FAULT_POINTS) as [FaultPoint, ...FaultPoint[]];
+const Point = z.enum(points).meta({ id: 'FaultPoint', description: 'A place in the kernel that can be made to fail.' });
+
+const FAULT_EXAMPLE = { id: 1, point: 'memfd.freeze', nth: 2, errno: 'EIO' };
+
+export const FAULT_ROUTES: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: FAULTS,
+    operationId: 'listFaults',
+    tag,
+    summary: 'List what can fail, and what is armed',
+    access,
+    success: {
+      200: {
+        description: 'All points, and all faults that have not struck yet.',
+        schema: strict({
+          points: z.array(strict({ name: z.string(), about: z.string() })),
+          armed: z.array(Fault),
+        }).meta({ id: 'Faults' }),
+        example: {
+          points: [{ name: 'memfd.freeze', about: 'the freeze of a memfd during reboot()' }],
+          armed: [FAULT_EXAMPLE],
+        },
+      },
+    },
+    handle: async ({ lanes }, { host }) => granted(await lanes.query(host.id, { view: 'faults' })),
+  }),
+  route({
+    method: 'POST',
+    path: FAULTS,
+    operationId: 'armFault',
+    tag,
+    summary: 'Let something fail once',
+    description:
+      'At the nth pass from now on. `service.death` kills the whole service between freeze and boot, and only where HOLDOVER_ALLOW_SERVICE_DEATH is 1.',
+    access,
+    refusable: true,
+    body: strict({
+      point: Point,
+      nth: integer(1, S32_MAX).meta({ description: '1 if not given: the next pass.' }).optional(),
+      errno: ErrnoName.meta({ description: 'What it fails with; depends on the point if not given.' }).optional(),
+    }),
+    bodyExample: { point: 'memfd.freeze', nth: 2, errno: 'EIO' },
+    success: { 201: { description: 'It is armed.', schema: Fault, example: FAULT_EXAMPLE } },
+    handle: async ({ lanes }, { host, body }) => granted(await lanes.execute(host.id, { op: 'fault.arm', ...body })),
+  }),
+  route({
+    method: 'DELETE',
+    path: `${FAULTS}/{fault}`,
+    operationId: 'disarmFault',
+    tag,
+    summary: 'Disarm a fault',
+    access,
+    refusable: true,
+    success: { 204: { description: 'It will not strike.' } },
+    async handle({ lanes }, { host, params: { fault } }) {
+      granted(await lanes.execute(host.id, { op: 'fault.disarm', id: fault }));
+    },
+  }),
+];

@@ -1,0 +1,197 @@
+/** Hosts: made from a description, listed, read, deleted. */
+import { randomBytes } from 'node:crypto';
+import { z } from 'zod';
+import { buildHostSpec } from '../../host/host-spec.ts';
+import type { DeviceView, HostView } from '../../host/views.ts';
+import { PRESET_NAMES, PRESETS } from '../../machine/topology/presets.ts';
+import type { HostCursor, HostRow, HostSummary } from '../../store/store.ts';
+import { granted } from '../answers.ts';
+import { limit } from '../parameters.ts';
+import { type Route, route } from '../route.ts';
+import { CreatedHost, Host, HostInput, HostList, PresetList } from '../schemas/host.ts';
+import { strict, whole } from '../schemas/values.ts';
+import { invalid } from '../validation.ts';
+
+const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
+/** 32 symbols of 5 bits fit a byte without bias. */
+const newHostId = (): string => `h-${[...randomBytes(16)].map((byte) => BASE32[byte & 31]).join('')}`;
+
+const HOSTS_PAGE = 100;
+
+const HOST_VIEW_EXAMPLE = {
+  state: 'running',
+  panic: null,
+  kernel: 1,
+  profile: 'persisted-domains',
+  policies: {
+    finish: 'adopted',
+    gate: 'claim',
+    markAutoHwpt: 'refuse',
+    freezeRestoredMemfd: true,
+    hitlessReplace: true,
+    vfioFreezeResets: false,
+    virtualFunctions: 'refuse',
+  },
+  boot: { kho: true, liveupdate: true, builtinDrivers: [] },
+  liveupdateNumber: 0,
+  kexecCount: 0,
+  memory: {
+    total: '0x400000000',
+    free: '0x3ffff0000',
+    preserved: '0x0',
+    reserved: '0x0',
+    owners: { 'page-table': '0x10000' },
+  },
+  time: '0',
+};
+
+const IDENTITY_EXAMPLE = { id: 'h-6jx2m4vq7r3ta5cn', name: 'lab', created: '2026-01-31T12:00:00.000Z' };
+export const HOST_STATE_EXAMPLE = { ...HOST_VIEW_EXAMPLE, kernel: 2, liveupdateNumber: 1, kexecCount: 1 };
+
+/** What a host is called and since when it is there; whose it is nobody else's business. */
+function identityOf({ id, name, created, diverged }: HostSummary) {
+  return { id, name, created, diverged };
+}
+
+/** Opaque to callers: the last host of the page before. */
+function tokenOf({ created, id }: HostCursor): string {
+  return Buffer.from(JSON.stringify([created, id])).toString('base64url');
+}
+
+const after = z
+  .string()
+  .transform((token, context): HostCursor => {
+    try {
+      const [created, id] = z
+        .tuple([z.string(), z.string()])
+        .parse(JSON.parse(Buffer.from(token, 'base64url').toString()));
+      return { created, id };
+    } catch {
+      context.addIssue({ code: 'custom', message: 'expected the nextPageToken of an answer, as it is' });
+      return z.NEVER;
+    }
+  })
+  .meta({ description: 'The `nextPageToken` of the page before.' })
+  .optional();
+
+export const HOST_ROUTES: readonly Route[] = [
+  route({
+    method: 'POST',
+    path: '/v1/hosts',
+    operationId: 'createHost',
+    tag: 'Hosts',
+    summary: 'Make a host',
+    description:
+      'From a preset, from the text that a real machine prints, or from a list of devices. The first kernel has booted when this answers.',
+    access: 'tenant',
+    body: HostInput,
+    bodyExample: { name: 'lab', preset: 'vmm-lab' },
+    success: {
+      201: {
+        description: 'The host.',
+        schema: CreatedHost,
+        example: { ...IDENTITY_EXAMPLE, ...HOST_VIEW_EXAMPLE, devices: [] },
+        headers: { Location: 'Path of the host.' },
+      },
+    },
+    async handle({ lanes }, { body, tenant }, reply) {
+      const built = buildHostSpec(body);
+      if ('errors' in built) throw invalid(built.errors.map((error) => ({ in: 'body' as const, ...error })));
+      const id = newHostId();
+      const row: HostRow = {
+        id,
+        tenantId: tenant.id,
+        name: body.name ?? id,
+        spec: built.spec,
+        created: new Date().toISOString(),
+      };
+      const view = granted<HostView>(await lanes.create(row));
+      const devices = granted<DeviceView[]>(await lanes.query(id, { view: 'devices' }));
+      reply.header('location', `/v1/hosts/${id}`);
+      return { id, name: row.name, created: row.created, ...view, devices };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/hosts',
+    operationId: 'listHosts',
+    tag: 'Hosts',
+    summary: 'List hosts',
+    description: 'In the order in which they were made.',
+    access: 'tenant',
+    query: strict({ limit: limit(1000, HOSTS_PAGE), after }),
+    success: {
+      200: {
+        description: 'A page of hosts.',
+        schema: HostList,
+        example: { items: [{ ...IDENTITY_EXAMPLE, diverged: null }], nextPageToken: null },
+      },
+    },
+    handle({ store }, { query, tenant }) {
+      const found = store.hosts.list(tenant.id, query.limit + 1, query.after);
+      const items = found.slice(0, query.limit);
+      return {
+        items: items.map(identityOf),
+        nextPageToken: found.length > items.length ? tokenOf(items.at(-1)!) : null,
+      };
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/hosts/{host}',
+    operationId: 'getHost',
+    tag: 'Hosts',
+    summary: 'Read a host',
+    access: 'tenant',
+    success: {
+      200: {
+        description: 'The host.',
+        schema: Host,
+        example: { ...IDENTITY_EXAMPLE, diverged: null, ...HOST_VIEW_EXAMPLE },
+      },
+    },
+    async handle({ lanes }, { host }) {
+      return { ...identityOf(host), ...granted<HostView>(await lanes.query(host.id, { view: 'host' })) };
+    },
+  }),
+  route({
+    method: 'DELETE',
+    path: '/v1/hosts/{host}',
+    operationId: 'deleteHost',
+    tag: 'Hosts',
+    summary: 'Delete a host',
+    description: 'With its history.',
+    access: 'tenant',
+    success: { 204: { description: 'It is gone.' } },
+    async handle({ lanes }, { host }) {
+      await lanes.remove(host.id);
+    },
+  }),
+  route({
+    method: 'GET',
+    path: '/v1/presets',
+    operationId: 'listPresets',
+    tag: 'Hosts',
+    summary: 'List the machines that are ready to use',
+    access: 'tenant',
+    success: {
+      200: {
+        description: 'All of them.',
+        schema: PresetList,
+        example: whole([{ name: 'vmm-lab', about: 'A small VT-d server.', functions: 5, groups: 4 }]),
+      },
+    },
+    handle: () =>
+      whole(
+        PRESET_NAMES.map((name) => {
+          const { about, functions } = PRESETS[name];
+          return {
+            name,
+            about,
+            functions: functions.length,
+            groups: new Set(functions.map(({ group }) => group)).size,
+          };
+        }),
+      ),
+  }),
+];

@@ -1,0 +1,100 @@
+/** The end of a kernel: live update, plain kexec, crash, power cycle. And time, which only this moves. */
+import { z } from 'zod';
+import { granted } from '../answers.ts';
+import { type Route, route } from '../route.ts';
+import { HostState, NextKernelInput } from '../schemas/host.ts';
+import { expected, integer, Nanoseconds, S32_MAX, strict } from '../schemas/values.ts';
+import { HOST_STATE_EXAMPLE } from './hosts.ts';
+
+const HOST = '/v1/hosts/{host}';
+const tag = 'Kexec';
+const access = 'tenant';
+
+const stateAnswer = {
+  description: 'The host with the kernel that runs now.',
+  schema: HostState,
+  example: HOST_STATE_EXAMPLE,
+};
+
+const Advance = z
+  .union([z.string().regex(/^\d{1,18}$/), z.int().min(0)], {
+    error: expected('nanoseconds: a decimal string of at most 18 digits, or a whole number from 0 on'),
+  })
+  .transform(String)
+  .meta({ description: 'Nanoseconds, as a decimal string or a safe non-negative integer.' });
+
+export const KEXEC_ROUTES: readonly Route[] = [
+  route({
+    method: 'POST',
+    path: `${HOST}/kexec`,
+    operationId: 'kexec',
+    tag,
+    summary: 'Reboot into the next kernel',
+    description:
+      'What is preserved is frozen and handed over, the kernel ends, and the next one has booted when this answers. A refused reboot changes nothing.',
+    access,
+    refusable: true,
+    body: strict({
+      mode: z.enum(['live-update', 'plain']).meta({ description: '`plain` hands nothing over.' }),
+      image: z
+        .enum(['loaded', 'none', 'loading'])
+        .meta({ description: 'The kexec image; it is loaded if not given.' })
+        .optional(),
+      kernel: NextKernelInput.optional(),
+      pid: integer(0, S32_MAX)
+        .meta({ description: 'The process that calls reboot(), with its capabilities.' })
+        .optional(),
+    }).meta({ id: 'KexecInput' }),
+    bodyExample: { mode: 'live-update' },
+    success: { 200: stateAnswer },
+    async handle({ lanes }, { host, body: { image = 'loaded', ...body } }) {
+      return granted(await lanes.execute(host.id, { op: 'kexec.freeze', image, ...body }));
+    },
+  }),
+  route({
+    method: 'POST',
+    path: `${HOST}/crash`,
+    operationId: 'crash',
+    tag,
+    summary: 'Let the kernel crash',
+    description: 'The crash kernel boots: nothing is handed over, devices go on.',
+    access,
+    refusable: true,
+    body: strict({}).optional(),
+    success: { 200: stateAnswer },
+    handle: async ({ lanes }, { host }) => granted(await lanes.execute(host.id, { op: 'crash' })),
+  }),
+  route({
+    method: 'POST',
+    path: `${HOST}/reset`,
+    operationId: 'resetHost',
+    tag,
+    summary: 'Cycle the power',
+    description: 'A cold boot; all that helps in state panic.',
+    access,
+    refusable: true,
+    body: strict({}).optional(),
+    success: { 200: stateAnswer },
+    handle: async ({ lanes }, { host }) => granted(await lanes.execute(host.id, { op: 'reset' })),
+  }),
+  route({
+    method: 'POST',
+    path: `${HOST}/clock`,
+    operationId: 'advanceClock',
+    tag,
+    summary: 'Let time pass',
+    access,
+    refusable: true,
+    body: strict({ advance: Advance }),
+    bodyExample: { advance: '1000000000' },
+    success: {
+      200: {
+        description: 'The time that it is now.',
+        schema: strict({ now: Nanoseconds }).meta({ id: 'Clock' }),
+        example: { now: '1000000000' },
+      },
+    },
+    handle: async ({ lanes }, { host, body }) =>
+      granted(await lanes.execute(host.id, { op: 'clock.advance', nanoseconds: body.advance })),
+  }),
+];

@@ -1,0 +1,163 @@
+/** Processes of the kernel that runs, and their system calls. */
+import { z } from 'zod';
+import type { ProcessView, TranslationRun } from '../../host/views.ts';
+import { CAPABILITIES } from '../../kernel/process.ts';
+import { granted } from '../answers.ts';
+import { u64Text } from '../parameters.ts';
+import { type Route, route } from '../route.ts';
+import { CallsAnswer, CallsInput, MAX_CALLS } from '../schemas/calls.ts';
+import { strict, text, whole } from '../schemas/values.ts';
+import { Process, ProcessList, TranslationRunList } from '../schemas/views.ts';
+import { invalid } from '../validation.ts';
+import { RUN_EXAMPLE } from './devices.ts';
+
+const PROCESSES = '/v1/hosts/{host}/processes';
+const tag = 'Processes';
+const access = 'tenant';
+
+/** Bytes that the calls of one request may read together. */
+const MAX_READ = 16 << 20;
+const READERS = ['peek', 'pread'];
+
+const PROCESS_EXAMPLE = {
+  pid: 1,
+  name: 'vmm',
+  uid: 0,
+  capabilities: [...CAPABILITIES],
+  descriptors: [{ fd: 3, kind: 'iommufd', link: '/dev/iommu' }],
+  memory: [{ address: '0x7f0000000000', length: '0x200000', backing: 'anonymous' }],
+  lockedBytes: '0x0',
+};
+
+type CallsBody = z.output<typeof CallsInput>;
+
+/** Answers hold what is read, so a small request must not ask for a huge one. */
+function checkReads({ calls }: CallsBody): void {
+  let total = 0;
+  for (const [index, call] of calls.entries()) {
+    if (!READERS.includes(call.call) || !('length' in call)) continue;
+    total += Number(call.length);
+    if (total <= MAX_READ) continue;
+    const reason = `the calls of a request read at most ${MAX_READ} bytes together: send this one in another request`;
+    throw invalid([{ in: 'body', pointer: `/calls/${index}/length`, reason }]);
+  }
+}
+
+export const PROCESS_ROUTES: readonly Route[] = [
+  route({
+    method: 'POST',
+    path: PROCESSES,
+    operationId: 'createProcess',
+    tag,
+    summary: 'Start a process',
+    description: 'As root, with nothing open beyond descriptor 2.',
+    access,
+    refusable: true,
+    body: strict({
+      name: text(64, 'For people.').optional(),
+      capabilities: z
+        .array(z.enum(CAPABILITIES))
+        .max(CAPABILITIES.length)
+        .meta({ description: 'All of these if not given.' })
+        .optional(),
+    }).optional(),
+    bodyExample: { name: 'vmm' },
+    success: {
+      201: {
+        description: 'The process.',
+        schema: Process,
+        example: PROCESS_EXAMPLE,
+        headers: { Location: 'Path of the process.' },
+      },
+    },
+    async handle({ lanes }, { host, body }, reply) {
+      const answer = await lanes.execute(host.id, { op: 'process.create', ...body });
+      const process = granted<ProcessView>(answer);
+      reply.header('location', `/v1/hosts/${host.id}/processes/${process.pid}`);
+      return process;
+    },
+  }),
+  route({
+    method: 'GET',
+    path: PROCESSES,
+    operationId: 'listProcesses',
+    tag,
+    summary: 'List living processes',
+    access,
+    success: { 200: { description: 'All of them.', schema: ProcessList, example: whole([PROCESS_EXAMPLE]) } },
+    handle: async ({ lanes }, { host }) =>
+      whole(granted<ProcessView[]>(await lanes.query(host.id, { view: 'processes' }))),
+  }),
+  route({
+    method: 'GET',
+    path: `${PROCESSES}/{pid}`,
+    operationId: 'getProcess',
+    tag,
+    summary: 'Read a process',
+    access,
+    success: { 200: { description: 'The process.', schema: Process, example: PROCESS_EXAMPLE } },
+    handle: async ({ lanes }, { host, params: { pid } }) =>
+      granted(await lanes.query(host.id, { view: 'process', pid })),
+  }),
+  route({
+    method: 'DELETE',
+    path: `${PROCESSES}/{pid}`,
+    operationId: 'killProcess',
+    tag,
+    summary: 'Kill a process',
+    description: 'Its descriptors are closed, and nothing else is done for it.',
+    access,
+    refusable: true,
+    success: { 204: { description: 'It is dead.' } },
+    async handle({ lanes }, { host, params: { pid } }) {
+      granted(await lanes.execute(host.id, { op: 'process.kill', pid }));
+    },
+  }),
+  route({
+    method: 'GET',
+    path: `${PROCESSES}/{pid}/memory-map`,
+    operationId: 'getMemoryMap',
+    tag,
+    summary: 'Where the memory of a process is',
+    access,
+    query: strict({
+      address: u64Text('First address.', '0x7f0000000000'),
+      length: u64Text('Bytes.', '0x200000'),
+    }),
+    success: { 200: { description: 'The runs.', schema: TranslationRunList, example: whole([RUN_EXAMPLE]) } },
+    handle: async ({ lanes }, { host, params: { pid }, query }) =>
+      whole(granted<TranslationRun[]>(await lanes.query(host.id, { view: 'memory', pid, ...query }))),
+  }),
+  route({
+    method: 'POST',
+    path: `${PROCESSES}/{pid}/calls`,
+    operationId: 'runCalls',
+    tag: 'Calls',
+    summary: 'Run system calls',
+    description:
+      `One after the other, at most ${MAX_CALLS}. A call that fails does not stop the rest unless \`stop_on_error\` is ` +
+      'true. `arg` has the fields of the uAPI struct; those that are not given are 0.',
+    access,
+    refusable: true,
+    body: CallsInput,
+    bodyExample: {
+      calls: [
+        { call: 'open', path: '/dev/iommu' },
+        { call: 'ioctl', fd: 3, request: 'IOMMU_IOAS_ALLOC', arg: {} },
+      ],
+    },
+    success: {
+      200: {
+        description: 'A result for each call.',
+        schema: CallsAnswer,
+        example: { results: [{ ret: 3 }, { ret: 0, arg: { out_ioas_id: 1 } }] },
+      },
+    },
+    async handle({ lanes }, { host, params: { pid }, body }) {
+      checkReads(body);
+      const { calls, stop_on_error: stopOnError } = body;
+      const stop = stopOnError === undefined ? {} : { stopOnError };
+      return granted(await lanes.execute(host.id, { op: 'calls', pid, calls, ...stop }));
+    },
+  }),
+];

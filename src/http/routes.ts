@@ -1,0 +1,27 @@
+/** All routes: what the service answers and what its OpenAPI document says. */
+import { OPERATION_ROUTES } from './operations.ts';
+import { DEVICE_ROUTES } from './resources/devices.ts';
+import { EVENT_ROUTES } from './resources/events.ts';
+import { FAULT_ROUTES } from './resources/faults.ts';
+import { GROUP_ROUTES } from './resources/groups.ts';
+import { HOST_ROUTES } from './resources/hosts.ts';
+import { IOMMUFD_ROUTES } from './resources/iommufds.ts';
+import { KEXEC_ROUTES } from './resources/kexec.ts';
+import { PROCESS_ROUTES } from './resources/processes.ts';
+import { SERVICE_ROUTES } from './resources/service.ts';
+import { TENANT_ROUTES } from './resources/tenants.ts';
+import type { Route } from './route.ts';
+
+export const ROUTES: readonly Route[] = [
+  ...HOST_ROUTES,
+  ...DEVICE_ROUTES,
+  ...GROUP_ROUTES,
+  ...PROCESS_ROUTES,
+  ...IOMMUFD_ROUTES,
+  ...OPERATION_ROUTES,
+  ...KEXEC_ROUTES,
+  ...FAULT_ROUTES,
+  ...EVENT_ROUTES,
+  ...TENANT_ROUTES,
+  ...SERVICE_ROUTES,
+];

@@ -1,0 +1,51 @@
+/** One-shot DMA: accesses in, data and faults out. */
+import { z } from 'zod';
+import { Base64, byteCount, decodedLength, expected, Hex64, hexOf, strict } from './values.ts';
+
+const MAX_ACCESSES = 1000;
+const MAX_ACCESS_BYTES = 1 << 20;
+/** Of all accesses of a request together. */
+const MAX_BYTES = 16 << 20;
+
+const where = {
+  iova: hexOf('First IOVA.'),
+  length: byteCount(MAX_ACCESS_BYTES, 'Bytes, at most 1 MiB.'),
+};
+
+const Read = strict({ op: z.literal('read'), ...where }).meta({ id: 'DmaRead' });
+
+const Write = strict({
+  op: z.literal('write'),
+  ...where,
+  data: Base64.meta({ description: 'As many bytes as `length` says; zeroes if not given.' }).optional(),
+})
+  .refine(({ data, length }) => data === undefined || decodedLength(data) === length, {
+    path: ['data'],
+    error: 'expected as many bytes as length says',
+  })
+  .meta({ id: 'DmaWrite' });
+
+export const DmaInput = strict({
+  accesses: z
+    .array(z.discriminatedUnion('op', [Read, Write], { error: expected('an access whose op is read or write') }))
+    .max(MAX_ACCESSES)
+    .refine((accesses) => accesses.reduce((sum, { length }) => sum + length, 0) <= MAX_BYTES, {
+      error: `at most ${MAX_BYTES} bytes in a request`,
+    }),
+}).meta({ id: 'DmaInput' });
+
+const DmaFault = strict({
+  reason: z.string(),
+  op: z.enum(['read', 'write']),
+  iova: Hex64,
+  bdf: z.string(),
+}).meta({ id: 'DmaFault' });
+
+const DmaResult = z
+  .union([
+    strict({ ok: z.literal(true), data: Base64.optional() }).meta({ id: 'DmaDone' }),
+    strict({ ok: z.literal(false), fault: DmaFault }).meta({ id: 'DmaRefused' }),
+  ])
+  .meta({ id: 'DmaResult' });
+
+export const DmaAnswer = strict({ results: z.array(DmaResult) }).meta({ id: 'DmaAnswer' });

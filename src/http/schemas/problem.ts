@@ -1,0 +1,24 @@
+/** Problem details as they are answered. */
+import { z } from 'zod';
+import type { ProblemDocument } from '../problems.ts';
+import { strict } from './values.ts';
+
+export const Problem = strict({
+  type: z.string().meta({ description: 'Path of a page about this kind of problem.' }),
+  title: z.string(),
+  status: z.int(),
+  detail: z.string().meta({ description: 'What is wrong, and what to do next.' }),
+  instance: z.string().meta({ description: 'Id of the request, as in the log of the service.' }),
+  errno: z.string().meta({ description: 'What the simulated kernel answers.' }).optional(),
+  where: z.string().meta({ description: 'The kernel function that refuses.' }).optional(),
+  rule: z.string().meta({ description: 'The rule of the design that decides, R1 to R25 and C1 to C7.' }).optional(),
+  errors: z
+    .array(
+      strict({
+        in: z.enum(['body', 'query', 'path']),
+        pointer: z.string().meta({ description: 'JSON pointer (RFC 6901) to the field or parameter.' }),
+        reason: z.string().meta({ description: 'What is allowed.' }),
+      }),
+    )
+    .optional(),
+}).meta({ id: 'Problem', description: 'Problem details, RFC 9457.' }) satisfies z.ZodType<ProblemDocument>;
