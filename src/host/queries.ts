@@ -298,7 +298,7 @@ function mappings(ioas: Ioas, after: string | undefined, limit: number): Mapping
       length: hex(area.last - area.iova + 1n),
       readable: (area.access & READ) !== 0,
       writeable: (area.access & WRITE) !== 0,
-      source: area.pages.source.kind,
+      source: ioas.iopt.originOf(area).kind,
       offset: hex(area.start),
     });
   return found;

@@ -16,15 +16,19 @@ export interface FrameRun {
   count: number;
 }
 
-/** A run of frames with one owner and one reference count. `fill` is what untouched contents read as. */
+/** A run of frames with one owner. `fill` is what untouched contents read as. */
 export interface OwnedRun extends FrameRun {
   owner: string;
-  refs: number;
+  /** The owner holds it still; false once only pins do. */
+  held: boolean;
   /** `touched`: the first byte of every frame is 1, as the first touch of anonymous memory leaves it. */
   fill: 'zero' | 'touched';
   /** Frames that belong together: 12 for single pages, 21 for huge ones. */
   folioShift: number;
 }
+
+/** Frames of a chunk, whose pins are counted together where they come for all of them. */
+const CHUNK = 512;
 
 export interface AllocateOptions {
   owner: string;
@@ -39,6 +43,14 @@ export class PhysicalMemory {
   readonly frames: number;
   /** Allocated runs, ascending, disjoint. */
   #runs: OwnedRun[] = [];
+  /** Pins of single frames, by chunk, and pins of whole chunks. */
+  readonly #framePins = new Map<number, Uint16Array>();
+  readonly #chunkPins = new Map<number, number>();
+  /** The pins of the chunk that was asked for last. */
+  #lastChunk = -1;
+  #lastPins: Uint16Array = new Uint16Array(0);
+  /** How many frames the owner has let go of while they were pinned. */
+  #orphans = 0;
   #contents = new Map<number, Uint32Array>();
   #free: number;
   /** No frame below this one is free. Frame 0 is firmware's, so that 0 can mean "no table". */
@@ -61,7 +73,7 @@ export class PhysicalMemory {
   }
 
   /**
-   * Allocates `count` frames with one reference each; null if there are not that many. One run if any hole fits, else
+   * Allocates `count` frames for an owner; null if there are not that many. One run if any hole fits, else
    * the lowest holes, in multiples of the folio.
    */
   allocate(count: number, options: AllocateOptions): FrameRun[] | null {
@@ -74,20 +86,132 @@ export class PhysicalMemory {
     if (!pieces) return null;
     for (const piece of pieces) {
       this.#dropContents(piece);
-      this.#insert({ ...piece, owner, refs: 1, fill, folioShift });
+      this.#insert({ ...piece, owner, held: true, fill, folioShift });
     }
     this.#free -= count;
     return pieces;
   }
 
-  /** One more reference on each frame; all must be allocated. */
-  get(start: number, count: number): void {
-    this.#adjust(start, count, 1);
+  /** One more pin on each frame; all must be allocated. */
+  pin(start: number, count: number): void {
+    const end = start + count;
+    for (let frame = start; frame < end; ) {
+      const chunk = Math.floor(frame / CHUNK);
+      const base = chunk * CHUNK;
+      const stop = Math.min(end, base + CHUNK);
+      if (stop - frame === CHUNK) this.#chunkPins.set(chunk, (this.#chunkPins.get(chunk) ?? 0) + 1);
+      else {
+        const pins = this.#pinsOf(chunk);
+        for (let at = frame - base; at < stop - base; at++) pins[at]!++;
+      }
+      frame = stop;
+    }
   }
 
-  /** One reference less on each frame; those without any are free, their contents gone. */
-  put(start: number, count: number): void {
-    this.#adjust(start, count, -1);
+  /** One more pin on one frame. */
+  pinOne(frame: number): void {
+    const chunk = Math.floor(frame / CHUNK);
+    if (chunk !== this.#lastChunk) {
+      this.#lastPins = this.#pinsOf(chunk);
+      this.#lastChunk = chunk;
+    }
+    this.#lastPins[frame % CHUNK]!++;
+  }
+
+  /** One pin less on one frame. */
+  unpinOne(frame: number): void {
+    const chunk = Math.floor(frame / CHUNK);
+    if (chunk !== this.#lastChunk) {
+      this.#lastPins = this.#pinsOf(chunk);
+      this.#lastChunk = chunk;
+    }
+    if (this.#orphans > 0 || this.#lastPins[frame % CHUNK] === 0) this.unpin(frame, 1);
+    else this.#lastPins[frame % CHUNK]!--;
+  }
+
+  /** One pin less on each frame; those that nobody holds any more are free, their contents gone. */
+  unpin(start: number, count: number): void {
+    const end = start + count;
+    for (let frame = start; frame < end; ) {
+      const chunk = Math.floor(frame / CHUNK);
+      const base = chunk * CHUNK;
+      const stop = Math.min(end, base + CHUNK);
+      const whole = this.#chunkPins.get(chunk) ?? 0;
+      if (stop - frame === CHUNK && whole > 0) this.#setChunkPins(chunk, whole - 1);
+      else {
+        const pins = this.#pinsOf(chunk);
+        let missing = false;
+        for (let at = frame - base; at < stop - base; at++) if (pins[at] === 0) missing = true;
+        // A pin of the whole chunk is taken apart where only some of its frames are let go.
+        if (missing) {
+          if (whole === 0) throw new Error(`frames ${frame}-${stop - 1} are not all pinned`);
+          this.#setChunkPins(chunk, whole - 1);
+          for (let at = 0; at < CHUNK; at++) pins[at]!++;
+        }
+        for (let at = frame - base; at < stop - base; at++) pins[at]!--;
+      }
+      if (this.#orphans > 0) this.#freeOrphans(frame, stop - frame);
+      frame = stop;
+    }
+  }
+
+  /** The owner lets go of its frames: what is not pinned is free, the rest with its last pin. */
+  release(start: number, count: number): void {
+    const [from, to] = this.#slice(start, count);
+    for (let i = from; i < to; i++) this.#runs[i]!.held = false;
+    this.#orphans += count;
+    this.#merge(from, to);
+    this.#freeOrphans(start, count);
+  }
+
+  #pinsOf(chunk: number): Uint16Array {
+    let pins = this.#framePins.get(chunk);
+    if (!pins) {
+      pins = new Uint16Array(CHUNK);
+      this.#framePins.set(chunk, pins);
+    }
+    return pins;
+  }
+
+  #setChunkPins(chunk: number, pins: number): void {
+    if (pins === 0) this.#chunkPins.delete(chunk);
+    else this.#chunkPins.set(chunk, pins);
+  }
+
+  /** Frees what nobody holds or pins in a range. */
+  #freeOrphans(start: number, count: number): void {
+    const end = start + count;
+    for (let frame = start; frame < end; ) {
+      const run = this.runAt(frame);
+      const runEnd = run ? Math.min(end, run.start + run.count) : frame + 1;
+      if (!run || run.held) {
+        frame = runEnd;
+        continue;
+      }
+      const chunk = Math.floor(frame / CHUNK);
+      const stop = Math.min(runEnd, (chunk + 1) * CHUNK);
+      const pins = this.#framePins.get(chunk);
+      if (this.#chunkPins.has(chunk)) {
+        frame = stop;
+        continue;
+      }
+      let first = frame;
+      for (let at = frame; at <= stop; at++) {
+        if (at < stop && !pins?.[at % CHUNK]) continue;
+        if (at > first) this.#freeRange(first, at - first);
+        first = at + 1;
+      }
+      frame = stop;
+    }
+  }
+
+  #freeRange(start: number, count: number): void {
+    const [from, to] = this.#slice(start, count);
+    this.#runs.splice(from, to - from);
+    this.#orphans -= count;
+    this.#free += count;
+    this.#lowestFree = Math.min(this.#lowestFree, start);
+    this.#dropContents({ start, count });
   }
 
   /** Gives frames to another owner; references stay. */
@@ -103,7 +227,7 @@ export class PhysicalMemory {
     return run && run.start <= frame ? run : null;
   }
 
-  /** What a kexec does: every frame outside `kept` is free, those inside have one reference and `owner`. */
+  /** What a kexec does: every frame outside `kept` is free, those inside belong to `owner`; pins are gone. */
   retain(kept: readonly FrameRun[], owner: string): void {
     const sorted = [...kept].sort((a, b) => a.start - b.start);
     const runs: OwnedRun[] = [];
@@ -114,10 +238,14 @@ export class PhysicalMemory {
       for (let i = cursor; i < this.#runs.length && this.#runs[i]!.start < end; i++) {
         const run = this.#runs[i]!;
         const first = Math.max(start, run.start);
-        runs.push({ ...run, start: first, count: Math.min(end, run.start + run.count) - first, owner, refs: 1 });
+        runs.push({ ...run, start: first, count: Math.min(end, run.start + run.count) - first, owner, held: true });
       }
     }
     this.#runs = runs;
+    this.#framePins.clear();
+    this.#lastChunk = -1;
+    this.#chunkPins.clear();
+    this.#orphans = 0;
     this.#merge(0, runs.length);
     this.#free = this.frames - 1 - this.#runs.reduce((sum, run) => sum + run.count, 0);
     this.#lowestFree = 1;
@@ -253,26 +381,6 @@ export class PhysicalMemory {
     run.count = head;
   }
 
-  #adjust(start: number, count: number, delta: 1 | -1): void {
-    if (count === 0) return;
-    const [from, to] = this.#slice(start, count);
-    let kept = from;
-    for (let i = from; i < to; i++) {
-      const run = this.#runs[i]!;
-      run.refs += delta;
-      if (run.refs === 0) this.#release(run);
-      else this.#runs[kept++] = run;
-    }
-    if (kept < to) this.#runs.splice(kept, to - kept);
-    this.#merge(from, kept);
-  }
-
-  #release(run: OwnedRun): void {
-    this.#free += run.count;
-    this.#lowestFree = Math.min(this.#lowestFree, run.start);
-    this.#dropContents(run);
-  }
-
   #dropContents(run: FrameRun): void {
     if (run.count <= this.#contents.size) {
       for (let frame = run.start; frame < run.start + run.count; frame++) this.#contents.delete(frame);
@@ -294,7 +402,7 @@ export class PhysicalMemory {
       if (
         left.start + left.count === right.start &&
         left.owner === right.owner &&
-        left.refs === right.refs &&
+        left.held === right.held &&
         left.fill === right.fill &&
         left.folioShift === right.folioShift
       )

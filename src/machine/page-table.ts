@@ -58,6 +58,9 @@ export class PageTable {
   readonly format: TableFormat;
   /** Frame of the top table. */
   readonly root: number;
+  /** The lowest table used last, and the number of its span: most work stays within it. */
+  #words: Uint32Array | null = null;
+  #span = -1;
 
   constructor(memory: PhysicalMemory, format: TableFormat, root: number) {
     this.memory = memory;
@@ -97,6 +100,56 @@ export class PageTable {
       address += 2 ** shift;
       left -= size;
     }
+    return true;
+  }
+
+  /** Maps one smallest leaf; false if memory for a table is missing. */
+  mapOne(unit: number, physical: number, access: number): boolean {
+    const span = Math.floor(unit / ENTRIES);
+    if (span !== this.#span) {
+      if (!this.#setLeaf(unit, physical, access, this.format.minShift)) return false;
+      this.#enter(span, unit);
+      return true;
+    }
+    const at = (unit % ENTRIES) * 2;
+    const words = this.#words!;
+    words[at] = ((physical % 2 ** 32) | access | LEAF | (this.format.minShift << SHIFT_POSITION)) >>> 0;
+    words[at + 1] = Math.floor(physical / 2 ** 32);
+    return true;
+  }
+
+  /** Clears one smallest leaf and answers where it pointed, or -1 if the unit is not mapped by one. */
+  unmapOne(unit: number): number {
+    const physical = this.physicalAt(unit);
+    if (physical < 0) return -1;
+    const at = (unit % ENTRIES) * 2;
+    this.#words![at] = 0;
+    this.#words![at + 1] = 0;
+    return physical;
+  }
+
+  /** Where the smallest leaf of a unit points, or -1 if there is none. */
+  physicalAt(unit: number): number {
+    const span = Math.floor(unit / ENTRIES);
+    if (span !== this.#span && !this.#enter(span, unit)) return -1;
+    const at = (unit % ENTRIES) * 2;
+    const low = this.#words![at]!;
+    if ((low & LEAF) === 0 || ((low >>> SHIFT_POSITION) & 0x3f) !== this.format.minShift) return -1;
+    return addressOf(low, this.#words![at + 1]!);
+  }
+
+  /** Remembers the lowest table that holds a unit, if there is one. */
+  #enter(span: number, unit: number): boolean {
+    let frame = this.root;
+    for (let level = this.format.levels - 1; level > 0; level--) {
+      const index = Math.floor(unit / 2 ** (level * LEVEL_BITS)) % ENTRIES;
+      const words = this.memory.words(frame);
+      const low = words[index * 2]!;
+      if ((low & (READ | WRITE)) === 0 || low & LEAF) return false;
+      frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
+    }
+    this.#words = this.memory.words(frame);
+    this.#span = span;
     return true;
   }
 
@@ -152,7 +205,7 @@ export class PageTable {
 
   /** Gives all table frames back. */
   free(): void {
-    for (const frame of this.tables()) this.memory.put(frame, 1);
+    for (const frame of this.tables()) this.memory.release(frame, 1);
   }
 
   #setLeaf(unit: number, physical: number, access: number, shift: number): boolean {
@@ -209,6 +262,7 @@ export class PageTable {
   }
 
   #freeTree(frame: number, level: number): void {
+    this.#span = -1;
     if (level > 0) {
       const words = this.memory.words(frame);
       for (let index = 0; index < ENTRIES; index++) {
@@ -217,7 +271,7 @@ export class PageTable {
           this.#freeTree(addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE, level - 1);
       }
     }
-    this.memory.put(frame, 1);
+    this.memory.release(frame, 1);
   }
 
   *#walk(frame: number, level: number, base: number, first: number, last: number): Generator<Leaf> {

@@ -62,33 +62,36 @@ export class PagingDomain {
     return 1n << BigInt(this.format.minShift);
   }
 
-  /**
-   * Maps physically contiguous memory. `iova` and `length` are multiples of the smallest page, `access` is READ|WRITE,
-   * `maxShift` bounds the leaves. EINVAL what the format cannot express, ENOMEM no memory for a table: nothing stays.
-   */
-  map(iova: bigint, physical: number, length: bigint, access: number, maxShift: number): Refusal | null {
+  /** Why this domain cannot express a mapping with this access, or null. */
+  checkAccess(access: number): Refusal | null {
     const where = 'iommu_map';
     if ((access & (READ | WRITE)) === 0) return refuse('EINVAL', where, 'a mapping is readable, writeable or both');
     if (this.options.nestParent && this.unit.kind === 'intel-vtd' && !(access & WRITE))
       return refuse('EINVAL', where, 'VT-d nesting parents take no read-only mapping');
-    const shift = BigInt(this.format.minShift);
-    const unit = Number(iova >> shift);
-    const units = Number(length >> shift);
-    if (this.table.map(unit, physical, units, access, maxShift)) return null;
-    this.table.unmap(unit, units);
-    return refuse('ENOMEM', where, 'no memory for page tables');
+    return null;
   }
 
-  unmap(iova: bigint, length: bigint): void {
-    const shift = BigInt(this.format.minShift);
-    this.table.unmap(Number(iova >> shift), Number(length >> shift));
+  /**
+   * Maps physically contiguous memory. `unit` and `units` count smallest pages, `access` is READ|WRITE, `maxShift`
+   * bounds the leaves. EINVAL what the format cannot express, ENOMEM no memory for a table: nothing stays.
+   */
+  map(unit: number, physical: number, units: number, access: number, maxShift: number): Refusal | null {
+    const refusal = this.checkAccess(access);
+    if (refusal) return refusal;
+    if (this.table.map(unit, physical, units, access, maxShift)) return null;
+    this.table.unmap(unit, units);
+    return refuse('ENOMEM', 'iommu_map', 'no memory for page tables');
+  }
+
+  unmap(unit: number, units: number): void {
+    this.table.unmap(unit, units);
   }
 
   /** Takes a reference on every page that the table maps: a restored domain keeps its memory by itself. */
   holdPages(memory: PhysicalMemory): void {
     for (const leaf of this.table.leaves(0, Number.MAX_SAFE_INTEGER)) {
       const run = framesOf(leaf);
-      memory.get(run.start, run.count);
+      memory.pin(run.start, run.count);
       this.#held.push(run);
     }
   }
@@ -99,7 +102,7 @@ export class PagingDomain {
   }
 
   free(memory: PhysicalMemory): void {
-    for (const run of this.#held) memory.put(run.start, run.count);
+    for (const run of this.#held) memory.unpin(run.start, run.count);
     this.#held = [];
     this.table.free();
   }

@@ -122,7 +122,7 @@ export class RestoredDomains {
   }
 
   #dropTables(record: DomainRecord): string | null {
-    for (const run of record.tables) this.#kernel.machine.memory.put(run.start, run.count);
+    for (const run of record.tables) this.#kernel.machine.memory.release(run.start, run.count);
     this.#kernel.emit(
       'restore.dropped',
       `domain ${record.id}: none of its devices is there, its tables are freed`,

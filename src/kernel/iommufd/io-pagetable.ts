@@ -5,37 +5,73 @@
  * Invariants: areas are disjoint, lie outside reserved ranges, are multiples of `alignment`, and are present in every
  * domain; no allowed range touches a reserved one.
  */
-import { READ, WRITE } from '../../machine/page-table.ts';
+import type { PhysicalMemory } from '../../machine/memory.ts';
 import { type Refusal, refuse } from '../errno.ts';
 import type { PagingDomain } from '../iommu/domain.ts';
+import type { FrameSpan } from '../mm/frame-map.ts';
 import type { IovaRange } from '../uapi/types.ts';
-import { type Area, AreaList } from './area-list.ts';
+import { type Area, AreaTable, highOf, lowOf } from './area-table.ts';
 import { chooseIova } from './iova-allocator.ts';
-import { charge, type Pages, uncharge } from './pages.ts';
+import { charge, type Origin, SharedPages, type Source, uncharge } from './pages.ts';
+import { SourceList } from './source-list.ts';
 
 export const UMAX = 2n ** 64n - 1n;
 export const PAGE = 4096n;
+const PAGE_SIZE = 4096;
 const PAGE_SHIFT = 12;
+const WORD = 2 ** 32;
+/** Pages of a high word. */
+const HIGH_PAGES = 2 ** 20;
 
 export interface Reservation extends IovaRange {
   owner: object;
 }
 
-export interface Placement {
-  /** Wanted IOVA; null: the kernel chooses. */
-  iova: bigint | null;
-  length: bigint;
-  access: number;
-  pages: Pages;
-  /** First byte in the process or file. */
-  start: bigint;
+/** Addresses and lengths of a mapping as pairs of words. */
+export interface Span {
+  iovaHigh: number;
+  iovaLow: number;
+  lengthHigh: number;
+  lengthLow: number;
+  /** Address in the process, or offset in the file. */
+  startHigh: number;
+  startLow: number;
 }
 
+export function span(iova: bigint, length: bigint, start: bigint): Span {
+  return {
+    iovaHigh: highOf(iova),
+    iovaLow: lowOf(iova),
+    lengthHigh: highOf(length),
+    lengthLow: lowOf(length),
+    startHigh: highOf(start),
+    startLow: lowOf(start),
+  };
+}
+
+/** A free range as words: what a fixed IOVA is checked against. */
+interface FreeRange {
+  startHigh: number;
+  startLow: number;
+  lastHigh: number;
+  lastLow: number;
+}
+
+const IMMUTABLE = 'a HWPT of this IOAS is preserved: close the session to change mappings';
+const below = (aHigh: number, aLow: number, bHigh: number, bLow: number): boolean =>
+  aHigh < bHigh || (aHigh === bHigh && aLow < bLow);
+const hex = (high: number, low: number): string => `0x${((BigInt(high) << 32n) | BigInt(low)).toString(16)}`;
+const pageOf = (high: number, low: number): number => high * HIGH_PAGES + (low >>> PAGE_SHIFT);
+
 export class IoPagetable {
-  readonly areas = new AreaList();
+  readonly #memory: PhysicalMemory;
+  readonly areas = new AreaTable();
+  readonly sources = new SourceList();
   reserved: Reservation[] = [];
   /** Complement of `reserved`; null: to be computed. */
   #ranges: IovaRange[] | null = null;
+  #free: FreeRange[] = [];
+  #freeHint = 0;
   allowed: IovaRange[] = [];
   domains: PagingDomain[] = [];
   /** Alignments that users inside the kernel ask for (accesses, hardware queues). */
@@ -44,6 +80,18 @@ export class IoPagetable {
   alignment = 1n;
   /** Number of preserved HWPTs: nothing may change while there is one (C2). */
   immutable = 0;
+  /** Areas that hardware queues live in, by IOVA, with their number: unmapping is EBUSY. */
+  readonly locks = new Map<bigint, number>();
+  /** Tells accesses inside the kernel to let go of pins in a range that is unmapped. */
+  onUnmap: ((start: bigint, last: bigint) => void) | null = null;
+  /** Whether an access has pinned something in a range. */
+  pinnedByAccess: ((start: bigint, last: bigint) => boolean) | null = null;
+
+  constructor(memory: PhysicalMemory) {
+    this.#memory = memory;
+  }
+
+  // ---- ranges and alignment --------------------------------------------------------------------------------------
 
   /** iopt_calculate_iova_alignment, with these domains. */
   #alignmentWith(domains: readonly PagingDomain[], hugePages: boolean): bigint {
@@ -55,13 +103,15 @@ export class IoPagetable {
 
   /** Raises or lowers the alignment; EADDRINUSE if an area does not fit. */
   #realign(alignment: bigint): Refusal | null {
+    const mask = Number(alignment - 1n);
+    const { areas } = this;
     if (alignment > this.alignment)
-      for (const area of this.areas)
-        if (area.iova % alignment || (area.last - area.iova + 1n) % alignment || (area.start % PAGE) % alignment)
+      for (let more = areas.seekFirst(); more; more = areas.next())
+        if (areas.iovaLow & mask || (areas.lastLow + 1) & mask || areas.startLow & mask)
           return refuse(
             'EADDRINUSE',
             'iopt_update_iova_alignment',
-            `the area at 0x${area.iova.toString(16)} is not aligned to ${alignment}`,
+            `the area at ${hex(areas.iovaHigh, areas.iovaLow)} is not aligned to ${alignment}`,
           );
     this.alignment = alignment;
     return null;
@@ -69,11 +119,7 @@ export class IoPagetable {
 
   /** Ranges that nothing reserves, ascending: what IOVA_RANGES shows. */
   ranges(): readonly IovaRange[] {
-    this.#ranges ??= this.#computeRanges();
-    return this.#ranges;
-  }
-
-  #computeRanges(): IovaRange[] {
+    if (this.#ranges) return this.#ranges;
     const sorted = [...this.reserved].sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
     const ranges: IovaRange[] = [];
     let cursor = 0n;
@@ -82,11 +128,28 @@ export class IoPagetable {
       if (last + 1n > cursor) cursor = last + 1n;
     }
     if (cursor <= UMAX) ranges.push({ start: cursor, last: UMAX });
+    this.#ranges = ranges;
+    this.#free = ranges.map(({ start, last }) => ({
+      startHigh: highOf(start),
+      startLow: lowOf(start),
+      lastHigh: highOf(last),
+      lastLow: lowOf(last),
+    }));
+    this.#freeHint = 0;
     return ranges;
   }
 
-  #reservedIn(start: bigint, last: bigint): boolean {
-    return this.reserved.some((range) => range.start <= last && range.last >= start);
+  /** Whether nothing in [iova, last] is reserved. */
+  #isFree(iovaHigh: number, iovaLow: number, lastHigh: number, lastLow: number): boolean {
+    if (!this.#ranges) this.ranges();
+    const holds = (range: FreeRange | undefined): boolean =>
+      range !== undefined &&
+      !below(iovaHigh, iovaLow, range.startHigh, range.startLow) &&
+      !below(range.lastHigh, range.lastLow, lastHigh, lastLow);
+    if (holds(this.#free[this.#freeHint])) return true;
+    const found = this.#free.findIndex(holds);
+    if (found >= 0) this.#freeHint = found;
+    return found >= 0;
   }
 
   /** iopt_reserve_iova: EADDRINUSE if an area or an allowed range is in it. */
@@ -109,7 +172,9 @@ export class IoPagetable {
 
   /** iopt_set_allow_iova: replaces the list; EADDRINUSE if a range touches a reserved one. */
   allow(ranges: IovaRange[]): Refusal | null {
-    if (ranges.some((range) => this.#reservedIn(range.start, range.last)))
+    const touches = ({ start, last }: IovaRange): boolean =>
+      this.reserved.some((range) => range.start <= last && range.last >= start);
+    if (ranges.some(touches))
       return refuse(
         'EADDRINUSE',
         'iopt_set_allow_iova',
@@ -119,108 +184,178 @@ export class IoPagetable {
     return null;
   }
 
-  /**
-   * iopt_map_pages. EBUSY immutable (C2); EINVAL length or alignment, reserved; EOVERFLOW; EEXIST taken; ENOSPC no
-   * room; with a domain what pinning and loading answer. Nothing changes on failure. Returns the IOVA.
-   */
-  map(request: Placement): bigint | Refusal {
-    const iova = this.place(request.length, request.start, request.iova);
-    if (typeof iova !== 'bigint') return iova;
-    const area = this.makeArea(iova, request);
-    if ('errno' in area) return area;
-    const refusal = this.insert([area]);
-    return refusal ?? iova;
-  }
+  // ---- mapping ---------------------------------------------------------------------------------------------------
 
-  /** iopt_alloc_area_pages up to the choice of the IOVA: rows 7 to 8 of IOMMU_IOAS_MAP. */
-  place(length: bigint, address: bigint, wanted: bigint | null): bigint | Refusal {
-    const where = 'iopt_alloc_area_pages';
-    if (this.immutable > 0)
-      return refuse(
-        'EBUSY',
-        'iopt_map_pages',
-        'a HWPT of this IOAS is preserved: close the session to change mappings',
-        'C2',
-      );
-    if (length % this.alignment !== 0n) return refuse('EINVAL', where, `length is not a multiple of ${this.alignment}`);
-    if (wanted === null) return chooseIova(this, address, length);
+  /**
+   * iopt_map_pages at a fixed IOVA: rows 7 to 10 of IOMMU_IOAS_MAP. EBUSY immutable (C2); EINVAL length or alignment,
+   * reserved; EOVERFLOW; EEXIST taken; with a domain what pinning and loading answer. Nothing changes on failure.
+   */
+  mapFixed(at: Span, source: Source, access: number): Refusal | null {
+    const { iovaHigh, iovaLow, lengthHigh, lengthLow, startLow } = at;
+    if (this.immutable > 0) return refuse('EBUSY', 'iopt_map_pages', IMMUTABLE, 'C2');
+    const mask = Number(this.alignment) - 1;
+    if (lengthLow & mask)
+      return refuse('EINVAL', 'iopt_alloc_area_pages', `length is not a multiple of ${this.alignment}`);
     const check = 'iopt_check_iova';
-    if (wanted % this.alignment !== 0n) return refuse('EINVAL', check, `iova is not a multiple of ${this.alignment}`);
-    if (wanted + length - 1n > UMAX) return refuse('EOVERFLOW', check, 'the last IOVA is beyond 64 bits');
-    const last = wanted + length - 1n;
-    if (this.#reservedIn(wanted, last))
+    if (iovaLow & mask) return refuse('EINVAL', check, `iova is not a multiple of ${this.alignment}`);
+    let lastLow = iovaLow + lengthLow - 1;
+    let lastHigh = iovaHigh + lengthHigh;
+    if (lastLow >= WORD) {
+      lastLow -= WORD;
+      lastHigh++;
+    } else if (lastLow < 0) {
+      lastLow += WORD;
+      lastHigh--;
+    }
+    if (lastHigh >= WORD) return refuse('EOVERFLOW', check, 'the last IOVA is beyond 64 bits');
+    if (!this.#isFree(iovaHigh, iovaLow, lastHigh, lastLow))
       return refuse(
         'EINVAL',
         check,
         'the range touches a reserved one or lies outside the aperture; see IOMMU_IOAS_IOVA_RANGES',
       );
-    const taken = this.areas.first(wanted, last);
-    if (taken) return refuse('EEXIST', check, `0x${taken.iova.toString(16)} is mapped already`);
-    return wanted;
-  }
-
-  makeArea(iova: bigint, { length, access, pages, start }: Omit<Placement, 'iova'>): Area | Refusal {
-    if ((start % PAGE) % this.alignment !== 0n)
+    if (this.areas.seek(lastHigh, lastLow) && this.areas.reaches(iovaHigh, iovaLow))
+      return refuse('EEXIST', check, `${hex(this.areas.iovaHigh, this.areas.iovaLow)} is mapped already`);
+    if (startLow & mask)
       return refuse('EINVAL', 'iopt_insert_area', `the memory is not aligned to ${this.alignment} within its page`);
-    return { iova, last: iova + length - 1n, access, pages, start, locks: 0 };
-  }
-
-  /** Loads areas into all domains and lists them; all or nothing. */
-  insert(areas: Area[]): Refusal | null {
-    const filled: Area[] = [];
-    if (this.domains.length > 0)
-      for (const area of areas) {
-        const refusal = this.#fill(area, this.domains);
-        if (refusal) {
-          for (const undo of filled.reverse()) this.#unfill(undo, this.domains);
-          return refusal;
-        }
-        filled.push(area);
-      }
-    for (const area of areas) {
-      area.pages.areas++;
-      this.areas.insert(area);
+    if (this.domains.length > 0) {
+      const refusal = this.#fill(at, source, access);
+      if (refusal) return refusal;
     }
+    const number = this.sources.number(source);
+    source.areas++;
+    this.areas.insertAfter(iovaHigh, iovaLow, lastHigh, lastLow, at.startHigh, startLow, number, access);
     return null;
   }
+
+  /** Maps where the caller wants, or, with null, where the kernel chooses. Answers the IOVA. */
+  map(iova: bigint | null, length: bigint, start: bigint, source: Source, access: number): bigint | Refusal {
+    const chosen = iova ?? this.#choose(length, start);
+    if (typeof chosen !== 'bigint') return chosen;
+    return this.mapFixed(span(chosen, length, start), source, access) ?? chosen;
+  }
+
+  #choose(length: bigint, start: bigint): bigint | Refusal {
+    if (this.immutable > 0) return refuse('EBUSY', 'iopt_map_pages', IMMUTABLE, 'C2');
+    if (length % this.alignment !== 0n)
+      return refuse('EINVAL', 'iopt_alloc_area_pages', `length is not a multiple of ${this.alignment}`);
+    return chooseIova(this, start, length);
+  }
+
+  /** iopt_map_pages for several slices at once (COPY): all or nothing. Answers the IOVA of the first. */
+  mapSlices(
+    wanted: bigint | null,
+    slices: readonly { start: bigint; length: bigint; source: Source }[],
+    access: number,
+    needsWrite: boolean,
+  ): bigint | Refusal {
+    const length = slices.reduce((sum, slice) => sum + slice.length, 0n);
+    const iova = wanted === null ? this.#choose(length, slices[0]!.start) : this.#checkFixed(wanted, length);
+    if (typeof iova !== 'bigint') return iova;
+    let at = iova;
+    for (const slice of slices) {
+      if (needsWrite && !slice.source.writable)
+        return refuse('EPERM', 'iopt_map_pages', 'the source was mapped without WRITEABLE');
+      if (slice.start % this.alignment !== 0n)
+        return refuse('EINVAL', 'iopt_insert_area', `the memory is not aligned to ${this.alignment} within its page`);
+    }
+    for (const [index, slice] of slices.entries()) {
+      const refusal = this.mapFixed(span(at, slice.length, slice.start), slice.source, access);
+      if (refusal) {
+        for (let undo = index; undo > 0; undo--) {
+          at -= slices[undo - 1]!.length;
+          this.areas.seek(highOf(at), lowOf(at));
+          this.#removeCurrent();
+        }
+        return refusal;
+      }
+      at += slice.length;
+    }
+    return iova;
+  }
+
+  #checkFixed(iova: bigint, length: bigint): bigint | Refusal {
+    if (this.immutable > 0) return refuse('EBUSY', 'iopt_map_pages', IMMUTABLE, 'C2');
+    if (length % this.alignment !== 0n)
+      return refuse('EINVAL', 'iopt_alloc_area_pages', `length is not a multiple of ${this.alignment}`);
+    const check = 'iopt_check_iova';
+    if (iova % this.alignment !== 0n) return refuse('EINVAL', check, `iova is not a multiple of ${this.alignment}`);
+    const last = iova + length - 1n;
+    if (last > UMAX) return refuse('EOVERFLOW', check, 'the last IOVA is beyond 64 bits');
+    if (!this.#isFree(highOf(iova), lowOf(iova), highOf(last), lowOf(last)))
+      return refuse('EINVAL', check, 'the range touches a reserved one or lies outside the aperture');
+    const taken = this.areas.first(iova, last);
+    if (taken) return refuse('EEXIST', check, `0x${taken.iova.toString(16)} is mapped already`);
+    return iova;
+  }
+
+  // ---- unmapping -------------------------------------------------------------------------------------------------
 
   /**
    * iopt_unmap_iova: whole areas of [start, last], ascending. ENOENT at the first one that the range cuts, EBUSY at one
-   * that hardware holds; those before stay unmapped. Answers the bytes unmapped.
+   * that hardware holds; those before stay unmapped. Adds the bytes unmapped to `progress`.
    */
   unmap(start: bigint, last: bigint, progress: { bytes: bigint }): Refusal | null {
+    const counted = { high: 0, low: 0 };
+    const refusal = this.unmapRange(highOf(start), lowOf(start), highOf(last), lowOf(last), counted);
+    progress.bytes += (BigInt(counted.high) << 32n) + BigInt(counted.low);
+    return refusal;
+  }
+
+  /** The same with words; `counted` gets the bytes unmapped, its low word below 2^53. */
+  unmapRange(
+    startHigh: number,
+    startLow: number,
+    endHigh: number,
+    endLow: number,
+    counted: { high: number; low: number },
+  ): Refusal | null {
     const where = 'iopt_unmap_iova_range';
-    if (this.immutable > 0)
-      return refuse('EBUSY', where, 'a HWPT of this IOAS is preserved: close the session to change mappings', 'C2');
-    for (let area = this.areas.first(start, last); area; area = this.areas.first(start, last)) {
-      if (area.iova < start || area.last > last)
+    if (this.immutable > 0) return refuse('EBUSY', where, IMMUTABLE, 'C2');
+    const { areas } = this;
+    let found = areas.seek(startHigh, startLow) && areas.reaches(startHigh, startLow);
+    if (!found) found = areas.next();
+    while (found) {
+      const { iovaHigh, iovaLow, lastHigh, lastLow } = areas;
+      if (below(endHigh, endLow, iovaHigh, iovaLow)) return null;
+      if (below(iovaHigh, iovaLow, startHigh, startLow) || below(endHigh, endLow, lastHigh, lastLow))
         return refuse(
           'ENOENT',
           where,
-          `the range cuts the area at 0x${area.iova.toString(16)}; areas are unmapped whole`,
+          `the range cuts the area at ${hex(iovaHigh, iovaLow)}; areas are unmapped whole`,
         );
-      if (area.locks > 0)
-        return refuse('EBUSY', where, `a hardware queue lives in the area at 0x${area.iova.toString(16)}`);
-      this.onUnmap?.(area.iova, area.last);
-      this.removeArea(area);
-      progress.bytes += area.last - area.iova + 1n;
+      if (this.locks.size > 0 && this.locks.has(areas.area().iova))
+        return refuse('EBUSY', where, `a hardware queue lives in the area at ${hex(iovaHigh, iovaLow)}`);
+      if (this.onUnmap) {
+        const { iova, last } = areas.area();
+        this.onUnmap(iova, last);
+        areas.seek(iovaHigh, iovaLow);
+      }
+      this.#removeCurrent();
+      counted.high += lastHigh - iovaHigh;
+      counted.low += lastLow - iovaLow + 1;
+      found = areas.next();
     }
     return null;
   }
 
-  /** Tells accesses inside the kernel to let go of pins in a range that is unmapped. */
-  onUnmap: ((start: bigint, last: bigint) => void) | null = null;
+  /** Unloads and forgets the current area; the table goes to the one before it. */
+  #removeCurrent(): void {
+    const source = this.sources.at(this.areas.source);
+    if (this.domains.length > 0) this.#unfill(source);
+    this.areas.remove();
+    this.#leave(source);
+  }
 
-  removeArea(area: Area): void {
-    this.areas.remove(area);
-    if (this.domains.length > 0) this.#unfill(area, this.domains);
-    area.pages.areas--;
-    releasePages(area.pages);
+  /** One area less shows a source. */
+  #leave(source: Source): void {
+    if (--source.areas === 0) this.sources.remove(source);
   }
 
   /** All maps go, as when the IOAS is destroyed. */
   clear(): void {
-    for (const area of [...this.areas]) this.removeArea(area);
+    this.immutable = 0;
+    this.unmap(0n, UMAX, { bytes: 0n });
   }
 
   /**
@@ -235,14 +370,13 @@ export class IoPagetable {
       return refuse('EINVAL', where, `an area cannot be cut at 0x${iova.toString(16)}`);
     if (this.pinnedByAccess?.(area.iova, area.last))
       return refuse('EINVAL', where, `the area at 0x${area.iova.toString(16)} is pinned by an access`);
-    const right: Area = { ...area, iova, start: area.start + (iova - area.iova) };
-    area.last = iova - 1n;
-    right.pages.areas++;
-    this.areas.insert(right);
+    this.areas.seek(highOf(iova), lowOf(iova));
+    this.areas.cut(iova);
+    this.sources.at(area.source).areas++;
     return null;
   }
 
-  pinnedByAccess: ((start: bigint, last: bigint) => boolean) | null = null;
+  // ---- domains ---------------------------------------------------------------------------------------------------
 
   /** iopt_table_add_domain. EINVAL page too large, EADDRINUSE alignment or aperture, or what filling answers. */
   addDomain(domain: PagingDomain): Refusal | null {
@@ -261,32 +395,45 @@ export class IoPagetable {
     if (low) return undo(low);
     const high = apertureLast < UMAX ? this.reserve(apertureLast + 1n, UMAX, domain) : null;
     if (high) return undo(high);
-    const filled: Area[] = [];
+    const { areas } = this;
     const first = this.domains.length === 0;
-    for (const area of this.areas) {
-      const refusal = first ? this.#fill(area, [domain]) : this.#load(area, domain);
+    let filled = 0;
+    for (let more = areas.seekFirst(); more; more = areas.next()) {
+      const source = this.sources.at(areas.source);
+      const at = this.#currentSpan();
+      const refusal = first
+        ? this.#fill(at, source, areas.access, [domain])
+        : this.#load(at, this.#framesOfCurrent(source), areas.access, [domain]);
       if (refusal) {
-        for (const done of filled.reverse()) {
-          domain.unmap(done.iova, done.last - done.iova + 1n);
-          if (first) this.#unpin(done);
-        }
+        areas.seekFirst();
+        for (; filled > 0; filled--, areas.next()) this.#unload(domain, first);
         return undo(refusal);
       }
-      filled.push(area);
+      filled++;
     }
     this.domains.push(domain);
     return null;
   }
 
-  /** iopt_table_remove_domain: the last one unpins everything. */
+  /** iopt_table_remove_domain: the last one unpins everything. The caller frees the domain. */
   removeDomain(domain: PagingDomain): void {
+    const { areas } = this;
+    const isLast = this.domains.length === 1;
+    // The domain is about to be freed with all its tables: nothing has to be taken out of it one by one.
+    if (isLast)
+      for (let more = areas.seekFirst(); more; more = areas.next())
+        this.#unpinCurrent(this.sources.at(areas.source), domain);
     this.domains = this.domains.filter((other) => other !== domain);
-    for (const area of this.areas) {
-      domain.unmap(area.iova, area.last - area.iova + 1n);
-      if (this.domains.length === 0) this.#unpin(area);
-    }
     this.unreserve(domain);
     this.alignment = this.#alignmentWith(this.domains, this.hugePages);
+  }
+
+  /** Takes the current area out of one domain, and unpins it if that was the only one. */
+  #unload(domain: PagingDomain, unpin: boolean): void {
+    if (unpin) this.#unpinCurrent(this.sources.at(this.areas.source), domain);
+    const shift = domain.format.minShift;
+    const unit = unitOf(this.areas.iovaHigh, this.areas.iovaLow, shift);
+    domain.unmap(unit, unitOf(this.areas.lastHigh, this.areas.lastLow, shift) - unit + 1);
   }
 
   /** HUGE_PAGES. EINVAL with areas in a domain, EADDRINUSE areas that do not fit. */
@@ -318,64 +465,223 @@ export class IoPagetable {
     this.alignment = this.#alignmentWith(this.domains, this.hugePages);
   }
 
-  /** Pins an area, loads it into the domains and charges it; all or nothing. */
-  #fill(area: Area, domains: readonly PagingDomain[]): Refusal | null {
+  // ---- pages -----------------------------------------------------------------------------------------------------
+
+  /** The origin of an area's memory. */
+  originOf(area: Area): Origin {
+    return this.sources.at(area.source).origin;
+  }
+
+  /**
+   * The pages of an area as an object that others can share: for COPY, and for accesses that pin. From then on the
+   * area's pages are pinned there, once for all.
+   */
+  share(area: Area): SharedPages {
+    const source = this.sources.at(area.source);
+    if (source.shared) return source.shared;
+    const shared = new SharedPages(this.#memory, source.origin, source.writable, source.account);
+    this.areas.seek(highOf(area.iova), lowOf(area.iova));
     const [first, last] = pageRange(area);
-    const fresh = area.pages.pin(first, last);
-    if (typeof fresh !== 'number') return fresh;
-    const loaded: PagingDomain[] = [];
-    let refusal: Refusal | null = null;
-    for (const domain of domains) {
-      refusal = this.#load(area, domain);
-      if (refusal) break;
-      loaded.push(domain);
+    if (this.domains.length > 0) {
+      shared.adopt(first, last, this.#framesOfCurrent(source));
+      source.pinnedPages -= last - first + 1;
     }
-    refusal ??= charge(area.pages.account, fresh);
+    const own = this.sources.forShared(shared);
+    own.areas++;
+    this.areas.source = this.sources.number(own);
+    this.#leave(source);
+    return shared;
+  }
+
+  /** The current area as a span. */
+  #currentSpan(): Span {
+    const { areas } = this;
+    let lengthLow = areas.lastLow - areas.iovaLow + 1;
+    let lengthHigh = areas.lastHigh - areas.iovaHigh;
+    if (lengthLow < 0) {
+      lengthLow += WORD;
+      lengthHigh--;
+    } else if (lengthLow >= WORD) {
+      lengthLow -= WORD;
+      lengthHigh++;
+    }
+    return {
+      iovaHigh: areas.iovaHigh,
+      iovaLow: areas.iovaLow,
+      lengthHigh,
+      lengthLow,
+      startHigh: areas.startHigh,
+      startLow: areas.startLow,
+    };
+  }
+
+  /** Pins an area, loads it into the domains and charges it; all or nothing. */
+  #fill(at: Span, source: Source, access: number, domains: readonly PagingDomain[] = this.domains): Refusal | null {
+    const first = pageOf(at.startHigh, at.startLow);
+    const last = lastPage(at);
+    const { shared } = source;
+    if (shared) {
+      const fresh = shared.pin(first, last);
+      if (typeof fresh !== 'number') return fresh;
+      const refusal = this.#load(at, shared.frames(first, last), access, domains) ?? charge(shared.account, fresh);
+      if (!refusal) return null;
+      this.#unloadSpan(at, domains);
+      shared.unpin(first, last);
+      return refusal;
+    }
+    if (first === last && at.lengthLow === PAGE_SIZE && at.lengthHigh === 0 && domains.length === 1) {
+      const done = this.#fillPage(at, source, access, domains[0]!, first);
+      if (done !== undefined) return done;
+    }
+    const spans = source.pin(this.#memory, first, last);
+    if (!Array.isArray(spans)) return spans;
+    const refusal = this.#load(at, spans, access, domains) ?? charge(source.account, last - first + 1);
     if (!refusal) return null;
-    for (const domain of loaded) domain.unmap(area.iova, area.last - area.iova + 1n);
-    area.pages.unpin(first, last);
+    this.#unloadSpan(at, domains);
+    this.#unpinSpans(source, spans);
     return refusal;
   }
 
-  #unfill(area: Area, domains: readonly PagingDomain[]): void {
-    for (const domain of domains) domain.unmap(area.iova, area.last - area.iova + 1n);
-    this.#unpin(area);
+  /** One whole page of process memory into one domain; undefined where the general way has to be gone. */
+  #fillPage(at: Span, source: Source, access: number, domain: PagingDomain, page: number): Refusal | null | undefined {
+    if (domain.format.minShift !== PAGE_SHIFT || domain.checkAccess(access)) return undefined;
+    const frame = source.pinOne(this.#memory, page);
+    if (frame < 0) return undefined;
+    const refusal = source.account.mode === 'none' ? null : charge(source.account, 1);
+    if (!refusal && domain.table.mapOne(pageOf(at.iovaHigh, at.iovaLow), frame * PAGE_SIZE, access)) return null;
+    this.#memory.unpinOne(frame);
+    source.countPins(-1);
+    if (!refusal) uncharge(source.account, 1);
+    return refusal ?? refuse('ENOMEM', 'iommu_map', 'no memory for page tables');
   }
 
-  #unpin(area: Area): void {
-    const [first, last] = pageRange(area);
-    uncharge(area.pages.account, area.pages.unpin(first, last));
-  }
-
-  /** Maps a pinned area into one domain. */
-  #load(area: Area, domain: PagingDomain): Refusal | null {
-    const [first, last] = pageRange(area);
-    const byFolio = domain.unit.spec.dirtyTracking;
-    const end = area.start + (area.last - area.iova) + 1n;
-    for (const span of area.pages.frames(first, last)) {
-      const spanStart = BigInt(span.page) * PAGE;
-      const spanEnd = spanStart + BigInt(span.count) * PAGE;
-      const from = spanStart > area.start ? spanStart : area.start;
-      const to = spanEnd < end ? spanEnd : end;
-      const physical = span.frame * 4096 + Number(from - spanStart);
-      const maxShift = this.hugePages ? (byFolio ? span.folioShift : 63) : PAGE_SHIFT;
-      const iova = area.iova + (from - area.start);
-      const refusal = domain.map(iova, physical, to - from, area.access & (READ | WRITE), maxShift);
-      if (refusal) {
-        if (iova > area.iova) domain.unmap(area.iova, iova - area.iova);
-        return refusal;
-      }
+  /** Maps pinned frames into domains; on failure nothing stays in any. */
+  #load(at: Span, spans: readonly FrameSpan[], access: number, domains: readonly PagingDomain[]): Refusal | null {
+    for (const [index, domain] of domains.entries()) {
+      const refusal = this.#loadOne(at, spans, access, domain);
+      if (!refusal) continue;
+      this.#unloadSpan(at, domains.slice(0, index));
+      return refusal;
     }
     return null;
   }
+
+  #loadOne(at: Span, spans: readonly FrameSpan[], access: number, domain: PagingDomain): Refusal | null {
+    const byFolio = domain.unit.spec.dirtyTracking;
+    const shift = domain.format.minShift;
+    const smallest = 2 ** shift;
+    const offset = at.startLow % PAGE_SIZE;
+    const firstPage = pageOf(at.startHigh, at.startLow);
+    const total = unitsOf(at, shift);
+    const unit = unitOf(at.iovaHigh, at.iovaLow, shift);
+    let done = 0;
+    for (const { page, frame, count, folioShift } of spans) {
+      const skip = page === firstPage ? offset : 0;
+      const units = Math.min(total - done, (count * PAGE_SIZE - skip) / smallest);
+      const maxShift = this.hugePages ? (byFolio ? folioShift : 63) : PAGE_SHIFT;
+      const refusal = domain.map(unit + done, frame * PAGE_SIZE + skip, units, access, maxShift);
+      if (refusal) {
+        if (done > 0) domain.unmap(unit, done);
+        return refusal;
+      }
+      done += units;
+    }
+    return null;
+  }
+
+  #unloadSpan(at: Span, domains: readonly PagingDomain[]): void {
+    for (const domain of domains) {
+      const shift = domain.format.minShift;
+      domain.unmap(unitOf(at.iovaHigh, at.iovaLow, shift), unitsOf(at, shift));
+    }
+  }
+
+  #unpinSpans(source: Source, spans: readonly FrameSpan[]): void {
+    let pages = 0;
+    for (const { frame, count } of spans) {
+      this.#memory.unpin(frame, count);
+      pages += count;
+    }
+    source.countPins(-pages);
+  }
+
+  /** Takes the current area out of all domains and lets its pages go. */
+  #unfill(source: Source): void {
+    const { areas, domains } = this;
+    const [domain] = domains;
+    if (domains.length === 1 && !source.shared && domain!.format.minShift === PAGE_SHIFT) {
+      const unit = pageOf(areas.iovaHigh, areas.iovaLow);
+      if (unit === pageOf(areas.lastHigh, areas.lastLow)) {
+        const physical = domain!.table.unmapOne(unit);
+        if (physical >= 0) {
+          this.#memory.unpinOne(physical / PAGE_SIZE);
+          source.countPins(-1);
+          uncharge(source.account, 1);
+          return;
+        }
+      }
+    }
+    this.#unpinCurrent(source, domain!);
+    for (const each of domains) {
+      const shift = each.format.minShift;
+      const unit = unitOf(areas.iovaHigh, areas.iovaLow, shift);
+      each.unmap(unit, unitOf(areas.lastHigh, areas.lastLow, shift) - unit + 1);
+    }
+  }
+
+  /** Lets the pages of the current area go; `domain` still shows them. */
+  #unpinCurrent(source: Source, domain: PagingDomain): void {
+    const { areas } = this;
+    const first = pageOf(areas.startHigh, areas.startLow);
+    const last = lastPage(this.#currentSpan());
+    if (source.shared) {
+      uncharge(source.shared.account, source.shared.unpin(first, last));
+      return;
+    }
+    this.#unpinSpans(source, this.#framesOfCurrent(source, domain));
+    uncharge(source.account, last - first + 1);
+  }
+
+  /** Frames behind the current area: of an area of its own the page table tells. */
+  #framesOfCurrent(source: Source, domain: PagingDomain = this.domains[0]!): FrameSpan[] {
+    const at = this.#currentSpan();
+    const first = pageOf(at.startHigh, at.startLow);
+    if (source.shared) return source.shared.frames(first, lastPage(at));
+    const shift = domain.format.minShift;
+    const unit = unitOf(at.iovaHigh, at.iovaLow, shift);
+    const end = unit + unitsOf(at, shift);
+    const offset = at.startLow % PAGE_SIZE;
+    const spans: FrameSpan[] = [];
+    let next = first;
+    for (const leaf of domain.table.leaves(unit, end - 1)) {
+      const from = Math.max(leaf.unit, unit);
+      const to = Math.min(leaf.unit + 2 ** (leaf.shift - shift), end);
+      const physical = leaf.physical + (from - leaf.unit) * 2 ** shift;
+      const page = first + Math.floor((offset + (from - unit) * 2 ** shift) / PAGE_SIZE);
+      const lastOfLeaf = first + Math.floor((offset + (to - unit) * 2 ** shift - 1) / PAGE_SIZE);
+      const begin = Math.max(page, next);
+      if (begin > lastOfLeaf) continue;
+      const frame = Math.floor(physical / PAGE_SIZE) + (begin - page);
+      const left = spans[spans.length - 1];
+      const count = lastOfLeaf - begin + 1;
+      if (left && left.frame + left.count === frame) left.count += count;
+      else spans.push({ page: begin, frame, count, folioShift: Math.max(PAGE_SHIFT, leaf.shift) });
+      next = lastOfLeaf + 1;
+    }
+    return spans;
+  }
+}
+
+const unitOf = (high: number, low: number, shift: number): number => high * 2 ** (32 - shift) + (low >>> shift);
+const unitsOf = ({ lengthHigh, lengthLow }: Span, shift: number): number => unitOf(lengthHigh, lengthLow, shift);
+
+/** The last page, in the process or file, that a span touches. */
+function lastPage({ startHigh, startLow, lengthHigh, lengthLow }: Span): number {
+  const offset = (startLow % PAGE_SIZE) + (lengthLow % PAGE_SIZE) - 1;
+  return pageOf(startHigh, startLow) + pageOf(lengthHigh, lengthLow) + Math.floor(offset / PAGE_SIZE);
 }
 
 /** First and last page number, in the process or file, that an area touches. */
 export function pageRange(area: Area): [number, number] {
   return [Number(area.start / PAGE), Number((area.start + (area.last - area.iova)) / PAGE)];
-}
-
-/** Drops the file reference of pages that no area shows any more. */
-export function releasePages(pages: Pages): void {
-  if (pages.areas === 0 && pages.source.kind === 'file') pages.releaseFile();
 }

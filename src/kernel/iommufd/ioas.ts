@@ -7,12 +7,12 @@ import { F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, MemfdFile } from '../mm/shmem.
 import type { Process } from '../process.ts';
 import { MAP_FIXED_IOVA, MAP_READABLE, MAP_WRITEABLE } from '../uapi/iommufd.ts';
 import type { IovaRange } from '../uapi/types.ts';
-import type { Area } from './area-list.ts';
+import type { Area } from './area-table.ts';
 import type { IommufdContext } from './context.ts';
 import type { HwptPaging } from './hwpt.ts';
 import { IoPagetable, PAGE, UMAX } from './io-pagetable.ts';
 import { IommufdObject } from './objects.ts';
-import { type Account, charge, Pages, type PagesSource, uncharge } from './pages.ts';
+import { type Account, charge, type SharedPages, type Source, uncharge } from './pages.ts';
 
 const MAP_FLAGS = MAP_FIXED_IOVA | MAP_WRITEABLE | MAP_READABLE;
 export const PRESERVE_SEALS = F_SEAL_SEAL | F_SEAL_GROW | F_SEAL_SHRINK;
@@ -27,7 +27,8 @@ export class Ioas extends IommufdObject {
   constructor(context: IommufdContext) {
     super();
     this.context = context;
-    this.iopt = new IoPagetable();
+    this.iopt = new IoPagetable(context.kernel.machine.memory);
+    this.iopt.sources.onFileLeft = (file) => file.put(context.kernel);
   }
 
   destroy(): void {
@@ -44,11 +45,6 @@ export function lookupIoas(context: IommufdContext, id: number): Ioas | Refusal 
 export function accountOf(context: IommufdContext, process: Process, kernel: Kernel): Account {
   const mode = process.capabilities.has('CAP_IPC_LOCK') ? 'none' : context.perProcessLimit ? 'mm' : 'user';
   return { mode, process, counter: mode === 'mm' ? process.locked : kernel.userLocked(process.uid), uid: process.uid };
-}
-
-export function makePages(context: IommufdContext, source: PagesSource, writable: boolean, account: Account): Pages {
-  const { kernel } = context;
-  return new Pages(kernel.machine.memory, source, writable, account, (file) => file.put(kernel));
 }
 
 export function ioasAlloc(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
@@ -125,8 +121,8 @@ export function mapUser(
   if (length === 0n || length > UMAX - PAGE) return refuse('EINVAL', where, 'length is 0 or too large');
   const { context } = ioas;
   const account = accountOf(context, process, context.kernel);
-  const pages = makePages(context, { kind: 'user', process }, (access & WRITE) !== 0, account);
-  return ioas.iopt.map({ iova, length, access, pages, start: va });
+  const source = ioas.iopt.sources.find({ kind: 'user', process }, (access & WRITE) !== 0, account);
+  return ioas.iopt.map(iova, length, va, source, access);
 }
 
 export function ioasMap(context: IommufdContext, arg: Arg, process: Process): IoctlOk | Refusal {
@@ -163,17 +159,11 @@ export function ioasMapFile(context: IommufdContext, arg: Arg, process: Process)
   if (length > UMAX - PAGE) return refuse('EINVAL', 'iopt_alloc_file_pages', 'length is too large');
   const sealedAtMap = file instanceof MemfdFile && (file.inode.seals & PRESERVE_SEALS) === PRESERVE_SEALS;
   const account = accountOf(context, process, context.kernel);
-  const pages = makePages(context, { kind: 'file', file, sealedAtMap }, (flags & MAP_WRITEABLE) !== 0, account);
-  const iova = ioas.iopt.map({
-    iova: flags & MAP_FIXED_IOVA ? u64(arg, 'iova') : null,
-    length,
-    access: accessOf(flags),
-    pages,
-    start,
-  });
-  if (typeof iova !== 'bigint') return iova;
-  file.get();
-  return { arg: { iova } };
+  const writable = (flags & MAP_WRITEABLE) !== 0;
+  const source = ioas.iopt.sources.find({ kind: 'file', file, sealedAtMap }, writable, account);
+  const wanted = flags & MAP_FIXED_IOVA ? u64(arg, 'iova') : null;
+  const iova = ioas.iopt.map(wanted, length, start, source, accessOf(flags));
+  return typeof iova === 'bigint' ? { arg: { iova } } : iova;
 }
 
 export function ioasCopy(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
@@ -188,31 +178,25 @@ export function ioasCopy(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
   if (length === 0n) return refuse('EINVAL', 'iopt_get_pages', 'length is 0');
   const last = source + length - 1n;
   if (last > UMAX) return refuse('EOVERFLOW', 'iopt_get_pages', 'the source reaches beyond 64 bits');
-  const slices: Omit<Area, 'iova' | 'last' | 'locks'>[] & { lengths?: bigint[] } = [];
-  const lengths: bigint[] = [];
+  const pieces: { area: Area; from: bigint; length: bigint }[] = [];
   for (let cursor = source; cursor <= last; ) {
     const area = from.iopt.areas.at(cursor);
     if (!area) return refuse('ENOENT', 'iopt_get_pages', `nothing is mapped at 0x${cursor.toString(16)} of the source`);
     const end = area.last < last ? area.last : last;
-    slices.push({ access: accessOf(flags), pages: area.pages, start: area.start + (cursor - area.iova) });
-    lengths.push(end - cursor + 1n);
+    pieces.push({ area, from: cursor, length: end - cursor + 1n });
     cursor = end + 1n;
   }
   const to = lookupIoas(context, num(arg, 'dst_ioas_id'));
   if (!(to instanceof Ioas)) return to;
-  const iova = to.iopt.place(length, slices[0]!.start, flags & MAP_FIXED_IOVA ? u64(arg, 'dst_iova') : null);
-  if (typeof iova !== 'bigint') return iova;
-  const areas: Area[] = [];
-  let at = iova;
-  for (const [index, slice] of slices.entries()) {
-    if (flags & MAP_WRITEABLE && !slice.pages.writable)
-      return refuse('EPERM', 'iopt_map_pages', 'the source was mapped without WRITEABLE');
-    const area = to.iopt.makeArea(at, { ...slice, length: lengths[index]! });
-    if ('errno' in area) return area;
-    areas.push(area);
-    at += lengths[index]!;
-  }
-  return to.iopt.insert(areas) ?? { arg: { dst_iova: iova } };
+  // What is copied is shared from now on: its pages are pinned and charged once for all that show them.
+  const slices = pieces.map(({ area, from: start, length: bytes }) => ({
+    start: area.start + (start - area.iova),
+    length: bytes,
+    source: to.iopt.sources.forShared(from.iopt.share(area)),
+  }));
+  const wanted = flags & MAP_FIXED_IOVA ? u64(arg, 'dst_iova') : null;
+  const iova = to.iopt.mapSlices(wanted, slices, accessOf(flags), (flags & MAP_WRITEABLE) !== 0);
+  return typeof iova === 'bigint' ? { arg: { dst_iova: iova } } : iova;
 }
 
 export function ioasUnmap(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
@@ -235,11 +219,11 @@ export function ioasUnmap(context: IommufdContext, arg: Arg): IoctlOk | Refusal 
   return { arg: { length: progress.bytes } };
 }
 
-/** Pages objects of all IOASes of a context, each once. */
-function allPages(context: IommufdContext): Set<Pages> {
-  const found = new Set<Pages>();
+/** Whoever pays for pages in a context: sources that are not shared, and shared pages, each once. */
+function payers(context: IommufdContext): Set<Source | SharedPages> {
+  const found = new Set<Source | SharedPages>();
   for (const object of context.objects.visible())
-    if (object instanceof Ioas) for (const area of object.iopt.areas) found.add(area.pages);
+    if (object instanceof Ioas) for (const source of object.iopt.sources) found.add(source.shared ?? source);
   return found;
 }
 
@@ -251,32 +235,32 @@ export function ioasChangeProcess(
 ): IoctlOk | Refusal {
   const where = 'iommufd_ioas_change_process';
   if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
-  const pages = [...allPages(context)];
-  if (pages.some(({ source }) => source.kind !== 'file'))
+  const all = [...payers(context)];
+  if (all.some(({ origin }) => origin.kind !== 'file'))
     return refuse('EINVAL', where, 'an area of process memory is mapped; only file mappings can change hands');
-  const accountFor = (old: Account): Account => ({
-    mode: old.mode,
-    process,
-    counter: old.mode === 'mm' ? process.locked : kernel.userLocked(process.uid),
-    uid: process.uid,
-  });
-  const moving = pages.filter(({ account }) => account.process !== process || account.uid !== process.uid);
-  const charged: { account: Account; pages: number }[] = [];
-  for (const item of moving) {
-    const account = accountFor(item.account);
-    const refusal = charge(account, item.pinnedPages);
-    if (refusal) {
-      for (const done of charged) uncharge(done.account, done.pages);
-      return refusal;
-    }
-    charged.push({ account, pages: item.pinnedPages });
+  const moving = all
+    .filter(({ account }) => account.process !== process || account.uid !== process.uid)
+    .map((payer) => ({ payer, pages: payer.pinnedPages, account: movedTo(payer.account, process, kernel) }));
+  for (const [index, { account, pages }] of moving.entries()) {
+    const refusal = charge(account, pages);
+    if (!refusal) continue;
+    for (const done of moving.slice(0, index)) uncharge(done.account, done.pages);
+    return refusal;
   }
-  for (const [index, item] of moving.entries()) {
-    uncharge(item.account, item.pinnedPages);
-    item.account = charged[index]!.account;
+  for (const { payer, pages, account } of moving) {
+    uncharge(payer.account, pages);
+    payer.account = account;
   }
   return {};
 }
+
+/** The same kind of account, of another process. */
+const movedTo = ({ mode }: Account, process: Process, kernel: Kernel): Account => ({
+  mode,
+  process,
+  counter: mode === 'mm' ? process.locked : kernel.userLocked(process.uid),
+  uid: process.uid,
+});
 
 export function option(context: IommufdContext, arg: Arg, process: Process): IoctlOk | Refusal {
   const where = 'iommufd_option';

@@ -172,7 +172,10 @@ export const IOMMUFD_HANDLER: FileHandler = {
 /** C2: every area shows a memfd that was sealed when it was mapped and that is in this session. */
 function checkMappings(hwpt: HwptPaging, session: OutgoingSession): Refusal | null {
   const where = 'iopt_check_preservable';
-  const sources = [...hwpt.ioas!.iopt.areas].map((area) => ({ iova: area.iova, source: area.pages.source }));
+  const sources = [...hwpt.ioas!.iopt.areas].map((area) => ({
+    iova: area.iova,
+    source: hwpt.ioas!.iopt.originOf(area),
+  }));
   const at = (iova: bigint): string => `the area at 0x${iova.toString(16)} of HWPT ${hwpt.id}`;
   for (const { iova, source } of sources)
     if (source.kind !== 'file')

@@ -1,7 +1,8 @@
 /**
- * Where the memory of mapped areas comes from (drivers/iommu/iommufd/pages.c): memory of a process or a memfd. Pages are
- * pinned while a domain needs them, once however many areas and domains there are, and charged to the account that the
- * MAP fixed.
+ * Where the memory of mapped areas comes from (drivers/iommu/iommufd/pages.c): memory of a process, or a memfd. Linux
+ * has a pages object for each MAP. Here a million areas of one process share one `Source`, as long as each of them is
+ * the only one to show its pages; what a COPY or an access shares becomes a `SharedPages`, which pins each page once
+ * however many areas show it.
  */
 import type { PhysicalMemory } from '../../machine/memory.ts';
 import { type Refusal, refuse } from '../errno.ts';
@@ -22,6 +23,7 @@ export interface Account {
   uid: number;
 }
 
+/** ENOMEM beyond RLIMIT_MEMLOCK. */
 export function charge(account: Account, pages: number): Refusal | null {
   if (account.mode === 'none' || pages === 0) return null;
   const limit = account.process.memlock;
@@ -39,7 +41,78 @@ export function uncharge(account: Account, pages: number): void {
   if (account.mode !== 'none') account.counter.pages -= pages;
 }
 
-export type PagesSource = { kind: 'user'; process: Process } | { kind: 'file'; file: OpenFile; sealedAtMap: boolean };
+export type Origin = { kind: 'user'; process: Process } | { kind: 'file'; file: OpenFile; sealedAtMap: boolean };
+
+/**
+ * Frames of pages [first, last] of an origin, none of them pinned yet. EFAULT bad or read-only memory, or its process is
+ * gone; EINVAL no memfd, or beyond its end; EOVERFLOW the last page of the address space; ENOMEM.
+ */
+function resolve(origin: Origin, first: number, last: number, writable: boolean): FrameSpan[] | Refusal {
+  if (origin.kind === 'user') {
+    if (last >= LAST_PAGE)
+      return refuse('EOVERFLOW', 'pfn_reader_user_pin', 'the memory touches the last page of the address space');
+    return origin.process.mm.resolve(first, last, writable);
+  }
+  const { file } = origin;
+  const where = 'pin_memfd_folios';
+  if (!(file instanceof MemfdFile)) return refuse('EINVAL', where, `${file.link()} is not a memfd`);
+  if (BigInt(last) * PAGE >= file.inode.size)
+    return refuse('EINVAL', where, 'the range reaches beyond the end of the memfd');
+  return file.inode.populate(first, last) ?? refuse('ENOMEM', where, 'the host has no memory left');
+}
+
+/** F_SEAL_WRITE is refused while pages of a memfd are pinned. */
+function countPins(origin: Origin, pages: number): void {
+  if (origin.kind === 'file' && origin.file instanceof MemfdFile) origin.file.inode.pinnedPages += pages;
+}
+
+/** What areas of one IOAS show: an origin, whether it was mapped for writing, and who pays. */
+export class Source {
+  readonly origin: Origin;
+  /** The MAP asked for WRITEABLE. */
+  readonly writable: boolean;
+  account: Account;
+  /** Not null: the areas share pages with others. */
+  readonly shared: SharedPages | null;
+  /** Its number in the list of the IOAS; -1: no area shows it yet. */
+  number = -1;
+  /** Areas that show it. */
+  areas = 0;
+  /** Pages that its areas have pinned, where it is not shared. */
+  pinnedPages = 0;
+
+  constructor(origin: Origin, writable: boolean, account: Account, shared: SharedPages | null) {
+    this.origin = origin;
+    this.writable = writable;
+    this.account = account;
+    this.shared = shared;
+  }
+
+  /** Pins pages of an area of its own: each page once an area. The caller charges and undoes. */
+  pin(memory: PhysicalMemory, first: number, last: number): FrameSpan[] | Refusal {
+    const spans = resolve(this.origin, first, last, this.writable);
+    if (!Array.isArray(spans)) return spans;
+    for (const span of spans) memory.pin(span.frame, span.count);
+    this.countPins(last - first + 1);
+    return spans;
+  }
+
+  /** The frame of one page of process memory, pinned, or -1 where the slower way has to tell why not. */
+  pinOne(memory: PhysicalMemory, page: number): number {
+    if (this.origin.kind !== 'user') return -1;
+    const frame = this.origin.process.mm.frameAt(page, this.writable);
+    if (frame < 0) return -1;
+    memory.pinOne(frame);
+    this.pinnedPages++;
+    return frame;
+  }
+
+  /** Keeps the books of pins that come (or, negative, go). */
+  countPins(pages: number): void {
+    this.pinnedPages += pages;
+    if (this.origin.kind === 'file') countPins(this.origin, pages);
+  }
+}
 
 interface Hold {
   first: number;
@@ -47,31 +120,22 @@ interface Hold {
   count: number;
 }
 
-export class Pages {
+/** Pages that several areas, or accesses, show: pinned once, charged once. */
+export class SharedPages {
   readonly #memory: PhysicalMemory;
-  readonly source: PagesSource;
-  /** The MAP asked for WRITEABLE. */
+  readonly origin: Origin;
   readonly writable: boolean;
   account: Account;
-  /** Areas that show a part of it. */
-  areas = 0;
+  /** Sources of IOASes that refer to it. */
+  users = 0;
   /** Frames of pinned pages, by page number of the address space or file. */
   readonly #pinned = new FrameMap();
   /** How many areas in domains (and accesses) hold each page: ascending disjoint ranges. */
   #holds: Hold[] = [];
 
-  readonly #putFile: (file: OpenFile) => void;
-
-  constructor(
-    memory: PhysicalMemory,
-    source: PagesSource,
-    writable: boolean,
-    account: Account,
-    putFile: (file: OpenFile) => void,
-  ) {
+  constructor(memory: PhysicalMemory, origin: Origin, writable: boolean, account: Account) {
     this.#memory = memory;
-    this.#putFile = putFile;
-    this.source = source;
+    this.origin = origin;
     this.writable = writable;
     this.account = account;
   }
@@ -80,9 +144,10 @@ export class Pages {
     return this.#pinned.pages;
   }
 
-  /** Lets go of the file, once no area shows it. */
-  releaseFile(): void {
-    if (this.source.kind === 'file') this.#putFile(this.source.file);
+  /** Takes over the pins of an area that was the only one to show these pages. */
+  adopt(first: number, last: number, spans: readonly FrameSpan[]): void {
+    for (const span of spans) this.#pinned.insert(span);
+    this.#hold(first, last, 1);
   }
 
   /** Frames of pinned pages in [first, last]. */
@@ -90,34 +155,29 @@ export class Pages {
     return this.#pinned.range(first, last);
   }
 
-  /**
-   * Pins pages [first, last] once more. EFAULT bad or read-only memory, or its process is gone; EINVAL no memfd, or
-   * beyond its end; EOVERFLOW the last page of the address space; ENOMEM. Returns the pages that were not pinned
-   * before, to be charged.
-   */
+  /** Pins pages [first, last] once more. Answers how many were not pinned before, to be charged. */
   pin(first: number, last: number): number | Refusal {
     let fresh = 0;
     const added: { first: number; last: number }[] = [];
     for (const gap of this.#unheld(first, last)) {
-      const spans = this.#resolve(gap.first, gap.last);
+      const spans = resolve(this.origin, gap.first, gap.last, this.writable);
       if (!Array.isArray(spans)) {
         for (const undo of added) this.#drop(undo.first, undo.last);
         return spans;
       }
       for (const span of spans) {
-        this.#memory.get(span.frame, span.count);
+        this.#memory.pin(span.frame, span.count);
         this.#pinned.insert(span);
       }
       added.push(gap);
       fresh += gap.last - gap.first + 1;
     }
-    if (this.source.kind === 'file' && this.source.file instanceof MemfdFile)
-      this.source.file.inode.pinnedPages += fresh;
+    countPins(this.origin, fresh);
     this.#hold(first, last, 1);
     return fresh;
   }
 
-  /** Lets go of [first, last] once; returns how many pages nobody holds any more. */
+  /** Lets go of [first, last] once; answers how many pages nobody holds any more. */
   unpin(first: number, last: number): number {
     this.#hold(first, last, -1);
     let gone = 0;
@@ -125,27 +185,12 @@ export class Pages {
       this.#drop(gap.first, gap.last);
       gone += gap.last - gap.first + 1;
     }
-    if (this.source.kind === 'file' && this.source.file instanceof MemfdFile)
-      this.source.file.inode.pinnedPages -= gone;
+    countPins(this.origin, -gone);
     return gone;
   }
 
-  #resolve(first: number, last: number): FrameSpan[] | Refusal {
-    if (this.source.kind === 'user') {
-      if (last >= LAST_PAGE)
-        return refuse('EOVERFLOW', 'pfn_reader_user_pin', 'the memory touches the last page of the address space');
-      return this.source.process.mm.resolve(first, last, this.writable);
-    }
-    const { file } = this.source;
-    const where = 'pin_memfd_folios';
-    if (!(file instanceof MemfdFile)) return refuse('EINVAL', where, `${file.link()} is not a memfd`);
-    if (BigInt(last) * PAGE >= file.inode.size)
-      return refuse('EINVAL', where, 'the range reaches beyond the end of the memfd');
-    return file.inode.populate(first, last) ?? refuse('ENOMEM', where, 'the host has no memory left');
-  }
-
   #drop(first: number, last: number): void {
-    for (const span of this.#pinned.remove(first, last)) this.#memory.put(span.frame, span.count);
+    for (const span of this.#pinned.remove(first, last)) this.#memory.unpin(span.frame, span.count);
   }
 
   /** Parts of [first, last] that nothing holds. */
@@ -172,23 +217,24 @@ export class Pages {
     };
     let cursor = first;
     for (const hold of this.#holds) {
-      if (hold.last < first || hold.first > last) {
-        if (hold.first > last && cursor <= last) {
-          push(cursor, last, delta);
-          cursor = last + 1;
-        }
+      if (hold.last < first) {
+        push(hold.first, hold.last, hold.count);
+        continue;
+      }
+      if (hold.first > last) {
+        push(cursor, last, delta);
+        cursor = last + 1;
         push(hold.first, hold.last, hold.count);
         continue;
       }
       push(hold.first, first - 1, hold.count);
-      if (hold.first > cursor) push(cursor, hold.first - 1, delta);
-      const from = Math.max(hold.first, first);
+      push(cursor, hold.first - 1, delta);
       const to = Math.min(hold.last, last);
-      push(from, to, hold.count + delta);
+      push(Math.max(hold.first, first), to, hold.count + delta);
       cursor = to + 1;
       push(last + 1, hold.last, hold.count);
     }
-    if (cursor <= last) push(cursor, last, delta);
+    push(cursor, last, delta);
     this.#holds = next;
   }
 }

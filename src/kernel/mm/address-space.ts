@@ -35,6 +35,8 @@ export interface MapOptions {
 export class AddressSpace {
   readonly #memory: PhysicalMemory;
   #mappings: Mapping[] = [];
+  /** Where `frameAt` found something last. */
+  #hint: Mapping | undefined;
   /** False once the process has exited: nothing can be pinned any more (mmget_not_zero). */
   alive = true;
 
@@ -114,6 +116,17 @@ export class AddressSpace {
     return null;
   }
 
+  /** The frame of one page of anonymous memory, or -1 where `resolve` has to tell what is there. */
+  frameAt(page: number, write: boolean): number {
+    let mapping = this.#hint;
+    if (!mapping || page < mapping.first || page > mapping.last) {
+      mapping = this.#mappingAt(page);
+      this.#hint = mapping;
+    }
+    if (!mapping?.frames || (write && !mapping.writable)) return -1;
+    return mapping.frames.at(page);
+  }
+
   /** The frames of pages [first, last]; EFAULT where nothing is mapped, or nothing writable though `write` is asked. */
   resolve(first: number, last: number, write: boolean): FrameSpan[] | Refusal {
     const where = 'pin_user_pages';
@@ -172,6 +185,7 @@ export class AddressSpace {
 
   /** Takes [first, last] out of a mapping, which may leave two pieces of it. */
   #cut(mapping: Mapping, first: number, last: number): void {
+    this.#hint = undefined;
     const index = this.#mappings.indexOf(mapping);
     const rest: Mapping[] = [];
     const piece = (from: number, to: number): void => {
@@ -186,7 +200,7 @@ export class AddressSpace {
     };
     piece(mapping.first, first - 1);
     piece(last + 1, mapping.last);
-    for (const span of mapping.frames?.range(first, last) ?? []) this.#memory.put(span.frame, span.count);
+    for (const span of mapping.frames?.range(first, last) ?? []) this.#memory.release(span.frame, span.count);
     if (mapping.inode) {
       if (mapping.writable) mapping.inode.sharedWritable--;
       mapping.inode.put();

@@ -10,6 +10,8 @@ export interface FrameSpan {
 
 export class FrameMap {
   #spans: FrameSpan[] = [];
+  /** Where `at` found something last. */
+  #hint = 0;
 
   get spans(): readonly FrameSpan[] {
     return this.#spans;
@@ -18,6 +20,17 @@ export class FrameMap {
   /** Pages that have a frame. */
   get pages(): number {
     return this.#spans.reduce((sum, span) => sum + span.count, 0);
+  }
+
+  /** The frame of one page, or -1. */
+  at(page: number): number {
+    let span = this.#spans[this.#hint];
+    if (!span || page < span.page || page >= span.page + span.count) {
+      this.#hint = this.#firstTouching(page);
+      span = this.#spans[this.#hint];
+      if (!span || page < span.page) return -1;
+    }
+    return span.frame + (page - span.page);
   }
 
   /** Adds a span; its pages must not have frames. */

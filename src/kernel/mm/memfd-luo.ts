@@ -84,7 +84,7 @@ export const MEMFD_HANDLER: FileHandler = {
     kernel.restored.pagesLost(runs, `memfd with token 0x${entry.token.toString(16)} was not retrieved before FINISH`);
     for (const { start, count } of runs) {
       kernel.machine.memory.setOwner(start, count, 'memfd');
-      kernel.machine.memory.put(start, count);
+      kernel.machine.memory.release(start, count);
     }
   },
 };

@@ -201,7 +201,7 @@ export class ShmemInode {
   }
 
   #drop(first: number, last: number): void {
-    for (const span of this.pages.remove(first, last)) this.memory.put(span.frame, span.count);
+    for (const span of this.pages.remove(first, last)) this.memory.release(span.frame, span.count);
   }
 
   /** Zeroes [from, to) within one page that stays. */
