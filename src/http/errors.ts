@@ -13,12 +13,13 @@ export function unavailable(detail: string): Problem {
   return new Problem('unavailable', detail, { headers: { 'retry-after': RETRY_AFTER } });
 }
 
+/** As bytes: of text Fastify would say its charset, which JSON does not have. */
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
   return reply
     .code(problem.status)
     .headers(problem.extras.headers ?? {})
-    .type(PROBLEM_JSON)
-    .send(JSON.stringify(problem.document(request.id)));
+    .header('content-type', PROBLEM_JSON)
+    .send(Buffer.from(JSON.stringify(problem.document(request.id))));
 }
 
 /** Fastify's error handler. Faults of ours are logged, refusals are not. */

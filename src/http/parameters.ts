@@ -12,10 +12,9 @@ function decimal(least: number, most: number, about: string, example: number) {
     .refine((value) => value >= least && value <= most, { error })
     .meta({
       description: about,
-      examples: [example],
       override: ({ jsonSchema }: { jsonSchema: Record<string, unknown> }) => {
         delete jsonSchema.pattern;
-        Object.assign(jsonSchema, { type: 'integer', minimum: least, maximum: most });
+        Object.assign(jsonSchema, { type: 'integer', minimum: least, maximum: most, examples: [example] });
       },
     });
 }
@@ -30,7 +29,7 @@ export function u64Text(about: string, example = '0x100000000') {
     .regex(/^(0x[0-9a-fA-F]{1,16}|\d{1,20})$/, { error, abort: true })
     .refine((value) => BigInt(value) < 2n ** 64n, { error })
     .transform((value) => `0x${BigInt(value).toString(16)}`)
-    .meta({ description: about, examples: [example] });
+    .meta({ description: about, override: { examples: [example] } });
 }
 
 export const id = (about: string, example = 1) => decimal(0, U32_MAX, about, example);
@@ -53,7 +52,7 @@ const bdf = z
     context.addIssue({ code: 'custom', message: parsed.reason });
     return z.NEVER;
   })
-  .meta({ description: 'Address of the PCI function, `dddd:bb:dd.f`.', examples: ['0000:01:00.0'] });
+  .meta({ description: 'Address of the PCI function, `dddd:bb:dd.f`.', override: { examples: ['0000:01:00.0'] } });
 
 /** All that can stand between braces in a path. */
 export const PARAMETERS = {

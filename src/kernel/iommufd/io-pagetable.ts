@@ -27,6 +27,17 @@ export interface Reservation extends IovaRange {
   owner: object;
 }
 
+/** A user of the IOAS inside the kernel: it is asked to let go of what is about to be unmapped. */
+export interface IoptAccess {
+  unmapped(start: bigint, last: bigint): void;
+}
+
+/** What users inside the kernel hold of an area: pins, of which some are locks (hardware queues live there). */
+export interface Holds {
+  pins: number;
+  locks: number;
+}
+
 /** Addresses and lengths of a mapping as pairs of words. */
 export interface Span {
   iovaHigh: number;
@@ -74,18 +85,14 @@ export class IoPagetable {
   #freeHint = 0;
   allowed: IovaRange[] = [];
   domains: PagingDomain[] = [];
-  /** Alignments that users inside the kernel ask for (accesses, hardware queues). */
-  readonly accessAlignments = new Map<object, bigint>();
+  /** Users inside the kernel (accesses, hardware queues), and the alignment that each asks for. */
+  readonly accesses = new Map<IoptAccess, bigint>();
+  /** Areas that they hold, by IOVA: such an area cannot be cut, and not be unmapped while it is locked. */
+  readonly holds = new Map<bigint, Holds>();
   hugePages = true;
   alignment = 1n;
   /** Number of preserved HWPTs: nothing may change while there is one (C2). */
   immutable = 0;
-  /** Areas that hardware queues live in, by IOVA, with their number: unmapping is EBUSY. */
-  readonly locks = new Map<bigint, number>();
-  /** Tells accesses inside the kernel to let go of pins in a range that is unmapped. */
-  onUnmap: ((start: bigint, last: bigint) => void) | null = null;
-  /** Whether an access has pinned something in a range. */
-  pinnedByAccess: ((start: bigint, last: bigint) => boolean) | null = null;
 
   constructor(memory: PhysicalMemory) {
     this.#memory = memory;
@@ -97,7 +104,7 @@ export class IoPagetable {
   #alignmentWith(domains: readonly PagingDomain[], hugePages: boolean): bigint {
     let alignment = hugePages ? 1n : PAGE;
     for (const domain of domains) if (domain.minPage > alignment) alignment = domain.minPage;
-    for (const wanted of this.accessAlignments.values()) if (wanted > alignment) alignment = wanted;
+    for (const wanted of this.accesses.values()) if (wanted > alignment) alignment = wanted;
     return alignment;
   }
 
@@ -318,17 +325,18 @@ export class IoPagetable {
     while (found) {
       const { iovaHigh, iovaLow, lastHigh, lastLow } = areas;
       if (below(endHigh, endLow, iovaHigh, iovaLow)) return null;
+      const holds = this.holds.size > 0 ? this.holds.get(areas.area().iova) : undefined;
+      if (holds && holds.locks > 0)
+        return refuse('EBUSY', where, `a hardware queue lives in the area at ${hex(iovaHigh, iovaLow)}`);
       if (below(iovaHigh, iovaLow, startHigh, startLow) || below(endHigh, endLow, lastHigh, lastLow))
         return refuse(
           'ENOENT',
           where,
           `the range cuts the area at ${hex(iovaHigh, iovaLow)}; areas are unmapped whole`,
         );
-      if (this.locks.size > 0 && this.locks.has(areas.area().iova))
-        return refuse('EBUSY', where, `a hardware queue lives in the area at ${hex(iovaHigh, iovaLow)}`);
-      if (this.onUnmap) {
+      if (holds) {
         const { iova, last } = areas.area();
-        this.onUnmap(iova, last);
+        for (const access of this.accesses.keys()) access.unmapped(iova, last);
         areas.seek(iovaHigh, iovaLow);
       }
       this.#removeCurrent();
@@ -368,7 +376,7 @@ export class IoPagetable {
     if (!area || area.iova === iova) return null;
     if (iova % this.alignment !== 0n || (area.start + (iova - area.iova)) % PAGE !== 0n)
       return refuse('EINVAL', where, `an area cannot be cut at 0x${iova.toString(16)}`);
-    if (this.pinnedByAccess?.(area.iova, area.last))
+    if (this.holds.has(area.iova))
       return refuse('EINVAL', where, `the area at 0x${area.iova.toString(16)} is pinned by an access`);
     this.areas.seek(highOf(iova), lowOf(iova));
     this.areas.cut(iova);
@@ -453,15 +461,15 @@ export class IoPagetable {
   }
 
   /** Raises the alignment for a user inside the kernel; EADDRINUSE. */
-  addAccess(user: object, alignment: bigint): Refusal | null {
-    this.accessAlignments.set(user, alignment);
+  addAccess(user: IoptAccess, alignment: bigint): Refusal | null {
+    this.accesses.set(user, alignment);
     const refusal = this.#realign(this.#alignmentWith(this.domains, this.hugePages));
-    if (refusal) this.accessAlignments.delete(user);
+    if (refusal) this.accesses.delete(user);
     return refusal;
   }
 
-  removeAccess(user: object): void {
-    this.accessAlignments.delete(user);
+  removeAccess(user: IoptAccess): void {
+    this.accesses.delete(user);
     this.alignment = this.#alignmentWith(this.domains, this.hugePages);
   }
 

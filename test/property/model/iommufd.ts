@@ -116,7 +116,8 @@ function changeProcess(world: Surroundings, context: Iommufd, process: Process):
 }
 
 /** The driver takes flags and data, or not: kernel/iommufd.md 7, rows 7 and 8. */
-function newDomain(unit: Unit, canTrack: boolean, flags: number, type: number, data: Uint8Array): Domain {
+function newDomain(unit: Unit, canTrack: boolean, arg: Arg): Domain {
+  const [flags, type, length] = [arg.number('flags'), arg.number('data_type'), arg.number('data_len')];
   const [nestParent, dirty, fault, pasid] = [1, 2, 4, 8].map((bit) => (flags & bit) !== 0);
   if (flags & ~15 || (fault && nestParent)) throw new Failure('EOPNOTSUPP');
   if (dirty && !canTrack) throw new Failure('EOPNOTSUPP');
@@ -126,7 +127,9 @@ function newDomain(unit: Unit, canTrack: boolean, flags: number, type: number, d
   let table = 0;
   if (type !== 0) {
     if (vtd || type !== 0xdead) throw new Failure('EOPNOTSUPP');
-    if (data.length < 4 || data.length > 8) throw new Failure('EINVAL');
+    if (length < 4 || length > 8) throw new Failure('EINVAL');
+    const data = arg.bytes('data');
+    if (data.length < length) throw new Failure('EFAULT');
     const whole = new Uint8Array(8);
     whole.set(data);
     table = new DataView(whole.buffer).getUint32(4, true);
@@ -310,7 +313,7 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
       if (flags & ~12 || length === 0 || !unit.nesting) throw new Failure('EOPNOTSUPP');
       throw new Failure('EINVAL');
     }
-    const domain = newDomain(unit, unit.dirtyTracking && fn.dirtyTracking, flags, type, arg.bytes('data'));
+    const domain = newDomain(unit, unit.dirtyTracking && fn.dirtyTracking, arg);
     const hwpt: Hwpt = { type: 'hwpt', ioas, domain, auto: false, nestParent: (flags & 1) !== 0 };
     ioas.space.addDomain(domain);
     ioas.hwpts.push(hwpt);

@@ -1,0 +1,111 @@
+/** What the calls face takes, and how exactly it says what it does not. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { MAX_CALLS } from '../../src/http/schemas/calls.ts';
+import { fixture, HOST, pointers } from './fixture.ts';
+
+const CALLS = `/v1/hosts/${HOST}/processes/9/calls`;
+const ioctl = (request: string, arg?: unknown, fd: unknown = 3) => ({
+  call: 'ioctl',
+  fd,
+  request,
+  ...(arg ? { arg } : {}),
+});
+
+test('calls go to the host as they came', async (t) => {
+  const { ask, lanes } = await fixture(t);
+  lanes.onCommand = () => ({ kind: 'ok', value: { results: [] } });
+  const calls = [
+    { call: 'open', path: '/proc/self/fd/3' },
+    { call: 'close', fd: -1 },
+    { call: 'dup', fd: 777 },
+    { call: 'mmap', addr: '0x7F0000000000', length: 2 ** 53 - 1, huge: '2M' },
+    { call: 'mmap', addr: 0, length: 4096, fd: 3, offset: 0, shared: true, prot: 1 },
+    { call: 'memfd_create', name: '', flags: 4294967295, size: '0xffffffffffffffff' },
+    { call: 'lseek', fd: 3, offset: 0, whence: -1 },
+    ioctl('IOMMU_IOAS_ALLOC'),
+    ioctl('IOMMU_IOAS_ALLOC', {}),
+    ioctl('IOMMU_IOAS_MAP', { size: 44, tail: 255, flags: 7, __reserved: 1, iova: '0x0' }),
+    ioctl('IOMMU_IOAS_ALLOW_IOVAS', { ioas_id: 1, num_iovas: 1, allowed_iovas: [{ start: 0, last: '0xfff' }] }),
+    ioctl('IOMMU_HWPT_ALLOC', { data: 'AAAAAAAAAAA=', data_len: 8, data_type: 57005 }),
+    ioctl('IOMMU_GET_HW_INFO', { in_data_type: 1, data_len: 4294967295 }),
+    ioctl('VFIO_IOMMU_MAP_DMA', { argsz: 32, size: '0x1000' }),
+    ioctl('VFIO_IOMMU_GET_INFO', { argsz: 24 }),
+    ioctl('VFIO_DEVICE_BIND_IOMMUFD', { iommufd: -1, size: 16 }),
+    ioctl('VFIO_DEVICE_RESET', {}),
+    ioctl('LIVEUPDATE_IOCTL_CREATE_SESSION', { name: 'a\u0000b\u00ff'.padEnd(64, '\u0080') }),
+    ioctl('0x3bf0'),
+    ioctl('0xBA0F', { size: 8 }, -1),
+  ];
+  const { status, text } = await ask('post', CALLS, { calls, stop_on_error: true });
+  assert.equal(status, 200, text);
+  assert.deepEqual(lanes.commands, [{ op: 'calls', pid: 9, calls, stopOnError: true }]);
+});
+
+test('what is wrong with a call is named to the field', async (t) => {
+  const { ask, lanes } = await fixture(t);
+  const cases: [unknown, string, RegExp][] = [
+    [{ call: 'opne', path: '/' }, '/call', /^expected one of ioctl, open, close/],
+    [{ path: '/' }, '/call', /^expected one of ioctl, open/],
+    ['open', '', /^expected a JSON object/],
+    [{ call: 'open' }, '/path', /^required: a string/],
+    [{ call: 'open', path: 'x'.repeat(4097) }, '/path', /at most 4096/],
+    [{ call: 'close', fd: 2147483648 }, '/fd', /from -2147483648 to 2147483647/],
+    [{ call: 'close', fd: '3' }, '/fd', /a whole number/],
+    [{ call: 'close', fd: 3, now: true }, '/now', /^unknown field; allowed here: call, fd$/],
+    [{ call: 'munmap', addr: '1000', length: 1 }, '/addr', /"0x1000"/],
+    [{ call: 'munmap', addr: '0x10000000000000000', length: 1 }, '/addr', /at most 64 bits/],
+    [{ call: 'munmap', addr: 9007199254740992, length: 1 }, '/addr', /9007199254740991/],
+    [{ call: 'munmap', addr: -1, length: 1 }, '/addr', /from 0/],
+    [{ call: 'poke', addr: 0, data: '!' }, '/data', /base64/],
+    [{ call: 'ioctl', fd: 3 }, '/request', /^required: the name of a request/],
+    [ioctl('IOMMU_FROB'), '/request', /IOMMU_IOAS_ALLOC.*"0x3bf0"/],
+    [ioctl('0x3bf0', { iova: 0 }), '/arg/iova', /^unknown field; allowed here: size, tail$/],
+    [ioctl('0x3bf0', {}, 'x'), '/fd', /a whole number/],
+    [ioctl('IOMMU_IOAS_MAP', { iova: '0xg' }), '/arg/iova', /hexadecimal/],
+    [ioctl('IOMMU_IOAS_MAP', { ioas_id: -1 }), '/arg/ioas_id', /from 0 to 4294967295/],
+    [ioctl('IOMMU_IOAS_MAP', { tail: 256 }), '/arg/tail', /from 0 to 255/],
+    [ioctl('IOMMU_IOAS_MAP', { iovaa: 0 }), '/arg/iovaa', /unknown field; allowed here: flags, ioas_id/],
+    [ioctl('IOMMU_IOAS_ALLOC', { out_ioas_id: 1 }), '/arg/out_ioas_id', /^unknown field/],
+    [ioctl('IOMMU_OPTION', { op: 65536 }), '/arg/op', /from 0 to 65535/],
+    [ioctl('VFIO_DEVICE_BIND_IOMMUFD', { iommufd: 4294967295 }), '/arg/iommufd', /to 2147483647/],
+    [ioctl('IOMMU_IOAS_ALLOW_IOVAS', { allowed_iovas: [{ start: 0 }] }), '/arg/allowed_iovas/0/last', /^required/],
+    [ioctl('VFIO_IOMMU_MAP_DMA', { argsz: 'x' }), '/arg/argsz', /a whole number/],
+    [ioctl('LIVEUPDATE_IOCTL_CREATE_SESSION', { name: '\u0100' }), '/arg/name', /U\+0000 to U\+00FF/],
+    [ioctl('LIVEUPDATE_IOCTL_CREATE_SESSION', { name: 'x'.repeat(65) }), '/arg/name', /at most 64/],
+    [ioctl('IOMMU_IOAS_MAP', []), '/arg', /a JSON object/],
+  ];
+  for (const [call, pointer, reason] of cases) {
+    const { status, body } = await ask('post', CALLS, { calls: [{ call: 'dup', fd: 3 }, call] });
+    const what = JSON.stringify(call);
+    assert.equal(status, 400, what);
+    assert.deepEqual(pointers(body), [`/calls/1${pointer}`], `${what}: ${JSON.stringify(body)}`);
+    assert.match(body.errors[0].reason, reason, what);
+  }
+  assert.deepEqual(lanes.commands, []);
+});
+
+test('a request has at most 10,000 calls', async (t) => {
+  const { ask } = await fixture(t);
+  const calls = Array.from({ length: MAX_CALLS + 1 }, () => 0);
+  const { status, body } = await ask('post', CALLS, { calls });
+  assert.equal(status, 400);
+  assert.match(JSON.stringify(body), /at most 10000 calls/);
+});
+
+test('many errors are counted, and the first of them shown', async (t) => {
+  const { ask } = await fixture(t);
+  const { body } = await ask('post', CALLS, { calls: Array.from({ length: 500 }, () => ({ call: 'no' })) });
+  assert.equal(body.errors.length, 20);
+  assert.match(body.detail, /\/calls\/0\/call: .*\(and 499 more, see errors\)/);
+});
+
+test('the calls of a request read 16 MiB together at most', async (t) => {
+  const { ask, lanes } = await fixture(t);
+  lanes.onCommand = () => ({ kind: 'ok', value: { results: [] } });
+  const peek = { call: 'peek', addr: 0, length: '0x100000' };
+  assert.equal((await ask('post', CALLS, { calls: Array.from({ length: 16 }, () => peek) })).status, 200);
+  const { status, body } = await ask('post', CALLS, { calls: Array.from({ length: 17 }, () => peek) });
+  assert.equal(status, 400);
+  assert.deepEqual(pointers(body), ['/calls/16/length']);
+});

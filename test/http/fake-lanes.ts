@@ -1,0 +1,45 @@
+/** Lanes that do nothing but answer what a test says, and remember what they were asked. */
+import type { Answer, Command, Query } from '../../src/host/command.ts';
+import type { HostRow, Lanes } from '../../src/lanes/lanes.ts';
+import { hashKey, type Store } from '../../src/store/store.ts';
+
+const ok = (value: unknown): Answer => ({ kind: 'ok', value });
+
+export class FakeLanes implements Lanes {
+  readonly commands: Command[] = [];
+  readonly queries: Query[] = [];
+  onCommand: (command: Command) => Answer | Promise<Answer> = () => ok({});
+  onQuery: (query: Query) => Answer | Promise<Answer> = () => ok([]);
+  readonly #store: Store;
+
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  async create(row: HostRow): Promise<Answer> {
+    await this.#store.hosts.insert(row);
+    return ok({ state: 'running' });
+  }
+
+  async execute(_hostId: string, command: Command): Promise<Answer> {
+    this.commands.push(command);
+    return this.onCommand(command);
+  }
+
+  async query(_hostId: string, query: Query): Promise<Answer> {
+    this.queries.push(query);
+    return this.onQuery(query);
+  }
+
+  remove(hostId: string): Promise<void> {
+    return this.#store.hosts.delete(hostId);
+  }
+
+  async recover(): Promise<void> {}
+  async close(): Promise<void> {}
+}
+
+/** Makes the tenant with this key. */
+export async function tenantWith(store: Store, name: string, key: string): Promise<string> {
+  return (await store.tenants.create(name, hashKey(key))).id;
+}

@@ -1,0 +1,79 @@
+/** The HTTP face over a real store and fake lanes, with a tenant, another tenant and an admin. */
+import { Writable } from 'node:stream';
+import type { TestContext } from 'node:test';
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import request from 'supertest';
+import { buildApp } from '../../src/http/app.ts';
+import type { Store } from '../../src/store/store.ts';
+import { SPEC } from '../lanes/fake-host.ts';
+import { temporaryStore } from '../support/store.ts';
+import { FakeLanes, tenantWith } from './fake-lanes.ts';
+
+export const KEY = 'key-of-acme';
+export const OTHER_KEY = 'key-of-globex';
+export const ADMIN_KEY = 'key-of-the-admin';
+export const BODY_LIMIT = 64 * 1024;
+export const HOST = 'h-one';
+export const OTHER_HOST = 'h-of-another';
+
+type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
+
+export interface Fixture {
+  app: FastifyInstance;
+  store: Store;
+  lanes: FakeLanes;
+  /** All that was logged. */
+  logged: () => string;
+  /** A request of the tenant, unless another key is given; null: none. */
+  ask: (method: Method, path: string, body?: unknown, key?: string | null) => request.Test;
+}
+
+export async function fixture(
+  t: TestContext,
+  { adminKey = ADMIN_KEY }: { adminKey?: string | null } = {},
+): Promise<Fixture> {
+  const store = temporaryStore(t);
+  const lanes = new FakeLanes(store);
+  const tenantId = await tenantWith(store, 'acme', KEY);
+  const otherId = await tenantWith(store, 'globex', OTHER_KEY);
+  const row = { name: 'one', spec: SPEC, created: '2026-01-31T12:00:00.000Z' };
+  await store.hosts.insert({ ...row, id: HOST, tenantId });
+  await store.hosts.insert({ ...row, id: OTHER_HOST, tenantId: otherId });
+  let text = '';
+  const stream = new Writable({
+    write(chunk, _encoding, done) {
+      text += String(chunk);
+      done();
+    },
+  });
+  const config = { adminKey, bodyLimit: BODY_LIMIT };
+  const app = await buildApp({ config, store, lanes, log: pino({ level: 'trace' }, stream) });
+  t.after(() => app.close());
+  return {
+    app,
+    store,
+    lanes,
+    logged: () => text,
+    ask(method, path, body, key = KEY) {
+      const pending = request(app.server)[method](path);
+      if (key !== null) pending.set('authorization', `Bearer ${key}`);
+      return body === undefined ? pending : pending.send(body as object);
+    },
+  };
+}
+
+export interface ProblemBody {
+  type: string;
+  title: string;
+  status: number;
+  detail: string;
+  instance: string;
+  errno?: string;
+  where?: string;
+  rule?: string;
+  errors?: { in: string; pointer: string; reason: string }[];
+}
+
+/** The pointers that a refused request is answered with. */
+export const pointers = (body: ProblemBody): string[] => (body.errors ?? []).map(({ pointer }) => pointer);

@@ -1,0 +1,81 @@
+/** The OpenAPI document: served, committed, complete, and its examples are true. */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { openapiDocument } from '../../src/http/openapi.ts';
+import { ROUTES } from '../../src/http/routes.ts';
+import { REQUESTS } from '../../src/kernel/uapi/index.ts';
+import { fixture } from './fixture.ts';
+
+interface Operation {
+  operationId: string;
+  summary: string;
+  tags: string[];
+  security: unknown[];
+  requestBody?: { content: Record<string, { example?: unknown }> };
+  responses: Record<string, { content?: Record<string, { example?: unknown }> }>;
+}
+
+const document = openapiDocument() as {
+  openapi: string;
+  paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Record<string, unknown> };
+};
+const operations = Object.values(document.paths).flatMap((path) => Object.values(path));
+
+test('openapi/openapi.json is what the code says', async () => {
+  const file = new URL('../../openapi/openapi.json', import.meta.url);
+  assert.deepEqual(JSON.parse(await readFile(file, 'utf8')), document, 'run `npm run openapi` and commit the file');
+});
+
+test('it is served without a key, and so are the pages made of it, from the service alone', async (t) => {
+  const { ask } = await fixture(t);
+  assert.deepEqual((await ask('get', '/openapi.json', undefined, null)).body, document);
+  const page = await ask('get', '/docs/', undefined, null).redirects(1);
+  assert.equal(page.status, 200);
+  assert.match(page.headers['content-type'] ?? '', /html/);
+  assert.doesNotMatch(page.text, /(src|href)="(https?:)?\/\//);
+  assert.equal((await ask('get', '/docs', undefined, null).redirects(1)).status, 200);
+  assert.equal((await ask('get', '/docs/static/swagger-ui-bundle.js', undefined, null)).status, 200);
+});
+
+test('every route is an operation of its own with a summary, a tag, examples and its problems', () => {
+  assert.equal(operations.length, ROUTES.length);
+  assert.equal(new Set(operations.map(({ operationId }) => operationId)).size, operations.length);
+  for (const { operationId, summary, tags, responses, requestBody } of operations) {
+    assert.ok(summary && tags.length === 1, operationId);
+    assert.ok(
+      Object.keys(responses).some((status) => status.startsWith('4')),
+      operationId,
+    );
+    const bodies = [
+      requestBody,
+      ...Object.entries(responses).flatMap(([status, body]) => (status < '3' ? [body] : [])),
+    ];
+    for (const body of bodies) {
+      const content = body?.content?.['application/json'];
+      if (content) assert.ok('example' in content, `${operationId} has no example`);
+    }
+  }
+});
+
+test('all but what is public needs a key', () => {
+  for (const [path, methods] of Object.entries(document.paths)) {
+    const isPublic = !path.startsWith('/v1/');
+    for (const { security } of Object.values(methods)) assert.equal(security.length, isPublic ? 0 : 1, path);
+  }
+});
+
+test('every request has a schema of its own', () => {
+  for (const request of REQUESTS.keys()) assert.ok(`Ioctl_${request}` in document.components.schemas, request);
+});
+
+test('examples are what the schemas take', () => {
+  for (const { operationId, body, bodyExample, success } of ROUTES) {
+    if (body) assert.ok(body.safeParse(bodyExample ?? {}).success, `body of ${operationId}`);
+    for (const { schema, example } of Object.values(success)) {
+      const parsed = schema?.safeParse(example);
+      assert.ok(parsed?.success !== false, `answer of ${operationId}: ${parsed?.error?.message}`);
+    }
+  }
+});
