@@ -65,22 +65,15 @@ function readBodiesAsJson(app: FastifyInstance): void {
   });
 }
 
+/** The parser's message may show a piece of the body: to its sender, who has it. */
 function malformed(body: string): Problem {
   let detail = 'The body has a field that is not allowed in JSON here: __proto__ or constructor.prototype.';
   try {
     JSON.parse(body);
   } catch (error) {
-    detail = `The body is not JSON: ${placeOf(error as SyntaxError)}.`;
+    detail = `The body is not JSON: ${(error as SyntaxError).message}.`;
   }
   return new Problem('malformed-body', detail);
-}
-
-/** The parser's message without the piece of the body that it may show. */
-function placeOf({ message }: SyntaxError): string {
-  const place = /at position \d+( \(line \d+ column \d+\))?/.exec(message)?.[0];
-  return place === undefined
-    ? 'it ends too early, or has a character that is out of place'
-    : `the parser gave up ${place}`;
 }
 
 function refuseWhileStopping(app: FastifyInstance): void {

@@ -103,17 +103,19 @@ const KnownIoctl = z
   })
   .meta({ id: 'Ioctl' });
 
+const requestRule = expected(
+  'the name of a request, such as IOMMU_IOAS_ALLOC, or the number of an ioctl, such as "0x3bf0"',
+);
+
 function unknownRequest(call: unknown): string {
-  const request = (call as { request?: unknown }).request;
-  const rule = 'the name of a request, such as IOMMU_IOAS_ALLOC, or the number of an ioctl, such as "0x3bf0"';
-  return request === undefined ? `required: ${rule}` : `expected ${rule}`;
+  return requestRule({ input: (call as { request?: unknown }).request });
 }
 
 /** Any number of an ioctl: answered as a request that the descriptor does not know. */
 const RawIoctl = strict({
   call: z.literal('ioctl'),
   fd: s32(),
-  request: z.string().regex(/^0x[0-9a-fA-F]{1,8}$/, { error: expected('the number of an ioctl, such as "0x3bf0"') }),
+  request: z.string().regex(/^0x[0-9a-fA-F]{1,8}$/, { error: requestRule, abort: true }),
   arg: strict({ size: u32().optional(), tail: integer(0, 0xff).optional() }).optional(),
 }).meta({ id: 'RawIoctl', description: 'An ioctl by its number, with 256 zero bytes that begin with the size 8.' });
 

@@ -32,11 +32,15 @@ export const u16 = () => integer(0, 0xffff);
 export const u32 = () => integer(0, U32_MAX);
 export const s32 = () => integer(S32_MIN, S32_MAX);
 
-const U64_RULE =
-  'a hexadecimal string of at most 64 bits, such as "0x1000", or a whole number from 0 to 9007199254740991';
+/** Where a member of a union knows best what is wrong, zod takes its message: so all of them say the whole. */
+const U64_RULE = expected(
+  'a hexadecimal string of at most 64 bits, such as "0x1000", or a whole number from 0 to 9007199254740991',
+);
 
 export const U64 = z
-  .union([z.string().regex(/^0x[0-9a-fA-F]{1,16}$/), z.int().min(0)], { error: expected(U64_RULE) })
+  .union([z.string().regex(/^0x[0-9a-fA-F]{1,16}$/, { error: U64_RULE }), z.int().min(0, { error: U64_RULE })], {
+    error: U64_RULE,
+  })
   .meta({
     id: 'U64',
     description: 'A 64-bit number: a hexadecimal string of at most 16 digits, or a safe non-negative integer.',

@@ -1,0 +1,43 @@
+/** Descriptors of queues (drivers/iommu/iommufd/eventq.c): they keep the queue and the iommufd, and never block. */
+import { Refusal } from '../../errno.ts';
+import { OpenFile } from '../../file.ts';
+import type { Kernel } from '../../kernel.ts';
+import type { Process } from '../../process.ts';
+import type { IommufdContext } from '../context.ts';
+import type { IommufdObject } from '../objects.ts';
+
+export abstract class ObjectFile extends OpenFile {
+  readonly #context: IommufdContext;
+  readonly #object: IommufdObject;
+
+  constructor(context: IommufdContext, object: IommufdObject) {
+    super();
+    this.#context = context.get();
+    this.#object = object;
+    object.users++;
+  }
+
+  release(kernel: Kernel): void {
+    this.#object.users--;
+    this.#context.put(kernel);
+  }
+}
+
+/** Gives a new object its id and its file a descriptor; EMFILE leaves neither. */
+export function publish(
+  context: IommufdContext,
+  process: Process,
+  object: IommufdObject,
+  file: OpenFile,
+): { id: number; fd: number } | Refusal {
+  const id = context.objects.reserve();
+  const fd = process.install(file);
+  if (fd instanceof Refusal) {
+    file.put(context.kernel);
+    object.destroy();
+    context.objects.abort(id);
+    return fd;
+  }
+  context.objects.commit(id, object);
+  return { id, fd };
+}

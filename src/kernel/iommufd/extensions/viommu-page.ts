@@ -1,0 +1,71 @@
+/** The page of a vIOMMU that a process can map through the iommufd (drivers/iommu/iommufd/main.c, iommufd_fops_mmap). */
+import { type Refusal, refuse } from '../../errno.ts';
+import { ShmemInode } from '../../mm/shmem.ts';
+import type { IommufdContext } from '../context.ts';
+import type { Viommu } from './viommu.ts';
+
+const PAGE = 4096n;
+const BYTES = 2n * PAGE;
+const PROT_EXEC = 4;
+
+/** Memory of a device, as far as mappings go: each of their pieces keeps the vIOMMU and the iommufd. */
+export class ViommuPage extends ShmemInode {
+  readonly #viommu: Viommu;
+  /** Where an mmap of the iommufd finds it. */
+  readonly offset: bigint;
+  override readonly pinnable = false;
+
+  private constructor(viommu: Viommu, offset: bigint) {
+    super(viommu.context.kernel.machine.memory, 'viommu', false, 0);
+    this.#viommu = viommu;
+    this.offset = offset;
+    this.size = BYTES;
+  }
+
+  /** At the lowest free offset, beginning with this word; null without memory. */
+  static make(viommu: Viommu, word: number): ViommuPage | null {
+    const { mmaps } = viommu.context;
+    let offset = PAGE;
+    while (mmaps.has(offset)) offset += BYTES;
+    const page = new ViommuPage(viommu, offset);
+    const bytes = new Uint8Array(Number(BYTES));
+    new DataView(bytes.buffer).setUint32(0, word, true);
+    if (typeof page.write(0n, bytes) !== 'number') return null;
+    mmaps.set(offset, page);
+    return page;
+  }
+
+  override get(): this {
+    this.#viommu.users++;
+    this.#viommu.context.get();
+    return super.get();
+  }
+
+  override put(): void {
+    super.put();
+    this.#viommu.users--;
+    const { context } = this.#viommu;
+    context.put(context.kernel);
+  }
+
+  /** The vIOMMU goes. */
+  destroy(): void {
+    this.#viommu.context.mmaps.delete(this.offset);
+    super.put();
+  }
+}
+
+/** What an mmap of the iommufd shows. EINVAL private, EPERM executable, ENXIO anything but exactly one page's range. */
+export function pageToMap(
+  context: IommufdContext,
+  { offset, length, shared, prot }: { offset: bigint; length: bigint; shared: boolean; prot: number },
+): ViommuPage | Refusal {
+  const where = 'iommufd_fops_mmap';
+  if (!shared) return refuse('EINVAL', where, 'an iommufd is mapped shared');
+  if (prot & PROT_EXEC) return refuse('EPERM', where, 'an iommufd is not mapped executable');
+  const page = context.mmaps.get(offset);
+  const bytes = ((length + PAGE - 1n) / PAGE) * PAGE;
+  if (!page || bytes !== page.size)
+    return refuse('ENXIO', where, 'offset and length are those that IOMMU_VIOMMU_ALLOC told in its data');
+  return page;
+}
