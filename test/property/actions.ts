@@ -1,6 +1,7 @@
 /** What a sequence is made of. A step is numbers; what they mean depends on what is there when its turn comes. */
-import type { Call, Model } from './model.ts';
+
 import type { Iommufd, PciFunction } from './model/objects.ts';
+import type { Call, Model } from './model.ts';
 import type { Picks } from './picks.ts';
 
 export type Action =

@@ -1,13 +1,21 @@
 /** Compares the whole state of a host with the model's: objects, areas, page tables, translations, memory. */
 import assert from 'node:assert/strict';
-import type { IoasView, IommufdView, MappingView, ProcessView, HwptView, TranslationRun, HostView } from '../../src/host/views.ts';
+import type {
+  HostView,
+  HwptView,
+  IoasView,
+  IommufdView,
+  MappingView,
+  ProcessView,
+  TranslationRun,
+} from '../../src/host/views.ts';
 import { hex } from './actions.ts';
-import type { Host } from './driver.ts';
-import type { Model } from './model.ts';
+import type { Host, Sequence } from './driver.ts';
 import { ascending, PAGE } from './model/base.ts';
 import { type Area, type Domain, READ, WRITE } from './model/ioas.ts';
 import type { Page } from './model/memory.ts';
-import { type Iommufd, type IommufdObject, type IoasObject, idOf, users } from './model/objects.ts';
+import { type IoasObject, type Iommufd, type IommufdObject, idOf, users } from './model/objects.ts';
+import type { Model } from './model.ts';
 
 /** Which frame of the host is which page of the model: what was seen once must stay so. */
 export class Frames {
@@ -34,10 +42,10 @@ export class Frames {
 
 const TYPES = { ioas: 'ioas', hwpt: 'hwpt-paging', device: 'device' } as const;
 
-export function* compareState(host: Host, model: Model, frames: Frames): Generator<unknown, void, never> {
+export function* compareState(host: Host, model: Model, frames: Frames): Sequence {
   const seen = new Set<Iommufd>();
   for (const [pid, process] of model.processes) {
-    const view = (yield* host.query<ProcessView>({ view: 'process', pid })) as ProcessView;
+    const view = yield* host.query<ProcessView>({ view: 'process', pid });
     assert.deepEqual(
       view.descriptors.map(({ fd }) => fd),
       [...process.descriptors.keys()].sort((a, b) => a - b),
@@ -63,12 +71,18 @@ interface Place {
   fd: number;
 }
 
-function* compareIommufd(host: Host, place: Place, context: Iommufd, frames: Frames) {
-  const view = (yield* host.query<IommufdView>({ view: 'iommufd', ...place })) as IommufdView;
+function* compareIommufd(host: Host, place: Place, context: Iommufd, frames: Frames): Sequence {
+  const view = yield* host.query<IommufdView>({ view: 'iommufd', ...place });
   const objects = [...context.objects].sort(([a], [b]) => a - b);
-  const describe = ([id, object]: [number, IommufdObject]) => ({ id, type: TYPES[object.type], users: users(context, object) });
+  const describe = ([id, object]: [number, IommufdObject]) => ({
+    id,
+    type: TYPES[object.type],
+    users: users(context, object),
+  });
   assert.deepEqual(view.objects, objects.map(describe), 'objects of the iommufd');
-  const on = new Map([...context.attachments.values()].flatMap(({ hwpt, devices }) => devices.map((device) => [device, hwpt])));
+  const on = new Map(
+    [...context.attachments.values()].flatMap(({ hwpt, devices }) => devices.map((device) => [device, hwpt])),
+  );
   for (const { id, bdf, hwpt } of view.devices) {
     const device = context.objects.get(id);
     assert.ok(device?.type === 'device');
@@ -78,7 +92,7 @@ function* compareIommufd(host: Host, place: Place, context: Iommufd, frames: Fra
   for (const [id, object] of objects) {
     if (object.type === 'ioas') yield* compareIoas(host, place, context, id, object);
     if (object.type !== 'hwpt') continue;
-    const hwpt = (yield* host.query<HwptView>({ view: 'hwpt', ...place, hwpt: id })) as HwptView;
+    const hwpt = yield* host.query<HwptView>({ view: 'hwpt', ...place, hwpt: id });
     assert.equal(hwpt.ioas, idOf(context, object.ioas));
     assert.equal(hwpt.auto, object.auto);
     assert.equal(hwpt.dirtyTracking, object.domain.tracking);
@@ -87,10 +101,11 @@ function* compareIommufd(host: Host, place: Place, context: Iommufd, frames: Fra
   }
 }
 
-function* compareIoas(host: Host, place: Place, context: Iommufd, id: number, { space, hwpts }: IoasObject) {
-  const view = (yield* host.query<IoasView>({ view: 'ioas', ...place, ioas: id })) as IoasView;
+function* compareIoas(host: Host, place: Place, context: Iommufd, id: number, { space, hwpts }: IoasObject): Sequence {
+  const view = yield* host.query<IoasView>({ view: 'ioas', ...place, ioas: id });
   const areas = ascending(space.areas, ({ iova }) => iova);
-  const ranges = (found: readonly { start: string; last: string }[]) => found.map(({ start, last }) => `${start}-${last}`).sort();
+  const ranges = (found: readonly { start: string; last: string }[]) =>
+    found.map(({ start, last }) => `${start}-${last}`).sort();
   const hexRanges = (found: readonly { start: bigint; last: bigint }[]) =>
     found.map(({ start, last }) => ({ start: hex(start), last: hex(last) }));
   assert.deepEqual(
@@ -107,7 +122,7 @@ function* compareIoas(host: Host, place: Place, context: Iommufd, id: number, { 
     },
     `IOAS ${id}`,
   );
-  const mappings = (yield* host.query<MappingView[]>({ view: 'mappings', ...place, ioas: id, limit: 10000 })) as MappingView[];
+  const mappings = yield* host.query<MappingView[]>({ view: 'mappings', ...place, ioas: id, limit: 10000 });
   assert.deepEqual(mappings, areas.map(mappingView), `mappings of IOAS ${id}`);
 }
 
@@ -144,18 +159,25 @@ function compareTable(host: Host, domainId: number, domain: Domain, frames: Fram
 }
 
 /** Through the devices: what is mapped translates, the units around it do not. */
-function* compareTranslations(host: Host, model: Model, frames: Frames) {
+function* compareTranslations(host: Host, model: Model, frames: Frames): Sequence {
   const done = new Set<Domain>();
   for (const fn of model.functions) {
     const domain = model.domainOf(fn);
     if (typeof domain === 'string' || done.has(domain)) continue;
     done.add(domain);
     const { unit, table } = domain;
-    const borders = new Set([...table.keys()].flatMap((at) => [at - 1n, at + 1n]).filter((at) => at >= 0n && !table.has(at)));
+    const borders = new Set(
+      [...table.keys()].flatMap((at) => [at - 1n, at + 1n]).filter((at) => at >= 0n && !table.has(at)),
+    );
     const around = [...table.keys(), ...borders].sort((a, b) => (a < b ? -1 : 1));
     for (const [first, last] of stretches(around)) {
-      const query = { view: 'translation', bdf: fn.bdf, iova: hex(first * unit), length: hex((last - first + 1n) * unit) } as const;
-      const runs = (yield* host.query<TranslationRun[]>(query)) as TranslationRun[];
+      const query = {
+        view: 'translation',
+        bdf: fn.bdf,
+        iova: hex(first * unit),
+        length: hex((last - first + 1n) * unit),
+      } as const;
+      const runs = yield* host.query<TranslationRun[]>(query);
       let found = 0n;
       for (const { address, length, physical, readable, writeable } of runs)
         for (let offset = 0n; offset < BigInt(length); offset += unit) {
@@ -167,7 +189,11 @@ function* compareTranslations(host: Host, model: Model, frames: Frames) {
         }
       let wanted = 0n;
       for (let at = first; at <= last; at++) if (table.has(at)) wanted++;
-      assert.equal(found, wanted, `units that ${fn.bdf} reaches from ${hex(first * unit)} to ${hex((last + 1n) * unit)}`);
+      assert.equal(
+        found,
+        wanted,
+        `units that ${fn.bdf} reaches from ${hex(first * unit)} to ${hex((last + 1n) * unit)}`,
+      );
     }
   }
 }
@@ -203,8 +229,8 @@ function livePages(model: Model): Set<Page> {
   return live;
 }
 
-function* compareOwners(host: Host, live: ReadonlySet<Page>) {
-  const { memory } = (yield* host.query<HostView>({ view: 'host' })) as HostView;
+function* compareOwners(host: Host, live: ReadonlySet<Page>): Sequence {
+  const { memory } = yield* host.query<HostView>({ view: 'host' });
   for (const owner of ['anonymous', 'memfd'] as const) {
     const pages = [...live].filter((page) => page.owner === owner).length;
     assert.equal(Number(memory.owners[owner] ?? 0), pages * Number(PAGE), `memory of owner ${owner}`);

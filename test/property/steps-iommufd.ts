@@ -1,8 +1,19 @@
 /** Steps of iommufds and devices. */
-import { type Action, anyId, anyIommufd, BAD_FD, call, type Descriptor, descriptors, hex, type Maker } from './actions.ts';
-import type { Model } from './model.ts';
+import {
+  type Action,
+  anyId,
+  anyIommufd,
+  anyPid,
+  BAD_FD,
+  call,
+  type Descriptor,
+  descriptors,
+  hex,
+  type Maker,
+} from './actions.ts';
 import type { Ioas } from './model/ioas.ts';
 import type { Cdev, Hwpt, Iommufd } from './model/objects.ts';
+import type { Model } from './model.ts';
 import type { Picks } from './picks.ts';
 import { anyAddress, anyIova, anyLength, anyRange, base } from './values.ts';
 
@@ -48,7 +59,10 @@ const anyHwpt = (context: Iommufd | null, id: number): Hwpt | null => {
 function anyCdev(model: Model, picks: Picks, bound: boolean): Descriptor<Cdev | null> {
   const all = descriptors(model, 'cdev');
   const fitting = all.filter(({ file }) => (file.bound !== null) === bound);
-  return picks.mostly<Descriptor<Cdev | null>>(fitting, 20, [...all, { pid: 1, fd: BAD_FD, file: null }]);
+  return picks.mostly<Descriptor<Cdev | null>>(fitting, 20, [
+    ...all,
+    { pid: anyPid(model, picks), fd: BAD_FD, file: null },
+  ]);
 }
 
 function mapOf(model: Model, picks: Picks): Action {
@@ -184,8 +198,19 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
   hwInfo: (model, picks) => {
     const iommufd = anyIommufd(model, picks);
     const dev_id = anyId(iommufd.file, picks, 'device');
-    const [flags, in_data_type] = picks.one([[0, 0], [0, 5], [1, 0], [1, 5], [1, 0xfeedbeef]] as const);
-    return ask(picks, iommufd, 'IOMMU_GET_HW_INFO', { flags, dev_id, in_data_type, data_len: picks.one([8, 0, 4, 20]) });
+    const [flags, in_data_type] = picks.one([
+      [0, 0],
+      [0, 5],
+      [1, 0],
+      [1, 5],
+      [1, 0xfeedbeef],
+    ] as const);
+    return ask(picks, iommufd, 'IOMMU_GET_HW_INFO', {
+      flags,
+      dev_id,
+      in_data_type,
+      data_len: picks.one([8, 0, 4, 20]),
+    });
   },
   setDirty: (model, picks) => {
     const iommufd = anyIommufd(model, picks);
@@ -272,7 +297,14 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
     const iommufd = anyIommufd(model, picks);
     const ioas = anyId(iommufd.file, picks, 'ioas');
     const start = anyIova(model, spaceOf(iommufd.file, ioas), picks) + picks.mostly([0n], 4, [0x20000n, 0x800n]);
-    return { kind: 'reserve', pid: iommufd.pid, fd: iommufd.fd, ioas, start: start & (2n ** 64n - 1n), length: anyLength(picks) };
+    return {
+      kind: 'reserve',
+      pid: iommufd.pid,
+      fd: iommufd.fd,
+      ioas,
+      start: start & (2n ** 64n - 1n),
+      length: anyLength(picks),
+    };
   },
   dmaWrite: (model, picks) => dma(model, picks, 'write'),
   dmaRead: (model, picks) => dma(model, picks, 'read'),

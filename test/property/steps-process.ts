@@ -5,20 +5,25 @@ import { anyAddress, anyLength, HUGE_MEMORY, slot } from './values.ts';
 const FD_PATHS = ['/dev/iommu', '/dev/null', '/dev/vfio/devices/vfio99'];
 
 const anyMemfd = (model: Parameters<Maker>[0], picks: Parameters<Maker>[1]) =>
-  picks.mostly(descriptors(model, 'memfd'), 30, [{ pid: anyPid(model, picks), fd: BAD_FD, file: null }]);
+  picks.mostly<{ pid: number; fd: number }>(descriptors(model, 'memfd'), 30, [
+    { pid: anyPid(model, picks), fd: BAD_FD },
+  ]);
 
 /** Descriptors of any kind, or one that is not open. */
 const anyDescriptor = (model: Parameters<Maker>[0], picks: Parameters<Maker>[1]) => {
-  const all = [...model.processes].flatMap(([pid, { descriptors: open }]) => [...open.keys()].map((fd) => ({ pid, fd })));
+  const all = [...model.processes].flatMap(([pid, { descriptors: open }]) =>
+    [...open.keys()].map((fd) => ({ pid, fd })),
+  );
   return picks.mostly(all, 30, [{ pid: anyPid(model, picks), fd: BAD_FD }]);
 };
 
-const bytes = (picks: Parameters<Maker>[1]): Uint8Array => Uint8Array.from({ length: 1 + picks.below(8) }, () => picks.below(256));
+const bytes = (picks: Parameters<Maker>[1]): Uint8Array =>
+  Uint8Array.from({ length: 1 + picks.below(8) }, () => picks.below(256));
 
 export const PROCESS_STEPS: Readonly<Record<string, Maker>> = {
-  openIommufd: (model, picks) => call(anyPid(model, picks), 'open', { path: picks.mostly(['/dev/iommu'], 10, FD_PATHS) }),
-  openCdev: (model, picks) =>
-    call(anyPid(model, picks), 'open', { path: picks.one(model.functions).cdev }),
+  openIommufd: (model, picks) =>
+    call(anyPid(model, picks), 'open', { path: picks.mostly(['/dev/iommu'], 10, FD_PATHS) }),
+  openCdev: (model, picks) => call(anyPid(model, picks), 'open', { path: picks.one(model.functions).cdev }),
   close: (model, picks) => {
     const { pid, fd } = anyDescriptor(model, picks);
     return call(pid, 'close', { fd });
@@ -38,7 +43,14 @@ export const PROCESS_STEPS: Readonly<Record<string, Maker>> = {
     if (memfds.length > 0 && picks.rarely(3)) {
       const { fd } = picks.one(memfds);
       const offset = hex(0x1000n * BigInt(picks.below(3)));
-      return call(pid, 'mmap', { addr: hex(slot(picks)), length, fd, offset, shared: true, prot: picks.one([3, 3, 1]) });
+      return call(pid, 'mmap', {
+        addr: hex(slot(picks)),
+        length,
+        fd,
+        offset,
+        shared: true,
+        prot: picks.one([3, 3, 1]),
+      });
     }
     if (picks.rarely(12)) return call(pid, 'mmap', { addr: hex(HUGE_MEMORY), length: '0x200000', huge: '2M' });
     if (picks.rarely(20)) return call(pid, 'mmap', { addr: picks.one(['0x1234', '0x7ffffffff000']), length: '0x2000' });
@@ -69,7 +81,10 @@ export const PROCESS_STEPS: Readonly<Record<string, Maker>> = {
     }),
   ftruncate: (model, picks) => {
     const { pid, fd } = anyMemfd(model, picks);
-    return call(pid, 'ftruncate', { fd, length: hex(0x1000n * BigInt(picks.below(10)) + picks.mostly([0n], 6, [0x800n])) });
+    return call(pid, 'ftruncate', {
+      fd,
+      length: hex(0x1000n * BigInt(picks.below(10)) + picks.mostly([0n], 6, [0x800n])),
+    });
   },
   addSeals: (model, picks) => {
     const { pid, fd } = anyMemfd(model, picks);
@@ -91,9 +106,10 @@ export const PROCESS_STEPS: Readonly<Record<string, Maker>> = {
   },
   setuid: (model, picks) => call(anyPid(model, picks), 'setuid', { uid: picks.one([1000, 1001, 0]) }),
   setrlimit: (model, picks) =>
-    call(anyPid(model, picks), 'setrlimit', { memlock: hex(0x1000n * BigInt(picks.mostly([4, 8, 2, 16], 6, [0, 1000]))) }),
-  exit: (model, picks) =>
-    model.processes.size > 1 ? { kind: 'exit', pid: anyPid(model, picks) } : { kind: 'start' },
+    call(anyPid(model, picks), 'setrlimit', {
+      memlock: hex(0x1000n * BigInt(picks.mostly([4, 8, 2, 16], 6, [0, 1000]))),
+    }),
+  exit: (model, picks) => (model.processes.size > 1 ? { kind: 'exit', pid: anyPid(model, picks) } : { kind: 'start' }),
   start: () => ({ kind: 'start' }),
   compare: () => ({ kind: 'compare' }),
 };

@@ -1,7 +1,8 @@
 /** Addresses and lengths that steps use: mostly such that something is there, now and then odd or out of bounds. */
-import type { Model } from './model.ts';
+
 import { PAGE, UMAX } from './model/base.ts';
 import type { Ioas } from './model/ioas.ts';
+import type { Model } from './model.ts';
 import type { Picks } from './picks.ts';
 
 /** Where processes map memory: a few places, so that calls meet. */
@@ -31,7 +32,18 @@ function within(picks: Picks): bigint {
 
 export function anyLength(picks: Picks): bigint {
   if (picks.rarely(25))
-    return picks.one([0n, 1n, 2n, UMAX, UMAX - 0xfffn, UMAX - 0x1000n, 2n ** 63n, 2n ** 63n - 0x10001n, 0x200000n, 0x200001n]);
+    return picks.one([
+      0n,
+      1n,
+      2n,
+      UMAX,
+      UMAX - 0xfffn,
+      UMAX - 0x1000n,
+      2n ** 63n,
+      2n ** 63n - 0x10001n,
+      0x200000n,
+      0x200001n,
+    ]);
   return PAGE * BigInt(1 + picks.below(8)) - picks.mostly([0n], 8, [0x800n, 0x800n, 1n]);
 }
 

@@ -1,0 +1,137 @@
+/** Hosts made of what real machines print, and the memory layout of a real VMM taken through a live update. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import type { GroupView } from '../../src/host/views.ts';
+import { useApp } from '../support/app.ts';
+import { D1, type Host } from '../support/client.ts';
+
+const app = useApp();
+const fixture = (name: string): string => readFileSync(new URL(`../fixtures/${name}`, import.meta.url), 'utf8');
+
+async function groups(host: Host): Promise<Map<number, string[]>> {
+  const { items } = (await host.request('get', '/groups')) as { items: GroupView[] };
+  return new Map(items.map(({ group, devices }) => [group, devices]));
+}
+
+test('a Ryzen machine is made from the text of its /sys/kernel/iommu_groups', async () => {
+  const text = fixture('ryzen-2400g.iommu_groups.txt');
+  const host = await app.host({ topology: { format: 'sysfs-iommu-groups', text } });
+  const found = await groups(host);
+  const expected = new Map<number, string[]>();
+  for (const [, group, bdf] of text.matchAll(/iommu_groups\/(\d+)\/devices\/(\S+)/g))
+    expected.set(Number(group), [...(expected.get(Number(group)) ?? []), bdf!].sort());
+  assert.equal(found.size, 13);
+  assert.deepEqual(found, new Map([...expected].sort(([a], [b]) => a - b)));
+  assert.equal(found.get(8)?.length, 11, 'the chipset with all that hangs on it is one group');
+});
+
+test('an Alder Lake machine is made from the text of its lspci by IOMMU group', async () => {
+  const host = await app.host({
+    topology: { format: 'lspci-by-group', text: fixture('alder-lake.lspci-by-group.txt') },
+  });
+  const found = await groups(host);
+  assert.equal(found.size, 24);
+  assert.deepEqual(found.get(16), ['0000:00:1f.0', '0000:00:1f.3', '0000:00:1f.4', '0000:00:1f.5']);
+  const nvme = await host.device('0000:05:00.0');
+  assert.deepEqual([nvme.group, nvme.class, nvme.vendor, nvme.device], [22, '0108', 'c0a9', '540a']);
+  await host.bindDriver('0000:05:00.0', 'nvme');
+  await assert.rejects(host.bindDriver('0000:08:00.0', 'nvme'), { errno: 'ENODEV' });
+});
+
+interface Area {
+  iova: number;
+  start: number;
+  length: number;
+}
+
+/** The guest memory that QEMU had mapped from its memfd when it ended. */
+function recordedLayout(): { size: number; areas: Area[] } {
+  const calls = fixture('vmm-q35-4g-memfd.calls.jsonl')
+    .split('\n')
+    .filter(Boolean)
+    .map(
+      (line) =>
+        JSON.parse(line) as {
+          call: string;
+          request?: string;
+          size?: string;
+          arg: Record<string, string>;
+          expect: { ret: number };
+        },
+    );
+  const areas = new Map<number, Area>();
+  let size = 0;
+  for (const { call, request, arg, size: bytes, expect } of calls) {
+    if (call === 'memfd_create') size = Number(bytes);
+    if (expect?.ret === -1 || call !== 'ioctl') continue;
+    const iova = Number(arg.iova);
+    if (request === 'IOMMU_IOAS_MAP_FILE')
+      areas.set(iova, { iova, start: Number(arg.start), length: Number(arg.length) });
+    if (request === 'IOMMU_IOAS_UNMAP')
+      for (const at of areas.keys()) if (at >= iova && at < iova + Number(arg.length)) areas.delete(at);
+  }
+  return { size, areas: [...areas.values()] };
+}
+
+test('a VMM with the memory layout of a real QEMU goes through a live update while its device does DMA', async () => {
+  const { size, areas } = recordedLayout();
+  assert.equal(size, 4 * 1024 ** 3);
+  assert.ok(areas.length >= 2, 'guest memory below and above 4 GiB');
+  const host = await app.host();
+  const vmm = await host.process({ name: 'qemu' });
+  const memfd = await vmm.sealedMemfd(size);
+  const words = areas.map(({ start, length }, index) => ({ at: start + length - 64, text: `guest memory ${index}` }));
+  for (const { at, text } of words) await vmm.write(memfd, at, text);
+  const iommufd = await vmm.open('/dev/iommu');
+  const cdev = await vmm.openCdev(D1);
+  const device = await vmm.bind(cdev, iommufd);
+  const ioas = await vmm.allocIoas(iommufd);
+  for (const { iova, start, length } of areas)
+    await vmm.ioctl(iommufd, 'IOMMU_IOAS_MAP_FILE', { flags: 7, ioas_id: ioas, fd: memfd, start, length, iova });
+  const hwpt = await vmm.allocHwpt(iommufd, device, ioas);
+  await vmm.attach(cdev, hwpt);
+
+  const sameBytes = async (): Promise<void> => {
+    for (const [index, { iova, length }] of areas.entries()) {
+      const { text } = words[index]!;
+      assert.equal((await host.dmaRead(D1, iova + length - 64, text.length)).toString(), text);
+    }
+  };
+  await sameBytes();
+  await host.dmaFaults(D1, 0xfeb00000);
+
+  const lu = await vmm.openLiveupdate();
+  const session = await vmm.createSession(lu, 'qemu');
+  await vmm.preserve(session, memfd, 1);
+  await vmm.mark(iommufd, hwpt, 7);
+  await vmm.preserve(session, iommufd, 2);
+  await vmm.preserve(session, cdev, 3);
+
+  // The device never pauses: whenever one of these falls, in the old kernel, between the two, or in the new one.
+  let updating = true;
+  const update = host.kexec().finally(() => {
+    updating = false;
+  });
+  let during = 0;
+  while (updating) {
+    await sameBytes();
+    during++;
+  }
+  assert.equal((await update).kernel, 2);
+  assert.ok(during > 0, 'there was DMA during the update');
+  assert.equal((await host.device(D1)).state, 'L');
+  await sameBytes();
+  await host.dmaWrite(D1, areas[0]!.iova, 'written in luo mode');
+  await host.dmaFaults(D1, 0xfeb00000);
+
+  await host.bindDriver(D1, 'vfio-pci');
+  const next = await host.process({ name: 'qemu' });
+  const incoming = await next.retrieveSession(await next.openLiveupdate(), 'qemu');
+  const ram = await next.retrieve(incoming, 1);
+  assert.equal(await next.read(ram, areas[0]!.start, 19), 'written in luo mode');
+  const restoredIommufd = await next.retrieve(incoming, 2);
+  const restoredCdev = await next.retrieve(incoming, 3);
+  await next.bind(restoredCdev, restoredIommufd);
+  await sameBytes();
+});
