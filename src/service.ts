@@ -22,7 +22,7 @@ export async function runService(config: Config): Promise<void> {
   const lanes = createLanes({ store, log, allowServiceDeath: config.allowServiceDeath });
   await seedTenants(store.tenants, config, log);
   await lanes.recover();
-  const app = await buildApp({ config, store, lanes });
+  const app = await buildApp({ config, store, lanes, log });
 
   closeWithGrace({ delay: CLOSE_DELAY_MS, logger: log }, async ({ signal, err }) => {
     if (err) log.error({ err }, 'stopping after an error');

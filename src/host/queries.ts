@@ -47,7 +47,7 @@ export function answerQuery(host: Host, query: Query): Answer {
     case 'device':
       return onFunction(host, query.bdf, (fn) => ok(deviceView(host, fn)));
     case 'translation':
-      return onFunction(host, query.bdf, (fn) => ok(translation(host, fn, BigInt(query.iova), BigInt(query.length))));
+      return onFunction(host, query.bdf, (fn) => translation(host, fn, BigInt(query.iova), BigInt(query.length)));
   }
   const { kernel } = host;
   switch (query.view) {
@@ -352,21 +352,20 @@ class Runs {
   }
 }
 
-function translation(host: Host, fn: PciFunction, iova: bigint, length: bigint): TranslationRun[] {
+function translation(host: Host, fn: PciFunction, iova: bigint, length: bigint): Answer {
   const found = new Runs();
-  const smallest = BigInt(2 ** host.machine.unitOf(fn).formats[0].minShift);
-  for (let at = iova; at < iova + length && found.runs.length < MAX_RUNS; ) {
-    const leaf = host.machine.translate(fn, at);
-    if (typeof leaf === 'string') {
-      at = (at / smallest + 1n) * smallest;
-      continue;
-    }
-    const left = iova + length - at;
-    const bytesHere = BigInt(leaf.length) < left ? BigInt(leaf.length) : left;
-    found.add(at, bytesHere, leaf.physical, leaf.readable, leaf.writeable);
-    at += bytesHere;
+  if (length === 0n) return ok(found.runs);
+  for (const piece of host.machine.unitOf(fn).translations(fn.sourceId, iova, iova + length - 1n)) {
+    found.add(piece.iova, BigInt(piece.length), piece.physical, piece.readable, piece.writeable);
+    if (found.runs.length > MAX_RUNS)
+      return {
+        kind: 'refused',
+        errno: 'E2BIG',
+        where: 'translation',
+        why: `the range has more than ${MAX_RUNS} runs: ask for a smaller one`,
+      };
   }
-  return found.runs;
+  return ok(found.runs);
 }
 
 function processMemory(process: Process, address: bigint, length: bigint): TranslationRun[] {

@@ -1,26 +1,18 @@
 /** The system calls of the `calls` face: each by its name, with what Linux answers. */
-
+import { big, bytes, type Call, done, integer, MAX_TRANSFER, type Outcome } from './call-input.ts';
 import { Refusal, refuse } from './errno.ts';
 import { NullFile, type OpenFile } from './file.ts';
-import { decodeU64, encodeArg, hex, ioctl } from './ioctl.ts';
+import { encodeArg, hex, ioctl } from './ioctl.ts';
 import { IommufdContext } from './iommufd/context.ts';
+import { LEVERS } from './iommufd/extensions/levers.ts';
+import { pageToMap } from './iommufd/extensions/viommu-page.ts';
 import type { Kernel } from './kernel.ts';
 import { LiveUpdateFile } from './liveupdate/files.ts';
-import { MemfdFile, memfdCreate } from './mm/shmem.ts';
+import { MemfdFile, memfdCreate, type ShmemInode } from './mm/shmem.ts';
 import type { Process } from './process.ts';
-import type { CallInput, CallResult } from './uapi/calls.ts';
+import type { CallInput, CallResult, PageResponse } from './uapi/calls.ts';
 import { VfioDeviceFile } from './vfio/device-file.ts';
 import { VfioGroupFile } from './vfio/group-file.ts';
-
-type Outcome = Omit<CallResult, 'errno' | 'where' | 'why' | 'rule'> | Refusal;
-type Call = (kernel: Kernel, process: Process, input: CallInput) => Outcome;
-
-const MAX_TRANSFER = 1024 * 1024;
-
-const integer = (input: CallInput, name: string): number => Number(input[name] ?? 0);
-const big = (input: CallInput, name: string): bigint => (input[name] === undefined ? 0n : decodeU64(input[name]));
-const bytes = (input: CallInput, name: string): Uint8Array => Uint8Array.fromBase64(String(input[name] ?? ''));
-const done = (refusal: Refusal | null): Outcome => refusal ?? { ret: 0 };
 
 /** Runs one call. The answer of a refused one has ret -1. */
 export function runCall(kernel: Kernel, process: Process, input: CallInput): CallResult {
@@ -110,11 +102,10 @@ function mmap(process: Process, input: CallInput): Outcome {
   const length = big(input, 'length');
   let refusal: Refusal | null;
   if (input.fd !== undefined) {
-    const file = memfd(process, input, 'do_mmap');
-    if (file instanceof Refusal) return file;
+    const mapped = fileToMap(process, input, length);
+    if (mapped instanceof Refusal) return mapped;
     refusal = process.mm.map(address, length, {
-      inode: file.inode,
-      offset: big(input, 'offset'),
+      ...mapped,
       shared: input.shared === true,
       ...(input.prot !== undefined && { prot: integer(input, 'prot') }),
     });
@@ -124,6 +115,23 @@ function mmap(process: Process, input: CallInput): Outcome {
       ...(input.prot !== undefined && { prot: integer(input, 'prot') }),
     });
   return refusal ?? { ret: hex(address) };
+}
+
+/** What a descriptor shows in memory: a memfd, or the page of a vIOMMU through its iommufd. */
+function fileToMap(
+  process: Process,
+  input: CallInput,
+  length: bigint,
+): { inode: ShmemInode; offset: bigint } | Refusal {
+  const file = process.file(integer(input, 'fd'));
+  const offset = big(input, 'offset');
+  if (!(file instanceof IommufdContext)) {
+    const other = memfd(process, input, 'do_mmap');
+    return other instanceof Refusal ? other : { inode: other.inode, offset };
+  }
+  const prot = integer(input, 'prot');
+  const page = pageToMap(file, { offset, length, shared: input.shared === true, prot });
+  return page instanceof Refusal ? page : { inode: page, offset: 0n };
 }
 
 function sendFd(kernel: Kernel, process: Process, input: CallInput): Outcome {
@@ -222,6 +230,17 @@ const CALLS: Readonly<Record<string, Call>> = {
     const count = inode.write(big(input, 'offset'), bytes(input, 'data'));
     return count instanceof Refusal ? count : { ret: count };
   }),
+  read: (_kernel, process, input) => {
+    const file = process.file(integer(input, 'fd'));
+    return file instanceof Refusal ? file : file.read(big(input, 'length'));
+  },
+  write: (_kernel, process, input) => {
+    const file = process.file(integer(input, 'fd'));
+    if (file instanceof Refusal) return file;
+    const count = file.write(big(input, 'length'), (input.responses as PageResponse[] | undefined) ?? []);
+    return count instanceof Refusal ? count : { ret: count };
+  },
+  ...LEVERS,
   setuid: (_kernel, process, input) => setUid(process, integer(input, 'uid')),
   setrlimit: (_kernel, process, input) => setRlimit(process, big(input, 'memlock')),
   ioctl: (kernel, process, input) => {

@@ -5,6 +5,7 @@
 import { assert, type Refusal, refuse } from './errno.ts';
 import type { Kernel } from './kernel.ts';
 import type { Process } from './process.ts';
+import type { CallResult, PageResponse } from './uapi/calls.ts';
 import type { ArgValue, FileKind, RequestDescriptor } from './uapi/types.ts';
 
 /** Fields of a uAPI struct, u64 as bigint. Fields that the caller did not give read as 0 (see `numberField`). */
@@ -15,6 +16,9 @@ export interface IoctlOk {
   ret?: number;
   arg?: Arg;
 }
+
+/** What a read of a queue answers: the bytes it took, and what they say. */
+export type ReadOk = Pick<CallResult, 'faults' | 'events'> & { ret: number };
 
 export abstract class OpenFile {
   abstract readonly kind: FileKind;
@@ -42,6 +46,15 @@ export abstract class OpenFile {
   /** Answers a request whose struct has been decoded. */
   ioctl(_kernel: Kernel, _process: Process, request: RequestDescriptor, _arg: Arg): IoctlOk | Refusal {
     return refuse('ENOTTY', 'vfs_ioctl', `a descriptor of ${this.link()} knows no ${request.name}`);
+  }
+
+  read(_length: bigint): ReadOk | Refusal {
+    return refuse('EINVAL', 'vfs_read', `${this.link()} is no queue that can be read`);
+  }
+
+  /** Answers the bytes taken. */
+  write(_length: bigint, _responses: readonly PageResponse[]): number | Refusal {
+    return refuse('EINVAL', 'vfs_write', `${this.link()} is no queue that takes responses`);
   }
 
   /** Answers a request number that no request of this kind has. */

@@ -135,6 +135,43 @@ export class IommuUnit {
     };
   }
 
+  /** What translates [first, last] for a function, ascending: the holes are left out. */
+  *translations(sourceId: number, first: bigint, last: bigint): Generator<Translation & { iova: bigint }> {
+    const entry = this.context(sourceId);
+    if (entry.kind === 'identity') {
+      const end = BigInt(this.#memory.frames) * BigInt(FRAME_SIZE) - 1n;
+      const until = last < end ? last : end;
+      if (first <= until)
+        yield {
+          iova: first,
+          physical: Number(first),
+          length: Number(until - first + 1n),
+          readable: true,
+          writeable: true,
+        };
+    }
+    if (entry.kind !== 'table' || entry.root === null) return;
+    const format = this.formats[entry.tableType]!;
+    const from = first > format.apertureStart ? first : format.apertureStart;
+    const to = last < format.apertureLast ? last : format.apertureLast;
+    if (from > to) return;
+    const shift = BigInt(format.minShift);
+    const table = new PageTable(this.#memory, format, entry.root);
+    for (const leaf of table.leaves(Number(from >> shift), Number(to >> shift))) {
+      const start = BigInt(leaf.unit) << shift;
+      const end = start + 2n ** BigInt(leaf.shift) - 1n;
+      const iova = start > from ? start : from;
+      const until = end < to ? end : to;
+      yield {
+        iova,
+        physical: leaf.physical + Number(iova - start),
+        length: Number(until - iova + 1n),
+        readable: (leaf.access & READ) !== 0,
+        writeable: (leaf.access & WRITE) !== 0,
+      };
+    }
+  }
+
   /** x86 takes writes to this window as interrupts and never translates them. */
   isInterruptRange(iova: bigint): boolean {
     return (this.kind === 'intel-vtd' || this.kind === 'amd-vi') && iova >= MSI_START && iova <= MSI_LAST;

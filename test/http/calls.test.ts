@@ -100,12 +100,12 @@ test('many errors are counted, and the first of them shown', async (t) => {
   assert.match(body.detail, /\/calls\/0\/call: .*\(and 499 more, see errors\)/);
 });
 
-test('the calls of a request read 16 MiB together at most', async (t) => {
+test('the calls of a request read 64 MiB together at most', async (t) => {
   const { ask, lanes } = await fixture(t);
   lanes.onCommand = () => ({ kind: 'ok', value: { results: [] } });
   const peek = { call: 'peek', addr: 0, length: '0x100000' };
-  assert.equal((await ask('post', CALLS, { calls: Array.from({ length: 16 }, () => peek) })).status, 200);
-  const { status, body } = await ask('post', CALLS, { calls: Array.from({ length: 17 }, () => peek) });
+  assert.equal((await ask('post', CALLS, { calls: Array.from({ length: 64 }, () => peek) })).status, 200);
+  const { status, body } = await ask('post', CALLS, { calls: Array.from({ length: 65 }, () => peek) });
   assert.equal(status, 400);
-  assert.deepEqual(pointers(body), ['/calls/16/length']);
+  assert.deepEqual(pointers(body), ['/calls/64/length']);
 });

@@ -1,6 +1,6 @@
 /** What a sequence is made of. A step is numbers; what they mean depends on what is there when its turn comes. */
 
-import type { Iommufd, PciFunction } from './model/objects.ts';
+import type { Iommufd, IommufdObject, PciFunction } from './model/objects.ts';
 import type { Call, Model } from './model.ts';
 import type { Picks } from './picks.ts';
 
@@ -25,8 +25,10 @@ export const call = (pid: number, name: string, parameters: Record<string, unkno
   call: { call: name, ...parameters },
 });
 
+/** Mostly the first one, so that things meet. */
 export function anyPid(model: Model, picks: Picks): number {
-  return picks.one([...model.processes.keys()]);
+  const [first, ...others] = [...model.processes.keys()];
+  return picks.mostly([first!], 4, others.length > 0 ? others : [first!]);
 }
 
 export interface Descriptor<T> {
@@ -51,16 +53,20 @@ function fileOf(model: Model, pid: number, fd: number) {
   return model.processes.get(pid)?.descriptors.get(fd);
 }
 
-/** An iommufd to ask, now and then something else. */
-export function anyIommufd(model: Model, picks: Picks): Descriptor<Iommufd | null> {
+/** An iommufd to ask, one with such an object if there is any; now and then something else. */
+export function anyIommufd(
+  model: Model,
+  picks: Picks,
+  type: IommufdObject['type'] = 'ioas',
+): Descriptor<Iommufd | null> {
   const all = descriptors(model, 'iommufd');
-  if (all.length > 0 && !picks.rarely(40)) return picks.one(all);
-  const pid = anyPid(model, picks);
-  return { pid, fd: BAD_FD, file: null };
+  const fitting = all.filter(({ file }) => [...file.objects.values()].some((object) => object.type === type));
+  const usual = fitting.length > 0 && !picks.rarely(8) ? fitting : all;
+  return picks.mostly<Descriptor<Iommufd | null>>(usual, 40, [{ pid: anyPid(model, picks), fd: BAD_FD, file: null }]);
 }
 
 /** The id of an object of this type, now and then another one or none. */
-export function anyId(context: Iommufd | null, picks: Picks, type: 'ioas' | 'hwpt' | 'device'): number {
+export function anyId(context: Iommufd | null, picks: Picks, type: IommufdObject['type']): number {
   const ids = [...(context?.objects ?? [])];
   const wanted = ids.filter(([, object]) => object.type === type).map(([id]) => id);
   return picks.mostly(wanted, 20, [...ids.map(([id]) => id), BAD_ID, 0, 0x7fffffff]);

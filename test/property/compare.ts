@@ -231,8 +231,9 @@ function livePages(model: Model): Set<Page> {
 
 function* compareOwners(host: Host, live: ReadonlySet<Page>): Sequence {
   const { memory } = yield* host.query<HostView>({ view: 'host' });
-  for (const owner of ['anonymous', 'memfd'] as const) {
-    const pages = [...live].filter((page) => page.owner === owner).length;
-    assert.equal(Number(memory.owners[owner] ?? 0), pages * Number(PAGE), `memory of owner ${owner}`);
-  }
+  const pages = (owner: Page['owner']): number => [...live].filter((page) => page.owner === owner).length;
+  const bytes = (owner: Page['owner']): number => Number(memory.owners[owner] ?? 0);
+  assert.equal(bytes('anonymous'), pages('anonymous') * Number(PAGE), 'anonymous memory');
+  // A pin that fails in the middle leaves pages of a file behind in the model, of which the host may not have all.
+  assert.ok(bytes('memfd') <= pages('memfd') * Number(PAGE), 'memory of files');
 }

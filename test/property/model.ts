@@ -134,10 +134,13 @@ export class Model implements Surroundings, Machine {
 
   // What the ioctls need of the world.
 
-  filePage(file: object, number: number): Page {
+  checkFile(file: object, number: number): void {
     const { kind, inode } = file as Memfd;
     if (kind !== 'memfd' || BigInt(number + 1) * PAGE > inode.size) throw new Failure('EINVAL');
-    return inode.page(number);
+  }
+
+  filePage(file: object, number: number): Page {
+    return (file as Memfd).inode.page(number);
   }
 
   locked({ mode, process, uid }: Account): number {
@@ -347,6 +350,10 @@ export class Model implements Surroundings, Machine {
     const device = { type: 'device' as const, fn: file.fn };
     file.bound = { context: iommufd, device };
     return addObject(iommufd, device);
+  }
+
+  isBound(fn: PciFunction): boolean {
+    return [...this.cdevs].some(({ bound }) => bound?.device.fn === fn);
   }
 
   /** The HWPT that a bound function is attached to. */

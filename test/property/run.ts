@@ -20,7 +20,7 @@ export function run({ sequences, seed, makeModel = (machine) => new Model(machin
   failure: string | null;
 } {
   const statistics = new Statistics();
-  const property = fc.property(plans, ({ machine, steps }: Plan) => {
+  const property = fc.property(fc.noBias(plans), ({ machine, steps }: Plan) => {
     const plan = MACHINES[machine]!;
     const model = makeModel(modelMachine(plan));
     runInProcess(hostBody(plan), (host) => runSequence(host, model, steps, statistics));

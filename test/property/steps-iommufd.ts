@@ -11,11 +11,12 @@ import {
   hex,
   type Maker,
 } from './actions.ts';
+import { PAGE, UMAX } from './model/base.ts';
 import type { Ioas } from './model/ioas.ts';
 import type { Cdev, Hwpt, Iommufd } from './model/objects.ts';
 import type { Model } from './model.ts';
 import type { Picks } from './picks.ts';
-import { anyAddress, anyIova, anyLength, anyRange, base } from './values.ts';
+import { anyAddress, anyIova, anyLength, anyRange, base, HUGE_MEMORY } from './values.ts';
 
 type Fields = Record<string, unknown>;
 
@@ -55,15 +56,84 @@ const anyHwpt = (context: Iommufd | null, id: number): Hwpt | null => {
   return object?.type === 'hwpt' ? object : null;
 };
 
-/** A cdev; the function of a bound one if there is one and `bound` asks for it. */
+/** A cdev, bound or not as asked for; now and then another or none. */
 function anyCdev(model: Model, picks: Picks, bound: boolean): Descriptor<Cdev | null> {
   const all = descriptors(model, 'cdev');
   const fitting = all.filter(({ file }) => (file.bound !== null) === bound);
-  return picks.mostly<Descriptor<Cdev | null>>(fitting, 20, [
+  return picks.mostly<Descriptor<Cdev | null>>(fitting.length > 0 ? fitting : all, 20, [
     ...all,
     { pid: anyPid(model, picks), fd: BAD_FD, file: null },
   ]);
 }
+
+/** Processes that have an iommufd. */
+const withIommufd = (model: Model): number[] => [...new Set(descriptors(model, 'iommufd').map(({ pid }) => pid))];
+
+/** A step that needs something which is not there makes it instead, mostly. */
+function needing(isThere: (model: Model) => boolean, instead: Maker, step: Maker): Maker {
+  return (model, picks) => (isThere(model) || picks.rarely(10) ? step : instead)(model, picks);
+}
+
+const openCdev: Maker = (model, picks) => {
+  const pid = picks.mostly(withIommufd(model), 10, [...model.processes.keys()]);
+  const groups = new Set([...model.cdevs].filter(({ bound }) => bound).map(({ fn }) => fn.group));
+  const siblings = model.functions.filter((fn) => groups.has(fn.group) && !model.isBound(fn));
+  return call(pid, 'open', {
+    path: picks.one(siblings.length > 0 && picks.rarely(2) ? siblings : model.functions).cdev,
+  });
+};
+
+const createMemfd: Maker = (model, picks) => {
+  const pid = picks.mostly(withIommufd(model), 10, [...model.processes.keys()]);
+  return call(pid, 'memfd_create', { name: 'memory', flags: 2, size: hex(0x1000n * BigInt(4 + picks.below(8))) });
+};
+
+const bind: Maker = needing(
+  (model) => descriptors(model, 'cdev').some(({ pid, file }) => !file.bound && withIommufd(model).includes(pid)),
+  openCdev,
+  (model, picks) => {
+    const all = descriptors(model, 'cdev');
+    const good = all.filter(({ pid, file }) => !file.bound && withIommufd(model).includes(pid));
+    const cdev = good.length > 0 && !picks.rarely(10) ? picks.one(good) : anyCdev(model, picks, false);
+    const mine = [...(model.processes.get(cdev.pid)?.descriptors ?? [])];
+    const iommufds = mine.filter(([, file]) => file.kind === 'iommufd').map(([fd]) => fd);
+    const iommufd = picks.mostly(iommufds, 20, [...mine.map(([fd]) => fd), BAD_FD, -1]);
+    return ask(picks, cdev, 'VFIO_DEVICE_BIND_IOMMUFD', { iommufd });
+  },
+);
+
+/** To an object of one of these types, mostly of a device that is not attached yet. */
+const attachTo =
+  (types: readonly ('ioas' | 'hwpt')[]): Maker =>
+  (model, picks) => {
+    const idle = descriptors(model, 'cdev').filter(({ file }) => file.bound && !model.attachment(file.fn));
+    const cdev = idle.length > 0 && picks.rarely(2) ? picks.one(idle) : anyCdev(model, picks, true);
+    const pt_id = anyId(cdev.file?.bound?.context ?? null, picks, picks.one(types));
+    return ask(picks, cdev, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', { pt_id });
+  };
+
+const hasHugeMemory = (model: Model): boolean =>
+  withIommufd(model).some((pid) => model.processes.get(pid)!.memory.pages.has(Number(HUGE_MEMORY / PAGE)));
+
+const mmapHuge: Maker = (model, picks) => {
+  const pid = picks.mostly(withIommufd(model), 10, [...model.processes.keys()]);
+  return call(pid, 'mmap', { addr: hex(HUGE_MEMORY), length: '0x200000', huge: '2M' });
+};
+
+const memfdOwners = (model: Model): number[] => descriptors(model, 'memfd').map(({ pid }) => pid);
+const hasMemfd = (model: Model): boolean => memfdOwners(model).some((pid) => withIommufd(model).includes(pid));
+const hasBound = (model: Model): boolean => descriptors(model, 'cdev').some(({ file }) => file.bound !== null);
+const hasDirty = (model: Model): boolean =>
+  !model.unit.dirtyTracking || [...model.ioases()].some(({ space }) => space.domains.some(({ flags }) => flags.dirty));
+
+const allocDirty: Maker = (model, picks) => {
+  const iommufd = anyIommufd(model, picks, 'device');
+  return ask(picks, iommufd, 'IOMMU_HWPT_ALLOC', {
+    flags: 2,
+    dev_id: anyId(iommufd.file, picks, 'device'),
+    pt_id: anyId(iommufd.file, picks, 'ioas'),
+  });
+};
 
 function mapOf(model: Model, picks: Picks): Action {
   const iommufd = anyIommufd(model, picks);
@@ -80,19 +150,20 @@ function mapOf(model: Model, picks: Picks): Action {
 export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
   ioasAlloc: (model, picks) => ask(picks, anyIommufd(model, picks), 'IOMMU_IOAS_ALLOC', {}),
   map: mapOf,
-  mapHuge: (model, picks) => {
+  mapHuge: needing(hasHugeMemory, mmapHuge, (model, picks) => {
     const iommufd = anyIommufd(model, picks);
     const id = anyId(iommufd.file, picks, 'ioas');
     return ask(picks, iommufd, 'IOMMU_IOAS_MAP', {
       flags: picks.one([7, 6]),
       ioas_id: id,
-      user_va: hex(0x100040000000n + BigInt(picks.one([0, 0x100000, 0x1000, 0x800]))),
-      length: hex(BigInt(picks.one([0x200000, 0x100000, 0x10000, 0x18000]))),
+      user_va: hex(HUGE_MEMORY + BigInt(picks.one([0, 0x100000, 0x1000, 0x800]))),
+      length: hex(BigInt(picks.one([0x10000, 0x100000, 0x18000, 0x200000]))),
       iova: hex(base(model) + BigInt(picks.one([0x200000, 0x400000, 0x100000, 0x201000]))),
     });
-  },
-  mapFile: (model, picks) => {
-    const iommufd = anyIommufd(model, picks);
+  }),
+  mapFile: needing(hasMemfd, createMemfd, (model, picks) => {
+    const usual = descriptors(model, 'iommufd').filter(({ pid }) => memfdOwners(model).includes(pid));
+    const iommufd = usual.length > 0 && !picks.rarely(10) ? picks.one(usual) : anyIommufd(model, picks);
     const id = anyId(iommufd.file, picks, 'ioas');
     const mine = (kind: 'memfd' | 'null') => descriptors(model, kind).filter(({ pid }) => pid === iommufd.pid);
     const fd = picks.mostly(
@@ -108,7 +179,7 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
       length: hex(anyLength(picks)),
       iova: hex(anyIova(model, spaceOf(iommufd.file, id), picks)),
     });
-  },
+  }),
   copy: (model, picks) => {
     const iommufd = anyIommufd(model, picks);
     const from = anyId(iommufd.file, picks, 'ioas');
@@ -127,7 +198,7 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
     const iommufd = anyIommufd(model, picks);
     const id = anyId(iommufd.file, picks, 'ioas');
     const { iova, length } = picks.rarely(12)
-      ? { iova: 0n, length: 2n ** 64n - 1n }
+      ? { iova: 0n, length: UMAX }
       : anyRange(model, spaceOf(iommufd.file, id), picks);
     return ask(picks, iommufd, 'IOMMU_IOAS_UNMAP', { ioas_id: id, iova: hex(iova), length: hex(length) });
   },
@@ -141,7 +212,7 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
     const ioas_id = anyId(iommufd.file, picks, 'ioas');
     const allowed_iovas = Array.from({ length: picks.below(4) }, () => {
       const start = picks.mostly([base(model) + 0x4000n * BigInt(picks.below(8))], 8, [0n, 0x10000n]);
-      return { start: hex(start), last: hex(start + picks.mostly([0x3fffn, 0xfffn], 10, [0n, -1n, 0xffffn])) };
+      return { start: hex(start), last: hex((start + picks.mostly([0x3fffn, 0xfffn], 10, [0n, -1n, 0xffffn])) & UMAX) };
     });
     const num_iovas = allowed_iovas.length + (picks.rarely(30) ? 1 : 0);
     return ask(picks, iommufd, 'IOMMU_IOAS_ALLOW_IOVAS', { ioas_id, num_iovas, allowed_iovas });
@@ -167,7 +238,7 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
     return ask(picks, iommufd, 'IOMMU_DESTROY', { id });
   },
   hwptAlloc: (model, picks) => {
-    const iommufd = anyIommufd(model, picks);
+    const iommufd = anyIommufd(model, picks, 'device');
     const pt = anyId(iommufd.file, picks, 'ioas');
     const parent = anyHwpt(iommufd.file, pt);
     const word = (value: number): Uint8Array => Uint8Array.from([0, 0, 0, 0, value, 0, 0, 0]);
@@ -196,7 +267,7 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
     });
   },
   hwInfo: (model, picks) => {
-    const iommufd = anyIommufd(model, picks);
+    const iommufd = anyIommufd(model, picks, 'device');
     const dev_id = anyId(iommufd.file, picks, 'device');
     const [flags, in_data_type] = picks.one([
       [0, 0],
@@ -212,13 +283,13 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
       data_len: picks.one([8, 0, 4, 20]),
     });
   },
-  setDirty: (model, picks) => {
-    const iommufd = anyIommufd(model, picks);
+  setDirty: needing(hasDirty, allocDirty, (model, picks) => {
+    const iommufd = anyIommufd(model, picks, 'hwpt');
     const hwpt_id = anyId(iommufd.file, picks, 'hwpt');
     return ask(picks, iommufd, 'IOMMU_HWPT_SET_DIRTY_TRACKING', { hwpt_id, flags: picks.mostly([1, 1, 0], 30, [2]) });
-  },
-  readDirty: (model, picks) => {
-    const iommufd = anyIommufd(model, picks);
+  }),
+  readDirty: needing(hasDirty, allocDirty, (model, picks) => {
+    const iommufd = anyIommufd(model, picks, 'hwpt');
     const hwpt_id = anyId(iommufd.file, picks, 'hwpt');
     const space = anyHwpt(iommufd.file, hwpt_id)?.ioas.space ?? null;
     const { iova, length } = anyRange(model, space, picks);
@@ -227,10 +298,10 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
       hwpt_id,
       flags: picks.mostly([0, 1], 30, [2]),
       iova: hex(iova),
-      length: hex(picks.rarely(40) && iova > 0n ? 2n ** 64n - 1n : short),
+      length: hex(picks.rarely(40) && iova > 0n ? UMAX : short),
       page_size: hex(BigInt(picks.mostly([0x1000, 0x800, 0x1000, 0x2000], 15, [0, 0x400, 0x8000]))),
     });
-  },
+  }),
   vfioIoas: (model, picks) => {
     const iommufd = anyIommufd(model, picks);
     const ioas_id = anyId(iommufd.file, picks, 'ioas');
@@ -279,19 +350,10 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
     const request = picks.one(['0x3bf0', '0x3b96', 'VFIO_DEVICE_ATTACH_IOMMUFD_PT']);
     return call(pid, 'ioctl', { fd, request, arg: {} });
   },
-  bind: (model, picks) => {
-    const cdev = anyCdev(model, picks, false);
-    const mine = [...(model.processes.get(cdev.pid)?.descriptors ?? [])];
-    const iommufds = mine.filter(([, file]) => file.kind === 'iommufd').map(([fd]) => fd);
-    const iommufd = picks.mostly(iommufds, 20, [...mine.map(([fd]) => fd), BAD_FD, -1]);
-    return ask(picks, cdev, 'VFIO_DEVICE_BIND_IOMMUFD', { iommufd });
-  },
-  attach: (model, picks) => {
-    const cdev = anyCdev(model, picks, true);
-    const context = cdev.file?.bound?.context ?? null;
-    const pt_id = anyId(context, picks, picks.one(['ioas', 'ioas', 'hwpt']));
-    return ask(picks, cdev, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', { pt_id });
-  },
+  openCdev,
+  bind,
+  attach: needing(hasBound, bind, attachTo(['ioas', 'ioas', 'hwpt'])),
+  attachHwpt: needing(hasBound, bind, attachTo(['hwpt'])),
   detach: (model, picks) => ask(picks, anyCdev(model, picks, true), 'VFIO_DEVICE_DETACH_IOMMUFD_PT', {}),
   reserve: (model, picks) => {
     const iommufd = anyIommufd(model, picks);
@@ -302,7 +364,7 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
       pid: iommufd.pid,
       fd: iommufd.fd,
       ioas,
-      start: start & (2n ** 64n - 1n),
+      start: start & UMAX,
       length: anyLength(picks),
     };
   },
@@ -320,5 +382,5 @@ function dma(model: Model, picks: Picks, op: 'read' | 'write'): Action {
   const length = picks.mostly([1, 4, 16], 6, [0x900, 0x1800]);
   const data = new Uint8Array(length);
   if (op === 'write') data.fill(1 + picks.below(255));
-  return { kind: 'dma', fn, op, iova: (iova + BigInt(picks.one([0, 0x7f8, 0xffe, 0x1000]))) & (2n ** 64n - 1n), data };
+  return { kind: 'dma', fn, op, iova: (iova + BigInt(picks.one([0, 0x7f8, 0xffe, 0x1000]))) & UMAX, data };
 }

@@ -4,6 +4,9 @@ import { anyAddress, anyLength, HUGE_MEMORY, slot } from './values.ts';
 
 const FD_PATHS = ['/dev/iommu', '/dev/null', '/dev/vfio/devices/vfio99'];
 
+/** F_SEAL_WRITE and F_SEAL_FUTURE_WRITE. */
+const SEALED = 8 | 16;
+
 const anyMemfd = (model: Parameters<Maker>[0], picks: Parameters<Maker>[1]) =>
   picks.mostly<{ pid: number; fd: number }>(descriptors(model, 'memfd'), 30, [
     { pid: anyPid(model, picks), fd: BAD_FD },
@@ -23,7 +26,6 @@ const bytes = (picks: Parameters<Maker>[1]): Uint8Array =>
 export const PROCESS_STEPS: Readonly<Record<string, Maker>> = {
   openIommufd: (model, picks) =>
     call(anyPid(model, picks), 'open', { path: picks.mostly(['/dev/iommu'], 10, FD_PATHS) }),
-  openCdev: (model, picks) => call(anyPid(model, picks), 'open', { path: picks.one(model.functions).cdev }),
   close: (model, picks) => {
     const { pid, fd } = anyDescriptor(model, picks);
     return call(pid, 'close', { fd });
@@ -41,16 +43,11 @@ export const PROCESS_STEPS: Readonly<Record<string, Maker>> = {
     const length = hex(0x1000n * BigInt(1 + picks.below(8)));
     const memfds = descriptors(model, 'memfd').filter((descriptor) => descriptor.pid === pid);
     if (memfds.length > 0 && picks.rarely(3)) {
-      const { fd } = picks.one(memfds);
+      const { fd, file } = picks.one(memfds);
       const offset = hex(0x1000n * BigInt(picks.below(3)));
-      return call(pid, 'mmap', {
-        addr: hex(slot(picks)),
-        length,
-        fd,
-        offset,
-        shared: true,
-        prot: picks.one([3, 3, 1]),
-      });
+      // What is sealed against writing is mapped read-only.
+      const prot = file.inode.seals & SEALED ? 1 : picks.one([3, 3, 1]);
+      return call(pid, 'mmap', { addr: hex(slot(picks)), length, fd, offset, shared: true, prot });
     }
     if (picks.rarely(12)) return call(pid, 'mmap', { addr: hex(HUGE_MEMORY), length: '0x200000', huge: '2M' });
     if (picks.rarely(20)) return call(pid, 'mmap', { addr: picks.one(['0x1234', '0x7ffffffff000']), length: '0x2000' });

@@ -11,7 +11,8 @@ export const STEPS: Readonly<Record<string, Maker>> = { ...PROCESS_STEPS, ...IOM
 /** How often, relative to each other; 1 where nothing is said. */
 const WEIGHTS: Readonly<Record<string, number>> = {
   map: 14,
-  mapHuge: 2,
+  mapHuge: 3,
+  attachHwpt: 3,
   mapFile: 7,
   copy: 8,
   unmap: 7,
@@ -53,7 +54,9 @@ const DRAWN = Object.keys(STEPS).flatMap((step) => Array<string>(WEIGHTS[step] ?
 const BEGINNINGS: readonly (readonly string[])[] = [
   ['openIommufd', 'ioasAlloc', 'openCdev', 'bind', 'attach', 'mmap', 'map'],
   ['mmap', 'openIommufd', 'ioasAlloc', 'map', 'openCdev', 'bind', 'attach', 'map'],
-  ['mmap', 'openIommufd', 'openCdev', 'bind', 'ioasAlloc', 'hwptAlloc', 'map', 'attach', 'setDirty', 'map'],
+  ['mmap', 'openIommufd', 'openCdev', 'bind', 'ioasAlloc', 'hwptAlloc', 'map', 'attachHwpt', 'setDirty', 'dmaWrite'],
+  ['openIommufd', 'ioasAlloc', 'openCdev', 'bind', 'attach', 'mmap', 'map', 'openCdev', 'bind', 'attach'],
+  ['openIommufd', 'ioasAlloc', 'mapHuge', 'openCdev', 'bind', 'attach', 'mapHuge'],
   [
     'setuid',
     'memfdCreate',
@@ -74,6 +77,11 @@ const BEGINNINGS: readonly (readonly string[])[] = [
 
 const NUMBERS = 16;
 const numbers = fc.array(fc.nat(0xffff), { minLength: NUMBERS, maxLength: NUMBERS });
+/** Mostly the plainest choice. */
+const plain = fc.array(fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, fc.nat(0xffff)), {
+  minLength: NUMBERS,
+  maxLength: NUMBERS,
+});
 const step = fc.record<Step>({ step: fc.constantFrom(...DRAWN), numbers });
 
 export interface Plan {
@@ -86,7 +94,7 @@ export const plans: fc.Arbitrary<Plan> = fc
     machine: fc.nat(MACHINES.length - 1),
     beginning: fc
       .constantFrom(...BEGINNINGS)
-      .chain((steps) => fc.tuple(...steps.map((name) => fc.record<Step>({ step: fc.constant(name), numbers })))),
+      .chain((steps) => fc.tuple(...steps.map((name) => fc.record<Step>({ step: fc.constant(name), numbers: plain })))),
     rest: fc.array(step, { minLength: 4, maxLength: 50, size: 'max' }),
   })
   .map(({ machine, beginning, rest }) => ({ machine, steps: [...beginning, ...rest] }));

@@ -59,7 +59,7 @@ async function serve(): Promise<Running> {
   const store = openStore({ directory, durability: config.durability });
   const lanes = createLanes({ store });
   await seedTenants(store.tenants, config, { info() {}, warn() {}, error() {} });
-  const app = await buildApp({ config, store, lanes });
+  const app = await buildApp({ config, store, lanes, checkAnswers: true });
   const url = await app.listen({ host: config.host, port: config.port });
   return {
     url,

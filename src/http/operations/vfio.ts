@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { id } from '../parameters.ts';
 import { strict, text, u32 } from '../schemas/values.ts';
-import { bit, type CallOperation, descriptorAnswer, fdField, Nothing, operation } from './operation.ts';
+import { type CallOperation, descriptorAnswer, fdField, Nothing, operation } from './operation.ts';
 
 const PASID = 1;
 /** Sizes of the structs where they end behind `pasid`. */
@@ -76,7 +76,7 @@ export const VFIO_OPERATIONS: readonly CallOperation[] = [
     status: 200,
     arg: ({ body: { pageTable, pasid } }) => ({
       pt_id: pageTable,
-      ...(pasid !== undefined && { flags: bit(true, PASID), pasid, size: ATTACH_SIZE }),
+      ...(pasid !== undefined && { flags: PASID, pasid, size: ATTACH_SIZE }),
     }),
     answer: {
       description: 'The id of the HWPT that it is on.',
@@ -96,7 +96,7 @@ export const VFIO_OPERATIONS: readonly CallOperation[] = [
     request: 'VFIO_DEVICE_DETACH_IOMMUFD_PT',
     query: strict({ pasid: id('Detach this PASID of the device alone.').optional() }),
     status: 204,
-    arg: ({ query: { pasid } }) => (pasid === undefined ? {} : { flags: bit(true, PASID), pasid, size: DETACH_SIZE }),
+    arg: ({ query: { pasid } }) => (pasid === undefined ? {} : { flags: PASID, pasid, size: DETACH_SIZE }),
   }),
   operation({
     operationId: 'resetCdev',

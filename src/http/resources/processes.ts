@@ -15,8 +15,9 @@ const PROCESSES = '/v1/hosts/{host}/processes';
 const tag = 'Processes';
 const access = 'tenant';
 
-/** Bytes that the calls of one request may read together. */
-const MAX_READ = 16 << 20;
+/** Bytes that a call reads at most (the kernel refuses more), and the calls of one request together. */
+const MAX_CALL_READ = 1 << 20;
+const MAX_READ = 64 << 20;
 const READERS = ['peek', 'pread'];
 
 const PROCESS_EXAMPLE = {
@@ -36,7 +37,8 @@ function checkReads({ calls }: CallsBody): void {
   let total = 0;
   for (const [index, call] of calls.entries()) {
     if (!READERS.includes(call.call) || !('length' in call)) continue;
-    total += Number(call.length);
+    const length = Number(call.length);
+    if (length <= MAX_CALL_READ) total += length;
     if (total <= MAX_READ) continue;
     const reason = `the calls of a request read at most ${MAX_READ} bytes together: send this one in another request`;
     throw invalid([{ in: 'body', pointer: `/calls/${index}/length`, reason }]);

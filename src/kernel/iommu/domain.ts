@@ -3,6 +3,7 @@
 import type { IommuUnit } from '../../machine/iommu-unit.ts';
 import { FRAME_SHIFT, type FrameRun, type PhysicalMemory } from '../../machine/memory.ts';
 import { type Leaf, type PageTable, READ, type TableFormat, WRITE } from '../../machine/page-table.ts';
+import type { PciFunction } from '../../machine/pci.ts';
 import { type Refusal, refuse } from '../errno.ts';
 
 export interface BlockedDomain {
@@ -18,6 +19,8 @@ export interface DefaultDomain {
 export interface NestedDomain {
   readonly kind: 'nested';
   readonly parent: PagingDomain;
+  /** The driver's say at attach_dev: why it does not take a function. */
+  readonly admit?: (fn: PciFunction) => Refusal | null;
 }
 export type Domain = BlockedDomain | IdentityDomain | DefaultDomain | NestedDomain | PagingDomain;
 

@@ -10,7 +10,7 @@ import type { ContextEntry } from '../../machine/iommu-unit.ts';
 import type { PciFunction } from '../../machine/pci.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
-import { BLOCKED, DEFAULT, type Domain, IDENTITY, type PagingDomain } from './domain.ts';
+import { BLOCKED, DEFAULT, type Domain, IDENTITY, type NestedDomain, type PagingDomain } from './domain.ts';
 
 /** Owner of a group whose domain came from the previous kernel, until its restored cdev is bound. */
 export class RestoredOwner {
@@ -166,8 +166,9 @@ export class IommuGroup {
 
   /** The driver's attach_dev: EINVAL where the domain does not fit a function of the group. */
   compatible(domain: Domain): Refusal | null {
-    if (domain.kind !== 'paging') return null;
     const where = 'iommu_attach_device';
+    if (domain.kind === 'nested') return this.#compatibleNested(domain);
+    if (domain.kind !== 'paging') return null;
     for (const fn of this.functions) {
       const unit = this.#kernel.machine.unitOf(fn);
       if (unit.kind !== domain.unit.kind || (unit.kind === 'arm-smmuv3' && unit !== domain.unit))
@@ -178,6 +179,17 @@ export class IommuGroup {
         );
       if (domain.options.dirtyTracking && !(unit.spec.dirtyTracking && fn.spec.dirtyTracking))
         return refuse('EINVAL', where, `${fn.bdf} cannot track dirty pages, the domain does`);
+    }
+    return null;
+  }
+
+  #compatibleNested({ parent, admit }: NestedDomain): Refusal | null {
+    for (const fn of this.functions) {
+      const unit = this.#kernel.machine.unitOf(fn);
+      if (unit.kind !== parent.unit.kind)
+        return refuse('EINVAL', 'iommu_attach_device', `the domain was made for IOMMU ${parent.unit.id}`);
+      const refusal = admit?.(fn);
+      if (refusal) return refusal;
     }
     return null;
   }

@@ -9,6 +9,8 @@ import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import type { RequestDescriptor } from '../uapi/types.ts';
 import type { GroupAttachment } from './device.ts';
+import { PasidTable } from './extensions/pasid.ts';
+import type { ViommuPage } from './extensions/viommu-page.ts';
 import { IOMMUFD_HANDLERS } from './handlers.ts';
 import type { Ioas } from './ioas.ts';
 import type { RestoredIommufd } from './liveupdate.ts';
@@ -20,6 +22,9 @@ export class IommufdContext extends OpenFile {
   readonly objects = new ObjectTable();
   /** What devices of each group are attached to. */
   readonly attachments = new Map<IommuGroup, GroupAttachment>();
+  readonly pasids = new PasidTable();
+  /** Pages of vIOMMUs that an mmap shows, by offset. */
+  readonly mmaps = new Map<bigint, ViommuPage>();
   /** The IOAS that the container requests of VFIO act on. */
   vfioIoas: Ioas | null = null;
   /** RLIMIT_MODE 1: locked memory counts per address space, not per user. */

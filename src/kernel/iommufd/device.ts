@@ -7,6 +7,9 @@ import { assert, type Refusal, refuse } from '../errno.ts';
 import { type Arg, type IoctlOk, num } from '../file.ts';
 import type { IommuGroup, RestoredOwner } from '../iommu/group.ts';
 import type { IommufdContext } from './context.ts';
+import { deviceCache } from './extensions/mock-driver.ts';
+import { mayMove, moved } from './extensions/moves.ts';
+import { buryVdevice, type Vdevice } from './extensions/vdevice.ts';
 import { allocPagingHwpt, Hwpt, HwptPaging, joinIoas } from './hwpt.ts';
 import { Ioas } from './ioas.ts';
 import { IommufdObject } from './objects.ts';
@@ -22,6 +25,10 @@ export class IommufdDevice extends IommufdObject {
   readonly context: IommufdContext;
   readonly fn: PciFunction;
   readonly group: IommuGroup;
+  /** What it is on a vIOMMU. */
+  vdevice: Vdevice | null = null;
+  /** What it has cached of its translations (mock driver). */
+  readonly cache = deviceCache();
 
   constructor(context: IommufdContext, fn: PciFunction) {
     super();
@@ -76,6 +83,7 @@ export function bindDevice(
 export function unbindDevice(device: IommufdDevice, restoredTo: RestoredOwner | null): void {
   const { context, group } = device;
   assert(device.hwpt === null || restoredTo, 'a bound device is detached before it is unbound');
+  buryVdevice(device);
   device.users = 0;
   context.destroy(device);
   if (restoredTo) group.returnToRestored(restoredTo);
@@ -85,22 +93,32 @@ export function unbindDevice(device: IommufdDevice, restoredTo: RestoredOwner | 
 
 /** Attaches, or moves if attached already (VFIO_DEVICE_ATTACH_IOMMUFD_PT). Answers the HWPT it is on. */
 export function attachDevice(device: IommufdDevice, id: number): Hwpt | Refusal {
-  const change = device.hwpt ? replaceHwpt : attachHwpt;
-  const { context } = device;
-  const target = context.objects.get(id);
+  return changePt(device, id, device.hwpt ? REPLACE : ATTACH);
+}
+
+export interface Change {
+  apply(device: IommufdDevice, hwpt: Hwpt): Refusal | null;
+  /** It comes before a new HWPT joins its IOAS, so that the device sees an empty domain fill; else after it. */
+  readonly attachFirst: boolean;
+}
+
+export const ATTACH: Change = { apply: attachHwpt, attachFirst: true };
+const REPLACE: Change = { apply: replaceHwpt, attachFirst: false };
+
+/** iommufd_device_change_pt: to a HWPT, or to one of an IOAS. ENOENT, EINVAL wrong type, or what the change answers. */
+export function changePt(device: IommufdDevice, id: number, change: Change): Hwpt | Refusal {
+  const target = device.context.objects.get(id);
   if (!target) return refuse('ENOENT', 'iommufd_device_change_pt', `object ${id} of this iommufd is not there`);
-  if (target instanceof Hwpt) return change(device, target) ?? target;
+  if (target instanceof Hwpt) return change.apply(device, target) ?? target;
   if (target instanceof Ioas) return attachAuto(device, target, change);
   return refuse('EINVAL', 'iommufd_device_change_pt', `object ${id} is a ${target.type}, not an IOAS or HWPT`);
 }
-
-type Change = (device: IommufdDevice, hwpt: Hwpt) => Refusal | null;
 
 /** iommufd_device_auto_get_domain: the oldest automatic HWPT of the IOAS that fits, else a new one. */
 function attachAuto(device: IommufdDevice, ioas: Ioas, change: Change): Hwpt | Refusal {
   for (const hwpt of [...ioas.hwpts]) {
     if (!hwpt.auto) continue;
-    const refusal = change(device, hwpt);
+    const refusal = change.apply(device, hwpt);
     if (!refusal) return hwpt;
     if (refusal.errno !== 'EINVAL') return refusal;
   }
@@ -117,17 +135,16 @@ function attachAuto(device: IommufdDevice, ioas: Ioas, change: Change): Hwpt | R
     return refusal;
   };
   hwpt.id = id;
-  // A first attach comes before the join, so that the device sees an empty domain fill; a replace comes after it.
-  if (change === replaceHwpt) {
+  if (!change.attachFirst) {
     const refusal = joinIoas(hwpt);
     if (refusal) return fail(refusal);
-    const refused = replaceHwpt(device, hwpt);
+    const refused = change.apply(device, hwpt);
     if (refused) {
       leaveIoas(hwpt);
       return fail(refused);
     }
   } else {
-    const refusal = attachHwpt(device, hwpt);
+    const refusal = change.apply(device, hwpt);
     if (refusal) return fail(refusal);
     const refused = joinIoas(hwpt);
     if (refused) {
@@ -164,12 +181,13 @@ function reserveFor(device: IommufdDevice, ioas: Ioas): Refusal | null {
 
 const RESTORED_ATTACH = 'a restored HWPT has no IOAS: it can only be destroyed, not attached again';
 
-/** iommufd_hw_pagetable_attach. EINVAL another HWPT, EADDRINUSE reserved ranges, or what the core answers. */
+/** iommufd_hw_pagetable_attach. EBUSY, EINVAL another HWPT, EADDRINUSE reserved ranges, or what the core answers. */
 function attachHwpt(device: IommufdDevice, hwpt: Hwpt): Refusal | null {
   const where = 'iommufd_hw_pagetable_attach';
   const { context, group } = device;
   const attachment = context.attachments.get(group);
   if (hwpt.paging.restored) return refuse('EINVAL', where, RESTORED_ATTACH, 'R11');
+  if (attachment?.devices.has(device)) return refuse('EBUSY', where, `device ${device.id} is attached already`);
   if (attachment && attachment.hwpt !== hwpt)
     return refuse('EINVAL', where, `group ${group.id} is attached to HWPT ${attachment.hwpt.id} by another device`);
   const ioas = ioasOf(hwpt)!;
@@ -177,12 +195,14 @@ function attachHwpt(device: IommufdDevice, hwpt: Hwpt): Refusal | null {
   if (refusal) return refusal;
   if (attachment) attachment.devices.add(device);
   else {
-    const refused = group.attach(hwpt.domain);
+    const refused = mayMove(device, hwpt) ?? group.attach(hwpt.domain);
     if (refused) {
       ioas.iopt.unreserve(device);
       return refused;
     }
-    context.attachments.set(group, { hwpt, devices: new Set([device]) });
+    const made = { hwpt, devices: new Set([device]) };
+    context.attachments.set(group, made);
+    moved(device, made, null, hwpt);
   }
   hwpt.users++;
   return null;
@@ -208,12 +228,13 @@ function replaceHwpt(device: IommufdDevice, hwpt: Hwpt): Refusal | null {
       if (refusal) return undo(refusal);
       reserved.push(other);
     }
-  const refusal = group.replace(hwpt.domain);
+  const refusal = mayMove(device, hwpt) ?? group.replace(hwpt.domain);
   if (refusal) return undo(refusal);
   if (ioas !== oldIoas && oldIoas) for (const other of attachment.devices) oldIoas.iopt.unreserve(other);
   old.users -= attachment.devices.size;
   hwpt.users += attachment.devices.size;
   attachment.hwpt = hwpt;
+  moved(device, attachment, old, hwpt);
   if (old.paging.restored) context.kernel.restored.swapped(old.paging, hwpt.paging, device.fn.bdf);
   dropAuto(old);
   return null;
@@ -232,6 +253,7 @@ function detachHwpt(device: IommufdDevice, destroyAuto: boolean): void {
   if (attachment.devices.size === 0) {
     context.attachments.delete(group);
     group.detach();
+    moved(device, attachment, hwpt, null);
   }
   ioasOf(hwpt)?.iopt.unreserve(device);
   hwpt.users--;
@@ -245,6 +267,9 @@ function dropAuto(hwpt: Hwpt): void {
 
 const INPUT_TYPE = 1;
 
+/** Bytes of a caller's buffer: no driver has more than a few dozen to tell. */
+const MAX_HW_INFO = 65536;
+
 export function getHwInfo(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
   const where = 'iommufd_get_hw_info';
   if (num(arg, 'flags') & ~INPUT_TYPE || num(arg, '__reserved'))
@@ -256,6 +281,7 @@ export function getHwInfo(context: IommufdContext, arg: Arg): IoctlOk | Refusal 
   if (num(arg, 'flags') & INPUT_TYPE && num(arg, 'in_data_type') !== 0 && num(arg, 'in_data_type') !== hwInfo.type)
     return refuse('EOPNOTSUPP', where, 'the driver has no information of this type');
   const room = num(arg, 'data_len');
+  if (room > MAX_HW_INFO) return refuse('EFAULT', where, `a buffer has at most ${MAX_HW_INFO} bytes here`);
   const buffer = new Uint8Array(room);
   if (hwInfo.data) buffer.set(Uint8Array.fromBase64(hwInfo.data).subarray(0, room));
   const dirty = unit.spec.dirtyTracking && device.fn.spec.dirtyTracking;

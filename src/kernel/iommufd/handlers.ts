@@ -5,7 +5,14 @@ import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import type { IommufdContext } from './context.ts';
 import { getHwInfo } from './device.ts';
-import { hwptAlloc, hwptGetDirtyBitmap, hwptSetDirtyTracking } from './hwpt.ts';
+import { faultQueueAlloc } from './extensions/fault-queue.ts';
+import { hwQueueAlloc } from './extensions/hw-queue.ts';
+import { hwptInvalidate } from './extensions/invalidate.ts';
+import { vdeviceAlloc } from './extensions/vdevice.ts';
+import { veventqAlloc } from './extensions/veventq.ts';
+import { viommuAlloc } from './extensions/viommu.ts';
+import { hwptGetDirtyBitmap, hwptSetDirtyTracking } from './hwpt.ts';
+import { hwptAlloc } from './hwpt-alloc.ts';
 import {
   ioasAlloc,
   ioasAllowIovas,
@@ -39,12 +46,6 @@ function destroy(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
   return {};
 }
 
-/** Virtual IOMMUs, their queues and page fault queues are not there: as on a host whose IOMMU has none. */
-const unsupported =
-  (where: string): Handler =>
-  () =>
-    refuse('EOPNOTSUPP', where, 'the IOMMU of this host has no such feature');
-
 export const IOMMUFD_HANDLERS: Readonly<Record<string, Handler>> = {
   IOMMU_DESTROY: destroy,
   IOMMU_IOAS_ALLOC: ioasAlloc,
@@ -59,14 +60,14 @@ export const IOMMUFD_HANDLERS: Readonly<Record<string, Handler>> = {
   IOMMU_GET_HW_INFO: getHwInfo,
   IOMMU_HWPT_SET_DIRTY_TRACKING: hwptSetDirtyTracking,
   IOMMU_HWPT_GET_DIRTY_BITMAP: hwptGetDirtyBitmap,
-  IOMMU_HWPT_INVALIDATE: unsupported('iommufd_hwpt_invalidate'),
-  IOMMU_FAULT_QUEUE_ALLOC: unsupported('iommufd_fault_alloc'),
+  IOMMU_HWPT_INVALIDATE: hwptInvalidate,
+  IOMMU_FAULT_QUEUE_ALLOC: faultQueueAlloc,
   IOMMU_IOAS_MAP_FILE: ioasMapFile,
-  IOMMU_VIOMMU_ALLOC: unsupported('iommufd_viommu_alloc_ioctl'),
-  IOMMU_VDEVICE_ALLOC: unsupported('iommufd_vdevice_alloc_ioctl'),
+  IOMMU_VIOMMU_ALLOC: viommuAlloc,
+  IOMMU_VDEVICE_ALLOC: vdeviceAlloc,
   IOMMU_IOAS_CHANGE_PROCESS: ioasChangeProcess,
-  IOMMU_VEVENTQ_ALLOC: unsupported('iommufd_veventq_alloc'),
-  IOMMU_HW_QUEUE_ALLOC: unsupported('iommufd_hw_queue_alloc_ioctl'),
+  IOMMU_VEVENTQ_ALLOC: veventqAlloc,
+  IOMMU_HW_QUEUE_ALLOC: hwQueueAlloc,
   IOMMU_HWPT_LU_SET_PRESERVE: hwptSetPreserve,
   IOMMU_HWPT_LU_RESTORE: hwptRestore,
   VFIO_GET_API_VERSION: () => ({ ret: 0 }),

@@ -2,33 +2,40 @@
 import type { PciFunction } from '../../machine/pci.ts';
 import { type Refusal, refuse } from '../errno.ts';
 import { type Arg, type IoctlOk, num, u64 } from '../file.ts';
-import { type Domain, type NestedDomain, PagingDomain } from '../iommu/domain.ts';
-import {
-  HWPT_ALLOC_DIRTY_TRACKING,
-  HWPT_ALLOC_NEST_PARENT,
-  HWPT_ALLOC_PASID,
-  HWPT_FAULT_ID_VALID,
-} from '../uapi/iommufd.ts';
+import { type Domain, PagingDomain } from '../iommu/domain.ts';
+import { HWPT_ALLOC_DIRTY_TRACKING, HWPT_ALLOC_NEST_PARENT, HWPT_ALLOC_PASID } from '../uapi/iommufd.ts';
 import type { IommufdContext } from './context.ts';
-import { IommufdDevice } from './device.ts';
+import type { IommufdDevice } from './device.ts';
+import type { FaultQueue } from './extensions/fault-queue.ts';
+import {
+  type DriverData,
+  HWPT_DATA_BYTES,
+  HWPT_DATA_TYPE,
+  NO_DATA,
+  readDriverData,
+} from './extensions/mock-driver.ts';
 import { UMAX } from './io-pagetable.ts';
-import { Ioas } from './ioas.ts';
+import type { Ioas } from './ioas.ts';
 import { IommufdObject } from './objects.ts';
-
-/** Driver data of the mock IOMMU (drivers/iommu/iommufd/iommufd_test.h). */
-const MOCK_DATA_TYPE = 0xdead;
-const MOCK_DATA_BYTES = 8;
 
 export abstract class Hwpt extends IommufdObject {
   readonly context: IommufdContext;
   abstract readonly domain: Domain;
-  /** Groups whose devices are attached, as the restore and the views need them. */
+  /** The HWPT whose IOAS the device's reserved ranges go to. */
+  abstract readonly paging: HwptPaging;
+  /** Allocated with PASID: PASIDs can be attached, and the devices on it can have some. */
+  abstract readonly pasidCompatible: boolean;
+  /** Where page faults of its devices go. */
+  fault: FaultQueue | null = null;
+
   constructor(context: IommufdContext) {
     super();
     this.context = context;
   }
-  /** The HWPT whose IOAS the device's reserved ranges go to. */
-  abstract readonly paging: HwptPaging;
+
+  protected dropFault(): void {
+    if (this.fault) this.fault.users--;
+  }
 }
 
 export class HwptPaging extends Hwpt {
@@ -58,6 +65,10 @@ export class HwptPaging extends Hwpt {
     return this;
   }
 
+  get pasidCompatible(): boolean {
+    return this.domain.options.pasid;
+  }
+
   destroy(): void {
     if (this.ioas) {
       this.ioas.iopt.removeDomain(this.domain);
@@ -65,23 +76,7 @@ export class HwptPaging extends Hwpt {
       this.ioas.users--;
     }
     this.context.kernel.iommu.freeDomain(this.domain);
-  }
-}
-
-export class HwptNested extends Hwpt {
-  readonly type = 'hwpt-nested';
-  readonly domain: NestedDomain;
-  readonly paging: HwptPaging;
-
-  constructor(context: IommufdContext, parent: HwptPaging) {
-    super(context);
-    this.paging = parent;
-    this.domain = { kind: 'nested', parent: parent.domain };
-    parent.users++;
-  }
-
-  destroy(): void {
-    this.paging.users--;
+    this.dropFault();
   }
 }
 
@@ -90,8 +85,7 @@ function checkDriverFlags(
   fn: PciFunction,
   context: IommufdContext,
   flags: number,
-  dataType: number,
-  data: Uint8Array,
+  data: DriverData,
 ): 0 | 1 | Refusal {
   const where = 'iommu_domain_alloc_paging_flags';
   const unit = context.kernel.machine.unitOf(fn);
@@ -105,11 +99,11 @@ function checkDriverFlags(
   if (kind === 'intel-vtd' && pasid && (dirty || nest)) return no('VT-d takes PASID only on first-stage tables');
   if (kind === 'amd-vi' && pasid && (dirty || nest)) return no('AMD takes PASID only on v2 tables');
   if (kind === 'arm-smmuv3' && nest && (dirty || pasid)) return no('SMMUv3 nesting parents take no other flag');
-  if (dataType === 0) return 0;
-  if (kind !== 'generic' || dataType !== MOCK_DATA_TYPE) return no('the driver takes no such data for a paging HWPT');
-  if (data.length < 4) return refuse('EINVAL', where, 'the driver data is too short');
-  if (data.length > MOCK_DATA_BYTES) return refuse('EINVAL', where, 'the driver data is longer than the kernel knows');
-  const table = data.length >= 8 ? (data[4]! | (data[5]! << 8) | (data[6]! << 16) | (data[7]! << 24)) >>> 0 : 0;
+  if (data.length === 0) return 0;
+  if (kind !== 'generic' || data.type !== HWPT_DATA_TYPE) return no('the driver takes no such data for a paging HWPT');
+  const struct = readDriverData(where, data, HWPT_DATA_BYTES);
+  if (!(struct instanceof DataView)) return struct;
+  const table = struct.getUint32(4, true);
   if (table > 1 || (table === 1 && !unit.formats[1])) return no('the unit has no such kind of page table');
   return table as 0 | 1;
 }
@@ -119,10 +113,10 @@ export function allocPagingHwpt(
   context: IommufdContext,
   ioas: Ioas,
   device: IommufdDevice,
-  options: { flags: number; auto: boolean; dataType?: number; data?: Uint8Array },
+  options: { flags: number; auto: boolean; data?: DriverData },
 ): HwptPaging | Refusal {
-  const { flags, auto, dataType = 0, data = new Uint8Array() } = options;
-  const tableType = checkDriverFlags(device.fn, context, flags, dataType, data);
+  const { flags, auto, data = NO_DATA } = options;
+  const tableType = checkDriverFlags(device.fn, context, flags, data);
   if (typeof tableType !== 'number') return tableType;
   const domain = context.kernel.iommu.allocDomain(device.fn, {
     tableType,
@@ -142,81 +136,6 @@ export function joinIoas(hwpt: HwptPaging): Refusal | null {
   ioas.hwpts.push(hwpt);
   ioas.users++;
   return null;
-}
-
-export function hwptAlloc(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
-  const where = 'iommufd_hwpt_alloc';
-  const flags = num(arg, 'flags');
-  const dataType = num(arg, 'data_type');
-  const dataLength = num(arg, 'data_len');
-  if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
-  if ((dataType === 0) !== (dataLength === 0))
-    return refuse('EINVAL', where, 'data_type and data_len are both 0 or both given');
-  const device = context.objects.lookup(num(arg, 'dev_id'), IommufdDevice, 'a device');
-  if (!(device instanceof IommufdDevice)) return device;
-  const target = context.objects.get(num(arg, 'pt_id'));
-  if (!target) return refuse('EINVAL', where, `object ${num(arg, 'pt_id')} of this iommufd is not there`);
-  const given = arg.data instanceof Uint8Array ? arg.data : new Uint8Array();
-  const data = given.slice(0, dataLength);
-  const id = context.objects.reserve();
-  const made = makeHwpt(context, target, device, { flags, dataType, data, faultId: num(arg, 'fault_id') });
-  if (!(made instanceof Hwpt)) {
-    context.objects.abort(id);
-    return made;
-  }
-  context.objects.commit(id, made);
-  return { arg: { out_hwpt_id: id } };
-}
-
-function makeHwpt(
-  context: IommufdContext,
-  target: IommufdObject,
-  device: IommufdDevice,
-  options: { flags: number; dataType: number; data: Uint8Array; faultId: number },
-): Hwpt | Refusal {
-  const { flags, dataType, data, faultId } = options;
-  const where = 'iommufd_hwpt_paging_alloc';
-  const faultMissing = (): Refusal | null =>
-    flags & HWPT_FAULT_ID_VALID ? refuse('ENOENT', 'iommufd_get_fault', `object ${faultId} is no fault queue`) : null;
-  if (target instanceof Ioas) {
-    if (flags & ~15) return refuse('EOPNOTSUPP', where, 'unknown flag');
-    if (flags & HWPT_FAULT_ID_VALID && flags & HWPT_ALLOC_NEST_PARENT)
-      return refuse('EOPNOTSUPP', where, 'FAULT_ID_VALID and NEST_PARENT exclude each other');
-    const hwpt = allocPagingHwpt(context, target, device, { flags, auto: false, dataType, data });
-    if (!(hwpt instanceof HwptPaging)) return hwpt;
-    const refusal = joinIoas(hwpt);
-    if (refusal) {
-      context.kernel.iommu.freeDomain(hwpt.domain);
-      return refusal;
-    }
-    const missing = faultMissing();
-    if (!missing) return hwpt;
-    hwpt.destroy();
-    return missing;
-  }
-  if (target instanceof HwptPaging) {
-    const nestedWhere = 'iommufd_hwpt_nested_alloc';
-    const unit = context.kernel.machine.unitOf(device.fn);
-    if (flags & ~(HWPT_FAULT_ID_VALID | HWPT_ALLOC_PASID) || data.length === 0 || !unit.spec.nesting)
-      return refuse(
-        target.restored ? 'EINVAL' : 'EOPNOTSUPP',
-        nestedWhere,
-        'the driver cannot nest like this',
-        target.restored ? 'R11' : undefined,
-      );
-    if (target.auto || !target.domain.options.nestParent || target.domain.unit.kind !== unit.kind)
-      return refuse(
-        'EINVAL',
-        nestedWhere,
-        'the parent was not allocated with NEST_PARENT',
-        target.restored ? 'R11' : undefined,
-      );
-    if (dataType !== MOCK_DATA_TYPE) return refuse('EOPNOTSUPP', nestedWhere, 'the driver knows no such data_type');
-    if (data.length < 4 || data.length > MOCK_DATA_BYTES)
-      return refuse('EINVAL', nestedWhere, 'the driver data is shorter or longer than the kernel knows');
-    return faultMissing() ?? new HwptNested(context, target);
-  }
-  return refuse('EINVAL', 'iommufd_hwpt_alloc', `object ${target.id} is a ${target.type}, not an IOAS or HWPT`);
 }
 
 export function hwptSetDirtyTracking(context: IommufdContext, arg: Arg): IoctlOk | Refusal {

@@ -56,7 +56,8 @@ function resolve(origin: Origin, first: number, last: number, writable: boolean)
   const { file } = origin;
   const where = 'pin_memfd_folios';
   if (!(file instanceof MemfdFile)) return refuse('EINVAL', where, `${file.link()} is not a memfd`);
-  if (BigInt(last) * PAGE >= file.inode.size)
+  // memfd_pin_folios is asked for whole pages: one that the file ends in is out of its reach.
+  if (BigInt(last + 1) * PAGE > file.inode.size)
     return refuse('EINVAL', where, 'the range reaches beyond the end of the memfd');
   return file.inode.populate(first, last) ?? refuse('ENOMEM', where, 'the host has no memory left');
 }

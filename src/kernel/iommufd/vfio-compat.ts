@@ -138,7 +138,7 @@ export function iommuGetInfo(context: IommufdContext, arg: Arg): IoctlOk | Refus
   const ranges = ioas.iopt.ranges();
   const rangesStart = STRUCT_BYTES + DMA_AVAIL_BYTES;
   const total = rangesStart + RANGES_BYTES + ranges.length * RANGE_BYTES;
-  const buffer = new Uint8Array(Math.max(argsz, total));
+  const buffer = new Uint8Array(Math.max(Math.min(argsz, STRUCT_BYTES + MAX_DATA), total));
   const view = new DataView(buffer.buffer);
   if (argsz >= rangesStart) {
     view.setUint16(STRUCT_BYTES, 3, true);

@@ -127,8 +127,11 @@ export class AddressSpace {
     return mapping.frames.at(page);
   }
 
-  /** The frames of pages [first, last]; EFAULT where nothing is mapped, or nothing writable though `write` is asked. */
-  resolve(first: number, last: number, write: boolean): FrameSpan[] | Refusal {
+  /**
+   * The frames of pages [first, last]; EFAULT where nothing is mapped, or nothing writable though `write` is asked. With
+   * `pin` memory of a device is as good as none.
+   */
+  resolve(first: number, last: number, write: boolean, pin = true): FrameSpan[] | Refusal {
     const where = 'pin_user_pages';
     if (!this.alive) return refuse('EFAULT', where, 'the process that mapped this memory is gone');
     const spans: FrameSpan[] = [];
@@ -137,6 +140,7 @@ export class AddressSpace {
       const mapping = this.#mappingAt(page);
       if (!mapping) return refuse('EFAULT', where, `nothing is mapped at 0x${(page * FRAME_SIZE).toString(16)}`);
       if (write && !mapping.writable) return refuse('EFAULT', where, 'the memory is mapped read-only');
+      if (pin && mapping.inode?.pinnable === false) return refuse('EFAULT', where, 'the memory is that of a device');
       const end = Math.min(last, mapping.last);
       if (mapping.frames) spans.push(...mapping.frames.range(page, end));
       else {
@@ -169,7 +173,7 @@ export class AddressSpace {
   #transfer(address: bigint, bytes: Uint8Array, write: boolean): Refusal | null {
     if (bytes.length === 0) return null;
     const first = Number(address / PAGE);
-    const spans = this.resolve(first, Number((address + BigInt(bytes.length) - 1n) / PAGE), write);
+    const spans = this.resolve(first, Number((address + BigInt(bytes.length) - 1n) / PAGE), write, false);
     if (!Array.isArray(spans)) return spans;
     let done = 0;
     for (const span of spans) {

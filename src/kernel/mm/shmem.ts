@@ -52,6 +52,8 @@ export class ShmemInode {
   sharedWritable = 0;
   /** In a session of LUO, in this kernel. */
   preserved = false;
+  /** False for memory of a device: it can be mapped, but DMA cannot pin it. */
+  readonly pinnable: boolean = true;
   /** Restored domains that map its pages (policy freezeRestoredMemfd). */
   restoredDomains = 0;
 

@@ -2,8 +2,11 @@
 
 import type { Errno } from '../errno.ts';
 
-/** `int` is a 32-bit number, `u64` a hexadecimal string or safe integer, `bytes` base64. */
-export type ParameterType = 'int' | 'u64' | 'bytes' | 'string' | 'boolean';
+/**
+ * `int` is a 32-bit number, `u64` a hexadecimal string or safe integer, `bytes` base64, `responses` an array of
+ * {cookie, code}: struct iommu_hwpt_page_response.
+ */
+export type ParameterType = 'int' | 'u64' | 'bytes' | 'string' | 'boolean' | 'responses';
 
 export interface Parameter {
   readonly type: ParameterType;
@@ -26,6 +29,73 @@ const fd = need('int', 'Descriptor.');
 function call(name: string, about: string, returns: string, parameters: Record<string, Parameter>): CallDescriptor {
   return { name, about, returns, parameters };
 }
+
+const iommufd = need('int', 'Descriptor of the iommufd.');
+const device = need('int', 'Id of the device in the iommufd.');
+const access = need('int', 'Descriptor of the access.');
+const iova = need('u64', 'First IOVA.');
+const length = need('u64', 'Bytes.');
+
+/** What devices and users inside the kernel do of their own accord: the tests of Linux have IOMMU_TEST_CMD for it. */
+const LEVERS: readonly CallDescriptor[] = [
+  call('page_fault', 'The device asks for a page; the request goes to the fault queue of its HWPT.', '0', {
+    fd: iommufd,
+    device,
+    pasid: need('int', 'PASID; 0: the device itself.'),
+    grpid: need('int', 'Number of the request.'),
+    perm: need('int', 'What it wants to do there: READ 1, WRITE 2, EXEC 4, PRIV 8.'),
+    addr: need('u64', 'Address.'),
+  }),
+  call('trigger_event', 'The device, on a nested HWPT of a vIOMMU, has an event for the guest.', '0', {
+    fd: iommufd,
+    device,
+  }),
+  call('check_iotlb', 'Whether an entry of the cache of a nested HWPT has this value; EINVAL if not.', '0', {
+    fd: iommufd,
+    hwpt: need('int', 'Id of the nested HWPT.'),
+    index: need('int', 'Number of the entry.'),
+    value: need('int', 'The value.'),
+  }),
+  call('check_dev_cache', 'Whether an entry of the cache of a device has this value; EINVAL if not.', '0', {
+    fd: iommufd,
+    device,
+    index: need('int', 'Number of the entry.'),
+    value: need('int', 'The value.'),
+  }),
+  call('pasid_check', 'Whether a PASID of the device is on this HWPT; EINVAL if not.', '0', {
+    fd: iommufd,
+    device,
+    pasid: need('int', 'PASID.'),
+    hwpt: need('int', 'Id of the HWPT; 0: on none.'),
+  }),
+  call('access_create', 'A user of an IOAS inside the kernel, as a mediated device is one.', 'its descriptor', {
+    fd: iommufd,
+    ioas: need('int', 'Id of the IOAS.'),
+    pin: need('boolean', 'Whether it pins pages.'),
+  }),
+  call('access_pin', 'It pins the pages behind IOVAs.', 'the number of the pin', {
+    fd: iommufd,
+    access,
+    iova,
+    length,
+    write: need('boolean', 'For writing.'),
+    va: may('u64', 'Address of the pages in the calling process; EBADE if they are others.'),
+  }),
+  call('access_unpin', 'It lets go of a pin.', '0', { fd: iommufd, access, pin: need('int', 'Number of the pin.') }),
+  call('access_rw', 'It writes `data`, or reads; the bytes are in `data` then.', '0', {
+    fd: iommufd,
+    access,
+    iova,
+    length: need('u64', 'Bytes; reading, at most 1 MiB.'),
+    write: need('boolean', 'Writes.'),
+    data: may('bytes', 'The bytes to write.'),
+  }),
+  call('access_replace', 'It goes over to another IOAS; its pins end.', '0', {
+    fd: iommufd,
+    access,
+    ioas: need('int', 'Id of the IOAS.'),
+  }),
+];
 
 /** Every call but `ioctl`, whose shape depends on its request. */
 export const CALLS: ReadonlyMap<string, CallDescriptor> = new Map(
@@ -93,10 +163,26 @@ export const CALLS: ReadonlyMap<string, CallDescriptor> = new Map(
       offset: need('u64', 'First byte.'),
       data: need('bytes', 'The bytes.'),
     }),
+    call('read', 'read(fd, length) of a queue; what it holds is in `faults` or `events`.', 'the bytes', {
+      fd,
+      length: need('u64', 'Bytes: 40 a fault, 12 an event.'),
+    }),
+    call('write', 'write(fd, responses, length) to a fault queue.', 'the bytes of the responses taken', {
+      fd,
+      length: need('u64', 'Bytes: 8 a response.'),
+      responses: need('responses', 'Answers to faults: their cookies, and 0 (success) or 1 (invalid).'),
+    }),
     call('setuid', 'setresuid(uid, uid, uid); away from 0 all capabilities go.', '0', { uid: need('int', 'User.') }),
     call('setrlimit', 'setrlimit(RLIMIT_MEMLOCK), soft and hard.', '0', { memlock: need('u64', 'Bytes.') }),
+    ...LEVERS,
   ].map((descriptor) => [descriptor.name, descriptor]),
 );
+
+/** An answer to a page fault. */
+export interface PageResponse {
+  cookie: number;
+  code: number;
+}
 
 /** A call as it came in: u64 as hexadecimal strings or safe integers, bytes as base64. */
 export interface CallInput {

@@ -7,6 +7,7 @@ import { type Arg, type IoctlOk, num, OpenFile } from '../file.ts';
 import type { RestoredDevice } from '../iommu/restored.ts';
 import { IommufdContext } from '../iommufd/context.ts';
 import { attachDevice, bindDevice, detachDevice, unbindDevice } from '../iommufd/device.ts';
+import { attachPasid, detachPasid, replacePasid } from '../iommufd/extensions/pasid.ts';
 import { Hwpt } from '../iommufd/hwpt.ts';
 import { Ioas } from '../iommufd/ioas.ts';
 import type { Kernel } from '../kernel.ts';
@@ -16,6 +17,7 @@ import type { VfioDevice } from './vfio.ts';
 
 const FLAG_RESET = 1;
 const FLAG_PCI = 2;
+const MAX_PASID = 2 ** 31 - 1;
 
 export class VfioDeviceFile extends OpenFile {
   readonly kind = 'vfio-cdev';
@@ -153,10 +155,26 @@ export class VfioDeviceFile extends OpenFile {
     if (!this.cdev) return refuse('ENOTTY', where, 'a device of a legacy group is attached by its container');
     const refusal = this.#checkAttachment(where, arg);
     if (refusal) return refusal;
-    if (num(arg, 'flags') & 1)
-      return refuse('EINVAL', 'iommufd_hwpt_pasid_compat', `${this.device.fn.bdf} has no PASIDs`);
-    const hwpt = attachDevice(this.device.bound!, num(arg, 'pt_id'));
+    const hwpt = num(arg, 'flags') & 1 ? this.#attachPasid(arg) : attachDevice(this.device.bound!, num(arg, 'pt_id'));
     return hwpt instanceof Hwpt ? { arg: { pt_id: hwpt.id } } : hwpt;
+  }
+
+  /** vfio_iommufd_physical_pasid_attach_ioas: one that is attached is moved. */
+  #attachPasid(arg: Arg): Hwpt | Refusal {
+    const where = 'vfio_iommufd_physical_pasid_attach_ioas';
+    const { bound, pasids } = this.device;
+    const pasid = num(arg, 'pasid');
+    if (arg.pasid === undefined) return refuse('EINVAL', where, 'the struct is too small for a PASID');
+    if (pasids.has(pasid)) return replacePasid(bound!, pasid, num(arg, 'pt_id'));
+    if (pasid > MAX_PASID) return refuse('ENOSPC', where, 'a PASID has 31 bits');
+    const hwpt = attachPasid(bound!, pasid, num(arg, 'pt_id'));
+    if (hwpt instanceof Hwpt) pasids.add(pasid);
+    return hwpt;
+  }
+
+  #detachPasid(pasid: number): void {
+    const { bound, pasids } = this.device;
+    if (pasids.delete(pasid)) detachPasid(bound!, pasid);
   }
 
   #detachIoctl(arg: Arg): IoctlOk | Refusal {
@@ -166,6 +184,7 @@ export class VfioDeviceFile extends OpenFile {
     if (refusal) return refusal;
     if (num(arg, 'flags') & 1) {
       if (arg.pasid === undefined) return refuse('EINVAL', where, 'the struct is too small for a PASID');
+      this.#detachPasid(num(arg, 'pasid'));
       return {};
     }
     detachDevice(this.device.bound!);
@@ -198,6 +217,7 @@ export class VfioDeviceFile extends OpenFile {
     const { bound } = device;
     assert(bound, 'a bound file has a bound device');
     if (this.#resetWorks) kernel.resetFunction(device.fn, 'close');
+    for (const pasid of device.pasids) this.#detachPasid(pasid);
     detachDevice(bound);
     device.bound = null;
     if (this.retrieved) kernel.restored.closed(device.fn);

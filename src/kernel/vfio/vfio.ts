@@ -15,6 +15,8 @@ export class VfioDevice {
   /** Files through which it is bound: one cdev file, or those of the legacy group. */
   readonly boundFiles = new Set<VfioDeviceFile>();
   bound: IommufdDevice | null = null;
+  /** PASIDs that were attached through it. */
+  readonly pasids = new Set<number>();
   /** The driver is to be unbound and waits for the last file. */
   unbinding = false;
 

@@ -76,7 +76,8 @@ export class Domain {
 
 /** What an IOAS asks of the world around it. */
 export interface World {
-  /** The page of a file that is pinned; EINVAL. */
+  /** EINVAL unless it is a memfd that reaches to the end of this page. */
+  checkFile(file: object, number: number): void;
   filePage(file: object, number: number): Page;
   /** Pages that the account has locked, in all iommufds. */
   locked(account: Account): number;
@@ -257,13 +258,16 @@ export class Ioas {
     const [first, end] = [Number(start / PAGE), Number((start + (last - iova)) / PAGE)];
     const { source, pinned, writable } = pages;
     if (source.kind === 'user' && end >= LAST_PAGE) throw new Failure('EOVERFLOW');
+    const missing = function* (): Generator<number> {
+      for (let page = first; page <= end; page++) if (!pinned.has(page)) yield page;
+    };
+    if (source.kind === 'file') for (const page of missing()) this.#world.checkFile(source.file, page);
     const fresh: [number, Page][] = [];
-    for (let page = first; page <= end; page++)
-      if (!pinned.has(page))
-        fresh.push([
-          page,
-          source.kind === 'user' ? source.memory.page(page, writable) : this.#world.filePage(source.file, page),
-        ]);
+    for (const page of missing())
+      fresh.push([
+        page,
+        source.kind === 'user' ? source.memory.page(page, writable) : this.#world.filePage(source.file, page),
+      ]);
     for (const [number, page] of fresh) pinned.set(number, page);
     return fresh.length;
   }

@@ -1,6 +1,6 @@
 /** Reading and writing through an IOAS without DMA (iommufd_access_rw, iopt_pages_rw_access). */
 import { READ, WRITE } from '../../../machine/page-table.ts';
-import { type Refusal, refuse } from '../../errno.ts';
+import { Refusal, refuse } from '../../errno.ts';
 import type { Process } from '../../process.ts';
 import type { Area } from '../area-table.ts';
 import { PAGE, UMAX } from '../io-pagetable.ts';
@@ -36,7 +36,7 @@ export function accessRw(ioas: Ioas, caller: Process, iova: bigint, data: Uint8A
  * as that lives. All else goes through the pinned pages, or pages pinned for the moment.
  */
 function rwArea(
-  { iopt }: Ioas,
+  { iopt, context }: Ioas,
   caller: Process,
   area: Area,
   start: bigint,
@@ -53,7 +53,7 @@ function rwArea(
   const pages = iopt.share(area);
   const fresh = pages.pin(first, last);
   if (typeof fresh !== 'number') return fresh;
-  const { memory } = caller.mm;
+  const { memory } = context.kernel.machine;
   let done = 0;
   for (const { frame, count } of pages.frames(first, last)) {
     const skip = done === 0 ? Number(start % PAGE) : 0;
@@ -71,8 +71,9 @@ function rwMemory({ mm }: Process, start: bigint, data: Uint8Array, write: boole
   for (let done = 0; done < data.length; ) {
     const address = start + BigInt(done);
     const piece = data.subarray(done, done + PAGE_SIZE - Number(address % PAGE));
-    const refusal = write ? mm.write(address, piece) : mm.readInto(address, piece);
-    if (refusal) return refusal;
+    const outcome = write ? mm.write(address, piece) : mm.read(address, piece.length);
+    if (outcome instanceof Refusal) return outcome;
+    if (outcome) piece.set(outcome);
     done += piece.length;
   }
   return null;

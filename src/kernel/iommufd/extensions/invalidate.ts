@@ -2,7 +2,7 @@
 import { type Refusal, refuse } from '../../errno.ts';
 import { type Arg, type IoctlOk, num } from '../../file.ts';
 import type { IommufdContext } from '../context.ts';
-import { canNest, INVALIDATE_TYPE } from './mock-driver.ts';
+import { CACHE_ENTRIES, canNest, INVALIDATE_TYPE } from './mock-driver.ts';
 import { HwptNested } from './nested.ts';
 import { Viommu } from './viommu.ts';
 
@@ -59,14 +59,14 @@ function invalidateNested({ cache }: HwptNested, { type, length, count, data }: 
   const where = 'mock_domain_cache_invalidate_user';
   if (type !== INVALIDATE_TYPE) return failed(refuse('EINVAL', where, 'the driver knows no such data_type'));
   for (let done = 0; done < count; done++) {
+    if (length !== NESTED_BYTES) return { done, refusal: refuse('EINVAL', where, `entry_len is ${NESTED_BYTES}`) };
     const at = done * length;
-    const refusal =
-      length !== NESTED_BYTES
-        ? refuse('EINVAL', where, `entry_len is ${NESTED_BYTES}`)
-        : at + length > data.length
-          ? refuse('EFAULT', where, 'the data ends before the last entry')
-          : drop(where, cache, words(data, at, NESTED_BYTES));
+    if (at + length > data.length)
+      return { done, refusal: refuse('EFAULT', where, 'the data ends before the last entry') };
+    const [flags, index] = words(data, at, NESTED_BYTES) as [number, number];
+    const refusal = checkEntry(where, flags, index);
     if (refusal) return { done, refusal };
+    drop(cache, flags, index);
   }
   return { done: count, refusal: null };
 }
@@ -84,14 +84,13 @@ function invalidateViommu(viommu: Viommu, { type, length, count, data }: Entries
     copies.push(entry);
   }
   for (const [done, copy] of copies.entries()) {
-    const [flags, virtId, index] = words(copy, 0, VIOMMU_BYTES);
-    const vdevice = viommu.vdevices.get(BigInt(virtId!));
+    const [flags, virtId, index] = words(copy, 0, VIOMMU_BYTES) as [number, number, number];
+    const vdevice = viommu.vdevices.get(BigInt(virtId));
     const refusal =
-      check(where, [flags!, index!]) ??
-      (vdevice
-        ? drop(where, vdevice.device.cache, [flags!, index!])
-        : refuse('EINVAL', where, `no vDEVICE has number 0x${virtId!.toString(16)}`));
+      checkEntry(where, flags, index) ??
+      (vdevice ? null : refuse('EINVAL', where, `no vDEVICE has number 0x${virtId.toString(16)}`));
     if (refusal) return { done, refusal };
+    drop(vdevice!.device.cache, flags, index);
   }
   return { done: count, refusal: null };
 }
@@ -105,16 +104,12 @@ function words(data: Uint8Array, at: number, bytes: number): number[] {
 }
 
 /** "All" wants a right index, too. */
-function check(where: string, [flags, index]: number[]): Refusal | null {
-  if (flags! & ~ALL) return refuse('EOPNOTSUPP', where, 'unknown flag');
-  return index! < 4 ? null : refuse('EINVAL', where, 'the cache has 4 entries');
+function checkEntry(where: string, flags: number, index: number): Refusal | null {
+  if (flags & ~ALL) return refuse('EOPNOTSUPP', where, 'unknown flag');
+  return index < CACHE_ENTRIES ? null : refuse('EINVAL', where, `the cache has ${CACHE_ENTRIES} entries`);
 }
 
-function drop(where: string, cache: Uint32Array, entry: number[]): Refusal | null {
-  const refusal = check(where, entry);
-  if (refusal) return refusal;
-  const [flags, index] = entry;
-  if (flags! & ALL) cache.fill(0);
-  else cache[index!] = 0;
-  return null;
+function drop(cache: Uint32Array, flags: number, index: number): void {
+  if (flags & ALL) cache.fill(0);
+  else cache[index] = 0;
 }

@@ -17,7 +17,7 @@ export const HW_QUEUES = 2;
 export const INVALIDATE_TYPE = 0xdeadbeef;
 
 /** Entries of the cache that a nested HWPT has, and of the one that a device has. */
-const CACHE_ENTRIES = 4;
+export const CACHE_ENTRIES = 4;
 const DEVICE_CACHE_VALUE = 0xbaddad;
 
 export const hwptCache = (value: number): Uint32Array => new Uint32Array(CACHE_ENTRIES).fill(value);

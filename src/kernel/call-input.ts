@@ -1,0 +1,18 @@
+/** Reading the parameters of system calls: what is not there is 0, or empty. */
+import type { Refusal } from './errno.ts';
+import { decodeU64 } from './ioctl.ts';
+import type { Kernel } from './kernel.ts';
+import type { Process } from './process.ts';
+import type { CallInput, CallResult } from './uapi/calls.ts';
+
+export type Outcome = Omit<CallResult, 'errno' | 'where' | 'why' | 'rule'> | Refusal;
+export type Call = (kernel: Kernel, process: Process, input: CallInput) => Outcome;
+
+/** Bytes that one call answers at the most. */
+export const MAX_TRANSFER = 1024 * 1024;
+
+export const integer = (input: CallInput, name: string): number => Number(input[name] ?? 0);
+export const big = (input: CallInput, name: string): bigint =>
+  input[name] === undefined ? 0n : decodeU64(input[name]);
+export const bytes = (input: CallInput, name: string): Uint8Array => Uint8Array.fromBase64(String(input[name] ?? ''));
+export const done = (refusal: Refusal | null): Outcome => refusal ?? { ret: 0 };
