@@ -8,7 +8,7 @@ const CONFLICTS: readonly string[] = ['EBUSY', 'EEXIST', 'EADDRINUSE', 'ENOSPC',
 /** The value. Throws a problem where the host says no. The caller knows what the value is: see src/host/command.ts. */
 export function granted<Value>(answer: Answer): Value {
   if (answer.kind === 'ok') return answer.value as Value;
-  if (answer.kind === 'not-found') throw notFound(answer.what);
+  if (answer.kind === 'not-found') throw notFound(answer.what === 'host' ? 'There is no such host.' : `There is no ${answer.what} on this host.`);
   const { errno, where, why, rule } = answer;
   throw refusal({ errno, where, ...(rule === undefined ? {} : { rule }) }, why);
 }

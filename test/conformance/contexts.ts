@@ -1,6 +1,6 @@
 /**
- * Which descriptors reach which iommufd. A device of the traced mock IOMMU does not keep its iommufd alive, one on
- * vfio-pci does: so the replayer has to know when the last descriptor is closed.
+ * Which descriptors keep which iommufd: its own, those of its queues and those of accesses. A device of the traced mock
+ * IOMMU does not, one on vfio-pci does: so the replayer has to know when the last descriptor is closed.
  */
 
 export interface Context {
@@ -21,7 +21,7 @@ export class Contexts {
     this.#at.set(`${pid}:${fd}`, { id: this.#made++, descriptors: 1 });
   }
 
-  /** By dup or by sending. */
+  /** By dup or by sending, or of something that keeps the iommufd. */
   copied(context: Context, pid: number, fd: number): void {
     context.descriptors++;
     this.#at.set(`${pid}:${fd}`, context);

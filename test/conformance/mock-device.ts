@@ -20,6 +20,8 @@ export interface MockDevice {
   function: PluggedFunction;
   /** Descriptor of the cdev. */
   fd: number;
+  /** Object of the iommufd. */
+  id: Json;
 }
 
 export interface AttachCall {
@@ -32,6 +34,10 @@ export interface AttachCall {
 }
 
 const FUNCTIONS_PER_BUS = 256;
+/** Flag of ATTACH and DETACH. */
+const PASID = 1;
+/** Types of objects that a device can be attached to. */
+const ATTACHABLE = new Set(['ioas', 'hwpt-paging', 'hwpt-nested']);
 /** A request that no descriptor knows: says whether one is open, without an effect. */
 const UNKNOWN_REQUEST = '0x3bf0';
 
@@ -72,19 +78,63 @@ export class MockDevices {
     const attached = bound.errno
       ? bound
       : await this.#ioctl(keeper, fd, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', { pt_id: call.pt });
-    const device = { context, function: plugged, fd };
+    const device = { context, function: plugged, fd, id: argument(bound, 'out_devid') };
     if (attached.errno !== undefined || symbol === null) {
       await this.#release(device);
       return attached;
     }
     this.#devices.set(symbol, device);
-    return { ret: 0, arg: { dev_id: argument(bound, 'out_devid'), hwpt_id: argument(attached, 'pt_id') } };
+    return { ret: 0, arg: { dev_id: device.id, hwpt_id: argument(attached, 'pt_id') } };
   }
 
   async replace(symbol: unknown, pt: Json): Promise<Result> {
-    const result = await this.#ioctl(this.#keeper!, this.get(symbol).fd, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', {
-      pt_id: pt,
-    });
+    return this.#attachPt(this.get(symbol), { pt_id: pt });
+  }
+
+  /** On a cdev one call attaches or replaces; the traced calls are two. PASID 0 is the device itself. */
+  async pasidAttach(symbol: unknown, pasid: Json, pt: Json): Promise<Result> {
+    const device = this.get(symbol);
+    if (pasid !== 0 && (await this.#isAttached(device, pasid))) return this.#refuse(device, pt, 'EBUSY');
+    return this.#attachPt(device, { size: 16, flags: PASID, pt_id: pt, pasid });
+  }
+
+  async pasidReplace(symbol: unknown, pasid: Json, pt: Json): Promise<Result> {
+    const device = this.get(symbol);
+    if (pasid === 0) return this.replace(symbol, pt);
+    if (!(await this.#isAttached(device, pasid))) return this.#refuse(device, pt, 'EINVAL');
+    return this.#attachPt(device, { size: 16, flags: PASID, pt_id: pt, pasid });
+  }
+
+  async pasidDetach(symbol: unknown, pasid: Json): Promise<Result> {
+    const { fd } = this.get(symbol);
+    return this.#ioctl(this.#keeper!, fd, 'VFIO_DEVICE_DETACH_IOMMUFD_PT', { size: 12, flags: PASID, pasid });
+  }
+
+  async pasidCheck(symbol: unknown, pasid: Json, hwpt: Json): Promise<Result> {
+    const { context, id } = this.get(symbol);
+    const fd = this.#descriptors.get(context)!;
+    return this.#host.call(this.#keeper!, { call: 'pasid_check', fd, device: id, pasid, hwpt });
+  }
+
+  async #isAttached({ function: { bdf }, ...device }: MockDevice, pasid: Json): Promise<boolean> {
+    const fd = this.#descriptors.get(device.context)!;
+    const result = await this.#host.call(this.#keeper!, { call: 'pasid_check', fd, device: device.id, pasid, hwpt: 0 });
+    if (result.errno !== undefined && result.errno !== 'EINVAL')
+      throw new ReplayError(`PASID ${pasid} of ${bdf}: ${JSON.stringify(result)}`);
+    return result.errno !== undefined;
+  }
+
+  /** What the traced kernel says where the cdev would do the other thing: the HWPT is looked up before. */
+  async #refuse({ context }: MockDevice, pt: Json, errno: string): Promise<Result> {
+    const fd = this.#descriptors.get(context)!;
+    const { objects } = await this.#host.ask('GET', `/processes/${this.#keeper}/iommufds/${fd}`);
+    const target = (objects as { id: number; type: string }[]).find(({ id }) => id === pt);
+    if (target === undefined) return { ret: -1, errno: 'ENOENT' };
+    return { ret: -1, errno: ATTACHABLE.has(target.type) ? errno : 'EINVAL' };
+  }
+
+  async #attachPt({ fd }: MockDevice, arg: { [field: string]: Json }): Promise<Result> {
+    const result = await this.#ioctl(this.#keeper!, fd, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', arg);
     return result.errno === undefined ? { ret: 0, arg: { hwpt_id: argument(result, 'pt_id') } } : result;
   }
 

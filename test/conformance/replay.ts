@@ -6,7 +6,15 @@ import { check, dmaWrite } from './device-memory.ts';
 import { type OutgoingCall, type Result, TraceHost } from './host.ts';
 import { MockDevices } from './mock-device.ts';
 import { type Space, Symbols } from './symbols.ts';
-import type { Expectation, Json, JsonObject, Trace, TracedCall, TraceLine } from './trace.ts';
+import {
+  type Expectation,
+  type Json,
+  type JsonObject,
+  SPECIAL_CALLS,
+  type Trace,
+  type TracedCall,
+  type TraceLine,
+} from './trace.ts';
 
 export interface Difference {
   /** Line in the file. */
@@ -17,20 +25,14 @@ export interface Difference {
   got: Json;
 }
 
-/** Lines that are no system calls of the process they name. */
-const SPECIAL = new Set([
-  'attach',
-  'replace',
-  'detach',
-  'check',
-  'dma_write',
-  'add_reserved',
-  'driver_bind',
-  'driver_unbind',
-  'driver_unbind_wait',
-  'kexec',
-  'exit',
-]);
+/** Pins and cookies get the numbers that the traced kernel gave them, whatever ids there are. */
+const NUMBERED_ALIKE = /^(access_pin\.ret|read\.faults\..*)$/;
+
+/** Requests that make a queue, and the output that is its descriptor. */
+const QUEUE_REQUESTS: Readonly<Record<string, string>> = {
+  IOMMU_FAULT_QUEUE_ALLOC: 'out_fault_fd',
+  IOMMU_VEVENTQ_ALLOC: 'out_veventq_fd',
+};
 
 /** Calls in one request. */
 const BATCH = 200;
@@ -89,7 +91,7 @@ class Replay {
 
   async #line(traced: TraceLine): Promise<Difference | null> {
     const { call } = traced;
-    const special = SPECIAL.has(call.call);
+    const special = SPECIAL_CALLS.has(call.call);
     const waiting = this.#pending[0];
     if (waiting && (special || waiting.traced.call.pid !== call.pid || this.#pending.length === BATCH)) {
       const difference = await this.#flush();
@@ -130,13 +132,16 @@ class Replay {
     return null;
   }
 
-  /** Keeps track of the descriptors of iommufds. */
-  async #follow(traced: TracedCall, outgoing: OutgoingCall, { ret, errno }: Result): Promise<void> {
+  /** Keeps track of the descriptors of iommufds, and of those that keep them. */
+  async #follow(traced: TracedCall, outgoing: OutgoingCall, { ret, errno, arg }: Result): Promise<void> {
     if (errno !== undefined || typeof ret !== 'number') return;
     const { pid } = traced;
     const context = this.#contexts.of(pid, outgoing.fd);
     if (traced.call === 'open' && traced.path === '/dev/iommu') this.#contexts.opened(pid, ret);
-    else if (context && traced.call === 'dup') this.#contexts.copied(context, pid, ret);
+    else if (context && (traced.call === 'dup' || traced.call === 'access_create'))
+      this.#contexts.copied(context, pid, ret);
+    else if (context && QUEUE_REQUESTS[String(traced.request)])
+      this.#contexts.copied(context, pid, (arg as JsonObject)[QUEUE_REQUESTS[String(traced.request)]!] as number);
     else if (context && traced.call === 'send_fd') this.#contexts.copied(context, traced.to as number, ret);
     else if (context && traced.call === 'close') await this.#closed(this.#contexts.closed(pid, outgoing.fd));
   }
@@ -162,7 +167,7 @@ class Replay {
    * lowest free one.
    */
   #space(call: TracedCall, path: string): Space {
-    if (this.#trace.header.suite !== 'iommufd') return 'any';
+    if (this.#trace.header.suite !== 'iommufd' || NUMBERED_ALIKE.test(`${call.call}.${path}`)) return 'any';
     if (path === 'ret' || path.endsWith('fd')) return `fd ${call.call === 'send_fd' ? (call.to as number) : call.pid}`;
     const context = this.#contextOf(call);
     return context ? `iommufd ${context.id}` : 'any';
@@ -187,6 +192,14 @@ class Replay {
         return this.#devices.replace(call.device, argument('pt'));
       case 'detach':
         return this.#devices.detach(call.device);
+      case 'pasid_attach':
+        return this.#devices.pasidAttach(call.device, argument('pasid'), argument('pt'));
+      case 'pasid_replace':
+        return this.#devices.pasidReplace(call.device, argument('pasid'), argument('pt'));
+      case 'pasid_detach':
+        return this.#devices.pasidDetach(call.device, argument('pasid'));
+      case 'pasid_check':
+        return this.#devices.pasidCheck(call.device, argument('pasid'), argument('hwpt'));
       case 'check': {
         const range = { iova: argument('iova'), length: argument('length'), va: argument('va') };
         return check(host, bdf(), host.pid(call.pid), range);

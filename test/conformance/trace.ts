@@ -2,6 +2,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import { CALLS } from '../../src/kernel/uapi/calls.ts';
 
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
@@ -127,14 +128,28 @@ function parseLine(file: string, line: number, content: string): Header | Traced
   }
 }
 
-/** What the replayer and the simulated kernel have no counterpart of yet. */
-const EXTENSIONS = 'vIOMMUs, queues, PASIDs and accesses';
-const EXTENSION_CALLS = /^(pasid_.*|page_fault|trigger_event|read|write|check_iotlb|check_dev_cache|access_.*)$/;
-const EXTENSION_REQUESTS = /^IOMMU_(FAULT_QUEUE_ALLOC|VIOMMU_ALLOC|VDEVICE_ALLOC|VEVENTQ_ALLOC|HW_QUEUE_ALLOC)$/;
+/** Lines that are no system calls of the process they name. */
+export const SPECIAL_CALLS: ReadonlySet<string> = new Set([
+  'attach',
+  'replace',
+  'detach',
+  'pasid_attach',
+  'pasid_replace',
+  'pasid_detach',
+  'pasid_check',
+  'check',
+  'dma_write',
+  'add_reserved',
+  'driver_bind',
+  'driver_unbind',
+  'driver_unbind_wait',
+  'kexec',
+  'exit',
+]);
 
-/** Why the trace is passed over; null: it is not. */
+/** Why the trace is passed over: a call that neither the replayer nor the service knows; null: it is not. */
 export function skipReason(trace: Trace): string | null {
-  const needs = ({ call }: TraceLine): boolean =>
-    EXTENSION_CALLS.test(call.call) || (EXTENSION_REQUESTS.test(String(call.request)) && call.expect.ret === 0);
-  return trace.calls.some(needs) ? EXTENSIONS : null;
+  const known = (name: string): boolean => name === 'ioctl' || SPECIAL_CALLS.has(name) || CALLS.has(name);
+  const unknown = trace.calls.find(({ call }) => !known(call.call));
+  return unknown ? `no such call: ${unknown.call.call}` : null;
 }

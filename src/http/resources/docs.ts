@@ -8,6 +8,11 @@ export async function addDocs(app: FastifyInstance): Promise<void> {
   const document = openapiDocument();
   // The types of the plugin know versions up to 3.0; it takes the document as it is.
   await app.register(swagger, { mode: 'static', specification: { document: document as never } });
-  await app.register(swaggerUi, { routePrefix: '/docs', uiConfig: { docExpansion: 'none' } });
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    // Without the bar at the top, which is for choosing among documents: there is one.
+    uiConfig: { docExpansion: 'none', layout: 'BaseLayout', filter: true, persistAuthorization: true },
+    theme: { title: 'Holdover: API' },
+  });
   app.get('/openapi.json', () => document);
 }

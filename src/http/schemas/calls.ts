@@ -26,6 +26,7 @@ import {
 
 export const MAX_CALLS = 10_000;
 const MAX_RANGES = 65_536;
+const MAX_RESPONSES = 65_536;
 /** PATH_MAX. */
 const MAX_STRING = 4096;
 
@@ -40,7 +41,9 @@ const FIELD_TYPES: Record<FieldType, () => z.ZodType> = {
   name: () => NameBytes,
 };
 
-const DESCRIPTORS = ['fd', 'to'];
+const DESCRIPTORS = ['fd', 'to', 'access'];
+
+const PageResponse = strict({ cookie: u32(), code: u32() }).meta({ id: 'PageResponse' });
 
 function parameterType(name: string, { type, about }: Parameter): z.ZodType {
   switch (type) {
@@ -55,6 +58,8 @@ function parameterType(name: string, { type, about }: Parameter): z.ZodType {
       return text(MAX_STRING, about);
     case 'boolean':
       return z.boolean();
+    case 'responses':
+      return z.array(PageResponse).max(MAX_RESPONSES);
   }
 }
 

@@ -3,7 +3,7 @@
  * read and write there, without DMA. A mediated device is one, a hardware queue another.
  */
 import { READ, WRITE } from '../../../machine/page-table.ts';
-import { assert, type Refusal, refuse } from '../../errno.ts';
+import { Refusal, refuse } from '../../errno.ts';
 import type { FrameSpan } from '../../mm/frame-map.ts';
 import type { IommufdContext } from '../context.ts';
 import { type IoptAccess, PAGE, pageRange, UMAX } from '../io-pagetable.ts';
@@ -19,11 +19,10 @@ interface Piece {
   last: number;
 }
 
-export interface Pin {
+interface Pin {
   iova: bigint;
   last: bigint;
   pieces: Piece[];
-  frames: FrameSpan[];
 }
 
 export class Access extends IommufdObject implements IoptAccess {
@@ -34,7 +33,8 @@ export class Access extends IommufdObject implements IoptAccess {
   /** What it pins cannot be unmapped: it does not let go when asked. */
   readonly #locks: boolean;
   ioas: Ioas | null = null;
-  readonly #pins = new Set<Pin>();
+  readonly #pins = new Map<number, Pin>();
+  #nextPin = 0;
 
   constructor(context: IommufdContext, pinsPages: boolean, locks: boolean) {
     super();
@@ -50,7 +50,7 @@ export class Access extends IommufdObject implements IoptAccess {
     if (ioas === this.ioas) return null;
     const refusal = ioas?.iopt.addAccess(this, this.pinsPages ? PAGE : 1n) ?? null;
     if (refusal) return refusal;
-    for (const pin of this.#pins) this.unpin(pin);
+    for (const number of this.#pins.keys()) this.unpin(number);
     if (this.ioas) {
       this.ioas.iopt.removeAccess(this);
       this.ioas.users--;
@@ -71,73 +71,79 @@ export class Access extends IommufdObject implements IoptAccess {
   }
 
   unmapped(start: bigint, last: bigint): void {
-    for (const pin of this.#pins) if (pin.iova <= last && pin.last >= start) this.unpin(pin);
-  }
-
-  has(pin: Pin): boolean {
-    return this.#pins.has(pin);
+    for (const [number, pin] of this.#pins) if (pin.iova <= last && pin.last >= start) this.unpin(number);
   }
 
   /**
    * iommufd_access_pin_pages. EINVAL length 0, or not whole pages; EOVERFLOW; ENOENT a hole; EPERM the area or its memory
-   * does not allow it; or what pinning and charging answer. All or nothing.
+   * does not allow it; what pinning and charging answer; or what `check` says of the frames. All or nothing. Answers the
+   * number of the pin.
    */
-  pin(iova: bigint, length: bigint, write: boolean): Pin | Refusal {
+  pin(
+    iova: bigint,
+    length: bigint,
+    write: boolean,
+    check: (frames: readonly FrameSpan[]) => Refusal | null,
+  ): number | Refusal {
     const where = 'iommufd_access_pin_pages';
-    const last = this.#checkRange(where, iova, length);
-    if (typeof last !== 'bigint') return last;
-    const pin: Pin = { iova, last, pieces: [], frames: [] };
+    if (length === 0n) return refuse('EINVAL', where, 'length is 0');
+    const last = iova + length - 1n;
+    if (last > UMAX) return refuse('EOVERFLOW', where, 'the range reaches beyond 64 bits');
+    const pin: Pin = { iova, last, pieces: [] };
     for (let cursor = iova; cursor <= last; ) {
       const piece = this.#pinPiece(cursor, last, length, write);
-      if ('errno' in piece) {
+      if (piece instanceof Refusal) {
         this.#undo(pin);
         return piece;
       }
-      pin.pieces.push(piece.piece);
-      pin.frames.push(...piece.piece.pages.frames(piece.piece.first, piece.piece.last));
-      cursor = piece.end + 1n;
+      pin.pieces.push(piece);
+      cursor += BigInt(piece.last - piece.first + 1) * PAGE;
     }
-    this.#pins.add(pin);
-    return pin;
+    const refusal = check(pin.pieces.flatMap(({ pages, first, last: end }) => pages.frames(first, end)));
+    if (refusal) {
+      this.#undo(pin);
+      return refusal;
+    }
+    const number = this.#nextPin++;
+    this.#pins.set(number, pin);
+    return number;
   }
 
-  unpin(pin: Pin): void {
-    assert(this.#pins.delete(pin), 'a pin is let go once');
+  /** ENOENT: there is no such pin, or it has ended. */
+  unpin(number: number): Refusal | null {
+    const pin = this.#pins.get(number);
+    if (!pin) return refuse('ENOENT', 'iommufd_test_access_item_destroy', `there is no pin ${number}, or it has ended`);
+    this.#pins.delete(number);
     this.#undo(pin);
+    return null;
   }
 
-  #checkRange(where: string, iova: bigint, length: bigint): bigint | Refusal {
-    if (length === 0n) return refuse('EINVAL', where, 'length is 0');
-    const last = iova + length - 1n;
-    return last > UMAX ? refuse('EOVERFLOW', where, 'the range reaches beyond 64 bits') : last;
-  }
-
-  #pinPiece(cursor: bigint, last: bigint, length: bigint, write: boolean): { piece: Piece; end: bigint } | Refusal {
+  #pinPiece(cursor: bigint, last: bigint, length: bigint, write: boolean): Piece | Refusal {
     const where = 'iommufd_access_pin_pages';
     const { iopt } = this.ioas!;
     const area = iopt.areas.at(cursor);
     if (!area) return refuse('ENOENT', where, `nothing is mapped at 0x${cursor.toString(16)}`);
-    const end = area.last < last ? area.last : last;
-    if (cursor % PAGE || (area.start + (cursor - area.iova)) % PAGE || length % PAGE)
+    const rest = { ...area, start: area.start + (cursor - area.iova), iova: cursor };
+    if (cursor % PAGE || rest.start % PAGE || length % PAGE)
       return refuse('EINVAL', where, 'only whole pages are pinned');
     if (!(area.access & (write ? WRITE : READ)))
       return refuse('EPERM', where, `the area at 0x${area.iova.toString(16)} is not mapped for this`);
     if (write && !iopt.sources.at(area.source).writable)
       return refuse('EPERM', 'iopt_area_add_access', 'the memory was mapped without WRITEABLE');
-    const [first, lastPage] = pageRange({ ...area, start: area.start + (cursor - area.iova), iova: cursor, last: end });
+    const [first, end] = pageRange({ ...rest, last: area.last < last ? area.last : last });
     const pages = iopt.share(area);
-    const fresh = pages.pin(first, lastPage);
+    const fresh = pages.pin(first, end);
     if (typeof fresh !== 'number') return fresh;
     const refusal = charge(pages.account, fresh);
     if (refusal) {
-      pages.unpin(first, lastPage);
+      pages.unpin(first, end);
       return refusal;
     }
     const holds = iopt.holds.get(area.iova) ?? { pins: 0, locks: 0 };
     iopt.holds.set(area.iova, holds);
     holds.pins++;
     if (this.#locks) holds.locks++;
-    return { piece: { area: area.iova, pages, first, last: lastPage }, end };
+    return { area: area.iova, pages, first, last: end };
   }
 
   #undo(pin: Pin): void {

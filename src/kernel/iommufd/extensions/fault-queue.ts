@@ -56,6 +56,7 @@ export class FaultQueue extends IommufdObject {
     const room = length / FAULT_BYTES;
     if (room === 0n && this.#unread.length > 0) return refuse('EINVAL', where, 'no room for the fault that waits');
     const count = room < this.#unread.length ? Number(room) : this.#unread.length;
+    if (count === 0) return { ret: 0 };
     const faults = this.#unread.splice(0, count).map((fault) => encode(fault, this.#giveCookie(fault)));
     return { ret: count * Number(FAULT_BYTES), faults };
   }

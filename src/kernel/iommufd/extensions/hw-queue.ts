@@ -81,18 +81,18 @@ function pinQueue(viommu: Viommu, iova: bigint, length: bigint): Access | Refusa
   if (bytes / PAGE > MAX_PAGES) return refuse('ENOMEM', where, 'length is too large');
   const access = new Access(context, true, true);
   context.objects.commit(context.objects.reserve(), access);
-  const refusal = access.moveTo(parent.ioas!);
-  const pin = refusal ?? access.pin(iova - offset, bytes, false);
-  if (!(pin instanceof Refusal) && isContiguous(pin.frames)) return access;
+  const pin = access.moveTo(parent.ioas!) ?? access.pin(iova - offset, bytes, false, checkContiguous);
+  if (!(pin instanceof Refusal)) return access;
   access.close();
-  return pin instanceof Refusal ? pin : refuse('EFAULT', where, 'the memory is not contiguous');
+  return pin;
 }
 
-function isContiguous(spans: readonly FrameSpan[]): boolean {
-  return spans.every(({ frame }, index) => {
+function checkContiguous(spans: readonly FrameSpan[]): Refusal | null {
+  const contiguous = spans.every(({ frame }, index) => {
     const before = spans[index - 1];
     return !before || before.frame + before.count === frame;
   });
+  return contiguous ? null : refuse('EFAULT', 'iommufd_hw_queue_alloc_phys', 'the memory is not contiguous');
 }
 
 /** The mock driver's hw_queue_init_phys: a queue needs the one before it. */

@@ -4,14 +4,16 @@
  */
 import { big, bytes, type Call, done, integer, MAX_TRANSFER, type Outcome } from '../../call-input.ts';
 import { Refusal, refuse } from '../../errno.ts';
+import type { FrameSpan } from '../../mm/frame-map.ts';
 import type { Process } from '../../process.ts';
 import type { CallInput } from '../../uapi/calls.ts';
 import { IommufdContext } from '../context.ts';
 import { IommufdDevice } from '../device.ts';
 import { Hwpt } from '../hwpt.ts';
+import { PAGE } from '../io-pagetable.ts';
 import { Ioas, lookupIoas } from '../ioas.ts';
 import { Access } from './access.ts';
-import { AccessFile, pagesAt } from './access-file.ts';
+import { AccessFile } from './access-file.ts';
 import { accessRw } from './access-rw.ts';
 import { reportPageFault } from './fault-queue.ts';
 import { HwptNested } from './nested.ts';
@@ -87,17 +89,28 @@ function createAccess(context: IommufdContext, input: CallInput, process: Proces
   return fd;
 }
 
-function pin(file: AccessFile, input: CallInput, process: Process): Outcome {
+function pin({ access }: AccessFile, input: CallInput, process: Process): Outcome {
   const where = 'iommufd_test_access_pages';
-  const { access } = file;
   if (!access.pinsPages) return refuse('EOPNOTSUPP', where, 'the access was made without `pin`');
-  const pinned = access.pin(big(input, 'iova'), big(input, 'length'), input.write === true);
-  if (pinned instanceof Refusal) return pinned;
-  const refusal = input.va === undefined ? null : pagesAt(process, big(input, 'va'), pinned.frames);
-  if (!refusal) return { ret: file.add(pinned) };
-  access.unpin(pinned);
-  return refusal;
+  const number = access.pin(big(input, 'iova'), big(input, 'length'), input.write === true, (frames) =>
+    input.va === undefined ? null : pagesAt(process, big(input, 'va'), frames),
+  );
+  return typeof number === 'number' ? { ret: number } : number;
 }
+
+/** EBADE unless the process has these very pages at this address; EFAULT where it has none. */
+export function pagesAt({ mm }: Process, address: bigint, frames: readonly FrameSpan[]): Refusal | null {
+  let page = Number(address / PAGE);
+  for (const { frame, count } of frames)
+    for (let index = 0; index < count; index++, page++) {
+      const found = mm.resolve(page, page, false);
+      if (!Array.isArray(found)) return found;
+      if (found[0]!.frame !== frame + index)
+        return refuse('EBADE', 'iommufd_test_check_pages', 'the process has other pages there');
+    }
+  return null;
+}
+
 
 function rw({ access }: AccessFile, input: CallInput, process: Process): Outcome {
   const length = Number(big(input, 'length'));
@@ -118,8 +131,12 @@ function replace({ access }: AccessFile, input: CallInput): Outcome {
 
 export const LEVERS: Readonly<Record<string, Call>> = {
   page_fault: onDevice((device, input) => {
-    const { pasid, grpid, perm } = { pasid: integer(input, 'pasid'), grpid: integer(input, 'grpid'), perm: integer(input, 'perm') };
-    reportPageFault(device, { pasid, grpid, perm, addr: big(input, 'addr') });
+    reportPageFault(device, {
+      pasid: integer(input, 'pasid'),
+      grpid: integer(input, 'grpid'),
+      perm: integer(input, 'perm'),
+      addr: big(input, 'addr'),
+    });
     return null;
   }),
   trigger_event: onDevice(({ context, group, fn }) => {
@@ -132,7 +149,7 @@ export const LEVERS: Readonly<Record<string, Call>> = {
   pasid_check: onDevice(checkPasid),
   access_create: onIommufd(createAccess),
   access_pin: onAccess(pin),
-  access_unpin: onAccess((file, input) => done(file.remove(integer(input, 'pin')))),
+  access_unpin: onAccess(({ access }, input) => done(access.unpin(integer(input, 'pin')))),
   access_rw: onAccess(rw),
   access_replace: onAccess(replace),
 };
