@@ -1,5 +1,6 @@
 /** The configuration: environment variables and `--dev`, checked before anything starts. */
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { z } from 'zod';
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
@@ -25,8 +26,14 @@ export interface Config {
   logLevel: (typeof LOG_LEVELS)[number];
   /** Largest request body, in bytes. */
   bodyLimit: number;
+  /** Threads that run hosts; 0: the thread that serves HTTP does. */
+  lanes: number;
   allowServiceDeath: boolean;
 }
+
+/** One core is left to HTTP. */
+const MOST_LANES = 8;
+const DEFAULT_LANES = Math.min(Math.max(availableParallelism() - 1, 1), MOST_LANES);
 
 /** A value that is not allowed; the message is one sentence that names it. */
 export class ConfigError extends Error {
@@ -76,6 +83,7 @@ const environment = z.object({
   HOLDOVER_DURABILITY: z.enum(['process', 'power'], 'must be process or power').default('process'),
   HOLDOVER_LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
   HOLDOVER_BODY_LIMIT: integer(1024, 1 << 30).default(8 << 20),
+  HOLDOVER_LANES: integer(0, 64).default(DEFAULT_LANES),
   HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
 });
 
@@ -109,6 +117,7 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     durability: values.HOLDOVER_DURABILITY,
     logLevel: values.HOLDOVER_LOG_LEVEL,
     bodyLimit: values.HOLDOVER_BODY_LIMIT,
+    lanes: values.HOLDOVER_LANES,
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
   };
   checkKeys(config);

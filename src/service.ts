@@ -19,8 +19,8 @@ const CLOSE_DELAY_MS = 10_000;
 export async function runService(config: Config): Promise<void> {
   const log = await createLog(config);
   const store = openStore({ directory: config.dataDir, durability: config.durability });
-  const lanes = createLanes({ store, log, allowServiceDeath: config.allowServiceDeath });
   await seedTenants(store.tenants, config, log);
+  const lanes = createLanes({ store, log, lanes: config.lanes, allowServiceDeath: config.allowServiceDeath });
   await lanes.recover();
   const app = await buildApp({ config, store, lanes, log });
 

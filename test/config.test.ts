@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { ConfigError, readConfig } from '../src/config.ts';
@@ -17,6 +18,7 @@ test('without any variable everything has its default', () => {
     durability: 'process',
     logLevel: 'info',
     bodyLimit: 8 * 1024 * 1024,
+    lanes: Math.min(Math.max(availableParallelism() - 1, 1), 8),
     allowServiceDeath: false,
   });
 });
@@ -35,6 +37,7 @@ test('every variable is read', (t) => {
     HOLDOVER_DURABILITY: 'power',
     HOLDOVER_LOG_LEVEL: 'warn',
     HOLDOVER_BODY_LIMIT: '1024',
+    HOLDOVER_LANES: '3',
     HOLDOVER_ALLOW_SERVICE_DEATH: '1',
   });
   assert.deepEqual(config, {
@@ -54,6 +57,7 @@ test('every variable is read', (t) => {
     durability: 'power',
     logLevel: 'warn',
     bodyLimit: 1024,
+    lanes: 3,
     allowServiceDeath: true,
   });
 });
@@ -81,6 +85,7 @@ test('a value that is not allowed is named in one sentence, without any key', (t
     [{ HOLDOVER_PORT: 'http' }, /^HOLDOVER_PORT must be a whole number from 0 to 65535\.$/],
     [{ HOLDOVER_PORT: '65536' }, /^HOLDOVER_PORT must be a whole number from 0 to 65535\.$/],
     [{ HOLDOVER_BODY_LIMIT: '1' }, /^HOLDOVER_BODY_LIMIT must be a whole number from 1024 to 1073741824\.$/],
+    [{ HOLDOVER_LANES: '65' }, /^HOLDOVER_LANES must be a whole number from 0 to 64\.$/],
     [{ HOLDOVER_DURABILITY: 'disk' }, /^HOLDOVER_DURABILITY must be process or power\.$/],
     [{ HOLDOVER_LOG_LEVEL: 'loud' }, /^HOLDOVER_LOG_LEVEL must be one of fatal, error, /],
     [{ HOLDOVER_ALLOW_SERVICE_DEATH: 'yes' }, /^HOLDOVER_ALLOW_SERVICE_DEATH must be 0 or 1\.$/],

@@ -2,7 +2,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
-import { HostFault } from '../lanes/errors.ts';
+import { HostFault, LaneBusy, LaneDied } from '../lanes/errors.ts';
 import { StoreUnavailable, TenantExists } from '../store/errors.ts';
 import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
 
@@ -37,6 +37,14 @@ function problemOf(error: Error & { code?: string; statusCode?: number }, bodyLi
   }
   if (error instanceof StoreUnavailable) {
     return unavailable('The store of the service does not answer. Nothing has changed: try again.');
+  }
+  if (error instanceof LaneBusy) {
+    return unavailable(`Too much is asked at once: ${error.message}. Nothing has changed: try again.`);
+  }
+  if (error instanceof LaneDied) {
+    return unavailable(
+      'The thread that ran the host ended and is being replaced. What you asked has happened or has not, but never half: look before you try again.',
+    );
   }
   if (error instanceof TenantExists) return new Problem('conflict', 'A tenant of that name is there already.');
   return (

@@ -6,6 +6,7 @@
 import type { z } from 'zod';
 import type { CallResult } from '../host/command.ts';
 import { granted, refusal } from './answers.ts';
+import { ACCESS_OPERATIONS } from './operations/accesses.ts';
 import { CONTAINER_OPERATIONS } from './operations/container.ts';
 import { DESCRIPTOR_OPERATIONS } from './operations/descriptors.ts';
 import { HWPT_OPERATIONS } from './operations/hwpts.ts';
@@ -13,6 +14,7 @@ import { IOAS_OPERATIONS } from './operations/ioases.ts';
 import { LIVEUPDATE_OPERATIONS } from './operations/liveupdate.ts';
 import { MEMORY_OPERATIONS } from './operations/memory.ts';
 import type { CallOperation } from './operations/operation.ts';
+import { QUEUE_OPERATIONS } from './operations/queues.ts';
 import { VFIO_OPERATIONS } from './operations/vfio.ts';
 import { VIOMMU_OPERATIONS } from './operations/viommus.ts';
 import { type Route, route } from './route.ts';
@@ -23,6 +25,8 @@ export const OPERATIONS: readonly CallOperation[] = [
   ...IOAS_OPERATIONS,
   ...HWPT_OPERATIONS,
   ...VIOMMU_OPERATIONS,
+  ...QUEUE_OPERATIONS,
+  ...ACCESS_OPERATIONS,
   ...CONTAINER_OPERATIONS,
   ...VFIO_OPERATIONS,
   ...LIVEUPDATE_OPERATIONS,

@@ -85,7 +85,8 @@ export const PROBLEMS = {
   unavailable: {
     status: 503,
     title: 'Not now',
-    about: 'The store does not answer, or the service is stopping. Nothing has changed; try again after `Retry-After`.',
+    about:
+      'The store does not answer, too much waits, a thread is being replaced, or the service is stopping. `detail` says whether anything may have changed; try again after `Retry-After`.',
   },
 } as const;
 

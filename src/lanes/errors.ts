@@ -1,4 +1,5 @@
-/** How a lane fails where the fault is ours. (A store that does not answer is StoreUnavailable.) */
+/** How a lane fails where the fault is ours, and how errors get from thread to thread. */
+import { StoreUnavailable, TenantExists } from '../store/errors.ts';
 
 /** A bug met while a host worked: nothing was stored, and the host goes on from what is stored. */
 export class HostFault extends Error {
@@ -6,8 +7,51 @@ export class HostFault extends Error {
   /** Names the entry of the log that has the details. */
   readonly incident: string;
 
-  constructor(incident: string, cause: unknown) {
+  constructor(incident: string, cause?: unknown) {
     super(`the host failed inside; incident ${incident}`, { cause });
     this.incident = incident;
+  }
+}
+
+/** Too much waits already. Nothing has happened. */
+export class LaneBusy extends Error {
+  override readonly name = 'LaneBusy';
+}
+
+/** The thread that ran the host ended before it answered: what was asked may have happened, or not, but never half. */
+export class LaneDied extends Error {
+  override readonly name = 'LaneDied';
+}
+
+/** An error as plain data: a class does not get from thread to thread. */
+export interface SentError {
+  name: string;
+  message: string;
+  stack: string | undefined;
+  incident?: string;
+}
+
+export function sendError(error: unknown): SentError {
+  if (!(error instanceof Error)) return { name: 'Error', message: String(error), stack: undefined };
+  const { name, message, stack } = error;
+  return { name, message, stack, ...(error instanceof HostFault ? { incident: error.incident } : {}) };
+}
+
+export function receiveError({ name, message, stack, incident = '' }: SentError): Error {
+  const error = make(name, message, incident);
+  if (stack !== undefined) error.stack = stack;
+  return error;
+}
+
+function make(name: string, message: string, incident: string): Error {
+  switch (name) {
+    case 'HostFault':
+      return new HostFault(incident);
+    case 'StoreUnavailable':
+      return new StoreUnavailable(message);
+    case 'TenantExists':
+      return new TenantExists(message);
+    default:
+      return new Error(message);
   }
 }

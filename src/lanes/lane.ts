@@ -1,14 +1,21 @@
-/** A lane: owns hosts and runs their commands, each host's one after another. */
+/** A lane: owns hosts and runs their commands, each host's one after another, the hosts in turns. */
 import type { Answer, Command, Query } from '../host/command.ts';
 import type { HostRow } from '../store/store.ts';
 import type { Lanes } from './lanes.ts';
 import { HostRunner, type RunnerOptions } from './runner.ts';
+import { Turns } from './turns.ts';
+
+export interface LaneOptions extends RunnerOptions {
+  /** Which of the stored hosts are this lane's; default: all. */
+  owns?: (hostId: string) => boolean;
+}
 
 export class Lane implements Lanes {
-  readonly #options: RunnerOptions;
+  readonly #options: LaneOptions;
+  readonly #turns = new Turns();
   readonly #runners = new Map<string, HostRunner>();
 
-  constructor(options: RunnerOptions) {
+  constructor(options: LaneOptions) {
     this.#options = options;
   }
 
@@ -35,8 +42,8 @@ export class Lane implements Lanes {
   }
 
   async recover(): Promise<void> {
-    const { store, log } = this.#options;
-    for (const hostId of store.journal.unbooted()) {
+    const { store, log, owns = () => true } = this.#options;
+    for (const hostId of store.journal.unbooted().filter(owns)) {
       try {
         const booted = await this.#runner(hostId).recover();
         if (booted) log.info({ host: hostId }, 'the next kernel booted after an interrupted kexec');
@@ -47,13 +54,16 @@ export class Lane implements Lanes {
   }
 
   async close(): Promise<void> {
-    await Promise.all([...this.#runners.values()].map((runner) => runner.idle()));
+    const runners = [...this.#runners.values()];
+    await Promise.all(runners.map((runner) => runner.idle()));
+    // One after another: all snapshots at once may be more than memory holds.
+    for (const runner of runners) await runner.rest();
   }
 
   #runner(hostId: string): HostRunner {
     let runner = this.#runners.get(hostId);
     if (runner === undefined) {
-      runner = new HostRunner(hostId, this.#options);
+      runner = new HostRunner(hostId, this.#options, this.#turns);
       this.#runners.set(hostId, runner);
     }
     return runner;

@@ -7,14 +7,16 @@ import { Host } from '../host/host.ts';
 import type { Log } from '../log.ts';
 import type { HostRow, Store } from '../store/store.ts';
 import { Lane } from './lane.ts';
-import type { MakeHost } from './replay.ts';
+import { LanePool } from './pool.ts';
+import { killProcess } from './service-death.ts';
 
 export type { HostRow } from '../store/store.ts';
-export { HostFault } from './errors.ts';
+export { HostFault, LaneBusy, LaneDied } from './errors.ts';
 
 /**
- * Rejected promises: HostFault for a bug of ours, StoreUnavailable where nothing could be stored. In both cases the
- * command has not happened. A host that is not stored answers `not-found`.
+ * Rejected promises: HostFault for a bug of ours, StoreUnavailable where nothing could be stored, LaneBusy where too
+ * much waits. In all these cases the command has not happened. After LaneDied it may have, or not, but never half.
+ * A host that is not stored answers `not-found`.
  */
 export interface Lanes {
   /** Builds the host and stores it; the value is its HostView. */
@@ -26,33 +28,22 @@ export interface Lanes {
   remove(hostId: string): Promise<void>;
   /** At start: boots the next kernel of hosts that were killed between freeze and boot. */
   recover(): Promise<void>;
-  /** Resolves when everything asked before is done. */
+  /** Resolves when everything asked before is done, and threads have ended. */
   close(): Promise<void>;
 }
 
 export interface LanesOptions {
   store: Store;
   log?: Log;
+  /** Threads; 0 (the default): hosts run in this thread. */
+  lanes?: number;
   /** Whether the fault point `service.death` may be armed, and kills. Default: no. */
   allowServiceDeath?: boolean;
-  makeHost?: MakeHost;
-  die?: () => Promise<never>;
 }
 
 const SILENT: Log = { info() {}, warn() {}, error() {} };
 
-export function createLanes(options: LanesOptions): Lanes {
-  return new Lane({
-    log: SILENT,
-    allowServiceDeath: false,
-    makeHost: (spec) => new Host(spec),
-    die: killProcess,
-    ...options,
-  });
-}
-
-/** Ends the process as `kill -9` does: nothing is written, closed or answered after it. */
-function killProcess(): Promise<never> {
-  process.kill(process.pid, 'SIGKILL');
-  return new Promise(() => {});
+export function createLanes({ store, log = SILENT, lanes = 0, allowServiceDeath = false }: LanesOptions): Lanes {
+  if (lanes > 0) return new LanePool({ store, log, lanes, allowServiceDeath });
+  return new Lane({ store, log, allowServiceDeath, makeHost: (spec) => new Host(spec), die: killProcess });
 }

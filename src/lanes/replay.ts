@@ -1,14 +1,21 @@
 /**
- * Builds a host again from what is stored: its spec, then every command of its journal. The kernel is deterministic,
- * so the answers are those of the first time. Where one is not (a later version that behaves differently), the host
- * is marked `diverged` and stands as it was before that command.
+ * Builds a host again from what is stored: its newest snapshot, or its spec, and then every command of its journal
+ * behind it. The kernel is deterministic, so the answers are those of the first time. Where one is not (a later
+ * version that behaves differently), the host is marked `diverged` and stands as it was before that command.
  */
 import { setImmediate } from 'node:timers/promises';
 import type { Answer, Command, Execution, HostSpec, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
-import { type Divergence, HandoverDamaged, type Store, type StoredCommand, StoreUnavailable } from '../store/store.ts';
+import {
+  type Divergence,
+  HandoverDamaged,
+  type HostStore,
+  type StoredCommand,
+  StoreUnavailable,
+} from '../store/store.ts';
 import { decodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
+import { type RestoreHost, startOf, unreadable } from './snapshots.ts';
 
 /** What a lane needs of a host. */
 export interface Engine {
@@ -16,6 +23,8 @@ export interface Engine {
   query(query: Query): Answer;
   /** Frozen: the next kernel must be booted. */
   readonly pendingBoot: boolean;
+  /** All of it as bytes. Not while it is frozen. */
+  snapshot?(): Uint8Array;
 }
 
 export type MakeHost = (spec: HostSpec) => Engine;
@@ -28,39 +37,52 @@ export interface LoadedHost {
   /** Sequence of the last freeze that left a handover. */
   freeze: number | null;
   diverged: Divergence | null;
+  /** The answer to everything, where too much is lost. */
+  unreadable: Answer | null;
+  /** What a rebuild has to replay. */
+  behind: { commands: number; bytes: number };
 }
 
 export interface Rebuilding {
-  store: Store;
+  store: HostStore;
   makeHost: MakeHost;
+  restoreHost?: RestoreHost;
   log: Log;
 }
 
 /** Undefined where no such host is stored. Throws StoreUnavailable, and what `makeHost` throws. */
 export async function rebuild(hostId: string, from: Rebuilding): Promise<LoadedHost | undefined> {
-  const { store, makeHost, log } = from;
+  const { store, log } = from;
   const stored = store.hosts.get(hostId);
   const spec = store.hosts.spec(hostId);
   if (stored === undefined || spec === undefined) return undefined;
-  const host: LoadedHost = { engine: makeHost(spec), sequence: 0, freeze: null, diverged: stored.diverged };
-  const end = stored.diverged === null ? Number.POSITIVE_INFINITY : stored.diverged.sequence - 1;
+  const { diverged } = stored;
+  const end = diverged === null ? Number.MAX_SAFE_INTEGER : diverged.sequence - 1;
+  const start = startOf(hostId, spec, end, from);
+  const { engine, sequence } = start;
+  const behind = { commands: 0, bytes: 0 };
+  const host: LoadedHost = { engine, sequence, freeze: null, diverged, unreadable: null, behind };
   for (;;) {
     const commands = store.journal.read(hostId, host.sequence).filter((command) => command.sequence <= end);
-    if (commands.length === 0) return host;
+    if (commands.length === 0) break;
     for (const command of commands) {
+      if (command.sequence !== host.sequence + 1) return unreadable(hostId, host, start, log);
       const why = replayOne(hostId, host, command, store);
       if (why === null) continue;
-      const diverged: Divergence = { sequence: command.sequence, op: opOf(command), why };
-      await store.hosts.markDiverged(hostId, diverged);
-      log.error({ host: hostId, diverged }, 'host diverged at replay');
+      const difference: Divergence = { sequence: command.sequence, op: opOf(command), why };
+      await store.hosts.markDiverged(hostId, difference);
+      log.error({ host: hostId, diverged: difference }, 'host diverged at replay');
       return await rebuild(hostId, from);
     }
     await setImmediate();
   }
+  const reaches = start.unusable[0]?.sequence ?? 0;
+  return host.sequence < reaches ? unreadable(hostId, host, start, log) : host;
 }
 
 /** What differs, or null. */
-function replayOne(hostId: string, host: LoadedHost, stored: StoredCommand, store: Store): string | null {
+function replayOne(hostId: string, host: LoadedHost, stored: StoredCommand, store: HostStore): string | null {
+  if (stored.damaged !== undefined) return stored.damaged;
   let execution: Execution;
   try {
     const command = decodeCommand(stored.command, (freeze) => store.journal.handover(hostId, freeze).text);
@@ -71,11 +93,22 @@ function replayOne(hostId: string, host: LoadedHost, stored: StoredCommand, stor
     return `it fails inside: ${error instanceof Error ? error.message : String(error)}`;
   }
   if (digest(execution.answer) !== stored.digest) return 'its answer is not the one given the first time';
-  host.sequence = stored.sequence;
-  if (execution.records.some((record) => record.kind === 'handover')) host.freeze = stored.sequence;
+  noteStored(host, stored.command.length + (stored.payload?.byteLength ?? 0), execution);
   return null;
 }
 
-function opOf(command: StoredCommand): string {
-  return (JSON.parse(command.command) as { op: string }).op;
+/** The host has executed one more command, which is in the journal, or on its way there. */
+export function noteStored(host: LoadedHost, bytes: number, { records }: Execution): void {
+  host.sequence += 1;
+  host.behind.commands += 1;
+  host.behind.bytes += bytes;
+  if (records.some((record) => record.kind === 'handover')) host.freeze = host.sequence;
+}
+
+function opOf({ command }: StoredCommand): string {
+  try {
+    return (JSON.parse(command) as { op: string }).op;
+  } catch {
+    return 'unknown';
+  }
 }

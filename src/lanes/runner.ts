@@ -1,21 +1,25 @@
 /**
- * One host's turn-taking. Its jobs run one after another: execute, commit, answer. Only between a freeze and the boot
- * of the next kernel is the order another: there is no kernel then, but the hardware goes on, so DMA and queries that
- * wait are let through and everything else waits for the boot.
+ * One host's turn-taking. Its jobs run one after another: execute, commit, answer; the next one need not wait for the
+ * commit, but no answer is given before all that it rests on is stored. Only between a freeze and the boot of the
+ * next kernel is the order another: there is no kernel then, but the hardware goes on, so DMA and queries that wait
+ * are let through and everything else waits for the boot.
  */
 import { randomUUID } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import type { Answer, Command, Execution, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
-import { type Divergence, HandoverDamaged, type HostRow, type JournalEntry, type Store } from '../store/store.ts';
+import { type Divergence, HandoverDamaged, type HostRow, type HostStore, type JournalEntry } from '../store/store.ts';
 import { encodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
 import { HostFault } from './errors.ts';
-import { type LoadedHost, type MakeHost, rebuild } from './replay.ts';
+import { type LoadedHost, type MakeHost, noteStored, rebuild } from './replay.ts';
+import { ENGINE, isDue, isWorthwhile, type RestoreHost } from './snapshots.ts';
+import type { Turns } from './turns.ts';
 
 export interface RunnerOptions {
-  store: Store;
+  store: HostStore;
   makeHost: MakeHost;
+  restoreHost?: RestoreHost;
   log: Log;
   /** Whether the fault point `service.death` may be armed, and kills. */
   allowServiceDeath: boolean;
@@ -28,27 +32,43 @@ interface Job {
   run: () => Promise<void>;
 }
 
+/** What a job found, and when it may be told. */
+interface Outcome<T> {
+  value: T;
+  stored: Promise<void>;
+}
+
 const NO_HOST: Answer = { kind: 'not-found', what: 'host' };
+const STORED = Promise.resolve();
 
 export class HostRunner {
   readonly #hostId: string;
   readonly #options: RunnerOptions;
+  readonly #turns: Turns;
   #jobs: Job[] = [];
   #working = false;
   /** Undefined before first use and after a failure: then it is built from the store. */
   #loaded: LoadedHost | undefined;
+  /** The newest commit: what is in memory is stored when it has resolved. */
+  #stored = STORED;
+  /** A snapshot on its way to the store. */
+  #snapshot = STORED;
+  /** Bytes of the newest snapshot. */
+  #snapshotSize = 0;
 
-  constructor(hostId: string, options: RunnerOptions) {
+  constructor(hostId: string, options: RunnerOptions, turns: Turns) {
     this.#hostId = hostId;
     this.#options = options;
+    this.#turns = turns;
   }
 
   create(row: HostRow): Promise<Answer> {
     return this.#enqueue(false, async () => {
       const engine = this.#guard('create', () => this.#options.makeHost(row.spec));
       await this.#options.store.hosts.insert(row);
-      this.#loaded = { engine, sequence: 0, freeze: null, diverged: null };
-      return this.#guard('query', () => engine.query({ view: 'host' }));
+      const behind = { commands: 0, bytes: 0 };
+      this.#loaded = { engine, sequence: 0, freeze: null, diverged: null, unreadable: null, behind };
+      return now(this.#guard('query', () => engine.query({ view: 'host' })));
     });
   }
 
@@ -56,19 +76,23 @@ export class HostRunner {
     if (command.op === 'kexec.boot') throw new Error('a boot follows its freeze and is not asked for');
     const hardware = command.op === 'device.dma';
     return this.#enqueue(hardware, async () => {
-      const host = await this.#load();
-      if (host === undefined) return NO_HOST;
-      if (this.#isForbidden(command)) return serviceDeathRefused();
+      const host = this.#loaded ?? (await this.#load());
+      if (host === undefined) return now(NO_HOST);
+      if (this.#isForbidden(command)) return now(serviceDeathRefused());
       // Left frozen by the death of the process, or by a boot that failed.
       if (host.engine.pendingBoot && !hardware) await this.#boot();
-      return command.op === 'kexec.freeze' ? await this.#kexec(command) : (await this.#perform(command)).answer;
+      if (command.op === 'kexec.freeze') return now(await this.#kexec(command));
+      const { value, stored } = await this.#perform(command);
+      return { value: value.answer, stored };
     });
   }
 
   query(query: Query): Promise<Answer> {
     return this.#enqueue(true, async () => {
-      const host = await this.#load();
-      return host === undefined ? NO_HOST : this.#guard(`query ${query.view}`, () => host.engine.query(query));
+      const host = this.#loaded ?? (await this.#load());
+      if (host === undefined) return now(NO_HOST);
+      const value = this.#guard(`query ${query.view}`, () => host.engine.query(query));
+      return { value, stored: this.#stored };
     });
   }
 
@@ -76,6 +100,7 @@ export class HostRunner {
     return this.#enqueue(false, async () => {
       await this.#options.store.hosts.delete(this.#hostId);
       this.#loaded = undefined;
+      return now(undefined);
     });
   }
 
@@ -83,31 +108,53 @@ export class HostRunner {
   recover(): Promise<boolean> {
     return this.#enqueue(false, async () => {
       const host = await this.#load();
-      if (host === undefined || !host.engine.pendingBoot) return false;
-      return (await this.#boot()).kind === 'ok';
+      if (host === undefined || !host.engine.pendingBoot) return now(false);
+      return now((await this.#boot()).kind === 'ok');
     });
   }
 
-  /** Resolves when all that was asked before is done. */
+  /** Resolves when all that was asked before is done and stored. */
   idle(): Promise<void> {
-    return this.#enqueue(false, async () => {});
+    return this.#enqueue(false, async () => ({ value: undefined, stored: settled(this.#stored) }));
   }
 
-  #enqueue<T>(hardware: boolean, work: () => Promise<T>): Promise<T> {
+  /** For a clean stop, when it is idle: what is in memory need not be replayed at the next start. */
+  async rest(): Promise<void> {
+    await this.#snapshot;
+    if (this.#loaded === undefined || !isWorthwhile(this.#loaded)) return;
+    this.#makeSnapshot(this.#loaded);
+    await this.#snapshot;
+  }
+
+  #enqueue<T>(hardware: boolean, work: () => Promise<Outcome<T>>): Promise<T> {
     const { promise, resolve, reject } = Promise.withResolvers<T>();
-    this.#jobs.push({ hardware, run: () => work().then(resolve, reject) });
+    const run = async (): Promise<void> => {
+      try {
+        const { value, stored } = await work();
+        stored.then(() => resolve(value), reject);
+      } catch (error) {
+        reject(error);
+      }
+    };
+    this.#jobs.push({ hardware, run });
     if (!this.#working) void this.#work();
     return promise;
   }
 
   async #work(): Promise<void> {
     this.#working = true;
-    for (let job = this.#jobs.shift(); job !== undefined; job = this.#jobs.shift()) await job.run();
+    while (this.#jobs.length > 0) {
+      await this.#turns.take();
+      await this.#jobs.shift()?.run();
+      if (this.#loaded !== undefined && isDue(this.#loaded, this.#snapshotSize)) this.#makeSnapshot(this.#loaded);
+    }
     this.#working = false;
   }
 
   async #kexec(command: Command): Promise<Answer> {
-    const { answer, records } = await this.#perform(command);
+    const { value, stored } = await this.#perform(command);
+    await stored;
+    const { answer, records } = value;
     if (answer.kind !== 'ok' || !this.#loaded?.engine.pendingBoot) return answer;
     if (this.#options.allowServiceDeath && records.some((record) => record.kind === 'die')) {
       this.#options.log.warn({ host: this.#hostId }, 'the fault point service.death kills the service');
@@ -127,7 +174,7 @@ export class HostRunner {
 
   /** Boots the next kernel from what is stored, and from nothing else. */
   async #boot(): Promise<Answer> {
-    const host = await this.#load();
+    const host = this.#loaded ?? (await this.#load());
     if (host === undefined) return NO_HOST;
     if (host.diverged !== null) return divergedRefusal(host.diverged);
     if (host.freeze === null) throw this.#fault('kexec.boot', new Error('frozen without a stored handover'));
@@ -138,26 +185,34 @@ export class HostRunner {
       if (error instanceof HandoverDamaged) return await this.#diverge(host, error.message);
       throw error;
     }
-    return (await this.#perform({ op: 'kexec.boot', handover })).answer;
+    const { value, stored } = await this.#perform({ op: 'kexec.boot', handover });
+    await stored;
+    return value.answer;
   }
 
-  async #perform(command: Command): Promise<Execution> {
-    const host = await this.#load();
-    if (host === undefined) return { answer: NO_HOST, records: [] };
-    if (host.diverged !== null) return { answer: divergedRefusal(host.diverged), records: [] };
+  /** Executes and hands the command to the journal; `stored` is when it has arrived there. */
+  async #perform(command: Command): Promise<Outcome<Execution>> {
+    const host = this.#loaded ?? (await this.#load());
+    if (host === undefined) return now({ answer: NO_HOST, records: [] });
+    if (host.unreadable !== null) return now({ answer: host.unreadable, records: [] });
+    if (host.diverged !== null) return now({ answer: divergedRefusal(host.diverged), records: [] });
     let execution: Execution;
     try {
       execution = this.#guard(command.op, () => host.engine.execute(command));
-      if (execution.answer.kind === 'not-found') return execution;
-      await this.#options.store.journal.commit([this.#entry(host, command, execution)]);
     } catch (error) {
-      // What is in memory is ahead of what is stored: build it anew at the next use.
+      // What is in memory is not what is stored: build it anew at the next use.
       this.#loaded = undefined;
       throw error;
     }
-    host.sequence += 1;
-    if (execution.records.some((record) => record.kind === 'handover')) host.freeze = host.sequence;
-    return execution;
+    if (execution.answer.kind === 'not-found') return { value: execution, stored: this.#stored };
+    const entry = this.#entry(host, command, execution);
+    noteStored(host, entry.command.length, execution);
+    const stored = this.#options.store.journal.commit([entry]);
+    this.#stored = stored;
+    stored.catch(() => {
+      if (this.#loaded === host) this.#loaded = undefined;
+    });
+    return { value: execution, stored };
   }
 
   #entry(host: LoadedHost, command: Command, { answer, records }: Execution): JournalEntry {
@@ -173,9 +228,30 @@ export class HostRunner {
 
   async #load(): Promise<LoadedHost | undefined> {
     if (this.#loaded !== undefined) return this.#loaded;
+    // What is on its way to the journal either arrives there or does not, but it is part of what is read.
+    await settled(this.#stored);
+    this.#stored = STORED;
     const makeHost: MakeHost = (spec) => this.#guard('create', () => this.#options.makeHost(spec));
     this.#loaded = await rebuild(this.#hostId, { ...this.#options, makeHost });
     return this.#loaded;
+  }
+
+  /** Takes it now; compressing and storing it does not keep the host. */
+  #makeSnapshot(host: LoadedHost): void {
+    const { store, log } = this.#options;
+    const { sequence } = host;
+    host.behind = { commands: 0, bytes: 0 };
+    try {
+      const bytes = host.engine.snapshot?.();
+      if (bytes === undefined) return;
+      this.#snapshotSize = bytes.byteLength;
+      const snapshot = { hostId: this.#hostId, sequence, engine: ENGINE, bytes };
+      this.#snapshot = Promise.all([this.#snapshot, this.#stored])
+        .then(() => store.snapshots.put(snapshot))
+        .catch((error) => log.warn({ host: this.#hostId, err: error }, 'a snapshot could not be stored'));
+    } catch (error) {
+      log.error({ host: this.#hostId, err: error }, 'a snapshot could not be made');
+    }
   }
 
   async #diverge(host: LoadedHost, why: string): Promise<Answer> {
@@ -204,6 +280,10 @@ export class HostRunner {
     return new HostFault(incident, error);
   }
 }
+
+const now = <T>(value: T): Outcome<T> => ({ value, stored: STORED });
+
+const settled = (promise: Promise<void>): Promise<void> => promise.catch(() => {});
 
 function serviceDeathRefused(): Answer {
   const why =

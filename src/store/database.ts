@@ -1,6 +1,7 @@
 /**
- * Opens the data directory: one database file, one connection that writes. A lock held for the life of the process
- * (and freed by the system whatever ends it) keeps a second service away, which would answer from state of its own.
+ * Opens the data directory: one database file, one connection that writes at a time, any number that read. A lock
+ * held for the life of the process (and freed by the system whatever ends it) keeps a second service away, which
+ * would answer from state of its own.
  */
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -27,10 +28,7 @@ export function openDatabase(directory: string, durability: Durability): OpenDat
   try {
     mkdirSync(directory, { recursive: true });
     lock = takeLock(join(directory, 'holdover.lock'));
-    database = new Database(join(directory, 'holdover.db'), { timeout: BUSY_TIMEOUT_MS });
-    database.pragma('journal_mode = WAL');
-    database.pragma(`synchronous = ${durability === 'power' ? 'FULL' : 'NORMAL'}`);
-    database.pragma('foreign_keys = ON');
+    database = connectForWriting(directory, durability);
     const applied = migrate(database);
     return { database, applied, close: closeAll(database, lock) };
   } catch (error) {
@@ -39,6 +37,22 @@ export function openDatabase(directory: string, durability: Durability): OpenDat
     throw unavailable(`cannot open the data directory ${directory}`, error);
   }
 }
+
+/** A connection that writes, to a directory that is open already. */
+export function connectForWriting(directory: string, durability: Durability): Database.Database {
+  const database = new Database(file(directory), { timeout: BUSY_TIMEOUT_MS });
+  database.pragma('journal_mode = WAL');
+  database.pragma(`synchronous = ${durability === 'power' ? 'FULL' : 'NORMAL'}`);
+  database.pragma('foreign_keys = ON');
+  return database;
+}
+
+/** A connection that reads, to a directory that is open already. */
+export function connectForReading(directory: string): Database.Database {
+  return new Database(file(directory), { readonly: true, timeout: BUSY_TIMEOUT_MS });
+}
+
+const file = (directory: string): string => join(directory, 'holdover.db');
 
 function takeLock(path: string): Database.Database {
   const lock = new Database(path, { timeout: BUSY_TIMEOUT_MS });

@@ -16,6 +16,9 @@ export class HandoverDamaged extends Error {
 }
 
 export function unavailable(what: string, cause: unknown): StoreUnavailable {
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  return new StoreUnavailable(`${what}: ${reason}`, { cause });
+  return new StoreUnavailable(`${what}: ${reason(cause)}`, { cause });
+}
+
+export function reason(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -3,6 +3,7 @@ import type Database from 'better-sqlite3';
 import type { HostSpec } from '../host/command.ts';
 import { unavailable } from './errors.ts';
 import type { Divergence, HostCursor, HostRow, HostSummary } from './rows.ts';
+import type { Writer } from './writes.ts';
 
 export interface Hosts {
   insert(row: HostRow): Promise<void>;
@@ -11,7 +12,7 @@ export interface Hosts {
   /** A tenant's hosts in the order of their creation, at most `limit` of those after the cursor. */
   list(tenantId: string, limit: number, after?: HostCursor): HostSummary[];
   markDiverged(id: string, divergence: Divergence): Promise<void>;
-  /** Deletes the host with its journal and its handovers. */
+  /** Deletes the host with its journal, handovers and snapshots. */
   delete(id: string): Promise<void>;
 }
 
@@ -25,19 +26,16 @@ interface Columns {
 
 const COLUMNS = 'id, tenant_id AS tenantId, name, created, diverged';
 
-export function openHosts(database: Database.Database): Hosts {
-  const insert = database.prepare('INSERT INTO hosts (id, tenant_id, name, spec, created) VALUES (?, ?, ?, ?, ?)');
+export function openHosts(database: Database.Database, writer: Writer): Hosts {
   const byId = database.prepare<[string], Columns>(`SELECT ${COLUMNS} FROM hosts WHERE id = ?`);
   const specById = database.prepare<[string], string>('SELECT spec FROM hosts WHERE id = ?').pluck();
   const page = database.prepare<[string, string, string, number], Columns>(
     `SELECT ${COLUMNS} FROM hosts WHERE tenant_id = ? AND (created, id) > (?, ?) ORDER BY created, id LIMIT ?`,
   );
-  const diverge = database.prepare('UPDATE hosts SET diverged = ? WHERE id = ?');
-  const remove = database.prepare('DELETE FROM hosts WHERE id = ?');
 
   return {
-    async insert(row) {
-      attempt('store', row.id, () => insert.run(row.id, row.tenantId, row.name, JSON.stringify(row.spec), row.created));
+    async insert({ spec, ...row }) {
+      await writer.write({ kind: 'host.insert', ...row, spec: JSON.stringify(spec) });
     },
     get(id) {
       const columns = attempt('read', id, () => byId.get(id));
@@ -51,10 +49,10 @@ export function openHosts(database: Database.Database): Hosts {
       return attempt('list', tenantId, () => page.all(tenantId, after.created, after.id, limit)).map(summary);
     },
     async markDiverged(id, divergence) {
-      attempt('store', id, () => diverge.run(JSON.stringify(divergence), id));
+      await writer.write({ kind: 'host.diverge', id, divergence: JSON.stringify(divergence) });
     },
     async delete(id) {
-      attempt('delete', id, () => remove.run(id));
+      await writer.write({ kind: 'host.delete', id });
     },
   };
 }

@@ -1,13 +1,21 @@
 /** The journal: every host's commands in order, and what a frozen kernel hands over to the next one. */
 import { hash } from 'node:crypto';
 import type Database from 'better-sqlite3';
-import { HandoverDamaged, unavailable } from './errors.ts';
+import { type Blob, isLarge, pack, packLarge, unpack } from './blob.ts';
+import { HandoverDamaged, reason, unavailable } from './errors.ts';
 import type { JournalEntry } from './rows.ts';
+import type { HandoverRow, JournalRow, Writer } from './writes.ts';
 
-export type StoredCommand = Pick<JournalEntry, 'sequence' | 'command' | 'digest'>;
+export interface StoredCommand extends Pick<JournalEntry, 'sequence' | 'command' | 'digest' | 'payload'> {
+  /** Why the payload, which is missing then, cannot be read. */
+  damaged?: string;
+}
 
 export interface Journal {
-  /** All entries or none, in one transaction; when it resolves they are stored. Rejects with StoreUnavailable. */
+  /**
+   * All entries or none; when it resolves they are stored. Rejects with StoreUnavailable. What is committed while
+   * this has not resolved comes after it, unless one of the payloads is large.
+   */
   commit(entries: readonly JournalEntry[]): Promise<void>;
   /** The commands after sequence `after`, in order: some of them (at least one), none at the end. */
   read(hostId: string, after: number): StoredCommand[];
@@ -17,22 +25,26 @@ export interface Journal {
   unbooted(): string[];
 }
 
-/** How much one read of the journal returns at most (plus one command), in UTF-16 units. */
+/** How much one read of the journal returns at most (plus one command), in UTF-16 units and bytes. */
 const READ_LIMIT = 1 << 20;
 
-interface HandoverColumns {
-  text: string | null;
-  checksum: string;
+interface Columns {
+  sequence: number;
+  command: string;
+  digest: string;
+  payload: Uint8Array | null;
+  format: number | null;
 }
 
-export function openJournal(database: Database.Database): Journal {
-  const append = database.prepare('INSERT INTO journal (host_id, sequence, command, digest) VALUES (?, ?, ?, ?)');
-  const handOver = database.prepare('INSERT INTO handovers (host_id, sequence, text, checksum) VALUES (?, ?, ?, ?)');
-  const after = database.prepare<[string, number], StoredCommand>(
-    'SELECT sequence, command, digest FROM journal WHERE host_id = ? AND sequence > ? ORDER BY sequence',
+type HandoverColumns = Pick<HandoverRow, 'format' | 'data' | 'checksum'>;
+
+export function openJournal(database: Database.Database, writer: Writer): Journal {
+  const after = database.prepare<[string, number], Columns>(
+    `SELECT sequence, command, digest, payload, payload_format AS format FROM journal
+     WHERE host_id = ? AND sequence > ? ORDER BY sequence`,
   );
   const handover = database.prepare<[string, number], HandoverColumns>(
-    'SELECT text, checksum FROM handovers WHERE host_id = ? AND sequence = ?',
+    'SELECT format, data, checksum FROM handovers WHERE host_id = ? AND sequence = ?',
   );
   const unbooted = database
     .prepare<[], string>(
@@ -44,30 +56,21 @@ export function openJournal(database: Database.Database): Journal {
     )
     .pluck();
 
-  const commit = database.transaction((entries: readonly JournalEntry[]) => {
-    for (const entry of entries) {
-      append.run(entry.hostId, entry.sequence, entry.command, entry.digest);
-      if (entry.handover === undefined) continue;
-      const { text } = entry.handover;
-      handOver.run(entry.hostId, entry.sequence, text, checksum(text));
-    }
-  });
-
   return {
     async commit(entries) {
-      try {
-        commit.immediate(entries);
-      } catch (error) {
-        throw unavailable('cannot store what the host did', error);
-      }
+      const handovers = entries.flatMap(handoverRow);
+      const large = entries.some(({ payload }) => payload !== undefined && isLarge(payload));
+      // Not a promise where it need not be one: what is committed next must come next.
+      const rows = large ? await Promise.all(entries.map(largeRow)) : entries.map(smallRow);
+      await writer.write({ kind: 'journal', rows, handovers });
     },
     read(hostId, sequence) {
       try {
         const commands: StoredCommand[] = [];
         let size = 0;
-        for (const command of after.iterate(hostId, sequence)) {
-          commands.push(command);
-          size += command.command.length;
+        for (const columns of after.iterate(hostId, sequence)) {
+          commands.push(storedCommand(columns));
+          size += columns.command.length + (columns.payload?.byteLength ?? 0);
           if (size >= READ_LIMIT) break;
         }
         return commands;
@@ -78,13 +81,53 @@ export function openJournal(database: Database.Database): Journal {
     handover(hostId, sequence) {
       const row = attemptRead(() => handover.get(hostId, sequence));
       if (row === undefined) throw new HandoverDamaged(`the handover of command ${sequence} is missing`);
-      if (checksum(row.text) !== row.checksum) {
+      const text = textOf(row, sequence);
+      if (checksum(text) !== row.checksum) {
         throw new HandoverDamaged(`the handover of command ${sequence} does not match its checksum`);
       }
-      return { text: row.text };
+      return { text };
     },
     unbooted: () => attemptRead(() => unbooted.all()),
   };
+}
+
+function handoverRow({ hostId, sequence, handover }: JournalEntry): HandoverRow[] {
+  if (handover === undefined) return [];
+  const { text } = handover;
+  const { format, data } = pack(new TextEncoder().encode(text ?? ''));
+  return [{ hostId, sequence, format, data: text === null ? null : data, checksum: checksum(text) }];
+}
+
+function smallRow(entry: JournalEntry): JournalRow {
+  return row(entry, entry.payload === undefined ? null : pack(entry.payload));
+}
+
+async function largeRow(entry: JournalEntry): Promise<JournalRow> {
+  const { payload } = entry;
+  return payload !== undefined && isLarge(payload) ? row(entry, await packLarge(payload)) : smallRow(entry);
+}
+
+function row({ hostId, sequence, command, digest }: JournalEntry, payload: Blob | null): JournalRow {
+  return { hostId, sequence, command, digest, payload };
+}
+
+function storedCommand({ sequence, command, digest, payload, format }: Columns): StoredCommand {
+  const stored = { sequence, command, digest };
+  if (payload === null || format === null) return stored;
+  try {
+    return { ...stored, payload: unpack({ format, data: payload }) };
+  } catch (error) {
+    return { ...stored, damaged: `its payload cannot be read: ${reason(error)}` };
+  }
+}
+
+function textOf({ format, data }: HandoverColumns, sequence: number): string | null {
+  if (data === null) return null;
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(unpack({ format, data }));
+  } catch (error) {
+    throw new HandoverDamaged(`the handover of command ${sequence} cannot be read: ${reason(error)}`);
+  }
 }
 
 /** Nothing handed over differs from an empty text. */

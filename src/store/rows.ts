@@ -46,6 +46,8 @@ export interface JournalEntry {
   sequence: number;
   command: string;
   digest: string;
+  /** What the command carries beside its JSON. */
+  payload?: Uint8Array;
   /** The handover that a freeze leaves, stored in the same transaction. `text` is null where nothing is handed over. */
   handover?: { text: string | null };
 }

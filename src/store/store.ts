@@ -1,12 +1,16 @@
 /**
- * What outlives the process: tenants, hosts, their journals and handovers, in SQLite. One connection writes. Whatever
- * commits is asynchronous, so that many commits can become one behind this interface; reads are synchronous.
+ * What outlives the process: tenants, hosts, their journals, handovers and snapshots, in SQLite. Whatever writes is
+ * asynchronous and goes to one writer, which may be in another thread; reads are synchronous, on a connection of
+ * whoever reads.
  */
-import { type Durability, openDatabase } from './database.ts';
+import { connectForReading, type Durability, openDatabase } from './database.ts';
 import { unavailable } from './errors.ts';
 import { type Hosts, openHosts } from './hosts.ts';
 import { type Journal, openJournal } from './journal.ts';
+import { openSnapshots, type Snapshots } from './snapshots.ts';
 import { openTenants, type Tenants } from './tenants.ts';
+import { GroupWriter } from './writer.ts';
+import type { Writer } from './writes.ts';
 
 export type { Durability } from './database.ts';
 export * from './errors.ts';
@@ -14,14 +18,24 @@ export type { Hosts } from './hosts.ts';
 export type { Journal, StoredCommand } from './journal.ts';
 export { hashKey, newKey } from './keys.ts';
 export type * from './rows.ts';
+export type { Snapshot, Snapshots, StoredSnapshot } from './snapshots.ts';
 export type { Tenants } from './tenants.ts';
 
-export interface Store {
-  tenants: Tenants;
+/** What hosts are run with. */
+export interface HostStore {
   hosts: Hosts;
   journal: Journal;
+  snapshots: Snapshots;
+}
+
+export interface Store extends HostStore {
+  tenants: Tenants;
+  directory: string;
+  durability: Durability;
   /** Migrations applied when it was opened. */
   applied: string[];
+  /** From now on another one writes, and this connection only reads; null: it writes itself again. */
+  writeBy(writer: Writer | null): void;
   /** Throws StoreUnavailable where the database does not answer. */
   check(): void;
   close(): void;
@@ -37,11 +51,21 @@ export interface StoreOptions {
 export function openStore({ directory, durability = 'process' }: StoreOptions): Store {
   const { database, applied, close } = openDatabase(directory, durability);
   const probe = database.prepare('SELECT count(*) FROM migrations').pluck();
+  const own = new GroupWriter(database);
+  let writer: Writer = own;
+  const pen: Writer = { write: (write) => writer.write(write) };
   return {
-    tenants: openTenants(database),
-    hosts: openHosts(database),
-    journal: openJournal(database),
+    tenants: openTenants(database, pen),
+    hosts: openHosts(database, pen),
+    journal: openJournal(database, pen),
+    snapshots: openSnapshots(database, pen),
+    directory,
+    durability,
     applied,
+    writeBy(another) {
+      writer = another ?? own;
+      database.pragma(`query_only = ${another === null ? 'OFF' : 'ON'}`);
+    },
     check() {
       try {
         probe.get();
@@ -49,6 +73,20 @@ export function openStore({ directory, durability = 'process' }: StoreOptions): 
         throw unavailable('the database does not answer', error);
       }
     },
-    close,
+    close() {
+      own.flush();
+      close();
+    },
+  };
+}
+
+/** The store as a lane sees it: it reads by itself and writes by `writer`. The directory is open already. */
+export function openHostStore(directory: string, writer: Writer): HostStore & { close(): void } {
+  const database = connectForReading(directory);
+  return {
+    hosts: openHosts(database, writer),
+    journal: openJournal(database, writer),
+    snapshots: openSnapshots(database, writer),
+    close: () => database.close(),
   };
 }

@@ -1,8 +1,9 @@
 /** Tenants, found by the hash of their key. */
 import { randomUUID } from 'node:crypto';
 import type Database from 'better-sqlite3';
-import { TenantExists, unavailable } from './errors.ts';
+import { unavailable } from './errors.ts';
 import type { Tenant } from './rows.ts';
+import type { Writer } from './writes.ts';
 
 export interface Tenants {
   /** Throws TenantExists where the name or the key is taken. `keyHash` is that of `hashKey`. */
@@ -17,24 +18,22 @@ export interface Tenants {
 
 const COLUMNS = 'id, name, created';
 
-export function openTenants(database: Database.Database): Tenants {
-  const insert = database.prepare('INSERT INTO tenants (id, name, key_hash, created) VALUES (?, ?, ?, ?)');
+export function openTenants(database: Database.Database, writer: Writer): Tenants {
   const byKeyHash = database.prepare<[string], Tenant>(`SELECT ${COLUMNS} FROM tenants WHERE key_hash = ?`);
   const byName = database.prepare<[string], Tenant>(`SELECT ${COLUMNS} FROM tenants WHERE name = ?`);
   const all = database.prepare<[], Tenant>(`SELECT ${COLUMNS} FROM tenants ORDER BY name`);
-  const setKey = database.prepare('UPDATE tenants SET key_hash = ? WHERE id = ? AND key_hash <> ?');
 
   return {
     async create(name, keyHash) {
       const tenant: Tenant = { id: `t-${randomUUID()}`, name, created: new Date().toISOString() };
-      change(() => insert.run(tenant.id, name, keyHash, tenant.created), name);
+      await writer.write({ kind: 'tenant.create', tenant, keyHash });
       return tenant;
     },
     findByKeyHash: (keyHash) => read(() => byKeyHash.get(keyHash)),
     findByName: (name) => read(() => byName.get(name)),
     list: () => read(() => all.all()),
     async setKeyHash(id, keyHash) {
-      return change(() => setKey.run(keyHash, id, keyHash), id).changes > 0;
+      return (await writer.write({ kind: 'tenant.key', id, keyHash })) > 0;
     },
   };
 }
@@ -44,16 +43,5 @@ function read<T>(work: () => T): T {
     return work();
   } catch (error) {
     throw unavailable('cannot read tenants', error);
-  }
-}
-
-function change<T>(work: () => T, tenant: string): T {
-  try {
-    return work();
-  } catch (error) {
-    if ((error as { code?: string }).code === 'SQLITE_CONSTRAINT_UNIQUE') {
-      throw new TenantExists(`the name or the key of tenant ${tenant} is taken`, { cause: error });
-    }
-    throw unavailable(`cannot store tenant ${tenant}`, error);
   }
 }

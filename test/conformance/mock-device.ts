@@ -22,6 +22,8 @@ export interface MockDevice {
   fd: number;
   /** Object of the iommufd. */
   id: Json;
+  /** On a HWPT itself, PASIDs apart. */
+  attached: boolean;
 }
 
 export interface AttachCall {
@@ -78,7 +80,7 @@ export class MockDevices {
     const attached = bound.errno
       ? bound
       : await this.#ioctl(keeper, fd, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', { pt_id: call.pt });
-    const device = { context, function: plugged, fd, id: argument(bound, 'out_devid') };
+    const device = { context, function: plugged, fd, id: argument(bound, 'out_devid'), attached: true };
     if (attached.errno !== undefined || symbol === null) {
       await this.#release(device);
       return attached;
@@ -87,55 +89,30 @@ export class MockDevices {
     return { ret: 0, arg: { dev_id: device.id, hwpt_id: argument(attached, 'pt_id') } };
   }
 
-  async replace(symbol: unknown, pt: Json): Promise<Result> {
-    return this.#attachPt(this.get(symbol), { pt_id: pt });
+  replace(symbol: unknown, pt: Json): Promise<Result> {
+    return this.#change(this.get(symbol), 0, pt, true);
   }
 
-  /** On a cdev one call attaches or replaces; the traced calls are two. PASID 0 is the device itself. */
-  async pasidAttach(symbol: unknown, pasid: Json, pt: Json): Promise<Result> {
-    const device = this.get(symbol);
-    if (pasid !== 0 && (await this.#isAttached(device, pasid))) return this.#refuse(device, pt, 'EBUSY');
-    return this.#attachPt(device, { size: 16, flags: PASID, pt_id: pt, pasid });
+  pasidAttach(symbol: unknown, pasid: Json, pt: Json): Promise<Result> {
+    return this.#change(this.get(symbol), pasid, pt, false);
   }
 
-  async pasidReplace(symbol: unknown, pasid: Json, pt: Json): Promise<Result> {
-    const device = this.get(symbol);
-    if (pasid === 0) return this.replace(symbol, pt);
-    if (!(await this.#isAttached(device, pasid))) return this.#refuse(device, pt, 'EINVAL');
-    return this.#attachPt(device, { size: 16, flags: PASID, pt_id: pt, pasid });
+  pasidReplace(symbol: unknown, pasid: Json, pt: Json): Promise<Result> {
+    return this.#change(this.get(symbol), pasid, pt, true);
   }
 
+  /** PASID 0 is the device itself. */
   async pasidDetach(symbol: unknown, pasid: Json): Promise<Result> {
-    const { fd } = this.get(symbol);
-    return this.#ioctl(this.#keeper!, fd, 'VFIO_DEVICE_DETACH_IOMMUFD_PT', { size: 12, flags: PASID, pasid });
+    const device = this.get(symbol);
+    if (pasid === 0) device.attached = false;
+    const arg = pasid === 0 ? {} : { size: 12, flags: PASID, pasid };
+    return this.#ioctl(this.#keeper!, device.fd, 'VFIO_DEVICE_DETACH_IOMMUFD_PT', arg);
   }
 
   async pasidCheck(symbol: unknown, pasid: Json, hwpt: Json): Promise<Result> {
     const { context, id } = this.get(symbol);
     const fd = this.#descriptors.get(context)!;
     return this.#host.call(this.#keeper!, { call: 'pasid_check', fd, device: id, pasid, hwpt });
-  }
-
-  async #isAttached({ function: { bdf }, ...device }: MockDevice, pasid: Json): Promise<boolean> {
-    const fd = this.#descriptors.get(device.context)!;
-    const result = await this.#host.call(this.#keeper!, { call: 'pasid_check', fd, device: device.id, pasid, hwpt: 0 });
-    if (result.errno !== undefined && result.errno !== 'EINVAL')
-      throw new ReplayError(`PASID ${pasid} of ${bdf}: ${JSON.stringify(result)}`);
-    return result.errno !== undefined;
-  }
-
-  /** What the traced kernel says where the cdev would do the other thing: the HWPT is looked up before. */
-  async #refuse({ context }: MockDevice, pt: Json, errno: string): Promise<Result> {
-    const fd = this.#descriptors.get(context)!;
-    const { objects } = await this.#host.ask('GET', `/processes/${this.#keeper}/iommufds/${fd}`);
-    const target = (objects as { id: number; type: string }[]).find(({ id }) => id === pt);
-    if (target === undefined) return { ret: -1, errno: 'ENOENT' };
-    return { ret: -1, errno: ATTACHABLE.has(target.type) ? errno : 'EINVAL' };
-  }
-
-  async #attachPt({ fd }: MockDevice, arg: { [field: string]: Json }): Promise<Result> {
-    const result = await this.#ioctl(this.#keeper!, fd, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', arg);
-    return result.errno === undefined ? { ret: 0, arg: { hwpt_id: argument(result, 'pt_id') } } : result;
   }
 
   async detach(symbol: unknown): Promise<Result> {
@@ -159,6 +136,32 @@ export class MockDevices {
     this.#descriptors.clear();
     this.#devices.clear();
     this.#free.length = 0;
+  }
+
+  /** On a cdev one call attaches, or replaces; the traced kernel's calls are two. */
+  async #change(device: MockDevice, pasid: Json, pt: Json, replaces: boolean): Promise<Result> {
+    const attached = pasid === 0 ? device.attached : await this.#isAttached(device, pasid);
+    if (attached !== replaces) return this.#refuse(device, pt, replaces ? 'EINVAL' : 'EBUSY');
+    const arg = pasid === 0 ? { pt_id: pt } : { size: 16, flags: PASID, pt_id: pt, pasid };
+    const result = await this.#ioctl(this.#keeper!, device.fd, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', arg);
+    if (result.errno !== undefined) return result;
+    if (pasid === 0) device.attached = true;
+    return { ret: 0, arg: { hwpt_id: argument(result, 'pt_id') } };
+  }
+
+  async #isAttached({ context, id }: MockDevice, pasid: Json): Promise<boolean> {
+    const fd = this.#descriptors.get(context)!;
+    const { errno } = await this.#host.call(this.#keeper!, { call: 'pasid_check', fd, device: id, pasid, hwpt: 0 });
+    return errno === 'EINVAL';
+  }
+
+  /** What the traced kernel says where the cdev would do the other thing: the HWPT is looked up before. */
+  async #refuse({ context }: MockDevice, pt: Json, errno: string): Promise<Result> {
+    const fd = this.#descriptors.get(context)!;
+    const { objects } = await this.#host.ask('GET', `/processes/${this.#keeper}/iommufds/${fd}`);
+    const target = (objects as { id: number; type: string }[]).find(({ id }) => id === pt);
+    if (target === undefined) return { ret: -1, errno: 'ENOENT' };
+    return { ret: -1, errno: ATTACHABLE.has(target.type) ? errno : 'EINVAL' };
   }
 
   /** The cdev is closed, the function is free for the next device. */

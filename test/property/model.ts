@@ -5,7 +5,7 @@
 import { attachmentOf, attachTo, detach, type Machine } from './model/attach.ts';
 import { Failure, type Out, PAGE } from './model/base.ts';
 import { CONTAINER_REQUESTS, containerIoctl } from './model/container.ts';
-import { type Account, type Pages, READ, WRITE } from './model/ioas.ts';
+import { type Account, Ioas, type Pages, READ, WRITE } from './model/ioas.ts';
 import { Arg, IOMMU_REQUESTS, iommufdIoctl, type Surroundings } from './model/iommufd.ts';
 import { makeInode, type Page } from './model/memory.ts';
 import {
@@ -133,6 +133,10 @@ export class Model implements Surroundings, Machine {
   }
 
   // What the ioctls need of the world.
+
+  makeIoas(): Ioas {
+    return new Ioas(this);
+  }
 
   checkFile(file: object, number: number): void {
     const { kind, inode } = file as Memfd;

@@ -98,12 +98,16 @@ export class Statistics {
     return [...this.#outcomes.values()].reduce((sum, row) => sum + (row.get(name) ?? 0), 0);
   }
 
+  /** Sequences that had a domain with mappings on a device. */
+  get attached(): number {
+    return this.#states.get(ATTACHED) ?? 0;
+  }
+
   /** What a run of many sequences must have shown, and has not. */
   shortcomings(): string[] {
     const missing: string[] = ERRNOS.filter((name) => this.errno(name) === 0).map((name) => `${name} never occurred`);
-    const attached = this.#states.get(ATTACHED) ?? 0;
-    if (attached * 2 < this.sequences)
-      missing.push(`only in ${attached} of ${this.sequences} sequences ${ATTACHED}: half of them it should be`);
+    if (this.attached * 2 < this.sequences)
+      missing.push(`only in ${this.attached} of ${this.sequences} sequences ${ATTACHED}: half of them it should be`);
     for (const state of Object.keys(STATES)) if (!this.#states.has(state)) missing.push(`never: ${state}`);
     return missing;
   }

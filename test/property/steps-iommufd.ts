@@ -123,6 +123,28 @@ const mmapHuge: Maker = (model, picks) => {
 const memfdOwners = (model: Model): number[] => descriptors(model, 'memfd').map(({ pid }) => pid);
 const hasMemfd = (model: Model): boolean => memfdOwners(model).some((pid) => withIommufd(model).includes(pid));
 const hasBound = (model: Model): boolean => descriptors(model, 'cdev').some(({ file }) => file.bound !== null);
+const hasContainer = (model: Model): boolean => [...model.iommufds].some(({ vfioIoas: ioas }) => ioas !== null);
+
+function anyContainer(model: Model, picks: Picks): Descriptor<Iommufd | null> {
+  const good = descriptors(model, 'iommufd').filter(({ file }) => file.vfioIoas !== null);
+  return good.length > 0 && !picks.rarely(15) ? picks.one(good) : anyIommufd(model, picks);
+}
+
+const vfioIoas: Maker = (model, picks) => {
+  const iommufd = anyIommufd(model, picks);
+  const ioas_id = anyId(iommufd.file, picks, 'ioas');
+  return ask(picks, iommufd, 'IOMMU_VFIO_IOAS', { ioas_id, op: picks.mostly([1, 1, 1, 0, 2], 30, [3]) });
+};
+
+/** Functions that are not alone in their group. */
+const openPair: Maker = (model, picks) => {
+  const pairs = model.functions.filter(
+    (fn) => !model.isBound(fn) && model.functions.some((other) => other !== fn && other.group === fn.group),
+  );
+  const pid = picks.mostly(withIommufd(model), 10, [...model.processes.keys()]);
+  return call(pid, 'open', { path: picks.one(pairs.length > 0 ? pairs : model.functions).cdev });
+};
+
 const hasDirty = (model: Model): boolean =>
   !model.unit.dirtyTracking || [...model.ioases()].some(({ space }) => space.domains.some(({ flags }) => flags.dirty));
 
@@ -302,13 +324,14 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
       page_size: hex(BigInt(picks.mostly([0x1000, 0x800, 0x1000, 0x2000], 15, [0, 0x400, 0x8000]))),
     });
   }),
-  vfioIoas: (model, picks) => {
-    const iommufd = anyIommufd(model, picks);
-    const ioas_id = anyId(iommufd.file, picks, 'ioas');
-    return ask(picks, iommufd, 'IOMMU_VFIO_IOAS', { ioas_id, op: picks.mostly([1, 1, 1, 0, 2], 30, [3]) });
+  vfioIoas,
+  rlimitMode: (model, picks) => {
+    const fresh = descriptors(model, 'iommufd').filter(({ file }) => file.objects.size === 0);
+    const iommufd = picks.mostly<Descriptor<Iommufd | null>>(fresh, 10, [anyIommufd(model, picks)]);
+    return ask(picks, iommufd, 'IOMMU_OPTION', { option_id: 0, op: 0, object_id: 0, val64: '0x1' });
   },
-  mapDma: (model, picks) => {
-    const iommufd = anyIommufd(model, picks);
+  mapDma: needing(hasContainer, vfioIoas, (model, picks) => {
+    const iommufd = anyContainer(model, picks);
     const arg = {
       flags: picks.mostly([3, 1, 2, 3], 15, [0, 4]),
       vaddr: hex(anyAddress(model, iommufd.pid, picks)),
@@ -316,18 +339,18 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
       iova: hex(anyIova(model, iommufd.file?.vfioIoas?.space ?? null, picks)),
     };
     return ask(picks, iommufd, 'VFIO_IOMMU_MAP_DMA', arg, 'argsz');
-  },
-  unmapDma: (model, picks) => {
-    const iommufd = anyIommufd(model, picks);
+  }),
+  unmapDma: needing(hasContainer, vfioIoas, (model, picks) => {
+    const iommufd = anyContainer(model, picks);
     const range = anyRange(model, iommufd.file?.vfioIoas?.space ?? null, picks);
     const all = { flags: 2, iova: '0x0', size: picks.mostly(['0x0'], 8, ['0x1000']) };
     const arg = picks.rarely(12)
       ? all
       : { flags: picks.mostly([0], 30, [4, 2]), iova: hex(range.iova), size: hex(range.length) };
     return ask(picks, iommufd, 'VFIO_IOMMU_UNMAP_DMA', arg, 'argsz');
-  },
-  container: (model, picks) => {
-    const iommufd = anyIommufd(model, picks);
+  }),
+  container: needing(hasContainer, vfioIoas, (model, picks) => {
+    const iommufd = anyContainer(model, picks);
     switch (picks.below(6)) {
       case 0:
       case 1:
@@ -342,7 +365,7 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
         return call(iommufd.pid, 'ioctl', { fd: iommufd.fd, request: 'VFIO_IOMMU_GET_INFO', arg: { argsz } });
       }
     }
-  },
+  }),
   unknownRequest: (model, picks) => {
     const iommufd = anyIommufd(model, picks);
     const nulls = descriptors(model, 'null');
@@ -351,6 +374,7 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
     return call(pid, 'ioctl', { fd, request, arg: {} });
   },
   openCdev,
+  openPair,
   bind,
   attach: needing(hasBound, bind, attachTo(['ioas', 'ioas', 'hwpt'])),
   attachHwpt: needing(hasBound, bind, attachTo(['hwpt'])),

@@ -4,9 +4,6 @@ import { anyAddress, anyLength, HUGE_MEMORY, slot } from './values.ts';
 
 const FD_PATHS = ['/dev/iommu', '/dev/null', '/dev/vfio/devices/vfio99'];
 
-/** F_SEAL_WRITE and F_SEAL_FUTURE_WRITE. */
-const SEALED = 8 | 16;
-
 const anyMemfd = (model: Parameters<Maker>[0], picks: Parameters<Maker>[1]) =>
   picks.mostly<{ pid: number; fd: number }>(descriptors(model, 'memfd'), 30, [
     { pid: anyPid(model, picks), fd: BAD_FD },
@@ -23,6 +20,12 @@ const anyDescriptor = (model: Parameters<Maker>[0], picks: Parameters<Maker>[1])
 const bytes = (picks: Parameters<Maker>[1]): Uint8Array =>
   Uint8Array.from({ length: 1 + picks.below(8) }, () => picks.below(256));
 
+/** The others first. */
+const otherPids = (model: Parameters<Maker>[0], pid: number): number[] => {
+  const others = [...model.processes.keys()].filter((other) => other !== pid);
+  return others.length > 0 ? others : [pid];
+};
+
 export const PROCESS_STEPS: Readonly<Record<string, Maker>> = {
   openIommufd: (model, picks) =>
     call(anyPid(model, picks), 'open', { path: picks.mostly(['/dev/iommu'], 10, FD_PATHS) }),
@@ -36,17 +39,16 @@ export const PROCESS_STEPS: Readonly<Record<string, Maker>> = {
   },
   send: (model, picks) => {
     const { pid, fd } = anyDescriptor(model, picks);
-    return call(pid, 'send_fd', { fd, to: picks.mostly([...model.processes.keys()], 20, [9999]) });
+    return call(pid, 'send_fd', { fd, to: picks.mostly(otherPids(model, pid), 20, [9999, pid]) });
   },
   mmap: (model, picks) => {
     const pid = anyPid(model, picks);
     const length = hex(0x1000n * BigInt(1 + picks.below(8)));
     const memfds = descriptors(model, 'memfd').filter((descriptor) => descriptor.pid === pid);
     if (memfds.length > 0 && picks.rarely(3)) {
-      const { fd, file } = picks.one(memfds);
+      const { fd } = picks.one(memfds);
       const offset = hex(0x1000n * BigInt(picks.below(3)));
-      // What is sealed against writing is mapped read-only.
-      const prot = file.inode.seals & SEALED ? 1 : picks.one([3, 3, 1]);
+      const prot = picks.one([3, 3, 1]);
       return call(pid, 'mmap', { addr: hex(slot(picks)), length, fd, offset, shared: true, prot });
     }
     if (picks.rarely(12)) return call(pid, 'mmap', { addr: hex(HUGE_MEMORY), length: '0x200000', huge: '2M' });

@@ -20,7 +20,8 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   hwptAlloc: 6,
   bind: 5,
   openCdev: 4,
-  openIommufd: 2,
+  openIommufd: 3,
+  exit: 2,
   ioasAlloc: 4,
   mmap: 5,
   munmap: 2,
@@ -71,14 +72,16 @@ const BEGINNINGS: readonly (readonly string[])[] = [
     'setrlimit',
   ],
   ['mmap', 'openIommufd', 'ioasAlloc', 'vfioIoas', 'container', 'openCdev', 'bind', 'attach', 'mapDma', 'map'],
-  ['openIommufd', 'option', 'setuid', 'setrlimit', 'mmap', 'ioasAlloc', 'map', 'openCdev', 'bind', 'attach', 'map'],
+  ['openIommufd', 'rlimitMode', 'setuid', 'setrlimit', 'mmap', 'ioasAlloc', 'map', 'openCdev', 'bind', 'attach', 'map'],
+  ['mmap', 'openIommufd', 'ioasAlloc', 'openCdev', 'bind', 'attach', 'map', 'send', 'exit'],
+  ['openIommufd', 'ioasAlloc', 'openPair', 'bind', 'openPair', 'bind', 'mmap', 'attach', 'map', 'attach', 'attach'],
   [],
 ];
 
 const NUMBERS = 16;
 const numbers = fc.array(fc.nat(0xffff), { minLength: NUMBERS, maxLength: NUMBERS });
 /** Mostly the plainest choice. */
-const plain = fc.array(fc.oneof({ weight: 4, arbitrary: fc.constant(0) }, fc.nat(0xffff)), {
+const plain = fc.array(fc.oneof({ weight: 8, arbitrary: fc.constant(0) }, fc.nat(0xffff)), {
   minLength: NUMBERS,
   maxLength: NUMBERS,
 });
@@ -95,6 +98,6 @@ export const plans: fc.Arbitrary<Plan> = fc
     beginning: fc
       .constantFrom(...BEGINNINGS)
       .chain((steps) => fc.tuple(...steps.map((name) => fc.record<Step>({ step: fc.constant(name), numbers: plain })))),
-    rest: fc.array(step, { minLength: 4, maxLength: 50, size: 'max' }),
+    rest: fc.array(step, { minLength: 4, maxLength: 60, size: 'max' }),
   })
   .map(({ machine, beginning, rest }) => ({ machine, steps: [...beginning, ...rest] }));

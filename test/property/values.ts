@@ -76,7 +76,8 @@ export function anyRange(model: Model, space: Ioas | null, picks: Picks): { iova
     return { iova: anyIova(model, space, picks), length: anyLength(picks) };
   const area = picks.one(space.areas);
   const length = area.last - area.iova + 1n;
-  switch (picks.below(10)) {
+  const next = space.areas.find((other) => other.iova > area.last) ?? area;
+  switch (picks.below(11)) {
     case 0:
     case 1:
     case 2:
@@ -90,10 +91,10 @@ export function anyRange(model: Model, space: Ioas | null, picks: Picks): { iova
       return { iova: area.iova & ~0xffffn, length: 0x20000n };
     case 7:
       return { iova: area.iova > PAGE ? area.iova - PAGE : 0n, length: length + 2n * PAGE };
-    case 8: {
-      const next = space.areas.find((other) => other.iova > area.last) ?? area;
+    case 8:
       return { iova: area.iova, length: next.last - area.iova + 1n };
-    }
+    case 9:
+      return { iova: area.iova, length: next.iova - area.iova + PAGE };
     default:
       return { iova: area.iova + 0x800n, length: 0x800n };
   }

@@ -193,7 +193,7 @@ test('handovers come back as they were, and a damaged one is noticed', async (t)
 
   const database = new Database(join(directory, 'holdover.db'));
   database.exec(
-    "UPDATE handovers SET text = '{}' WHERE sequence = 1; UPDATE handovers SET text = NULL WHERE sequence = 2",
+    "UPDATE handovers SET data = CAST('{}' AS BLOB) WHERE sequence = 1; UPDATE handovers SET data = NULL WHERE sequence = 2",
   );
   database.close();
   const again = temporaryStore(t, directory);

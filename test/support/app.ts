@@ -57,7 +57,7 @@ async function serve(): Promise<Running> {
     HOLDOVER_LOG_LEVEL: 'silent',
   });
   const store = openStore({ directory, durability: config.durability });
-  const lanes = createLanes({ store });
+  const lanes = createLanes({ store, lanes: config.lanes });
   await seedTenants(store.tenants, config, { info() {}, warn() {}, error() {} });
   const app = await buildApp({ config, store, lanes, checkAnswers: true });
   const url = await app.listen({ host: config.host, port: config.port });

@@ -2,10 +2,9 @@
 import { z } from 'zod';
 import { u64Text } from '../parameters.ts';
 import { Base64, Hex64, integer, S32_MAX, S32_MIN, strict, text, U32_MAX, U64, u32 } from '../schemas/values.ts';
-import { type CallOperation, descriptorAnswer, fdField, operation } from './operation.ts';
+import { type CallOperation, Data, descriptorAnswer, fdField, operation } from './operation.ts';
 
 const Count = strict({ count: z.int().meta({ description: 'Bytes written.' }) }).meta({ id: 'Count' });
-const Data = strict({ data: Base64 }).meta({ id: 'Data' });
 const offsetQuery = strict({ offset: u64Text('First byte of the file.', '0x0').default('0x0') });
 const lengthText = () => u64Text('Bytes, at most 1 MiB.', '4096');
 

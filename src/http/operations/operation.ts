@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import type { CallResult } from '../../host/command.ts';
 import type { PathValues } from '../parameters.ts';
 import type { Method, Success, Tag } from '../route.ts';
-import { S32_MAX, s32, strict } from '../schemas/values.ts';
+import { Base64, S32_MAX, s32, strict } from '../schemas/values.ts';
 
 interface Values<Path extends string, Query, Body> {
   params: PathValues<Path>;
@@ -65,6 +65,9 @@ export const descriptorAnswer = (description: string, from: (result: CallResult)
   example: { fd: 4 },
   from: (result: CallResult) => ({ fd: from(result) }),
 });
+
+/** Bytes that were read. */
+export const Data = strict({ data: Base64 }).meta({ id: 'Data' });
 
 /** A bit of a word of flags. */
 export const bit = (set: boolean | undefined, mask: number): number => (set ? mask : 0);

@@ -1,30 +1,18 @@
 /**
- * The mapped areas of an IOAS: disjoint intervals of IOVA, ascending, in typed arrays. Areas live in blocks of a bounded
- * size; an index of the blocks is searched first. Finding, inserting and removing cost O(log n) and one short move, and
- * each block knows the widest gap in front of its areas, so that a search for room skips what is too narrow, where
- * Linux's search for a free IOVA is linear.
+ * The mapped areas of an IOAS: disjoint intervals of IOVA, ascending, in typed arrays. Areas lie in blocks, blocks in
+ * groups, groups in a list: a tree of three levels. Finding, inserting and removing cost O(log n) and one short move,
+ * and blocks and groups know the widest gap in front of their areas, so that a search for room skips what is too narrow,
+ * where Linux's search for a free IOVA is linear.
  *
  * Addresses are pairs of 32-bit words, high and low, so that no bulk operation allocates. An area takes 28 bytes:
  * first IOVA, last IOVA, start (address in the process, or offset in the file), and a word with the number of its
  * source and its access.
  */
+import { AreaBlocks, BLOCK, IOVA, LAST, META, START, WORDS } from './area-blocks.ts';
+import { AreaGroup, GROUP } from './area-group.ts';
 
 export const ACCESS_BITS = 2;
 const ACCESS_MASK = 3;
-
-/** Areas of a block at the most; a fuller one is halved, or left full where areas come in ascending order. */
-const BLOCK = 128;
-
-/** Blocks of a segment: what is allocated at once, 14 KiB, so that a small IOAS stays small. */
-const SEGMENT_BLOCKS = 4;
-const SEGMENT_SHIFT = 2;
-
-class Segment {
-  readonly iova = new Uint32Array(SEGMENT_BLOCKS * BLOCK * 2);
-  readonly last = new Uint32Array(SEGMENT_BLOCKS * BLOCK * 2);
-  readonly start = new Uint32Array(SEGMENT_BLOCKS * BLOCK * 2);
-  readonly meta = new Uint32Array(SEGMENT_BLOCKS * BLOCK);
-}
 
 /** What an area is, for code that is not hot. */
 export interface Area {
@@ -41,21 +29,39 @@ const big = (high: number, low: number): bigint => (BigInt(high) << 32n) | BigIn
 export const highOf = (value: bigint): number => Number(value >> 32n);
 export const lowOf = (value: bigint): number => Number(value & 0xffffffffn);
 
+const WORD = 2 ** 32;
+
+/** The last of ascending keys that is not above this one; else the first. */
+function lastAtMost(keys: Float64Array, count: number, key: number): number {
+  let at = 0;
+  for (let left = count; left > 1; ) {
+    const half = left >>> 1;
+    at += half * Number(keys[at + half]! <= key);
+    left -= half;
+  }
+  return at;
+}
+
+function larger(keys: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
+  const copy = new Float64Array(keys.length * 2);
+  copy.set(keys);
+  return copy;
+}
+
 export class AreaTable {
-  readonly #segments: Segment[] = [];
-  /** Numbers of blocks in the order of their IOVAs, their first IOVAs, and their widest gaps (bytes, NaN: unknown). */
-  #order = new Uint32Array(16);
-  #firstHigh = new Uint32Array(16);
-  #firstLow = new Uint32Array(16);
-  #widest = new Float64Array(16);
-  #blocks = 0;
-  /** Areas of each block, by its number. */
-  #counts = new Uint16Array(SEGMENT_BLOCKS);
-  #freeBlocks: number[] = [];
+  readonly #blocks = new AreaBlocks();
+  #groups: AreaGroup[] = [];
+  /** First IOVAs of the groups, as keys. */
+  #firsts = new Float64Array(8);
   #size = 0;
-  /** Where the last search ended: position of a block in the order, and of an area in the block (-1: before all). */
-  #block = 0;
+  /** Where the last search ended: a group, a block of it, and an area of that (-1: before all areas). */
+  #group = 0;
+  #position = 0;
   #slot = -1;
+  /** That block: its number, the words of its segment, and where its first area begins in them. */
+  #block = 0;
+  #words = new Uint32Array(0);
+  #base = 0;
 
   get size(): number {
     return this.#size;
@@ -63,7 +69,7 @@ export class AreaTable {
 
   /** Bytes of typed arrays. */
   get bytes(): number {
-    return this.#segments.length * SEGMENT_BLOCKS * BLOCK * 28 + this.#order.length * 20 + this.#counts.length * 2;
+    return this.#blocks.bytes + this.#groups.length * AreaGroup.BYTES;
   }
 
   // ---- searching -------------------------------------------------------------------------------------------------
@@ -71,115 +77,110 @@ export class AreaTable {
   /** Goes to the last area that begins at or before the IOVA; false if none does. */
   seek(high: number, low: number): boolean {
     if (this.#size === 0) {
-      this.#block = 0;
       this.#slot = -1;
       return false;
     }
-    let block = this.#block;
-    // Most searches end where the last one did, or in the next block.
-    if (
-      block >= this.#blocks ||
-      !this.#begins(block, high, low) ||
-      (block + 1 < this.#blocks && this.#begins(block + 1, high, low))
-    ) {
-      if (block + 2 < this.#blocks && this.#begins(block + 1, high, low) && !this.#begins(block + 2, high, low))
-        block++;
-      else {
-        let from = 0;
-        let to = this.#blocks;
-        while (from < to) {
-          const middle = (from + to) >>> 1;
-          if (this.#begins(middle, high, low)) from = middle + 1;
-          else to = middle;
-        }
-        block = from - 1;
-      }
+    const key = high * WORD + low;
+    // Most searches end in the block where the last one did.
+    const { firsts, count } = this.#groups[this.#group]!;
+    const next = this.#position + 1;
+    const ends = next < count ? firsts[next]! > key : this.#group === this.#groups.length - 1;
+    if (!(ends && firsts[this.#position]! < key)) {
+      const group = lastAtMost(this.#firsts, this.#groups.length, key);
+      this.#enter(group, lastAtMost(this.#groups[group]!.firsts, this.#groups[group]!.count, key));
     }
-    if (block < 0) {
-      this.#block = 0;
-      this.#slot = -1;
-      return false;
-    }
-    const number = this.#order[block]!;
-    const { iova } = this.#segments[number >>> SEGMENT_SHIFT]!;
-    const base = (number & (SEGMENT_BLOCKS - 1)) * BLOCK;
-    let from = 0;
-    let to = this.#counts[number]!;
-    // Appending: behind the last area of the block.
-    const tail = (base + to - 1) * 2;
-    if (iova[tail]! < high || (iova[tail] === high && iova[tail + 1]! <= low)) from = to;
-    while (from < to) {
-      const middle = (from + to) >>> 1;
-      const at = (base + middle) * 2;
-      if (iova[at]! < high || (iova[at] === high && iova[at + 1]! <= low)) from = middle + 1;
-      else to = middle;
-    }
-    this.#block = block;
-    this.#slot = from - 1;
-    return true;
+    this.#slot = this.#find(key);
+    // A key is rounded beyond 2^53: what lies so close is compared word by word.
+    while (this.#slot >= 0 && this.#beginsBehind(high, low)) this.#stepBack();
+    return this.#slot >= 0;
   }
 
-  #begins(block: number, high: number, low: number): boolean {
-    const first = this.#firstHigh[block]!;
-    return first < high || (first === high && this.#firstLow[block]! <= low);
+  #beginsBehind(high: number, low: number): boolean {
+    const first = this.iovaHigh;
+    return first > high || (first === high && this.iovaLow > low);
+  }
+
+  /** The last area of the current block whose key is not above this one; else the first. */
+  #find(key: number): number {
+    const words = this.#words;
+    const base = this.#base;
+    const count = this.#blocks.count(this.#block);
+    const tail = base + (count - 1) * WORDS;
+    if (words[tail]! * WORD + words[tail + 1]! <= key) return count - 1;
+    const high = Math.floor(key / WORD);
+    const low = key - high * WORD;
+    let from = 1;
+    let to = count - 1;
+    while (from < to) {
+      const middle = (from + to) >>> 1;
+      const first = words[base + middle * WORDS]!;
+      if (first < high || (first === high && words[base + middle * WORDS + 1]! <= low)) from = middle + 1;
+      else to = middle;
+    }
+    return from - 1;
   }
 
   /** Goes to the first area of all; false if there is none. */
   seekFirst(): boolean {
-    this.#block = 0;
-    this.#slot = this.#size > 0 ? 0 : -1;
-    return this.#size > 0;
+    this.#slot = -1;
+    if (this.#size === 0) return false;
+    this.#enter(0, 0);
+    this.#slot = 0;
+    return true;
   }
 
   /** Goes to the area behind the current one (or to the first, if before all); false at the end. */
   next(): boolean {
     if (this.#size === 0) return false;
-    if (this.#slot + 1 < this.#counts[this.#order[this.#block]!]!) {
+    if (this.#slot + 1 < this.#blocks.count(this.#block)) {
       this.#slot++;
       return true;
     }
-    if (this.#block + 1 >= this.#blocks) return false;
-    this.#block++;
+    if (this.#position + 1 < this.#groups[this.#group]!.count) this.#enter(this.#group, this.#position + 1);
+    else if (this.#group + 1 < this.#groups.length) this.#enter(this.#group + 1, 0);
+    else return false;
     this.#slot = 0;
     return true;
   }
 
+  /** Makes a block the current one. */
+  #enter(group: number, position: number): void {
+    this.#group = group;
+    this.#position = position;
+    this.#block = this.#groups[group]!.blocks[position]!;
+    this.#words = this.#blocks.words(this.#block);
+    this.#base = this.#blocks.base(this.#block);
+  }
+
   // ---- the current area ------------------------------------------------------------------------------------------
 
-  #segment(): Segment {
-    return this.#segments[this.#order[this.#block]! >>> SEGMENT_SHIFT]!;
-  }
-  #index(): number {
-    return (this.#order[this.#block]! & (SEGMENT_BLOCKS - 1)) * BLOCK + this.#slot;
-  }
   get iovaHigh(): number {
-    return this.#segment().iova[this.#index() * 2]!;
+    return this.#words[this.#base + this.#slot * WORDS + IOVA]!;
   }
   get iovaLow(): number {
-    return this.#segment().iova[this.#index() * 2 + 1]!;
+    return this.#words[this.#base + this.#slot * WORDS + IOVA + 1]!;
   }
   get lastHigh(): number {
-    return this.#segment().last[this.#index() * 2]!;
+    return this.#words[this.#base + this.#slot * WORDS + LAST]!;
   }
   get lastLow(): number {
-    return this.#segment().last[this.#index() * 2 + 1]!;
+    return this.#words[this.#base + this.#slot * WORDS + LAST + 1]!;
   }
   get startHigh(): number {
-    return this.#segment().start[this.#index() * 2]!;
+    return this.#words[this.#base + this.#slot * WORDS + START]!;
   }
   get startLow(): number {
-    return this.#segment().start[this.#index() * 2 + 1]!;
+    return this.#words[this.#base + this.#slot * WORDS + START + 1]!;
   }
   get access(): number {
-    return this.#segment().meta[this.#index()]! & ACCESS_MASK;
+    return this.#words[this.#base + this.#slot * WORDS + META]! & ACCESS_MASK;
   }
   get source(): number {
-    return this.#segment().meta[this.#index()]! >>> ACCESS_BITS;
+    return this.#words[this.#base + this.#slot * WORDS + META]! >>> ACCESS_BITS;
   }
   set source(source: number) {
-    const { meta } = this.#segment();
-    const index = this.#index();
-    meta[index] = ((source << ACCESS_BITS) | (meta[index]! & ACCESS_MASK)) >>> 0;
+    const at = this.#base + this.#slot * WORDS + META;
+    this.#words[at] = (source << ACCESS_BITS) | (this.#words[at]! & ACCESS_MASK);
   }
 
   /** Whether the current area ends at or behind this IOVA. */
@@ -198,6 +199,14 @@ export class AreaTable {
     };
   }
 
+  /** Slot of the current area in its block, for `removeRun`, and how many areas the block has from there on. */
+  get slot(): number {
+    return this.#slot;
+  }
+  get leftInBlock(): number {
+    return this.#blocks.count(this.#block) - this.#slot;
+  }
+
   // ---- changing --------------------------------------------------------------------------------------------------
 
   /** Inserts behind the current area (that of a `seek` to the new one's IOVA or its last one), and goes there. */
@@ -211,98 +220,168 @@ export class AreaTable {
     source: number,
     access: number,
   ): void {
-    if (this.#blocks === 0) this.#addBlock(0, iovaHigh, iovaLow);
-    let number = this.#order[this.#block]!;
-    let slot = this.#slot + 1;
-    if (this.#counts[number] === BLOCK) {
-      if (slot === BLOCK) {
-        // Ascending insertion leaves full blocks behind.
-        this.#addBlock(this.#block + 1, iovaHigh, iovaLow);
-        this.#block++;
-        slot = 0;
-      } else {
-        this.#split(this.#block);
-        const left = this.#counts[this.#order[this.#block]!]!;
-        if (slot > left) {
-          this.#block++;
-          slot -= left;
-        }
-      }
-      number = this.#order[this.#block]!;
-    }
-    const segment = this.#segments[number >>> SEGMENT_SHIFT]!;
-    const base = (number & (SEGMENT_BLOCKS - 1)) * BLOCK;
-    const count = this.#counts[number]!;
-    const at = base + slot;
-    if (slot < count) move(segment, at + 1, at, count - slot);
-    segment.iova[at * 2] = iovaHigh;
-    segment.iova[at * 2 + 1] = iovaLow;
-    segment.last[at * 2] = lastHigh;
-    segment.last[at * 2 + 1] = lastLow;
-    segment.start[at * 2] = startHigh;
-    segment.start[at * 2 + 1] = startLow;
-    segment.meta[at] = ((source << ACCESS_BITS) | access) >>> 0;
-    this.#counts[number] = count + 1;
+    this.#slot++;
+    if (this.#size === 0) this.#addBlock(0, 0, 0);
+    else if (this.#blocks.count(this.#block) === BLOCK) this.#makeRoom();
+    const atEnd = this.#slot === this.#blocks.count(this.#block);
+    this.#blocks.open(this.#block, this.#slot);
+    this.#base = this.#blocks.base(this.#block);
+    const words = this.#words;
+    const at = this.#base + this.#slot * WORDS;
+    words[at + IOVA] = iovaHigh;
+    words[at + IOVA + 1] = iovaLow;
+    words[at + LAST] = lastHigh;
+    words[at + LAST + 1] = lastLow;
+    words[at + START] = startHigh;
+    words[at + START + 1] = startLow;
+    words[at + META] = (source << ACCESS_BITS) | access;
     this.#size++;
-    this.#slot = slot;
-    if (slot === 0) {
-      this.#firstHigh[this.#block] = iovaHigh;
-      this.#firstLow[this.#block] = iovaLow;
+    if (this.#slot === 0) this.#setFirst();
+    this.#touch(atEnd);
+  }
+
+  /** The block is full: goes to one with room, and to the slot there. */
+  #makeRoom(): void {
+    if (this.#slot === 0) {
+      // Descending work leaves full blocks behind, and so does ascending work.
+      this.#addBlock(this.#group, this.#position, BLOCK - 1);
+      return;
     }
-    this.#touch(slot === count);
+    if (this.#slot < BLOCK) {
+      const slot = this.#slot;
+      const block = this.#block;
+      const half = BLOCK >>> 1;
+      const other = this.#blocks.split(block);
+      const [group, position] = [this.#group, this.#position];
+      this.#insertBlock(group, position + 1, other);
+      this.#setFirst();
+      this.#slot = slot - half;
+      if (slot <= half) {
+        this.#previousBlock();
+        this.#slot = slot;
+      }
+      this.#touch(true);
+      return;
+    }
+    const [group, position] = [this.#group, this.#position];
+    this.#slot = BLOCK - 1;
+    const more = this.next();
+    if (more && this.#blocks.count(this.#block) < BLOCK) return;
+    this.#slot = 0;
+    this.#addBlock(group, position + 1, more ? BLOCK >>> 1 : 0);
+  }
+
+  /** A new block at a position of a group, its first area at a place; it becomes the current one. */
+  #addBlock(group: number, position: number, place: number): void {
+    if (this.#groups.length === 0) this.#groups.push(new AreaGroup());
+    this.#insertBlock(group, position, this.#blocks.allocate(place));
+  }
+
+  #insertBlock(group: number, position: number, block: number): void {
+    let to = group;
+    let at = position;
+    if (this.#groups[group]!.count === GROUP) {
+      // Ascending work leaves full groups behind.
+      const last = position === GROUP && group === this.#groups.length - 1;
+      const other = last ? new AreaGroup() : this.#groups[group]!.split();
+      this.#groups.splice(group + 1, 0, other);
+      if (this.#groups.length > this.#firsts.length) this.#firsts = larger(this.#firsts);
+      this.#firsts.copyWithin(group + 2, group + 1);
+      this.#firsts[group + 1] = other.firsts[0]!;
+      const left = this.#groups[group]!.count;
+      if (position > left || last) {
+        to++;
+        at -= left;
+      }
+    }
+    this.#groups[to]!.insert(at, block);
+    this.#enter(to, at);
+  }
+
+  /** The first area of the current block is a new one. */
+  #setFirst(): void {
+    const key = this.#words[this.#base]! * WORD + this.#words[this.#base + 1]!;
+    this.#groups[this.#group]!.firsts[this.#position] = key;
+    if (this.#position === 0) this.#firsts[this.#group] = key;
+  }
+
+  #previousBlock(): void {
+    if (this.#position > 0) this.#enter(this.#group, this.#position - 1);
+    else this.#enter(this.#group - 1, this.#groups[this.#group - 1]!.count - 1);
   }
 
   /** Removes the current area, and goes to the one before it. */
   remove(): void {
-    const number = this.#order[this.#block]!;
-    const segment = this.#segment();
-    const at = this.#index();
-    const count = this.#counts[number]! - 1;
-    const atEnd = this.#slot === count;
-    if (!atEnd) move(segment, at, at + 1, count - this.#slot);
-    this.#counts[number] = count;
-    this.#size--;
-    if (count === 0) {
-      this.#touch(true);
-      this.#removeBlock(this.#block);
-      this.#block--;
-      if (this.#block < 0) {
-        this.#block = 0;
-        this.#slot = -1;
-      } else this.#slot = this.#counts[this.#order[this.#block]!]! - 1;
+    this.removeRun(this.#slot, 1);
+  }
+
+  /** Removes `taken` areas of the current block, from a slot on, and goes to the one before them. */
+  removeRun(slot: number, taken: number): void {
+    if (taken === 0) {
+      this.#slot = slot;
+      this.#stepBack();
       return;
     }
-    if (this.#slot === 0) {
-      const first = (number & (SEGMENT_BLOCKS - 1)) * BLOCK * 2;
-      this.#firstHigh[this.#block] = segment.iova[first]!;
-      this.#firstLow[this.#block] = segment.iova[first + 1]!;
+    const count = this.#blocks.count(this.#block);
+    this.#size -= taken;
+    if (taken === count) {
+      this.#touch(true);
+      this.#removeBlock();
+      return;
     }
-    this.#touch(atEnd);
-    if (--this.#slot < 0 && this.#block > 0) {
-      this.#block--;
-      this.#slot = this.#counts[this.#order[this.#block]!]! - 1;
+    this.#blocks.close(this.#block, slot, taken);
+    this.#base = this.#blocks.base(this.#block);
+    if (slot === 0) this.#setFirst();
+    this.#touch(slot + taken === count);
+    this.#slot = slot;
+    this.#stepBack();
+  }
+
+  #stepBack(): void {
+    if (--this.#slot >= 0 || (this.#position === 0 && this.#group === 0)) return;
+    this.#previousBlock();
+    this.#slot = this.#blocks.count(this.#block) - 1;
+  }
+
+  /** Removes the current block, and goes to the last area before it. */
+  #removeBlock(): void {
+    const group = this.#groups[this.#group]!;
+    group.remove(this.#position);
+    this.#blocks.release(this.#block);
+    if (group.count === 0) {
+      this.#groups.splice(this.#group, 1);
+      this.#firsts.copyWithin(this.#group, this.#group + 1);
+    } else if (this.#position === 0) this.#firsts[this.#group] = group.firsts[0]!;
+    this.#slot = -1;
+    if (this.#groups.length === 0) {
+      this.#group = 0;
+      return;
     }
+    if (this.#position === 0 && this.#group === 0) {
+      this.#enter(0, 0);
+      return;
+    }
+    this.#previousBlock();
+    this.#slot = this.#blocks.count(this.#block) - 1;
   }
 
   /** Ends the current area before an IOVA inside it; the rest becomes an area of its own, where the table goes. */
   cut(iova: bigint): void {
     const { iova: first, last, start, access, source } = this.area();
-    const segment = this.#segment();
-    const at = this.#index();
-    segment.last[at * 2] = highOf(iova - 1n);
-    segment.last[at * 2 + 1] = lowOf(iova - 1n);
+    const at = this.#base + this.#slot * WORDS + LAST;
+    this.#words[at] = highOf(iova - 1n);
+    this.#words[at + 1] = lowOf(iova - 1n);
     const rest = start + (iova - first);
     this.insertAfter(highOf(iova), lowOf(iova), highOf(last), lowOf(last), highOf(rest), lowOf(rest), source, access);
   }
 
   /** Forgets everything. */
   clear(): void {
-    this.#segments.length = 0;
-    this.#freeBlocks = [];
-    this.#blocks = 0;
-    this.#counts.fill(0);
+    this.#blocks.clear();
+    this.#groups = [];
     this.#size = 0;
-    this.#block = 0;
+    this.#group = 0;
+    this.#position = 0;
     this.#slot = -1;
   }
 
@@ -338,142 +417,89 @@ export class AreaTable {
 
   /** Holes between areas, clipped to [start, last], ascending, as far as they have `length` bytes. */
   *holes(start: bigint, last: bigint, length: bigint): Generator<{ start: bigint; last: bigint }> {
-    let cursor = start;
-    this.seek(highOf(start), lowOf(start));
     const wanted = Number(length);
-    for (let block = this.#block; block < this.#blocks && cursor <= last; block++) {
-      const number = this.#order[block]!;
-      const { iova, last: lasts } = this.#segments[number >>> SEGMENT_SHIFT]!;
-      const base = (number & (SEGMENT_BLOCKS - 1)) * BLOCK;
-      const count = this.#counts[number]!;
-      const end = (base + count - 1) * 2;
-      if (this.#widestOf(block) >= wanted)
-        for (let slot = 0; slot < count; slot++) {
-          const at = (base + slot) * 2;
-          const first = big(iova[at]!, iova[at + 1]!);
-          if (first > cursor) {
-            const before = first - 1n < last ? first - 1n : last;
-            if (cursor <= before && before - cursor + 1n >= length) yield { start: cursor, last: before };
+    let cursor = start;
+    if (this.#size > 0) {
+      this.seek(highOf(start), lowOf(start));
+      let position = this.#position;
+      for (let group = this.#group; group < this.#groups.length; group++, position = 0) {
+        const { blocks, count } = this.#groups[group]!;
+        if (this.#widestOfGroup(group) < wanted) continue;
+        for (; position < count; position++) {
+          if (this.#widestOf(group, position) < wanted) continue;
+          const before = this.#lastBefore(group, position) + 1n;
+          if (before > cursor) cursor = before;
+          const words = this.#blocks.words(blocks[position]!);
+          const base = this.#blocks.base(blocks[position]!);
+          for (let slot = 0; slot < this.#blocks.count(blocks[position]!); slot++) {
+            const at = base + slot * WORDS;
+            const first = big(words[at + IOVA]!, words[at + IOVA + 1]!);
+            const end = first - 1n < last ? first - 1n : last;
+            if (cursor <= end && end - cursor + 1n >= length) yield { start: cursor, last: end };
             if (first > last) return;
+            const behind = big(words[at + LAST]!, words[at + LAST + 1]!) + 1n;
+            if (behind > cursor) cursor = behind;
           }
-          const behind = big(lasts[at]!, lasts[at + 1]!);
-          if (behind >= cursor) cursor = behind + 1n;
         }
-      else {
-        const behind = big(lasts[end]!, lasts[end + 1]!);
-        if (behind >= cursor) cursor = behind + 1n;
       }
+      const behind = this.#lastBefore(this.#groups.length, 0) + 1n;
+      if (behind > cursor) cursor = behind;
     }
     if (cursor <= last && last - cursor + 1n >= length) yield { start: cursor, last };
   }
 
-  // ---- blocks ----------------------------------------------------------------------------------------------------
+  /** The last IOVA of the area before a block; -1 if there is none. */
+  #lastBefore(group: number, position: number): bigint {
+    const at = this.#endBefore(group, position);
+    return at < 0 ? -1n : big(this.#endWords[at]!, this.#endWords[at + 1]!);
+  }
 
-  /** The widest gap of the current block has to be computed again, and that of the next one if its neighbour changed. */
+  #endWords = new Uint32Array(0);
+
+  /** Where in `#endWords`, which it sets, the last IOVA of the area before a block is; -1 if there is none. */
+  #endBefore(group: number, position: number): number {
+    if (group === 0 && position === 0) return -1;
+    const { blocks, count } = this.#groups[position > 0 ? group : group - 1]!;
+    const block = blocks[position > 0 ? position - 1 : count - 1]!;
+    this.#endWords = this.#blocks.words(block);
+    return this.#blocks.base(block) + (this.#blocks.count(block) - 1) * WORDS + LAST;
+  }
+
+  // ---- gaps ------------------------------------------------------------------------------------------------------
+
+  /** The widest gap of the current block has to be measured again, and that of the next one if its neighbour changed. */
   #touch(atEnd: boolean): void {
-    this.#widest[this.#block] = Number.NaN;
-    if (atEnd && this.#block + 1 < this.#blocks) this.#widest[this.#block + 1] = Number.NaN;
+    const group = this.#groups[this.#group]!;
+    group.touch(this.#position);
+    if (!atEnd) return;
+    if (this.#position + 1 < group.count) group.touch(this.#position + 1);
+    else this.#groups[this.#group + 1]?.touch(0);
+  }
+
+  #widestOfGroup(group: number): number {
+    return this.#groups[group]!.widestOfAll((position) => this.#measure(group, position));
+  }
+
+  #widestOf(group: number, position: number): number {
+    return this.#groups[group]!.widest(position, (at) => this.#measure(group, at));
   }
 
   /** Bytes of the widest gap in front of an area of the block, rounded up. */
-  #widestOf(block: number): number {
-    const known = this.#widest[block]!;
-    if (!Number.isNaN(known)) return known;
-    let high = 0;
-    let low = -1;
-    if (block > 0) {
-      const before = this.#order[block - 1]!;
-      const { last } = this.#segments[before >>> SEGMENT_SHIFT]!;
-      const at = ((before & (SEGMENT_BLOCKS - 1)) * BLOCK + this.#counts[before]! - 1) * 2;
-      high = last[at]!;
-      low = last[at + 1]!;
-    }
-    const number = this.#order[block]!;
-    const { iova, last } = this.#segments[number >>> SEGMENT_SHIFT]!;
-    const base = (number & (SEGMENT_BLOCKS - 1)) * BLOCK;
+  #measure(group: number, position: number): number {
+    const before = this.#endBefore(group, position);
+    let high = before < 0 ? 0 : this.#endWords[before]!;
+    let low = before < 0 ? -1 : this.#endWords[before + 1]!;
+    const block = this.#groups[group]!.blocks[position]!;
+    const words = this.#blocks.words(block);
+    const base = this.#blocks.base(block);
     let widest = 0;
-    for (let slot = 0; slot < this.#counts[number]!; slot++) {
-      const at = (base + slot) * 2;
-      const gap = (iova[at]! - high) * 2 ** 32 + (iova[at + 1]! - low - 1);
+    for (let slot = 0; slot < this.#blocks.count(block); slot++) {
+      const at = base + slot * WORDS;
+      const gap = (words[at + IOVA]! - high) * 2 ** 32 + (words[at + IOVA + 1]! - low - 1);
       if (gap > widest) widest = gap;
-      high = last[at]!;
-      low = last[at + 1]!;
+      high = words[at + LAST]!;
+      low = words[at + LAST + 1]!;
     }
-    this.#widest[block] = widest;
     return widest;
   }
-
-  #addBlock(position: number, firstHigh: number, firstLow: number): number {
-    const number = this.#freeBlocks.pop() ?? this.#newBlock();
-    if (this.#blocks === this.#order.length) this.#growIndex();
-    const moved = this.#blocks - position;
-    if (moved > 0) {
-      this.#order.copyWithin(position + 1, position, this.#blocks);
-      this.#firstHigh.copyWithin(position + 1, position, this.#blocks);
-      this.#firstLow.copyWithin(position + 1, position, this.#blocks);
-      this.#widest.copyWithin(position + 1, position, this.#blocks);
-    }
-    this.#order[position] = number;
-    this.#firstHigh[position] = firstHigh;
-    this.#firstLow[position] = firstLow;
-    this.#widest[position] = Number.NaN;
-    this.#counts[number] = 0;
-    this.#blocks++;
-    return number;
-  }
-
-  #newBlock(): number {
-    const first = this.#segments.length * SEGMENT_BLOCKS;
-    this.#segments.push(new Segment());
-    if (first + SEGMENT_BLOCKS > this.#counts.length) this.#counts = grown(this.#counts, Uint16Array);
-    for (let number = first + SEGMENT_BLOCKS - 1; number > first; number--) this.#freeBlocks.push(number);
-    return first;
-  }
-
-  #growIndex(): void {
-    this.#order = grown(this.#order, Uint32Array);
-    this.#firstHigh = grown(this.#firstHigh, Uint32Array);
-    this.#firstLow = grown(this.#firstLow, Uint32Array);
-    this.#widest = grown(this.#widest, Float64Array);
-  }
-
-  #removeBlock(position: number): void {
-    this.#freeBlocks.push(this.#order[position]!);
-    this.#order.copyWithin(position, position + 1, this.#blocks);
-    this.#firstHigh.copyWithin(position, position + 1, this.#blocks);
-    this.#firstLow.copyWithin(position, position + 1, this.#blocks);
-    this.#widest.copyWithin(position, position + 1, this.#blocks);
-    this.#blocks--;
-  }
-
-  #split(position: number): void {
-    const from = this.#order[position]!;
-    const half = BLOCK >>> 1;
-    const source = this.#segments[from >>> SEGMENT_SHIFT]!;
-    const base = (from & (SEGMENT_BLOCKS - 1)) * BLOCK + half;
-    const to = this.#addBlock(position + 1, source.iova[base * 2]!, source.iova[base * 2 + 1]!);
-    const target = this.#segments[to >>> SEGMENT_SHIFT]!;
-    const at = (to & (SEGMENT_BLOCKS - 1)) * BLOCK;
-    target.iova.set(source.iova.subarray(base * 2, (base + half) * 2), at * 2);
-    target.last.set(source.last.subarray(base * 2, (base + half) * 2), at * 2);
-    target.start.set(source.start.subarray(base * 2, (base + half) * 2), at * 2);
-    target.meta.set(source.meta.subarray(base, base + half), at);
-    this.#counts[from] = half;
-    this.#counts[to] = half;
-    this.#widest[position] = Number.NaN;
-  }
-}
-
-/** Moves areas within a segment. */
-function move(segment: Segment, to: number, from: number, count: number): void {
-  segment.iova.copyWithin(to * 2, from * 2, (from + count) * 2);
-  segment.last.copyWithin(to * 2, from * 2, (from + count) * 2);
-  segment.start.copyWithin(to * 2, from * 2, (from + count) * 2);
-  segment.meta.copyWithin(to, from, from + count);
-}
-
-function grown<T extends Uint16Array | Uint32Array | Float64Array>(array: T, kind: new (length: number) => T): T {
-  const larger = new kind(array.length * 2);
-  larger.set(array);
-  return larger;
 }

@@ -31,7 +31,8 @@ export function hwptAlloc(context: IommufdContext, arg: Arg): IoctlOk | Refusal 
   if (!target) return refuse('EINVAL', where, `object ${num(arg, 'pt_id')} of this iommufd is not there`);
   const id = context.objects.reserve();
   const made = make(device, target, flags, data);
-  const refusal = made instanceof Hwpt && flags & HWPT_FAULT_ID_VALID ? setFaultQueue(made, num(arg, 'fault_id')) : null;
+  const refusal =
+    made instanceof Hwpt && flags & HWPT_FAULT_ID_VALID ? setFaultQueue(made, num(arg, 'fault_id')) : null;
   if (refusal || !(made instanceof Hwpt)) {
     context.objects.abort(id);
     return refusal ?? (made as Refusal);

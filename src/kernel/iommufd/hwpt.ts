@@ -7,13 +7,7 @@ import { HWPT_ALLOC_DIRTY_TRACKING, HWPT_ALLOC_NEST_PARENT, HWPT_ALLOC_PASID } f
 import type { IommufdContext } from './context.ts';
 import type { IommufdDevice } from './device.ts';
 import type { FaultQueue } from './extensions/fault-queue.ts';
-import {
-  type DriverData,
-  HWPT_DATA_BYTES,
-  HWPT_DATA_TYPE,
-  NO_DATA,
-  readDriverData,
-} from './extensions/mock-driver.ts';
+import { type DriverData, HWPT_DATA_BYTES, HWPT_DATA_TYPE, NO_DATA, readDriverData } from './extensions/mock-driver.ts';
 import { UMAX } from './io-pagetable.ts';
 import type { Ioas } from './ioas.ts';
 import { IommufdObject } from './objects.ts';
@@ -81,12 +75,7 @@ export class HwptPaging extends Hwpt {
 }
 
 /** Which flags and driver data the IOMMU driver of a function takes; EOPNOTSUPP, EINVAL. */
-function checkDriverFlags(
-  fn: PciFunction,
-  context: IommufdContext,
-  flags: number,
-  data: DriverData,
-): 0 | 1 | Refusal {
+function checkDriverFlags(fn: PciFunction, context: IommufdContext, flags: number, data: DriverData): 0 | 1 | Refusal {
   const where = 'iommu_domain_alloc_paging_flags';
   const unit = context.kernel.machine.unitOf(fn);
   const { kind, spec } = unit;

@@ -1,7 +1,7 @@
 /** The model's ioctls of an iommufd, check by check as kernel/iommufd.md 4, 7 and 10 have them. */
 import { Failure, least, type Out, PAGE, type Range, touches, UMAX } from './base.ts';
 import type { World } from './ioas.ts';
-import { type Account, type Area, Domain, Ioas, type Leaf, type Pages, READ, WRITE } from './ioas.ts';
+import { type Account, type Area, Domain, type Ioas, type Leaf, type Pages, READ, WRITE } from './ioas.ts';
 import {
   addObject,
   destroyObject,
@@ -39,6 +39,7 @@ export class Arg {
 export interface Surroundings extends World {
   readonly unit: Unit;
   readonly pages: Set<Pages>;
+  makeIoas(): Ioas;
 }
 
 type Handler = (world: Surroundings, context: Iommufd, arg: Arg, process: Process) => Out;
@@ -149,7 +150,7 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
 
   IOMMU_IOAS_ALLOC(world, context, arg) {
     mustBeZero(arg, 'flags');
-    return { out_ioas_id: addObject(context, { type: 'ioas', space: new Ioas(world), hwpts: [] }) };
+    return { out_ioas_id: addObject(context, { type: 'ioas', space: world.makeIoas(), hwpts: [] }) };
   },
 
   IOMMU_IOAS_IOVA_RANGES(_world, context, arg) {

@@ -44,8 +44,7 @@ function rwArea(
   write: boolean,
 ): Refusal | null {
   const { origin, writable } = iopt.sources.at(area.source);
-  if (write && !writable)
-    return refuse('EPERM', 'iopt_pages_rw_access', 'the memory was mapped without WRITEABLE');
+  if (write && !writable) return refuse('EPERM', 'iopt_pages_rw_access', 'the memory was mapped without WRITEABLE');
   const first = Number(start / PAGE);
   const last = Number((start + BigInt(data.length) - 1n) / PAGE);
   if (origin.kind === 'user' && (origin.process === caller || (first === last && origin.process.mm.alive)))

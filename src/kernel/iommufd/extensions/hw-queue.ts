@@ -2,6 +2,7 @@
  * Hardware queues of a vIOMMU (drivers/iommu/iommufd/viommu.c): hardware reads them in guest memory by physical
  * addresses, so that memory is contiguous, pinned, and cannot be unmapped.
  */
+import { FRAME_SHIFT, type PhysicalMemory } from '../../../machine/memory.ts';
 import { assert, Refusal, refuse } from '../../errno.ts';
 import { type Arg, type IoctlOk, num, u64 } from '../../file.ts';
 import type { FrameSpan } from '../../mm/frame-map.ts';
@@ -81,18 +82,25 @@ function pinQueue(viommu: Viommu, iova: bigint, length: bigint): Access | Refusa
   if (bytes / PAGE > MAX_PAGES) return refuse('ENOMEM', where, 'length is too large');
   const access = new Access(context, true, true);
   context.objects.commit(context.objects.reserve(), access);
-  const pin = access.moveTo(parent.ioas!) ?? access.pin(iova - offset, bytes, false, checkContiguous);
+  const { memory } = context.kernel.machine;
+  const check = (frames: readonly FrameSpan[]): Refusal | null =>
+    isContiguous(memory, frames) ? null : refuse('EFAULT', where, 'the memory is not contiguous');
+  const pin = access.moveTo(parent.ioas!) ?? access.pin(iova - offset, bytes, false, check);
   if (!(pin instanceof Refusal)) return access;
   access.close();
   return pin;
 }
 
-function checkContiguous(spans: readonly FrameSpan[]): Refusal | null {
-  const contiguous = spans.every(({ frame }, index) => {
-    const before = spans[index - 1];
-    return !before || before.frame + before.count === frame;
-  });
-  return contiguous ? null : refuse('EFAULT', 'iommufd_hw_queue_alloc_phys', 'the memory is not contiguous');
+/** Only what one page, small or huge, holds is sure to be: that small ones are neighbours here means nothing. */
+function isContiguous(memory: PhysicalMemory, spans: readonly FrameSpan[]): boolean {
+  const { frame: first } = spans[0]!;
+  const folio = 2 ** ((memory.runAt(first)?.folioShift ?? FRAME_SHIFT) - FRAME_SHIFT);
+  let next = first;
+  for (const { frame, count } of spans) {
+    if (frame !== next) return false;
+    next += count;
+  }
+  return Math.floor(first / folio) === Math.floor((next - 1) / folio);
 }
 
 /** The mock driver's hw_queue_init_phys: a queue needs the one before it. */

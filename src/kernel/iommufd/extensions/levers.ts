@@ -111,7 +111,6 @@ export function pagesAt({ mm }: Process, address: bigint, frames: readonly Frame
   return null;
 }
 
-
 function rw({ access }: AccessFile, input: CallInput, process: Process): Outcome {
   const length = Number(big(input, 'length'));
   const write = input.write === true;

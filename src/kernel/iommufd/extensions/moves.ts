@@ -20,7 +20,11 @@ export function mayMove({ context, group, fn }: IommufdDevice, hwpt: Hwpt): Refu
 /** intel_iommu_enable_iopf: the functions here make no page requests (PRI), and VT-d's driver insists. */
 export function mayFault({ kind }: IommuUnit, hwpt: Hwpt): Refusal | null {
   return hwpt.fault && kind === 'intel-vtd'
-    ? refuse('ENODEV', 'intel_iommu_enable_iopf', 'the device makes no page requests, HWPTs with a fault queue need them')
+    ? refuse(
+        'ENODEV',
+        'intel_iommu_enable_iopf',
+        'the device makes no page requests, HWPTs with a fault queue need them',
+      )
     : null;
 }
 

@@ -8,7 +8,14 @@ import { IommufdDevice } from '../device.ts';
 import { HwptPaging } from '../hwpt.ts';
 import { IommufdObject } from '../objects.ts';
 import type { HwQueue } from './hw-queue.ts';
-import { canNest, type DriverData, readDriverData, VEVENTQ_TYPE, VIOMMU_DATA_BYTES, VIOMMU_TYPE } from './mock-driver.ts';
+import {
+  canNest,
+  type DriverData,
+  readDriverData,
+  VEVENTQ_TYPE,
+  VIOMMU_DATA_BYTES,
+  VIOMMU_TYPE,
+} from './mock-driver.ts';
 import type { Vdevice } from './vdevice.ts';
 import type { Veventq } from './veventq.ts';
 import { ViommuPage } from './viommu-page.ts';

@@ -1,0 +1,133 @@
+/**
+ * Where areas lie: blocks of a bounded number of areas, seven 32-bit words an area, in segments of typed arrays. The areas
+ * of a block are contiguous but need not begin at its first place: room is made, and taken back, on the side where less
+ * has to move, so that ascending and descending work moves nothing.
+ */
+
+/** Areas of a block at the most. */
+export const BLOCK = 64;
+/** Words of an area: first IOVA, last IOVA, start (high, low each), and its source with its access. */
+export const WORDS = 7;
+export const IOVA = 0;
+export const LAST = 2;
+export const START = 4;
+export const META = 6;
+
+const BLOCK_WORDS = BLOCK * WORDS;
+/** Blocks of a segment: what is allocated at once, 7 KiB, so that a small IOAS stays small. */
+const SEGMENT_BLOCKS = 4;
+const SEGMENT_SHIFT = 2;
+/** Below this many areas a loop is faster than `copyWithin`. */
+const SHORT = 12;
+
+export class AreaBlocks {
+  readonly #segments: Uint32Array[] = [];
+  /** Areas of each block, and the place of the first, by block number. */
+  #counts = new Uint8Array(SEGMENT_BLOCKS);
+  #places = new Uint8Array(SEGMENT_BLOCKS);
+  #free: number[] = [];
+
+  /** Bytes of typed arrays. */
+  get bytes(): number {
+    return this.#segments.length * SEGMENT_BLOCKS * BLOCK_WORDS * 4 + this.#counts.length * 2;
+  }
+
+  /** The words of the segment that holds a block. */
+  words(block: number): Uint32Array {
+    return this.#segments[block >>> SEGMENT_SHIFT]!;
+  }
+
+  /** Where in them the first area of the block begins. */
+  base(block: number): number {
+    return (block & (SEGMENT_BLOCKS - 1)) * BLOCK_WORDS + this.#places[block]! * WORDS;
+  }
+
+  count(block: number): number {
+    return this.#counts[block]!;
+  }
+
+  /** A new empty block, whose first area will be put at a place. */
+  allocate(place: number): number {
+    const block = this.#free.pop() ?? this.#grow();
+    this.#counts[block] = 0;
+    this.#places[block] = place;
+    return block;
+  }
+
+  release(block: number): void {
+    this.#free.push(block);
+  }
+
+  /** Makes room for one area at a slot of a block that is not full. */
+  open(block: number, slot: number): void {
+    const count = this.#counts[block]!;
+    const place = this.#places[block]!;
+    this.#counts[block] = count + 1;
+    if (slot === count && place + count < BLOCK) return;
+    const base = (block & (SEGMENT_BLOCKS - 1)) * BLOCK_WORDS;
+    if (slot === count || (slot * 2 <= count && place > 0) || place + count === BLOCK) {
+      // The areas before the slot go down; where all of them do, as far as they can.
+      const by = slot === count ? place : 1;
+      this.#places[block] = place - by;
+      move(this.words(block), base + (place - by) * WORDS, base + place * WORDS, slot);
+      return;
+    }
+    const by = slot === 0 ? BLOCK - place - count : 1;
+    if (slot === 0) this.#places[block] = place + by - 1;
+    move(this.words(block), base + (place + slot + by) * WORDS, base + (place + slot) * WORDS, count - slot);
+  }
+
+  /** Takes `taken` areas out of a block, from a slot on. */
+  close(block: number, slot: number, taken: number): void {
+    const count = this.#counts[block]!;
+    const place = this.#places[block]!;
+    const behind = count - slot - taken;
+    this.#counts[block] = count - taken;
+    const base = (block & (SEGMENT_BLOCKS - 1)) * BLOCK_WORDS;
+    if (slot <= behind) {
+      this.#places[block] = place + taken;
+      move(this.words(block), base + (place + taken) * WORDS, base + place * WORDS, slot);
+    } else move(this.words(block), base + (place + slot) * WORDS, base + (place + slot + taken) * WORDS, behind);
+  }
+
+  /** Gives the second half of a full block to a new one, which is answered. */
+  split(block: number): number {
+    const half = BLOCK >>> 1;
+    const other = this.allocate(half >>> 1);
+    const from = this.base(block) + half * WORDS;
+    this.words(other).set(this.words(block).subarray(from, from + half * WORDS), this.base(other));
+    this.#counts[block] = half;
+    this.#counts[other] = half;
+    return other;
+  }
+
+  clear(): void {
+    this.#segments.length = 0;
+    this.#free = [];
+  }
+
+  #grow(): number {
+    const first = this.#segments.length * SEGMENT_BLOCKS;
+    this.#segments.push(new Uint32Array(SEGMENT_BLOCKS * BLOCK_WORDS));
+    if (first + SEGMENT_BLOCKS > this.#counts.length) {
+      this.#counts = grown(this.#counts);
+      this.#places = grown(this.#places);
+    }
+    for (let block = first + SEGMENT_BLOCKS - 1; block > first; block--) this.#free.push(block);
+    return first;
+  }
+}
+
+/** Moves areas within a segment. */
+function move(words: Uint32Array, to: number, from: number, areas: number): void {
+  const count = areas * WORDS;
+  if (areas > SHORT) words.copyWithin(to, from, from + count);
+  else if (to < from) for (let at = 0; at < count; at++) words[to + at] = words[from + at]!;
+  else for (let at = count - 1; at >= 0; at--) words[to + at] = words[from + at]!;
+}
+
+function grown(array: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(array.length * 2);
+  larger.set(array);
+  return larger;
+}

@@ -1,0 +1,148 @@
+/**
+ * What threads say to each other: requests with a ticket, and answers that bear it. All that is asked, or answered,
+ * in one turn of the event loop goes in one message, because a message costs more than what is in it.
+ */
+import type { MessagePort, Transferable } from 'node:worker_threads';
+import type { Command, Query } from '../host/command.ts';
+import type { Durability, HostRow } from '../store/store.ts';
+import type { Write } from '../store/writes.ts';
+import { receiveError, type SentError, sendError } from './errors.ts';
+
+/** What lanes are asked. `write` goes to a lane that writes itself, because it is the only one. */
+export type LaneRequest =
+  | { ask: 'create'; row: HostRow }
+  | { ask: 'execute'; hostId: string; command: Command }
+  | { ask: 'query'; hostId: string; query: Query }
+  | { ask: 'remove'; hostId: string }
+  | { ask: 'recover' }
+  | { ask: 'close' }
+  | WriteRequest;
+
+/** What the writer is asked. `attach` gives a lane a new door, and shuts the one it had. */
+export type WriterRequest =
+  | WriteRequest
+  | { ask: 'attach'; lane: number; port: MessagePort }
+  | { ask: 'commits' }
+  | { ask: 'close' };
+
+export interface WriteRequest {
+  ask: 'write';
+  write: Write;
+}
+
+export interface LaneSettings {
+  lane: number;
+  lanes: number;
+  directory: string;
+  durability: Durability;
+  allowServiceDeath: boolean;
+  /** Where requests come from. */
+  port: MessagePort;
+  /** Where writes go; null: the lane writes itself. */
+  writer: MessagePort | null;
+}
+
+export interface WriterSettings {
+  directory: string;
+  durability: Durability;
+  port: MessagePort;
+}
+
+/** A line of a lane for the log of the service. */
+export interface LogLine {
+  level: 'info' | 'warn' | 'error';
+  details: object;
+  message: string;
+}
+
+interface Ask<Request> {
+  ticket: number;
+  request: Request;
+}
+
+type Reply = { ticket: number; value: unknown } | { ticket: number; error: SentError };
+
+/** The end of a port that asks. */
+export class Caller<Request> {
+  readonly #port: MessagePort;
+  readonly #waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
+  readonly #outbox: Outbox<Ask<Request>>;
+  #next = 1;
+  #failed: Error | null = null;
+
+  constructor(port: MessagePort) {
+    this.#port = port;
+    this.#outbox = new Outbox(port);
+    port.on('message', (replies: Reply[]) => {
+      for (const reply of replies) this.#settle(reply);
+    });
+  }
+
+  /** What is in `transfer` is no longer the caller's. Rejects with what the other end threw. */
+  ask<Value>(request: Request, transfer: readonly Transferable[] = []): Promise<Value> {
+    if (this.#failed !== null) return Promise.reject(this.#failed);
+    const { promise, resolve, reject } = Promise.withResolvers<Value>();
+    const ticket = this.#next++;
+    this.#waiting.set(ticket, { resolve, reject });
+    this.#outbox.add({ ticket, request }, transfer);
+    return promise;
+  }
+
+  /** The other end is gone: whatever waits, and whatever is asked from now on, fails with this. */
+  fail(error: Error): void {
+    this.#failed = error;
+    this.#port.close();
+    for (const { reject } of this.#waiting.values()) reject(error);
+    this.#waiting.clear();
+  }
+
+  #settle(reply: Reply): void {
+    const waiting = this.#waiting.get(reply.ticket);
+    this.#waiting.delete(reply.ticket);
+    if ('error' in reply) waiting?.reject(receiveError(reply.error));
+    else waiting?.resolve(reply.value as never);
+  }
+}
+
+/** Answers what is asked at the other end of a port. The result shuts it: what comes later is not heard. */
+export function serve<Request>(port: MessagePort, handle: (request: Request) => Promise<unknown>): () => void {
+  const outbox = new Outbox<Reply>(port);
+  const answer = async ({ ticket, request }: Ask<Request>): Promise<void> => {
+    try {
+      outbox.add({ ticket, value: await handle(request) });
+    } catch (error) {
+      outbox.add({ ticket, error: sendError(error) });
+    }
+  };
+  const hear = (asks: Ask<Request>[]): void => {
+    for (const ask of asks) void answer(ask);
+  };
+  port.on('message', hear);
+  return () => {
+    port.off('message', hear);
+    port.close();
+  };
+}
+
+class Outbox<Item> {
+  readonly #port: MessagePort;
+  #items: Item[] = [];
+  #transfer: Transferable[] = [];
+
+  constructor(port: MessagePort) {
+    this.#port = port;
+  }
+
+  add(item: Item, transfer: readonly Transferable[] = []): void {
+    this.#transfer.push(...transfer);
+    if (this.#items.push(item) === 1) setImmediate(this.#send);
+  }
+
+  readonly #send = (): void => {
+    const items = this.#items;
+    const transfer = this.#transfer;
+    this.#items = [];
+    this.#transfer = [];
+    this.#port.postMessage(items, transfer);
+  };
+}

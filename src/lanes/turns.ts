@@ -1,0 +1,38 @@
+/**
+ * Whose turn it is in a lane. Hosts take turns: however many commands one of them has, the others wait for one of
+ * these at most. In between the lane hears what has arrived, so that a host without work yet gets into the round.
+ */
+
+/** How long turns are given without listening, in milliseconds. */
+const DEAF_MS = 1;
+
+export class Turns {
+  readonly #waiting: (() => void)[] = [];
+  /** When the lane last listened; null: nothing has run since. */
+  #heard: number | null = null;
+
+  /**
+   * Resolves when the caller may keep the thread: for one command, or one slice of a long one. A host asks for its
+   * next turn when it has had this one.
+   */
+  take(): Promise<void> | undefined {
+    const now = performance.now();
+    if (this.#heard === null) {
+      this.#heard = now;
+      setImmediate(this.#listened);
+    }
+    if (this.#waiting.length === 0 && now - this.#heard < DEAF_MS) return undefined;
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  readonly #listened = (): void => {
+    const next = this.#waiting.shift();
+    if (next === undefined) {
+      this.#heard = null;
+      return;
+    }
+    this.#heard = performance.now();
+    setImmediate(this.#listened);
+    next();
+  };
+}

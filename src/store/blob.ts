@@ -1,0 +1,39 @@
+/** Bytes as they stand in the store: large ones compressed. */
+import { promisify } from 'node:util';
+import { constants, zstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+
+/** How bytes are stored. A number that is not here is of a later version. */
+const PLAIN = 1;
+const ZSTD = 2;
+
+/** Below this it is not worth it, in bytes. */
+const WORTH_COMPRESSING = 1024;
+/** From here on it is not done in the thread that runs hosts, in bytes. */
+const WORTH_WAITING = 128 * 1024;
+const OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 } };
+
+const compress = promisify(zstdCompress);
+
+export interface Blob {
+  format: number;
+  data: Uint8Array;
+}
+
+export const isLarge = (bytes: Uint8Array): boolean => bytes.byteLength >= WORTH_WAITING;
+
+export function pack(bytes: Uint8Array): Blob {
+  if (bytes.byteLength < WORTH_COMPRESSING) return { format: PLAIN, data: bytes };
+  return { format: ZSTD, data: zstdCompressSync(bytes, OPTIONS) };
+}
+
+/** The same without keeping the thread: for what `isLarge`. */
+export async function packLarge(bytes: Uint8Array): Promise<Blob> {
+  return { format: ZSTD, data: await compress(bytes, OPTIONS) };
+}
+
+/** Throws where they cannot be read, saying why. */
+export function unpack({ format, data }: Blob): Uint8Array {
+  if (format === PLAIN) return data;
+  if (format === ZSTD) return zstdDecompressSync(data);
+  throw new Error(`it is stored in format ${format}, which this version does not know`);
+}

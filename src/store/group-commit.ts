@@ -1,0 +1,158 @@
+/**
+ * Commits many writes, of many hosts, in one transaction: a commit costs the same for one and for a hundred. A write
+ * that fails does not take the others along, but it takes along the later commands of its host.
+ */
+import type Database from 'better-sqlite3';
+import { type StoreUnavailable, TenantExists, unavailable } from './errors.ts';
+import type { JournalRow, Write } from './writes.ts';
+
+/** What became of a write: the rows it changed, or why nothing of it is stored. */
+export type Outcome = { changes: number } | { error: StoreUnavailable | TenantExists };
+
+type Apply = (write: Write) => number;
+
+export class GroupCommit {
+  readonly #apply: Apply;
+  readonly #journal: JournalEnds;
+  readonly #group: (writes: readonly Write[]) => number[];
+  #commits = 0;
+
+  constructor(database: Database.Database) {
+    this.#journal = new JournalEnds(database);
+    this.#apply = prepareWrites(database, this.#journal);
+    const group = database.transaction((writes: readonly Write[]) => writes.map(this.#apply));
+    this.#group = (writes) => group.immediate(writes);
+  }
+
+  /** Transactions so far. */
+  get commits(): number {
+    return this.#commits;
+  }
+
+  /** The outcomes, in the order of the writes. */
+  commit(writes: readonly Write[]): Outcome[] {
+    try {
+      this.#commits += 1;
+      return this.#group(writes).map((changes) => ({ changes }));
+    } catch (error) {
+      this.#journal.forget();
+      if (writes.length === 1) return [{ error: typed(writes[0]!, error) }];
+      // One of them is at fault: alone, it fails alone.
+      return writes.flatMap((write) => this.commit([write]));
+    }
+  }
+}
+
+/**
+ * Where each host's journal ends. A lane executes ahead of its commits, so when one fails, its host's next ones are
+ * on the way already: they do not follow on what is stored, and are refused.
+ */
+class JournalEnds {
+  readonly #ends = new Map<string, number>();
+  readonly #stored: Database.Statement<[string, string], number>;
+
+  constructor(database: Database.Database) {
+    this.#stored = database
+      .prepare<[string, string], number>(
+        `SELECT max(coalesce((SELECT max(sequence) FROM journal WHERE host_id = ?), 0),
+                    coalesce((SELECT max(sequence) FROM snapshots WHERE host_id = ?), 0))`,
+      )
+      .pluck();
+  }
+
+  advance({ hostId, sequence }: JournalRow): void {
+    const end = this.#ends.get(hostId) ?? (this.#stored.get(hostId, hostId) as number);
+    if (sequence !== end + 1) throw new Error(`command ${sequence} does not follow on ${end}, the last one stored`);
+    this.#ends.set(hostId, sequence);
+  }
+
+  forget(hostId?: string): void {
+    if (hostId === undefined) this.#ends.clear();
+    else this.#ends.delete(hostId);
+  }
+}
+
+function prepareWrites(database: Database.Database, journal: JournalEnds): Apply {
+  const createTenant = database.prepare('INSERT INTO tenants (id, name, key_hash, created) VALUES (?, ?, ?, ?)');
+  const setKey = database.prepare('UPDATE tenants SET key_hash = ? WHERE id = ? AND key_hash <> ?');
+  const insertHost = database.prepare('INSERT INTO hosts (id, tenant_id, name, spec, created) VALUES (?, ?, ?, ?, ?)');
+  const diverge = database.prepare('UPDATE hosts SET diverged = ? WHERE id = ?');
+  const deleteHost = database.prepare('DELETE FROM hosts WHERE id = ?');
+  const append = database.prepare(
+    'INSERT INTO journal (host_id, sequence, command, digest, payload, payload_format) VALUES (?, ?, ?, ?, ?, ?)',
+  );
+  const handOver = database.prepare(
+    'INSERT INTO handovers (host_id, sequence, format, data, checksum) VALUES (?, ?, ?, ?, ?)',
+  );
+  const insertSnapshot = database.prepare(
+    'INSERT INTO snapshots (host_id, sequence, engine, format, data, checksum) VALUES (?, ?, ?, ?, ?, ?)',
+  );
+  const kept = database
+    .prepare<[string], number>(
+      'SELECT sequence FROM snapshots WHERE host_id = ? ORDER BY sequence DESC LIMIT 1 OFFSET 1',
+    )
+    .pluck();
+  const pruneSnapshots = database.prepare('DELETE FROM snapshots WHERE host_id = ? AND sequence < ?');
+  const pruneJournal = database.prepare('DELETE FROM journal WHERE host_id = ? AND sequence <= ?');
+
+  return (write) => {
+    switch (write.kind) {
+      case 'tenant.create': {
+        const { id, name, created } = write.tenant;
+        return createTenant.run(id, name, write.keyHash, created).changes;
+      }
+      case 'tenant.key':
+        return setKey.run(write.keyHash, write.id, write.keyHash).changes;
+      case 'host.insert':
+        return insertHost.run(write.id, write.tenantId, write.name, write.spec, write.created).changes;
+      case 'host.diverge':
+        return diverge.run(write.divergence, write.id).changes;
+      case 'host.delete':
+        journal.forget(write.id);
+        return deleteHost.run(write.id).changes;
+      case 'journal':
+        for (const row of write.rows) {
+          journal.advance(row);
+          const { data = null, format = null } = row.payload ?? {};
+          append.run(row.hostId, row.sequence, row.command, row.digest, data, format);
+        }
+        for (const row of write.handovers) {
+          handOver.run(row.hostId, row.sequence, row.format, row.data, row.checksum);
+        }
+        return write.rows.length;
+      case 'snapshot': {
+        const { hostId, sequence, engine, format, data, checksum } = write.row;
+        insertSnapshot.run(hostId, sequence, engine, format, data, checksum);
+        // The one before stays, with the commands behind it, should the new one turn out damaged.
+        const older = kept.get(hostId);
+        if (older === undefined) return 1;
+        pruneSnapshots.run(hostId, older);
+        pruneJournal.run(hostId, older);
+        return 1;
+      }
+    }
+  };
+}
+
+/** What a failed write tells those who asked for it. */
+function typed(write: Write, error: unknown): StoreUnavailable | TenantExists {
+  switch (write.kind) {
+    case 'tenant.create':
+    case 'tenant.key': {
+      const tenant = write.kind === 'tenant.create' ? write.tenant.name : write.id;
+      if ((error as { code?: string }).code === 'SQLITE_CONSTRAINT_UNIQUE') {
+        return new TenantExists(`the name or the key of tenant ${tenant} is taken`, { cause: error });
+      }
+      return unavailable(`cannot store tenant ${tenant}`, error);
+    }
+    case 'host.insert':
+    case 'host.diverge':
+      return unavailable(`cannot store host ${write.id}`, error);
+    case 'host.delete':
+      return unavailable(`cannot delete host ${write.id}`, error);
+    case 'journal':
+      return unavailable('cannot store what the host did', error);
+    case 'snapshot':
+      return unavailable(`cannot store a snapshot of host ${write.row.hostId}`, error);
+  }
+}
