@@ -5,19 +5,19 @@ import type { HostEvent } from './views.ts';
 const MAX_EVENTS = 100_000;
 
 export class EventLog {
-  #events: HostEvent[] = [];
-  #next = 1;
+  private _events: HostEvent[] = [];
+  private _next = 1;
 
   append(event: { time: bigint; kernel: number; kind: string; message: string; data: HostEvent['data'] }): void {
-    this.#events.push({ sequence: this.#next++, ...event, time: event.time.toString() });
+    this._events.push({ sequence: this._next++, ...event, time: event.time.toString() });
     // Half of the log goes at a time, so that an append costs nothing to speak of.
-    if (this.#events.length > MAX_EVENTS) this.#events = this.#events.slice(MAX_EVENTS / 2);
+    if (this._events.length > MAX_EVENTS) this._events = this._events.slice(MAX_EVENTS / 2);
   }
 
   /** At most `limit` events behind `after`. */
   read(after: number, limit: number): HostEvent[] {
-    const first = this.#events[0]?.sequence ?? this.#next;
+    const first = this._events[0]?.sequence ?? this._next;
     const start = Math.max(0, after + 1 - first);
-    return this.#events.slice(start, start + limit);
+    return this._events.slice(start, start + limit);
   }
 }

@@ -8,6 +8,7 @@
 
 import { runCall } from '../kernel/calls.ts';
 import { ERRNO, type Errno, Refusal, refuse } from '../kernel/errno.ts';
+import type { EventData, EventSink } from '../kernel/events.ts';
 import { FAULT_POINTS, type FaultPoint, Faults } from '../kernel/faults.ts';
 import { hex } from '../kernel/ioctl.ts';
 import { IommufdContext } from '../kernel/iommufd/context.ts';
@@ -54,11 +55,11 @@ const refused = ({ errno, where, why, rule }: Refusal): Answer => ({
 });
 const notFound = (what: string): Answer => ({ kind: 'not-found', what });
 
-export class Host {
+export class Host implements EventSink {
   readonly spec: HostSpec;
   readonly machine: Machine;
   readonly log = new EventLog();
-  readonly faults = new Faults();
+  readonly faults = new Faults(this);
   /** Null while no kernel runs: between freeze and boot, and after a panic. */
   kernel: Kernel | null = null;
   kernelNumber = 0;
@@ -67,27 +68,21 @@ export class Host {
   state: HostState = 'running';
   panic: string | null = null;
   time = 0n;
-  #pending: PendingBoot | null = null;
-  #records: HostRecord[] = [];
+  private _pending: PendingBoot | null = null;
+  private _records: HostRecord[] = [];
 
   constructor(spec: HostSpec) {
     this.spec = spec;
     this.machine = new Machine(spec.machine);
-    this.options = this.#firstOptions();
-    this.faults.onStrike = (fault) =>
-      this.#emit('fault.injected', `fault ${fault.id} strikes at ${fault.point}: ${fault.errno}`, {
-        fault: fault.id,
-        point: fault.point,
-        errno: fault.errno,
-      });
-    this.#start(this.options, null);
+    this.options = this._firstOptions();
+    this._start(this.options, null);
     for (const fn of spec.machine.functions)
       if (fn.driver) this.kernel!.drivers.bind(this.machine.functions.get(fn.bdf)!, fn.driver);
   }
 
   /** Frozen: the next kernel is to be booted with `kexec.boot`. */
   get pendingBoot(): boolean {
-    return this.#pending !== null;
+    return this._pending !== null;
   }
 
   query(query: Query): Answer {
@@ -95,35 +90,35 @@ export class Host {
   }
 
   execute(command: Command): Execution {
-    this.#records = [];
+    this._records = [];
     this.time += COMMAND_NANOSECONDS;
-    const answer = this.#answer(command);
-    return { answer, records: this.#records };
+    const answer = this._answer(command);
+    return { answer, records: this._records };
   }
 
-  #answer(command: Command): Answer {
+  private _answer(command: Command): Answer {
     switch (command.op) {
       case 'clock.advance':
         this.time += BigInt(command.nanoseconds);
         return ok({ now: this.time.toString() });
       case 'device.dma':
-        return this.#onFunction(command.bdf, (fn) =>
-          ok({ results: command.accesses.map((access) => this.#dma(fn, access)) }),
+        return this._onFunction(command.bdf, (fn) =>
+          ok({ results: command.accesses.map((access) => this._dma(fn, access)) }),
         );
       case 'reset':
-        return this.#reset();
+        return this._reset();
       case 'kexec.boot':
-        return this.#bootNext(command.handover);
+        return this._bootNext(command.handover);
       case 'fault.arm':
-        return this.#armFault(command.point, command.nth, command.errno);
+        return this._armFault(command.point, command.nth, command.errno);
       case 'fault.disarm':
         return this.faults.disarm(command.id) ? ok({}) : notFound(`fault ${command.id}`);
     }
     const { kernel } = this;
-    if (!kernel) return refused(refuse('EIO', 'kernel', this.#whyNoKernel()));
+    if (!kernel) return refused(refuse('EIO', 'kernel', this._whyNoKernel()));
     switch (command.op) {
       case 'calls':
-        return this.#onProcess(kernel, command.pid, (process) => {
+        return this._onProcess(kernel, command.pid, (process) => {
           const results = [];
           for (const call of command.calls) {
             const result = runCall(kernel, process, call);
@@ -137,7 +132,7 @@ export class Host {
         return ok(processView(process));
       }
       case 'process.kill':
-        return this.#onProcess(kernel, command.pid, (process) => {
+        return this._onProcess(kernel, command.pid, (process) => {
           kernel.killProcess(process);
           return ok({});
         });
@@ -152,7 +147,7 @@ export class Host {
         return refused(refusal);
       }
       case 'device.remove':
-        return this.#onFunction(command.bdf, (fn) => {
+        return this._onFunction(command.bdf, (fn) => {
           if (kernel.drivers.bound.has(fn.bdf))
             return refused(
               refuse('EBUSY', 'pci_stop_and_remove_bus_device', `${fn.bdf} has a driver: unbind it first`),
@@ -161,23 +156,23 @@ export class Host {
           return ok({});
         });
       case 'device.update':
-        return this.#onFunction(command.bdf, (fn) => {
+        return this._onFunction(command.bdf, (fn) => {
           fn.interruptsEnabled = command.interruptsEnabled;
           return ok(deviceView(this, fn));
         });
       case 'device.flr':
-        return this.#onFunction(command.bdf, (fn) => {
+        return this._onFunction(command.bdf, (fn) => {
           if (!fn.spec.reset) return refused(refuse('EINVAL', 'reset_store', `${fn.bdf} cannot be reset`));
           kernel.resetFunction(fn, 'sysfs');
           return ok(deviceView(this, fn));
         });
       case 'driver.bind':
-        return this.#onFunction(command.bdf, (fn) => {
+        return this._onFunction(command.bdf, (fn) => {
           const refusal = kernel.drivers.bind(fn, command.driver);
           return refusal ? refused(refusal) : ok(deviceView(this, fn));
         });
       case 'driver.unbind':
-        return this.#onFunction(command.bdf, (fn) => {
+        return this._onFunction(command.bdf, (fn) => {
           const outcome = kernel.drivers.unbind(fn, command.driver);
           return outcome instanceof Refusal ? refused(outcome) : ok(outcome);
         });
@@ -188,49 +183,52 @@ export class Host {
         return refusal ? refused(refusal) : ok(groupView(this, group));
       }
       case 'ioas.reserve':
-        return this.#onProcess(kernel, command.pid, (process) => this.#reserve(process, command));
+        return this._onProcess(kernel, command.pid, (process) => this._reserve(process, command));
       case 'kexec.freeze':
-        return this.#freeze(kernel, command);
+        return this._freeze(kernel, command);
       case 'crash':
-        return this.#crash();
+        return this._crash();
     }
   }
 
-  #onFunction(bdf: string, run: (fn: PciFunction) => Answer): Answer {
+  private _onFunction(bdf: string, run: (fn: PciFunction) => Answer): Answer {
     const fn = this.machine.functions.get(bdf);
     return fn ? run(fn) : notFound(`device ${bdf}`);
   }
 
-  #onProcess(kernel: Kernel, pid: number, run: (process: Process) => Answer): Answer {
+  private _onProcess(kernel: Kernel, pid: number, run: (process: Process) => Answer): Answer {
     const process = kernel.processes.get(pid);
     return process ? run(process) : notFound(`process ${pid}`);
   }
 
-  #whyNoKernel(): string {
+  private _whyNoKernel(): string {
     return this.state === 'panic'
       ? `the kernel has stopped (${this.panic}): reset the host`
       : 'no kernel runs between freeze and boot: the next one is about to boot';
   }
 
-  #dma(fn: PciFunction, access: DmaAccess): DmaResult {
+  private _dma(fn: PciFunction, access: DmaAccess): DmaResult {
     const data = new Uint8Array(access.length);
     if (access.op === 'write' && access.data) data.set(Uint8Array.fromBase64(access.data).subarray(0, access.length));
     const outcome = this.machine.dma(fn, access.op, BigInt(access.iova), data);
     for (const frame of outcome.strayFrames)
-      this.#emit('hazard', `${fn.bdf} wrote into frame ${frame}, which nobody owns`, {
+      this.emit('hazard', `${fn.bdf} wrote into frame ${frame}, which nobody owns`, {
         hazard: 'stray-write',
         bdf: fn.bdf,
         frame,
       });
-    if (outcome.interrupt) this.#emit('pci.interrupt', `${fn.bdf} wrote to the interrupt window`, { bdf: fn.bdf });
+    if (outcome.interrupt) this.emit('pci.interrupt', `${fn.bdf} wrote to the interrupt window`, { bdf: fn.bdf });
     if (!outcome.fault) return access.op === 'read' ? { ok: true, data: data.toBase64() } : { ok: true };
     const { reason, op, iova, bdf } = outcome.fault;
     const fault = { reason, op, iova: hex(iova), bdf };
-    this.#emit('dma.fault', `${bdf}: ${op} of ${fault.iova} is refused: ${reason}`, fault);
+    this.emit('dma.fault', `${bdf}: ${op} of ${fault.iova} is refused: ${reason}`, fault);
     return { ok: false, fault };
   }
 
-  #reserve(process: Process, { fd, ioas: id, start, length }: Extract<Command, { op: 'ioas.reserve' }>): Answer {
+  private _reserve(
+    process: Process,
+    { fd, ioas: id, start, length }: Extract<Command, { op: 'ioas.reserve' }>,
+  ): Answer {
     const where = 'iommufd_test_add_reserved';
     const file = process.file(fd);
     if (file instanceof Refusal) return refused(file);
@@ -245,14 +243,17 @@ export class Host {
     return refusal ? refused(refusal) : ok({});
   }
 
-  #armFault(point: string, nth = 1, errno?: Errno): Answer {
+  private _armFault(point: string, nth = 1, errno?: Errno): Answer {
     if (!(point in FAULT_POINTS)) return notFound(`fault point ${point}`);
     const known = point as FaultPoint;
     return ok({ ...this.faults.arm(known, nth, errno ?? FAULT_POINTS[known].errno) });
   }
 
   /** reboot(LINUX_REBOOT_CMD_KEXEC): EPERM, EBUSY, EINVAL, or the errno of the first freeze that fails (R22). */
-  #freeze(kernel: Kernel, { mode, image, kernel: next, pid }: Extract<Command, { op: 'kexec.freeze' }>): Answer {
+  private _freeze(
+    kernel: Kernel,
+    { mode, image, kernel: next, pid }: Extract<Command, { op: 'kexec.freeze' }>,
+  ): Answer {
     const where = 'sys_reboot';
     if (pid !== undefined) {
       const process = kernel.processes.get(pid);
@@ -266,30 +267,30 @@ export class Host {
     if (refusal) return refused(refusal);
     // An image of plain kexec_load carries no handover: the freeze has run for nothing (kho.md 4).
     const document = mode === 'live-update' ? kernel.handover() : null;
-    this.#emit('kexec', `kernel ${this.kernelNumber} ends: ${mode}`, { mode });
+    this.emit('kexec', `kernel ${this.kernelNumber} ends: ${mode}`, { mode });
     const kept = document ? kernel.preservedFunctions() : new Set<PciFunction>();
     for (const fn of this.machine.functions.values()) if (!kept.has(fn)) fn.interruptsEnabled = false;
     const powerLoss = this.faults.strike('kexec.power-loss');
-    if (powerLoss) this.#emit('power-loss', 'the machine loses power: nothing is handed over', {});
+    if (powerLoss) this.emit('power-loss', 'the machine loses power: nothing is handed over', {});
     const dies = this.faults.strike('service.death');
     this.kernel = null;
     this.state = 'kexec';
-    this.#pending = { next };
-    this.#records.push({ kind: 'handover', text: document && !powerLoss ? JSON.stringify(document) : null });
-    if (dies) this.#records.push({ kind: 'die' });
+    this._pending = { next };
+    this._records.push({ kind: 'handover', text: document && !powerLoss ? JSON.stringify(document) : null });
+    if (dies) this._records.push({ kind: 'die' });
     return ok(hostView(this));
   }
 
-  #bootNext(handover: string | null): Answer {
-    const pending = this.#pending;
+  private _bootNext(handover: string | null): Answer {
+    const pending = this._pending;
     if (!pending) return refused(refuse('EINVAL', 'kexec', 'no kernel waits to be booted'));
-    this.#pending = null;
+    this._pending = null;
     this.time += BOOT_NANOSECONDS;
     const { next } = pending;
     // From a crash kernel the machine goes back to the build it began with.
-    const base = this.options.kdump ? this.#firstOptions() : this.options;
+    const base = this.options.kdump ? this._firstOptions() : this.options;
     const document = handover === null ? null : (JSON.parse(handover) as HandoverDocument);
-    this.#start(
+    this._start(
       {
         profile: next?.profile ?? base.profile,
         policies: this.spec.policies,
@@ -308,43 +309,37 @@ export class Host {
   }
 
   /** A panic with a crash kernel: it has no handover and no live update; devices were left running. */
-  #crash(): Answer {
-    this.#emit('crash', `kernel ${this.kernelNumber} crashes`, {});
+  private _crash(): Answer {
+    this.emit('crash', `kernel ${this.kernelNumber} crashes`, {});
     this.time += BOOT_NANOSECONDS;
-    this.#start({ ...this.options, boot: { ...this.options.boot, kho: false, liveupdate: false }, kdump: true }, null);
+    this._start({ ...this.options, boot: { ...this.options.boot, kho: false, liveupdate: false }, kdump: true }, null);
     this.state = 'kdump';
     return ok(hostView(this));
   }
 
   /** Power cycle: everything is lost, the first kernel's build boots cold. */
-  #reset(): Answer {
-    this.#emit('reset', 'the host is reset', {});
+  private _reset(): Answer {
+    this.emit('reset', 'the host is reset', {});
     this.time += BOOT_NANOSECONDS;
-    this.#pending = null;
+    this._pending = null;
     for (const fn of this.machine.functions.values()) fn.interruptsEnabled = false;
-    this.#start(this.#firstOptions(), null);
+    this._start(this._firstOptions(), null);
     return ok(hostView(this));
   }
 
-  #firstOptions(): KernelOptions {
+  private _firstOptions(): KernelOptions {
     return { profile: this.spec.profile, policies: this.spec.policies, boot: { ...DEFAULT_BOOT, ...this.spec.boot } };
   }
 
-  #start(options: KernelOptions, document: HandoverDocument | null): void {
+  private _start(options: KernelOptions, document: HandoverDocument | null): void {
     this.kernelNumber++;
     this.options = options;
     this.kernel = null;
-    const kernel = Kernel.start(
-      this.machine,
-      options,
-      this.faults,
-      (kind, message, data, rule) => this.#emit(kind, message, rule ? { ...data, rule } : data),
-      document,
-    );
+    const kernel = Kernel.start(this.machine, options, this.faults, this, document);
     if ('panic' in kernel) {
       this.state = 'panic';
       this.panic = kernel.panic;
-      this.#emit('panic', `kernel panic: ${kernel.panic}`, { reason: kernel.panic, errno: ERRNO.EIO });
+      this.emit('panic', `kernel panic: ${kernel.panic}`, { reason: kernel.panic, errno: ERRNO.EIO });
       return;
     }
     this.kernel = kernel;
@@ -352,7 +347,14 @@ export class Host {
     this.panic = null;
   }
 
-  #emit(kind: string, message: string, data: Record<string, string | number | boolean | null>): void {
-    this.log.append({ time: this.time, kernel: this.kernelNumber, kind, message, data });
+  /** Writes to the log; the kernel does so, too. */
+  emit(kind: string, message: string, data: EventData, rule?: string): void {
+    this.log.append({
+      time: this.time,
+      kernel: this.kernelNumber,
+      kind,
+      message,
+      data: rule === undefined ? data : { ...data, rule },
+    });
   }
 }

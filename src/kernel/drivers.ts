@@ -44,11 +44,11 @@ function fits(fn: PciFunction, driver: string): boolean {
 }
 
 export class Drivers {
-  readonly #kernel: Kernel;
+  private readonly _kernel: Kernel;
   readonly bound = new Map<string, string>();
 
   constructor(kernel: Kernel) {
-    this.#kernel = kernel;
+    this._kernel = kernel;
   }
 
   /** driver_override, then `bind`: ENODEV no match, EBUSY has a driver or its DMA is owned (R5), EINVAL the probe. */
@@ -64,12 +64,12 @@ export class Drivers {
     if (current) return refuse('EBUSY', where, `${fn.bdf} has driver ${current}: unbind it first`);
     const refusal =
       driver === 'vfio-pci'
-        ? this.#kernel.vfio.probe(fn)
+        ? this._kernel.vfio.probe(fn)
         : MANAGES_DMA.has(driver)
           ? null
-          : this.#kernel.iommu.groupOf(fn).useDefaultDomain();
+          : this._kernel.iommu.groupOf(fn).useDefaultDomain();
     if (refusal) {
-      this.#kernel.emit(
+      this._kernel.emit(
         'driver.probe',
         `probe of ${fn.bdf} by ${driver} failed with error -${ERRNO[refusal.errno]}`,
         {
@@ -82,7 +82,7 @@ export class Drivers {
       return refusal;
     }
     this.bound.set(fn.bdf, driver);
-    this.#kernel.emit('driver.bind', `${driver} drives ${fn.bdf}`, { bdf: fn.bdf, driver });
+    this._kernel.emit('driver.bind', `${driver} drives ${fn.bdf}`, { bdf: fn.bdf, driver });
     return null;
   }
 
@@ -91,11 +91,11 @@ export class Drivers {
     const current = this.bound.get(fn.bdf);
     if (!current || (driver !== undefined && driver !== current))
       return refuse('ENODEV', 'unbind_store', `${fn.bdf} is not on driver ${driver ?? ''}`.trim());
-    const device = this.#kernel.vfio.devices.get(fn.bdf);
+    const device = this._kernel.vfio.devices.get(fn.bdf);
     if (device && device.files.size > 0) {
       device.unbinding = true;
-      this.#kernel.vfio.groupShrank(fn);
-      this.#kernel.emit('driver.unbinding', `${fn.bdf}: unbind waits for ${device.files.size} open files`, {
+      this._kernel.vfio.groupShrank(fn);
+      this._kernel.emit('driver.unbinding', `${fn.bdf}: unbind waits for ${device.files.size} open files`, {
         bdf: fn.bdf,
         driver: current,
       });
@@ -108,16 +108,16 @@ export class Drivers {
   finishUnbind(fn: PciFunction): void {
     const driver = this.bound.get(fn.bdf)!;
     this.bound.delete(fn.bdf);
-    if (driver === 'vfio-pci') this.#kernel.vfio.remove(fn);
-    else if (!MANAGES_DMA.has(driver)) this.#kernel.iommu.groupOf(fn).unuseDefaultDomain();
-    this.#kernel.emit('driver.unbind', `${driver} has let go of ${fn.bdf}`, { bdf: fn.bdf, driver });
+    if (driver === 'vfio-pci') this._kernel.vfio.remove(fn);
+    else if (!MANAGES_DMA.has(driver)) this._kernel.iommu.groupOf(fn).unuseDefaultDomain();
+    this._kernel.emit('driver.unbind', `${driver} has let go of ${fn.bdf}`, { bdf: fn.bdf, driver });
   }
 
   /** At boot: built-in drivers probe what they fit, in order of address; a failure leaves the function driverless. */
   autoprobe(): void {
-    for (const bdf of [...this.#kernel.machine.functions.keys()].sort())
-      for (const driver of this.#kernel.boot.builtinDrivers) {
-        const fn = this.#kernel.machine.functions.get(bdf)!;
+    for (const bdf of [...this._kernel.machine.functions.keys()].sort())
+      for (const driver of this._kernel.boot.builtinDrivers) {
+        const fn = this._kernel.machine.functions.get(bdf)!;
         if (!this.bound.has(bdf) && fits(fn, driver)) this.bind(fn, driver);
       }
   }

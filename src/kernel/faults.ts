@@ -1,5 +1,7 @@
 /** Failures on demand: named points in the kernel that can be told to refuse their nth pass from now on, once. */
+
 import { type Errno, type Refusal, refuse } from './errno.ts';
+import type { EventSink } from './events.ts';
 
 export const FAULT_POINTS = {
   allocation: { errno: 'ENOMEM', about: 'an allocation of the kernel: an object, a domain, a session' },
@@ -31,12 +33,16 @@ export interface ArmedFault {
 
 export class Faults {
   armed: ArmedFault[] = [];
-  #nextId = 1;
-  /** Tells the log which fault it was that struck. */
-  onStrike: ((fault: ArmedFault) => void) | null = null;
+  private _nextId = 1;
+  /** The log that tells which fault it was that struck. */
+  private readonly _sink: EventSink;
+
+  constructor(sink: EventSink) {
+    this._sink = sink;
+  }
 
   arm(point: FaultPoint, nth: number, errno: Errno): ArmedFault {
-    const fault = { id: this.#nextId++, point, nth, errno };
+    const fault = { id: this._nextId++, point, nth, errno };
     this.armed.push(fault);
     return fault;
   }
@@ -57,7 +63,8 @@ export class Faults {
     }
     if (!struck) return null;
     this.armed = this.armed.filter((fault) => fault.nth > 0);
-    this.onStrike?.(struck);
+    const { id, errno } = struck;
+    this._sink.emit('fault.injected', `fault ${id} strikes at ${point}: ${errno}`, { fault: id, point, errno });
     return struck;
   }
 

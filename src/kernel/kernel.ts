@@ -9,6 +9,7 @@ import { FRAME_SIZE } from '../machine/memory.ts';
 import type { PciFunction } from '../machine/pci.ts';
 import type { FunctionSpec } from '../machine/spec.ts';
 import { Drivers } from './drivers.ts';
+import type { EventData, EventSink } from './events.ts';
 import type { Faults } from './faults.ts';
 import { IommuCore } from './iommu/iommu.ts';
 import { RestoredDomains } from './iommu/restored.ts';
@@ -31,9 +32,6 @@ import { type LockedCounter, Process } from './process.ts';
 import { VfioDeviceFile } from './vfio/device-file.ts';
 import { Vfio } from './vfio/vfio.ts';
 import { VFIO_HANDLER } from './vfio/vfio-luo.ts';
-
-export type EventData = Record<string, string | number | boolean | null>;
-export type Emit = (kind: string, message: string, data: EventData, rule?: string) => void;
 
 export interface KernelOptions {
   profile: Profile;
@@ -58,7 +56,7 @@ export class Kernel {
   readonly machine: Machine;
   readonly options: KernelOptions;
   readonly faults: Faults;
-  readonly emit: Emit;
+  private readonly _sink: EventSink;
   readonly iommu: IommuCore;
   readonly restored: RestoredDomains;
   readonly vfio: Vfio;
@@ -68,14 +66,14 @@ export class Kernel {
   luo: LiveUpdate | null = null;
   kexecCount = 0;
   readonly processes = new Map<number, Process>();
-  readonly #users = new Map<number, LockedCounter>();
-  #nextPid = 1;
+  private readonly _users = new Map<number, LockedCounter>();
+  private _nextPid = 1;
 
-  private constructor(machine: Machine, options: KernelOptions, faults: Faults, emit: Emit) {
+  private constructor(machine: Machine, options: KernelOptions, faults: Faults, sink: EventSink) {
     this.machine = machine;
     this.options = options;
     this.faults = faults;
-    this.emit = emit;
+    this._sink = sink;
     this.iommu = new IommuCore(this);
     this.restored = new RestoredDomains(this);
     this.vfio = new Vfio(this);
@@ -100,15 +98,20 @@ export class Kernel {
     machine: Machine,
     options: KernelOptions,
     faults: Faults,
-    emit: Emit,
+    sink: EventSink,
     handover: HandoverDocument | null,
   ): Kernel | Panic {
-    const kernel = new Kernel(machine, options, faults, emit);
+    const kernel = new Kernel(machine, options, faults, sink);
     const { abi = {}, boot, kdump = false } = options;
     const ours = { kho: KHO_ABI, luo: LUO_ABI, iommu: IOMMU_ABI, pci: PCI_ABI, ...abi };
     const known = handover && handover.kho === ours.kho && !kdump ? handover : null;
     if (handover && !known)
-      emit('boot.cold', `handover "${handover.kho}" is not known to this kernel ("${ours.kho}"): cold boot`, {}, 'R23');
+      kernel.emit(
+        'boot.cold',
+        `handover "${handover.kho}" is not known to this kernel ("${ours.kho}"): cold boot`,
+        {},
+        'R23',
+      );
     machine.memory.retain(known?.preserved ?? [], 'reserved');
     kernel.kexecCount = known ? known.kexecCount + 1 : 0;
     const knowsDomains = options.profile === 'persisted-domains';
@@ -133,7 +136,7 @@ export class Kernel {
       );
       kernel.luo = new LiveUpdate(kernel, handlers, known?.luo ?? null);
     }
-    emit('boot', known ? `booted with a handover of ${known.luo.sessions.length} sessions` : 'booted cold', {
+    kernel.emit('boot', known ? `booted with a handover of ${known.luo.sessions.length} sessions` : 'booted cold', {
       profile: options.profile,
       handover: known !== null,
       liveupdate: enabled,
@@ -142,8 +145,12 @@ export class Kernel {
     return kernel;
   }
 
+  emit(kind: string, message: string, data: EventData, rule?: string): void {
+    this._sink.emit(kind, message, data, rule);
+  }
+
   createProcess(name: string, capabilities: readonly string[]): Process {
-    const process = new Process(this, this.#nextPid++, name, capabilities);
+    const process = new Process(this, this._nextPid++, name, capabilities);
     this.processes.set(process.pid, process);
     return process;
   }
@@ -155,10 +162,10 @@ export class Kernel {
   }
 
   userLocked(uid: number): LockedCounter {
-    let counter = this.#users.get(uid);
+    let counter = this._users.get(uid);
     if (!counter) {
       counter = { pages: 0 };
-      this.#users.set(uid, counter);
+      this._users.set(uid, counter);
     }
     return counter;
   }
@@ -190,7 +197,7 @@ export class Kernel {
         .filter((entry) => entry.file instanceof VfioDeviceFile)
         .map((entry) => ({ session: session.name, file: entry.file as VfioDeviceFile })),
     );
-    const iommu = this.#iommuHandover(vfioFiles);
+    const iommu = this._iommuHandover(vfioFiles);
     if (iommu) for (const unit of iommu.units) this.kho.preserve(unit, unit.tables);
     return {
       kho: KHO_ABI,
@@ -203,7 +210,7 @@ export class Kernel {
   }
 
   /** The IOMMU's share: preserved domains, the devices on them, and the tables of their units (C2, C3). */
-  #iommuHandover(files: readonly { session: string; file: VfioDeviceFile }[]): HandoverDocument['iommu'] {
+  private _iommuHandover(files: readonly { session: string; file: VfioDeviceFile }[]): HandoverDocument['iommu'] {
     const domains: DomainRecord[] = [...this.iommu.domains.values()]
       .filter((domain) => domain.preserved)
       .map((domain) => ({

@@ -29,8 +29,8 @@ export class Process {
   memlock: bigint | null = null;
   readonly mm: AddressSpace;
   readonly locked: LockedCounter = { pages: 0 };
-  readonly #descriptors = new Map<number, OpenFile>();
-  #lowestFree = 0;
+  private readonly _descriptors = new Map<number, OpenFile>();
+  private _lowestFree = 0;
   /** Standard input, output and error are taken: the first descriptor is 3. */
   static readonly FIRST_DESCRIPTOR = 3;
 
@@ -39,33 +39,33 @@ export class Process {
     this.name = name;
     this.capabilities = new Set(capabilities);
     this.mm = new AddressSpace(kernel.machine.memory);
-    this.#lowestFree = Process.FIRST_DESCRIPTOR;
+    this._lowestFree = Process.FIRST_DESCRIPTOR;
   }
 
   get descriptors(): ReadonlyMap<number, OpenFile> {
-    return this.#descriptors;
+    return this._descriptors;
   }
 
   /** The file behind a descriptor, or EBADF (fdget). */
   file(fd: number): OpenFile | Refusal {
-    return this.#descriptors.get(fd) ?? refuse('EBADF', 'fdget', `process ${this.pid} has no descriptor ${fd} open`);
+    return this._descriptors.get(fd) ?? refuse('EBADF', 'fdget', `process ${this.pid} has no descriptor ${fd} open`);
   }
 
   /** Takes over the caller's reference; EMFILE if there is no number left. */
   install(file: OpenFile): number | Refusal {
-    if (this.#descriptors.size >= MAX_DESCRIPTORS)
+    if (this._descriptors.size >= MAX_DESCRIPTORS)
       return refuse('EMFILE', 'alloc_fd', `process ${this.pid} has ${MAX_DESCRIPTORS} descriptors open`);
-    while (this.#descriptors.has(this.#lowestFree)) this.#lowestFree++;
-    const fd = this.#lowestFree++;
-    this.#descriptors.set(fd, file);
+    while (this._descriptors.has(this._lowestFree)) this._lowestFree++;
+    const fd = this._lowestFree++;
+    this._descriptors.set(fd, file);
     return fd;
   }
 
   close(kernel: Kernel, fd: number): Refusal | null {
-    const file = this.#descriptors.get(fd);
+    const file = this._descriptors.get(fd);
     if (!file) return refuse('EBADF', 'file_close_fd', `process ${this.pid} has no descriptor ${fd} open`);
-    this.#descriptors.delete(fd);
-    this.#lowestFree = Math.min(this.#lowestFree, fd);
+    this._descriptors.delete(fd);
+    this._lowestFree = Math.min(this._lowestFree, fd);
     file.put(kernel);
     return null;
   }
@@ -73,6 +73,6 @@ export class Process {
   /** Memory goes first, then the descriptors in ascending order, as do_exit has it. */
   exit(kernel: Kernel): void {
     this.mm.exit(kernel);
-    for (const fd of [...this.#descriptors.keys()].sort((a, b) => a - b)) this.close(kernel, fd);
+    for (const fd of [...this._descriptors.keys()].sort((a, b) => a - b)) this.close(kernel, fd);
   }
 }

@@ -43,7 +43,7 @@ export class IommuUnit {
   readonly kind: IommuKind;
   readonly spec: IommuUnitSpec;
   readonly formats: readonly [TableFormat, TableFormat | null];
-  readonly #memory: PhysicalMemory;
+  private readonly _memory: PhysicalMemory;
   /** The root table address register: frame of the root table, null while translation is off. */
   rootTable: number | null = null;
 
@@ -51,7 +51,7 @@ export class IommuUnit {
     this.id = spec.id;
     this.kind = spec.kind;
     this.spec = spec;
-    this.#memory = memory;
+    this._memory = memory;
     const format = (table: IommuUnitSpec['table']): TableFormat =>
       tableFormat(BigInt(table.aperture.start), BigInt(table.aperture.last), table.pageSizes.map(BigInt));
     this.formats = [format(spec.table), spec.table1 ? format(spec.table1) : null];
@@ -61,21 +61,21 @@ export class IommuUnit {
   tables(): FrameRun[] {
     if (this.rootTable === null) return [];
     const runs = [{ start: this.rootTable, count: 1 }];
-    const root = this.#memory.words(this.rootTable);
+    const root = this._memory.words(this.rootTable);
     for (let bus = 0; bus < 256; bus++) if (root[bus * 2]) runs.push({ start: root[bus * 2]!, count: 1 });
     return runs;
   }
 
   /** A kernel takes the unit over and gives it an empty root table; all DMA is refused from then on. */
   reset(): void {
-    const frames = this.#memory.allocate(1, { owner: 'context-table' });
+    const frames = this._memory.allocate(1, { owner: 'context-table' });
     if (!frames) throw new Error('no memory for a root table');
     this.rootTable = frames[0]!.start;
-    this.#memory.words(this.rootTable).fill(0);
+    this._memory.words(this.rootTable).fill(0);
   }
 
   setContext(sourceId: number, entry: ContextEntry): void {
-    const [words, at] = this.#entry(sourceId, true)!;
+    const [words, at] = this._entry(sourceId, true)!;
     const table = entry.kind === 'table' ? entry : null;
     words[at] = KIND[entry.kind] | ((table?.tableType ?? 0) << 4) | (table?.dirtyEnabled ? 0x100 : 0);
     words[at + 1] = table?.domainId ?? 0;
@@ -84,7 +84,7 @@ export class IommuUnit {
   }
 
   context(sourceId: number): ContextEntry {
-    const found = this.#entry(sourceId, false);
+    const found = this._entry(sourceId, false);
     if (!found) return { kind: 'blocked' };
     const [words, at] = found;
     const kind = words[at]! & 0xf;
@@ -103,10 +103,10 @@ export class IommuUnit {
   sources(): number[] {
     const sources: number[] = [];
     if (this.rootTable === null) return sources;
-    const root = this.#memory.words(this.rootTable);
+    const root = this._memory.words(this.rootTable);
     for (let bus = 0; bus < 256; bus++) {
       if (!root[bus * 2]) continue;
-      const words = this.#memory.words(root[bus * 2]!);
+      const words = this._memory.words(root[bus * 2]!);
       for (let devfn = 0; devfn < 256; devfn++) if (words[devfn * ENTRY_WORDS]! & 0xf) sources.push((bus << 8) | devfn);
     }
     return sources;
@@ -117,14 +117,14 @@ export class IommuUnit {
     const entry = this.context(sourceId);
     if (entry.kind === 'blocked') return 'blocked';
     if (entry.kind === 'identity') {
-      if (iova >= BigInt(this.#memory.frames) * BigInt(FRAME_SIZE)) return 'beyond-memory';
+      if (iova >= BigInt(this._memory.frames) * BigInt(FRAME_SIZE)) return 'beyond-memory';
       const physical = Number(iova);
       return { physical, length: FRAME_SIZE - (physical % FRAME_SIZE), readable: true, writeable: true };
     }
     const format = this.formats[entry.tableType]!;
     if (iova > format.apertureLast || iova < format.apertureStart) return 'beyond-aperture';
     if (entry.root === null) return 'not-mapped';
-    const leaf = new PageTable(this.#memory, format, entry.root).lookup(Number(iova >> BigInt(format.minShift)));
+    const leaf = new PageTable(this._memory, format, entry.root).lookup(Number(iova >> BigInt(format.minShift)));
     if (!leaf) return 'not-mapped';
     const offset = Number(iova & ((1n << BigInt(leaf.shift)) - 1n));
     return {
@@ -139,7 +139,7 @@ export class IommuUnit {
   *translations(sourceId: number, first: bigint, last: bigint): Generator<Translation & { iova: bigint }> {
     const entry = this.context(sourceId);
     if (entry.kind === 'identity') {
-      const end = BigInt(this.#memory.frames) * BigInt(FRAME_SIZE) - 1n;
+      const end = BigInt(this._memory.frames) * BigInt(FRAME_SIZE) - 1n;
       const until = last < end ? last : end;
       if (first <= until)
         yield {
@@ -156,7 +156,7 @@ export class IommuUnit {
     const to = last < format.apertureLast ? last : format.apertureLast;
     if (from > to) return;
     const shift = BigInt(format.minShift);
-    const table = new PageTable(this.#memory, format, entry.root);
+    const table = new PageTable(this._memory, format, entry.root);
     for (const leaf of table.leaves(Number(from >> shift), Number(to >> shift))) {
       const start = BigInt(leaf.unit) << shift;
       const end = start + 2n ** BigInt(leaf.shift) - 1n;
@@ -182,22 +182,22 @@ export class IommuUnit {
     const entry = this.context(sourceId);
     if (entry.kind !== 'table' || entry.root === null || !entry.dirtyEnabled) return;
     const format = this.formats[entry.tableType]!;
-    new PageTable(this.#memory, format, entry.root).setDirty(Number(iova >> BigInt(format.minShift)));
+    new PageTable(this._memory, format, entry.root).setDirty(Number(iova >> BigInt(format.minShift)));
   }
 
-  #entry(sourceId: number, create: boolean): [Uint32Array, number] | null {
+  private _entry(sourceId: number, create: boolean): [Uint32Array, number] | null {
     if (this.rootTable === null) return null;
-    const root = this.#memory.words(this.rootTable);
+    const root = this._memory.words(this.rootTable);
     const bus = sourceId >>> 8;
     let table = root[bus * 2]!;
     if (!table) {
       if (!create) return null;
-      const frames = this.#memory.allocate(1, { owner: 'context-table' });
+      const frames = this._memory.allocate(1, { owner: 'context-table' });
       if (!frames) throw new Error('no memory for a context table');
       table = frames[0]!.start;
-      this.#memory.words(table).fill(0);
+      this._memory.words(table).fill(0);
       root[bus * 2] = table;
     }
-    return [this.#memory.words(table), (sourceId & 0xff) * ENTRY_WORDS];
+    return [this._memory.words(table), (sourceId & 0xff) * ENTRY_WORDS];
   }
 }

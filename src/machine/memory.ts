@@ -42,33 +42,33 @@ export interface AllocateOptions {
 export class PhysicalMemory {
   readonly frames: number;
   /** Allocated runs, ascending, disjoint. */
-  #runs: OwnedRun[] = [];
+  private _runs: OwnedRun[] = [];
   /** Pins of single frames, by chunk, and pins of whole chunks. */
-  readonly #framePins = new Map<number, Uint16Array>();
-  readonly #chunkPins = new Map<number, number>();
+  private readonly _framePins = new Map<number, Uint16Array>();
+  private readonly _chunkPins = new Map<number, number>();
   /** The pins of the chunk that was asked for last. */
-  #lastChunk = -1;
-  #lastPins: Uint16Array = new Uint16Array(0);
+  private _lastChunk = -1;
+  private _lastPins: Uint16Array = new Uint16Array(0);
   /** How many frames the owner has let go of while they were pinned. */
-  #orphans = 0;
-  #contents = new Map<number, Uint32Array>();
-  #free: number;
+  private _orphans = 0;
+  private _contents = new Map<number, Uint32Array>();
+  private _free: number;
   /** No frame below this one is free. Frame 0 is firmware's, so that 0 can mean "no table". */
-  #lowestFree = 1;
+  private _lowestFree = 1;
 
   constructor(frames: number) {
     this.frames = frames;
-    this.#free = frames - 1;
+    this._free = frames - 1;
   }
 
   get freeFrames(): number {
-    return this.#free;
+    return this._free;
   }
 
   /** Frames by owner. */
   owners(): Map<string, number> {
     const owners = new Map<string, number>();
-    for (const run of this.#runs) owners.set(run.owner, (owners.get(run.owner) ?? 0) + run.count);
+    for (const run of this._runs) owners.set(run.owner, (owners.get(run.owner) ?? 0) + run.count);
     return owners;
   }
 
@@ -78,17 +78,17 @@ export class PhysicalMemory {
    */
   allocate(count: number, options: AllocateOptions): FrameRun[] | null {
     if (count === 0) return [];
-    if (count > this.#free) return null;
+    if (count > this._free) return null;
     const { owner, fill = 'zero', folioShift = FRAME_SHIFT, align = 1, phase = 0 } = options;
     const folio = 2 ** (folioShift - FRAME_SHIFT);
-    const start = this.#findHole(count, Math.max(align, folio), phase) ?? this.#findHole(count, folio, 0);
-    const pieces = start === null ? this.#collect(count, folio) : [{ start, count }];
+    const start = this._findHole(count, Math.max(align, folio), phase) ?? this._findHole(count, folio, 0);
+    const pieces = start === null ? this._collect(count, folio) : [{ start, count }];
     if (!pieces) return null;
     for (const piece of pieces) {
-      this.#dropContents(piece);
-      this.#insert({ ...piece, owner, held: true, fill, folioShift });
+      this._dropContents(piece);
+      this._insert({ ...piece, owner, held: true, fill, folioShift });
     }
-    this.#free -= count;
+    this._free -= count;
     return pieces;
   }
 
@@ -99,9 +99,9 @@ export class PhysicalMemory {
       const chunk = Math.floor(frame / CHUNK);
       const base = chunk * CHUNK;
       const stop = Math.min(end, base + CHUNK);
-      if (stop - frame === CHUNK) this.#chunkPins.set(chunk, (this.#chunkPins.get(chunk) ?? 0) + 1);
+      if (stop - frame === CHUNK) this._chunkPins.set(chunk, (this._chunkPins.get(chunk) ?? 0) + 1);
       else {
-        const pins = this.#pinsOf(chunk);
+        const pins = this._pinsOf(chunk);
         for (let at = frame - base; at < stop - base; at++) pins[at]!++;
       }
       frame = stop;
@@ -111,22 +111,22 @@ export class PhysicalMemory {
   /** One more pin on one frame. */
   pinOne(frame: number): void {
     const chunk = Math.floor(frame / CHUNK);
-    if (chunk !== this.#lastChunk) {
-      this.#lastPins = this.#pinsOf(chunk);
-      this.#lastChunk = chunk;
+    if (chunk !== this._lastChunk) {
+      this._lastPins = this._pinsOf(chunk);
+      this._lastChunk = chunk;
     }
-    this.#lastPins[frame % CHUNK]!++;
+    this._lastPins[frame % CHUNK]!++;
   }
 
   /** One pin less on one frame. */
   unpinOne(frame: number): void {
     const chunk = Math.floor(frame / CHUNK);
-    if (chunk !== this.#lastChunk) {
-      this.#lastPins = this.#pinsOf(chunk);
-      this.#lastChunk = chunk;
+    if (chunk !== this._lastChunk) {
+      this._lastPins = this._pinsOf(chunk);
+      this._lastChunk = chunk;
     }
-    if (this.#orphans > 0 || this.#lastPins[frame % CHUNK] === 0) this.unpin(frame, 1);
-    else this.#lastPins[frame % CHUNK]!--;
+    if (this._orphans > 0 || this._lastPins[frame % CHUNK] === 0) this.unpin(frame, 1);
+    else this._lastPins[frame % CHUNK]!--;
   }
 
   /** One pin less on each frame; those that nobody holds any more are free, their contents gone. */
@@ -136,50 +136,50 @@ export class PhysicalMemory {
       const chunk = Math.floor(frame / CHUNK);
       const base = chunk * CHUNK;
       const stop = Math.min(end, base + CHUNK);
-      const whole = this.#chunkPins.get(chunk) ?? 0;
-      if (stop - frame === CHUNK && whole > 0) this.#setChunkPins(chunk, whole - 1);
+      const whole = this._chunkPins.get(chunk) ?? 0;
+      if (stop - frame === CHUNK && whole > 0) this._setChunkPins(chunk, whole - 1);
       else {
-        const pins = this.#pinsOf(chunk);
+        const pins = this._pinsOf(chunk);
         let missing = false;
         for (let at = frame - base; at < stop - base; at++) if (pins[at] === 0) missing = true;
         // A pin of the whole chunk is taken apart where only some of its frames are let go.
         if (missing) {
           if (whole === 0) throw new Error(`frames ${frame}-${stop - 1} are not all pinned`);
-          this.#setChunkPins(chunk, whole - 1);
+          this._setChunkPins(chunk, whole - 1);
           for (let at = 0; at < CHUNK; at++) pins[at]!++;
         }
         for (let at = frame - base; at < stop - base; at++) pins[at]!--;
       }
-      if (this.#orphans > 0) this.#freeOrphans(frame, stop - frame);
+      if (this._orphans > 0) this._freeOrphans(frame, stop - frame);
       frame = stop;
     }
   }
 
   /** The owner lets go of its frames: what is not pinned is free, the rest with its last pin. */
   release(start: number, count: number): void {
-    const [from, to] = this.#slice(start, count);
-    for (let i = from; i < to; i++) this.#runs[i]!.held = false;
-    this.#orphans += count;
-    this.#merge(from, to);
-    this.#freeOrphans(start, count);
+    const [from, to] = this._slice(start, count);
+    for (let i = from; i < to; i++) this._runs[i]!.held = false;
+    this._orphans += count;
+    this._merge(from, to);
+    this._freeOrphans(start, count);
   }
 
-  #pinsOf(chunk: number): Uint16Array {
-    let pins = this.#framePins.get(chunk);
+  private _pinsOf(chunk: number): Uint16Array {
+    let pins = this._framePins.get(chunk);
     if (!pins) {
       pins = new Uint16Array(CHUNK);
-      this.#framePins.set(chunk, pins);
+      this._framePins.set(chunk, pins);
     }
     return pins;
   }
 
-  #setChunkPins(chunk: number, pins: number): void {
-    if (pins === 0) this.#chunkPins.delete(chunk);
-    else this.#chunkPins.set(chunk, pins);
+  private _setChunkPins(chunk: number, pins: number): void {
+    if (pins === 0) this._chunkPins.delete(chunk);
+    else this._chunkPins.set(chunk, pins);
   }
 
   /** Frees what nobody holds or pins in a range. */
-  #freeOrphans(start: number, count: number): void {
+  private _freeOrphans(start: number, count: number): void {
     const end = start + count;
     for (let frame = start; frame < end; ) {
       const run = this.runAt(frame);
@@ -190,40 +190,40 @@ export class PhysicalMemory {
       }
       const chunk = Math.floor(frame / CHUNK);
       const stop = Math.min(runEnd, (chunk + 1) * CHUNK);
-      const pins = this.#framePins.get(chunk);
-      if (this.#chunkPins.has(chunk)) {
+      const pins = this._framePins.get(chunk);
+      if (this._chunkPins.has(chunk)) {
         frame = stop;
         continue;
       }
       let first = frame;
       for (let at = frame; at <= stop; at++) {
         if (at < stop && !pins?.[at % CHUNK]) continue;
-        if (at > first) this.#freeRange(first, at - first);
+        if (at > first) this._freeRange(first, at - first);
         first = at + 1;
       }
       frame = stop;
     }
   }
 
-  #freeRange(start: number, count: number): void {
-    const [from, to] = this.#slice(start, count);
-    this.#runs.splice(from, to - from);
-    this.#orphans -= count;
-    this.#free += count;
-    this.#lowestFree = Math.min(this.#lowestFree, start);
-    this.#dropContents({ start, count });
+  private _freeRange(start: number, count: number): void {
+    const [from, to] = this._slice(start, count);
+    this._runs.splice(from, to - from);
+    this._orphans -= count;
+    this._free += count;
+    this._lowestFree = Math.min(this._lowestFree, start);
+    this._dropContents({ start, count });
   }
 
   /** Gives frames to another owner; references stay. */
   setOwner(start: number, count: number, owner: string): void {
-    const [from, to] = this.#slice(start, count);
-    for (let i = from; i < to; i++) this.#runs[i]!.owner = owner;
-    this.#merge(from, to);
+    const [from, to] = this._slice(start, count);
+    for (let i = from; i < to; i++) this._runs[i]!.owner = owner;
+    this._merge(from, to);
   }
 
   /** The run that holds this frame, or null if the frame is free. */
   runAt(frame: number): Readonly<OwnedRun> | null {
-    const run = this.#runs[this.#indexAt(frame)];
+    const run = this._runs[this._indexAt(frame)];
     return run && run.start <= frame ? run : null;
   }
 
@@ -234,31 +234,31 @@ export class PhysicalMemory {
     let cursor = 0;
     for (const { start, count } of sorted) {
       const end = start + count;
-      while (cursor < this.#runs.length && this.#runs[cursor]!.start + this.#runs[cursor]!.count <= start) cursor++;
-      for (let i = cursor; i < this.#runs.length && this.#runs[i]!.start < end; i++) {
-        const run = this.#runs[i]!;
+      while (cursor < this._runs.length && this._runs[cursor]!.start + this._runs[cursor]!.count <= start) cursor++;
+      for (let i = cursor; i < this._runs.length && this._runs[i]!.start < end; i++) {
+        const run = this._runs[i]!;
         const first = Math.max(start, run.start);
         runs.push({ ...run, start: first, count: Math.min(end, run.start + run.count) - first, owner, held: true });
       }
     }
-    this.#runs = runs;
-    this.#framePins.clear();
-    this.#lastChunk = -1;
-    this.#chunkPins.clear();
-    this.#orphans = 0;
-    this.#merge(0, runs.length);
-    this.#free = this.frames - 1 - this.#runs.reduce((sum, run) => sum + run.count, 0);
-    this.#lowestFree = 1;
-    for (const frame of [...this.#contents.keys()]) if (!this.runAt(frame)) this.#contents.delete(frame);
+    this._runs = runs;
+    this._framePins.clear();
+    this._lastChunk = -1;
+    this._chunkPins.clear();
+    this._orphans = 0;
+    this._merge(0, runs.length);
+    this._free = this.frames - 1 - this._runs.reduce((sum, run) => sum + run.count, 0);
+    this._lowestFree = 1;
+    for (const frame of [...this._contents.keys()]) if (!this.runAt(frame)) this._contents.delete(frame);
   }
 
   /** The 1024 words of a frame, for tables that hardware reads. Little endian, as the hardware is. */
   words(frame: number): Uint32Array {
-    let words = this.#contents.get(frame);
+    let words = this._contents.get(frame);
     if (!words) {
       words = new Uint32Array(WORDS);
       if (this.runAt(frame)?.fill === 'touched') words[0] = 1;
-      this.#contents.set(frame, words);
+      this._contents.set(frame, words);
     }
     return words;
   }
@@ -269,7 +269,7 @@ export class PhysicalMemory {
       const frame = Math.floor((physical + done) / FRAME_SIZE);
       const offset = (physical + done) % FRAME_SIZE;
       const length = Math.min(FRAME_SIZE - offset, target.length - done);
-      const words = this.#contents.get(frame);
+      const words = this._contents.get(frame);
       if (words) target.set(new Uint8Array(words.buffer, offset, length), done);
       else {
         target.fill(0, done, done + length);
@@ -291,52 +291,52 @@ export class PhysicalMemory {
   }
 
   /** Index of the last run that begins at or before the frame; -1 if none does, or if it ends before (see runAt). */
-  #indexAt(frame: number): number {
+  private _indexAt(frame: number): number {
     let low = 0;
-    let high = this.#runs.length;
+    let high = this._runs.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#runs[middle]!.start <= frame) low = middle + 1;
+      if (this._runs[middle]!.start <= frame) low = middle + 1;
       else high = middle;
     }
-    const run = this.#runs[low - 1];
+    const run = this._runs[low - 1];
     return run && frame < run.start + run.count ? low - 1 : -1;
   }
 
   /** Index of the first run that begins at or after the frame. */
-  #lowerBound(frame: number): number {
+  private _lowerBound(frame: number): number {
     let low = 0;
-    let high = this.#runs.length;
+    let high = this._runs.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#runs[middle]!.start < frame) low = middle + 1;
+      if (this._runs[middle]!.start < frame) low = middle + 1;
       else high = middle;
     }
     return low;
   }
 
-  *#holes(): Generator<FrameRun> {
-    let cursor = this.#lowestFree;
-    for (let i = this.#lowerBound(cursor); i < this.#runs.length; i++) {
-      const run = this.#runs[i]!;
+  private *_holes(): Generator<FrameRun> {
+    let cursor = this._lowestFree;
+    for (let i = this._lowerBound(cursor); i < this._runs.length; i++) {
+      const run = this._runs[i]!;
       if (run.start > cursor) yield { start: cursor, count: run.start - cursor };
       cursor = run.start + run.count;
     }
     if (cursor < this.frames) yield { start: cursor, count: this.frames - cursor };
   }
 
-  #findHole(count: number, align: number, phase: number): number | null {
-    for (const hole of this.#holes()) {
+  private _findHole(count: number, align: number, phase: number): number | null {
+    for (const hole of this._holes()) {
       const start = hole.start + ((((phase - hole.start) % align) + align) % align);
       if (start + count <= hole.start + hole.count) return start;
     }
     return null;
   }
 
-  #collect(count: number, folio: number): FrameRun[] | null {
+  private _collect(count: number, folio: number): FrameRun[] | null {
     const pieces: FrameRun[] = [];
     let left = count;
-    for (const hole of this.#holes()) {
+    for (const hole of this._holes()) {
       const start = Math.ceil(hole.start / folio) * folio;
       const room = Math.floor((hole.start + hole.count - start) / folio) * folio;
       if (room <= 0) continue;
@@ -348,57 +348,57 @@ export class PhysicalMemory {
     return null;
   }
 
-  #insert(run: OwnedRun): void {
-    const index = this.#lowerBound(run.start);
-    this.#runs.splice(index, 0, run);
-    const merged = this.#merge(index, index + 1);
-    if (run.start === this.#lowestFree) {
-      const at = this.#runs[merged]!;
-      this.#lowestFree = at.start + at.count;
-      for (let i = merged + 1; i < this.#runs.length && this.#runs[i]!.start === this.#lowestFree; i++)
-        this.#lowestFree += this.#runs[i]!.count;
+  private _insert(run: OwnedRun): void {
+    const index = this._lowerBound(run.start);
+    this._runs.splice(index, 0, run);
+    const merged = this._merge(index, index + 1);
+    if (run.start === this._lowestFree) {
+      const at = this._runs[merged]!;
+      this._lowestFree = at.start + at.count;
+      for (let i = merged + 1; i < this._runs.length && this._runs[i]!.start === this._lowestFree; i++)
+        this._lowestFree += this._runs[i]!.count;
     }
   }
 
   /** Cuts runs at both ends of the range and returns the indexes of those inside: [from, to). */
-  #slice(start: number, count: number): [number, number] {
-    this.#splitAt(start);
-    this.#splitAt(start + count);
-    const from = this.#lowerBound(start);
+  private _slice(start: number, count: number): [number, number] {
+    this._splitAt(start);
+    this._splitAt(start + count);
+    const from = this._lowerBound(start);
     let to = from;
     let covered = 0;
-    while (to < this.#runs.length && this.#runs[to]!.start < start + count) covered += this.#runs[to++]!.count;
+    while (to < this._runs.length && this._runs[to]!.start < start + count) covered += this._runs[to++]!.count;
     if (covered !== count) throw new Error(`frames ${start}+${count} are not all allocated`);
     return [from, to];
   }
 
-  #splitAt(frame: number): void {
-    const index = this.#indexAt(frame);
-    const run = this.#runs[index];
+  private _splitAt(frame: number): void {
+    const index = this._indexAt(frame);
+    const run = this._runs[index];
     if (!run || run.start === frame) return;
     const head = frame - run.start;
-    this.#runs.splice(index + 1, 0, { ...run, start: frame, count: run.count - head });
+    this._runs.splice(index + 1, 0, { ...run, start: frame, count: run.count - head });
     run.count = head;
   }
 
-  #dropContents(run: FrameRun): void {
-    if (run.count <= this.#contents.size) {
-      for (let frame = run.start; frame < run.start + run.count; frame++) this.#contents.delete(frame);
+  private _dropContents(run: FrameRun): void {
+    if (run.count <= this._contents.size) {
+      for (let frame = run.start; frame < run.start + run.count; frame++) this._contents.delete(frame);
     } else {
-      for (const frame of [...this.#contents.keys()])
-        if (frame >= run.start && frame < run.start + run.count) this.#contents.delete(frame);
+      for (const frame of [...this._contents.keys()])
+        if (frame >= run.start && frame < run.start + run.count) this._contents.delete(frame);
     }
   }
 
   /** Joins equal neighbours around [from, to); returns the index where the run at `from` is now. */
-  #merge(from: number, to: number): number {
+  private _merge(from: number, to: number): number {
     const first = Math.max(from, 1);
-    const last = Math.min(to, this.#runs.length - 1);
+    const last = Math.min(to, this._runs.length - 1);
     let write = first - 1;
     let at = from;
     for (let read = first; read <= last; read++) {
-      const left = this.#runs[write]!;
-      const right = this.#runs[read]!;
+      const left = this._runs[write]!;
+      const right = this._runs[read]!;
       if (
         left.start + left.count === right.start &&
         left.owner === right.owner &&
@@ -407,10 +407,10 @@ export class PhysicalMemory {
         left.folioShift === right.folioShift
       )
         left.count += right.count;
-      else this.#runs[++write] = right;
+      else this._runs[++write] = right;
       if (read === from) at = write;
     }
-    if (last >= first && write < last) this.#runs.splice(write + 1, last - write);
+    if (last >= first && write < last) this._runs.splice(write + 1, last - write);
     return at;
   }
 }

@@ -59,8 +59,8 @@ export class PageTable {
   /** Frame of the top table. */
   readonly root: number;
   /** The lowest table used last, and the number of its span: most work stays within it. */
-  #words: Uint32Array | null = null;
-  #span = -1;
+  private _words: Uint32Array | null = null;
+  private _span = -1;
 
   constructor(memory: PhysicalMemory, format: TableFormat, root: number) {
     this.memory = memory;
@@ -95,7 +95,7 @@ export class PageTable {
           break;
         }
       }
-      if (!this.#setLeaf(at, address, access, shift)) return false;
+      if (!this._setLeaf(at, address, access, shift)) return false;
       at += size;
       address += 2 ** shift;
       left -= size;
@@ -106,13 +106,13 @@ export class PageTable {
   /** Maps one smallest leaf; false if memory for a table is missing. */
   mapOne(unit: number, physical: number, access: number): boolean {
     const span = Math.floor(unit / ENTRIES);
-    if (span !== this.#span) {
-      if (!this.#setLeaf(unit, physical, access, this.format.minShift)) return false;
-      this.#enter(span, unit);
+    if (span !== this._span) {
+      if (!this._setLeaf(unit, physical, access, this.format.minShift)) return false;
+      this._enter(span, unit);
       return true;
     }
     const at = (unit % ENTRIES) * 2;
-    const words = this.#words!;
+    const words = this._words!;
     words[at] = ((physical % 2 ** 32) | access | LEAF | (this.format.minShift << SHIFT_POSITION)) >>> 0;
     words[at + 1] = Math.floor(physical / 2 ** 32);
     return true;
@@ -123,23 +123,23 @@ export class PageTable {
     const physical = this.physicalAt(unit);
     if (physical < 0) return -1;
     const at = (unit % ENTRIES) * 2;
-    this.#words![at] = 0;
-    this.#words![at + 1] = 0;
+    this._words![at] = 0;
+    this._words![at + 1] = 0;
     return physical;
   }
 
   /** Where the smallest leaf of a unit points, or -1 if there is none. */
   physicalAt(unit: number): number {
     const span = Math.floor(unit / ENTRIES);
-    if (span !== this.#span && !this.#enter(span, unit)) return -1;
+    if (span !== this._span && !this._enter(span, unit)) return -1;
     const at = (unit % ENTRIES) * 2;
-    const low = this.#words![at]!;
+    const low = this._words![at]!;
     if ((low & LEAF) === 0 || ((low >>> SHIFT_POSITION) & 0x3f) !== this.format.minShift) return -1;
-    return addressOf(low, this.#words![at + 1]!);
+    return addressOf(low, this._words![at + 1]!);
   }
 
   /** Remembers the lowest table that holds a unit, if there is one. */
-  #enter(span: number, unit: number): boolean {
+  private _enter(span: number, unit: number): boolean {
     let frame = this.root;
     for (let level = this.format.levels - 1; level > 0; level--) {
       const index = Math.floor(unit / 2 ** (level * LEVEL_BITS)) % ENTRIES;
@@ -148,14 +148,14 @@ export class PageTable {
       if ((low & (READ | WRITE)) === 0 || low & LEAF) return false;
       frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
     }
-    this.#words = this.memory.words(frame);
-    this.#span = span;
+    this._words = this.memory.words(frame);
+    this._span = span;
     return true;
   }
 
   /** Clears all leaves in the range; tables whose whole span lies in it are freed. The range must not cut a leaf. */
   unmap(unit: number, units: number): void {
-    this.#clear(this.root, this.format.levels - 1, 0, unit, unit + units - 1);
+    this._clear(this.root, this.format.levels - 1, 0, unit, unit + units - 1);
   }
 
   /** The leaf that translates this unit, or null. */
@@ -167,7 +167,7 @@ export class PageTable {
       const words = this.memory.words(frame);
       const low = words[index * 2]!;
       if ((low & (READ | WRITE)) === 0) return null;
-      if (low & LEAF) return this.#leaf(words, index, level, unit);
+      if (low & LEAF) return this._leaf(words, index, level, unit);
       frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
     }
     return null;
@@ -175,16 +175,16 @@ export class PageTable {
 
   /** Marks the leaf that translates this unit as written. */
   setDirty(unit: number): void {
-    this.#changeDirty(unit, true);
+    this._changeDirty(unit, true);
   }
 
   clearDirty(unit: number): void {
-    this.#changeDirty(unit, false);
+    this._changeDirty(unit, false);
   }
 
   /** All leaves that touch [first, last], ascending. */
   *leaves(first: number, last: number): Generator<Leaf> {
-    yield* this.#walk(this.root, this.format.levels - 1, 0, first, last);
+    yield* this._walk(this.root, this.format.levels - 1, 0, first, last);
   }
 
   /** Frames of all tables, the top one first. */
@@ -208,7 +208,7 @@ export class PageTable {
     for (const frame of this.tables()) this.memory.release(frame, 1);
   }
 
-  #setLeaf(unit: number, physical: number, access: number, shift: number): boolean {
+  private _setLeaf(unit: number, physical: number, access: number, shift: number): boolean {
     const leafLevel = Math.floor((shift - this.format.minShift) / LEVEL_BITS);
     let frame = this.root;
     for (let level = this.format.levels - 1; level > leafLevel; level--) {
@@ -238,7 +238,7 @@ export class PageTable {
     return true;
   }
 
-  #clear(frame: number, level: number, base: number, first: number, last: number): void {
+  private _clear(frame: number, level: number, base: number, first: number, last: number): void {
     const span = 2 ** (level * LEVEL_BITS);
     const words = this.memory.words(frame);
     const from = Math.max(0, Math.floor((first - base) / span));
@@ -254,27 +254,27 @@ export class PageTable {
       const start = base + index * span;
       const child = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
       if (first <= start && start + span - 1 <= last) {
-        this.#freeTree(child, level - 1);
+        this._freeTree(child, level - 1);
         words[index * 2] = 0;
         words[index * 2 + 1] = 0;
-      } else this.#clear(child, level - 1, start, first, last);
+      } else this._clear(child, level - 1, start, first, last);
     }
   }
 
-  #freeTree(frame: number, level: number): void {
-    this.#span = -1;
+  private _freeTree(frame: number, level: number): void {
+    this._span = -1;
     if (level > 0) {
       const words = this.memory.words(frame);
       for (let index = 0; index < ENTRIES; index++) {
         const low = words[index * 2]!;
         if (low & (READ | WRITE) && !(low & LEAF))
-          this.#freeTree(addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE, level - 1);
+          this._freeTree(addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE, level - 1);
       }
     }
     this.memory.release(frame, 1);
   }
 
-  *#walk(frame: number, level: number, base: number, first: number, last: number): Generator<Leaf> {
+  private *_walk(frame: number, level: number, base: number, first: number, last: number): Generator<Leaf> {
     const span = 2 ** (level * LEVEL_BITS);
     const words = this.memory.words(frame);
     const from = Math.max(0, Math.floor((first - base) / span));
@@ -284,14 +284,14 @@ export class PageTable {
       if ((low & (READ | WRITE)) === 0) continue;
       const start = base + index * span;
       if (low & LEAF) {
-        const leaf = this.#leaf(words, index, level, start);
+        const leaf = this._leaf(words, index, level, start);
         yield leaf;
         index = (leaf.unit - base + 2 ** (leaf.shift - this.format.minShift)) / span - 1;
-      } else yield* this.#walk(addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE, level - 1, start, first, last);
+      } else yield* this._walk(addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE, level - 1, start, first, last);
     }
   }
 
-  #leaf(words: Uint32Array, index: number, level: number, unit: number): Leaf {
+  private _leaf(words: Uint32Array, index: number, level: number, unit: number): Leaf {
     const low = words[index * 2]!;
     const shift = (low >>> SHIFT_POSITION) & 0x3f;
     const units = 2 ** (shift - this.format.minShift);
@@ -305,7 +305,7 @@ export class PageTable {
     };
   }
 
-  #changeDirty(unit: number, dirty: boolean): void {
+  private _changeDirty(unit: number, dirty: boolean): void {
     let frame = this.root;
     for (let level = this.format.levels - 1; level >= 0; level--) {
       const index = Math.floor(unit / 2 ** (level * LEVEL_BITS)) % ENTRIES;

@@ -22,6 +22,8 @@ export function openTenants(database: Database.Database, writer: Writer): Tenant
   const byKeyHash = database.prepare<[string], Tenant>(`SELECT ${COLUMNS} FROM tenants WHERE key_hash = ?`);
   const byName = database.prepare<[string], Tenant>(`SELECT ${COLUMNS} FROM tenants WHERE name = ?`);
   const all = database.prepare<[], Tenant>(`SELECT ${COLUMNS} FROM tenants ORDER BY name`);
+  // Every request asks; nobody but this service writes.
+  const known = new Map<string, Tenant>();
 
   return {
     async create(name, keyHash) {
@@ -29,11 +31,17 @@ export function openTenants(database: Database.Database, writer: Writer): Tenant
       await writer.write({ kind: 'tenant.create', tenant, keyHash });
       return tenant;
     },
-    findByKeyHash: (keyHash) => read(() => byKeyHash.get(keyHash)),
+    findByKeyHash(keyHash) {
+      const tenant = known.get(keyHash) ?? read(() => byKeyHash.get(keyHash));
+      if (tenant !== undefined) known.set(keyHash, tenant);
+      return tenant;
+    },
     findByName: (name) => read(() => byName.get(name)),
     list: () => read(() => all.all()),
     async setKeyHash(id, keyHash) {
-      return (await writer.write({ kind: 'tenant.key', id, keyHash })) > 0;
+      const changes = await writer.write({ kind: 'tenant.key', id, keyHash });
+      known.clear();
+      return changes > 0;
     },
   };
 }

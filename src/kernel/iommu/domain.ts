@@ -50,7 +50,7 @@ export class PagingDomain {
   readonly restored: boolean;
   /** In a session of LUO, for the next kernel. */
   preserved = false;
-  #held: FrameRun[] = [];
+  private _held: FrameRun[] = [];
 
   constructor(id: number, unit: IommuUnit, options: PagingOptions, table: PageTable, restored: boolean) {
     this.id = id;
@@ -95,18 +95,18 @@ export class PagingDomain {
     for (const leaf of this.table.leaves(0, Number.MAX_SAFE_INTEGER)) {
       const run = framesOf(leaf);
       memory.pin(run.start, run.count);
-      this.#held.push(run);
+      this._held.push(run);
     }
   }
 
   /** Frames held by holdPages. */
   get heldPages(): readonly FrameRun[] {
-    return this.#held;
+    return this._held;
   }
 
   free(memory: PhysicalMemory): void {
-    for (const run of this.#held) memory.unpin(run.start, run.count);
-    this.#held = [];
+    for (const run of this._held) memory.unpin(run.start, run.count);
+    this._held = [];
     this.table.free();
   }
 }

@@ -27,7 +27,7 @@ export type GroupType = 'DMA' | 'DMA-FQ' | 'identity' | 'blocked';
 
 export class IommuGroup {
   readonly id: number;
-  readonly #kernel: Kernel;
+  private readonly _kernel: Kernel;
   functions: PciFunction[] = [];
   type: GroupType;
   domain: Domain;
@@ -36,7 +36,7 @@ export class IommuGroup {
   owner: object | null = null;
 
   constructor(kernel: Kernel, id: number, type: GroupType) {
-    this.#kernel = kernel;
+    this._kernel = kernel;
     this.id = id;
     this.type = type;
     this.domain = this.defaultDomain;
@@ -49,12 +49,12 @@ export class IommuGroup {
   /** A hot-added function goes on the group's current domain at once. */
   addFunction(fn: PciFunction): void {
     this.functions.push(fn);
-    this.#program(fn);
+    this._program(fn);
   }
 
   removeFunction(fn: PciFunction): void {
     this.functions = this.functions.filter((other) => other !== fn);
-    this.#kernel.machine.unitOf(fn).setContext(fn.sourceId, { kind: 'blocked' });
+    this._kernel.machine.unitOf(fn).setContext(fn.sourceId, { kind: 'blocked' });
   }
 
   /** iommu_device_use_default_domain: a driver that uses the DMA API is about to probe. EBUSY. */
@@ -108,11 +108,11 @@ export class IommuGroup {
       return null;
     }
     if (this.domain !== this.defaultDomain) return refuse('EBUSY', where, 'the group is on a foreign domain');
-    if (this.functions.some((fn) => this.#kernel.iommu.reservedRanges(fn).some((range) => range.type === 'direct')))
+    if (this.functions.some((fn) => this._kernel.iommu.reservedRanges(fn).some((range) => range.type === 'direct')))
       return refuse('EINVAL', where, 'firmware requires a 1:1 mapping for a function of the group');
     this.owner = owner;
     this.ownerCount = 1;
-    this.#set(BLOCKED);
+    this._set(BLOCKED);
     return null;
   }
 
@@ -126,7 +126,7 @@ export class IommuGroup {
     assert(this.ownerCount > 0 && this.owner !== null, 'the group has an owner');
     if (--this.ownerCount > 0) return;
     this.owner = null;
-    this.#set(this.defaultDomain);
+    this._set(this.defaultDomain);
   }
 
   /** iommu_attach_group. EBUSY foreign domain; EINVAL incompatible; injected errors. */
@@ -134,19 +134,19 @@ export class IommuGroup {
     const where = 'iommu_attach_group';
     if (this.domain !== this.defaultDomain && this.domain !== BLOCKED)
       return refuse('EBUSY', where, 'the group is attached to another domain');
-    const refusal = this.#kernel.faults.refusal('iommu.attach', where) ?? this.compatible(domain);
+    const refusal = this._kernel.faults.refusal('iommu.attach', where) ?? this.compatible(domain);
     if (refusal) return refusal;
-    this.#set(domain);
+    this._set(domain);
     return null;
   }
 
   /** iommu_group_replace_domain: old to new without the blocking domain in between; on failure the old one stays. */
   replace(domain: Domain): Refusal | null {
     const refusal =
-      this.#kernel.faults.refusal('iommu.replace', 'iommu_group_replace_domain') ?? this.compatible(domain);
+      this._kernel.faults.refusal('iommu.replace', 'iommu_group_replace_domain') ?? this.compatible(domain);
     if (refusal) return refusal;
-    if (!this.#kernel.policies.hitlessReplace)
-      this.#kernel.emit(
+    if (!this._kernel.policies.hitlessReplace)
+      this._kernel.emit(
         'hazard',
         `DMA of group ${this.id} is refused for a moment during replace`,
         {
@@ -155,22 +155,22 @@ export class IommuGroup {
         },
         'R12',
       );
-    this.#set(domain);
+    this._set(domain);
     return null;
   }
 
   /** iommu_detach_group: to blocking while owned. */
   detach(): void {
-    this.#set(this.owner ? BLOCKED : this.defaultDomain);
+    this._set(this.owner ? BLOCKED : this.defaultDomain);
   }
 
   /** The driver's attach_dev: EINVAL where the domain does not fit a function of the group. */
   compatible(domain: Domain): Refusal | null {
     const where = 'iommu_attach_device';
-    if (domain.kind === 'nested') return this.#compatibleNested(domain);
+    if (domain.kind === 'nested') return this._compatibleNested(domain);
     if (domain.kind !== 'paging') return null;
     for (const fn of this.functions) {
-      const unit = this.#kernel.machine.unitOf(fn);
+      const unit = this._kernel.machine.unitOf(fn);
       if (unit.kind !== domain.unit.kind || (unit.kind === 'arm-smmuv3' && unit !== domain.unit))
         return refuse(
           'EINVAL',
@@ -183,9 +183,9 @@ export class IommuGroup {
     return null;
   }
 
-  #compatibleNested({ parent, admit }: NestedDomain): Refusal | null {
+  private _compatibleNested({ parent, admit }: NestedDomain): Refusal | null {
     for (const fn of this.functions) {
-      const unit = this.#kernel.machine.unitOf(fn);
+      const unit = this._kernel.machine.unitOf(fn);
       if (unit.kind !== parent.unit.kind)
         return refuse('EINVAL', 'iommu_attach_device', `the domain was made for IOMMU ${parent.unit.id}`);
       const refusal = admit?.(fn);
@@ -209,7 +209,7 @@ export class IommuGroup {
       );
     const wasDefault = this.domain === this.defaultDomain;
     this.type = wanted;
-    if (wasDefault) this.#set(this.defaultDomain);
+    if (wasDefault) this._set(this.defaultDomain);
     return null;
   }
 
@@ -223,16 +223,16 @@ export class IommuGroup {
 
   /** Writes the context entries again, after a property of the domain changed. */
   reprogram(): void {
-    for (const fn of this.functions) this.#program(fn);
+    for (const fn of this.functions) this._program(fn);
   }
 
-  #set(domain: Domain): void {
+  private _set(domain: Domain): void {
     if (domain === this.domain) return;
     const from = this.domain;
     this.domain = domain;
     for (const fn of this.functions) {
-      this.#program(fn);
-      this.#kernel.emit('iommu.attach', `${fn.bdf}: ${describe(from)} to ${describe(domain)}`, {
+      this._program(fn);
+      this._kernel.emit('iommu.attach', `${fn.bdf}: ${describe(from)} to ${describe(domain)}`, {
         bdf: fn.bdf,
         group: this.id,
         from: from.kind,
@@ -242,8 +242,8 @@ export class IommuGroup {
     }
   }
 
-  #program(fn: PciFunction): void {
-    this.#kernel.machine.unitOf(fn).setContext(fn.sourceId, contextEntry(this.domain));
+  private _program(fn: PciFunction): void {
+    this._kernel.machine.unitOf(fn).setContext(fn.sourceId, contextEntry(this.domain));
   }
 }
 

@@ -18,12 +18,12 @@ export interface ReservedRegion {
 }
 
 export class IommuCore {
-  readonly #kernel: Kernel;
+  private readonly _kernel: Kernel;
   readonly groups = new Map<number, IommuGroup>();
   readonly domains = new Map<number, PagingDomain>();
 
   constructor(kernel: Kernel) {
-    this.#kernel = kernel;
+    this._kernel = kernel;
   }
 
   groupOf(fn: PciFunction): IommuGroup {
@@ -35,12 +35,12 @@ export class IommuCore {
     let group = this.groups.get(fn.spec.group);
     if (!group) {
       const type: GroupType = { dma: 'DMA', identity: 'identity', blocked: 'blocked' }[
-        this.#kernel.machine.unitOf(fn).spec.defaultDomain
+        this._kernel.machine.unitOf(fn).spec.defaultDomain
       ] as GroupType;
-      group = new IommuGroup(this.#kernel, fn.spec.group, type);
+      group = new IommuGroup(this._kernel, fn.spec.group, type);
       this.groups.set(group.id, group);
     }
-    const restored = this.#kernel.restored.devices.get(fn.bdf);
+    const restored = this._kernel.restored.devices.get(fn.bdf);
     // Hardware is on the restored domain already: it is only told again what it has (R1).
     if (restored) group.adoptRestored(fn, restored.domain, restored.owner);
     else group.addFunction(fn);
@@ -54,7 +54,7 @@ export class IommuCore {
 
   /** What is reserved for a function: what its unit reserves, and its own ranges. */
   reservedRanges(fn: PciFunction): ReservedRegion[] {
-    return [...this.#kernel.machine.unitOf(fn).spec.reserved, ...fn.spec.reserved].map((range) => ({
+    return [...this._kernel.machine.unitOf(fn).spec.reserved, ...fn.spec.reserved].map((range) => ({
       start: BigInt(range.start),
       last: BigInt(range.last),
       type: range.type,
@@ -64,13 +64,13 @@ export class IommuCore {
   /** The driver's domain_alloc_paging_flags. ENOMEM, ENOSPC no domain id. */
   allocDomain(fn: PciFunction, options: PagingOptions): PagingDomain | Refusal {
     const where = 'iommu_domain_alloc_paging_flags';
-    const injected = this.#kernel.faults.refusal('allocation', where);
+    const injected = this._kernel.faults.refusal('allocation', where);
     if (injected) return injected;
     let id = 1;
     while (this.domains.has(id)) id++;
     if (id > MAX_DOMAIN_ID) return refuse('ENOSPC', where, 'all domain ids are in use');
-    const unit = this.#kernel.machine.unitOf(fn);
-    const table = PageTable.make(this.#kernel.machine.memory, unit.formats[options.tableType]!);
+    const unit = this._kernel.machine.unitOf(fn);
+    const table = PageTable.make(this._kernel.machine.memory, unit.formats[options.tableType]!);
     if (!table) return refuse('ENOMEM', where, 'no memory for a page table');
     const domain = new PagingDomain(id, unit, options, table, false);
     this.domains.set(id, domain);
@@ -79,10 +79,10 @@ export class IommuCore {
 
   freeDomain(domain: PagingDomain): void {
     const held: readonly FrameRun[] = domain.heldPages;
-    if (domain.restored) this.#kernel.restored.domainFreed(domain, held);
+    if (domain.restored) this._kernel.restored.domainFreed(domain, held);
     this.domains.delete(domain.id);
-    domain.free(this.#kernel.machine.memory);
-    this.#kernel.emit('iommu.free', `domain ${domain.id} is freed`, { id: domain.id, restored: domain.restored });
+    domain.free(this._kernel.machine.memory);
+    this._kernel.emit('iommu.free', `domain ${domain.id} is freed`, { id: domain.id, restored: domain.restored });
   }
 
   /** Writes context entries again for all groups on this domain (or on one nested on it). */

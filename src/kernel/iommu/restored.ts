@@ -44,17 +44,17 @@ export interface RestoredDevice {
 }
 
 export class RestoredDomains {
-  readonly #kernel: Kernel;
+  private readonly _kernel: Kernel;
   readonly devices = new Map<string, RestoredDevice>();
-  readonly #domains = new Map<number, PagingDomain>();
+  private readonly _domains = new Map<number, PagingDomain>();
   /** By session and token of the iommufd. */
-  readonly #hwpts = new Map<string, Map<bigint, RestoredHwpt>>();
-  readonly #frozen = new Map<PagingDomain, Set<ShmemInode>>();
+  private readonly _hwpts = new Map<string, Map<bigint, RestoredHwpt>>();
+  private readonly _frozen = new Map<PagingDomain, Set<ShmemInode>>();
   /** The iommufd that was retrieved, by session and token. */
-  readonly #contexts = new Map<string, IommufdContext>();
+  private readonly _contexts = new Map<string, IommufdContext>();
 
   constructor(kernel: Kernel) {
-    this.#kernel = kernel;
+    this._kernel = kernel;
   }
 
   /**
@@ -62,7 +62,7 @@ export class RestoredDomains {
    * preserved, rebuilds domains. Returns why the kernel must panic, or null.
    */
   boot(document: HandoverDocument): string | null {
-    const { machine } = this.#kernel;
+    const { machine } = this._kernel;
     const record = document.iommu;
     if (!record) return null;
     for (const { unit: id, root, tables } of record.units) {
@@ -73,7 +73,7 @@ export class RestoredDomains {
     const present = record.devices.filter(({ bdf }) => machine.functions.has(bdf));
     for (const domain of record.domains) {
       const used = present.some((device) => device.domain === domain.id);
-      const failure = used ? this.#rebuild(domain) : this.#dropTables(domain);
+      const failure = used ? this._rebuild(domain) : this._dropTables(domain);
       if (failure) return failure;
     }
     for (const { unit: id } of record.units) {
@@ -83,23 +83,23 @@ export class RestoredDomains {
       );
       for (const source of unit.sources()) if (!kept.has(source)) unit.setContext(source, { kind: 'blocked' });
     }
-    for (const device of present) this.#takeDevice(device);
+    for (const device of present) this._takeDevice(device);
     for (const session of document.luo.sessions)
       for (const file of session.files) {
         if (file.compatible !== 'iommufd-v1') continue;
         const hwpts = (file.data as { hwpts: { token: string; domain: number }[] }).hwpts;
         const map = new Map<bigint, RestoredHwpt>();
         for (const { token, domain } of hwpts) {
-          const found = this.#domains.get(domain) ?? null;
+          const found = this._domains.get(domain) ?? null;
           map.set(BigInt(token), { token: BigInt(token), domain: found, hwpt: null, claimed: false, gone: !found });
         }
-        this.#hwpts.set(key(session.name, BigInt(file.token)), map);
+        this._hwpts.set(key(session.name, BigInt(file.token)), map);
       }
     return null;
   }
 
-  #rebuild(record: DomainRecord): string | null {
-    const { machine, iommu } = this.#kernel;
+  private _rebuild(record: DomainRecord): string | null {
+    const { machine, iommu } = this._kernel;
     const unit = machine.units.get(record.unit);
     const format = unit?.formats[record.tableType];
     if (!unit || !format) return `domain ${record.id}: IOMMU ${record.unit} is not there`;
@@ -116,14 +116,14 @@ export class RestoredDomains {
     };
     const domain = new PagingDomain(record.id, unit, options, new PageTable(machine.memory, format, record.root), true);
     domain.holdPages(machine.memory);
-    this.#domains.set(record.id, domain);
+    this._domains.set(record.id, domain);
     iommu.domains.set(record.id, domain);
     return null;
   }
 
-  #dropTables(record: DomainRecord): string | null {
-    for (const run of record.tables) this.#kernel.machine.memory.release(run.start, run.count);
-    this.#kernel.emit(
+  private _dropTables(record: DomainRecord): string | null {
+    for (const run of record.tables) this._kernel.machine.memory.release(run.start, run.count);
+    this._kernel.emit(
       'restore.dropped',
       `domain ${record.id}: none of its devices is there, its tables are freed`,
       { id: record.id },
@@ -132,17 +132,17 @@ export class RestoredDomains {
     return null;
   }
 
-  #takeDevice({ bdf, domain, session, iommufdToken, resetWorks }: DeviceRecord): void {
-    const fn = this.#kernel.machine.functions.get(bdf)!;
+  private _takeDevice({ bdf, domain, session, iommufdToken, resetWorks }: DeviceRecord): void {
+    const fn = this._kernel.machine.functions.get(bdf)!;
     this.devices.set(bdf, {
       fn,
-      domain: this.#domains.get(domain)!,
+      domain: this._domains.get(domain)!,
       owner: new RestoredOwner(session, BigInt(iommufdToken)),
       resetWorks,
       adopted: false,
       ended: false,
     });
-    this.#kernel.emit('restore.device', `${bdf} stays on restored domain ${domain}`, { bdf, id: domain }, 'R1');
+    this._kernel.emit('restore.device', `${bdf} stays on restored domain ${domain}`, { bdf, id: domain }, 'R1');
   }
 
   /** State of persisted-domains.md for a function. */
@@ -150,25 +150,25 @@ export class RestoredDomains {
     const device = this.devices.get(fn.bdf);
     if (!device || device.ended) return 'N';
     if (!device.adopted) return 'L';
-    const { domain } = this.#kernel.iommu.groupOf(fn);
+    const { domain } = this._kernel.iommu.groupOf(fn);
     return domain === device.domain ? 'A' : domain.kind === 'blocked' ? 'X' : 'S';
   }
 
   hwptsOf(session: string, token: bigint): Map<bigint, RestoredHwpt> {
-    return this.#hwpts.get(key(session, token)) ?? new Map();
+    return this._hwpts.get(key(session, token)) ?? new Map();
   }
 
   iommufdRetrieved(context: IommufdContext): void {
-    this.#contexts.set(key(context.restored!.session, context.restored!.token), context);
+    this._contexts.set(key(context.restored!.session, context.restored!.token), context);
   }
 
   iommufdClosed(context: IommufdContext): void {
-    if (context.restored) this.#contexts.delete(key(context.restored.session, context.restored.token));
+    if (context.restored) this._contexts.delete(key(context.restored.session, context.restored.token));
   }
 
   /** The owner whose claim passes for this restored device and iommufd; null: none (EPERM in the claim). */
   ownerFor(device: RestoredDevice, context: IommufdContext): RestoredOwner | null {
-    return this.#contexts.get(key(device.owner.session, device.owner.iommufdToken)) === context ? device.owner : null;
+    return this._contexts.get(key(device.owner.session, device.owner.iommufdToken)) === context ? device.owner : null;
   }
 
   /** R8: the HWPT appears by itself at the BIND, and the device counts as attached to it. ENOMEM leaves state L. */
@@ -177,7 +177,7 @@ export class RestoredDomains {
     const record = [...context.restored!.hwpts.values()].find(({ domain }) => domain === device.domain);
     if (!record) return refuse('EINVAL', 'iommufd_device_adopt', 'the restored domain belongs to no marked HWPT', 'R8');
     if (!record.hwpt) {
-      const injected = this.#kernel.faults.refusal('allocation', 'iommufd_hwpt_lu_adopt');
+      const injected = this._kernel.faults.refusal('allocation', 'iommufd_hwpt_lu_adopt');
       if (injected) return injected;
       record.hwpt = context.objects.commit(
         context.objects.reserve(),
@@ -187,7 +187,7 @@ export class RestoredDomains {
     record.hwpt.users++;
     context.attachments.set(bound.group, { hwpt: record.hwpt, devices: new Set([bound]) });
     device.adopted = true;
-    this.#kernel.emit(
+    this._kernel.emit(
       'restore.adopted',
       `${device.fn.bdf} is bound with its restored domain, HWPT ${record.hwpt.id}`,
       {
@@ -208,7 +208,7 @@ export class RestoredDomains {
 
   /** A device moved from a restored HWPT to another: what the old one mapped and the new one does not now faults. */
   swapped(old: HwptPaging, next: HwptPaging, bdf: string): void {
-    this.#kernel.emit(
+    this._kernel.emit(
       'restore.swapped',
       `${bdf} moves from restored HWPT ${old.id} to HWPT ${next.id}`,
       { bdf, from: old.id, hwpt: next.id },
@@ -225,7 +225,7 @@ export class RestoredDomains {
       lost += missing;
     }
     if (first !== null)
-      this.#kernel.emit(
+      this._kernel.emit(
         'hazard',
         `${bdf}: ${lost} bytes that the restored domain mapped, from 0x${first.toString(16)} on, fault from now on`,
         {
@@ -240,19 +240,19 @@ export class RestoredDomains {
 
   /** A memfd came back: while a restored domain maps its pages it keeps its size (R20). */
   memfdRetrieved(inode: ShmemInode): void {
-    for (const domain of this.#domains.values()) {
+    for (const domain of this._domains.values()) {
       if (!inode.pages.spans.some((span) => overlaps(domain.heldPages, span.frame, span.count))) continue;
-      const frozen = this.#frozen.get(domain) ?? new Set();
-      this.#frozen.set(domain, frozen.add(inode));
-      if (this.#kernel.policies.freezeRestoredMemfd) inode.restoredDomains++;
+      const frozen = this._frozen.get(domain) ?? new Set();
+      this._frozen.set(domain, frozen.add(inode));
+      if (this._kernel.policies.freezeRestoredMemfd) inode.restoredDomains++;
     }
   }
 
   /** Raises a hazard if pages under a live restored domain lose their file. */
   pagesLost(runs: readonly FrameRun[], why: string): void {
-    for (const domain of this.#domains.values()) {
+    for (const domain of this._domains.values()) {
       if (!runs.some((run) => overlaps(domain.heldPages, run.start, run.count))) continue;
-      this.#kernel.emit(
+      this._kernel.emit(
         'hazard',
         `${why}: restored domain ${domain.id} still maps its pages, devices go on using them`,
         {
@@ -265,11 +265,11 @@ export class RestoredDomains {
   }
 
   domainFreed(domain: PagingDomain, _held: readonly FrameRun[]): void {
-    this.#domains.delete(domain.id);
-    if (this.#kernel.policies.freezeRestoredMemfd)
-      for (const inode of this.#frozen.get(domain) ?? []) inode.restoredDomains--;
-    this.#frozen.delete(domain);
-    for (const hwpts of this.#hwpts.values())
+    this._domains.delete(domain.id);
+    if (this._kernel.policies.freezeRestoredMemfd)
+      for (const inode of this._frozen.get(domain) ?? []) inode.restoredDomains--;
+    this._frozen.delete(domain);
+    for (const hwpts of this._hwpts.values())
       for (const record of hwpts.values())
         if (record.domain === domain) {
           record.gone = true;

@@ -14,78 +14,78 @@ export const START = 4;
 export const META = 6;
 
 const BLOCK_WORDS = BLOCK * WORDS;
-/** Blocks of a segment: what is allocated at once, 7 KiB, so that a small IOAS stays small. */
-const SEGMENT_BLOCKS = 4;
-const SEGMENT_SHIFT = 2;
+/** Blocks of a segment: what is allocated at once, 28 KiB, so that a small IOAS stays small. */
+const SEGMENT_BLOCKS = 16;
+const SEGMENT_SHIFT = 4;
 /** Below this many areas a loop is faster than `copyWithin`. */
 const SHORT = 12;
 
 export class AreaBlocks {
-  readonly #segments: Uint32Array[] = [];
+  private readonly _segments: Uint32Array[] = [];
   /** Areas of each block, and the place of the first, by block number. */
-  #counts = new Uint8Array(SEGMENT_BLOCKS);
-  #places = new Uint8Array(SEGMENT_BLOCKS);
-  #free: number[] = [];
+  private _counts = new Uint8Array(SEGMENT_BLOCKS);
+  private _places = new Uint8Array(SEGMENT_BLOCKS);
+  private _free: number[] = [];
 
   /** Bytes of typed arrays. */
   get bytes(): number {
-    return this.#segments.length * SEGMENT_BLOCKS * BLOCK_WORDS * 4 + this.#counts.length * 2;
+    return this._segments.length * SEGMENT_BLOCKS * BLOCK_WORDS * 4 + this._counts.length * 2;
   }
 
   /** The words of the segment that holds a block. */
   words(block: number): Uint32Array {
-    return this.#segments[block >>> SEGMENT_SHIFT]!;
+    return this._segments[block >>> SEGMENT_SHIFT]!;
   }
 
   /** Where in them the first area of the block begins. */
   base(block: number): number {
-    return (block & (SEGMENT_BLOCKS - 1)) * BLOCK_WORDS + this.#places[block]! * WORDS;
+    return (block & (SEGMENT_BLOCKS - 1)) * BLOCK_WORDS + this._places[block]! * WORDS;
   }
 
   count(block: number): number {
-    return this.#counts[block]!;
+    return this._counts[block]!;
   }
 
   /** A new empty block, whose first area will be put at a place. */
   allocate(place: number): number {
-    const block = this.#free.pop() ?? this.#grow();
-    this.#counts[block] = 0;
-    this.#places[block] = place;
+    const block = this._free.pop() ?? this._grow();
+    this._counts[block] = 0;
+    this._places[block] = place;
     return block;
   }
 
   release(block: number): void {
-    this.#free.push(block);
+    this._free.push(block);
   }
 
   /** Makes room for one area at a slot of a block that is not full. */
   open(block: number, slot: number): void {
-    const count = this.#counts[block]!;
-    const place = this.#places[block]!;
-    this.#counts[block] = count + 1;
+    const count = this._counts[block]!;
+    const place = this._places[block]!;
+    this._counts[block] = count + 1;
     if (slot === count && place + count < BLOCK) return;
     const base = (block & (SEGMENT_BLOCKS - 1)) * BLOCK_WORDS;
     if (slot === count || (slot * 2 <= count && place > 0) || place + count === BLOCK) {
       // The areas before the slot go down; where all of them do, as far as they can.
       const by = slot === count ? place : 1;
-      this.#places[block] = place - by;
+      this._places[block] = place - by;
       move(this.words(block), base + (place - by) * WORDS, base + place * WORDS, slot);
       return;
     }
     const by = slot === 0 ? BLOCK - place - count : 1;
-    if (slot === 0) this.#places[block] = place + by - 1;
+    if (slot === 0) this._places[block] = place + by - 1;
     move(this.words(block), base + (place + slot + by) * WORDS, base + (place + slot) * WORDS, count - slot);
   }
 
   /** Takes `taken` areas out of a block, from a slot on. */
   close(block: number, slot: number, taken: number): void {
-    const count = this.#counts[block]!;
-    const place = this.#places[block]!;
+    const count = this._counts[block]!;
+    const place = this._places[block]!;
     const behind = count - slot - taken;
-    this.#counts[block] = count - taken;
+    this._counts[block] = count - taken;
     const base = (block & (SEGMENT_BLOCKS - 1)) * BLOCK_WORDS;
     if (slot <= behind) {
-      this.#places[block] = place + taken;
+      this._places[block] = place + taken;
       move(this.words(block), base + (place + taken) * WORDS, base + place * WORDS, slot);
     } else move(this.words(block), base + (place + slot) * WORDS, base + (place + slot + taken) * WORDS, behind);
   }
@@ -96,24 +96,24 @@ export class AreaBlocks {
     const other = this.allocate(half >>> 1);
     const from = this.base(block) + half * WORDS;
     this.words(other).set(this.words(block).subarray(from, from + half * WORDS), this.base(other));
-    this.#counts[block] = half;
-    this.#counts[other] = half;
+    this._counts[block] = half;
+    this._counts[other] = half;
     return other;
   }
 
   clear(): void {
-    this.#segments.length = 0;
-    this.#free = [];
+    this._segments.length = 0;
+    this._free = [];
   }
 
-  #grow(): number {
-    const first = this.#segments.length * SEGMENT_BLOCKS;
-    this.#segments.push(new Uint32Array(SEGMENT_BLOCKS * BLOCK_WORDS));
-    if (first + SEGMENT_BLOCKS > this.#counts.length) {
-      this.#counts = grown(this.#counts);
-      this.#places = grown(this.#places);
+  private _grow(): number {
+    const first = this._segments.length * SEGMENT_BLOCKS;
+    this._segments.push(new Uint32Array(SEGMENT_BLOCKS * BLOCK_WORDS));
+    if (first + SEGMENT_BLOCKS > this._counts.length) {
+      this._counts = grown(this._counts);
+      this._places = grown(this._places);
     }
-    for (let block = first + SEGMENT_BLOCKS - 1; block > first; block--) this.#free.push(block);
+    for (let block = first + SEGMENT_BLOCKS - 1; block > first; block--) this._free.push(block);
     return first;
   }
 }

@@ -49,66 +49,65 @@ function larger(keys: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
 }
 
 export class AreaTable {
-  readonly #blocks = new AreaBlocks();
-  #groups: AreaGroup[] = [];
+  private readonly _blocks = new AreaBlocks();
+  private _groups: AreaGroup[] = [];
   /** First IOVAs of the groups, as keys. */
-  #firsts = new Float64Array(8);
-  #size = 0;
+  private _firsts = new Float64Array(8);
+  private _size = 0;
   /** Where the last search ended: a group, a block of it, and an area of that (-1: before all areas). */
-  #group = 0;
-  #position = 0;
-  #slot = -1;
+  private _group = 0;
+  private _position = 0;
+  private _slot = -1;
   /** That block: its number, the words of its segment, and where its first area begins in them. */
-  #block = 0;
-  #words = new Uint32Array(0);
-  #base = 0;
+  private _block = 0;
+  private _words = new Uint32Array(0);
+  private _base = 0;
 
   get size(): number {
-    return this.#size;
+    return this._size;
   }
 
   /** Bytes of typed arrays. */
   get bytes(): number {
-    return this.#blocks.bytes + this.#groups.length * AreaGroup.BYTES;
+    return this._blocks.bytes + this._groups.length * AreaGroup.BYTES;
   }
 
   // ---- searching -------------------------------------------------------------------------------------------------
 
   /** Goes to the last area that begins at or before the IOVA; false if none does. */
   seek(high: number, low: number): boolean {
-    if (this.#size === 0) {
-      this.#slot = -1;
+    if (this._size === 0) {
+      this._slot = -1;
       return false;
     }
     const key = high * WORD + low;
     // Most searches end in the block where the last one did.
-    const { firsts, count } = this.#groups[this.#group]!;
-    const next = this.#position + 1;
-    const ends = next < count ? firsts[next]! > key : this.#group === this.#groups.length - 1;
-    if (!(ends && firsts[this.#position]! < key)) {
-      const group = lastAtMost(this.#firsts, this.#groups.length, key);
-      this.#enter(group, lastAtMost(this.#groups[group]!.firsts, this.#groups[group]!.count, key));
+    const { firsts, count } = this._groups[this._group]!;
+    const next = this._position + 1;
+    const ends = next < count ? firsts[next]! > key : this._group === this._groups.length - 1;
+    if (!(ends && firsts[this._position]! < key)) {
+      const group = lastAtMost(this._firsts, this._groups.length, key);
+      this._enter(group, lastAtMost(this._groups[group]!.firsts, this._groups[group]!.count, key));
     }
-    this.#slot = this.#find(key);
-    // A key is rounded beyond 2^53: what lies so close is compared word by word.
-    while (this.#slot >= 0 && this.#beginsBehind(high, low)) this.#stepBack();
-    return this.#slot >= 0;
+    this._slot = this._find(high, low);
+    // Keys are rounded beyond 2^53: this may be the block behind the right one.
+    while (this._slot >= 0 && this._beginsBehind(high, low)) this._stepBack();
+    return this._slot >= 0;
   }
 
-  #beginsBehind(high: number, low: number): boolean {
+  private _beginsBehind(high: number, low: number): boolean {
     const first = this.iovaHigh;
     return first > high || (first === high && this.iovaLow > low);
   }
 
-  /** The last area of the current block whose key is not above this one; else the first. */
-  #find(key: number): number {
-    const words = this.#words;
-    const base = this.#base;
-    const count = this.#blocks.count(this.#block);
+  /** The last area of the current block that begins at or before the IOVA; if none does, the first. */
+  private _find(high: number, low: number): number {
+    const words = this._words;
+    const base = this._base;
+    const count = this._blocks.count(this._block);
+    // Appending: behind the last area of the block.
     const tail = base + (count - 1) * WORDS;
-    if (words[tail]! * WORD + words[tail + 1]! <= key) return count - 1;
-    const high = Math.floor(key / WORD);
-    const low = key - high * WORD;
+    if (words[tail]! < high || (words[tail] === high && words[tail + 1]! <= low)) return count - 1;
     let from = 1;
     let to = count - 1;
     while (from < to) {
@@ -122,65 +121,65 @@ export class AreaTable {
 
   /** Goes to the first area of all; false if there is none. */
   seekFirst(): boolean {
-    this.#slot = -1;
-    if (this.#size === 0) return false;
-    this.#enter(0, 0);
-    this.#slot = 0;
+    this._slot = -1;
+    if (this._size === 0) return false;
+    this._enter(0, 0);
+    this._slot = 0;
     return true;
   }
 
   /** Goes to the area behind the current one (or to the first, if before all); false at the end. */
   next(): boolean {
-    if (this.#size === 0) return false;
-    if (this.#slot + 1 < this.#blocks.count(this.#block)) {
-      this.#slot++;
+    if (this._size === 0) return false;
+    if (this._slot + 1 < this._blocks.count(this._block)) {
+      this._slot++;
       return true;
     }
-    if (this.#position + 1 < this.#groups[this.#group]!.count) this.#enter(this.#group, this.#position + 1);
-    else if (this.#group + 1 < this.#groups.length) this.#enter(this.#group + 1, 0);
+    if (this._position + 1 < this._groups[this._group]!.count) this._enter(this._group, this._position + 1);
+    else if (this._group + 1 < this._groups.length) this._enter(this._group + 1, 0);
     else return false;
-    this.#slot = 0;
+    this._slot = 0;
     return true;
   }
 
   /** Makes a block the current one. */
-  #enter(group: number, position: number): void {
-    this.#group = group;
-    this.#position = position;
-    this.#block = this.#groups[group]!.blocks[position]!;
-    this.#words = this.#blocks.words(this.#block);
-    this.#base = this.#blocks.base(this.#block);
+  private _enter(group: number, position: number): void {
+    this._group = group;
+    this._position = position;
+    this._block = this._groups[group]!.blocks[position]!;
+    this._words = this._blocks.words(this._block);
+    this._base = this._blocks.base(this._block);
   }
 
   // ---- the current area ------------------------------------------------------------------------------------------
 
   get iovaHigh(): number {
-    return this.#words[this.#base + this.#slot * WORDS + IOVA]!;
+    return this._words[this._base + this._slot * WORDS + IOVA]!;
   }
   get iovaLow(): number {
-    return this.#words[this.#base + this.#slot * WORDS + IOVA + 1]!;
+    return this._words[this._base + this._slot * WORDS + IOVA + 1]!;
   }
   get lastHigh(): number {
-    return this.#words[this.#base + this.#slot * WORDS + LAST]!;
+    return this._words[this._base + this._slot * WORDS + LAST]!;
   }
   get lastLow(): number {
-    return this.#words[this.#base + this.#slot * WORDS + LAST + 1]!;
+    return this._words[this._base + this._slot * WORDS + LAST + 1]!;
   }
   get startHigh(): number {
-    return this.#words[this.#base + this.#slot * WORDS + START]!;
+    return this._words[this._base + this._slot * WORDS + START]!;
   }
   get startLow(): number {
-    return this.#words[this.#base + this.#slot * WORDS + START + 1]!;
+    return this._words[this._base + this._slot * WORDS + START + 1]!;
   }
   get access(): number {
-    return this.#words[this.#base + this.#slot * WORDS + META]! & ACCESS_MASK;
+    return this._words[this._base + this._slot * WORDS + META]! & ACCESS_MASK;
   }
   get source(): number {
-    return this.#words[this.#base + this.#slot * WORDS + META]! >>> ACCESS_BITS;
+    return this._words[this._base + this._slot * WORDS + META]! >>> ACCESS_BITS;
   }
   set source(source: number) {
-    const at = this.#base + this.#slot * WORDS + META;
-    this.#words[at] = (source << ACCESS_BITS) | (this.#words[at]! & ACCESS_MASK);
+    const at = this._base + this._slot * WORDS + META;
+    this._words[at] = (source << ACCESS_BITS) | (this._words[at]! & ACCESS_MASK);
   }
 
   /** Whether the current area ends at or behind this IOVA. */
@@ -201,10 +200,10 @@ export class AreaTable {
 
   /** Slot of the current area in its block, for `removeRun`, and how many areas the block has from there on. */
   get slot(): number {
-    return this.#slot;
+    return this._slot;
   }
   get leftInBlock(): number {
-    return this.#blocks.count(this.#block) - this.#slot;
+    return this._blocks.count(this._block) - this._slot;
   }
 
   // ---- changing --------------------------------------------------------------------------------------------------
@@ -220,14 +219,14 @@ export class AreaTable {
     source: number,
     access: number,
   ): void {
-    this.#slot++;
-    if (this.#size === 0) this.#addBlock(0, 0, 0);
-    else if (this.#blocks.count(this.#block) === BLOCK) this.#makeRoom();
-    const atEnd = this.#slot === this.#blocks.count(this.#block);
-    this.#blocks.open(this.#block, this.#slot);
-    this.#base = this.#blocks.base(this.#block);
-    const words = this.#words;
-    const at = this.#base + this.#slot * WORDS;
+    this._slot++;
+    if (this._size === 0) this._addBlock(0, 0, 0);
+    else if (this._blocks.count(this._block) === BLOCK) this._makeRoom();
+    const atEnd = this._slot === this._blocks.count(this._block);
+    this._blocks.open(this._block, this._slot);
+    this._base = this._blocks.base(this._block);
+    const words = this._words;
+    const at = this._base + this._slot * WORDS;
     words[at + IOVA] = iovaHigh;
     words[at + IOVA + 1] = iovaLow;
     words[at + LAST] = lastHigh;
@@ -235,154 +234,154 @@ export class AreaTable {
     words[at + START] = startHigh;
     words[at + START + 1] = startLow;
     words[at + META] = (source << ACCESS_BITS) | access;
-    this.#size++;
-    if (this.#slot === 0) this.#setFirst();
-    this.#touch(atEnd);
+    this._size++;
+    if (this._slot === 0) this._setFirst();
+    this._touch(atEnd);
   }
 
   /** The block is full: goes to one with room, and to the slot there. */
-  #makeRoom(): void {
-    if (this.#slot === 0) {
+  private _makeRoom(): void {
+    if (this._slot === 0) {
       // Descending work leaves full blocks behind, and so does ascending work.
-      this.#addBlock(this.#group, this.#position, BLOCK - 1);
+      this._addBlock(this._group, this._position, BLOCK - 1);
       return;
     }
-    if (this.#slot < BLOCK) {
-      const slot = this.#slot;
-      const block = this.#block;
+    if (this._slot < BLOCK) {
+      const slot = this._slot;
+      const block = this._block;
       const half = BLOCK >>> 1;
-      const other = this.#blocks.split(block);
-      const [group, position] = [this.#group, this.#position];
-      this.#insertBlock(group, position + 1, other);
-      this.#setFirst();
-      this.#slot = slot - half;
+      const other = this._blocks.split(block);
+      const [group, position] = [this._group, this._position];
+      this._insertBlock(group, position + 1, other);
+      this._setFirst();
+      this._slot = slot - half;
       if (slot <= half) {
-        this.#previousBlock();
-        this.#slot = slot;
+        this._previousBlock();
+        this._slot = slot;
       }
-      this.#touch(true);
+      this._touch(true);
       return;
     }
-    const [group, position] = [this.#group, this.#position];
-    this.#slot = BLOCK - 1;
+    const [group, position] = [this._group, this._position];
+    this._slot = BLOCK - 1;
     const more = this.next();
-    if (more && this.#blocks.count(this.#block) < BLOCK) return;
-    this.#slot = 0;
-    this.#addBlock(group, position + 1, more ? BLOCK >>> 1 : 0);
+    if (more && this._blocks.count(this._block) < BLOCK) return;
+    this._slot = 0;
+    this._addBlock(group, position + 1, more ? BLOCK >>> 1 : 0);
   }
 
   /** A new block at a position of a group, its first area at a place; it becomes the current one. */
-  #addBlock(group: number, position: number, place: number): void {
-    if (this.#groups.length === 0) this.#groups.push(new AreaGroup());
-    this.#insertBlock(group, position, this.#blocks.allocate(place));
+  private _addBlock(group: number, position: number, place: number): void {
+    if (this._groups.length === 0) this._groups.push(new AreaGroup());
+    this._insertBlock(group, position, this._blocks.allocate(place));
   }
 
-  #insertBlock(group: number, position: number, block: number): void {
+  private _insertBlock(group: number, position: number, block: number): void {
     let to = group;
     let at = position;
-    if (this.#groups[group]!.count === GROUP) {
+    if (this._groups[group]!.count === GROUP) {
       // Ascending work leaves full groups behind.
-      const last = position === GROUP && group === this.#groups.length - 1;
-      const other = last ? new AreaGroup() : this.#groups[group]!.split();
-      this.#groups.splice(group + 1, 0, other);
-      if (this.#groups.length > this.#firsts.length) this.#firsts = larger(this.#firsts);
-      this.#firsts.copyWithin(group + 2, group + 1);
-      this.#firsts[group + 1] = other.firsts[0]!;
-      const left = this.#groups[group]!.count;
+      const last = position === GROUP && group === this._groups.length - 1;
+      const other = last ? new AreaGroup() : this._groups[group]!.split();
+      this._groups.splice(group + 1, 0, other);
+      if (this._groups.length > this._firsts.length) this._firsts = larger(this._firsts);
+      this._firsts.copyWithin(group + 2, group + 1);
+      this._firsts[group + 1] = other.firsts[0]!;
+      const left = this._groups[group]!.count;
       if (position > left || last) {
         to++;
         at -= left;
       }
     }
-    this.#groups[to]!.insert(at, block);
-    this.#enter(to, at);
+    this._groups[to]!.insert(at, block);
+    this._enter(to, at);
   }
 
   /** The first area of the current block is a new one. */
-  #setFirst(): void {
-    const key = this.#words[this.#base]! * WORD + this.#words[this.#base + 1]!;
-    this.#groups[this.#group]!.firsts[this.#position] = key;
-    if (this.#position === 0) this.#firsts[this.#group] = key;
+  private _setFirst(): void {
+    const key = this._words[this._base]! * WORD + this._words[this._base + 1]!;
+    this._groups[this._group]!.firsts[this._position] = key;
+    if (this._position === 0) this._firsts[this._group] = key;
   }
 
-  #previousBlock(): void {
-    if (this.#position > 0) this.#enter(this.#group, this.#position - 1);
-    else this.#enter(this.#group - 1, this.#groups[this.#group - 1]!.count - 1);
+  private _previousBlock(): void {
+    if (this._position > 0) this._enter(this._group, this._position - 1);
+    else this._enter(this._group - 1, this._groups[this._group - 1]!.count - 1);
   }
 
   /** Removes the current area, and goes to the one before it. */
   remove(): void {
-    this.removeRun(this.#slot, 1);
+    this.removeRun(this._slot, 1);
   }
 
   /** Removes `taken` areas of the current block, from a slot on, and goes to the one before them. */
   removeRun(slot: number, taken: number): void {
     if (taken === 0) {
-      this.#slot = slot;
-      this.#stepBack();
+      this._slot = slot;
+      this._stepBack();
       return;
     }
-    const count = this.#blocks.count(this.#block);
-    this.#size -= taken;
+    const count = this._blocks.count(this._block);
+    this._size -= taken;
     if (taken === count) {
-      this.#touch(true);
-      this.#removeBlock();
+      this._touch(true);
+      this._removeBlock();
       return;
     }
-    this.#blocks.close(this.#block, slot, taken);
-    this.#base = this.#blocks.base(this.#block);
-    if (slot === 0) this.#setFirst();
-    this.#touch(slot + taken === count);
-    this.#slot = slot;
-    this.#stepBack();
+    this._blocks.close(this._block, slot, taken);
+    this._base = this._blocks.base(this._block);
+    if (slot === 0) this._setFirst();
+    this._touch(slot + taken === count);
+    this._slot = slot;
+    this._stepBack();
   }
 
-  #stepBack(): void {
-    if (--this.#slot >= 0 || (this.#position === 0 && this.#group === 0)) return;
-    this.#previousBlock();
-    this.#slot = this.#blocks.count(this.#block) - 1;
+  private _stepBack(): void {
+    if (--this._slot >= 0 || (this._position === 0 && this._group === 0)) return;
+    this._previousBlock();
+    this._slot = this._blocks.count(this._block) - 1;
   }
 
   /** Removes the current block, and goes to the last area before it. */
-  #removeBlock(): void {
-    const group = this.#groups[this.#group]!;
-    group.remove(this.#position);
-    this.#blocks.release(this.#block);
+  private _removeBlock(): void {
+    const group = this._groups[this._group]!;
+    group.remove(this._position);
+    this._blocks.release(this._block);
     if (group.count === 0) {
-      this.#groups.splice(this.#group, 1);
-      this.#firsts.copyWithin(this.#group, this.#group + 1);
-    } else if (this.#position === 0) this.#firsts[this.#group] = group.firsts[0]!;
-    this.#slot = -1;
-    if (this.#groups.length === 0) {
-      this.#group = 0;
+      this._groups.splice(this._group, 1);
+      this._firsts.copyWithin(this._group, this._group + 1);
+    } else if (this._position === 0) this._firsts[this._group] = group.firsts[0]!;
+    this._slot = -1;
+    if (this._groups.length === 0) {
+      this._group = 0;
       return;
     }
-    if (this.#position === 0 && this.#group === 0) {
-      this.#enter(0, 0);
+    if (this._position === 0 && this._group === 0) {
+      this._enter(0, 0);
       return;
     }
-    this.#previousBlock();
-    this.#slot = this.#blocks.count(this.#block) - 1;
+    this._previousBlock();
+    this._slot = this._blocks.count(this._block) - 1;
   }
 
   /** Ends the current area before an IOVA inside it; the rest becomes an area of its own, where the table goes. */
   cut(iova: bigint): void {
     const { iova: first, last, start, access, source } = this.area();
-    const at = this.#base + this.#slot * WORDS + LAST;
-    this.#words[at] = highOf(iova - 1n);
-    this.#words[at + 1] = lowOf(iova - 1n);
+    const at = this._base + this._slot * WORDS + LAST;
+    this._words[at] = highOf(iova - 1n);
+    this._words[at + 1] = lowOf(iova - 1n);
     const rest = start + (iova - first);
     this.insertAfter(highOf(iova), lowOf(iova), highOf(last), lowOf(last), highOf(rest), lowOf(rest), source, access);
   }
 
   /** Forgets everything. */
   clear(): void {
-    this.#blocks.clear();
-    this.#groups = [];
-    this.#size = 0;
-    this.#group = 0;
-    this.#position = 0;
-    this.#slot = -1;
+    this._blocks.clear();
+    this._groups = [];
+    this._size = 0;
+    this._group = 0;
+    this._position = 0;
+    this._slot = -1;
   }
 
   // ---- for code that is not hot ----------------------------------------------------------------------------------
@@ -419,19 +418,19 @@ export class AreaTable {
   *holes(start: bigint, last: bigint, length: bigint): Generator<{ start: bigint; last: bigint }> {
     const wanted = Number(length);
     let cursor = start;
-    if (this.#size > 0) {
+    if (this._size > 0) {
       this.seek(highOf(start), lowOf(start));
-      let position = this.#position;
-      for (let group = this.#group; group < this.#groups.length; group++, position = 0) {
-        const { blocks, count } = this.#groups[group]!;
-        if (this.#widestOfGroup(group) < wanted) continue;
+      let position = this._position;
+      for (let group = this._group; group < this._groups.length; group++, position = 0) {
+        const { blocks, count } = this._groups[group]!;
+        if (this._widestOfGroup(group) < wanted) continue;
         for (; position < count; position++) {
-          if (this.#widestOf(group, position) < wanted) continue;
-          const before = this.#lastBefore(group, position) + 1n;
+          if (this._widestOf(group, position) < wanted) continue;
+          const before = this._lastBefore(group, position) + 1n;
           if (before > cursor) cursor = before;
-          const words = this.#blocks.words(blocks[position]!);
-          const base = this.#blocks.base(blocks[position]!);
-          for (let slot = 0; slot < this.#blocks.count(blocks[position]!); slot++) {
+          const words = this._blocks.words(blocks[position]!);
+          const base = this._blocks.base(blocks[position]!);
+          for (let slot = 0; slot < this._blocks.count(blocks[position]!); slot++) {
             const at = base + slot * WORDS;
             const first = big(words[at + IOVA]!, words[at + IOVA + 1]!);
             const end = first - 1n < last ? first - 1n : last;
@@ -442,58 +441,58 @@ export class AreaTable {
           }
         }
       }
-      const behind = this.#lastBefore(this.#groups.length, 0) + 1n;
+      const behind = this._lastBefore(this._groups.length, 0) + 1n;
       if (behind > cursor) cursor = behind;
     }
     if (cursor <= last && last - cursor + 1n >= length) yield { start: cursor, last };
   }
 
   /** The last IOVA of the area before a block; -1 if there is none. */
-  #lastBefore(group: number, position: number): bigint {
-    const at = this.#endBefore(group, position);
-    return at < 0 ? -1n : big(this.#endWords[at]!, this.#endWords[at + 1]!);
+  private _lastBefore(group: number, position: number): bigint {
+    const at = this._endBefore(group, position);
+    return at < 0 ? -1n : big(this._endWords[at]!, this._endWords[at + 1]!);
   }
 
-  #endWords = new Uint32Array(0);
+  private _endWords = new Uint32Array(0);
 
   /** Where in `#endWords`, which it sets, the last IOVA of the area before a block is; -1 if there is none. */
-  #endBefore(group: number, position: number): number {
+  private _endBefore(group: number, position: number): number {
     if (group === 0 && position === 0) return -1;
-    const { blocks, count } = this.#groups[position > 0 ? group : group - 1]!;
+    const { blocks, count } = this._groups[position > 0 ? group : group - 1]!;
     const block = blocks[position > 0 ? position - 1 : count - 1]!;
-    this.#endWords = this.#blocks.words(block);
-    return this.#blocks.base(block) + (this.#blocks.count(block) - 1) * WORDS + LAST;
+    this._endWords = this._blocks.words(block);
+    return this._blocks.base(block) + (this._blocks.count(block) - 1) * WORDS + LAST;
   }
 
   // ---- gaps ------------------------------------------------------------------------------------------------------
 
   /** The widest gap of the current block has to be measured again, and that of the next one if its neighbour changed. */
-  #touch(atEnd: boolean): void {
-    const group = this.#groups[this.#group]!;
-    group.touch(this.#position);
+  private _touch(atEnd: boolean): void {
+    const group = this._groups[this._group]!;
+    group.touch(this._position);
     if (!atEnd) return;
-    if (this.#position + 1 < group.count) group.touch(this.#position + 1);
-    else this.#groups[this.#group + 1]?.touch(0);
+    if (this._position + 1 < group.count) group.touch(this._position + 1);
+    else this._groups[this._group + 1]?.touch(0);
   }
 
-  #widestOfGroup(group: number): number {
-    return this.#groups[group]!.widestOfAll((position) => this.#measure(group, position));
+  private _widestOfGroup(group: number): number {
+    return this._groups[group]!.widestOfAll((position) => this._measure(group, position));
   }
 
-  #widestOf(group: number, position: number): number {
-    return this.#groups[group]!.widest(position, (at) => this.#measure(group, at));
+  private _widestOf(group: number, position: number): number {
+    return this._groups[group]!.widest(position, (at) => this._measure(group, at));
   }
 
   /** Bytes of the widest gap in front of an area of the block, rounded up. */
-  #measure(group: number, position: number): number {
-    const before = this.#endBefore(group, position);
-    let high = before < 0 ? 0 : this.#endWords[before]!;
-    let low = before < 0 ? -1 : this.#endWords[before + 1]!;
-    const block = this.#groups[group]!.blocks[position]!;
-    const words = this.#blocks.words(block);
-    const base = this.#blocks.base(block);
+  private _measure(group: number, position: number): number {
+    const before = this._endBefore(group, position);
+    let high = before < 0 ? 0 : this._endWords[before]!;
+    let low = before < 0 ? -1 : this._endWords[before + 1]!;
+    const block = this._groups[group]!.blocks[position]!;
+    const words = this._blocks.words(block);
+    const base = this._blocks.base(block);
     let widest = 0;
-    for (let slot = 0; slot < this.#blocks.count(block); slot++) {
+    for (let slot = 0; slot < this._blocks.count(block); slot++) {
       const at = base + slot * WORDS;
       const gap = (words[at + IOVA]! - high) * 2 ** 32 + (words[at + IOVA + 1]! - low - 1);
       if (gap > widest) widest = gap;

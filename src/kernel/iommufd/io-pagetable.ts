@@ -8,6 +8,7 @@
 import type { PhysicalMemory } from '../../machine/memory.ts';
 import { type Refusal, refuse } from '../errno.ts';
 import type { PagingDomain } from '../iommu/domain.ts';
+import type { Kernel } from '../kernel.ts';
 import type { FrameSpan } from '../mm/frame-map.ts';
 import type { IovaRange } from '../uapi/types.ts';
 import { type Area, AreaTable, highOf, lowOf } from './area-table.ts';
@@ -75,14 +76,14 @@ const hex = (high: number, low: number): string => `0x${((BigInt(high) << 32n) |
 const pageOf = (high: number, low: number): number => high * HIGH_PAGES + (low >>> PAGE_SHIFT);
 
 export class IoPagetable {
-  readonly #memory: PhysicalMemory;
+  private readonly _memory: PhysicalMemory;
   readonly areas = new AreaTable();
-  readonly sources = new SourceList();
+  readonly sources: SourceList;
   reserved: Reservation[] = [];
   /** Complement of `reserved`; null: to be computed. */
-  #ranges: IovaRange[] | null = null;
-  #free: FreeRange[] = [];
-  #freeHint = 0;
+  private _ranges: IovaRange[] | null = null;
+  private _free: FreeRange[] = [];
+  private _freeHint = 0;
   allowed: IovaRange[] = [];
   domains: PagingDomain[] = [];
   /** Users inside the kernel (accesses, hardware queues), and the alignment that each asks for. */
@@ -94,14 +95,15 @@ export class IoPagetable {
   /** Number of preserved HWPTs: nothing may change while there is one (C2). */
   immutable = 0;
 
-  constructor(memory: PhysicalMemory) {
-    this.#memory = memory;
+  constructor(kernel: Kernel) {
+    this._memory = kernel.machine.memory;
+    this.sources = new SourceList(kernel);
   }
 
   // ---- ranges and alignment --------------------------------------------------------------------------------------
 
   /** iopt_calculate_iova_alignment, with these domains. */
-  #alignmentWith(domains: readonly PagingDomain[], hugePages: boolean): bigint {
+  private _alignmentWith(domains: readonly PagingDomain[], hugePages: boolean): bigint {
     let alignment = hugePages ? 1n : PAGE;
     for (const domain of domains) if (domain.minPage > alignment) alignment = domain.minPage;
     for (const wanted of this.accesses.values()) if (wanted > alignment) alignment = wanted;
@@ -109,7 +111,7 @@ export class IoPagetable {
   }
 
   /** Raises or lowers the alignment; EADDRINUSE if an area does not fit. */
-  #realign(alignment: bigint): Refusal | null {
+  private _realign(alignment: bigint): Refusal | null {
     const mask = Number(alignment - 1n);
     const { areas } = this;
     if (alignment > this.alignment)
@@ -126,7 +128,7 @@ export class IoPagetable {
 
   /** Ranges that nothing reserves, ascending: what IOVA_RANGES shows. */
   ranges(): readonly IovaRange[] {
-    if (this.#ranges) return this.#ranges;
+    if (this._ranges) return this._ranges;
     const sorted = [...this.reserved].sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
     const ranges: IovaRange[] = [];
     let cursor = 0n;
@@ -135,27 +137,27 @@ export class IoPagetable {
       if (last + 1n > cursor) cursor = last + 1n;
     }
     if (cursor <= UMAX) ranges.push({ start: cursor, last: UMAX });
-    this.#ranges = ranges;
-    this.#free = ranges.map(({ start, last }) => ({
+    this._ranges = ranges;
+    this._free = ranges.map(({ start, last }) => ({
       startHigh: highOf(start),
       startLow: lowOf(start),
       lastHigh: highOf(last),
       lastLow: lowOf(last),
     }));
-    this.#freeHint = 0;
+    this._freeHint = 0;
     return ranges;
   }
 
   /** Whether nothing in [iova, last] is reserved. */
-  #isFree(iovaHigh: number, iovaLow: number, lastHigh: number, lastLow: number): boolean {
-    if (!this.#ranges) this.ranges();
+  private _isFree(iovaHigh: number, iovaLow: number, lastHigh: number, lastLow: number): boolean {
+    if (!this._ranges) this.ranges();
     const holds = (range: FreeRange | undefined): boolean =>
       range !== undefined &&
       !below(iovaHigh, iovaLow, range.startHigh, range.startLow) &&
       !below(range.lastHigh, range.lastLow, lastHigh, lastLow);
-    if (holds(this.#free[this.#freeHint])) return true;
-    const found = this.#free.findIndex(holds);
-    if (found >= 0) this.#freeHint = found;
+    if (holds(this._free[this._freeHint])) return true;
+    const found = this._free.findIndex(holds);
+    if (found >= 0) this._freeHint = found;
     return found >= 0;
   }
 
@@ -168,13 +170,13 @@ export class IoPagetable {
     if (this.allowed.some((range) => range.start <= last && range.last >= start))
       return refuse('EADDRINUSE', where, 'an allowed range lies in the range to reserve');
     this.reserved.push({ start, last, owner });
-    this.#ranges = null;
+    this._ranges = null;
     return null;
   }
 
   unreserve(owner: object): void {
     this.reserved = this.reserved.filter((range) => range.owner !== owner);
-    this.#ranges = null;
+    this._ranges = null;
   }
 
   /** iopt_set_allow_iova: replaces the list; EADDRINUSE if a range touches a reserved one. */
@@ -215,7 +217,7 @@ export class IoPagetable {
       lastHigh--;
     }
     if (lastHigh >= WORD) return refuse('EOVERFLOW', check, 'the last IOVA is beyond 64 bits');
-    if (!this.#isFree(iovaHigh, iovaLow, lastHigh, lastLow))
+    if (!this._isFree(iovaHigh, iovaLow, lastHigh, lastLow))
       return refuse(
         'EINVAL',
         check,
@@ -226,7 +228,7 @@ export class IoPagetable {
     if (startLow & mask)
       return refuse('EINVAL', 'iopt_insert_area', `the memory is not aligned to ${this.alignment} within its page`);
     if (this.domains.length > 0) {
-      const refusal = this.#fill(at, source, access);
+      const refusal = this._fill(at, source, access);
       if (refusal) return refusal;
     }
     const number = this.sources.number(source);
@@ -237,12 +239,12 @@ export class IoPagetable {
 
   /** Maps where the caller wants, or, with null, where the kernel chooses. Answers the IOVA. */
   map(iova: bigint | null, length: bigint, start: bigint, source: Source, access: number): bigint | Refusal {
-    const chosen = iova ?? this.#choose(length, start);
+    const chosen = iova ?? this._choose(length, start);
     if (typeof chosen !== 'bigint') return chosen;
     return this.mapFixed(span(chosen, length, start), source, access) ?? chosen;
   }
 
-  #choose(length: bigint, start: bigint): bigint | Refusal {
+  private _choose(length: bigint, start: bigint): bigint | Refusal {
     if (this.immutable > 0) return refuse('EBUSY', 'iopt_map_pages', IMMUTABLE, 'C2');
     if (length % this.alignment !== 0n)
       return refuse('EINVAL', 'iopt_alloc_area_pages', `length is not a multiple of ${this.alignment}`);
@@ -257,7 +259,7 @@ export class IoPagetable {
     needsWrite: boolean,
   ): bigint | Refusal {
     const length = slices.reduce((sum, slice) => sum + slice.length, 0n);
-    const iova = wanted === null ? this.#choose(length, slices[0]!.start) : this.#checkFixed(wanted, length);
+    const iova = wanted === null ? this._choose(length, slices[0]!.start) : this._checkFixed(wanted, length);
     if (typeof iova !== 'bigint') return iova;
     let at = iova;
     for (const slice of slices) {
@@ -272,7 +274,7 @@ export class IoPagetable {
         for (let undo = index; undo > 0; undo--) {
           at -= slices[undo - 1]!.length;
           this.areas.seek(highOf(at), lowOf(at));
-          this.#removeCurrent();
+          this._removeCurrent();
         }
         return refusal;
       }
@@ -281,7 +283,7 @@ export class IoPagetable {
     return iova;
   }
 
-  #checkFixed(iova: bigint, length: bigint): bigint | Refusal {
+  private _checkFixed(iova: bigint, length: bigint): bigint | Refusal {
     if (this.immutable > 0) return refuse('EBUSY', 'iopt_map_pages', IMMUTABLE, 'C2');
     if (length % this.alignment !== 0n)
       return refuse('EINVAL', 'iopt_alloc_area_pages', `length is not a multiple of ${this.alignment}`);
@@ -289,7 +291,7 @@ export class IoPagetable {
     if (iova % this.alignment !== 0n) return refuse('EINVAL', check, `iova is not a multiple of ${this.alignment}`);
     const last = iova + length - 1n;
     if (last > UMAX) return refuse('EOVERFLOW', check, 'the last IOVA is beyond 64 bits');
-    if (!this.#isFree(highOf(iova), lowOf(iova), highOf(last), lowOf(last)))
+    if (!this._isFree(highOf(iova), lowOf(iova), highOf(last), lowOf(last)))
       return refuse('EINVAL', check, 'the range touches a reserved one or lies outside the aperture');
     const taken = this.areas.first(iova, last);
     if (taken) return refuse('EEXIST', check, `0x${taken.iova.toString(16)} is mapped already`);
@@ -339,7 +341,7 @@ export class IoPagetable {
         for (const access of this.accesses.keys()) access.unmapped(iova, last);
         areas.seek(iovaHigh, iovaLow);
       }
-      this.#removeCurrent();
+      this._removeCurrent();
       counted.high += lastHigh - iovaHigh;
       counted.low += lastLow - iovaLow + 1;
       found = areas.next();
@@ -348,15 +350,15 @@ export class IoPagetable {
   }
 
   /** Unloads and forgets the current area; the table goes to the one before it. */
-  #removeCurrent(): void {
+  private _removeCurrent(): void {
     const source = this.sources.at(this.areas.source);
-    if (this.domains.length > 0) this.#unfill(source);
+    if (this.domains.length > 0) this._unfill(source);
     this.areas.remove();
-    this.#leave(source);
+    this._leave(source);
   }
 
   /** One area less shows a source. */
-  #leave(source: Source): void {
+  private _leave(source: Source): void {
     if (--source.areas === 0) this.sources.remove(source);
   }
 
@@ -396,7 +398,7 @@ export class IoPagetable {
       this.alignment = before;
       return refusal;
     };
-    const misaligned = this.#realign(this.#alignmentWith([...this.domains, domain], this.hugePages));
+    const misaligned = this._realign(this._alignmentWith([...this.domains, domain], this.hugePages));
     if (misaligned) return misaligned;
     const { apertureStart, apertureLast } = domain.format;
     const low = apertureStart > 0n ? this.reserve(0n, apertureStart - 1n, domain) : null;
@@ -408,13 +410,13 @@ export class IoPagetable {
     let filled = 0;
     for (let more = areas.seekFirst(); more; more = areas.next()) {
       const source = this.sources.at(areas.source);
-      const at = this.#currentSpan();
+      const at = this._currentSpan();
       const refusal = first
-        ? this.#fill(at, source, areas.access, [domain])
-        : this.#load(at, this.#framesOfCurrent(source), areas.access, [domain]);
+        ? this._fill(at, source, areas.access, [domain])
+        : this._load(at, this._framesOfCurrent(source), areas.access, [domain]);
       if (refusal) {
         areas.seekFirst();
-        for (; filled > 0; filled--, areas.next()) this.#unload(domain, first);
+        for (; filled > 0; filled--, areas.next()) this._unload(domain, first);
         return undo(refusal);
       }
       filled++;
@@ -430,15 +432,15 @@ export class IoPagetable {
     // The domain is about to be freed with all its tables: nothing has to be taken out of it one by one.
     if (isLast)
       for (let more = areas.seekFirst(); more; more = areas.next())
-        this.#unpinCurrent(this.sources.at(areas.source), domain);
+        this._unpinCurrent(this.sources.at(areas.source), domain);
     this.domains = this.domains.filter((other) => other !== domain);
     this.unreserve(domain);
-    this.alignment = this.#alignmentWith(this.domains, this.hugePages);
+    this.alignment = this._alignmentWith(this.domains, this.hugePages);
   }
 
   /** Takes the current area out of one domain, and unpins it if that was the only one. */
-  #unload(domain: PagingDomain, unpin: boolean): void {
-    if (unpin) this.#unpinCurrent(this.sources.at(this.areas.source), domain);
+  private _unload(domain: PagingDomain, unpin: boolean): void {
+    if (unpin) this._unpinCurrent(this.sources.at(this.areas.source), domain);
     const shift = domain.format.minShift;
     const unit = unitOf(this.areas.iovaHigh, this.areas.iovaLow, shift);
     domain.unmap(unit, unitOf(this.areas.lastHigh, this.areas.lastLow, shift) - unit + 1);
@@ -448,13 +450,13 @@ export class IoPagetable {
   setHugePages(on: boolean): Refusal | null {
     if (on) {
       this.hugePages = true;
-      this.alignment = this.#alignmentWith(this.domains, true);
+      this.alignment = this._alignmentWith(this.domains, true);
       return null;
     }
     if (!this.hugePages) return null;
     if (this.domains.length > 0 && this.areas.size > 0)
       return refuse('EINVAL', 'iopt_disable_large_pages', 'areas are mapped into a HWPT already');
-    const refusal = this.#realign(this.#alignmentWith(this.domains, false));
+    const refusal = this._realign(this._alignmentWith(this.domains, false));
     if (refusal) return refusal;
     this.hugePages = false;
     return null;
@@ -463,14 +465,14 @@ export class IoPagetable {
   /** Raises the alignment for a user inside the kernel; EADDRINUSE. */
   addAccess(user: IoptAccess, alignment: bigint): Refusal | null {
     this.accesses.set(user, alignment);
-    const refusal = this.#realign(this.#alignmentWith(this.domains, this.hugePages));
+    const refusal = this._realign(this._alignmentWith(this.domains, this.hugePages));
     if (refusal) this.accesses.delete(user);
     return refusal;
   }
 
   removeAccess(user: IoptAccess): void {
     this.accesses.delete(user);
-    this.alignment = this.#alignmentWith(this.domains, this.hugePages);
+    this.alignment = this._alignmentWith(this.domains, this.hugePages);
   }
 
   // ---- pages -----------------------------------------------------------------------------------------------------
@@ -487,22 +489,22 @@ export class IoPagetable {
   share(area: Area): SharedPages {
     const source = this.sources.at(area.source);
     if (source.shared) return source.shared;
-    const shared = new SharedPages(this.#memory, source.origin, source.writable, source.account);
+    const shared = new SharedPages(this._memory, source.origin, source.writable, source.account);
     this.areas.seek(highOf(area.iova), lowOf(area.iova));
     const [first, last] = pageRange(area);
     if (this.domains.length > 0) {
-      shared.adopt(first, last, this.#framesOfCurrent(source));
+      shared.adopt(first, last, this._framesOfCurrent(source));
       source.pinnedPages -= last - first + 1;
     }
     const own = this.sources.forShared(shared);
     own.areas++;
     this.areas.source = this.sources.number(own);
-    this.#leave(source);
+    this._leave(source);
     return shared;
   }
 
   /** The current area as a span. */
-  #currentSpan(): Span {
+  private _currentSpan(): Span {
     const { areas } = this;
     let lengthLow = areas.lastLow - areas.iovaLow + 1;
     let lengthHigh = areas.lastHigh - areas.iovaHigh;
@@ -524,57 +526,73 @@ export class IoPagetable {
   }
 
   /** Pins an area, loads it into the domains and charges it; all or nothing. */
-  #fill(at: Span, source: Source, access: number, domains: readonly PagingDomain[] = this.domains): Refusal | null {
+  private _fill(
+    at: Span,
+    source: Source,
+    access: number,
+    domains: readonly PagingDomain[] = this.domains,
+  ): Refusal | null {
     const first = pageOf(at.startHigh, at.startLow);
     const last = lastPage(at);
     const { shared } = source;
     if (shared) {
       const fresh = shared.pin(first, last);
       if (typeof fresh !== 'number') return fresh;
-      const refusal = this.#load(at, shared.frames(first, last), access, domains) ?? charge(shared.account, fresh);
+      const refusal = this._load(at, shared.frames(first, last), access, domains) ?? charge(shared.account, fresh);
       if (!refusal) return null;
-      this.#unloadSpan(at, domains);
+      this._unloadSpan(at, domains);
       shared.unpin(first, last);
       return refusal;
     }
     if (first === last && at.lengthLow === PAGE_SIZE && at.lengthHigh === 0 && domains.length === 1) {
-      const done = this.#fillPage(at, source, access, domains[0]!, first);
+      const done = this._fillPage(at, source, access, domains[0]!, first);
       if (done !== undefined) return done;
     }
-    const spans = source.pin(this.#memory, first, last);
+    const spans = source.pin(this._memory, first, last);
     if (!Array.isArray(spans)) return spans;
-    const refusal = this.#load(at, spans, access, domains) ?? charge(source.account, last - first + 1);
+    const refusal = this._load(at, spans, access, domains) ?? charge(source.account, last - first + 1);
     if (!refusal) return null;
-    this.#unloadSpan(at, domains);
-    this.#unpinSpans(source, spans);
+    this._unloadSpan(at, domains);
+    this._unpinSpans(source, spans);
     return refusal;
   }
 
   /** One whole page of process memory into one domain; undefined where the general way has to be gone. */
-  #fillPage(at: Span, source: Source, access: number, domain: PagingDomain, page: number): Refusal | null | undefined {
+  private _fillPage(
+    at: Span,
+    source: Source,
+    access: number,
+    domain: PagingDomain,
+    page: number,
+  ): Refusal | null | undefined {
     if (domain.format.minShift !== PAGE_SHIFT || domain.checkAccess(access)) return undefined;
-    const frame = source.pinOne(this.#memory, page);
+    const frame = source.pinOne(this._memory, page);
     if (frame < 0) return undefined;
     const refusal = source.account.mode === 'none' ? null : charge(source.account, 1);
     if (!refusal && domain.table.mapOne(pageOf(at.iovaHigh, at.iovaLow), frame * PAGE_SIZE, access)) return null;
-    this.#memory.unpinOne(frame);
+    this._memory.unpinOne(frame);
     source.countPins(-1);
     if (!refusal) uncharge(source.account, 1);
     return refusal ?? refuse('ENOMEM', 'iommu_map', 'no memory for page tables');
   }
 
   /** Maps pinned frames into domains; on failure nothing stays in any. */
-  #load(at: Span, spans: readonly FrameSpan[], access: number, domains: readonly PagingDomain[]): Refusal | null {
+  private _load(
+    at: Span,
+    spans: readonly FrameSpan[],
+    access: number,
+    domains: readonly PagingDomain[],
+  ): Refusal | null {
     for (const [index, domain] of domains.entries()) {
-      const refusal = this.#loadOne(at, spans, access, domain);
+      const refusal = this._loadOne(at, spans, access, domain);
       if (!refusal) continue;
-      this.#unloadSpan(at, domains.slice(0, index));
+      this._unloadSpan(at, domains.slice(0, index));
       return refusal;
     }
     return null;
   }
 
-  #loadOne(at: Span, spans: readonly FrameSpan[], access: number, domain: PagingDomain): Refusal | null {
+  private _loadOne(at: Span, spans: readonly FrameSpan[], access: number, domain: PagingDomain): Refusal | null {
     const byFolio = domain.unit.spec.dirtyTracking;
     const shift = domain.format.minShift;
     const smallest = 2 ** shift;
@@ -597,24 +615,24 @@ export class IoPagetable {
     return null;
   }
 
-  #unloadSpan(at: Span, domains: readonly PagingDomain[]): void {
+  private _unloadSpan(at: Span, domains: readonly PagingDomain[]): void {
     for (const domain of domains) {
       const shift = domain.format.minShift;
       domain.unmap(unitOf(at.iovaHigh, at.iovaLow, shift), unitsOf(at, shift));
     }
   }
 
-  #unpinSpans(source: Source, spans: readonly FrameSpan[]): void {
+  private _unpinSpans(source: Source, spans: readonly FrameSpan[]): void {
     let pages = 0;
     for (const { frame, count } of spans) {
-      this.#memory.unpin(frame, count);
+      this._memory.unpin(frame, count);
       pages += count;
     }
     source.countPins(-pages);
   }
 
   /** Takes the current area out of all domains and lets its pages go. */
-  #unfill(source: Source): void {
+  private _unfill(source: Source): void {
     const { areas, domains } = this;
     const [domain] = domains;
     if (domains.length === 1 && !source.shared && domain!.format.minShift === PAGE_SHIFT) {
@@ -622,14 +640,14 @@ export class IoPagetable {
       if (unit === pageOf(areas.lastHigh, areas.lastLow)) {
         const physical = domain!.table.unmapOne(unit);
         if (physical >= 0) {
-          this.#memory.unpinOne(physical / PAGE_SIZE);
+          this._memory.unpinOne(physical / PAGE_SIZE);
           source.countPins(-1);
           uncharge(source.account, 1);
           return;
         }
       }
     }
-    this.#unpinCurrent(source, domain!);
+    this._unpinCurrent(source, domain!);
     for (const each of domains) {
       const shift = each.format.minShift;
       const unit = unitOf(areas.iovaHigh, areas.iovaLow, shift);
@@ -638,21 +656,21 @@ export class IoPagetable {
   }
 
   /** Lets the pages of the current area go; `domain` still shows them. */
-  #unpinCurrent(source: Source, domain: PagingDomain): void {
+  private _unpinCurrent(source: Source, domain: PagingDomain): void {
     const { areas } = this;
     const first = pageOf(areas.startHigh, areas.startLow);
-    const last = lastPage(this.#currentSpan());
+    const last = lastPage(this._currentSpan());
     if (source.shared) {
       uncharge(source.shared.account, source.shared.unpin(first, last));
       return;
     }
-    this.#unpinSpans(source, this.#framesOfCurrent(source, domain));
+    this._unpinSpans(source, this._framesOfCurrent(source, domain));
     uncharge(source.account, last - first + 1);
   }
 
   /** Frames behind the current area: of an area of its own the page table tells. */
-  #framesOfCurrent(source: Source, domain: PagingDomain = this.domains[0]!): FrameSpan[] {
-    const at = this.#currentSpan();
+  private _framesOfCurrent(source: Source, domain: PagingDomain = this.domains[0]!): FrameSpan[] {
+    const at = this._currentSpan();
     const first = pageOf(at.startHigh, at.startLow);
     if (source.shared) return source.shared.frames(first, lastPage(at));
     const shift = domain.format.minShift;

@@ -27,8 +27,7 @@ export class Ioas extends IommufdObject {
   constructor(context: IommufdContext) {
     super();
     this.context = context;
-    this.iopt = new IoPagetable(context.kernel.machine.memory);
-    this.iopt.sources.onFileLeft = (file) => file.put(context.kernel);
+    this.iopt = new IoPagetable(context.kernel);
   }
 
   destroy(): void {

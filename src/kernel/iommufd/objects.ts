@@ -30,34 +30,34 @@ export abstract class IommufdObject {
 const MAX_ID = 0x7fffffff;
 
 export class ObjectTable {
-  readonly #objects = new Map<number, IommufdObject | null>();
-  #lowestFree = 1;
+  private readonly _objects = new Map<number, IommufdObject | null>();
+  private _lowestFree = 1;
 
   /** Objects by id, ascending, without reserved ids. */
   *visible(): Generator<IommufdObject> {
-    for (const id of [...this.#objects.keys()].sort((a, b) => a - b)) {
-      const object = this.#objects.get(id);
+    for (const id of [...this._objects.keys()].sort((a, b) => a - b)) {
+      const object = this._objects.get(id);
       if (object) yield object;
     }
   }
 
   /** Whether there is nothing, not even a tombstone. */
   get empty(): boolean {
-    return this.#objects.size === 0;
+    return this._objects.size === 0;
   }
 
   reserve(): number {
-    while (this.#objects.has(this.#lowestFree)) this.#lowestFree++;
-    const id = this.#lowestFree++;
+    while (this._objects.has(this._lowestFree)) this._lowestFree++;
+    const id = this._lowestFree++;
     assert(id <= MAX_ID, 'object ids are left');
-    this.#objects.set(id, null);
+    this._objects.set(id, null);
     return id;
   }
 
   commit<T extends IommufdObject>(id: number, object: T): T {
-    assert(this.#objects.get(id) === null, 'a reserved id is committed');
+    assert(this._objects.get(id) === null, 'a reserved id is committed');
     object.id = id;
-    this.#objects.set(id, object);
+    this._objects.set(id, object);
     return object;
   }
 
@@ -67,17 +67,17 @@ export class ObjectTable {
 
   /** Frees an id. */
   remove(id: number): void {
-    this.#objects.delete(id);
-    this.#lowestFree = Math.min(this.#lowestFree, id);
+    this._objects.delete(id);
+    this._lowestFree = Math.min(this._lowestFree, id);
   }
 
   /** The id is never given again: it reads as absent and cannot be destroyed. */
   tombstone(id: number): void {
-    this.#objects.set(id, null);
+    this._objects.set(id, null);
   }
 
   get(id: number): IommufdObject | undefined {
-    return this.#objects.get(id) ?? undefined;
+    return this._objects.get(id) ?? undefined;
   }
 
   /** The object of this type, or ENOENT: absent, of another type, unfinished. */

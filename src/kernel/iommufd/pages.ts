@@ -123,82 +123,82 @@ interface Hold {
 
 /** Pages that several areas, or accesses, show: pinned once, charged once. */
 export class SharedPages {
-  readonly #memory: PhysicalMemory;
+  private readonly _memory: PhysicalMemory;
   readonly origin: Origin;
   readonly writable: boolean;
   account: Account;
   /** Sources of IOASes that refer to it. */
   users = 0;
   /** Frames of pinned pages, by page number of the address space or file. */
-  readonly #pinned = new FrameMap();
+  private readonly _pinned = new FrameMap();
   /** How many areas in domains (and accesses) hold each page: ascending disjoint ranges. */
-  #holds: Hold[] = [];
+  private _holds: Hold[] = [];
 
   constructor(memory: PhysicalMemory, origin: Origin, writable: boolean, account: Account) {
-    this.#memory = memory;
+    this._memory = memory;
     this.origin = origin;
     this.writable = writable;
     this.account = account;
   }
 
   get pinnedPages(): number {
-    return this.#pinned.pages;
+    return this._pinned.pages;
   }
 
   /** Takes over the pins of an area that was the only one to show these pages. */
   adopt(first: number, last: number, spans: readonly FrameSpan[]): void {
-    for (const span of spans) this.#pinned.insert(span);
-    this.#hold(first, last, 1);
+    for (const span of spans) this._pinned.insert(span);
+    this._hold(first, last, 1);
   }
 
   /** Frames of pinned pages in [first, last]. */
   frames(first: number, last: number): FrameSpan[] {
-    return this.#pinned.range(first, last);
+    return this._pinned.range(first, last);
   }
 
   /** Pins pages [first, last] once more. Answers how many were not pinned before, to be charged. */
   pin(first: number, last: number): number | Refusal {
     let fresh = 0;
     const added: { first: number; last: number }[] = [];
-    for (const gap of this.#unheld(first, last)) {
+    for (const gap of this._unheld(first, last)) {
       const spans = resolve(this.origin, gap.first, gap.last, this.writable);
       if (!Array.isArray(spans)) {
-        for (const undo of added) this.#drop(undo.first, undo.last);
+        for (const undo of added) this._drop(undo.first, undo.last);
         return spans;
       }
       for (const span of spans) {
-        this.#memory.pin(span.frame, span.count);
-        this.#pinned.insert(span);
+        this._memory.pin(span.frame, span.count);
+        this._pinned.insert(span);
       }
       added.push(gap);
       fresh += gap.last - gap.first + 1;
     }
     countPins(this.origin, fresh);
-    this.#hold(first, last, 1);
+    this._hold(first, last, 1);
     return fresh;
   }
 
   /** Lets go of [first, last] once; answers how many pages nobody holds any more. */
   unpin(first: number, last: number): number {
-    this.#hold(first, last, -1);
+    this._hold(first, last, -1);
     let gone = 0;
-    for (const gap of this.#unheld(first, last)) {
-      this.#drop(gap.first, gap.last);
+    for (const gap of this._unheld(first, last)) {
+      this._drop(gap.first, gap.last);
       gone += gap.last - gap.first + 1;
     }
     countPins(this.origin, -gone);
     return gone;
   }
 
-  #drop(first: number, last: number): void {
-    for (const span of this.#pinned.remove(first, last)) this.#memory.unpin(span.frame, span.count);
+  private _drop(first: number, last: number): void {
+    for (const span of this._pinned.remove(first, last)) this._memory.unpin(span.frame, span.count);
   }
 
   /** Parts of [first, last] that nothing holds. */
-  #unheld(first: number, last: number): { first: number; last: number }[] {
+  private _unheld(first: number, last: number): { first: number; last: number }[] {
     const gaps: { first: number; last: number }[] = [];
     let cursor = first;
-    for (const hold of this.#holds) {
+    for (const hold of this._holds) {
       if (hold.last < first) continue;
       if (hold.first > last) break;
       if (hold.first > cursor) gaps.push({ first: cursor, last: hold.first - 1 });
@@ -208,7 +208,7 @@ export class SharedPages {
     return gaps;
   }
 
-  #hold(first: number, last: number, delta: 1 | -1): void {
+  private _hold(first: number, last: number, delta: 1 | -1): void {
     const next: Hold[] = [];
     const push = (from: number, to: number, count: number): void => {
       if (from > to || count === 0) return;
@@ -217,7 +217,7 @@ export class SharedPages {
       else next.push({ first: from, last: to, count });
     };
     let cursor = first;
-    for (const hold of this.#holds) {
+    for (const hold of this._holds) {
       if (hold.last < first) {
         push(hold.first, hold.last, hold.count);
         continue;
@@ -236,6 +236,6 @@ export class SharedPages {
       push(last + 1, hold.last, hold.count);
     }
     push(cursor, last, delta);
-    this.#holds = next;
+    this._holds = next;
   }
 }

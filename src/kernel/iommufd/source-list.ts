@@ -1,25 +1,31 @@
 /** The sources of an IOAS: by number, for areas, and by what they are, so that equal ones are one. */
 import type { OpenFile } from '../file.ts';
+import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import { type Account, type Origin, type SharedPages, Source } from './pages.ts';
 
 export class SourceList {
-  readonly #byNumber: (Source | null)[] = [];
-  readonly #free: number[] = [];
+  private readonly _kernel: Kernel;
+  private readonly _byNumber: (Source | null)[] = [];
+  private readonly _free: number[] = [];
   /** Sources of a process or file, and of shared pages. */
-  readonly #byOrigin = new Map<Process | OpenFile | SharedPages, Source[]>();
+  private readonly _byOrigin = new Map<Process | OpenFile | SharedPages, Source[]>();
+
+  constructor(kernel: Kernel) {
+    this._kernel = kernel;
+  }
 
   *[Symbol.iterator](): Generator<Source> {
-    for (const source of this.#byNumber) if (source) yield source;
+    for (const source of this._byNumber) if (source) yield source;
   }
 
   at(number: number): Source {
-    return this.#byNumber[number]!;
+    return this._byNumber[number]!;
   }
 
   /** The source for memory mapped now; it counts as soon as an area shows it. */
   find(origin: Origin, writable: boolean, account: Account): Source {
-    const known = this.#byOrigin.get(originKey(origin));
+    const known = this._byOrigin.get(originKey(origin));
     for (const source of known ?? [])
       if (source.writable === writable && sameOrigin(source.origin, origin) && sameAccount(source.account, account))
         return source;
@@ -28,20 +34,20 @@ export class SourceList {
 
   /** The source of pages that are shared. */
   forShared(shared: SharedPages): Source {
-    const known = this.#byOrigin.get(shared)?.[0];
+    const known = this._byOrigin.get(shared)?.[0];
     return known ?? new Source(shared.origin, shared.writable, shared.account, shared);
   }
 
   /** The number of a source, which is listed with its first area. */
   number(source: Source): number {
     if (source.number >= 0) return source.number;
-    const number = this.#free.pop() ?? this.#byNumber.length;
-    this.#byNumber[number] = source;
+    const number = this._free.pop() ?? this._byNumber.length;
+    this._byNumber[number] = source;
     source.number = number;
     const key = source.shared ?? originKey(source.origin);
-    const others = this.#byOrigin.get(key);
+    const others = this._byOrigin.get(key);
     if (others) others.push(source);
-    else this.#byOrigin.set(key, [source]);
+    else this._byOrigin.set(key, [source]);
     if (source.shared) source.shared.users++;
     if (source.origin.kind === 'file') source.origin.file.get();
     return number;
@@ -49,19 +55,16 @@ export class SourceList {
 
   /** No area shows it any more. The caller drops the file reference. */
   remove(source: Source): void {
-    this.#byNumber[source.number] = null;
-    this.#free.push(source.number);
+    this._byNumber[source.number] = null;
+    this._free.push(source.number);
     source.number = -1;
     const key = source.shared ?? originKey(source.origin);
-    const others = this.#byOrigin.get(key)!.filter((other) => other !== source);
-    if (others.length > 0) this.#byOrigin.set(key, others);
-    else this.#byOrigin.delete(key);
+    const others = this._byOrigin.get(key)!.filter((other) => other !== source);
+    if (others.length > 0) this._byOrigin.set(key, others);
+    else this._byOrigin.delete(key);
     if (source.shared) source.shared.users--;
-    if (source.origin.kind === 'file') this.onFileLeft?.(source.origin.file);
+    if (source.origin.kind === 'file') source.origin.file.put(this._kernel);
   }
-
-  /** Drops a reference on a file. */
-  onFileLeft: ((file: OpenFile) => void) | null = null;
 }
 
 const originKey = (origin: Origin): Process | OpenFile => (origin.kind === 'user' ? origin.process : origin.file);

@@ -51,22 +51,22 @@ export interface HandoverDocument {
 
 /** The preserved-memory map: frames by whoever preserved them. */
 export class Kho {
-  readonly #preserved = new Map<object, FrameRun[]>();
+  private readonly _preserved = new Map<object, FrameRun[]>();
 
   preserve(owner: object, runs: readonly FrameRun[]): void {
-    this.#preserved.set(
+    this._preserved.set(
       owner,
       runs.map(({ start, count }) => ({ start, count })),
     );
   }
 
   unpreserve(owner: object): void {
-    this.#preserved.delete(owner);
+    this._preserved.delete(owner);
   }
 
   /** All preserved frames, ascending, adjacent runs as one. */
   runs(): FrameRun[] {
-    const sorted = [...this.#preserved.values()].flat().sort((a, b) => a.start - b.start);
+    const sorted = [...this._preserved.values()].flat().sort((a, b) => a.start - b.start);
     const joined: FrameRun[] = [];
     for (const run of sorted) {
       const left = joined[joined.length - 1];

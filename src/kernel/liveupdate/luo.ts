@@ -23,44 +23,44 @@ export interface IncomingSession {
 const hex = (token: bigint): string => `0x${token.toString(16)}`;
 
 export class LiveUpdate {
-  readonly #kernel: Kernel;
-  readonly #handlers: readonly FileHandler[];
+  private readonly _kernel: Kernel;
+  private readonly _handlers: readonly FileHandler[];
   readonly outgoing: OutgoingSession[] = [];
   /** Null until the device is opened for the first time, which deserializes everything. */
   incoming: IncomingSession[] = [];
-  #records: HandoverDocument['luo']['sessions'];
-  #deserialized: 'not-yet' | 'done' | 'failed' = 'not-yet';
+  private _records: HandoverDocument['luo']['sessions'];
+  private _deserialized: 'not-yet' | 'done' | 'failed' = 'not-yet';
   /** Objects in a session of this kernel, and retrieved ones that are not finished: identity to who has it. */
-  readonly #preserved = new Map<object, string>();
+  private readonly _preserved = new Map<object, string>();
   readonly number: number;
   /** /dev/liveupdate is open. */
   deviceOpen = false;
 
   constructor(kernel: Kernel, handlers: readonly FileHandler[], incoming: HandoverDocument['luo'] | null) {
-    this.#kernel = kernel;
-    this.#handlers = handlers;
-    this.#records = incoming?.sessions ?? [];
+    this._kernel = kernel;
+    this._handlers = handlers;
+    this._records = incoming?.sessions ?? [];
     this.number = incoming?.number ?? 0;
   }
 
   /** Names of sessions that the first open will bring, for views. */
   get waitingRecords(): readonly { name: string; files: FileRecord[] }[] {
-    return this.#deserialized === 'not-yet' ? this.#records : [];
+    return this._deserialized === 'not-yet' ? this._records : [];
   }
 
   /** The first open of the device makes incoming sessions of the records; EIO for ever if a handler is missing. */
   deserialize(): Refusal | null {
     const where = 'luo_session_deserialize';
-    if (this.#deserialized === 'not-yet') {
-      this.#deserialized = 'done';
-      for (const record of this.#records) {
+    if (this._deserialized === 'not-yet') {
+      this._deserialized = 'done';
+      for (const record of this._records) {
         const session: IncomingSession = { name: record.name, files: [], state: 'waiting' };
         this.incoming.push(session);
         for (const { token, compatible, data } of record.files) {
-          const handler = this.#handlers.find((candidate) => candidate.compatible === compatible);
+          const handler = this._handlers.find((candidate) => candidate.compatible === compatible);
           if (!handler) {
-            this.#deserialized = 'failed';
-            this.#kernel.emit(
+            this._deserialized = 'failed';
+            this._kernel.emit(
               'luo.failed',
               `no handler for "${compatible}" of session "${record.name}": nothing can be restored until the next reboot`,
               {
@@ -72,10 +72,10 @@ export class LiveUpdate {
           }
           session.files.push({ token: BigInt(token), handler, data, file: null, failed: null });
         }
-        if (this.#deserialized === 'failed') break;
+        if (this._deserialized === 'failed') break;
       }
     }
-    if (this.#deserialized === 'done') return null;
+    if (this._deserialized === 'done') return null;
     return refuse('EIO', where, 'the handover of the previous kernel could not be read; only a reboot helps');
   }
 
@@ -84,14 +84,14 @@ export class LiveUpdate {
     const where = 'luo_session_create';
     if (name.length === 0 || name.length > 63)
       return refuse('EINVAL', where, 'a session name has 1 to 63 bytes and a terminating NUL');
-    const injected = this.#kernel.faults.refusal('allocation', where);
+    const injected = this._kernel.faults.refusal('allocation', where);
     if (injected) return injected;
     if (this.outgoing.length >= MAX_SESSIONS) return refuse('ENOSPC', where, 'there are too many sessions');
     if (this.outgoing.some((session) => session.name === name))
       return refuse('EEXIST', where, 'an outgoing session of this name exists');
     const session: OutgoingSession = { name, files: [] };
     this.outgoing.push(session);
-    this.#kernel.emit('luo.session', `session "${name}" is created`, { session: name });
+    this._kernel.emit('luo.session', `session "${name}" is created`, { session: name });
     return session;
   }
 
@@ -114,7 +114,7 @@ export class LiveUpdate {
       );
     if (session.state !== 'waiting') return refuse('EINVAL', where, `session "${name}" is retrieved already`);
     session.state = 'retrieved';
-    this.#kernel.emit('luo.session', `session "${name}" is retrieved`, { session: name });
+    this._kernel.emit('luo.session', `session "${name}" is retrieved`, { session: name });
     return session;
   }
 
@@ -126,33 +126,33 @@ export class LiveUpdate {
     if (session.files.length >= MAX_FILES) return refuse('ENOSPC', where, 'the session has too many files');
     const file = lookup();
     if (file instanceof Refusal) return file;
-    const handler = this.#handlers.find((candidate) => candidate.canPreserve(this.#kernel, file));
+    const handler = this._handlers.find((candidate) => candidate.canPreserve(this._kernel, file));
     if (!handler) return refuse('ENOENT', where, `nothing can preserve ${file.link()}`);
     const identity = handler.identity(file);
-    const holder = this.#preserved.get(identity);
+    const holder = this._preserved.get(identity);
     if (holder !== undefined) return refuse('EBUSY', where, `it is in ${holder} already`);
     const injected =
-      this.#kernel.faults.refusal('allocation', where) ??
-      this.#kernel.faults.refusal(`${handler.point}.preserve`, where);
+      this._kernel.faults.refusal('allocation', where) ??
+      this._kernel.faults.refusal(`${handler.point}.preserve`, where);
     if (injected) return injected;
     const entry: OutgoingFile = { token, handler, file, state: null };
-    const state = handler.preserve(this.#kernel, session, entry);
+    const state = handler.preserve(this._kernel, session, entry);
     if (state instanceof Refusal) return state;
     entry.state = state;
     file.get();
     session.files.push(entry);
-    this.#preserved.set(identity, `session "${session.name}"`);
-    this.#log('luo.preserve', session.name, entry);
+    this._preserved.set(identity, `session "${session.name}"`);
+    this._log('luo.preserve', session.name, entry);
     return null;
   }
 
   /** The last descriptor of an outgoing session is closed: the abort, newest file first (R21). */
   abort(session: OutgoingSession): void {
     for (const entry of session.files.reverse()) {
-      this.#preserved.delete(entry.handler.identity(entry.file));
-      entry.handler.unpreserve(this.#kernel, entry);
-      this.#log('luo.unpreserve', session.name, entry);
-      entry.file.put(this.#kernel);
+      this._preserved.delete(entry.handler.identity(entry.file));
+      entry.handler.unpreserve(this._kernel, entry);
+      this._log('luo.unpreserve', session.name, entry);
+      entry.file.put(this._kernel);
     }
     this.outgoing.splice(this.outgoing.indexOf(session), 1);
   }
@@ -171,30 +171,30 @@ export class LiveUpdate {
       );
     if (entry.file) return entry.file.get();
     const file =
-      this.#kernel.faults.refusal(`${entry.handler.point}.retrieve`, where) ??
-      entry.handler.retrieve(this.#kernel, session.name, entry);
+      this._kernel.faults.refusal(`${entry.handler.point}.retrieve`, where) ??
+      entry.handler.retrieve(this._kernel, session.name, entry);
     if (file instanceof Refusal) {
       entry.failed = file.errno;
       return file;
     }
     entry.file = file;
-    this.#preserved.set(entry.handler.identity(file), `session "${session.name}", which is not finished`);
-    this.#log('luo.retrieve', session.name, entry);
+    this._preserved.set(entry.handler.identity(file), `session "${session.name}", which is not finished`);
+    this._log('luo.retrieve', session.name, entry);
     return file.get();
   }
 
   /** FINISH: EBUSY with nothing done, or every file finished, newest first. */
   finish(session: IncomingSession): Refusal | null {
     for (const entry of session.files) {
-      const refusal = entry.handler.canFinish?.(this.#kernel, entry) ?? null;
+      const refusal = entry.handler.canFinish?.(this._kernel, entry) ?? null;
       if (refusal) return refusal;
     }
     for (const entry of session.files.splice(0).reverse()) {
-      entry.handler.finish(this.#kernel, entry);
-      this.#log('luo.finish', session.name, entry);
+      entry.handler.finish(this._kernel, entry);
+      this._log('luo.finish', session.name, entry);
       if (!entry.file) continue;
-      this.#preserved.delete(entry.handler.identity(entry.file));
-      entry.file.put(this.#kernel);
+      this._preserved.delete(entry.handler.identity(entry.file));
+      entry.file.put(this._kernel);
     }
     return null;
   }
@@ -207,7 +207,7 @@ export class LiveUpdate {
       return;
     }
     session.state = 'stuck';
-    this.#kernel.emit(
+    this._kernel.emit(
       'luo.stuck',
       `session "${session.name}" was closed but cannot finish: ${refusal.why}`,
       { session: session.name },
@@ -223,15 +223,15 @@ export class LiveUpdate {
     const frozen: OutgoingSession[] = [];
     for (const session of this.outgoing) {
       for (const [index, entry] of session.files.entries()) {
-        this.#log('luo.freeze', session.name, entry);
+        this._log('luo.freeze', session.name, entry);
         const refusal =
-          this.#kernel.faults.refusal(`${entry.handler.point}.freeze`, 'luo_file_freeze') ??
-          entry.handler.freeze?.(this.#kernel, entry) ??
+          this._kernel.faults.refusal(`${entry.handler.point}.freeze`, 'luo_file_freeze') ??
+          entry.handler.freeze?.(this._kernel, entry) ??
           null;
         if (!refusal) continue;
-        for (const undo of session.files.slice(0, index)) this.#log('luo.unfreeze', session.name, undo);
+        for (const undo of session.files.slice(0, index)) this._log('luo.unfreeze', session.name, undo);
         for (const earlier of frozen.reverse())
-          for (const undo of earlier.files) this.#log('luo.unfreeze', earlier.name, undo);
+          for (const undo of earlier.files) this._log('luo.unfreeze', earlier.name, undo);
         return refusal;
       }
       frozen.push(session);
@@ -245,13 +245,13 @@ export class LiveUpdate {
       files: session.files.map((entry) => ({
         token: hex(entry.token),
         compatible: entry.handler.compatible,
-        data: entry.handler.serialize(this.#kernel, entry),
+        data: entry.handler.serialize(this._kernel, entry),
       })),
     }));
   }
 
-  #log(kind: string, session: string, entry: { token: bigint; handler: FileHandler }): void {
+  private _log(kind: string, session: string, entry: { token: bigint; handler: FileHandler }): void {
     const data: Record<string, string> = { session, token: hex(entry.token), handler: entry.handler.compatible };
-    this.#kernel.emit(kind, `${kind.slice(4)} token ${data.token} (${data.handler}) of session "${session}"`, data);
+    this._kernel.emit(kind, `${kind.slice(4)} token ${data.token} (${data.handler}) of session "${session}"`, data);
   }
 }

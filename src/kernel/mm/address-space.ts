@@ -33,19 +33,19 @@ export interface MapOptions {
 }
 
 export class AddressSpace {
-  readonly #memory: PhysicalMemory;
-  #mappings: Mapping[] = [];
+  private readonly _memory: PhysicalMemory;
+  private _mappings: Mapping[] = [];
   /** Where `frameAt` found something last. */
-  #hint: Mapping | undefined;
+  private _hint: Mapping | undefined;
   /** False once the process has exited: nothing can be pinned any more (mmget_not_zero). */
   alive = true;
 
   constructor(memory: PhysicalMemory) {
-    this.#memory = memory;
+    this._memory = memory;
   }
 
   get mappings(): readonly Readonly<Mapping>[] {
-    return this.#mappings;
+    return this._mappings;
   }
 
   /** mmap(2). EINVAL misaligned, EEXIST taken, ENOMEM beyond TASK_SIZE or without memory. */
@@ -58,9 +58,9 @@ export class AddressSpace {
     if (address + bytes > TASK_SIZE) return refuse('ENOMEM', where, 'the end lies beyond the user address space');
     const first = Number(address / PAGE);
     const count = Number(bytes / PAGE);
-    const index = this.#lowerBound(first);
-    const right = this.#mappings[index];
-    const left = this.#mappings[index - 1];
+    const index = this._lowerBound(first);
+    const right = this._mappings[index];
+    const left = this._mappings[index - 1];
     if ((right && right.first < first + count) || (left && left.last >= first))
       return refuse('EEXIST', where, 'something is mapped in this range already (MAP_FIXED_NOREPLACE)');
     const { inode, offset = 0n, shared = false, prot = 3, huge = false } = options;
@@ -79,7 +79,7 @@ export class AddressSpace {
       if (mapping.writable) inode.sharedWritable++;
     } else {
       mapping.frames = new FrameMap();
-      const runs = this.#memory.allocate(count, {
+      const runs = this._memory.allocate(count, {
         owner: 'anonymous',
         fill: inode ? 'zero' : 'touched',
         folioShift: huge ? 21 : 12,
@@ -92,7 +92,7 @@ export class AddressSpace {
         page += run.count;
       }
     }
-    this.#mappings.splice(index, 0, mapping);
+    this._mappings.splice(index, 0, mapping);
     // A private mapping of a file is its copy from the beginning: nobody can tell without writing to the file later.
     if (inode && !shared) this.write(address, inode.read(offset, Number(bytes)));
     return null;
@@ -105,23 +105,23 @@ export class AddressSpace {
       return refuse('EINVAL', where, 'addr is not a multiple of 4096, or length is 0 or beyond the address space');
     const first = Number(address / PAGE);
     const last = Number((address + length - 1n) / PAGE);
-    const touched = this.#mappings.filter((mapping) => mapping.first <= last && mapping.last >= first);
+    const touched = this._mappings.filter((mapping) => mapping.first <= last && mapping.last >= first);
     for (const mapping of touched)
       if (
         mapping.huge &&
         ((first > mapping.first && first % HUGE_PAGES) || (last < mapping.last && (last + 1) % HUGE_PAGES))
       )
         return refuse('EINVAL', where, 'the range would cut a page of 2 MiB');
-    for (const mapping of touched) this.#cut(mapping, first, last);
+    for (const mapping of touched) this._cut(mapping, first, last);
     return null;
   }
 
   /** The frame of one page of anonymous memory, or -1 where `resolve` has to tell what is there. */
   frameAt(page: number, write: boolean): number {
-    let mapping = this.#hint;
+    let mapping = this._hint;
     if (!mapping || page < mapping.first || page > mapping.last) {
-      mapping = this.#mappingAt(page);
-      this.#hint = mapping;
+      mapping = this._mappingAt(page);
+      this._hint = mapping;
     }
     if (!mapping?.frames || (write && !mapping.writable)) return -1;
     return mapping.frames.at(page);
@@ -137,7 +137,7 @@ export class AddressSpace {
     const spans: FrameSpan[] = [];
     let page = first;
     while (page <= last) {
-      const mapping = this.#mappingAt(page);
+      const mapping = this._mappingAt(page);
       if (!mapping) return refuse('EFAULT', where, `nothing is mapped at 0x${(page * FRAME_SIZE).toString(16)}`);
       if (write && !mapping.writable) return refuse('EFAULT', where, 'the memory is mapped read-only');
       if (pin && mapping.inode?.pinnable === false) return refuse('EFAULT', where, 'the memory is that of a device');
@@ -158,19 +158,19 @@ export class AddressSpace {
 
   read(address: bigint, length: number): Uint8Array | Refusal {
     const bytes = new Uint8Array(length);
-    return this.#transfer(address, bytes, false) ?? bytes;
+    return this._transfer(address, bytes, false) ?? bytes;
   }
 
   write(address: bigint, bytes: Uint8Array): Refusal | null {
-    return this.#transfer(address, bytes, true);
+    return this._transfer(address, bytes, true);
   }
 
   exit(_kernel: Kernel): void {
-    for (const mapping of [...this.#mappings]) this.#cut(mapping, mapping.first, mapping.last);
+    for (const mapping of [...this._mappings]) this._cut(mapping, mapping.first, mapping.last);
     this.alive = false;
   }
 
-  #transfer(address: bigint, bytes: Uint8Array, write: boolean): Refusal | null {
+  private _transfer(address: bigint, bytes: Uint8Array, write: boolean): Refusal | null {
     if (bytes.length === 0) return null;
     const first = Number(address / PAGE);
     const spans = this.resolve(first, Number((address + BigInt(bytes.length) - 1n) / PAGE), write, false);
@@ -180,17 +180,17 @@ export class AddressSpace {
       const skip = done === 0 ? Number(address % PAGE) : 0;
       const count = Math.min(span.count * FRAME_SIZE - skip, bytes.length - done);
       const piece = bytes.subarray(done, done + count);
-      if (write) this.#memory.write(span.frame * FRAME_SIZE + skip, piece);
-      else this.#memory.read(span.frame * FRAME_SIZE + skip, piece);
+      if (write) this._memory.write(span.frame * FRAME_SIZE + skip, piece);
+      else this._memory.read(span.frame * FRAME_SIZE + skip, piece);
       done += count;
     }
     return null;
   }
 
   /** Takes [first, last] out of a mapping, which may leave two pieces of it. */
-  #cut(mapping: Mapping, first: number, last: number): void {
-    this.#hint = undefined;
-    const index = this.#mappings.indexOf(mapping);
+  private _cut(mapping: Mapping, first: number, last: number): void {
+    this._hint = undefined;
+    const index = this._mappings.indexOf(mapping);
     const rest: Mapping[] = [];
     const piece = (from: number, to: number): void => {
       if (from > to) return;
@@ -204,27 +204,27 @@ export class AddressSpace {
     };
     piece(mapping.first, first - 1);
     piece(last + 1, mapping.last);
-    for (const span of mapping.frames?.range(first, last) ?? []) this.#memory.release(span.frame, span.count);
+    for (const span of mapping.frames?.range(first, last) ?? []) this._memory.release(span.frame, span.count);
     if (mapping.inode) {
       if (mapping.writable) mapping.inode.sharedWritable--;
       mapping.inode.put();
     }
-    this.#mappings.splice(index, 1, ...rest);
+    this._mappings.splice(index, 1, ...rest);
   }
 
-  #lowerBound(page: number): number {
+  private _lowerBound(page: number): number {
     let low = 0;
-    let high = this.#mappings.length;
+    let high = this._mappings.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#mappings[middle]!.first < page) low = middle + 1;
+      if (this._mappings[middle]!.first < page) low = middle + 1;
       else high = middle;
     }
     return low;
   }
 
-  #mappingAt(page: number): Mapping | undefined {
-    const mapping = this.#mappings[this.#lowerBound(page + 1) - 1];
+  private _mappingAt(page: number): Mapping | undefined {
+    const mapping = this._mappings[this._lowerBound(page + 1) - 1];
     return mapping && mapping.last >= page ? mapping : undefined;
   }
 }

@@ -9,25 +9,25 @@ export interface FrameSpan {
 }
 
 export class FrameMap {
-  #spans: FrameSpan[] = [];
+  private _spans: FrameSpan[] = [];
   /** Where `at` found something last. */
-  #hint = 0;
+  private _hint = 0;
 
   get spans(): readonly FrameSpan[] {
-    return this.#spans;
+    return this._spans;
   }
 
   /** Pages that have a frame. */
   get pages(): number {
-    return this.#spans.reduce((sum, span) => sum + span.count, 0);
+    return this._spans.reduce((sum, span) => sum + span.count, 0);
   }
 
   /** The frame of one page, or -1. */
   at(page: number): number {
-    let span = this.#spans[this.#hint];
+    let span = this._spans[this._hint];
     if (!span || page < span.page || page >= span.page + span.count) {
-      this.#hint = this.#firstTouching(page);
-      span = this.#spans[this.#hint];
+      this._hint = this._firstTouching(page);
+      span = this._spans[this._hint];
       if (!span || page < span.page) return -1;
     }
     return span.frame + (page - span.page);
@@ -35,8 +35,8 @@ export class FrameMap {
 
   /** Adds a span; its pages must not have frames. */
   insert(span: FrameSpan): void {
-    const index = this.#lowerBound(span.page);
-    const left = this.#spans[index - 1];
+    const index = this._lowerBound(span.page);
+    const left = this._spans[index - 1];
     if (
       left &&
       left.page + left.count === span.page &&
@@ -44,18 +44,18 @@ export class FrameMap {
       left.folioShift === span.folioShift
     ) {
       left.count += span.count;
-      this.#joinNext(index - 1);
+      this._joinNext(index - 1);
       return;
     }
-    this.#spans.splice(index, 0, { ...span });
-    this.#joinNext(index);
+    this._spans.splice(index, 0, { ...span });
+    this._joinNext(index);
   }
 
   /** The parts of spans that lie in [first, last], ascending. */
   range(first: number, last: number): FrameSpan[] {
     const found: FrameSpan[] = [];
-    for (let i = this.#firstTouching(first); i < this.#spans.length && this.#spans[i]!.page <= last; i++)
-      found.push(clip(this.#spans[i]!, first, last));
+    for (let i = this._firstTouching(first); i < this._spans.length && this._spans[i]!.page <= last; i++)
+      found.push(clip(this._spans[i]!, first, last));
     return found;
   }
 
@@ -63,8 +63,8 @@ export class FrameMap {
   holes(first: number, last: number): { page: number; count: number }[] {
     const holes: { page: number; count: number }[] = [];
     let cursor = first;
-    for (let i = this.#firstTouching(first); i < this.#spans.length && this.#spans[i]!.page <= last; i++) {
-      const span = this.#spans[i]!;
+    for (let i = this._firstTouching(first); i < this._spans.length && this._spans[i]!.page <= last; i++) {
+      const span = this._spans[i]!;
       if (span.page > cursor) holes.push({ page: cursor, count: span.page - cursor });
       cursor = span.page + span.count;
     }
@@ -74,12 +74,12 @@ export class FrameMap {
 
   /** Takes [first, last] out and returns what was there. */
   remove(first: number, last: number): FrameSpan[] {
-    const from = this.#firstTouching(first);
+    const from = this._firstTouching(first);
     let to = from;
     const removed: FrameSpan[] = [];
     const rest: FrameSpan[] = [];
-    for (; to < this.#spans.length && this.#spans[to]!.page <= last; to++) {
-      const span = this.#spans[to]!;
+    for (; to < this._spans.length && this._spans[to]!.page <= last; to++) {
+      const span = this._spans[to]!;
       const inside = clip(span, first, last);
       removed.push(inside);
       if (span.page < inside.page) rest.push({ ...span, count: inside.page - span.page });
@@ -87,30 +87,30 @@ export class FrameMap {
       const tail = span.page + span.count - end;
       if (tail > 0) rest.push({ ...span, page: end, frame: span.frame + (end - span.page), count: tail });
     }
-    if (removed.length > 0) this.#spans.splice(from, to - from, ...rest);
+    if (removed.length > 0) this._spans.splice(from, to - from, ...rest);
     return removed;
   }
 
-  #lowerBound(page: number): number {
+  private _lowerBound(page: number): number {
     let low = 0;
-    let high = this.#spans.length;
+    let high = this._spans.length;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      if (this.#spans[middle]!.page < page) low = middle + 1;
+      if (this._spans[middle]!.page < page) low = middle + 1;
       else high = middle;
     }
     return low;
   }
 
-  #firstTouching(page: number): number {
-    const index = this.#lowerBound(page);
-    const left = this.#spans[index - 1];
+  private _firstTouching(page: number): number {
+    const index = this._lowerBound(page);
+    const left = this._spans[index - 1];
     return left && left.page + left.count > page ? index - 1 : index;
   }
 
-  #joinNext(index: number): void {
-    const span = this.#spans[index]!;
-    const next = this.#spans[index + 1];
+  private _joinNext(index: number): void {
+    const span = this._spans[index]!;
+    const next = this._spans[index + 1];
     if (
       next &&
       span.page + span.count === next.page &&
@@ -118,7 +118,7 @@ export class FrameMap {
       span.folioShift === next.folioShift
     ) {
       span.count += next.count;
-      this.#spans.splice(index + 1, 1);
+      this._spans.splice(index + 1, 1);
     }
   }
 }

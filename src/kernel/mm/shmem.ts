@@ -75,7 +75,7 @@ export class ShmemInode {
 
   put(): void {
     assert(this.refs > 0, 'a released inode is put');
-    if (--this.refs === 0) this.#drop(0, Number.MAX_SAFE_INTEGER);
+    if (--this.refs === 0) this._drop(0, Number.MAX_SAFE_INTEGER);
   }
 
   /** Frames of [first, last] (page numbers), allocating holes; null without memory. Pages must lie below the size. */
@@ -107,11 +107,11 @@ export class ShmemInode {
     if (length === this.size) return null;
     if (length < this.size && this.seals & F_SEAL_SHRINK) return refuse('EPERM', where, 'the memfd has F_SEAL_SHRINK');
     if (length > this.size && this.seals & F_SEAL_GROW) return refuse('EPERM', where, 'the memfd has F_SEAL_GROW');
-    if (this.frozen) return this.#refuseFrozen(where);
+    if (this.frozen) return this._refuseFrozen(where);
     if (length < this.size) {
       const keep = Number((length + PAGE - 1n) / PAGE);
-      this.#drop(keep, Number.MAX_SAFE_INTEGER);
-      this.#zero(length, BigInt(keep) * PAGE);
+      this._drop(keep, Number.MAX_SAFE_INTEGER);
+      this._zero(length, BigInt(keep) * PAGE);
     }
     this.size = length;
     return null;
@@ -123,16 +123,16 @@ export class ShmemInode {
       return refuse('EINVAL', 'vfs_fallocate', 'offset is negative or length is not positive');
     if (mode & ~(FALLOC_KEEP_SIZE | FALLOC_PUNCH_HOLE) || mode === FALLOC_PUNCH_HOLE)
       return refuse('EOPNOTSUPP', where, 'only KEEP_SIZE, and PUNCH_HOLE together with it, are supported');
-    if (this.frozen) return this.#refuseFrozen(where);
+    if (this.frozen) return this._refuseFrozen(where);
     const end = offset + length;
     if (mode & FALLOC_PUNCH_HOLE) {
       if (this.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
         return refuse('EPERM', where, 'the memfd has F_SEAL_WRITE');
       const first = (offset + PAGE - 1n) / PAGE;
       const last = end / PAGE - 1n;
-      if (first <= last) this.#drop(Number(first), Number(last));
-      this.#zero(offset, first * PAGE < end ? first * PAGE : end);
-      if (last + 1n >= first) this.#zero((last + 1n) * PAGE, end);
+      if (first <= last) this._drop(Number(first), Number(last));
+      this._zero(offset, first * PAGE < end ? first * PAGE : end);
+      if (last + 1n >= first) this._zero((last + 1n) * PAGE, end);
       return null;
     }
     if (!(mode & FALLOC_KEEP_SIZE) && end > this.size && this.seals & F_SEAL_GROW)
@@ -182,7 +182,7 @@ export class ShmemInode {
     if (this.hugetlb) return refuse('EINVAL', 'vfs_write', 'a hugetlb memfd cannot be written with write()');
     if (this.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)) return refuse('EPERM', where, 'the memfd has F_SEAL_WRITE');
     if (end > this.size && this.seals & F_SEAL_GROW) return refuse('EPERM', where, 'the memfd has F_SEAL_GROW');
-    if (end > this.size && this.frozen) return this.#refuseFrozen(where);
+    if (end > this.size && this.frozen) return this._refuseFrozen(where);
     const spans = this.populate(Number(offset / PAGE), Number((end - 1n) / PAGE));
     if (!spans) return refuse('ENOSPC', where, 'the host has no memory left');
     let done = 0;
@@ -196,18 +196,18 @@ export class ShmemInode {
     return done;
   }
 
-  #refuseFrozen(where: string): Refusal {
+  private _refuseFrozen(where: string): Refusal {
     return this.preserved
       ? refuse('EPERM', where, 'the memfd is in a session of LUO and keeps its size until that is closed')
       : refuse('EPERM', where, 'a restored domain maps the memfd: it keeps its size until that domain is freed', 'R20');
   }
 
-  #drop(first: number, last: number): void {
+  private _drop(first: number, last: number): void {
     for (const span of this.pages.remove(first, last)) this.memory.release(span.frame, span.count);
   }
 
   /** Zeroes [from, to) within one page that stays. */
-  #zero(from: bigint, to: bigint): void {
+  private _zero(from: bigint, to: bigint): void {
     if (from >= to) return;
     const page = Number(from / PAGE);
     for (const span of this.pages.range(page, page))

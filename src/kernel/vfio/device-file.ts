@@ -45,7 +45,7 @@ export class VfioDeviceFile extends OpenFile {
   }
 
   release(kernel: Kernel): void {
-    if (this.bound) this.#unbind(kernel);
+    if (this.bound) this._unbind(kernel);
     this.device.files.delete(this);
     kernel.vfio.fileClosed(this.device);
   }
@@ -65,32 +65,32 @@ export class VfioDeviceFile extends OpenFile {
     const { fn } = this.device;
     switch (request.name) {
       case 'VFIO_DEVICE_BIND_IOMMUFD':
-        return this.#bindIoctl(kernel, process, arg);
+        return this._bindIoctl(kernel, process, arg);
       case 'VFIO_DEVICE_GET_INFO':
         return {
           arg: {
-            flags: FLAG_PCI | (this.#resetWorks ? FLAG_RESET : 0),
+            flags: FLAG_PCI | (this._resetWorks ? FLAG_RESET : 0),
             num_regions: fn.spec.regions,
             num_irqs: fn.spec.irqs,
           },
         };
       case 'VFIO_DEVICE_RESET':
-        if (!this.#resetWorks) return refuse('EINVAL', 'vfio_pci_ioctl_reset', `${fn.bdf} cannot be reset`);
+        if (!this._resetWorks) return refuse('EINVAL', 'vfio_pci_ioctl_reset', `${fn.bdf} cannot be reset`);
         kernel.resetFunction(fn, 'VFIO_DEVICE_RESET');
         return {};
       case 'VFIO_DEVICE_ATTACH_IOMMUFD_PT':
-        return this.#attachIoctl(arg);
+        return this._attachIoctl(arg);
       default:
-        return this.#detachIoctl(arg);
+        return this._detachIoctl(arg);
     }
   }
 
-  get #resetWorks(): boolean {
+  private get _resetWorks(): boolean {
     return this.retrieved ? this.retrieved.resetWorks : this.device.fn.spec.reset;
   }
 
   /** vfio_df_ioctl_bind_iommufd: the order of the checks is that of vfio.md 3 and R6. */
-  #bindIoctl(kernel: Kernel, process: Process, arg: Arg): IoctlOk | Refusal {
+  private _bindIoctl(kernel: Kernel, process: Process, arg: Arg): IoctlOk | Refusal {
     const where = 'vfio_df_ioctl_bind_iommufd';
     const { device } = this;
     const fd = num(arg, 'iommufd');
@@ -114,7 +114,7 @@ export class VfioDeviceFile extends OpenFile {
   /** Claims ownership and opens the device; a restored one keeps its domain and is not reset. All or nothing (R6). */
   bind(kernel: Kernel, context: IommufdContext): Refusal | null {
     const { device } = this;
-    const restored = this.retrieved ? this.#restoredInLuoMode(kernel) : null;
+    const restored = this.retrieved ? this._restoredInLuoMode(kernel) : null;
     const owner = restored && kernel.restored.ownerFor(restored, context);
     const bound = bindDevice(context, device.fn, owner);
     if (bound instanceof Refusal) return bound;
@@ -138,29 +138,29 @@ export class VfioDeviceFile extends OpenFile {
     this.device.boundFiles.add(this);
   }
 
-  #restoredInLuoMode(kernel: Kernel): RestoredDevice | null {
+  private _restoredInLuoMode(kernel: Kernel): RestoredDevice | null {
     const device = kernel.restored.devices.get(this.device.fn.bdf);
     return device && !device.adopted && !device.ended ? device : null;
   }
 
-  #checkAttachment(where: string, arg: Arg): Refusal | null {
+  private _checkAttachment(where: string, arg: Arg): Refusal | null {
     if (num(arg, 'flags') & ~1) return refuse('EINVAL', where, 'unknown flag');
     if (this.preserved)
       return refuse('EBUSY', where, 'the device is preserved: close the session to change its attachment', 'C3');
     return null;
   }
 
-  #attachIoctl(arg: Arg): IoctlOk | Refusal {
+  private _attachIoctl(arg: Arg): IoctlOk | Refusal {
     const where = 'vfio_df_ioctl_attach_pt';
     if (!this.cdev) return refuse('ENOTTY', where, 'a device of a legacy group is attached by its container');
-    const refusal = this.#checkAttachment(where, arg);
+    const refusal = this._checkAttachment(where, arg);
     if (refusal) return refusal;
-    const hwpt = num(arg, 'flags') & 1 ? this.#attachPasid(arg) : attachDevice(this.device.bound!, num(arg, 'pt_id'));
+    const hwpt = num(arg, 'flags') & 1 ? this._attachPasid(arg) : attachDevice(this.device.bound!, num(arg, 'pt_id'));
     return hwpt instanceof Hwpt ? { arg: { pt_id: hwpt.id } } : hwpt;
   }
 
   /** vfio_iommufd_physical_pasid_attach_ioas: one that is attached is moved. */
-  #attachPasid(arg: Arg): Hwpt | Refusal {
+  private _attachPasid(arg: Arg): Hwpt | Refusal {
     const where = 'vfio_iommufd_physical_pasid_attach_ioas';
     const { bound, pasids } = this.device;
     const pasid = num(arg, 'pasid');
@@ -172,19 +172,19 @@ export class VfioDeviceFile extends OpenFile {
     return hwpt;
   }
 
-  #detachPasid(pasid: number): void {
+  private _detachPasid(pasid: number): void {
     const { bound, pasids } = this.device;
     if (pasids.delete(pasid)) detachPasid(bound!, pasid);
   }
 
-  #detachIoctl(arg: Arg): IoctlOk | Refusal {
+  private _detachIoctl(arg: Arg): IoctlOk | Refusal {
     const where = 'vfio_df_ioctl_detach_pt';
     if (!this.cdev) return refuse('ENOTTY', where, 'a device of a legacy group is detached by closing it');
-    const refusal = this.#checkAttachment(where, arg);
+    const refusal = this._checkAttachment(where, arg);
     if (refusal) return refusal;
     if (num(arg, 'flags') & 1) {
       if (arg.pasid === undefined) return refuse('EINVAL', where, 'the struct is too small for a PASID');
-      this.#detachPasid(num(arg, 'pasid'));
+      this._detachPasid(num(arg, 'pasid'));
       return {};
     }
     detachDevice(this.device.bound!);
@@ -201,7 +201,7 @@ export class VfioDeviceFile extends OpenFile {
         ? attachDevice(this.device.bound!, ioas.id)
         : refuse('ENODEV', 'vfio_iommufd_compat_attach_ioas', 'the container has no IOAS');
     if (hwpt instanceof Hwpt) return null;
-    this.#unbind(kernel);
+    this._unbind(kernel);
     return hwpt;
   }
 
@@ -209,15 +209,15 @@ export class VfioDeviceFile extends OpenFile {
    * vfio_df_close: the last file of a bound device quiesces it (reset) first, then translation is removed, then
    * ownership returns (R16).
    */
-  #unbind(kernel: Kernel): void {
+  private _unbind(kernel: Kernel): void {
     const { device } = this;
     this.bound = false;
     device.boundFiles.delete(this);
     if (device.boundFiles.size > 0) return;
     const { bound } = device;
     assert(bound, 'a bound file has a bound device');
-    if (this.#resetWorks) kernel.resetFunction(device.fn, 'close');
-    for (const pasid of device.pasids) this.#detachPasid(pasid);
+    if (this._resetWorks) kernel.resetFunction(device.fn, 'close');
+    for (const pasid of device.pasids) this._detachPasid(pasid);
     detachDevice(bound);
     device.bound = null;
     if (this.retrieved) kernel.restored.closed(device.fn);

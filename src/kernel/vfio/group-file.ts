@@ -36,20 +36,20 @@ export class VfioGroupFile extends OpenFile {
   override ioctl(kernel: Kernel, process: Process, request: RequestDescriptor, arg: Arg): IoctlOk | Refusal {
     switch (request.name) {
       case 'VFIO_GROUP_GET_STATUS':
-        return this.#status(kernel);
+        return this._status(kernel);
       case 'VFIO_GROUP_SET_CONTAINER':
-        return this.#setContainer(process, num(arg, 'container'));
+        return this._setContainer(process, num(arg, 'container'));
       case 'VFIO_GROUP_UNSET_CONTAINER':
         if (!this.container) return refuse('EINVAL', 'vfio_group_ioctl_unset_container', 'the group has no container');
         this.container.put(kernel);
         this.container = null;
         return {};
       default:
-        return this.#getDevice(kernel, process, String(arg.name ?? '').split('\0', 1)[0]!);
+        return this._getDevice(kernel, process, String(arg.name ?? '').split('\0', 1)[0]!);
     }
   }
 
-  #status(kernel: Kernel): IoctlOk | Refusal {
+  private _status(kernel: Kernel): IoctlOk | Refusal {
     const where = 'vfio_group_ioctl_get_status';
     if (this.dead) return refuse('ENODEV', where, 'no function of the group is on a VFIO driver any more');
     if (this.container) return { arg: { flags: VIABLE | CONTAINER_SET } };
@@ -57,7 +57,7 @@ export class VfioGroupFile extends OpenFile {
     return { arg: { flags: owned ? 0 : VIABLE } };
   }
 
-  #setContainer(process: Process, fd: number): IoctlOk | Refusal {
+  private _setContainer(process: Process, fd: number): IoctlOk | Refusal {
     const where = 'vfio_group_ioctl_set_container';
     const file = process.file(fd);
     if (file instanceof Refusal) return file;
@@ -69,7 +69,7 @@ export class VfioGroupFile extends OpenFile {
     return {};
   }
 
-  #getDevice(kernel: Kernel, process: Process, name: string): IoctlOk | Refusal {
+  private _getDevice(kernel: Kernel, process: Process, name: string): IoctlOk | Refusal {
     const where = 'vfio_group_ioctl_get_device_fd';
     const device = kernel.vfio.devicesOfGroup(this.group).find(({ fn }) => fn.bdf === name);
     if (!device || this.dead)

@@ -31,13 +31,13 @@ export class VfioDevice {
 }
 
 export class Vfio {
-  readonly #kernel: Kernel;
+  private readonly _kernel: Kernel;
   readonly devices = new Map<string, VfioDevice>();
   /** The open file of each legacy group. */
   readonly groupFiles = new Map<number, VfioGroupFile>();
 
   constructor(kernel: Kernel) {
-    this.#kernel = kernel;
+    this._kernel = kernel;
   }
 
   /** vfio-pci's probe: EINVAL a bridge. */
@@ -85,6 +85,6 @@ export class Vfio {
 
   /** A file of a device was closed: a waiting unbind may go on. */
   fileClosed(device: VfioDevice): void {
-    if (device.unbinding && device.files.size === 0) this.#kernel.drivers.finishUnbind(device.fn);
+    if (device.unbinding && device.files.size === 0) this._kernel.drivers.finishUnbind(device.fn);
   }
 }

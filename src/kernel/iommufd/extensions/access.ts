@@ -31,16 +31,16 @@ export class Access extends IommufdObject implements IoptAccess {
   /** It pins pages, which needs an alignment of 4096 in the IOAS. */
   readonly pinsPages: boolean;
   /** What it pins cannot be unmapped: it does not let go when asked. */
-  readonly #locks: boolean;
+  private readonly _locks: boolean;
   ioas: Ioas | null = null;
-  readonly #pins = new Map<number, Pin>();
-  #nextPin = 0;
+  private readonly _pins = new Map<number, Pin>();
+  private _nextPin = 0;
 
   constructor(context: IommufdContext, pinsPages: boolean, locks: boolean) {
     super();
     this.context = context;
     this.pinsPages = pinsPages;
-    this.#locks = locks;
+    this._locks = locks;
     // Whoever made it is a user: IOMMU_DESTROY is always EBUSY.
     this.users = 1;
   }
@@ -50,7 +50,7 @@ export class Access extends IommufdObject implements IoptAccess {
     if (ioas === this.ioas) return null;
     const refusal = ioas?.iopt.addAccess(this, this.pinsPages ? PAGE : 1n) ?? null;
     if (refusal) return refusal;
-    for (const number of this.#pins.keys()) this.unpin(number);
+    for (const number of this._pins.keys()) this.unpin(number);
     if (this.ioas) {
       this.ioas.iopt.removeAccess(this);
       this.ioas.users--;
@@ -71,7 +71,7 @@ export class Access extends IommufdObject implements IoptAccess {
   }
 
   unmapped(start: bigint, last: bigint): void {
-    for (const [number, pin] of this.#pins) if (pin.iova <= last && pin.last >= start) this.unpin(number);
+    for (const [number, pin] of this._pins) if (pin.iova <= last && pin.last >= start) this.unpin(number);
   }
 
   /**
@@ -91,9 +91,9 @@ export class Access extends IommufdObject implements IoptAccess {
     if (last > UMAX) return refuse('EOVERFLOW', where, 'the range reaches beyond 64 bits');
     const pin: Pin = { iova, last, pieces: [] };
     for (let cursor = iova; cursor <= last; ) {
-      const piece = this.#pinPiece(cursor, last, length, write);
+      const piece = this._pinPiece(cursor, last, length, write);
       if (piece instanceof Refusal) {
-        this.#undo(pin);
+        this._undo(pin);
         return piece;
       }
       pin.pieces.push(piece);
@@ -101,24 +101,24 @@ export class Access extends IommufdObject implements IoptAccess {
     }
     const refusal = check(pin.pieces.flatMap(({ pages, first, last: end }) => pages.frames(first, end)));
     if (refusal) {
-      this.#undo(pin);
+      this._undo(pin);
       return refusal;
     }
-    const number = this.#nextPin++;
-    this.#pins.set(number, pin);
+    const number = this._nextPin++;
+    this._pins.set(number, pin);
     return number;
   }
 
   /** ENOENT: there is no such pin, or it has ended. */
   unpin(number: number): Refusal | null {
-    const pin = this.#pins.get(number);
+    const pin = this._pins.get(number);
     if (!pin) return refuse('ENOENT', 'iommufd_test_access_item_destroy', `there is no pin ${number}, or it has ended`);
-    this.#pins.delete(number);
-    this.#undo(pin);
+    this._pins.delete(number);
+    this._undo(pin);
     return null;
   }
 
-  #pinPiece(cursor: bigint, last: bigint, length: bigint, write: boolean): Piece | Refusal {
+  private _pinPiece(cursor: bigint, last: bigint, length: bigint, write: boolean): Piece | Refusal {
     const where = 'iommufd_access_pin_pages';
     const { iopt } = this.ioas!;
     const area = iopt.areas.at(cursor);
@@ -142,16 +142,16 @@ export class Access extends IommufdObject implements IoptAccess {
     const holds = iopt.holds.get(area.iova) ?? { pins: 0, locks: 0 };
     iopt.holds.set(area.iova, holds);
     holds.pins++;
-    if (this.#locks) holds.locks++;
+    if (this._locks) holds.locks++;
     return { area: area.iova, pages, first, last: end };
   }
 
-  #undo(pin: Pin): void {
+  private _undo(pin: Pin): void {
     const { holds } = this.ioas!.iopt;
     for (const { area, pages, first, last } of pin.pieces) {
       uncharge(pages.account, pages.unpin(first, last));
       const held = holds.get(area)!;
-      if (this.#locks) held.locks--;
+      if (this._locks) held.locks--;
       if (--held.pins === 0) holds.delete(area);
     }
   }

@@ -35,29 +35,29 @@ const RESPONSE_BYTES = 8n;
 
 export class FaultQueue extends IommufdObject {
   readonly type = 'fault';
-  #unread: Fault[] = [];
+  private _unread: Fault[] = [];
   /** Read and not answered yet, by cookie. */
-  readonly #read = new Map<number, Fault>();
-  #lowestFreeCookie = 1;
+  private readonly _read = new Map<number, Fault>();
+  private _lowestFreeCookie = 1;
 
   deliver(fault: Fault): void {
-    this.#unread.push(fault);
+    this._unread.push(fault);
   }
 
   /** iommufd_auto_response_faults: an attachment has ended. */
   forget(attachment: GroupAttachment): void {
-    this.#unread = this.#unread.filter((fault) => fault.attachment !== attachment);
-    for (const [cookie, fault] of this.#read) if (fault.attachment === attachment) this.#take(cookie);
+    this._unread = this._unread.filter((fault) => fault.attachment !== attachment);
+    for (const [cookie, fault] of this._read) if (fault.attachment === attachment) this._take(cookie);
   }
 
   read(length: bigint): ReadOk | Refusal {
     const where = 'iommufd_fault_fops_read';
     if (length % FAULT_BYTES) return refuse('ESPIPE', where, `the length is a multiple of ${FAULT_BYTES}`);
     const room = length / FAULT_BYTES;
-    if (room === 0n && this.#unread.length > 0) return refuse('EINVAL', where, 'no room for the fault that waits');
-    const count = room < this.#unread.length ? Number(room) : this.#unread.length;
+    if (room === 0n && this._unread.length > 0) return refuse('EINVAL', where, 'no room for the fault that waits');
+    const count = room < this._unread.length ? Number(room) : this._unread.length;
     if (count === 0) return { ret: 0 };
-    const faults = this.#unread.splice(0, count).map((fault) => encode(fault, this.#giveCookie(fault)));
+    const faults = this._unread.splice(0, count).map((fault) => encode(fault, this._giveCookie(fault)));
     return { ret: count * Number(FAULT_BYTES), faults };
   }
 
@@ -70,35 +70,35 @@ export class FaultQueue extends IommufdObject {
       const response = responses[done];
       const refusal = !response
         ? refuse('EFAULT', where, `the length says more than ${responses.length} responses`)
-        : this.#answer(where, response);
+        : this._answer(where, response);
       if (refusal) return done > 0 ? done * Number(RESPONSE_BYTES) : refusal;
     }
     return done * Number(RESPONSE_BYTES);
   }
 
   destroy(): void {
-    this.#unread = [];
-    this.#read.clear();
+    this._unread = [];
+    this._read.clear();
   }
 
-  #answer(where: string, { cookie, code }: PageResponse): Refusal | null {
+  private _answer(where: string, { cookie, code }: PageResponse): Refusal | null {
     if (code !== 0 && code !== 1) return refuse('EINVAL', where, 'the code is 0 (success) or 1 (invalid)');
-    if (!this.#read.has(cookie))
+    if (!this._read.has(cookie))
       return refuse('EINVAL', where, `no fault with cookie ${cookie} waits: it was answered, or its attachment ended`);
-    this.#take(cookie);
+    this._take(cookie);
     return null;
   }
 
-  #giveCookie(fault: Fault): number {
-    while (this.#read.has(this.#lowestFreeCookie)) this.#lowestFreeCookie++;
-    const cookie = this.#lowestFreeCookie++;
-    this.#read.set(cookie, fault);
+  private _giveCookie(fault: Fault): number {
+    while (this._read.has(this._lowestFreeCookie)) this._lowestFreeCookie++;
+    const cookie = this._lowestFreeCookie++;
+    this._read.set(cookie, fault);
     return cookie;
   }
 
-  #take(cookie: number): void {
-    this.#read.delete(cookie);
-    this.#lowestFreeCookie = Math.min(this.#lowestFreeCookie, cookie);
+  private _take(cookie: number): void {
+    this._read.delete(cookie);
+    this._lowestFreeCookie = Math.min(this._lowestFreeCookie, cookie);
   }
 }
 
@@ -110,22 +110,22 @@ function encode({ attachment, request }: Fault, cookie: number): Record<string, 
   return { flags, dev_id: device!.id, pasid, grpid, perm, addr: hex(addr), length: 0, cookie };
 }
 
-class FaultQueueFile extends ObjectFile {
+export class FaultQueueFile extends ObjectFile {
   readonly kind = 'fault-queue';
-  readonly #queue: FaultQueue;
+  private readonly _queue: FaultQueue;
 
   constructor(context: IommufdContext, queue: FaultQueue) {
     super(context, queue);
-    this.#queue = queue;
+    this._queue = queue;
   }
   link(): string {
     return 'anon_inode:[iommufd-pgfault]';
   }
   override read(length: bigint): ReadOk | Refusal {
-    return this.#queue.read(length);
+    return this._queue.read(length);
   }
   override write(length: bigint, responses: readonly PageResponse[]): number | Refusal {
-    return this.#queue.write(length, responses);
+    return this._queue.write(length, responses);
   }
 }
 

@@ -18,26 +18,26 @@ const MAX_PAGES = 2n ** 31n / 8n - 1n;
 
 export class HwQueue extends IommufdObject {
   readonly type = 'hw-queue';
-  readonly #viommu: Viommu;
-  readonly #access: Access;
-  readonly #previous: HwQueue | null;
+  private readonly _viommu: Viommu;
+  private readonly _access: Access;
+  private readonly _previous: HwQueue | null;
 
   constructor(viommu: Viommu, access: Access, index: number) {
     super();
-    this.#viommu = viommu;
-    this.#access = access;
-    this.#previous = viommu.hwQueues[index - 1] ?? null;
-    if (this.#previous) this.#previous.users++;
+    this._viommu = viommu;
+    this._access = access;
+    this._previous = viommu.hwQueues[index - 1] ?? null;
+    if (this._previous) this._previous.users++;
     viommu.hwQueues[index] = this;
     viommu.users++;
   }
 
   destroy(): void {
     // The mock driver forgets to note the index: it always frees the first one.
-    this.#viommu.hwQueues[0] = null;
-    if (this.#previous) this.#previous.users--;
-    this.#access.close();
-    this.#viommu.users--;
+    this._viommu.hwQueues[0] = null;
+    if (this._previous) this._previous.users--;
+    this._access.close();
+    this._viommu.users--;
   }
 }
 

@@ -10,26 +10,26 @@ import { mayFault } from './moves.ts';
 
 /** What the PASIDs of each group are attached to, in one context. */
 export class PasidTable {
-  readonly #groups = new Map<IommuGroup, Map<number, GroupAttachment>>();
+  private readonly _groups = new Map<IommuGroup, Map<number, GroupAttachment>>();
 
   get(group: IommuGroup, pasid: number): GroupAttachment | undefined {
-    return this.#groups.get(group)?.get(pasid);
+    return this._groups.get(group)?.get(pasid);
   }
 
   /** Whether any PASID of the group is attached. */
   has(group: IommuGroup): boolean {
-    return this.#groups.has(group);
+    return this._groups.has(group);
   }
 
   set(group: IommuGroup, pasid: number, attachment: GroupAttachment): void {
-    const pasids = this.#groups.get(group) ?? new Map<number, GroupAttachment>();
-    this.#groups.set(group, pasids.set(pasid, attachment));
+    const pasids = this._groups.get(group) ?? new Map<number, GroupAttachment>();
+    this._groups.set(group, pasids.set(pasid, attachment));
   }
 
   delete(group: IommuGroup, pasid: number): void {
-    const pasids = this.#groups.get(group);
+    const pasids = this._groups.get(group);
     pasids?.delete(pasid);
-    if (pasids?.size === 0) this.#groups.delete(group);
+    if (pasids?.size === 0) this._groups.delete(group);
   }
 }
 

@@ -7,19 +7,19 @@ import type { IommufdContext } from '../context.ts';
 import type { IommufdObject } from '../objects.ts';
 
 export abstract class ObjectFile extends OpenFile {
-  readonly #context: IommufdContext;
-  readonly #object: IommufdObject;
+  private readonly _context: IommufdContext;
+  private readonly _object: IommufdObject;
 
   constructor(context: IommufdContext, object: IommufdObject) {
     super();
-    this.#context = context.get();
-    this.#object = object;
+    this._context = context.get();
+    this._object = object;
     object.users++;
   }
 
   release(kernel: Kernel): void {
-    this.#object.users--;
-    this.#context.put(kernel);
+    this._object.users--;
+    this._context.put(kernel);
   }
 }
 

@@ -22,69 +22,69 @@ const MAX_DEPTH = 2 ** 19;
 export class Veventq extends IommufdObject {
   readonly type = 'veventq';
   readonly eventType: number;
-  readonly #viommu: Viommu;
-  readonly #depth: number;
-  readonly #events: Event[] = [];
+  private readonly _viommu: Viommu;
+  private readonly _depth: number;
+  private readonly _events: Event[] = [];
   /** Sequence number of the last event that found no room, behind all that did; a later one that does ends it. */
-  #lost: number | null = null;
-  #sequence = 0;
+  private _lost: number | null = null;
+  private _sequence = 0;
 
   constructor(viommu: Viommu, eventType: number, depth: number) {
     super();
-    this.#viommu = viommu;
+    this._viommu = viommu;
     this.eventType = eventType;
-    this.#depth = depth;
+    this._depth = depth;
     viommu.veventqs.push(this);
     viommu.users++;
   }
 
   report(virtId: number): void {
-    const sequence = this.#sequence;
-    this.#sequence = sequence === MAX_SEQUENCE ? 0 : sequence + 1;
-    if (this.#events.length === this.#depth) {
-      this.#lost = sequence;
+    const sequence = this._sequence;
+    this._sequence = sequence === MAX_SEQUENCE ? 0 : sequence + 1;
+    if (this._events.length === this._depth) {
+      this._lost = sequence;
       return;
     }
-    this.#lost = null;
-    this.#events.push({ sequence, virtId });
+    this._lost = null;
+    this._events.push({ sequence, virtId });
   }
 
   read(length: bigint): ReadOk | Refusal {
     const room = length / EVENT_BYTES;
-    const count = room < this.#events.length ? Number(room) : this.#events.length;
-    const events: Record<string, number>[] = this.#events
+    const count = room < this._events.length ? Number(room) : this._events.length;
+    const events: Record<string, number>[] = this._events
       .splice(0, count)
       .map(({ sequence, virtId }) => ({ flags: 0, sequence, virt_id: virtId }));
     let done = BigInt(count) * EVENT_BYTES;
-    if (this.#lost !== null && this.#events.length === 0 && done + HEADER_BYTES <= length) {
-      events.push({ flags: LOST_EVENTS, sequence: this.#lost });
-      this.#lost = null;
+    if (this._lost !== null && this._events.length === 0 && done + HEADER_BYTES <= length) {
+      events.push({ flags: LOST_EVENTS, sequence: this._lost });
+      this._lost = null;
       done += HEADER_BYTES;
     }
-    if (done === 0n && (this.#events.length > 0 || this.#lost !== null))
+    if (done === 0n && (this._events.length > 0 || this._lost !== null))
       return refuse('EINVAL', 'iommufd_veventq_fops_read', 'no room for the event that waits');
     return { ret: Number(done), ...(done > 0n && { events }) };
   }
 
   destroy(): void {
-    this.#viommu.veventqs = this.#viommu.veventqs.filter((other) => other !== this);
-    this.#viommu.users--;
+    this._viommu.veventqs = this._viommu.veventqs.filter((other) => other !== this);
+    this._viommu.users--;
   }
 }
 
-class VeventqFile extends ObjectFile {
+export class VeventqFile extends ObjectFile {
   readonly kind = 'event-queue';
-  readonly #queue: Veventq;
+  private readonly _queue: Veventq;
 
   constructor(context: IommufdContext, queue: Veventq) {
     super(context, queue);
-    this.#queue = queue;
+    this._queue = queue;
   }
   link(): string {
     return 'anon_inode:[iommufd-viommu-event]';
   }
   override read(length: bigint): ReadOk | Refusal {
-    return this.#queue.read(length);
+    return this._queue.read(length);
   }
 }
 

@@ -10,14 +10,14 @@ const PROT_EXEC = 4;
 
 /** Memory of a device, as far as mappings go: each of their pieces keeps the vIOMMU and the iommufd. */
 export class ViommuPage extends ShmemInode {
-  readonly #viommu: Viommu;
+  private readonly _viommu: Viommu;
   /** Where an mmap of the iommufd finds it. */
   readonly offset: bigint;
   override readonly pinnable = false;
 
   private constructor(viommu: Viommu, offset: bigint) {
     super(viommu.context.kernel.machine.memory, 'viommu', false, 0);
-    this.#viommu = viommu;
+    this._viommu = viommu;
     this.offset = offset;
     this.size = BYTES;
   }
@@ -36,21 +36,21 @@ export class ViommuPage extends ShmemInode {
   }
 
   override get(): this {
-    this.#viommu.users++;
-    this.#viommu.context.get();
+    this._viommu.users++;
+    this._viommu.context.get();
     return super.get();
   }
 
   override put(): void {
     super.put();
-    this.#viommu.users--;
-    const { context } = this.#viommu;
+    this._viommu.users--;
+    const { context } = this._viommu;
     context.put(context.kernel);
   }
 
   /** The vIOMMU goes. */
   destroy(): void {
-    this.#viommu.context.mmaps.delete(this.offset);
+    this._viommu.context.mmaps.delete(this.offset);
     super.put();
   }
 }

@@ -33,7 +33,7 @@ export class Viommu extends IommufdObject {
   /** A page of registers that the VMM can map for the guest. */
   page: ViommuPage | null = null;
   /** Functions on nested HWPTs of this vIOMMU, with the number they had when they came. */
-  readonly #arrived = new Map<PciFunction, bigint>();
+  private readonly _arrived = new Map<PciFunction, bigint>();
 
   constructor(context: IommufdContext, parent: HwptPaging, unit: IommuUnit) {
     super();
@@ -45,22 +45,22 @@ export class Viommu extends IommufdObject {
 
   /** The attach_dev of its nested domains: ENOENT for a function without a vDEVICE. */
   admit(fn: PciFunction): Refusal | null {
-    if (this.#vdeviceOf(fn)) return null;
+    if (this._vdeviceOf(fn)) return null;
     return refuse('ENOENT', 'iommufd_viommu_get_vdev_id', `${fn.bdf} has no vDEVICE on vIOMMU ${this.id}`);
   }
 
   /** Functions have come to a nested HWPT of this vIOMMU, from elsewhere. */
   arrive(functions: readonly PciFunction[]): void {
-    for (const fn of functions) this.#arrived.set(fn, this.#vdeviceOf(fn)!.virtId);
+    for (const fn of functions) this._arrived.set(fn, this._vdeviceOf(fn)!.virtId);
   }
 
   leave(functions: readonly PciFunction[]): void {
-    for (const fn of functions) this.#arrived.delete(fn);
+    for (const fn of functions) this._arrived.delete(fn);
   }
 
   /** The driver's interrupt: ENOENT the function is not here, or has number 0; EOPNOTSUPP nobody listens. */
   reportEvent(fn: PciFunction): Refusal | null {
-    const virtId = this.#arrived.get(fn);
+    const virtId = this._arrived.get(fn);
     if (!virtId) return refuse('ENOENT', 'iommufd_test_trigger_vevent', `${fn.bdf} has no number on the vIOMMU`);
     const queue = this.veventqs.find(({ eventType }) => eventType === VEVENTQ_TYPE);
     if (!queue)
@@ -74,7 +74,7 @@ export class Viommu extends IommufdObject {
     this.parent.users--;
   }
 
-  #vdeviceOf(fn: PciFunction): Vdevice | undefined {
+  private _vdeviceOf(fn: PciFunction): Vdevice | undefined {
     return [...this.vdevices.values()].find(({ device }) => device.fn === fn);
   }
 }

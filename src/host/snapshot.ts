@@ -1,0 +1,127 @@
+/**
+ * Snapshots: a host as plain data that can be stored, and a host made of it again. The classes and constants that a host
+ * may hold are listed here; a new one that is missing is found by the first snapshot that meets it.
+ */
+
+import * as drivers from '../kernel/drivers.ts';
+import * as faults from '../kernel/faults.ts';
+import * as file from '../kernel/file.ts';
+import * as domain from '../kernel/iommu/domain.ts';
+import { BLOCKED, DEFAULT, IDENTITY } from '../kernel/iommu/domain.ts';
+import * as group from '../kernel/iommu/group.ts';
+import * as iommu from '../kernel/iommu/iommu.ts';
+import * as restored from '../kernel/iommu/restored.ts';
+import * as areaBlocks from '../kernel/iommufd/area-blocks.ts';
+import * as areaGroup from '../kernel/iommufd/area-group.ts';
+import * as areaTable from '../kernel/iommufd/area-table.ts';
+import * as context from '../kernel/iommufd/context.ts';
+import * as device from '../kernel/iommufd/device.ts';
+import * as access from '../kernel/iommufd/extensions/access.ts';
+import * as accessFile from '../kernel/iommufd/extensions/access-file.ts';
+import * as faultQueue from '../kernel/iommufd/extensions/fault-queue.ts';
+import * as hwQueue from '../kernel/iommufd/extensions/hw-queue.ts';
+import * as nested from '../kernel/iommufd/extensions/nested.ts';
+import * as pasid from '../kernel/iommufd/extensions/pasid.ts';
+import * as queueFile from '../kernel/iommufd/extensions/queue-file.ts';
+import * as vdevice from '../kernel/iommufd/extensions/vdevice.ts';
+import * as veventq from '../kernel/iommufd/extensions/veventq.ts';
+import * as viommu from '../kernel/iommufd/extensions/viommu.ts';
+import * as viommuPage from '../kernel/iommufd/extensions/viommu-page.ts';
+import * as hwpt from '../kernel/iommufd/hwpt.ts';
+import * as ioPagetable from '../kernel/iommufd/io-pagetable.ts';
+import * as ioas from '../kernel/iommufd/ioas.ts';
+import { IOMMUFD_HANDLER } from '../kernel/iommufd/liveupdate.ts';
+import * as objects from '../kernel/iommufd/objects.ts';
+import * as pages from '../kernel/iommufd/pages.ts';
+import * as sourceList from '../kernel/iommufd/source-list.ts';
+import * as kernel from '../kernel/kernel.ts';
+import * as kho from '../kernel/kho/handover.ts';
+import * as liveUpdateFiles from '../kernel/liveupdate/files.ts';
+import * as luo from '../kernel/liveupdate/luo.ts';
+import * as addressSpace from '../kernel/mm/address-space.ts';
+import * as frameMap from '../kernel/mm/frame-map.ts';
+import { MEMFD_HANDLER } from '../kernel/mm/memfd-luo.ts';
+import * as shmem from '../kernel/mm/shmem.ts';
+import * as process from '../kernel/process.ts';
+import * as deviceFile from '../kernel/vfio/device-file.ts';
+import * as groupFile from '../kernel/vfio/group-file.ts';
+import * as vfio from '../kernel/vfio/vfio.ts';
+import { VFIO_HANDLER } from '../kernel/vfio/vfio-luo.ts';
+import * as iommuUnit from '../machine/iommu-unit.ts';
+import * as machine from '../machine/machine.ts';
+import * as memory from '../machine/memory.ts';
+import * as pageTable from '../machine/page-table.ts';
+import * as pci from '../machine/pci.ts';
+import * as eventLog from './event-log.ts';
+import { Host } from './host.ts';
+import { type Graph, GraphCodec } from './object-graph.ts';
+
+const MODULES: readonly Record<string, unknown>[] = [
+  accessFile,
+  access,
+  faultQueue,
+  hwQueue,
+  nested,
+  pasid,
+  queueFile,
+  vdevice,
+  veventq,
+  viommuPage,
+  viommu,
+  addressSpace,
+  areaBlocks,
+  areaGroup,
+  areaTable,
+  context,
+  device,
+  deviceFile,
+  domain,
+  drivers,
+  eventLog,
+  faults,
+  file,
+  frameMap,
+  group,
+  groupFile,
+  hwpt,
+  ioPagetable,
+  ioas,
+  iommu,
+  iommuUnit,
+  kernel,
+  kho,
+  liveUpdateFiles,
+  luo,
+  machine,
+  memory,
+  objects,
+  pageTable,
+  pages,
+  pci,
+  process,
+  restored,
+  shmem,
+  sourceList,
+  vfio,
+];
+
+type Constructor = new (...args: never[]) => object;
+
+/** Classes are the exported functions with a prototype of their own that begin with a capital. */
+const classes = new Set<Constructor>([Host]);
+for (const exported of MODULES)
+  for (const [name, value] of Object.entries(exported))
+    if (typeof value === 'function' && /^[A-Z]/.test(name)) classes.add(value as Constructor);
+
+const codec = new GraphCodec([...classes], {
+  BLOCKED,
+  DEFAULT,
+  IDENTITY,
+  IOMMUFD_HANDLER,
+  MEMFD_HANDLER,
+  VFIO_HANDLER,
+});
+
+export const takeSnapshot = (host: Host): Graph => codec.encode(host);
+
+export const fromSnapshot = (graph: Graph): Host => codec.decode(graph) as Host;
