@@ -113,6 +113,9 @@ for (const exported of MODULES)
   for (const [name, value] of Object.entries(exported))
     if (typeof value === 'function' && /^[A-Z]/.test(name)) classes.add(value as Constructor);
 
+/** Names of the classes that snapshots know. */
+export const SNAPSHOT_CLASSES: ReadonlySet<string> = new Set([...classes].map(({ name }) => name));
+
 const codec = new GraphCodec([...classes], {
   BLOCKED,
   DEFAULT,

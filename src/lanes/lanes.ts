@@ -2,10 +2,11 @@
  * What runs hosts. Everything above hands in commands and queries and waits for answers; where and by how many
  * threads they are run, and how commits are put together, stays behind this interface.
  */
+
 import type { Answer, Command, Query } from '../host/command.ts';
-import { Host } from '../host/host.ts';
 import type { Log } from '../log.ts';
 import type { HostRow, Store } from '../store/store.ts';
+import { makeHost, restoreHost } from './engine.ts';
 import { Lane } from './lane.ts';
 import { LanePool } from './pool.ts';
 import { killProcess } from './service-death.ts';
@@ -45,5 +46,5 @@ const SILENT: Log = { info() {}, warn() {}, error() {} };
 
 export function createLanes({ store, log = SILENT, lanes = 0, allowServiceDeath = false }: LanesOptions): Lanes {
   if (lanes > 0) return new LanePool({ store, log, lanes, allowServiceDeath });
-  return new Lane({ store, log, allowServiceDeath, makeHost: (spec) => new Host(spec), die: killProcess });
+  return new Lane({ store, log, allowServiceDeath, makeHost, restoreHost, die: killProcess });
 }

@@ -19,11 +19,7 @@ export type LaneRequest =
   | WriteRequest;
 
 /** What the writer is asked. `attach` gives a lane a new door, and shuts the one it had. */
-export type WriterRequest =
-  | WriteRequest
-  | { ask: 'attach'; lane: number; port: MessagePort }
-  | { ask: 'commits' }
-  | { ask: 'close' };
+export type WriterRequest = WriteRequest | { ask: 'attach'; lane: number; port: MessagePort } | { ask: 'close' };
 
 export interface WriteRequest {
   ask: 'write';

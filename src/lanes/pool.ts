@@ -75,6 +75,11 @@ export class LanePool implements Lanes {
     await this.#laneOf(hostId).kill();
   }
 
+  /** For tests: the same with the thread that writes. */
+  async killWriter(): Promise<void> {
+    await this.#writer?.kill();
+  }
+
   async #ask<Value>(hostId: string, request: LaneRequest): Promise<Value> {
     const lane = this.#laneOf(hostId);
     const size = sizeOf(request);

@@ -3,7 +3,7 @@
  * these at most. In between the lane hears what has arrived, so that a host without work yet gets into the round.
  */
 
-/** How long turns are given without listening, in milliseconds. */
+/** How long turns are given without listening, in milliseconds. What happens in that time is one commit. */
 const DEAF_MS = 1;
 
 export class Turns {
@@ -16,23 +16,35 @@ export class Turns {
    * next turn when it has had this one.
    */
   take(): Promise<void> | undefined {
-    const now = performance.now();
     if (this.#heard === null) {
-      this.#heard = now;
+      this.#heard = performance.now();
       setImmediate(this.#listened);
     }
-    if (this.#waiting.length === 0 && now - this.#heard < DEAF_MS) return undefined;
+    if (this.#waiting.length === 0 && !this.#isDeaf()) return undefined;
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
+  #isDeaf(): boolean {
+    return this.#heard !== null && performance.now() - this.#heard >= DEAF_MS;
+  }
+
   readonly #listened = (): void => {
-    const next = this.#waiting.shift();
-    if (next === undefined) {
+    if (this.#waiting.length === 0) {
       this.#heard = null;
       return;
     }
     this.#heard = performance.now();
     setImmediate(this.#listened);
-    next();
+    this.#give();
+  };
+
+  readonly #give = (): void => {
+    this.#waiting.shift()?.();
+    queueMicrotask(() => process.nextTick(this.#giveMore));
+  };
+
+  /** Ticks come after all microtasks: who had the turn has done all that it can do now. */
+  readonly #giveMore = (): void => {
+    if (this.#waiting.length > 0 && !this.#isDeaf()) this.#give();
   };
 }

@@ -1,11 +1,12 @@
 /** The thread of a lane: runs the hosts that it owns, reads what is stored by itself, and has one writer write. */
+
 import { parentPort, workerData } from 'node:worker_threads';
-import { Host } from '../host/host.ts';
 import type { Log } from '../log.ts';
 import { connectForWriting } from '../store/database.ts';
 import { openHostStore } from '../store/store.ts';
 import { GroupWriter } from '../store/writer.ts';
 import type { Write, Writer } from '../store/writes.ts';
+import { makeHost, restoreHost } from './engine.ts';
 import { Lane } from './lane.ts';
 import { Caller, type LaneRequest, type LaneSettings, type LogLine, serve, type WriteRequest } from './messages.ts';
 import { laneOf } from './owner.ts';
@@ -46,7 +47,8 @@ const lane = new Lane({
   store,
   log: { info: logAt('info'), warn: logAt('warn'), error: logAt('error') },
   allowServiceDeath: settings.allowServiceDeath,
-  makeHost: (spec) => new Host(spec),
+  makeHost,
+  restoreHost,
   die: killProcess,
   owns: (hostId) => laneOf(hostId, settings.lanes) === settings.lane,
 });

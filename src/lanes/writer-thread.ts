@@ -32,8 +32,6 @@ serve<WriterRequest>(port, async (request) => {
       return await writer.write(request.write);
     case 'attach':
       return attach(request.lane, request.port);
-    case 'commits':
-      return writer.commits;
     case 'close':
       writer.flush();
       return database.close();

@@ -85,7 +85,7 @@ export class AreaTable {
     const { firsts, count } = this._groups[this._group]!;
     const next = this._position + 1;
     const ends = next < count ? firsts[next]! > key : this._group === this._groups.length - 1;
-    if (!(ends && firsts[this._position]! < key)) {
+    if (!(ends && firsts[this._position]! <= key)) {
       const group = lastAtMost(this._firsts, this._groups.length, key);
       this._enter(group, lastAtMost(this._groups[group]!.firsts, this._groups[group]!.count, key));
     }

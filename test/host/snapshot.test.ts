@@ -1,0 +1,120 @@
+/** A host that is taken apart and put together again after every command is still the same host. */
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { deserialize, serialize } from 'node:v8';
+import type { Command } from '../../src/host/command.ts';
+import { Host } from '../../src/host/host.ts';
+import { buildHostSpec } from '../../src/host/host-spec.ts';
+import type { Graph } from '../../src/host/object-graph.ts';
+import { fromSnapshot, SNAPSHOT_CLASSES, takeSnapshot } from '../../src/host/snapshot.ts';
+import type { CallInput, CallResult } from '../../src/kernel/uapi/calls.ts';
+
+const SOURCE = new URL('../../src/', import.meta.url);
+
+test('every class of kernel and machine is known to snapshots, and hides nothing from them', () => {
+  /** Never part of a host's state. */
+  const transient = new Set(['Refusal', 'Places', 'Runs', 'GraphCodec']);
+  for (const folder of ['kernel', 'machine', 'host'])
+    for (const file of readdirSync(new URL(folder, SOURCE), { recursive: true, encoding: 'utf8' })) {
+      if (!file.endsWith('.ts')) continue;
+      const text = readFileSync(new URL(`${folder}/${file}`, SOURCE), 'utf8');
+      for (const [, name] of text.matchAll(/^(?:export )?(?:abstract )?class (\w+)/gm))
+        if (!transient.has(name!)) assert.ok(SNAPSHOT_CLASSES.has(name!), `${name} of ${folder}/${file}`);
+      if (folder !== 'host')
+        assert.doesNotMatch(
+          text,
+          /^ {2}(readonly |static )*#\w/m,
+          `${folder}/${file} has a field that snapshots cannot see`,
+        );
+    }
+});
+
+/** Executes commands, each on a host made of a snapshot. */
+class Phoenix {
+  host: Host;
+  pid = 0;
+
+  constructor() {
+    const built = buildHostSpec({ preset: 'vmm-lab' });
+    assert.ok('spec' in built);
+    this.host = new Host(built.spec);
+  }
+
+  execute(command: Command): unknown {
+    this.host = fromSnapshot(deserialize(serialize(takeSnapshot(this.host))) as Graph);
+    const { answer, records } = this.host.execute(command);
+    assert.equal(answer.kind, 'ok', JSON.stringify(answer));
+    for (const record of records)
+      if (record.kind === 'handover') return this.execute({ op: 'kexec.boot', handover: record.text });
+    return answer.kind === 'ok' ? answer.value : undefined;
+  }
+
+  process(): void {
+    this.pid = (this.execute({ op: 'process.create' }) as { pid: number }).pid;
+  }
+
+  call(call: CallInput): CallResult {
+    const { results } = this.execute({ op: 'calls', pid: this.pid, calls: [call] }) as { results: CallResult[] };
+    assert.equal(results[0]!.errno, undefined, JSON.stringify([call, results[0]]));
+    return results[0]!;
+  }
+
+  open(path: string): number {
+    return this.call({ call: 'open', path }).ret as number;
+  }
+
+  ioctl(fd: number, request: string, arg: Record<string, unknown> = {}): Record<string, number> {
+    return this.call({ call: 'ioctl', fd, request, arg }).arg as Record<string, number>;
+  }
+
+  read(): unknown {
+    const accesses = [{ op: 'read' as const, iova: '0x100000000', length: 5 }];
+    return this.execute({ op: 'device.dma', bdf: '0000:01:00.0', accesses });
+  }
+}
+
+test('a whole live update, with a snapshot before each command', () => {
+  const hello = { results: [{ ok: true, data: 'aGVsbG8=' }] };
+  const size = '0x4000000';
+  const p = new Phoenix();
+  p.process();
+  const memfd = p.call({ call: 'memfd_create', name: 'ram', flags: 2, size }).ret as number;
+  p.call({ call: 'add_seals', fd: memfd, seals: 7 });
+  p.call({ call: 'pwrite', fd: memfd, offset: 0, data: 'aGVsbG8=' });
+  const iommufd = p.open('/dev/iommu');
+  const cdev = p.open('/dev/vfio/devices/vfio0');
+  const { out_devid: device } = p.ioctl(cdev, 'VFIO_DEVICE_BIND_IOMMUFD', { iommufd });
+  const { out_ioas_id: ioas } = p.ioctl(iommufd, 'IOMMU_IOAS_ALLOC');
+  const mapping = { flags: 7, start: 0, length: size, iova: '0x100000000' };
+  p.ioctl(iommufd, 'IOMMU_IOAS_MAP_FILE', { ...mapping, ioas_id: ioas, fd: memfd });
+  const { out_hwpt_id: hwpt } = p.ioctl(iommufd, 'IOMMU_HWPT_ALLOC', { dev_id: device, pt_id: ioas });
+  p.ioctl(cdev, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', { pt_id: hwpt });
+  assert.deepEqual(p.read(), hello);
+  const { fd: session } = p.ioctl(p.open('/dev/liveupdate'), 'LIVEUPDATE_IOCTL_CREATE_SESSION', { name: 'vm1' });
+  p.ioctl(session!, 'LIVEUPDATE_SESSION_PRESERVE_FD', { fd: memfd, token: 1 });
+  p.ioctl(iommufd, 'IOMMU_HWPT_LU_SET_PRESERVE', { hwpt_id: hwpt, token: 7 });
+  p.ioctl(session!, 'LIVEUPDATE_SESSION_PRESERVE_FD', { fd: iommufd, token: 2 });
+  p.ioctl(session!, 'LIVEUPDATE_SESSION_PRESERVE_FD', { fd: cdev, token: 3 });
+  p.execute({ op: 'kexec.freeze', mode: 'live-update', image: 'loaded' });
+  assert.deepEqual(p.read(), hello);
+
+  p.process();
+  p.execute({ op: 'driver.bind', bdf: '0000:01:00.0', driver: 'vfio-pci' });
+  const { fd: incoming } = p.ioctl(p.open('/dev/liveupdate'), 'LIVEUPDATE_IOCTL_RETRIEVE_SESSION', { name: 'vm1' });
+  const [ram, next, restored] = [1, 2, 3].map(
+    (token) => p.ioctl(incoming!, 'LIVEUPDATE_SESSION_RETRIEVE_FD', { token }).fd!,
+  );
+  const { out_devid: bound } = p.ioctl(restored!, 'VFIO_DEVICE_BIND_IOMMUFD', { iommufd: next });
+  const { hwpt_id: old } = p.ioctl(next!, 'IOMMU_HWPT_LU_RESTORE', { token: 7 });
+  const { out_ioas_id: ioas2 } = p.ioctl(next!, 'IOMMU_IOAS_ALLOC');
+  p.ioctl(next!, 'IOMMU_IOAS_MAP_FILE', { ...mapping, ioas_id: ioas2, fd: ram });
+  const { out_hwpt_id: hwpt2 } = p.ioctl(next!, 'IOMMU_HWPT_ALLOC', { dev_id: bound, pt_id: ioas2 });
+  p.ioctl(restored!, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', { pt_id: hwpt2 });
+  p.ioctl(next!, 'IOMMU_DESTROY', { id: old });
+  p.ioctl(incoming!, 'LIVEUPDATE_SESSION_FINISH');
+  assert.deepEqual(p.read(), hello);
+  p.execute({ op: 'process.kill', pid: p.pid });
+  const free = p.host.machine.memory.freeFrames;
+  assert.equal(free, new Phoenix().host.machine.memory.freeFrames, 'nothing leaks');
+});

@@ -1,0 +1,206 @@
+/** Lanes as threads, with real hosts. */
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { Answer, Command } from '../../src/host/command.ts';
+import { HostFault, LaneBusy, LaneDied } from '../../src/lanes/errors.ts';
+import { laneOf } from '../../src/lanes/owner.ts';
+import { LanePool, type PoolOptions } from '../../src/lanes/pool.ts';
+import { type Store, StoreUnavailable } from '../../src/store/store.ts';
+import { someTenant, temporaryStore } from '../support/store.ts';
+import { SPEC } from './fake-host.ts';
+
+const TICK = { op: 'clock.advance', nanoseconds: '1' } as const;
+const CREATED = '2026-01-01T00:00:00.000Z';
+
+interface Lab {
+  store: Store;
+  pool: LanePool;
+  tenantId: string;
+  /** What the lanes logged as an error. */
+  errors: string[];
+  add(...ids: string[]): Promise<void>;
+}
+
+async function lab(t: TestContext, options: Partial<PoolOptions> = {}): Promise<Lab> {
+  const store = temporaryStore(t);
+  const tenantId = await someTenant(store);
+  const errors: string[] = [];
+  const log = { info() {}, warn() {}, error: (_details: object, message: string) => void errors.push(message) };
+  const pool = new LanePool({ store, log, lanes: 2, allowServiceDeath: false, ...options });
+  // Hooks run in the order in which they are made; the store has closed already, and may be closed twice.
+  t.after(() => pool.close());
+  return {
+    store,
+    pool,
+    tenantId,
+    errors,
+    async add(...ids) {
+      await Promise.all(ids.map((id) => pool.create({ id, tenantId, name: id, spec: SPEC, created: CREATED })));
+    },
+  };
+}
+
+/** Names of hosts, of which each lane of two owns one. */
+function oneForEachLane(): [string, string] {
+  const ids = Array.from({ length: 20 }, (_, index) => `h${index}`);
+  return [ids.find((id) => laneOf(id, 2) === 0)!, ids.find((id) => laneOf(id, 2) === 1)!];
+}
+
+/** Keeps a lane for a while. */
+function longCommand(pid: number): Command {
+  return {
+    op: 'calls',
+    pid,
+    calls: Array.from({ length: 50_000 }, () => ({ call: 'open', path: '/nowhere' }) as const),
+  };
+}
+
+async function newProcess(pool: LanePool, hostId: string): Promise<number> {
+  const answer = await pool.execute(hostId, { op: 'process.create' });
+  return (answer as { value: { pid: number } }).value.pid;
+}
+
+async function timeOf(pool: LanePool, hostId: string): Promise<number> {
+  const answer = await pool.query(hostId, { view: 'host' });
+  return Number((answer as { value: { time: string } }).value.time);
+}
+
+const sequences = (store: Store, id: string): number[] => store.journal.read(id, 0).map(({ sequence }) => sequence);
+const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
+const fulfilled = (outcomes: PromiseSettledResult<Answer>[]): number =>
+  outcomes.filter(({ status }) => status === 'fulfilled').length;
+
+for (const lanes of [1, 2]) {
+  test(`with ${lanes} lane(s): hosts are created, used, read, removed, and there again at the next start`, async (t) => {
+    const { store, pool, add } = await lab(t, { lanes });
+    await add('a', 'b', 'c');
+    const answers = await Promise.all(['a', 'b', 'c', 'a'].map((id) => pool.execute(id, TICK)));
+    assert.ok(answers.every(({ kind }) => kind === 'ok'));
+    const time = await timeOf(pool, 'a');
+    await pool.remove('b');
+    assert.equal((await pool.query('b', { view: 'host' })).kind, 'not-found');
+    // What others write gets to the one writer too.
+    await store.tenants.create('later', 'its hash');
+    assert.equal(store.tenants.findByKeyHash('its hash')?.name, 'later');
+    await pool.close();
+
+    const again = new LanePool({ store, log: { info() {}, warn() {}, error() {} }, lanes, allowServiceDeath: false });
+    t.after(() => again.close());
+    await again.recover();
+    assert.equal(await timeOf(again, 'a'), time);
+    assert.deepEqual(sequences(store, 'a'), [1, 2]);
+  });
+
+  test(`with ${lanes} lane(s): a lane that is killed is replaced, and its hosts have all that was acknowledged`, async (t) => {
+    const { store, pool, add, errors } = await lab(t, { lanes });
+    const [victim, other] = oneForEachLane();
+    await add(victim, other);
+    let acknowledged = 0;
+    let asked = 0;
+    for (let round = 0; round < 3; round += 1) {
+      acknowledged += fulfilled(await Promise.allSettled(upTo(20).map(() => pool.execute(victim, TICK))));
+      const waiting = upTo(50).map(() => pool.execute(victim, TICK));
+      const besides = Promise.allSettled(upTo(50).map(() => pool.execute(other, TICK)));
+      await waiting[round * 10];
+      await pool.kill(victim);
+      asked += 70;
+      const outcomes = await Promise.allSettled(waiting);
+      acknowledged += fulfilled(outcomes);
+      for (const outcome of outcomes) if (outcome.status === 'rejected') assert.ok(outcome.reason instanceof LaneDied);
+      if (lanes === 2) assert.equal(fulfilled(await besides), 50);
+      await besides;
+      assert.equal((await pool.execute(victim, TICK)).kind, 'ok');
+      acknowledged += 1;
+      asked += 1;
+    }
+    const stored = sequences(store, victim);
+    assert.deepEqual(stored, upTo(stored.length));
+    assert.ok(stored.length >= acknowledged && stored.length <= asked, `${acknowledged} ${stored.length} ${asked}`);
+    // Each command takes 1000 ns, and a tick one more.
+    assert.equal(await timeOf(pool, victim), stored.length * 1001);
+    assert.deepEqual([...new Set(errors)], ['a lane died: another one takes its place']);
+  });
+}
+
+test('a lane that works does not keep the other one', async (t) => {
+  const { pool, add } = await lab(t);
+  const [busy, free] = oneForEachLane();
+  await add(busy, free);
+  const pid = await newProcess(pool, busy);
+  const order: string[] = [];
+  await Promise.all([
+    pool.execute(busy, longCommand(pid)).then(() => order.push('long')),
+    pool.execute(free, TICK).then(() => order.push('short')),
+  ]);
+  assert.deepEqual(order, ['short', 'long']);
+});
+
+test('a host with much to do does not keep the others of its lane', async (t) => {
+  const { pool, add } = await lab(t, { lanes: 1 });
+  await add('a', 'b');
+  const pid = await newProcess(pool, 'a');
+  const order: string[] = [];
+  await Promise.all([
+    ...upTo(4).map(() => pool.execute('a', longCommand(pid)).then(() => order.push('a'))),
+    pool.execute('b', TICK).then(() => order.push('b')),
+  ]);
+  assert.ok(order.indexOf('b') <= 1, order.join(' '));
+});
+
+test('when too much waits, more is refused at once, and let in again later', async (t) => {
+  const { pool, store, add } = await lab(t, { lanes: 1, limits: { commands: 4, bytes: 1 << 20 } });
+  await add('a', 'b');
+  const outcomes = await Promise.allSettled([...upTo(10).map(() => pool.execute('a', TICK)), pool.execute('b', TICK)]);
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    [...upTo(4).map(() => 'fulfilled'), ...upTo(6).map(() => 'rejected'), 'fulfilled'],
+  );
+  assert.ok((outcomes[9] as PromiseRejectedResult).reason instanceof LaneBusy);
+  assert.deepEqual(sequences(store, 'a'), [1, 2, 3, 4]);
+  assert.equal((await pool.execute('a', TICK)).kind, 'ok');
+});
+
+test('when the writer dies, nothing acknowledged is lost and the lanes go on', async (t) => {
+  const { store, pool, add, errors } = await lab(t);
+  const hosts = oneForEachLane();
+  await add(...hosts);
+  const waiting = upTo(50).flatMap(() => hosts.map((host) => pool.execute(host, TICK)));
+  await waiting[10];
+  await pool.killWriter();
+  const outcomes = await Promise.allSettled(waiting);
+  for (const host of hosts) assert.equal((await pool.execute(host, TICK)).kind, 'ok');
+  const stored = hosts.map((host) => sequences(store, host));
+  for (const list of stored) assert.deepEqual(list, upTo(list.length));
+  assert.ok(stored.flat().length >= fulfilled(outcomes) + 2);
+  assert.ok(errors.includes('the writer died: another one takes its place'));
+});
+
+test('errors keep their meaning from thread to thread', async (t) => {
+  const { pool, tenantId, errors } = await lab(t);
+  const row = { id: 'h', tenantId, name: 'h', spec: SPEC, created: CREATED };
+  const broken = { ...row, spec: { ...SPEC, machine: { ...SPEC.machine, memory: 'plenty' } } };
+  await assert.rejects(pool.create(broken), (error) => {
+    assert.ok(error instanceof HostFault);
+    assert.match(error.incident, /^[0-9a-f-]{36}$/);
+    return true;
+  });
+  assert.deepEqual(errors, ['a host failed inside']);
+  await assert.rejects(pool.create({ ...row, tenantId: 'nobody' }), StoreUnavailable);
+  assert.equal((await pool.query('nowhere', { view: 'host' })).kind, 'not-found');
+  const answer = await pool.create(row);
+  assert.equal(answer.kind, 'ok');
+  assert.deepEqual(await pool.execute('h', { op: 'device.flr', bdf: '0000:01:00.0' }), {
+    kind: 'not-found',
+    what: 'device 0000:01:00.0',
+  });
+});
+
+test('every lane has its share of hosts, the same at every start', () => {
+  const counts = [0, 0, 0];
+  for (let host = 0; host < 3000; host += 1) counts[laneOf(`h-${host}`, 3)]! += 1;
+  assert.ok(
+    counts.every((count) => count > 800),
+    String(counts),
+  );
+  assert.equal(laneOf('h-6jx2m4vq7r3ta5cn', 8), laneOf('h-6jx2m4vq7r3ta5cn', 8));
+});
