@@ -65,6 +65,23 @@ export type Command =
   | { op: 'fault.arm'; point: string; nth?: number; errno?: Errno }
   | { op: 'fault.disarm'; id: number };
 
+/**
+ * Maps and unmaps of one IOAS as one command. What they are is in the payload, bytes that go beside it: the body of the
+ * request (`json`: with `onError` and `results` in it; `lines`), or, in the journal, `packed` columns.
+ */
+export interface BatchCommand {
+  op: 'batch';
+  pid: number;
+  fd: number;
+  ioas: number;
+  format: 'json' | 'lines' | 'packed';
+  /** What a refusal does to the rest, and with `rollback` to what came before. */
+  onError?: 'stop' | 'continue' | 'rollback';
+  results?: boolean;
+  /** Of lines: how many operations of the same request came before. */
+  base?: number;
+}
+
 export type Query =
   | { view: 'host' }
   | { view: 'devices' }
@@ -86,12 +103,14 @@ export type Query =
 
 /**
  * What a host answers. `not-found` is a thing of the path that is not there, `refused` a refusal of the kernel or of
- * the machine's state; both change nothing.
+ * the machine's state, `malformed` and `invalid` are about the payload of a batch; all of them change nothing.
  */
 export type Answer =
   | { kind: 'ok'; value: unknown }
   | { kind: 'not-found'; what: string }
-  | { kind: 'refused'; errno: Errno; where: string; why: string; rule?: string };
+  | { kind: 'refused'; errno: Errno; where: string; why: string; rule?: string }
+  | { kind: 'malformed'; detail: string }
+  | { kind: 'invalid'; errors: { pointer: string; reason: string }[] };
 
 /** What must be stored together with a command before its answer may be given. */
 export type HostRecord =

@@ -35,7 +35,7 @@ import { EventLog } from './event-log.ts';
 import { answerQuery, deviceView, groupView, hostView, processView } from './queries.ts';
 
 /** What a command costs of simulated time. */
-const COMMAND_NANOSECONDS = 1000n;
+export const COMMAND_NANOSECONDS = 1000n;
 /** What a boot costs: the blackout of a live update. */
 const BOOT_NANOSECONDS = 1_000_000_000n;
 
@@ -46,7 +46,7 @@ interface PendingBoot {
 }
 
 const ok = (value: unknown): Answer => ({ kind: 'ok', value });
-const refused = ({ errno, where, why, rule }: Refusal): Answer => ({
+export const refused = ({ errno, where, why, rule }: Refusal): Answer => ({
   kind: 'refused',
   errno,
   where,
@@ -93,6 +93,8 @@ export class Host implements EventSink {
     this._records = [];
     this.time += COMMAND_NANOSECONDS;
     const answer = this._answer(command);
+    // It is not journaled, so a replay knows nothing of it.
+    if (answer.kind === 'not-found') this.time -= COMMAND_NANOSECONDS;
     return { answer, records: this._records };
   }
 
@@ -115,7 +117,7 @@ export class Host implements EventSink {
         return this.faults.disarm(command.id) ? ok({}) : notFound(`fault ${command.id}`);
     }
     const { kernel } = this;
-    if (!kernel) return refused(refuse('EIO', 'kernel', this._whyNoKernel()));
+    if (!kernel) return this.withoutKernel();
     switch (command.op) {
       case 'calls':
         return this._onProcess(kernel, command.pid, (process) => {
@@ -201,10 +203,13 @@ export class Host implements EventSink {
     return process ? run(process) : notFound(`process ${pid}`);
   }
 
-  private _whyNoKernel(): string {
-    return this.state === 'panic'
-      ? `the kernel has stopped (${this.panic}): reset the host`
-      : 'no kernel runs between freeze and boot: the next one is about to boot';
+  /** What is answered to whatever needs a kernel, while there is none. */
+  withoutKernel(): Answer {
+    const why =
+      this.state === 'panic'
+        ? `the kernel has stopped (${this.panic}): reset the host`
+        : 'no kernel runs between freeze and boot: the next one is about to boot';
+    return refused(refuse('EIO', 'kernel', why));
   }
 
   private _dma(fn: PciFunction, access: DmaAccess): DmaResult {

@@ -1,6 +1,7 @@
 /** From what a host answers to what the API answers: a value, or a problem. */
 import type { Answer } from '../host/command.ts';
 import { type KernelError, Problem } from './problems.ts';
+import { invalid } from './validation.ts';
 
 /** Refusals that another state of the host would not have seen; the others are about the request itself. */
 const CONFLICTS: readonly string[] = ['EBUSY', 'EEXIST', 'EADDRINUSE', 'ENOSPC', 'ENOMEM', 'EIO'];
@@ -9,6 +10,8 @@ const CONFLICTS: readonly string[] = ['EBUSY', 'EEXIST', 'EADDRINUSE', 'ENOSPC',
 export function granted<Value>(answer: Answer): Value {
   if (answer.kind === 'ok') return answer.value as Value;
   if (answer.kind === 'not-found') throw notFound(answer.what === 'host' ? 'There is no such host.' : `There is no ${answer.what} on this host.`);
+  if (answer.kind === 'malformed') throw new Problem('malformed-body', `The body is not JSON: ${answer.detail}.`);
+  if (answer.kind === 'invalid') throw invalid(answer.errors.map((error) => ({ in: 'body', ...error })));
   const { errno, where, why, rule } = answer;
   throw refusal({ errno, where, ...(rule === undefined ? {} : { rule }) }, why);
 }

@@ -3,10 +3,11 @@
  * threads they are run, and how commits are put together, stays behind this interface.
  */
 
-import type { Answer, Command, Query } from '../host/command.ts';
+import type { Answer, Command, HostSpec, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
 import type { HostRow, Store } from '../store/store.ts';
 import { makeHost, restoreHost } from './engine.ts';
+import { HOST_SNAPSHOTS } from './host-snapshots.ts';
 import { Lane } from './lane.ts';
 import { LanePool } from './pool.ts';
 import { killProcess } from './service-death.ts';

@@ -26,6 +26,7 @@ export class LanePool implements Lanes {
   readonly #store: Store;
   readonly #lanes: LaneThread[];
   readonly #writer: WriterHandle | null;
+  #closed: Promise<void> | undefined;
 
   constructor({ store, log, lanes, allowServiceDeath, limits }: PoolOptions) {
     const { directory, durability } = store;
@@ -64,7 +65,12 @@ export class LanePool implements Lanes {
     await Promise.all([...concerned].map((lane) => lane.ask({ ask: 'recover' })));
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    this.#closed ??= this.#close();
+    return this.#closed;
+  }
+
+  async #close(): Promise<void> {
     await Promise.all(this.#lanes.map((lane) => lane.close()));
     await this.#writer?.close();
     this.#store.writeBy(null);

@@ -15,7 +15,7 @@ import {
 } from '../store/store.ts';
 import { decodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
-import { type RestoreHost, startOf, unreadable } from './snapshots.ts';
+import { type SnapshotCodec, startOf, unreadable } from './snapshots.ts';
 
 /** What a lane needs of a host. */
 export interface Engine {
@@ -23,8 +23,6 @@ export interface Engine {
   query(query: Query): Answer;
   /** Frozen: the next kernel must be booted. */
   readonly pendingBoot: boolean;
-  /** All of it as bytes. Not while it is frozen. */
-  snapshot?(): Uint8Array;
 }
 
 export type MakeHost = (spec: HostSpec) => Engine;
@@ -46,7 +44,7 @@ export interface LoadedHost {
 export interface Rebuilding {
   store: HostStore;
   makeHost: MakeHost;
-  restoreHost?: RestoreHost;
+  snapshots?: SnapshotCodec;
   log: Log;
 }
 

@@ -13,13 +13,14 @@ import { encodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
 import { HostFault } from './errors.ts';
 import { type LoadedHost, type MakeHost, noteStored, rebuild } from './replay.ts';
-import { ENGINE, isDue, isWorthwhile, type RestoreHost } from './snapshots.ts';
+import { isDue, isWorthwhile, type SnapshotCodec } from './snapshots.ts';
 import type { Turns } from './turns.ts';
 
 export interface RunnerOptions {
   store: HostStore;
   makeHost: MakeHost;
-  restoreHost?: RestoreHost;
+  /** Without it hosts are built by replay alone. */
+  snapshots?: SnapshotCodec;
   log: Log;
   /** Whether the fault point `service.death` may be armed, and kills. */
   allowServiceDeath: boolean;
@@ -238,14 +239,14 @@ export class HostRunner {
 
   /** Takes it now; compressing and storing it does not keep the host. */
   #makeSnapshot(host: LoadedHost): void {
-    const { store, log } = this.#options;
+    const { store, log, snapshots } = this.#options;
     const { sequence } = host;
     host.behind = { commands: 0, bytes: 0 };
+    if (snapshots === undefined) return;
     try {
-      const bytes = host.engine.snapshot?.();
-      if (bytes === undefined) return;
+      const bytes = snapshots.take(host.engine);
       this.#snapshotSize = bytes.byteLength;
-      const snapshot = { hostId: this.#hostId, sequence, engine: ENGINE, bytes };
+      const snapshot = { hostId: this.#hostId, sequence, engine: snapshots.version, bytes };
       this.#snapshot = Promise.all([this.#snapshot, this.#stored])
         .then(() => store.snapshots.put(snapshot))
         .catch((error) => log.warn({ host: this.#hostId, err: error }, 'a snapshot could not be stored'));

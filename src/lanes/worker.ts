@@ -7,6 +7,7 @@ import { openHostStore } from '../store/store.ts';
 import { GroupWriter } from '../store/writer.ts';
 import type { Write, Writer } from '../store/writes.ts';
 import { makeHost, restoreHost } from './engine.ts';
+import { HOST_SNAPSHOTS } from './host-snapshots.ts';
 import { Lane } from './lane.ts';
 import { Caller, type LaneRequest, type LaneSettings, type LogLine, serve, type WriteRequest } from './messages.ts';
 import { laneOf } from './owner.ts';

@@ -27,6 +27,9 @@ export interface OwnedRun extends FrameRun {
   folioShift: number;
 }
 
+/** What is counted for a frame at the most before its pins go on elsewhere. */
+const MANY_PINS = 0xffff;
+
 /** Frames of a chunk, whose pins are counted together where they come for all of them. */
 const CHUNK = 512;
 
@@ -45,6 +48,7 @@ export class PhysicalMemory {
   private _runs: OwnedRun[] = [];
   /** Pins of single frames, by chunk, and pins of whole chunks. */
   private readonly _framePins = new Map<number, Uint16Array>();
+  private readonly _morePins = new Map<number, number>();
   private readonly _chunkPins = new Map<number, number>();
   /** The pins of the chunk that was asked for last. */
   private _lastChunk = -1;
@@ -97,13 +101,9 @@ export class PhysicalMemory {
     const end = start + count;
     for (let frame = start; frame < end; ) {
       const chunk = Math.floor(frame / CHUNK);
-      const base = chunk * CHUNK;
-      const stop = Math.min(end, base + CHUNK);
+      const stop = Math.min(end, (chunk + 1) * CHUNK);
       if (stop - frame === CHUNK) this._chunkPins.set(chunk, (this._chunkPins.get(chunk) ?? 0) + 1);
-      else {
-        const pins = this._pinsOf(chunk);
-        for (let at = frame - base; at < stop - base; at++) pins[at]!++;
-      }
+      else for (let at = frame; at < stop; at++) this.pinOne(at);
       frame = stop;
     }
   }
@@ -111,22 +111,21 @@ export class PhysicalMemory {
   /** One more pin on one frame. */
   pinOne(frame: number): void {
     const chunk = Math.floor(frame / CHUNK);
-    if (chunk !== this._lastChunk) {
-      this._lastPins = this._pinsOf(chunk);
-      this._lastChunk = chunk;
-    }
-    this._lastPins[frame % CHUNK]!++;
+    if (chunk !== this._lastChunk) this._enterChunk(chunk);
+    const at = frame & (CHUNK - 1);
+    const pins = this._lastPins[at]!;
+    if (pins === MANY_PINS) this._morePins.set(frame, (this._morePins.get(frame) ?? 0) + 1);
+    else this._lastPins[at] = pins + 1;
   }
 
   /** One pin less on one frame. */
   unpinOne(frame: number): void {
     const chunk = Math.floor(frame / CHUNK);
-    if (chunk !== this._lastChunk) {
-      this._lastPins = this._pinsOf(chunk);
-      this._lastChunk = chunk;
-    }
-    if (this._orphans > 0 || this._lastPins[frame % CHUNK] === 0) this.unpin(frame, 1);
-    else this._lastPins[frame % CHUNK]!--;
+    if (chunk !== this._lastChunk) this._enterChunk(chunk);
+    const at = frame & (CHUNK - 1);
+    const pins = this._lastPins[at]!;
+    if (this._orphans > 0 || pins === 0 || pins === MANY_PINS) this.unpin(frame, 1);
+    else this._lastPins[at] = pins - 1;
   }
 
   /** One pin less on each frame; those that nobody holds any more are free, their contents gone. */
@@ -134,25 +133,32 @@ export class PhysicalMemory {
     const end = start + count;
     for (let frame = start; frame < end; ) {
       const chunk = Math.floor(frame / CHUNK);
-      const base = chunk * CHUNK;
-      const stop = Math.min(end, base + CHUNK);
+      const stop = Math.min(end, (chunk + 1) * CHUNK);
       const whole = this._chunkPins.get(chunk) ?? 0;
       if (stop - frame === CHUNK && whole > 0) this._setChunkPins(chunk, whole - 1);
       else {
-        const pins = this._pinsOf(chunk);
+        this._enterChunk(chunk);
         let missing = false;
-        for (let at = frame - base; at < stop - base; at++) if (pins[at] === 0) missing = true;
+        for (let at = frame; at < stop; at++) if (this._lastPins[at & (CHUNK - 1)] === 0) missing = true;
         // A pin of the whole chunk is taken apart where only some of its frames are let go.
         if (missing) {
           if (whole === 0) throw new Error(`frames ${frame}-${stop - 1} are not all pinned`);
           this._setChunkPins(chunk, whole - 1);
-          for (let at = 0; at < CHUNK; at++) pins[at]!++;
+          for (let at = chunk * CHUNK; at < (chunk + 1) * CHUNK; at++) this.pinOne(at);
         }
-        for (let at = frame - base; at < stop - base; at++) pins[at]!--;
+        for (let at = frame; at < stop; at++) this._dropPin(at);
       }
       if (this._orphans > 0) this._freeOrphans(frame, stop - frame);
       frame = stop;
     }
+  }
+
+  private _dropPin(frame: number): void {
+    const at = frame & (CHUNK - 1);
+    const more = this._morePins.get(frame) ?? 0;
+    if (more === 0) this._lastPins[at]!--;
+    else if (more === 1) this._morePins.delete(frame);
+    else this._morePins.set(frame, more - 1);
   }
 
   /** The owner lets go of its frames: what is not pinned is free, the rest with its last pin. */
@@ -164,13 +170,14 @@ export class PhysicalMemory {
     this._freeOrphans(start, count);
   }
 
-  private _pinsOf(chunk: number): Uint16Array {
+  private _enterChunk(chunk: number): void {
     let pins = this._framePins.get(chunk);
     if (!pins) {
       pins = new Uint16Array(CHUNK);
       this._framePins.set(chunk, pins);
     }
-    return pins;
+    this._lastPins = pins;
+    this._lastChunk = chunk;
   }
 
   private _setChunkPins(chunk: number, pins: number): void {
@@ -243,6 +250,7 @@ export class PhysicalMemory {
     }
     this._runs = runs;
     this._framePins.clear();
+    this._morePins.clear();
     this._lastChunk = -1;
     this._chunkPins.clear();
     this._orphans = 0;

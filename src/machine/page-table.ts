@@ -58,7 +58,8 @@ export class PageTable {
   readonly format: TableFormat;
   /** Frame of the top table. */
   readonly root: number;
-  /** The lowest table used last, and the number of its span: most work stays within it. */
+  /** Lowest tables that have been used, by the number of their span, and the one used last. */
+  private readonly _lowest = new Map<number, Uint32Array>();
   private _words: Uint32Array | null = null;
   private _span = -1;
 
@@ -106,15 +107,16 @@ export class PageTable {
   /** Maps one smallest leaf; false if memory for a table is missing. */
   mapOne(unit: number, physical: number, access: number): boolean {
     const span = Math.floor(unit / ENTRIES);
-    if (span !== this._span) {
+    if (span !== this._span && !this._enter(span, unit)) {
       if (!this._setLeaf(unit, physical, access, this.format.minShift)) return false;
       this._enter(span, unit);
       return true;
     }
-    const at = (unit % ENTRIES) * 2;
+    const at = (unit & (ENTRIES - 1)) * 2;
     const words = this._words!;
-    words[at] = ((physical % 2 ** 32) | access | LEAF | (this.format.minShift << SHIFT_POSITION)) >>> 0;
-    words[at + 1] = Math.floor(physical / 2 ** 32);
+    // A bitwise operation takes the low 32 bits of a double; the remainder operator is slow on one.
+    words[at] = physical | access | LEAF | (this.format.minShift << SHIFT_POSITION);
+    words[at + 1] = physical / 2 ** 32;
     return true;
   }
 
@@ -122,7 +124,7 @@ export class PageTable {
   unmapOne(unit: number): number {
     const physical = this.physicalAt(unit);
     if (physical < 0) return -1;
-    const at = (unit % ENTRIES) * 2;
+    const at = (unit & (ENTRIES - 1)) * 2;
     this._words![at] = 0;
     this._words![at + 1] = 0;
     return physical;
@@ -132,23 +134,28 @@ export class PageTable {
   physicalAt(unit: number): number {
     const span = Math.floor(unit / ENTRIES);
     if (span !== this._span && !this._enter(span, unit)) return -1;
-    const at = (unit % ENTRIES) * 2;
+    const at = (unit & (ENTRIES - 1)) * 2;
     const low = this._words![at]!;
     if ((low & LEAF) === 0 || ((low >>> SHIFT_POSITION) & 0x3f) !== this.format.minShift) return -1;
     return addressOf(low, this._words![at + 1]!);
   }
 
-  /** Remembers the lowest table that holds a unit, if there is one. */
+  /** Goes to the lowest table that holds a unit, if there is one. */
   private _enter(span: number, unit: number): boolean {
-    let frame = this.root;
-    for (let level = this.format.levels - 1; level > 0; level--) {
-      const index = Math.floor(unit / 2 ** (level * LEVEL_BITS)) % ENTRIES;
-      const words = this.memory.words(frame);
-      const low = words[index * 2]!;
-      if ((low & (READ | WRITE)) === 0 || low & LEAF) return false;
-      frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
+    let lowest = this._lowest.get(span);
+    if (!lowest) {
+      let frame = this.root;
+      for (let level = this.format.levels - 1; level > 0; level--) {
+        const index = Math.floor(unit / 2 ** (level * LEVEL_BITS)) % ENTRIES;
+        const words = this.memory.words(frame);
+        const low = words[index * 2]!;
+        if ((low & (READ | WRITE)) === 0 || low & LEAF) return false;
+        frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
+      }
+      lowest = this.memory.words(frame);
+      this._lowest.set(span, lowest);
     }
-    this._words = this.memory.words(frame);
+    this._words = lowest;
     this._span = span;
     return true;
   }
@@ -229,6 +236,7 @@ export class PageTable {
     const words = this.memory.words(frame);
     const first = Math.floor(unit / 2 ** (leafLevel * LEVEL_BITS)) % ENTRIES;
     const repeat = 2 ** (shift - this.format.minShift - leafLevel * LEVEL_BITS);
+    if (leafLevel > 0) this._makeRoom(words, first, repeat, leafLevel, unit);
     const low = ((physical % 2 ** 32) | access | LEAF | (shift << SHIFT_POSITION)) >>> 0;
     const high = Math.floor(physical / 2 ** 32);
     for (let index = first; index < first + repeat; index++) {
@@ -236,6 +244,16 @@ export class PageTable {
       words[index * 2 + 1] = high;
     }
     return true;
+  }
+
+  /** A large leaf takes the place of tables that smaller leaves have left behind, empty. */
+  private _makeRoom(words: Uint32Array, first: number, repeat: number, level: number, unit: number): void {
+    for (let index = first; index < first + repeat; index++) {
+      const low = words[index * 2]!;
+      if ((low & (READ | WRITE)) === 0 || low & LEAF) continue;
+      const base = unit + (index - first) * 2 ** (level * LEVEL_BITS);
+      this._freeTree(addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE, level - 1, base);
+    }
   }
 
   private _clear(frame: number, level: number, base: number, first: number, last: number): void {
@@ -254,22 +272,28 @@ export class PageTable {
       const start = base + index * span;
       const child = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
       if (first <= start && start + span - 1 <= last) {
-        this._freeTree(child, level - 1);
+        this._freeTree(child, level - 1, start);
         words[index * 2] = 0;
         words[index * 2 + 1] = 0;
       } else this._clear(child, level - 1, start, first, last);
     }
   }
 
-  private _freeTree(frame: number, level: number): void {
-    this._span = -1;
+  /** Frees a table and those below it; `base` is the first unit of its span. */
+  private _freeTree(frame: number, level: number, base: number): void {
     if (level > 0) {
       const words = this.memory.words(frame);
       for (let index = 0; index < ENTRIES; index++) {
         const low = words[index * 2]!;
-        if (low & (READ | WRITE) && !(low & LEAF))
-          this._freeTree(addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE, level - 1);
+        if (low & (READ | WRITE) && !(low & LEAF)) {
+          const child = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
+          this._freeTree(child, level - 1, base + index * 2 ** (level * LEVEL_BITS));
+        }
       }
+    } else {
+      const span = Math.floor(base / ENTRIES);
+      this._lowest.delete(span);
+      if (this._span === span) this._span = -1;
     }
     this.memory.release(frame, 1);
   }

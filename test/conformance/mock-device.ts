@@ -8,6 +8,8 @@ import { pluggedBody } from './header.ts';
 import type { Result, TraceHost } from './host.ts';
 import type { Geometry, Json } from './trace.ts';
 
+type Fields = { [field: string]: Json };
+
 interface PluggedFunction {
   bdf: string;
   cdev: string;
@@ -105,7 +107,7 @@ export class MockDevices {
   async pasidDetach(symbol: unknown, pasid: Json): Promise<Result> {
     const device = this.get(symbol);
     if (pasid === 0) device.attached = false;
-    const arg = pasid === 0 ? {} : { size: 12, flags: PASID, pasid };
+    const arg: Fields = pasid === 0 ? {} : { size: 12, flags: PASID, pasid };
     return this.#ioctl(this.#keeper!, device.fd, 'VFIO_DEVICE_DETACH_IOMMUFD_PT', arg);
   }
 
@@ -142,7 +144,7 @@ export class MockDevices {
   async #change(device: MockDevice, pasid: Json, pt: Json, replaces: boolean): Promise<Result> {
     const attached = pasid === 0 ? device.attached : await this.#isAttached(device, pasid);
     if (attached !== replaces) return this.#refuse(device, pt, replaces ? 'EINVAL' : 'EBUSY');
-    const arg = pasid === 0 ? { pt_id: pt } : { size: 16, flags: PASID, pt_id: pt, pasid };
+    const arg: Fields = pasid === 0 ? { pt_id: pt } : { size: 16, flags: PASID, pt_id: pt, pasid };
     const result = await this.#ioctl(this.#keeper!, device.fd, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', arg);
     if (result.errno !== undefined) return result;
     if (pasid === 0) device.attached = true;
@@ -190,7 +192,7 @@ export class MockDevices {
     return { bdf, cdev: String(view.cdev), kind };
   }
 
-  async #ioctl(pid: number, fd: number, request: string, arg: { [field: string]: Json }): Promise<Result> {
+  async #ioctl(pid: number, fd: number, request: string, arg: Fields): Promise<Result> {
     return this.#host.call(pid, { call: 'ioctl', fd, request, arg });
   }
 
@@ -206,5 +208,5 @@ export class MockDevices {
 const twoDigits = (value: number): string => value.toString(16).padStart(2, '0');
 
 function argument(result: Result, field: string): Json {
-  return (result.arg as { [field: string]: Json } | undefined)?.[field] ?? null;
+  return (result.arg as Fields | undefined)?.[field] ?? null;
 }

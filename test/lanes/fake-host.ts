@@ -42,6 +42,16 @@ export class FakeHost implements Engine {
     this.#quirks = quirks;
   }
 
+  save(): Uint8Array {
+    return new TextEncoder().encode(JSON.stringify(this.#view));
+  }
+
+  static restore(bytes: Uint8Array): FakeHost {
+    const host = new FakeHost();
+    host.#view = JSON.parse(new TextDecoder().decode(bytes));
+    return host;
+  }
+
   get pendingBoot(): boolean {
     return this.#view.state === 'kexec';
   }

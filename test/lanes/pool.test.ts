@@ -5,8 +5,9 @@ import type { Answer, Command } from '../../src/host/command.ts';
 import { HostFault, LaneBusy, LaneDied } from '../../src/lanes/errors.ts';
 import { laneOf } from '../../src/lanes/owner.ts';
 import { LanePool, type PoolOptions } from '../../src/lanes/pool.ts';
-import { type Store, StoreUnavailable } from '../../src/store/store.ts';
-import { someTenant, temporaryStore } from '../support/store.ts';
+import { openStore, type Store, StoreUnavailable } from '../../src/store/store.ts';
+import { temporaryDirectory } from '../support/service.ts';
+import { someTenant } from '../support/store.ts';
 import { SPEC } from './fake-host.ts';
 
 const TICK = { op: 'clock.advance', nanoseconds: '1' } as const;
@@ -22,13 +23,15 @@ interface Lab {
 }
 
 async function lab(t: TestContext, options: Partial<PoolOptions> = {}): Promise<Lab> {
-  const store = temporaryStore(t);
+  const store = openStore({ directory: temporaryDirectory(t) });
   const tenantId = await someTenant(store);
   const errors: string[] = [];
   const log = { info() {}, warn() {}, error: (_details: object, message: string) => void errors.push(message) };
   const pool = new LanePool({ store, log, lanes: 2, allowServiceDeath: false, ...options });
-  // Hooks run in the order in which they are made; the store has closed already, and may be closed twice.
-  t.after(() => pool.close());
+  t.after(async () => {
+    await pool.close();
+    store.close();
+  });
   return {
     store,
     pool,
@@ -65,6 +68,18 @@ async function timeOf(pool: LanePool, hostId: string): Promise<number> {
   return Number((answer as { value: { time: string } }).value.time);
 }
 
+/** As a client that is answered 503. */
+async function untilServed(ask: () => Promise<Answer>): Promise<void> {
+  for (;;) {
+    try {
+      assert.equal((await ask()).kind, 'ok');
+      return;
+    } catch (error) {
+      if (!(error instanceof LaneDied)) throw error;
+    }
+  }
+}
+
 const sequences = (store: Store, id: string): number[] => store.journal.read(id, 0).map(({ sequence }) => sequence);
 const upTo = (count: number): number[] => Array.from({ length: count }, (_, index) => index + 1);
 const fulfilled = (outcomes: PromiseSettledResult<Answer>[]): number =>
@@ -76,6 +91,9 @@ for (const lanes of [1, 2]) {
     await add('a', 'b', 'c');
     const answers = await Promise.all(['a', 'b', 'c', 'a'].map((id) => pool.execute(id, TICK)));
     assert.ok(answers.every(({ kind }) => kind === 'ok'));
+    // What is not found is not journaled, and leaves no trace.
+    assert.equal((await pool.execute('a', { op: 'process.kill', pid: 99 })).kind, 'not-found');
+    await pool.execute('a', TICK);
     const time = await timeOf(pool, 'a');
     await pool.remove('b');
     assert.equal((await pool.query('b', { view: 'host' })).kind, 'not-found');
@@ -85,10 +103,11 @@ for (const lanes of [1, 2]) {
     await pool.close();
 
     const again = new LanePool({ store, log: { info() {}, warn() {}, error() {} }, lanes, allowServiceDeath: false });
-    t.after(() => again.close());
     await again.recover();
     assert.equal(await timeOf(again, 'a'), time);
-    assert.deepEqual(sequences(store, 'a'), [1, 2]);
+    assert.equal((await again.execute('a', TICK)).kind, 'ok');
+    assert.deepEqual(sequences(store, 'a'), [1, 2, 3, 4]);
+    await again.close();
   });
 
   test(`with ${lanes} lane(s): a lane that is killed is replaced, and its hosts have all that was acknowledged`, async (t) => {
@@ -168,7 +187,7 @@ test('when the writer dies, nothing acknowledged is lost and the lanes go on', a
   await waiting[10];
   await pool.killWriter();
   const outcomes = await Promise.allSettled(waiting);
-  for (const host of hosts) assert.equal((await pool.execute(host, TICK)).kind, 'ok');
+  for (const host of hosts) await untilServed(() => pool.execute(host, TICK));
   const stored = hosts.map((host) => sequences(store, host));
   for (const list of stored) assert.deepEqual(list, upTo(list.length));
   assert.ok(stored.flat().length >= fulfilled(outcomes) + 2);

@@ -90,14 +90,14 @@ export class AreaBlocks {
     } else move(this.words(block), base + (place + slot) * WORDS, base + (place + slot + taken) * WORDS, behind);
   }
 
-  /** Gives the second half of a full block to a new one, which is answered. */
-  split(block: number): number {
-    const half = BLOCK >>> 1;
-    const other = this.allocate(half >>> 1);
-    const from = this.base(block) + half * WORDS;
-    this.words(other).set(this.words(block).subarray(from, from + half * WORDS), this.base(other));
-    this._counts[block] = half;
-    this._counts[other] = half;
+  /** Gives the areas of a block from a slot on to a new one, which is answered. */
+  split(block: number, slot: number): number {
+    const count = this._counts[block]! - slot;
+    const other = this.allocate((BLOCK - count) >>> 1);
+    const from = this.base(block) + slot * WORDS;
+    this.words(other).set(this.words(block).subarray(from, from + count * WORDS), this.base(other));
+    this._counts[block] = slot;
+    this._counts[other] = count;
     return other;
   }
 

@@ -25,11 +25,13 @@ export interface Area {
   readonly source: number;
 }
 
-const big = (high: number, low: number): bigint => (BigInt(high) << 32n) | BigInt(low);
+export const big = (high: number, low: number): bigint => (BigInt(high) << 32n) | BigInt(low);
 export const highOf = (value: bigint): number => Number(value >> 32n);
 export const lowOf = (value: bigint): number => Number(value & 0xffffffffn);
 
 const WORD = 2 ** 32;
+/** How close to an end of a full block an insertion makes it be split there and not in the middle. */
+const EDGE = 1;
 
 /** The last of ascending keys that is not above this one; else the first. */
 function lastAtMost(keys: Float64Array, count: number, key: number): number {
@@ -60,7 +62,7 @@ export class AreaTable {
   private _slot = -1;
   /** That block: its number, the words of its segment, and where its first area begins in them. */
   private _block = 0;
-  private _words = new Uint32Array(0);
+  private _words: Uint32Array = new Uint32Array(0);
   private _base = 0;
 
   get size(): number {
@@ -81,6 +83,11 @@ export class AreaTable {
       return false;
     }
     const key = high * WORD + low;
+    if (key < this._firsts[0]!) {
+      this._enter(0, 0);
+      this._slot = -1;
+      return false;
+    }
     // Most searches end in the block where the last one did.
     const { firsts, count } = this._groups[this._group]!;
     const next = this._position + 1;
@@ -248,14 +255,13 @@ export class AreaTable {
     }
     if (this._slot < BLOCK) {
       const slot = this._slot;
-      const block = this._block;
-      const half = BLOCK >>> 1;
-      const other = this._blocks.split(block);
-      const [group, position] = [this._group, this._position];
-      this._insertBlock(group, position + 1, other);
+      // Close to an end it is likely to be work in one direction, again.
+      const from = slot <= EDGE || slot >= BLOCK - EDGE ? slot : BLOCK >>> 1;
+      const other = this._blocks.split(this._block, from);
+      this._insertBlock(this._group, this._position + 1, other);
       this._setFirst();
-      this._slot = slot - half;
-      if (slot <= half) {
+      this._slot = slot - from;
+      if (slot <= from) {
         this._previousBlock();
         this._slot = slot;
       }
@@ -453,7 +459,7 @@ export class AreaTable {
     return at < 0 ? -1n : big(this._endWords[at]!, this._endWords[at + 1]!);
   }
 
-  private _endWords = new Uint32Array(0);
+  private _endWords: Uint32Array = new Uint32Array(0);
 
   /** Where in `#endWords`, which it sets, the last IOVA of the area before a block is; -1 if there is none. */
   private _endBefore(group: number, position: number): number {

@@ -11,7 +11,7 @@ import type { PagingDomain } from '../iommu/domain.ts';
 import type { Kernel } from '../kernel.ts';
 import type { FrameSpan } from '../mm/frame-map.ts';
 import type { IovaRange } from '../uapi/types.ts';
-import { type Area, AreaTable, highOf, lowOf } from './area-table.ts';
+import { type Area, AreaTable, big, highOf, lowOf } from './area-table.ts';
 import { chooseIova } from './iova-allocator.ts';
 import { charge, type Origin, SharedPages, type Source, uncharge } from './pages.ts';
 import { SourceList } from './source-list.ts';
@@ -72,7 +72,7 @@ interface FreeRange {
 const IMMUTABLE = 'a HWPT of this IOAS is preserved: close the session to change mappings';
 const below = (aHigh: number, aLow: number, bHigh: number, bLow: number): boolean =>
   aHigh < bHigh || (aHigh === bHigh && aLow < bLow);
-const hex = (high: number, low: number): string => `0x${((BigInt(high) << 32n) | BigInt(low)).toString(16)}`;
+const hex = (high: number, low: number): string => `0x${big(high, low).toString(16)}`;
 const pageOf = (high: number, low: number): number => high * HIGH_PAGES + (low >>> PAGE_SHIFT);
 
 export class IoPagetable {
@@ -91,13 +91,23 @@ export class IoPagetable {
   /** Areas that they hold, by IOVA: such an area cannot be cut, and not be unmapped while it is locked. */
   readonly holds = new Map<bigint, Holds>();
   hugePages = true;
-  alignment = 1n;
+  private _alignment = 1n;
+  /** Bits that must be 0 in what is aligned. */
+  private _mask = 0;
   /** Number of preserved HWPTs: nothing may change while there is one (C2). */
   immutable = 0;
 
   constructor(kernel: Kernel) {
     this._memory = kernel.machine.memory;
     this.sources = new SourceList(kernel);
+  }
+
+  get alignment(): bigint {
+    return this._alignment;
+  }
+  set alignment(alignment: bigint) {
+    this._alignment = alignment;
+    this._mask = Number(alignment) - 1;
   }
 
   // ---- ranges and alignment --------------------------------------------------------------------------------------
@@ -151,14 +161,17 @@ export class IoPagetable {
   /** Whether nothing in [iova, last] is reserved. */
   private _isFree(iovaHigh: number, iovaLow: number, lastHigh: number, lastLow: number): boolean {
     if (!this._ranges) this.ranges();
-    const holds = (range: FreeRange | undefined): boolean =>
-      range !== undefined &&
-      !below(iovaHigh, iovaLow, range.startHigh, range.startLow) &&
-      !below(range.lastHigh, range.lastLow, lastHigh, lastLow);
-    if (holds(this._free[this._freeHint])) return true;
-    const found = this._free.findIndex(holds);
-    if (found >= 0) this._freeHint = found;
-    return found >= 0;
+    const free = this._free;
+    const count = free.length;
+    // Most ask for the range that the one before asked for.
+    for (let tried = 0, at = this._freeHint; tried < count; tried++, at = at + 1 === count ? 0 : at + 1) {
+      const range = free[at]!;
+      if (below(iovaHigh, iovaLow, range.startHigh, range.startLow)) continue;
+      if (below(range.lastHigh, range.lastLow, lastHigh, lastLow)) continue;
+      this._freeHint = at;
+      return true;
+    }
+    return false;
   }
 
   /** iopt_reserve_iova: EADDRINUSE if an area or an allowed range is in it. */
@@ -202,7 +215,7 @@ export class IoPagetable {
   mapFixed(at: Span, source: Source, access: number): Refusal | null {
     const { iovaHigh, iovaLow, lengthHigh, lengthLow, startLow } = at;
     if (this.immutable > 0) return refuse('EBUSY', 'iopt_map_pages', IMMUTABLE, 'C2');
-    const mask = Number(this.alignment) - 1;
+    const mask = this._mask;
     if (lengthLow & mask)
       return refuse('EINVAL', 'iopt_alloc_area_pages', `length is not a multiple of ${this.alignment}`);
     const check = 'iopt_check_iova';
@@ -228,7 +241,7 @@ export class IoPagetable {
     if (startLow & mask)
       return refuse('EINVAL', 'iopt_insert_area', `the memory is not aligned to ${this.alignment} within its page`);
     if (this.domains.length > 0) {
-      const refusal = this._fill(at, source, access);
+      const refusal = this._fillPage(at, source, access);
       if (refusal) return refusal;
     }
     const number = this.sources.number(source);
@@ -237,11 +250,13 @@ export class IoPagetable {
     return null;
   }
 
-  /** Maps where the caller wants, or, with null, where the kernel chooses. Answers the IOVA. */
-  map(iova: bigint | null, length: bigint, start: bigint, source: Source, access: number): bigint | Refusal {
-    const chosen = iova ?? this._choose(length, start);
+  /** Maps where the kernel chooses; `at` gets the IOVA. */
+  mapChosen(at: Span, source: Source, access: number): Refusal | null {
+    const chosen = this._choose(big(at.lengthHigh, at.lengthLow), big(at.startHigh, at.startLow));
     if (typeof chosen !== 'bigint') return chosen;
-    return this.mapFixed(span(chosen, length, start), source, access) ?? chosen;
+    at.iovaHigh = highOf(chosen);
+    at.iovaLow = lowOf(chosen);
+    return this.mapFixed(at, source, access);
   }
 
   private _choose(length: bigint, start: bigint): bigint | Refusal {
@@ -319,32 +334,52 @@ export class IoPagetable {
     endLow: number,
     counted: { high: number; low: number },
   ): Refusal | null {
-    const where = 'iopt_unmap_iova_range';
-    if (this.immutable > 0) return refuse('EBUSY', where, IMMUTABLE, 'C2');
+    if (this.immutable > 0) return refuse('EBUSY', 'iopt_unmap_iova_range', IMMUTABLE, 'C2');
     const { areas } = this;
     let found = areas.seek(startHigh, startLow) && areas.reaches(startHigh, startLow);
     if (!found) found = areas.next();
     while (found) {
-      const { iovaHigh, iovaLow, lastHigh, lastLow } = areas;
-      if (below(endHigh, endLow, iovaHigh, iovaLow)) return null;
-      const holds = this.holds.size > 0 ? this.holds.get(areas.area().iova) : undefined;
-      if (holds && holds.locks > 0)
-        return refuse('EBUSY', where, `a hardware queue lives in the area at ${hex(iovaHigh, iovaLow)}`);
-      if (below(iovaHigh, iovaLow, startHigh, startLow) || below(endHigh, endLow, lastHigh, lastLow))
-        return refuse(
-          'ENOENT',
-          where,
-          `the range cuts the area at ${hex(iovaHigh, iovaLow)}; areas are unmapped whole`,
-        );
-      if (holds) {
-        const { iova, last } = areas.area();
-        for (const access of this.accesses.keys()) access.unmapped(iova, last);
-        areas.seek(iovaHigh, iovaLow);
+      // What lies in one block is taken out of it at once.
+      const { slot, leftInBlock } = areas;
+      let taken = 0;
+      let refusal: Refusal | null | undefined;
+      for (; taken < leftInBlock; taken++) {
+        if (taken > 0) areas.next();
+        refusal = this._judgeUnmap(startHigh, startLow, endHigh, endLow);
+        if (refusal !== null) break;
+        counted.high += areas.lastHigh - areas.iovaHigh;
+        counted.low += areas.lastLow - areas.iovaLow + 1;
+        const source = this.sources.at(areas.source);
+        if (this.domains.length > 0) this._unfill(source);
+        this._leave(source);
       }
-      this._removeCurrent();
-      counted.high += lastHigh - iovaHigh;
-      counted.low += lastLow - iovaLow + 1;
+      areas.removeRun(slot, taken);
+      if (refusal !== null) return refusal ?? null;
       found = areas.next();
+    }
+    return null;
+  }
+
+  /** Whether the current area may be unmapped with a range (null), is behind it (undefined), or why not. */
+  private _judgeUnmap(
+    startHigh: number,
+    startLow: number,
+    endHigh: number,
+    endLow: number,
+  ): Refusal | null | undefined {
+    const where = 'iopt_unmap_iova_range';
+    const { areas } = this;
+    const { iovaHigh, iovaLow, lastHigh, lastLow } = areas;
+    if (below(endHigh, endLow, iovaHigh, iovaLow)) return undefined;
+    const holds = this.holds.size > 0 ? this.holds.get(areas.area().iova) : undefined;
+    if (holds && holds.locks > 0)
+      return refuse('EBUSY', where, `a hardware queue lives in the area at ${hex(iovaHigh, iovaLow)}`);
+    if (below(iovaHigh, iovaLow, startHigh, startLow) || below(endHigh, endLow, lastHigh, lastLow))
+      return refuse('ENOENT', where, `the range cuts the area at ${hex(iovaHigh, iovaLow)}; areas are unmapped whole`);
+    if (holds) {
+      const { iova, last } = areas.area();
+      for (const access of this.accesses.keys()) access.unmapped(iova, last);
+      areas.seek(iovaHigh, iovaLow);
     }
     return null;
   }
@@ -544,10 +579,6 @@ export class IoPagetable {
       shared.unpin(first, last);
       return refusal;
     }
-    if (first === last && at.lengthLow === PAGE_SIZE && at.lengthHigh === 0 && domains.length === 1) {
-      const done = this._fillPage(at, source, access, domains[0]!, first);
-      if (done !== undefined) return done;
-    }
     const spans = source.pin(this._memory, first, last);
     if (!Array.isArray(spans)) return spans;
     const refusal = this._load(at, spans, access, domains) ?? charge(source.account, last - first + 1);
@@ -557,17 +588,16 @@ export class IoPagetable {
     return refusal;
   }
 
-  /** One whole page of process memory into one domain; undefined where the general way has to be gone. */
-  private _fillPage(
-    at: Span,
-    source: Source,
-    access: number,
-    domain: PagingDomain,
-    page: number,
-  ): Refusal | null | undefined {
-    if (domain.format.minShift !== PAGE_SHIFT || domain.checkAccess(access)) return undefined;
-    const frame = source.pinOne(this._memory, page);
-    if (frame < 0) return undefined;
+  /** The same as `_fill`, faster where one whole page of process memory goes into one domain. */
+  private _fillPage(at: Span, source: Source, access: number): Refusal | null {
+    const domain = this.domains[0]!;
+    const isPage = at.lengthLow === PAGE_SIZE && at.lengthHigh === 0 && (at.startLow & (PAGE_SIZE - 1)) === 0;
+    if (!isPage || this.domains.length > 1 || source.shared || domain.format.minShift !== PAGE_SHIFT)
+      return this._fill(at, source, access);
+    const page = pageOf(at.startHigh, at.startLow);
+    const frame = domain.checkAccess(access) ? -1 : source.pinOne(this._memory, page);
+    // The general way tells why not.
+    if (frame < 0) return this._fill(at, source, access);
     const refusal = source.account.mode === 'none' ? null : charge(source.account, 1);
     if (!refusal && domain.table.mapOne(pageOf(at.iovaHigh, at.iovaLow), frame * PAGE_SIZE, access)) return null;
     this._memory.unpinOne(frame);

@@ -1,21 +1,17 @@
 /** IO address spaces and their ioctls (drivers/iommu/iommufd/ioas.c). The order of the checks is Linux's. */
-import { READ, WRITE } from '../../machine/page-table.ts';
 import { type Refusal, refuse } from '../errno.ts';
 import { type Arg, type IoctlOk, num, u64 } from '../file.ts';
 import type { Kernel } from '../kernel.ts';
-import { F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, MemfdFile } from '../mm/shmem.ts';
 import type { Process } from '../process.ts';
-import { MAP_FIXED_IOVA, MAP_READABLE, MAP_WRITEABLE } from '../uapi/iommufd.ts';
+import { MAP_FIXED_IOVA, MAP_WRITEABLE } from '../uapi/iommufd.ts';
 import type { IovaRange } from '../uapi/types.ts';
-import type { Area } from './area-table.ts';
+import { type Area, big } from './area-table.ts';
 import type { IommufdContext } from './context.ts';
 import type { HwptPaging } from './hwpt.ts';
-import { IoPagetable, PAGE, UMAX } from './io-pagetable.ts';
+import { IoPagetable, type Span, span, UMAX } from './io-pagetable.ts';
+import { accessOf, checkMap, mapFile, mapUser, unmap } from './mapping.ts';
 import { IommufdObject } from './objects.ts';
 import { type Account, charge, type SharedPages, type Source, uncharge } from './pages.ts';
-
-const MAP_FLAGS = MAP_FIXED_IOVA | MAP_WRITEABLE | MAP_READABLE;
-export const PRESERVE_SEALS = F_SEAL_SEAL | F_SEAL_GROW | F_SEAL_SHRINK;
 
 export class Ioas extends IommufdObject {
   readonly type = 'ioas';
@@ -94,75 +90,36 @@ export function ioasAllowIovas(context: IommufdContext, arg: Arg): IoctlOk | Ref
   return ioas.iopt.allow(taken) ?? {};
 }
 
-/** Rows 1 to 3 of MAP, MAP_FILE and COPY. */
-function checkMapArguments(where: string, flags: number, values: readonly bigint[]): Refusal | null {
-  if (flags & ~MAP_FLAGS) return refuse('EOPNOTSUPP', where, 'unknown flag');
-  if (values.some((value) => value === UMAX))
-    return refuse('EOVERFLOW', where, 'an IOVA or length of 2^64-1 is too large');
-  if (!(flags & (MAP_READABLE | MAP_WRITEABLE)))
-    return refuse('EINVAL', where, 'READABLE, WRITEABLE or both must be set');
-  return null;
+/** What a struct says of where and how much to map, and from which memory on. */
+function mapSpan(arg: Arg, start: string): Span {
+  return span(u64(arg, 'iova'), u64(arg, 'length'), u64(arg, start));
 }
 
-function accessOf(flags: number): number {
-  return (flags & MAP_READABLE ? READ : 0) | (flags & MAP_WRITEABLE ? WRITE : 0);
-}
-
-/** Rows 5 to 10 of MAP: maps memory of a process. `access` may be empty (VFIO_IOMMU_MAP_DMA). */
-export function mapUser(
-  ioas: Ioas,
-  process: Process,
-  request: { va: bigint; length: bigint; iova: bigint | null; access: number },
-): bigint | Refusal {
-  const where = 'iopt_map_user_pages';
-  const { va, length, iova, access } = request;
-  if (va + length > UMAX) return refuse('EOVERFLOW', where, 'the memory reaches beyond 64 bits');
-  if (length === 0n || length > UMAX - PAGE) return refuse('EINVAL', where, 'length is 0 or too large');
-  const { context } = ioas;
-  const account = accountOf(context, process, context.kernel);
-  const source = ioas.iopt.sources.find({ kind: 'user', process }, (access & WRITE) !== 0, account);
-  return ioas.iopt.map(iova, length, va, source, access);
-}
+const iovaOf = ({ iovaHigh, iovaLow }: Span): IoctlOk => ({ arg: { iova: big(iovaHigh, iovaLow) } });
 
 export function ioasMap(context: IommufdContext, arg: Arg, process: Process): IoctlOk | Refusal {
   const where = 'iommufd_ioas_map';
   const flags = num(arg, 'flags');
-  const length = u64(arg, 'length');
   if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
-  const refusal = checkMapArguments(where, flags, [u64(arg, 'iova'), length]);
-  if (refusal) return refusal;
+  const at = mapSpan(arg, 'user_va');
+  const wrong = checkMap(where, flags, at);
+  if (wrong) return wrong;
   const ioas = lookupIoas(context, num(arg, 'ioas_id'));
   if (!(ioas instanceof Ioas)) return ioas;
-  const iova = mapUser(ioas, process, {
-    va: u64(arg, 'user_va'),
-    length,
-    iova: flags & MAP_FIXED_IOVA ? u64(arg, 'iova') : null,
-    access: accessOf(flags),
-  });
-  return typeof iova === 'bigint' ? { arg: { iova } } : iova;
+  const account = accountOf(context, process, context.kernel);
+  return mapUser(ioas.iopt, at, (flags & MAP_FIXED_IOVA) !== 0, accessOf(flags), account) ?? iovaOf(at);
 }
 
 export function ioasMapFile(context: IommufdContext, arg: Arg, process: Process): IoctlOk | Refusal {
-  const where = 'iommufd_ioas_map_file';
   const flags = num(arg, 'flags');
-  const start = u64(arg, 'start');
-  const length = u64(arg, 'length');
-  const refusal = checkMapArguments(where, flags, [u64(arg, 'iova'), length]);
-  if (refusal) return refusal;
+  const at = mapSpan(arg, 'start');
+  const wrong = checkMap('iommufd_ioas_map_file', flags, at);
+  if (wrong) return wrong;
   const ioas = lookupIoas(context, num(arg, 'ioas_id'));
   if (!(ioas instanceof Ioas)) return ioas;
-  if (length === 0n) return refuse('EINVAL', where, 'length is 0');
-  if (start + length - 1n > UMAX) return refuse('EOVERFLOW', where, 'the range reaches beyond 64 bits');
-  const file = process.file(num(arg, 'fd'));
-  if (!('refs' in file)) return file;
-  if (length > UMAX - PAGE) return refuse('EINVAL', 'iopt_alloc_file_pages', 'length is too large');
-  const sealedAtMap = file instanceof MemfdFile && (file.inode.seals & PRESERVE_SEALS) === PRESERVE_SEALS;
   const account = accountOf(context, process, context.kernel);
-  const writable = (flags & MAP_WRITEABLE) !== 0;
-  const source = ioas.iopt.sources.find({ kind: 'file', file, sealedAtMap }, writable, account);
-  const wanted = flags & MAP_FIXED_IOVA ? u64(arg, 'iova') : null;
-  const iova = ioas.iopt.map(wanted, length, start, source, accessOf(flags));
-  return typeof iova === 'bigint' ? { arg: { iova } } : iova;
+  const fixed = (flags & MAP_FIXED_IOVA) !== 0;
+  return mapFile(ioas.iopt, at, fixed, accessOf(flags), account, num(arg, 'fd')) ?? iovaOf(at);
 }
 
 export function ioasCopy(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
@@ -170,8 +127,8 @@ export function ioasCopy(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
   const flags = num(arg, 'flags');
   const length = u64(arg, 'length');
   const source = u64(arg, 'src_iova');
-  const refusal = checkMapArguments(where, flags, [length, u64(arg, 'dst_iova'), source]);
-  if (refusal) return refusal;
+  const wrong = checkMap(where, flags, span(u64(arg, 'dst_iova'), length, source), source === UMAX);
+  if (wrong) return wrong;
   const from = lookupIoas(context, num(arg, 'src_ioas_id'));
   if (!(from instanceof Ioas)) return from;
   if (length === 0n) return refuse('EINVAL', 'iopt_get_pages', 'length is 0');
@@ -199,23 +156,11 @@ export function ioasCopy(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
 }
 
 export function ioasUnmap(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
-  const where = 'iommufd_ioas_unmap';
-  const iova = u64(arg, 'iova');
-  const length = u64(arg, 'length');
   const ioas = lookupIoas(context, num(arg, 'ioas_id'));
   if (!(ioas instanceof Ioas)) return ioas;
-  const progress = { bytes: 0n };
-  if (iova === 0n && length === UMAX) {
-    const refusal = ioas.iopt.unmap(0n, UMAX, progress);
-    return refusal ?? { arg: { length: progress.bytes } };
-  }
-  if (iova === UMAX || length === UMAX) return refuse('EOVERFLOW', where, 'an IOVA or length of 2^64-1 is too large');
-  if (length === 0n) return refuse('EINVAL', 'iopt_unmap_iova', 'length is 0');
-  if (iova + length - 1n > UMAX) return refuse('EOVERFLOW', 'iopt_unmap_iova', 'the range reaches beyond 64 bits');
-  const refusal = ioas.iopt.unmap(iova, iova + length - 1n, progress);
-  if (refusal) return refusal;
-  if (progress.bytes === 0n) return refuse('ENOENT', 'iopt_unmap_iova_range', 'nothing is mapped in the range');
-  return { arg: { length: progress.bytes } };
+  const counted = { high: 0, low: 0 };
+  const refusal = unmap(ioas.iopt, span(u64(arg, 'iova'), u64(arg, 'length'), 0n), counted);
+  return refusal ?? { arg: { length: (BigInt(counted.high) << 32n) + BigInt(counted.low) } };
 }
 
 /** Whoever pays for pages in a context: sources that are not shared, and shared pages, each once. */

@@ -11,6 +11,9 @@ export class SourceList {
   /** Sources of a process or file, and of shared pages. */
   private readonly _byOrigin = new Map<Process | OpenFile | SharedPages, Source[]>();
 
+  /** What `ofProcess` found last, as long as an area shows it. */
+  private _last: Source | null = null;
+
   constructor(kernel: Kernel) {
     this._kernel = kernel;
   }
@@ -21,6 +24,15 @@ export class SourceList {
 
   at(number: number): Source {
     return this._byNumber[number]!;
+  }
+
+  /** The source for memory of the account's process: most maps want that of the one before. */
+  ofProcess(writable: boolean, account: Account): Source {
+    const last = this._last;
+    if (last !== null && last.writable === writable && sameAccount(last.account, account)) return last;
+    const found = this.find({ kind: 'user', process: account.process }, writable, account);
+    if (found.number >= 0) this._last = found;
+    return found;
   }
 
   /** The source for memory mapped now; it counts as soon as an area shows it. */
@@ -58,6 +70,7 @@ export class SourceList {
     this._byNumber[source.number] = null;
     this._free.push(source.number);
     source.number = -1;
+    if (this._last === source) this._last = null;
     const key = source.shared ?? originKey(source.origin);
     const others = this._byOrigin.get(key)!.filter((other) => other !== source);
     if (others.length > 0) this._byOrigin.set(key, others);

@@ -4,8 +4,9 @@ import { type Refusal, refuse } from '../errno.ts';
 import { type Arg, type IoctlOk, num, u64 } from '../file.ts';
 import type { Process } from '../process.ts';
 import type { IommufdContext } from './context.ts';
-import { PAGE, UMAX } from './io-pagetable.ts';
-import { Ioas, lookupIoas, mapUser } from './ioas.ts';
+import { PAGE, span, UMAX } from './io-pagetable.ts';
+import { accountOf, Ioas, lookupIoas } from './ioas.ts';
+import { mapUser } from './mapping.ts';
 
 const TYPE1 = 1;
 const TYPE1V2 = 3;
@@ -72,13 +73,9 @@ export function mapDma(context: IommufdContext, arg: Arg, process: Process): Ioc
   if (flags & ~3) return refuse('EINVAL', 'iommufd_vfio_map_dma', 'unknown flag');
   const ioas = compatIoas(context);
   if (!(ioas instanceof Ioas)) return ioas;
-  const iova = mapUser(ioas, process, {
-    va: u64(arg, 'vaddr'),
-    length: u64(arg, 'size'),
-    iova: u64(arg, 'iova'),
-    access: (flags & 1 ? READ : 0) | (flags & 2 ? WRITE : 0),
-  });
-  return typeof iova === 'bigint' ? {} : iova;
+  const at = span(u64(arg, 'iova'), u64(arg, 'size'), u64(arg, 'vaddr'));
+  const access = (flags & 1 ? READ : 0) | (flags & 2 ? WRITE : 0);
+  return mapUser(ioas.iopt, at, true, access, accountOf(context, process, context.kernel)) ?? {};
 }
 
 export function unmapDma(context: IommufdContext, arg: Arg): IoctlOk | Refusal {

@@ -3,7 +3,7 @@ import { FRAME_SIZE, type PhysicalMemory } from '../../machine/memory.ts';
 import { type Refusal, refuse } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
 import { FrameMap, type FrameSpan } from './frame-map.ts';
-import { placement, type ShmemInode } from './shmem.ts';
+import { F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, placement, type ShmemInode } from './shmem.ts';
 
 const PAGE = 4096n;
 /** TASK_SIZE of x86-64 with four levels. */
@@ -64,6 +64,8 @@ export class AddressSpace {
     if ((right && right.first < first + count) || (left && left.last >= first))
       return refuse('EEXIST', where, 'something is mapped in this range already (MAP_FIXED_NOREPLACE)');
     const { inode, offset = 0n, shared = false, prot = 3, huge = false } = options;
+    if (inode && shared && prot & PROT_WRITE && inode.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
+      return refuse('EPERM', 'memfd_check_seals_mmap', 'the memfd has F_SEAL_WRITE: map it read-only or private');
     if (offset % PAGE !== 0n) return refuse('EINVAL', where, 'offset is not a multiple of 4096');
     const mapping: Mapping = {
       first,

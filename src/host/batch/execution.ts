@@ -1,0 +1,254 @@
+/** Works a batch off, operation by operation, each exactly as its ioctl would be. */
+import { ERRNO, type Errno, type Refusal } from '../../kernel/errno.ts';
+import { type Span, span } from '../../kernel/iommufd/io-pagetable.ts';
+import { accountOf, type Ioas } from '../../kernel/iommufd/ioas.ts';
+import { accessOf, checkMap, mapFile, mapUser, unmap } from '../../kernel/iommufd/mapping.ts';
+import type { Account } from '../../kernel/iommufd/pages.ts';
+import type { Process } from '../../kernel/process.ts';
+import { MAP_FIXED_IOVA } from '../../kernel/uapi/iommufd.ts';
+import { type Columns, MAP, OP_BITS, OP_MASK, UNMAP, Words } from './columns.ts';
+import type { BatchOptions } from './decode.ts';
+
+/** Refusals that an answer shows; the others are only counted. */
+const MAX_ERRORS = 100;
+const WORD = 2 ** 32;
+
+export interface BatchError {
+  /** Which operation of the batch. */
+  index: number;
+  errno: Errno;
+  where: string;
+  why: string;
+  rule?: string;
+}
+
+/** Where it was mapped, how much was unmapped, or why not; null where nothing was done (any more). */
+export type BatchResult = { iova: string } | { length: string } | { errno: Errno } | null;
+
+export interface BatchView {
+  /** Operations that took effect, that were refused, and that were not tried. */
+  applied: number;
+  failed: number;
+  skipped: number;
+  /** Bytes of all maps, and of all unmaps, that took effect. */
+  mappedBytes: string;
+  unmappedBytes: string;
+  /** The first of those refused. */
+  errors: BatchError[];
+}
+
+/** A number of bytes as words; the low one may be large for a while. */
+interface Bytes {
+  high: number;
+  low: number;
+}
+
+export class BatchExecution {
+  private readonly _ioas: Ioas;
+  private readonly _account: Account;
+  private readonly _columns: Columns;
+  private readonly _options: BatchOptions;
+  private readonly _base: number;
+  /** The next operation: its number, its row, and, in a run, its place there. */
+  private _index = 0;
+  private _row = 0;
+  private _place = 0;
+  private _ended = false;
+  /** What it asks for. */
+  private _kind = 0;
+  private _fd = 0;
+  private readonly _at: Span = span(0n, 0n, 0n);
+  /** In a run: IOVA and start, which the kernel's choice must not change. */
+  private readonly _run: Span = span(0n, 0n, 0n);
+  private _applied = 0;
+  private _failed = 0;
+  private readonly _errors: BatchError[] = [];
+  private readonly _results: { values: Words; outcomes: Uint8Array } | null;
+  private readonly _counted: Bytes = { high: 0, low: 0 };
+  private readonly _mapped: Bytes = { high: 0, low: 0 };
+  private readonly _unmapped: Bytes = { high: 0, low: 0 };
+  private _checksum = 0x811c9dc5 | 0;
+
+  /** `base`: how many operations came before, for the numbers in `errors`. */
+  constructor(ioas: Ioas, process: Process, columns: Columns, options: BatchOptions, base: number) {
+    this._ioas = ioas;
+    this._account = accountOf(ioas.context, process, ioas.context.kernel);
+    this._columns = columns;
+    this._options = options;
+    this._base = base;
+    const { operations } = columns;
+    this._results = options.results
+      ? { values: new Words(Math.max(1, operations)), outcomes: new Uint8Array(operations) }
+      : null;
+  }
+
+  /** Whether something has been done that must be undone: only whoever keeps the host can do that. */
+  get mustUndo(): boolean {
+    if (this._options.onError !== 'rollback' || this._failed === 0) return false;
+    return this._applied > 0 || this._unmapped.high > 0 || this._unmapped.low > 0;
+  }
+
+  /** A number that is the same only where every operation had the same outcome. */
+  get checksum(): number {
+    return this._checksum >>> 0;
+  }
+
+  /** Goes on for so many operations. True: nothing is left to do. */
+  step(operations: number): boolean {
+    const { runs, rows } = this._columns;
+    for (let left = operations; left > 0 && this._row < rows && !this._ended; left--) {
+      if (runs === null) this._enter(this._row++);
+      else this._enterNextOfRun(runs);
+      this._perform();
+      this._index++;
+    }
+    normalize(this._mapped);
+    normalize(this._unmapped);
+    return this._ended || this._row >= rows;
+  }
+
+  private _enter(row: number): void {
+    const { kind, iova, length, start, fd } = this._columns;
+    const at = this._at;
+    this._kind = kind.data[kind.rows === 1 ? 0 : row]!;
+    this._fd = fd.data[fd.rows === 1 ? 0 : row]!;
+    const ofIova = iova.rows === 1 ? 0 : row * 2;
+    at.iovaHigh = iova.data[ofIova]!;
+    at.iovaLow = iova.data[ofIova + 1]!;
+    const ofLength = length.rows === 1 ? 0 : row * 2;
+    at.lengthHigh = length.data[ofLength]!;
+    at.lengthLow = length.data[ofLength + 1]!;
+    const ofStart = start.rows === 1 ? 0 : row * 2;
+    at.startHigh = start.data[ofStart]!;
+    at.startLow = start.data[ofStart + 1]!;
+  }
+
+  private _enterNextOfRun({ count, stride, startStride }: NonNullable<Columns['runs']>): void {
+    const row = this._row;
+    const at = this._at;
+    const run = this._run;
+    if (this._place === 0) {
+      this._enter(row);
+      Object.assign(run, at);
+    } else {
+      const low = run.iovaLow + stride.data[row * 2 + 1]!;
+      run.iovaHigh += stride.data[row * 2]! + (low >= WORD ? 1 : 0);
+      run.iovaLow = low >>> 0;
+      const startLow = run.startLow + startStride.data[row * 2 + 1]!;
+      run.startHigh += startStride.data[row * 2]! + (startLow >= WORD ? 1 : 0);
+      run.startLow = startLow >>> 0;
+      at.startHigh = run.startHigh;
+      at.startLow = run.startLow;
+      const fixed = (this._kind >>> OP_BITS) & MAP_FIXED_IOVA;
+      at.iovaHigh = fixed ? run.iovaHigh : 0;
+      at.iovaLow = fixed ? run.iovaLow : 0;
+    }
+    if (++this._place < count.data[row]!) return;
+    this._place = 0;
+    this._row++;
+  }
+
+  private _perform(): void {
+    const at = this._at;
+    const { iopt } = this._ioas;
+    const op = this._kind & OP_MASK;
+    let refusal: Refusal | null;
+    if (op === UNMAP) {
+      const counted = this._counted;
+      counted.high = 0;
+      counted.low = 0;
+      refusal = unmap(iopt, at, counted);
+      this._unmapped.high += counted.high;
+      this._unmapped.low += counted.low;
+      this._mix(counted.high * 31 + counted.low);
+    } else {
+      const flags = this._kind >>> OP_BITS;
+      const fixed = (flags & MAP_FIXED_IOVA) !== 0;
+      if (op === MAP)
+        refusal = checkMap('iommufd_ioas_map', flags, at) ?? mapUser(iopt, at, fixed, accessOf(flags), this._account);
+      else
+        refusal =
+          checkMap('iommufd_ioas_map_file', flags, at) ??
+          mapFile(iopt, at, fixed, accessOf(flags), this._account, this._fd);
+      if (refusal === null) {
+        this._mapped.high += at.lengthHigh;
+        this._mapped.low += at.lengthLow;
+        if (!fixed) this._mix(at.iovaHigh * 31 + at.iovaLow);
+      }
+    }
+    if (refusal !== null) this._refused(refusal);
+    else {
+      this._applied++;
+      if (this._results) this._note(op);
+    }
+  }
+
+  private _mix(value: number): void {
+    this._checksum = Math.imul(this._checksum ^ value, 0x01000193);
+  }
+
+  private _note(op: number): void {
+    const { values, outcomes } = this._results!;
+    outcomes[this._index] = op === UNMAP ? UNMAPPED : MAPPED;
+    if (op === UNMAP) values.pushBig((BigInt(this._counted.high) << 32n) + BigInt(this._counted.low));
+    else values.push(this._at.iovaHigh, this._at.iovaLow);
+  }
+
+  private _refused({ errno, where, why, rule }: Refusal): void {
+    this._failed++;
+    this._mix(ERRNO[errno]);
+    if (this._errors.length < MAX_ERRORS)
+      this._errors.push({ index: this._base + this._index, errno, where, why, ...(rule !== undefined && { rule }) });
+    if (this._results) {
+      this._results.outcomes[this._index] = ERRNO[errno];
+      this._results.values.push(0, 0);
+    }
+    if (this._options.onError !== 'continue') this._ended = true;
+  }
+
+  view(): BatchView {
+    const undone = this._options.onError === 'rollback' && this._failed > 0;
+    const applied = undone ? 0 : this._applied;
+    return {
+      applied,
+      failed: this._failed,
+      skipped: this._columns.operations - applied - this._failed,
+      mappedBytes: hex(undone ? ZERO : this._mapped),
+      unmappedBytes: hex(undone ? ZERO : this._unmapped),
+      errors: this._errors,
+    };
+  }
+
+  /** Null where nobody has asked for them. */
+  results(): BatchResult[] | null {
+    if (!this._results) return null;
+    const { values, outcomes } = this._results;
+    const undone = this._options.onError === 'rollback' && this._failed > 0;
+    return Array.from(outcomes, (outcome, index) => {
+      if (outcome === SKIPPED) return null;
+      if (outcome !== MAPPED && outcome !== UNMAPPED) return { errno: NAMES[outcome]! };
+      if (undone) return null;
+      const value = `0x${values.big(index).toString(16)}`;
+      return outcome === UNMAPPED ? { length: value } : { iova: value };
+    });
+  }
+}
+
+/** Outcomes of operations; any other number is that of an errno, which are all smaller. */
+const SKIPPED = 0;
+const MAPPED = 254;
+const UNMAPPED = 255;
+
+const ZERO: Bytes = { high: 0, low: 0 };
+
+/** Names by number. */
+const NAMES: Record<number, Errno> = Object.fromEntries(
+  Object.entries(ERRNO).map(([name, number]) => [number, name as Errno]),
+);
+
+function normalize(bytes: Bytes): void {
+  bytes.high += Math.floor(bytes.low / WORD);
+  bytes.low -= Math.floor(bytes.low / WORD) * WORD;
+}
+
+const hex = ({ high, low }: Bytes): string => `0x${((BigInt(high) << 32n) + BigInt(low)).toString(16)}`;

@@ -1,0 +1,151 @@
+/** The fields of an operation of a batch, and of a run of operations: which there are, and what their values may be. */
+import { Token } from './json-reader.ts';
+/** A field of a request (JSON pointer), and why it is refused. */
+export interface Wrong {
+  pointer: string;
+  reason: string;
+}
+
+/** In the order of MAP, MAP_FILE and UNMAP. */
+export const OPS = ['map', 'map-file', 'unmap'] as const;
+
+export const OP_NAMES = OPS.map((name) => new Token(name));
+
+export const FIELDS = [
+  'op',
+  'iova',
+  'length',
+  'userVa',
+  'fd',
+  'start',
+  'readable',
+  'writeable',
+  'count',
+  'stride',
+  'userVaStride',
+  'startStride',
+] as const;
+export type Field = (typeof FIELDS)[number];
+
+/** Their places in that list. */
+export const FIELD = {
+  op: 0,
+  iova: 1,
+  length: 2,
+  userVa: 3,
+  fd: 4,
+  start: 5,
+  readable: 6,
+  writeable: 7,
+} as const satisfies Partial<Record<Field, number>>;
+
+const FOR_MAP: readonly Field[] = ['op', 'iova', 'length', 'userVa', 'readable', 'writeable'];
+const FOR_MAP_FILE: readonly Field[] = ['op', 'iova', 'length', 'fd', 'start', 'readable', 'writeable'];
+const FOR_UNMAP: readonly Field[] = ['op', 'iova', 'length'];
+
+/** By operation: the fields that it may have, and those that it must have. */
+export const OPERATION = {
+  allowed: [FOR_MAP, FOR_MAP_FILE, FOR_UNMAP],
+  required: [
+    ['op', 'length', 'userVa'],
+    ['op', 'length', 'fd', 'start'],
+    ['op', 'iova', 'length'],
+  ],
+} as const satisfies Shape;
+
+export const RUN = {
+  allowed: [
+    [...FOR_MAP, 'count', 'stride', 'userVaStride'],
+    [...FOR_MAP_FILE, 'count', 'stride', 'startStride'],
+    [...FOR_UNMAP, 'count', 'stride'],
+  ],
+  required: OPERATION.required.map((fields) => [...fields, 'count'] as const),
+} as const satisfies Shape;
+
+export interface Shape {
+  allowed: readonly (readonly Field[])[];
+  required: readonly (readonly Field[])[];
+}
+
+export const U64_RULE =
+  'a hexadecimal string of at most 64 bits, such as "0x1000", or a whole number from 0 to 9007199254740991';
+const FD_RULE = 'a whole number from -2147483648 to 2147483647';
+/** Operations of a batch at the most. What is longer is sent as lines. */
+export const MAX_OPERATIONS = 2 ** 24;
+const COUNT_RULE = `a whole number from 1 to ${MAX_OPERATIONS}`;
+
+/** What is allowed for a field. */
+export const RULES: Readonly<Record<Field, string>> = {
+  op: `one of ${OPS.join(', ')}`,
+  iova: U64_RULE,
+  length: U64_RULE,
+  userVa: U64_RULE,
+  fd: FD_RULE,
+  start: U64_RULE,
+  readable: 'true or false',
+  writeable: 'true or false',
+  count: COUNT_RULE,
+  stride: U64_RULE,
+  userVaStride: U64_RULE,
+  startStride: U64_RULE,
+};
+
+const HEX64 = /^0x[0-9a-fA-F]{1,16}$/;
+
+export const isU64 = (value: unknown): boolean =>
+  typeof value === 'number'
+    ? Number.isSafeInteger(value) && value >= 0
+    : typeof value === 'string' && HEX64.test(value);
+
+const isInteger = (value: unknown, least: number, most: number): boolean =>
+  typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most;
+
+/** Whether a field may have this value. */
+export function isAllowed(field: Field, value: unknown): boolean {
+  switch (field) {
+    case 'op':
+      return OPS.includes(value as never);
+    case 'fd':
+      return isInteger(value, -(2 ** 31), 2 ** 31 - 1);
+    case 'count':
+      return isInteger(value, 1, MAX_OPERATIONS);
+    case 'readable':
+    case 'writeable':
+      return typeof value === 'boolean';
+    default:
+      return isU64(value);
+  }
+}
+
+/** What one operation, or one run, says. */
+export type Row = Partial<Record<Field, string | number | boolean>>;
+
+/** What is wrong with a value that should be an operation or a run; empty: nothing. */
+export function wrongWith(value: unknown, shape: Shape, pointer: string): Wrong[] {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    return [{ pointer, reason: 'expected a JSON object' }];
+  const row = value as Record<string, unknown>;
+  const op = OPS.indexOf(row.op as (typeof OPS)[number]);
+  if (op < 0) return [refusal(pointer, 'op', row.op)];
+  const allowed: readonly string[] = shape.allowed[op]!;
+  const wrong: Wrong[] = [];
+  for (const field of shape.allowed[op]!) {
+    const given = row[field];
+    const missing = !Object.hasOwn(row, field);
+    if (missing ? shape.required[op]!.includes(field) : !isAllowed(field, given))
+      wrong.push(refusal(pointer, field, given));
+  }
+  for (const name of Object.keys(row))
+    if (!allowed.includes(name)) {
+      const reason = `unknown field; allowed here: ${allowed.join(', ')}`;
+      wrong.push({ pointer: `${pointer}/${escapePointer(name)}`, reason });
+    }
+  return wrong;
+}
+
+function refusal(pointer: string, field: Field, given: unknown): Wrong {
+  const verb = given === undefined ? 'required:' : 'expected';
+  return { pointer: `${pointer}/${field}`, reason: `${verb} ${RULES[field]}` };
+}
+
+export const escapePointer = (name: string): string => name.replaceAll('~', '~0').replaceAll('/', '~1');

@@ -1,0 +1,338 @@
+/**
+ * Reads JSON from bytes, value by value, without making objects of it. What is common is read directly: numbers and
+ * hexadecimal strings as pairs of words, names that are known. Everything else is passed over by its grammar and given
+ * to JSON.parse, so that all that JSON allows is understood as JSON.parse understands it.
+ */
+
+const TAB = 0x09;
+export const NEWLINE = 0x0a;
+const RETURN = 0x0d;
+const SPACE = 0x20;
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const MINUS = 0x2d;
+const ZERO = 0x30;
+const NINE = 0x39;
+const COLON = 0x3a;
+const BACKSLASH = 0x5c;
+const LOWER_E = 0x65;
+const POINT = 0x2e;
+/** `0x` */
+const HEX_PREFIX = 0x3078;
+
+export const OPEN_BRACE = 0x7b;
+export const CLOSE_BRACE = 0x7d;
+export const OPEN_BRACKET = 0x5b;
+export const CLOSE_BRACKET = 0x5d;
+
+/** Deeper than this nothing is looked at. */
+const MAX_DEPTH = 64;
+/** Decimal digits that are exact in a double, whatever they are. */
+const EXACT_DIGITS = 15;
+
+/** Values of hexadecimal digits, and of two of them after each other; 255 and 0xffff: none. */
+const HEX = new Uint8Array(256).fill(255);
+const HEX_PAIRS = new Uint16Array(1 << 16).fill(0xffff);
+for (let digit = 0; digit < 16; digit++) {
+  HEX[digit.toString(16).charCodeAt(0)] = digit;
+  HEX[digit.toString(16).toUpperCase().charCodeAt(0)] = digit;
+}
+for (const [first, high] of HEX.entries())
+  for (const [second, low] of HEX.entries())
+    if (high < 16 && low < 16) HEX_PAIRS[(first << 8) | second] = high * 16 + low;
+
+/** So many bytes before the end of the body nothing is read in the fast way, which reads several at once. */
+const MARGIN = 32;
+
+/** A string as it usually stands in JSON, with its quotes, to be compared four bytes at a time. At least two characters. */
+export class Token {
+  readonly length: number;
+  /** Where the words are, and what they are; the last one overlaps the one before. */
+  readonly places: readonly number[];
+  readonly words: readonly number[];
+
+  constructor(text: string) {
+    const bytes = new TextEncoder().encode(JSON.stringify(text));
+    const view = new DataView(bytes.buffer);
+    const places: number[] = [];
+    for (let at = 0; at + 4 < bytes.length; at += 4) places.push(at);
+    places.push(bytes.length - 4);
+    this.length = bytes.length;
+    this.places = places;
+    this.words = places.map((place) => view.getInt32(place));
+  }
+}
+
+/** Where the bytes stop being JSON. */
+export class NotJson extends Error {
+  readonly position: number;
+
+  constructor(position: number) {
+    super('not JSON');
+    this.position = position;
+  }
+}
+
+const TRUE = new TextEncoder().encode('true');
+const FALSE = new TextEncoder().encode('false');
+const DECODER = new TextDecoder('utf-8', { ignoreBOM: true });
+
+export class JsonReader {
+  readonly bytes: Uint8Array;
+  /** The next byte. */
+  at = 0;
+  /** Behind the last byte. */
+  end: number;
+  /** The number that `word64` read. */
+  high = 0;
+  low = 0;
+
+  private readonly _view: DataView;
+  private readonly _safe: number;
+
+  constructor(bytes: Uint8Array) {
+    this._view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    // Never a subclass, so that there is one kind of it.
+    this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    this.end = bytes.length;
+    this._safe = bytes.length - MARGIN;
+  }
+
+  /** Passes over white space; answers the byte behind it, or -1 at the end. */
+  skipSpace(): number {
+    const { bytes, end } = this;
+    let at = this.at;
+    let byte = -1;
+    for (; at < end; at++) {
+      byte = bytes[at]!;
+      if (byte > SPACE || (byte !== SPACE && byte !== NEWLINE && byte !== RETURN && byte !== TAB)) break;
+    }
+    this.at = at;
+    return at < end ? byte : -1;
+  }
+
+  fail(): never {
+    throw new NotJson(this.at);
+  }
+
+  /** Passes over this byte, and white space before it. */
+  expect(byte: number): void {
+    if (this.skipSpace() !== byte) this.fail();
+    this.at++;
+  }
+
+  /** Whether the next byte, behind white space, is this one; if so it is passed over. */
+  take(byte: number): boolean {
+    if (this.bytes[this.at] !== byte && this.skipSpace() !== byte) return false;
+    this.at++;
+    return true;
+  }
+
+  /** Behind an element: true if another one follows, false (and behind it) at the closing byte. */
+  more(close: number): boolean {
+    if (this.take(COMMA)) return true;
+    this.expect(close);
+    return false;
+  }
+
+  /** Reads a name and the colon behind it. */
+  name(): string {
+    if (this.skipSpace() !== QUOTE) this.fail();
+    const start = this.at;
+    this._skipString();
+    const name = this.parse(start) as string;
+    this.expect(COLON);
+    return name;
+  }
+
+  takeColon(): boolean {
+    return this.take(COLON);
+  }
+
+  takeComma(): boolean {
+    return this.take(COMMA);
+  }
+
+  /** 1 or 0 for true or false, which are passed over; otherwise -1. */
+  takeBoolean(): number {
+    const byte = this.skipSpace();
+    if (byte !== TRUE[0] && byte !== FALSE[0]) return -1;
+    const text = byte === TRUE[0] ? TRUE : FALSE;
+    for (let index = 0; index < text.length; index++) if (this.bytes[this.at + index] !== text[index]) return -1;
+    this.at += text.length;
+    return byte === TRUE[0] ? 1 : 0;
+  }
+
+  /** Passes over this string, if it is what follows, white space aside; otherwise stays where it is. */
+  takeToken({ length, places, words }: Token): boolean {
+    if (this.bytes[this.at]! <= SPACE) this.skipSpace();
+    const { at } = this;
+    if (at > this._safe) return false;
+    for (let index = 0; index < places.length; index++)
+      if (this._view.getInt32(at + places[index]!) !== words[index]) return false;
+    this.at = at + length;
+    return true;
+  }
+
+  /** Reads a 64-bit number in one of its usual forms. Otherwise false, and stays where it is. */
+  word64(): boolean {
+    const { bytes } = this;
+    if (bytes[this.at]! <= SPACE) this.skipSpace();
+    const first = this.at;
+    if (first > this._safe) return false;
+    const byte = bytes[first]!;
+    if (byte === QUOTE) return this._hexadecimal(first);
+    if (byte < ZERO || byte > NINE) return false;
+    return this._decimal(first);
+  }
+
+  private _hexadecimal(first: number): boolean {
+    const { bytes, _view: view } = this;
+    if (view.getUint16(first + 1) !== HEX_PREFIX) return false;
+    let at = first + 3;
+    let high = 0;
+    let low = 0;
+    for (let pair = HEX_PAIRS[view.getUint16(at)]!; pair < 256 && at < first + 19; ) {
+      high = (high << 8) | (low >>> 24);
+      low = (low << 8) | pair;
+      at += 2;
+      pair = HEX_PAIRS[view.getUint16(at)]!;
+    }
+    const digit = HEX[bytes[at]!]!;
+    if (digit < 16) {
+      high = (high << 4) | (low >>> 28);
+      low = (low << 4) | digit;
+      at++;
+    }
+    if (bytes[at] !== QUOTE || at === first + 3 || at > first + 19) return false;
+    this.high = high >>> 0;
+    this.low = low >>> 0;
+    this.at = at + 1;
+    return true;
+  }
+
+  private _decimal(first: number): boolean {
+    const { bytes } = this;
+    let at = first;
+    let value = 0;
+    let byte = bytes[at]!;
+    for (const end = first + 9; byte >= ZERO && byte <= NINE && at < end; byte = bytes[++at]!)
+      value = value * 10 + (byte - ZERO);
+    if (at === first + 9 && byte >= ZERO && byte <= NINE) {
+      let more = 0;
+      let scale = 1;
+      for (const end = first + EXACT_DIGITS; byte >= ZERO && byte <= NINE && at < end; byte = bytes[++at]!) {
+        more = more * 10 + (byte - ZERO);
+        scale *= 10;
+      }
+      value = value * scale + more;
+    }
+    // One that goes on, as a fraction or with an exponent or with more digits, or that begins with 0.
+    if ((byte >= ZERO && byte <= NINE) || byte === POINT || (byte | 0x20) === LOWER_E) return false;
+    if (bytes[first] === ZERO && at > first + 1) return false;
+    this.high = Math.floor(value / 2 ** 32);
+    this.low = value >>> 0;
+    this.at = at;
+    return true;
+  }
+
+  /** A number from 0 to 2^31-1 in its usual form, which is passed over; otherwise -1. */
+  takeInteger(): number {
+    const byte = this.skipSpace();
+    const { at } = this;
+    if (byte >= ZERO && byte <= NINE && this.word64() && this.high === 0 && this.low <= 0x7fffffff) return this.low;
+    this.at = at;
+    return -1;
+  }
+
+  /** Passes over the next value, whatever it is, and answers what it is. */
+  value(): unknown {
+    this.skipSpace();
+    const start = this.at;
+    this.skipValue();
+    return this.parse(start);
+  }
+
+  /** What the bytes from here to the current place are. They have been passed over, so they are JSON. */
+  parse(start: number): unknown {
+    return JSON.parse(DECODER.decode(this.bytes.subarray(start, this.at)));
+  }
+
+  skipValue(depth = 0): void {
+    const byte = this.skipSpace();
+    if (byte === QUOTE) this._skipString();
+    else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) this._skipNested(byte, depth);
+    else if (byte === MINUS || (byte >= ZERO && byte <= NINE)) this._skipNumber();
+    else this._skipWord();
+  }
+
+  private _skipNested(open: number, depth: number): void {
+    if (depth === MAX_DEPTH) this.fail();
+    const close = open + 2;
+    this.at++;
+    if (this.take(close)) return;
+    do {
+      if (open === OPEN_BRACE) {
+        if (this.skipSpace() !== QUOTE) this.fail();
+        this._skipString();
+        this.expect(COLON);
+      }
+      this.skipValue(depth + 1);
+    } while (this.more(close));
+  }
+
+  private _skipString(): void {
+    const { bytes, end } = this;
+    for (this.at++; this.at < end; this.at++) {
+      const byte = bytes[this.at]!;
+      if (byte === QUOTE) {
+        this.at++;
+        return;
+      }
+      if (byte < SPACE) break;
+      if (byte === BACKSLASH) this._skipEscape();
+    }
+    this.fail();
+  }
+
+  /** Goes to the last byte of an escape. */
+  private _skipEscape(): void {
+    const kind = this.bytes[++this.at];
+    if (kind === undefined || !'"\\/bfnrtu'.includes(String.fromCharCode(kind))) this.fail();
+    if (kind !== 0x75) return;
+    for (let digit = 0; digit < 4; digit++) if (!(HEX[this.bytes[++this.at] ?? 0]! < 16)) this.fail();
+  }
+
+  private _skipNumber(): void {
+    if (this.bytes[this.at] === MINUS) this.at++;
+    if (this.bytes[this.at] === ZERO) this.at++;
+    else this._skipDigits();
+    if (this.bytes[this.at] === POINT) {
+      this.at++;
+      this._skipDigits();
+    }
+    if ((this.bytes[this.at]! | 0x20) !== LOWER_E) return;
+    this.at++;
+    const sign = this.bytes[this.at];
+    if (sign === MINUS || sign === 0x2b) this.at++;
+    this._skipDigits();
+  }
+
+  private _skipDigits(): void {
+    const start = this.at;
+    while (this.bytes[this.at]! >= ZERO && this.bytes[this.at]! <= NINE) this.at++;
+    if (this.at === start) this.fail();
+  }
+
+  private _skipWord(): void {
+    for (const word of ['true', 'false', 'null']) {
+      if (this.bytes[this.at] !== word.charCodeAt(0)) continue;
+      for (let index = 0; index < word.length; index++) {
+        if (this.bytes[this.at] !== word.charCodeAt(index)) this.fail();
+        this.at++;
+      }
+      return;
+    }
+    this.fail();
+  }
+}

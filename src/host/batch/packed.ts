@@ -1,0 +1,117 @@
+/**
+ * Columns as the journal keeps them. A column of one value, or of equal steps, takes a few bytes; any other one its
+ * plain words, which the store compresses. Little endian.
+ */
+import { type Columns, Numbers, Words } from './columns.ts';
+
+const VERSION = 1;
+
+/** How a column is written. */
+const EQUAL_STEPS = 0;
+const PLAIN = 1;
+
+const HEADER_BYTES = 16;
+
+type Column = Words | Numbers;
+
+function listOf({ kind, iova, length, start, fd, runs }: Columns): Column[] {
+  const columns = [kind, iova, length, start, fd];
+  return runs ? [...columns, runs.count, runs.stride, runs.startStride] : columns;
+}
+
+/** Header: version, 1 for runs, rows, operations. Each column: how it is written, its rows, and its words. */
+export function pack(columns: Columns): Uint8Array<ArrayBuffer> {
+  const header = new Uint32Array([VERSION, columns.runs ? 1 : 0, columns.rows, columns.operations]);
+  const parts: Uint8Array[] = [bytesOf(header)];
+  for (const column of listOf(columns)) {
+    const { data, rows } = column;
+    const width = column instanceof Words ? 2 : 1;
+    const steps = equalSteps(column);
+    const words = steps ?? new Uint32Array(data.buffer, 0, rows * width);
+    parts.push(bytesOf(new Uint32Array([steps ? EQUAL_STEPS : PLAIN, rows])), bytesOf(words));
+  }
+  const packed = new Uint8Array(parts.reduce((size, part) => size + part.byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    packed.set(part, at);
+    at += part.byteLength;
+  }
+  return packed;
+}
+
+const bytesOf = ({ buffer, byteOffset, byteLength }: Uint32Array): Uint8Array =>
+  new Uint8Array(buffer, byteOffset, byteLength);
+
+/** The first value and the step to the next, if every row goes on by this step. */
+function equalSteps(column: Column): Uint32Array | null {
+  const { data, rows } = column;
+  if (rows === 0) return null;
+  if (column instanceof Numbers) {
+    for (let row = 1; row < rows; row++) if (data[row] !== data[0]) return null;
+    return new Uint32Array([data[0]!, 0]);
+  }
+  const first = column.big(0);
+  const step = rows > 1 ? BigInt.asUintN(64, column.big(1) - first) : 0n;
+  const stepHigh = Number(step >> 32n);
+  const stepLow = Number(step & 0xffffffffn);
+  for (let at = 2; at < rows * 2; at += 2) {
+    const low = data[at - 1]! + stepLow;
+    const carry = low >= 2 ** 32 ? 1 : 0;
+    if (data[at + 1] !== low >>> 0 || data[at] !== (data[at - 2]! + stepHigh + carry) >>> 0) return null;
+  }
+  return new Uint32Array([data[0]!, data[1]!, stepHigh, stepLow]);
+}
+
+/** Throws where the bytes are not what `pack` makes. */
+export function unpack(packed: Uint8Array): Columns {
+  // Words must begin at a multiple of 4.
+  const words = new Uint32Array(packed.slice().buffer);
+  const [version, withRuns, rows, operations] = words;
+  if (packed.byteLength < HEADER_BYTES || version !== VERSION)
+    throw new Error(`a batch is stored in version ${version}, this is version ${VERSION}`);
+  let at = HEADER_BYTES / 4;
+  const column = <T extends Column>(make: (capacity: number) => T): T => {
+    const how = words[at]!;
+    const count = words[at + 1]!;
+    const empty = make(Math.max(1, count));
+    const width = empty instanceof Words ? 2 : 1;
+    at += 2;
+    const size = how === EQUAL_STEPS ? width * 2 : count * width;
+    if (at + size > words.length) throw new Error('a stored batch ends too early');
+    if (how === EQUAL_STEPS) fillSteps(empty, count, words.subarray(at, at + size));
+    else empty.data.set(words.subarray(at, at + size));
+    empty.rows = count;
+    at += size;
+    return empty;
+  };
+  const toWords = (capacity: number): Words => new Words(capacity);
+  const toNumbers = (capacity: number): Numbers => new Numbers(capacity);
+  const columns = {
+    rows: rows!,
+    kind: column(toNumbers),
+    iova: column(toWords),
+    length: column(toWords),
+    start: column(toWords),
+    fd: column(toNumbers),
+    operations: operations!,
+  };
+  const runs = withRuns ? { count: column(toNumbers), stride: column(toWords), startStride: column(toWords) } : null;
+  return { ...columns, runs };
+}
+
+function fillSteps(column: Column, rows: number, steps: Uint32Array): void {
+  const { data } = column;
+  if (column instanceof Numbers) {
+    data.fill(steps[0]!, 0, rows);
+    return;
+  }
+  let [high, low] = steps as unknown as [number, number];
+  const [, , stepHigh, stepLow] = steps as unknown as [number, number, number, number];
+  for (let at = 0; at < rows * 2; at += 2) {
+    data[at] = high;
+    data[at + 1] = low;
+    low += stepLow;
+    high = (high + stepHigh + (low >= 2 ** 32 ? 1 : 0)) >>> 0;
+    low >>>= 0;
+  }
+}

@@ -1,0 +1,197 @@
+/** Where the replay of a host begins: what is kept, what is not, and what happens when some of it is damaged. */
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import Database from 'better-sqlite3';
+import type { Answer } from '../../src/host/command.ts';
+import { Lane } from '../../src/lanes/lane.ts';
+import type { Store } from '../../src/store/store.ts';
+import { temporaryDirectory } from '../support/service.ts';
+import { someTenant, temporaryStore } from '../support/store.ts';
+import { FakeHost, type FakeView, SPEC } from './fake-host.ts';
+
+const TICK = { op: 'clock.advance', nanoseconds: '1' } as const;
+/** Enough for a clean stop to make a snapshot. */
+const MANY = 150;
+
+interface Lab {
+  store: Store;
+  /** Errors of the log. */
+  errors: string[];
+  /** How many commands were executed, replays included. */
+  executed: number;
+  start(): Lane;
+  /** As one who has a tool for SQLite. */
+  tamper(sql: string): void;
+}
+
+async function lab(t: TestContext): Promise<Lab> {
+  const directory = temporaryDirectory(t);
+  const store = temporaryStore(t, directory);
+  const tenantId = await someTenant(store);
+  const errors: string[] = [];
+  const log = { info() {}, warn() {}, error: (_details: object, message: string) => void errors.push(message) };
+  const counted = (host: FakeHost): FakeHost => {
+    const execute = host.execute.bind(host);
+    host.execute = (command) => {
+      made.executed += 1;
+      return execute(command);
+    };
+    return host;
+  };
+  const made: Lab = {
+    store,
+    errors,
+    executed: 0,
+    start: () =>
+      new Lane({
+        store,
+        log,
+        allowServiceDeath: false,
+        makeHost: () => counted(new FakeHost()),
+        snapshots: {
+          version: '1',
+          take: (engine) => (engine as FakeHost).save(),
+          restore: (bytes) => counted(FakeHost.restore(bytes)),
+        },
+        die: () => Promise.reject(new Error('not here')),
+      }),
+    tamper(sql) {
+      const database = new Database(`${directory}/holdover.db`);
+      database.exec(sql);
+      database.close();
+    },
+  };
+  await made.start().create({ id: 'h', tenantId, name: 'h', spec: SPEC, created: '2026-01-01T00:00:00.000Z' });
+  return made;
+}
+
+async function tick(lane: Lane, times: number): Promise<void> {
+  await Promise.all(Array.from({ length: times }, () => lane.execute('h', TICK)));
+}
+
+async function clock(lane: Lane): Promise<number> {
+  const answer = await lane.query('h', { view: 'host' });
+  assert.equal(answer.kind, 'ok', JSON.stringify(answer));
+  return (answer as { value: FakeView }).value.clock;
+}
+
+/** First and last command of the journal. */
+function kept(store: Store): [number, number] {
+  const sequences = store.journal.read('h', 0).map(({ sequence }) => sequence);
+  return [sequences[0]!, sequences.at(-1)!];
+}
+
+/** So many stops in order, each after MANY commands, and a few commands more. */
+async function history({ start }: Lab, stops: number): Promise<void> {
+  for (let stop = 0; stop < stops; stop += 1) {
+    const lane = start();
+    await tick(lane, MANY);
+    await lane.close();
+  }
+  await tick(start(), 5);
+}
+
+const refusal = (answer: Answer): string => (answer.kind === 'refused' ? answer.why : JSON.stringify(answer));
+
+test('a clean stop makes a snapshot, and the next start replays only what came behind it', async (t) => {
+  const made = await lab(t);
+  await history(made, 1);
+  made.executed = 0;
+  assert.equal(await clock(made.start()), MANY + 5);
+  assert.equal(made.executed, 5);
+  // With one snapshot all is still there to begin anew from.
+  assert.deepEqual(kept(made.store), [1, MANY + 5]);
+});
+
+test('a stop after a few commands makes none', async (t) => {
+  const made = await lab(t);
+  const lane = made.start();
+  await tick(lane, 5);
+  await lane.close();
+  assert.equal(made.store.snapshots.before('h', 1000), undefined);
+});
+
+test('two snapshots are kept, and the commands behind the older one', async (t) => {
+  const made = await lab(t);
+  await history(made, 4);
+  assert.deepEqual(kept(made.store), [3 * MANY + 1, 4 * MANY + 5]);
+  assert.equal(made.store.snapshots.before('h', 10_000)?.sequence, 4 * MANY);
+  assert.equal(made.store.snapshots.before('h', 4 * MANY)?.sequence, 3 * MANY);
+  assert.equal(made.store.snapshots.before('h', 3 * MANY), undefined);
+});
+
+test('a host in use makes one when much would have to be replayed', async (t) => {
+  const { start, store } = await lab(t);
+  const lane = start();
+  await tick(lane, 10_001);
+  await lane.close();
+  const made = store.snapshots.before('h', 20_000);
+  assert.ok(made !== undefined && made.sequence >= 10_000);
+});
+
+test('a damaged snapshot: the older one is used', async (t) => {
+  const made = await lab(t);
+  await history(made, 3);
+  const flip = `UPDATE snapshots SET data = CAST(substr(data, 1, 20) || x'ff' || substr(data, 22) AS BLOB)`;
+  made.tamper(`${flip} WHERE sequence = ${3 * MANY}`);
+  made.executed = 0;
+  const lane = made.start();
+  assert.equal(await clock(lane), 3 * MANY + 5);
+  assert.equal(made.executed, MANY + 5);
+  assert.deepEqual(made.errors, ['a snapshot cannot be used']);
+  await tick(lane, 1);
+});
+
+test('no snapshot to be used, but all commands: the host begins anew', async (t) => {
+  const made = await lab(t);
+  await history(made, 1);
+  made.tamper("UPDATE snapshots SET checksum = 'another'");
+  assert.equal(await clock(made.start()), MANY + 5);
+});
+
+for (const [what, sql, why] of [
+  ['damaged', "UPDATE snapshots SET checksum = 'another'", /does not match its checksum/],
+  ['of another engine', "UPDATE snapshots SET engine = '99'", /is of engine 99, this is engine 1/],
+  ['in another format', 'UPDATE snapshots SET format = 9', /format 9, which this version does not know/],
+] as const) {
+  test(`all snapshots ${what}: the host cannot be read, says why, and can be deleted`, async (t) => {
+    const made = await lab(t);
+    await history(made, 2);
+    made.tamper(sql);
+    const lane = made.start();
+    assert.match(refusal(await lane.query('h', { view: 'host' })), why);
+    assert.match(refusal(await lane.execute('h', TICK)), why);
+    assert.ok(made.errors.includes('a host cannot be read'));
+    await lane.remove('h');
+    assert.equal(made.store.hosts.get('h'), undefined);
+    assert.equal(made.store.snapshots.before('h', 10_000), undefined);
+  });
+}
+
+test('lost commands are noticed', async (t) => {
+  const made = await lab(t);
+  await tick(made.start(), 9);
+  made.tamper('DELETE FROM journal WHERE sequence = 5');
+  assert.match(refusal(await made.start().query('h', { view: 'host' })), /commands behind 4 are no longer kept/);
+});
+
+test('no snapshot is made of a host between two kernels', async (t) => {
+  const made = await lab(t);
+  const lane = made.start();
+  await tick(lane, MANY);
+  const dying = new Lane({
+    store: made.store,
+    log: { info() {}, warn() {}, error() {} },
+    allowServiceDeath: true,
+    makeHost: () => new FakeHost(),
+    die: () => Promise.reject(new Error('died')),
+  });
+  await dying.execute('h', { op: 'fault.arm', point: 'service.death' });
+  await assert.rejects(dying.execute('h', { op: 'kexec.freeze', mode: 'live-update', image: 'loaded' }));
+  await dying.close();
+  assert.equal(made.store.snapshots.before('h', 10_000), undefined);
+  const next = made.start();
+  await next.recover();
+  await next.close();
+  assert.equal(made.store.snapshots.before('h', 10_000)?.sequence, MANY + 3);
+});
