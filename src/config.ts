@@ -26,6 +26,8 @@ export interface Config {
   logLevel: (typeof LOG_LEVELS)[number];
   /** Largest request body, in bytes. */
   bodyLimit: number;
+  /** The same for a batch in JSON. */
+  batchLimit: number;
   /** Threads that run hosts; 0: the thread that serves HTTP does. */
   lanes: number;
   allowServiceDeath: boolean;
@@ -83,6 +85,7 @@ const environment = z.object({
   HOLDOVER_DURABILITY: z.enum(['process', 'power'], 'must be process or power').default('process'),
   HOLDOVER_LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
   HOLDOVER_BODY_LIMIT: integer(1024, 1 << 30).default(8 << 20),
+  HOLDOVER_BATCH_LIMIT: integer(1024, 1 << 30).default(256 << 20),
   HOLDOVER_LANES: integer(0, 64).default(DEFAULT_LANES),
   HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
 });
@@ -117,6 +120,7 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     durability: values.HOLDOVER_DURABILITY,
     logLevel: values.HOLDOVER_LOG_LEVEL,
     bodyLimit: values.HOLDOVER_BODY_LIMIT,
+    batchLimit: values.HOLDOVER_BATCH_LIMIT,
     lanes: values.HOLDOVER_LANES,
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
   };

@@ -18,6 +18,7 @@ test('without any variable everything has its default', () => {
     durability: 'process',
     logLevel: 'info',
     bodyLimit: 8 * 1024 * 1024,
+    batchLimit: 256 * 1024 * 1024,
     lanes: Math.min(Math.max(availableParallelism() - 1, 1), 8),
     allowServiceDeath: false,
   });
@@ -57,6 +58,7 @@ test('every variable is read', (t) => {
     durability: 'power',
     logLevel: 'warn',
     bodyLimit: 1024,
+    batchLimit: 256 * 1024 * 1024,
     lanes: 3,
     allowServiceDeath: true,
   });

@@ -9,7 +9,8 @@ const CONFLICTS: readonly string[] = ['EBUSY', 'EEXIST', 'EADDRINUSE', 'ENOSPC',
 /** The value. Throws a problem where the host says no. The caller knows what the value is: see src/host/command.ts. */
 export function granted<Value>(answer: Answer): Value {
   if (answer.kind === 'ok') return answer.value as Value;
-  if (answer.kind === 'not-found') throw notFound(answer.what === 'host' ? 'There is no such host.' : `There is no ${answer.what} on this host.`);
+  if (answer.kind === 'not-found')
+    throw notFound(answer.what === 'host' ? 'There is no such host.' : `There is no ${answer.what} on this host.`);
   if (answer.kind === 'malformed') throw new Problem('malformed-body', `The body is not JSON: ${answer.detail}.`);
   if (answer.kind === 'invalid') throw invalid(answer.errors.map((error) => ({ in: 'body', ...error })));
   const { errno, where, why, rule } = answer;

@@ -5,7 +5,7 @@ import { notFound } from './answers.ts';
 import { handleClientError, handleError, sendProblem, unavailable } from './errors.ts';
 import { Problem } from './problems.ts';
 import { addDocs } from './resources/docs.ts';
-import { addRoute, type Context } from './route.ts';
+import { addRoute, type Context, type RawBody, type Route } from './route.ts';
 import { ROUTES } from './routes.ts';
 
 export interface AppOptions extends Context {
@@ -35,7 +35,10 @@ export async function buildApp({ log, checkAnswers = false, ...context }: AppOpt
   app.setErrorHandler(handleError);
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, noRoute(request)));
   app.addHook('onResponse', async (request, reply) => logRequest(request, reply.statusCode, reply.elapsedTime));
-  for (const entry of ROUTES) addRoute(app, context, entry, checkAnswers);
+  for (const entry of ROUTES) {
+    if (entry.raw) app.register(async (scope) => addRaw(scope, context, entry, entry.raw!, checkAnswers));
+    else addRoute(app, context, entry, checkAnswers);
+  }
   await addDocs(app);
   await app.ready();
   return app;
@@ -63,6 +66,20 @@ function readBodiesAsJson(app: FastifyInstance): void {
       });
     }
   });
+}
+
+/** A route that gets its body unread: bytes of JSON, or the stream of another type. */
+function addRaw(
+  scope: FastifyInstance,
+  context: Context,
+  entry: Route,
+  { type }: RawBody,
+  checkAnswers: boolean,
+): void {
+  scope.removeAllContentTypeParsers();
+  scope.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  scope.addContentTypeParser(type, (_request, payload, done) => done(null, payload));
+  addRoute(scope, context, entry, checkAnswers);
 }
 
 /** The parser's message may show a piece of the body: to its sender, who has it. */

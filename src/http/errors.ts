@@ -24,12 +24,27 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
 
 /** Fastify's error handler. Faults of ours are logged, refusals are not. */
 export function handleError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const problem = problemOf(error, request.routeOptions.bodyLimit ?? request.server.initialConfig.bodyLimit ?? 0);
+  const problem = problemOf(error, bodyOf(request));
   if (problem.status >= 500) request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
   return sendProblem(request, reply, problem);
 }
 
-function problemOf(error: Error & { code?: string; statusCode?: number }, bodyLimit: number): Problem {
+/** What bodies a route takes, for whoever sent another one. */
+interface BodyRules {
+  limit: number;
+  /** The variable that sets the limit. */
+  variable: string;
+  types: string;
+}
+
+const JSON_BODY: BodyRules = { limit: 0, variable: 'HOLDOVER_BODY_LIMIT', types: 'application/json' };
+
+function bodyOf({ routeOptions, server }: FastifyRequest): BodyRules {
+  const { variable = JSON_BODY.variable, types = JSON_BODY.types } = (routeOptions.config ?? {}) as Partial<BodyRules>;
+  return { limit: routeOptions.bodyLimit ?? server.initialConfig.bodyLimit ?? 0, variable, types };
+}
+
+export function problemOf(error: Error & { code?: string; statusCode?: number }, body = JSON_BODY): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof HostFault) {
     const detail = `The host failed inside, and nothing has changed. Tell the operator of the service incident ${error.incident}.`;
@@ -48,24 +63,24 @@ function problemOf(error: Error & { code?: string; statusCode?: number }, bodyLi
   }
   if (error instanceof TenantExists) return new Problem('conflict', 'A tenant of that name is there already.');
   return (
-    byCode(error, bodyLimit) ??
+    byCode(error, body) ??
     new Problem('internal-error', 'A fault of the service: tell its operator the id in `instance`.')
   );
 }
 
 /** What Fastify finds before a handler runs. */
-function byCode(error: Error & { code?: string; statusCode?: number }, bodyLimit: number): Problem | null {
+function byCode(error: Error & { code?: string; statusCode?: number }, body: BodyRules): Problem | null {
   const { code, message, statusCode } = error;
   switch (code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new Problem(
         'body-too-large',
-        `The body may have ${bodyLimit} bytes at most (HOLDOVER_BODY_LIMIT): split the request.`,
+        `The body may have ${body.limit} bytes at most (${body.variable}): split the request.`,
       );
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
     case 'FST_ERR_CTP_INVALID_CONTENT_TYPE':
     case 'FST_ERR_CTP_EMPTY_TYPE':
-      return new Problem('unsupported-media-type', 'Bodies are JSON: send `Content-Type: application/json`.');
+      return new Problem('unsupported-media-type', `Send the body with \`Content-Type: ${body.types}\`.`);
     case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
       return new Problem('malformed-body', 'The body is not as long as Content-Length says.');
     case 'FST_ERR_BAD_URL':

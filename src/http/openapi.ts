@@ -10,7 +10,7 @@ import {
 import manifest from '../../package.json' with { type: 'json' };
 import { parameterNames, pathSchema } from './parameters.ts';
 import { PROBLEM_JSON, PROBLEMS, type ProblemName, problemType } from './problems.ts';
-import { type Route, type Success, TAGS, takesNoBody } from './route.ts';
+import { type RawBody, type Route, type Success, TAGS, takesNoBody } from './route.ts';
 import { ROUTES } from './routes.ts';
 import { Problem } from './schemas/problem.ts';
 
@@ -53,7 +53,7 @@ function describe(): ZodOpenApiObject {
 }
 
 function operationOf(entry: Route): ZodOpenApiOperationObject {
-  const { operationId, tag, summary, description, access, query, body, bodyExample } = entry;
+  const { operationId, tag, summary, description, access, query, body, bodyExample, raw } = entry;
   const named = parameterNames(entry.path).length > 0;
   return {
     operationId,
@@ -72,6 +72,7 @@ function operationOf(entry: Route): ZodOpenApiOperationObject {
         required: !takesNoBody(body),
         content: {
           'application/json': { schema: body, example: bodyExample ?? {} },
+          ...(raw && { [raw.type]: { schema: raw.body, example: raw.bodyExample } }),
         },
       },
     }),
@@ -79,12 +80,12 @@ function operationOf(entry: Route): ZodOpenApiOperationObject {
   };
 }
 
-function successes({ success }: Route): ZodOpenApiResponsesObject {
-  const responses = Object.entries(success).map(([status, answer]) => [status, successOf(answer)]);
+function successes({ success, raw }: Route): ZodOpenApiResponsesObject {
+  const responses = Object.entries(success).map(([status, answer]) => [status, successOf(answer, raw)]);
   return Object.fromEntries(responses);
 }
 
-function successOf({ description, schema, example, headers }: Success): ZodOpenApiResponseObject {
+function successOf({ description, schema, example, headers }: Success, raw?: RawBody): ZodOpenApiResponseObject {
   const described = Object.entries(headers ?? {}).map(([name, about]) => [
     name,
     { description: about, schema: { type: 'string' } },
@@ -92,7 +93,12 @@ function successOf({ description, schema, example, headers }: Success): ZodOpenA
   return {
     description,
     ...(described.length > 0 && { headers: Object.fromEntries(described) }),
-    ...(schema && { content: { 'application/json': { schema, ...(example !== undefined && { example }) } } }),
+    ...(schema && {
+      content: {
+        'application/json': { schema, ...(example !== undefined && { example }) },
+        ...(raw && { [raw.type]: { schema: raw.answer, example: raw.answerExample } }),
+      },
+    }),
   };
 }
 

@@ -2,6 +2,7 @@
  * A route as data: who may use it, what goes in, what comes out. The same entry makes the Fastify route and the
  * operation in the OpenAPI document, so neither can say what the other does not do.
  */
+import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import type { Config } from '../config.ts';
@@ -15,7 +16,7 @@ import { read } from './validation.ts';
 
 /** What handlers work with. */
 export interface Context {
-  config: Pick<Config, 'adminKey' | 'bodyLimit'>;
+  config: Pick<Config, 'adminKey' | 'bodyLimit' | 'batchLimit'>;
   store: Pick<Store, 'tenants' | 'hosts' | 'check'>;
   lanes: Lanes;
 }
@@ -58,6 +59,18 @@ export interface Input<Path extends string, Query, Body> {
   tenant: Tenant;
   /** Of routes for tenants that name a host. */
   host: HostSummary;
+  /** Of routes with a raw body: its bytes, or the stream of them. */
+  raw: unknown;
+}
+
+/** A body that comes as bytes (as many as the limit of batches allows) if it is JSON, and as a stream if it is of another type. */
+export interface RawBody {
+  /** The other type, of lines, with schemas of a line of it and of the answer. */
+  type: string;
+  body: z.ZodType;
+  bodyExample: unknown;
+  answer: z.ZodType;
+  answerExample: unknown;
 }
 
 interface Shape<Path extends string, Query extends z.ZodType, Body extends z.ZodType> {
@@ -76,6 +89,8 @@ interface Shape<Path extends string, Query extends z.ZodType, Body extends z.Zod
   success: Record<number, Success>;
   /** Whether the simulated kernel can refuse. */
   refusable?: boolean;
+  /** The body is read by other means than its schema, which then only describes it. */
+  raw?: RawBody;
   /** Problems beside those that follow from the rest. */
   problems?: ProblemName[];
 }
@@ -112,6 +127,10 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
   const status = Number(Object.keys(success)[0]);
   app.route({
     method,
+    ...(entry.raw && {
+      bodyLimit: context.config.batchLimit,
+      config: { variable: 'HOLDOVER_BATCH_LIMIT', types: `application/json or ${entry.raw.type}` },
+    }),
     url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
     onRequest: async (request) => authenticate(context, access, request),
     handler: async (request, reply) => {
@@ -131,14 +150,16 @@ function inputReader(entry: Route): (request: FastifyRequest) => Input<string, n
     ({
       params: read(params, request.params, 'path'),
       query: read(query, request.query, 'query'),
-      body: read(body, request.body ?? undefined, 'body'),
+      body: entry.raw ? undefined : read(body, request.body ?? undefined, 'body'),
+      raw: request.body,
       tenant: request.tenant,
       host: request.visibleHost,
     }) as Input<string, never, never>;
 }
 
 /** For tests: an answer that is not what the document says is a bug. */
-function checkAnswer({ operationId, success }: Route, status: number, answer: unknown): void {
+function checkAnswer({ operationId, success, raw }: Route, status: number, answer: unknown): void {
+  if (raw && answer instanceof Readable) return;
   const documented = success[status];
   if (!documented) throw new Error(`${operationId} answers ${status}, which is not documented`);
   if (!documented.schema) {

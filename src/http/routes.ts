@@ -1,5 +1,6 @@
 /** All routes: what the service answers and what its OpenAPI document says. */
 import { OPERATION_ROUTES } from './operations.ts';
+import { BATCH_ROUTES } from './resources/batch.ts';
 import { DEVICE_ROUTES } from './resources/devices.ts';
 import { EVENT_ROUTES } from './resources/events.ts';
 import { FAULT_ROUTES } from './resources/faults.ts';
@@ -18,6 +19,7 @@ export const ROUTES: readonly Route[] = [
   ...GROUP_ROUTES,
   ...PROCESS_ROUTES,
   ...IOMMUFD_ROUTES,
+  ...BATCH_ROUTES,
   ...OPERATION_ROUTES,
   ...KEXEC_ROUTES,
   ...FAULT_ROUTES,

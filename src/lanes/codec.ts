@@ -1,5 +1,5 @@
 /** How commands stand in the journal: as they are, except that a boot names the handover instead of repeating it. */
-import type { Command } from '../host/command.ts';
+import type { BatchCommand, Command } from '../host/command.ts';
 
 interface StoredBoot {
   op: 'kexec.boot';
@@ -7,17 +7,17 @@ interface StoredBoot {
   freeze: number;
 }
 
-type Stored = Exclude<Command, { op: 'kexec.boot' }> | StoredBoot;
+type Stored = Exclude<Command, { op: 'kexec.boot' }> | StoredBoot | BatchCommand;
 
 /** `freeze` is the sequence of the freeze before a boot. */
-export function encodeCommand(command: Command, freeze: number | null): string {
+export function encodeCommand(command: Command | BatchCommand, freeze: number | null): string {
   if (command.op !== 'kexec.boot') return JSON.stringify(command satisfies Stored);
   if (freeze === null) throw new Error('a boot without a freeze before it');
   return JSON.stringify({ op: 'kexec.boot', freeze } satisfies StoredBoot);
 }
 
 /** `handover` reads what the freeze of a sequence left. */
-export function decodeCommand(text: string, handover: (freeze: number) => string | null): Command {
+export function decodeCommand(text: string, handover: (freeze: number) => string | null): Command | BatchCommand {
   const stored = JSON.parse(text) as Stored;
   return stored.op === 'kexec.boot' ? { op: 'kexec.boot', handover: handover(stored.freeze) } : stored;
 }

@@ -1,5 +1,5 @@
 /** A lane: owns hosts and runs their commands, each host's one after another, the hosts in turns. */
-import type { Answer, Command, Query } from '../host/command.ts';
+import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
 import type { HostRow } from '../store/store.ts';
 import type { Lanes } from './lanes.ts';
 import { HostRunner, type RunnerOptions } from './runner.ts';
@@ -30,6 +30,10 @@ export class Lane implements Lanes {
 
   async execute(hostId: string, command: Command): Promise<Answer> {
     return await this.#runner(hostId).execute(command);
+  }
+
+  async batch(hostId: string, command: BatchCommand, payload: Uint8Array): Promise<Answer> {
+    return await this.#runner(hostId).batch(command, payload);
   }
 
   async query(hostId: string, query: Query): Promise<Answer> {

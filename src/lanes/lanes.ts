@@ -3,11 +3,10 @@
  * threads they are run, and how commits are put together, stays behind this interface.
  */
 
-import type { Answer, Command, HostSpec, Query } from '../host/command.ts';
+import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
 import type { HostRow, Store } from '../store/store.ts';
 import { makeHost, restoreHost } from './engine.ts';
-import { HOST_SNAPSHOTS } from './host-snapshots.ts';
 import { Lane } from './lane.ts';
 import { LanePool } from './pool.ts';
 import { killProcess } from './service-death.ts';
@@ -25,6 +24,11 @@ export interface Lanes {
   create(row: HostRow): Promise<Answer>;
   /** Runs a command after those asked before, stores it, and only then answers. A kexec ends with the boot. */
   execute(hostId: string, command: Command): Promise<Answer>;
+  /**
+   * The same for a batch: all of it is stored, or nothing. Other commands to this host wait, other hosts' do not. The
+   * payload is no longer the caller's. What is wrong with it is answered as `malformed` or `invalid`.
+   */
+  batch(hostId: string, command: BatchCommand, payload: Uint8Array): Promise<Answer>;
   query(hostId: string, query: Query): Promise<Answer>;
   /** Deletes the host and all that is stored of it. */
   remove(hostId: string): Promise<void>;

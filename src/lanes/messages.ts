@@ -3,7 +3,7 @@
  * in one turn of the event loop goes in one message, because a message costs more than what is in it.
  */
 import type { MessagePort, Transferable } from 'node:worker_threads';
-import type { Command, Query } from '../host/command.ts';
+import type { BatchCommand, Command, Query } from '../host/command.ts';
 import type { Durability, HostRow } from '../store/store.ts';
 import type { Write } from '../store/writes.ts';
 import { receiveError, type SentError, sendError } from './errors.ts';
@@ -12,6 +12,7 @@ import { receiveError, type SentError, sendError } from './errors.ts';
 export type LaneRequest =
   | { ask: 'create'; row: HostRow }
   | { ask: 'execute'; hostId: string; command: Command }
+  | { ask: 'batch'; hostId: string; command: BatchCommand; payload: Uint8Array }
   | { ask: 'query'; hostId: string; query: Query }
   | { ask: 'remove'; hostId: string }
   | { ask: 'recover' }
@@ -68,7 +69,7 @@ export class Caller<Request> {
 
   constructor(port: MessagePort) {
     this.#port = port;
-    this.#outbox = new Outbox(port);
+    this.#outbox = new Outbox(port, ({ ticket }, error) => this.#settle({ ticket, error: sendError(error) }));
     port.on('message', (replies: Reply[]) => {
       for (const reply of replies) this.#settle(reply);
     });
@@ -102,7 +103,7 @@ export class Caller<Request> {
 
 /** Answers what is asked at the other end of a port. The result shuts it: what comes later is not heard. */
 export function serve<Request>(port: MessagePort, handle: (request: Request) => Promise<unknown>): () => void {
-  const outbox = new Outbox<Reply>(port);
+  const outbox = new Outbox<Reply>(port, ({ ticket }, error) => outbox.add({ ticket, error: sendError(error) }));
   const answer = async ({ ticket, request }: Ask<Request>): Promise<void> => {
     try {
       outbox.add({ ticket, value: await handle(request) });
@@ -122,15 +123,18 @@ export function serve<Request>(port: MessagePort, handle: (request: Request) => 
 
 class Outbox<Item> {
   readonly #port: MessagePort;
+  /** Called with what cannot be sent: it holds what cannot be copied or given away. */
+  readonly #refuse: (item: Item, error: unknown) => void;
   #items: Item[] = [];
-  #transfer: Transferable[] = [];
+  #transfer: (readonly Transferable[])[] = [];
 
-  constructor(port: MessagePort) {
+  constructor(port: MessagePort, refuse: (item: Item, error: unknown) => void) {
     this.#port = port;
+    this.#refuse = refuse;
   }
 
   add(item: Item, transfer: readonly Transferable[] = []): void {
-    this.#transfer.push(...transfer);
+    this.#transfer.push(transfer);
     if (this.#items.push(item) === 1) setImmediate(this.#send);
   }
 
@@ -139,6 +143,18 @@ class Outbox<Item> {
     const transfer = this.#transfer;
     this.#items = [];
     this.#transfer = [];
-    this.#port.postMessage(items, transfer);
+    try {
+      this.#port.postMessage(items, transfer.flat());
+    } catch {
+      for (const [index, item] of items.entries()) this.#sendAlone(item, transfer[index]!);
+    }
   };
+
+  #sendAlone(item: Item, transfer: readonly Transferable[]): void {
+    try {
+      this.#port.postMessage([item], [...transfer]);
+    } catch (error) {
+      this.#refuse(item, error);
+    }
+  }
 }

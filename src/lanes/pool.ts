@@ -2,8 +2,8 @@
  * Lanes as threads. Each owns hosts, runs them and reads the store by itself; one writes. That is a thread of its own,
  * which lanes speak to directly, or the lane itself where there is only one.
  */
-import type { MessagePort } from 'node:worker_threads';
-import type { Answer, Command, Query } from '../host/command.ts';
+import type { MessagePort, Transferable } from 'node:worker_threads';
+import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
 import type { HostRow, Store } from '../store/store.ts';
 import { type Limits, sizeOf } from './admission.ts';
@@ -52,6 +52,12 @@ export class LanePool implements Lanes {
     return this.#ask(hostId, { ask: 'execute', hostId, command });
   }
 
+  batch(hostId: string, command: BatchCommand, payload: Uint8Array): Promise<Answer> {
+    // Memory that is shared with other buffers cannot be given away.
+    const whole = payload.byteLength === payload.buffer.byteLength ? payload : new Uint8Array(payload);
+    return this.#ask(hostId, { ask: 'batch', hostId, command, payload: whole }, [whole.buffer as ArrayBuffer]);
+  }
+
   query(hostId: string, query: Query): Promise<Answer> {
     return this.#ask(hostId, { ask: 'query', hostId, query });
   }
@@ -86,12 +92,13 @@ export class LanePool implements Lanes {
     await this.#writer?.kill();
   }
 
-  async #ask<Value>(hostId: string, request: LaneRequest): Promise<Value> {
+  /** What is in `transfer` is no longer the caller's. */
+  async #ask<Value>(hostId: string, request: LaneRequest, transfer: readonly Transferable[] = []): Promise<Value> {
     const lane = this.#laneOf(hostId);
     const size = sizeOf(request);
     lane.admission.enter(hostId, size);
     try {
-      return await lane.ask<Value>(request);
+      return await lane.ask<Value>(request, transfer);
     } finally {
       lane.admission.leave(hostId, size);
     }

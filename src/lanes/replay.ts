@@ -4,7 +4,8 @@
  * version that behaves differently), the host is marked `diverged` and stands as it was before that command.
  */
 import { setImmediate } from 'node:timers/promises';
-import type { Answer, Command, Execution, HostSpec, Query } from '../host/command.ts';
+import type { BatchOutcome } from '../host/batch/batch.ts';
+import type { Answer, BatchCommand, Command, Execution, HostSpec, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
 import {
   type Divergence,
@@ -15,15 +16,28 @@ import {
 } from '../store/store.ts';
 import { decodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
-import { type SnapshotCodec, startOf, unreadable } from './snapshots.ts';
+import { type RestoreHost, startOf, unreadable } from './snapshots.ts';
 
 /** What a lane needs of a host. */
 export interface Engine {
   execute(command: Command): Execution;
+  /** Begins a batch; until it is done the host is asked for nothing else. */
+  batch?(command: BatchCommand, payload: Uint8Array): BatchRun;
   query(query: Query): Answer;
   /** Frozen: the next kernel must be booted. */
   readonly pendingBoot: boolean;
+  /** All of it as bytes. Not while it is frozen. */
+  snapshot?(): Uint8Array;
 }
+
+/** A batch at work: `step` goes on for about so many operations, and answers true when there is an outcome. */
+export interface BatchRun {
+  step(operations: number): boolean;
+  readonly outcome: BatchOutcome | null;
+}
+
+/** Operations of a batch between which other hosts have their turns. */
+export const BATCH_SLICE = 4096;
 
 export type MakeHost = (spec: HostSpec) => Engine;
 
@@ -44,7 +58,7 @@ export interface LoadedHost {
 export interface Rebuilding {
   store: HostStore;
   makeHost: MakeHost;
-  snapshots?: SnapshotCodec;
+  restoreHost?: RestoreHost;
   log: Log;
 }
 
@@ -65,7 +79,7 @@ export async function rebuild(hostId: string, from: Rebuilding): Promise<LoadedH
     if (commands.length === 0) break;
     for (const command of commands) {
       if (command.sequence !== host.sequence + 1) return unreadable(hostId, host, start, log);
-      const why = replayOne(hostId, host, command, store);
+      const why = await replayOne(hostId, host, command, store);
       if (why === null) continue;
       const difference: Divergence = { sequence: command.sequence, op: opOf(command), why };
       await store.hosts.markDiverged(hostId, difference);
@@ -79,12 +93,18 @@ export async function rebuild(hostId: string, from: Rebuilding): Promise<LoadedH
 }
 
 /** What differs, or null. */
-function replayOne(hostId: string, host: LoadedHost, stored: StoredCommand, store: HostStore): string | null {
+async function replayOne(
+  hostId: string,
+  host: LoadedHost,
+  stored: StoredCommand,
+  store: HostStore,
+): Promise<string | null> {
   if (stored.damaged !== undefined) return stored.damaged;
   let execution: Execution;
   try {
     const command = decodeCommand(stored.command, (freeze) => store.journal.handover(hostId, freeze).text);
-    execution = host.engine.execute(command);
+    execution =
+      command.op === 'batch' ? await replayBatch(host, command, stored.payload) : host.engine.execute(command);
   } catch (error) {
     if (error instanceof StoreUnavailable) throw error;
     if (error instanceof HandoverDamaged) return error.message;
@@ -93,6 +113,14 @@ function replayOne(hostId: string, host: LoadedHost, stored: StoredCommand, stor
   if (digest(execution.answer) !== stored.digest) return 'its answer is not the one given the first time';
   noteStored(host, stored.command.length + (stored.payload?.byteLength ?? 0), execution);
   return null;
+}
+
+/** What it gives is what the answer of the first time was kept by. */
+async function replayBatch(host: LoadedHost, command: BatchCommand, payload?: Uint8Array): Promise<Execution> {
+  const run = host.engine.batch!(command, payload ?? new Uint8Array());
+  while (!run.step(BATCH_SLICE)) await setImmediate();
+  const { answer, stored } = run.outcome!;
+  return { answer: stored?.proof ?? answer, records: [] };
 }
 
 /** The host has executed one more command, which is in the journal, or on its way there. */

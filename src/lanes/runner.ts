@@ -6,21 +6,21 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import type { Answer, Command, Execution, Query } from '../host/command.ts';
+import type { BatchOutcome } from '../host/batch/batch.ts';
+import type { Answer, BatchCommand, Command, Execution, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
 import { type Divergence, HandoverDamaged, type HostRow, type HostStore, type JournalEntry } from '../store/store.ts';
 import { encodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
 import { HostFault } from './errors.ts';
-import { type LoadedHost, type MakeHost, noteStored, rebuild } from './replay.ts';
-import { isDue, isWorthwhile, type SnapshotCodec } from './snapshots.ts';
+import { BATCH_SLICE, type LoadedHost, type MakeHost, noteStored, rebuild } from './replay.ts';
+import { ENGINE, isDue, isWorthwhile, type RestoreHost } from './snapshots.ts';
 import type { Turns } from './turns.ts';
 
 export interface RunnerOptions {
   store: HostStore;
   makeHost: MakeHost;
-  /** Without it hosts are built by replay alone. */
-  snapshots?: SnapshotCodec;
+  restoreHost?: RestoreHost;
   log: Log;
   /** Whether the fault point `service.death` may be armed, and kills. */
   allowServiceDeath: boolean;
@@ -86,6 +86,45 @@ export class HostRunner {
       const { value, stored } = await this.#perform(command);
       return { value: value.answer, stored };
     });
+  }
+
+  /** The same for a batch, which is worked off in slices: between them other hosts have their turns. */
+  batch(command: BatchCommand, payload: Uint8Array): Promise<Answer> {
+    return this.#enqueue(false, async () => {
+      const frozen = this.#loaded ?? (await this.#load());
+      if (frozen?.engine.pendingBoot) await this.#boot();
+      const host = this.#loaded ?? (await this.#load());
+      if (host === undefined) return now(NO_HOST);
+      if (host.unreadable !== null) return now(host.unreadable);
+      if (host.diverged !== null) return now(divergedRefusal(host.diverged));
+      const { answer, stored, spoiled } = await this.#workOff(host, command, payload);
+      // What was done is not stored: the host is built anew without it at the next use.
+      if (spoiled) this.#loaded = undefined;
+      if (stored === null) return { value: answer, stored: this.#stored };
+      const entry: JournalEntry = {
+        hostId: this.#hostId,
+        sequence: host.sequence + 1,
+        command: encodeCommand(stored.command, host.freeze),
+        digest: digest(stored.proof),
+        payload: stored.payload,
+      };
+      noteStored(host, entry.command.length + stored.payload.byteLength, { answer, records: [] });
+      const committed = this.#commit(host, entry);
+      // A large payload takes its time on the way to the journal, and nothing may overtake it.
+      await settled(committed);
+      return { value: answer, stored: committed };
+    });
+  }
+
+  async #workOff(host: LoadedHost, command: BatchCommand, payload: Uint8Array): Promise<BatchOutcome> {
+    try {
+      const run = this.#guard('batch', () => host.engine.batch!(command, payload));
+      while (!this.#guard('batch', () => run.step(BATCH_SLICE))) await this.#turns.take();
+      return run.outcome!;
+    } catch (error) {
+      this.#loaded = undefined;
+      throw error;
+    }
   }
 
   query(query: Query): Promise<Answer> {
@@ -208,12 +247,16 @@ export class HostRunner {
     if (execution.answer.kind === 'not-found') return { value: execution, stored: this.#stored };
     const entry = this.#entry(host, command, execution);
     noteStored(host, entry.command.length, execution);
+    return { value: execution, stored: this.#commit(host, entry) };
+  }
+
+  #commit(host: LoadedHost, entry: JournalEntry): Promise<void> {
     const stored = this.#options.store.journal.commit([entry]);
     this.#stored = stored;
     stored.catch(() => {
       if (this.#loaded === host) this.#loaded = undefined;
     });
-    return { value: execution, stored };
+    return stored;
   }
 
   #entry(host: LoadedHost, command: Command, { answer, records }: Execution): JournalEntry {
@@ -239,14 +282,14 @@ export class HostRunner {
 
   /** Takes it now; compressing and storing it does not keep the host. */
   #makeSnapshot(host: LoadedHost): void {
-    const { store, log, snapshots } = this.#options;
+    const { store, log } = this.#options;
     const { sequence } = host;
     host.behind = { commands: 0, bytes: 0 };
-    if (snapshots === undefined) return;
     try {
-      const bytes = snapshots.take(host.engine);
+      const bytes = host.engine.snapshot?.();
+      if (bytes === undefined) return;
       this.#snapshotSize = bytes.byteLength;
-      const snapshot = { hostId: this.#hostId, sequence, engine: snapshots.version, bytes };
+      const snapshot = { hostId: this.#hostId, sequence, engine: ENGINE, bytes };
       this.#snapshot = Promise.all([this.#snapshot, this.#stored])
         .then(() => store.snapshots.put(snapshot))
         .catch((error) => log.warn({ host: this.#hostId, err: error }, 'a snapshot could not be stored'));

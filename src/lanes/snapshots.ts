@@ -4,15 +4,14 @@ import type { Log } from '../log.ts';
 import type { StoredSnapshot } from '../store/store.ts';
 import type { Engine, LoadedHost, Rebuilding } from './replay.ts';
 
-/** Hosts as bytes. */
-export interface SnapshotCodec {
-  /** Says what the bytes mean: those of another version are not restored. */
-  readonly version: string;
-  /** Not of a frozen host. */
-  take(engine: Engine): Uint8Array;
-  /** Throws where the bytes are not those of a host. */
-  restore(bytes: Uint8Array): Engine;
-}
+/**
+ * Says what snapshots mean. To be raised when the fields of a class of host, kernel or machine change: older
+ * snapshots have the older ones, and are not used.
+ */
+export const ENGINE = '1';
+
+/** Throws where the bytes are not those of a host. */
+export type RestoreHost = (bytes: Uint8Array) => Engine;
 
 /** What may have to be replayed before a snapshot is made; a host of large snapshots waits for as much as they have. */
 const MOST_COMMANDS = 10_000;
@@ -23,12 +22,12 @@ const WORTH_BYTES = 256 << 10;
 
 /** `size`: bytes of the snapshot before. */
 export function isDue({ engine, behind }: LoadedHost, size: number): boolean {
-  if (engine.pendingBoot) return false;
+  if (engine.snapshot === undefined || engine.pendingBoot) return false;
   return behind.commands >= MOST_COMMANDS || behind.bytes >= Math.max(MOST_BYTES, size);
 }
 
 export function isWorthwhile({ engine, behind }: LoadedHost): boolean {
-  if (engine.pendingBoot) return false;
+  if (engine.snapshot === undefined || engine.pendingBoot) return false;
   return behind.commands >= WORTH_COMMANDS || behind.bytes >= WORTH_BYTES;
 }
 
@@ -42,13 +41,13 @@ export interface Start {
 
 /** The newest snapshot up to `end` that can be used, or the spec. */
 export function startOf(hostId: string, spec: HostSpec, end: number, from: Rebuilding): Start {
-  const { store, makeHost, snapshots, log } = from;
+  const { store, makeHost, restoreHost, log } = from;
   const unusable: Start['unusable'] = [];
   for (let before = end + 1; ; ) {
     const snapshot = store.snapshots.before(hostId, before);
     if (snapshot === undefined) return { engine: makeHost(spec), sequence: 0, unusable };
     const { sequence } = snapshot;
-    const engine = restore(snapshot, snapshots);
+    const engine = restore(snapshot, restoreHost);
     if (typeof engine !== 'string') return { engine, sequence, unusable };
     log.error({ host: hostId, sequence, why: engine }, 'a snapshot cannot be used');
     unusable.push({ sequence, why: engine });
@@ -57,13 +56,13 @@ export function startOf(hostId: string, spec: HostSpec, end: number, from: Rebui
 }
 
 /** The host, or why not. */
-function restore(snapshot: StoredSnapshot, codec: SnapshotCodec | undefined): Engine | string {
+function restore(snapshot: StoredSnapshot, restoreHost: RestoreHost | undefined): Engine | string {
   if ('damaged' in snapshot) return snapshot.damaged;
-  if (snapshot.engine !== codec?.version) {
-    return `it is of engine ${snapshot.engine}, this is engine ${codec?.version ?? 'none'}`;
+  if (snapshot.engine !== ENGINE || restoreHost === undefined) {
+    return `it is of engine ${snapshot.engine}, this is engine ${ENGINE}`;
   }
   try {
-    return codec.restore(snapshot.bytes);
+    return restoreHost(snapshot.bytes);
   } catch (error) {
     return `it cannot be restored: ${error instanceof Error ? error.message : String(error)}`;
   }

@@ -7,7 +7,6 @@ import { openHostStore } from '../store/store.ts';
 import { GroupWriter } from '../store/writer.ts';
 import type { Write, Writer } from '../store/writes.ts';
 import { makeHost, restoreHost } from './engine.ts';
-import { HOST_SNAPSHOTS } from './host-snapshots.ts';
 import { Lane } from './lane.ts';
 import { Caller, type LaneRequest, type LaneSettings, type LogLine, serve, type WriteRequest } from './messages.ts';
 import { laneOf } from './owner.ts';
@@ -60,6 +59,8 @@ async function handle(request: LaneRequest): Promise<unknown> {
       return await lane.create(request.row);
     case 'execute':
       return await lane.execute(request.hostId, request.command);
+    case 'batch':
+      return await lane.batch(request.hostId, request.command, request.payload);
     case 'query':
       return await lane.query(request.hostId, request.query);
     case 'remove':

@@ -1,36 +1,9 @@
 /** The death of the service at the worst moments: whatever was answered is still so at the next start. */
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
-import { TestApp } from '../support/app.ts';
+import { test } from 'node:test';
 import { D1 } from '../support/client.ts';
-import { type Service, startService, temporaryDirectory } from '../support/service.ts';
+import { MortalApp } from '../support/mortal-app.ts';
 import { adopt, buildSuccessor, IOVA, prepare, retrieveAll, TEXT, TOKEN } from '../support/setups.ts';
-
-/** The service as a process of its own, which dies and is started again while its clients stay. */
-class MortalApp extends TestApp {
-  readonly #t: TestContext;
-  readonly #directory: string;
-  #service: Service | undefined;
-
-  constructor(t: TestContext) {
-    super();
-    this.#t = t;
-    this.#directory = temporaryDirectory(t);
-  }
-
-  get service(): Service {
-    assert.ok(this.#service !== undefined);
-    return this.#service;
-  }
-
-  override get url(): string {
-    return this.service.url;
-  }
-
-  override async start(env: Record<string, string> = {}): Promise<void> {
-    this.#service = await startService(this.#t, this.#directory, { env: { HOLDOVER_DEV_KEY: this.key, ...env } });
-  }
-}
 
 test('killed between freeze and boot, the host comes up in the new kernel with its session and its domain', async (t) => {
   const app = new MortalApp(t);

@@ -1,5 +1,5 @@
 /** Lanes that do nothing but answer what a test says, and remember what they were asked. */
-import type { Answer, Command, Query } from '../../src/host/command.ts';
+import type { Answer, BatchCommand, Command, Query } from '../../src/host/command.ts';
 import type { HostRow, Lanes } from '../../src/lanes/lanes.ts';
 import { hashKey, type Store } from '../../src/store/store.ts';
 
@@ -8,7 +8,9 @@ const ok = (value: unknown): Answer => ({ kind: 'ok', value });
 export class FakeLanes implements Lanes {
   readonly commands: Command[] = [];
   readonly queries: Query[] = [];
+  readonly batches: { command: BatchCommand; text: string }[] = [];
   onCommand: (command: Command) => Answer | Promise<Answer> = () => ok({});
+  onBatch: (command: BatchCommand) => Answer | Promise<Answer> = () => ok({});
   onQuery: (query: Query) => Answer | Promise<Answer> = () => ok([]);
   readonly #store: Store;
 
@@ -24,6 +26,11 @@ export class FakeLanes implements Lanes {
   async execute(_hostId: string, command: Command): Promise<Answer> {
     this.commands.push(command);
     return this.onCommand(command);
+  }
+
+  async batch(_hostId: string, command: BatchCommand, payload: Uint8Array): Promise<Answer> {
+    this.batches.push({ command, text: Buffer.from(payload).toString() });
+    return this.onBatch(command);
   }
 
   async query(_hostId: string, query: Query): Promise<Answer> {

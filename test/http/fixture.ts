@@ -14,6 +14,7 @@ export const KEY = 'key-of-acme';
 export const OTHER_KEY = 'key-of-globex';
 export const ADMIN_KEY = 'key-of-the-admin';
 export const BODY_LIMIT = 64 * 1024;
+export const BATCH_LIMIT = 128 * 1024;
 export const HOST = 'h-one';
 export const OTHER_HOST = 'h-of-another';
 
@@ -47,7 +48,7 @@ export async function fixture(
       done();
     },
   });
-  const config = { adminKey, bodyLimit: BODY_LIMIT };
+  const config = { adminKey, bodyLimit: BODY_LIMIT, batchLimit: BATCH_LIMIT };
   const app = await buildApp({ config, store, lanes, log: pino({ level: 'trace' }, stream) });
   t.after(() => app.close());
   return {

@@ -42,7 +42,7 @@ export class FakeHost implements Engine {
     this.#quirks = quirks;
   }
 
-  save(): Uint8Array {
+  snapshot(): Uint8Array {
     return new TextEncoder().encode(JSON.stringify(this.#view));
   }
 

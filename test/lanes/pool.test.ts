@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { Answer, Command } from '../../src/host/command.ts';
+import { buildHostSpec } from '../../src/host/host-spec.ts';
 import { HostFault, LaneBusy, LaneDied } from '../../src/lanes/errors.ts';
 import { laneOf } from '../../src/lanes/owner.ts';
 import { LanePool, type PoolOptions } from '../../src/lanes/pool.ts';
@@ -212,6 +213,40 @@ test('errors keep their meaning from thread to thread', async (t) => {
     kind: 'not-found',
     what: 'device 0000:01:00.0',
   });
+});
+
+test('real hosts come back from the snapshots of a clean stop', async (t) => {
+  const { store, pool, tenantId } = await lab(t);
+  const built = buildHostSpec({ preset: 'vmm-lab' });
+  assert.ok('spec' in built);
+  await pool.create({ id: 'h', tenantId, name: 'h', spec: built.spec, created: CREATED });
+  const pid = await newProcess(pool, 'h');
+  const opens = upTo(150).map(() => ({ call: 'open', path: '/dev/iommu' }) as const);
+  await Promise.all(opens.map((call) => pool.execute('h', { op: 'calls', pid, calls: [call] })));
+  const views = (lanes: LanePool): Promise<Answer[]> =>
+    Promise.all((['host', 'devices', 'groups', 'processes'] as const).map((view) => lanes.query('h', { view })));
+  const before = await views(pool);
+  await pool.close();
+  assert.equal(store.snapshots.before('h', 1000)?.sequence, 151);
+
+  const again = new LanePool({ store, log: { info() {}, warn() {}, error() {} }, lanes: 2, allowServiceDeath: false });
+  assert.deepEqual(await views(again), before);
+  assert.deepEqual(await again.execute('h', { op: 'calls', pid, calls: [opens[0]!] }), {
+    kind: 'ok',
+    value: { results: [{ ret: 153 }] },
+  });
+  await again.close();
+});
+
+test('what cannot be sent to a lane fails alone', async (t) => {
+  const { pool, add } = await lab(t, { lanes: 1 });
+  await add('a');
+  const unsendable = { op: 'process.create', name: () => {} } as unknown as Command;
+  const outcomes = await Promise.allSettled([TICK, unsendable, TICK].map((command) => pool.execute('a', command)));
+  assert.deepEqual(
+    outcomes.map(({ status }) => status),
+    ['fulfilled', 'rejected', 'fulfilled'],
+  );
 });
 
 test('every lane has its share of hosts, the same at every start', () => {

@@ -48,11 +48,7 @@ async function lab(t: TestContext): Promise<Lab> {
         log,
         allowServiceDeath: false,
         makeHost: () => counted(new FakeHost()),
-        snapshots: {
-          version: '1',
-          take: (engine) => (engine as FakeHost).save(),
-          restore: (bytes) => counted(FakeHost.restore(bytes)),
-        },
+        restoreHost: (bytes) => counted(FakeHost.restore(bytes)),
         die: () => Promise.reject(new Error('not here')),
       }),
     tamper(sql) {

@@ -6,7 +6,7 @@ import { attachmentOf, attachTo, detach, type Machine } from './model/attach.ts'
 import { Failure, type Out, PAGE } from './model/base.ts';
 import { CONTAINER_REQUESTS, containerIoctl } from './model/container.ts';
 import { type Account, Ioas, type Pages, READ, WRITE } from './model/ioas.ts';
-import { Arg, IOMMU_REQUESTS, iommufdIoctl, type Surroundings } from './model/iommufd.ts';
+import { Arg, iommufdIoctl, type Surroundings } from './model/iommufd.ts';
 import { makeInode, type Page } from './model/memory.ts';
 import {
   addObject,
@@ -21,6 +21,7 @@ import {
   type Unit,
 } from './model/objects.ts';
 import { Process } from './model/process.ts';
+import { IOMMU_REQUESTS } from './model/structs.ts';
 
 export interface Call {
   call: string;

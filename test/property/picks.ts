@@ -1,4 +1,4 @@
-/** From the numbers that fast-check draws to choices. Small numbers are plain choices, so that a failure shrinks to them. */
+/** From numbers that fast-check draws to choices. Small ones are plain choices, so that a failure shrinks to them. */
 export class Picks {
   readonly #numbers: readonly number[];
   #next = 0;

@@ -22,7 +22,7 @@ export interface Outcome {
 
 type ModelClass = new (...machine: ConstructorParameters<typeof Model>) => Model;
 
-/** `ModelToRun` stands for the right model where a test wants to see a wrong one found out: without a search for the shortest. */
+/** `ModelToRun`: a wrong model, to see it found out; the shortest sequence is not searched for then. */
 export function run(wanted: Run, ModelToRun?: ModelClass): Outcome {
   const statistics = new Statistics();
   const property = fc.property(fc.noBias(plans), (plan: Plan) => {

@@ -1,9 +1,8 @@
-/** Steps of iommufds and devices. */
+/** Steps of iommufds. */
 import {
   type Action,
   anyId,
   anyIommufd,
-  anyPid,
   BAD_FD,
   call,
   type Descriptor,
@@ -12,105 +11,19 @@ import {
   type Maker,
 } from './actions.ts';
 import { PAGE, UMAX } from './model/base.ts';
-import type { Ioas } from './model/ioas.ts';
-import type { Cdev, Hwpt, Iommufd } from './model/objects.ts';
+import type { Iommufd } from './model/objects.ts';
 import type { Model } from './model.ts';
 import type { Picks } from './picks.ts';
-import { anyAddress, anyIova, anyLength, anyRange, base, HUGE_MEMORY } from './values.ts';
-
-type Fields = Record<string, unknown>;
-
-/** A request of an iommufd; now and then with an unusual size, tail, flag or reserved field. */
-function ask(
-  picks: Picks,
-  { pid, fd }: { pid: number; fd: number },
-  request: string,
-  arg: Fields,
-  sizeField: 'size' | 'argsz' = 'size',
-): Action {
-  const odd: Fields = {};
-  if (picks.rarely(40)) {
-    const sizes: Fields[] = [
-      { [sizeField]: 4 },
-      { [sizeField]: 200, tail: 1 },
-      { [sizeField]: 200 },
-      { [sizeField]: picks.one([24, 28, 32, 40]) },
-      { __reserved: 1 },
-      { flags: 0x100 },
-    ];
-    Object.assign(odd, picks.one(sizes));
-  }
-  return call(pid, 'ioctl', { fd, request, arg: { ...arg, ...odd } });
-}
-
-const spaceOf = (context: Iommufd | null, id: number): Ioas | null => {
-  const object = context?.objects.get(id);
-  return object?.type === 'ioas' ? object.space : null;
-};
+import { anyHwpt, ask, needing, spaceOf, withIommufd } from './requests.ts';
+import { anyAddress, anyIova, anyLength, anyRange, base, HUGE_MEMORY, MEMORY } from './values.ts';
 
 /** FIXED_IOVA 1, WRITEABLE 2, READABLE 4. */
 const mapFlags = (picks: Picks): number => picks.mostly([7, 7, 6, 5, 4, 3], 20, [0, 1, 8, 2]);
-
-const anyHwpt = (context: Iommufd | null, id: number): Hwpt | null => {
-  const object = context?.objects.get(id);
-  return object?.type === 'hwpt' ? object : null;
-};
-
-/** A cdev, bound or not as asked for; now and then another or none. */
-function anyCdev(model: Model, picks: Picks, bound: boolean): Descriptor<Cdev | null> {
-  const all = descriptors(model, 'cdev');
-  const fitting = all.filter(({ file }) => (file.bound !== null) === bound);
-  return picks.mostly<Descriptor<Cdev | null>>(fitting.length > 0 ? fitting : all, 20, [
-    ...all,
-    { pid: anyPid(model, picks), fd: BAD_FD, file: null },
-  ]);
-}
-
-/** Processes that have an iommufd. */
-const withIommufd = (model: Model): number[] => [...new Set(descriptors(model, 'iommufd').map(({ pid }) => pid))];
-
-/** A step that needs something which is not there makes it instead, mostly. */
-function needing(isThere: (model: Model) => boolean, instead: Maker, step: Maker): Maker {
-  return (model, picks) => (isThere(model) || picks.rarely(10) ? step : instead)(model, picks);
-}
-
-const openCdev: Maker = (model, picks) => {
-  const pid = picks.mostly(withIommufd(model), 10, [...model.processes.keys()]);
-  const groups = new Set([...model.cdevs].filter(({ bound }) => bound).map(({ fn }) => fn.group));
-  const siblings = model.functions.filter((fn) => groups.has(fn.group) && !model.isBound(fn));
-  return call(pid, 'open', {
-    path: picks.one(siblings.length > 0 && picks.rarely(2) ? siblings : model.functions).cdev,
-  });
-};
 
 const createMemfd: Maker = (model, picks) => {
   const pid = picks.mostly(withIommufd(model), 10, [...model.processes.keys()]);
   return call(pid, 'memfd_create', { name: 'memory', flags: 2, size: hex(0x1000n * BigInt(4 + picks.below(8))) });
 };
-
-const bind: Maker = needing(
-  (model) => descriptors(model, 'cdev').some(({ pid, file }) => !file.bound && withIommufd(model).includes(pid)),
-  openCdev,
-  (model, picks) => {
-    const all = descriptors(model, 'cdev');
-    const good = all.filter(({ pid, file }) => !file.bound && withIommufd(model).includes(pid));
-    const cdev = good.length > 0 && !picks.rarely(10) ? picks.one(good) : anyCdev(model, picks, false);
-    const mine = [...(model.processes.get(cdev.pid)?.descriptors ?? [])];
-    const iommufds = mine.filter(([, file]) => file.kind === 'iommufd').map(([fd]) => fd);
-    const iommufd = picks.mostly(iommufds, 20, [...mine.map(([fd]) => fd), BAD_FD, -1]);
-    return ask(picks, cdev, 'VFIO_DEVICE_BIND_IOMMUFD', { iommufd });
-  },
-);
-
-/** To an object of one of these types, mostly of a device that is not attached yet. */
-const attachTo =
-  (types: readonly ('ioas' | 'hwpt')[]): Maker =>
-  (model, picks) => {
-    const idle = descriptors(model, 'cdev').filter(({ file }) => file.bound && !model.attachment(file.fn));
-    const cdev = idle.length > 0 && picks.rarely(2) ? picks.one(idle) : anyCdev(model, picks, true);
-    const pt_id = anyId(cdev.file?.bound?.context ?? null, picks, picks.one(types));
-    return ask(picks, cdev, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', { pt_id });
-  };
 
 const hasHugeMemory = (model: Model): boolean =>
   withIommufd(model).some((pid) => model.processes.get(pid)!.memory.pages.has(Number(HUGE_MEMORY / PAGE)));
@@ -122,28 +35,6 @@ const mmapHuge: Maker = (model, picks) => {
 
 const memfdOwners = (model: Model): number[] => descriptors(model, 'memfd').map(({ pid }) => pid);
 const hasMemfd = (model: Model): boolean => memfdOwners(model).some((pid) => withIommufd(model).includes(pid));
-const hasBound = (model: Model): boolean => descriptors(model, 'cdev').some(({ file }) => file.bound !== null);
-const hasContainer = (model: Model): boolean => [...model.iommufds].some(({ vfioIoas: ioas }) => ioas !== null);
-
-function anyContainer(model: Model, picks: Picks): Descriptor<Iommufd | null> {
-  const good = descriptors(model, 'iommufd').filter(({ file }) => file.vfioIoas !== null);
-  return good.length > 0 && !picks.rarely(15) ? picks.one(good) : anyIommufd(model, picks);
-}
-
-const vfioIoas: Maker = (model, picks) => {
-  const iommufd = anyIommufd(model, picks);
-  const ioas_id = anyId(iommufd.file, picks, 'ioas');
-  return ask(picks, iommufd, 'IOMMU_VFIO_IOAS', { ioas_id, op: picks.mostly([1, 1, 1, 0, 2], 30, [3]) });
-};
-
-/** Functions that are not alone in their group. */
-const openPair: Maker = (model, picks) => {
-  const pairs = model.functions.filter(
-    (fn) => !model.isBound(fn) && model.functions.some((other) => other !== fn && other.group === fn.group),
-  );
-  const pid = picks.mostly(withIommufd(model), 10, [...model.processes.keys()]);
-  return call(pid, 'open', { path: picks.one(pairs.length > 0 ? pairs : model.functions).cdev });
-};
 
 const hasDirty = (model: Model): boolean =>
   !model.unit.dirtyTracking || [...model.ioases()].some(({ space }) => space.domains.some(({ flags }) => flags.dirty));
@@ -239,6 +130,23 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
     const num_iovas = allowed_iovas.length + (picks.rarely(30) ? 1 : 0);
     return ask(picks, iommufd, 'IOMMU_IOAS_ALLOW_IOVAS', { ioas_id, num_iovas, allowed_iovas });
   },
+  /** A list of a few bytes, and areas of one or two: where the rules for holes show. */
+  allowBytes: (model, picks) => {
+    const iommufd = anyIommufd(model, picks);
+    const ioas_id = anyId(iommufd.file, picks, 'ioas');
+    const start = 0x5000n + BigInt(picks.below(3));
+    const allowed_iovas = [{ start: hex(start), last: hex(start + BigInt(1 + picks.below(4))) }];
+    return ask(picks, iommufd, 'IOMMU_IOAS_ALLOW_IOVAS', { ioas_id, num_iovas: 1, allowed_iovas });
+  },
+  mapByte: (model, picks) => {
+    const iommufd = anyIommufd(model, picks);
+    return ask(picks, iommufd, 'IOMMU_IOAS_MAP', {
+      flags: 6,
+      ioas_id: anyId(iommufd.file, picks, 'ioas'),
+      user_va: hex(MEMORY + BigInt(picks.one([0, 0, 1, 2]))),
+      length: hex(BigInt(picks.one([1, 1, 2]))),
+    });
+  },
   option: (model, picks) => {
     const iommufd = anyIommufd(model, picks);
     if (picks.rarely(3)) {
@@ -324,48 +232,11 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
       page_size: hex(BigInt(picks.mostly([0x1000, 0x800, 0x1000, 0x2000], 15, [0, 0x400, 0x8000]))),
     });
   }),
-  vfioIoas,
   rlimitMode: (model, picks) => {
     const fresh = descriptors(model, 'iommufd').filter(({ file }) => file.objects.size === 0);
     const iommufd = picks.mostly<Descriptor<Iommufd | null>>(fresh, 10, [anyIommufd(model, picks)]);
     return ask(picks, iommufd, 'IOMMU_OPTION', { option_id: 0, op: 0, object_id: 0, val64: '0x1' });
   },
-  mapDma: needing(hasContainer, vfioIoas, (model, picks) => {
-    const iommufd = anyContainer(model, picks);
-    const arg = {
-      flags: picks.mostly([3, 1, 2, 3], 15, [0, 4]),
-      vaddr: hex(anyAddress(model, iommufd.pid, picks)),
-      size: hex(anyLength(picks)),
-      iova: hex(anyIova(model, iommufd.file?.vfioIoas?.space ?? null, picks)),
-    };
-    return ask(picks, iommufd, 'VFIO_IOMMU_MAP_DMA', arg, 'argsz');
-  }),
-  unmapDma: needing(hasContainer, vfioIoas, (model, picks) => {
-    const iommufd = anyContainer(model, picks);
-    const range = anyRange(model, iommufd.file?.vfioIoas?.space ?? null, picks);
-    const all = { flags: 2, iova: '0x0', size: picks.mostly(['0x0'], 8, ['0x1000']) };
-    const arg = picks.rarely(12)
-      ? all
-      : { flags: picks.mostly([0], 30, [4, 2]), iova: hex(range.iova), size: hex(range.length) };
-    return ask(picks, iommufd, 'VFIO_IOMMU_UNMAP_DMA', arg, 'argsz');
-  }),
-  container: needing(hasContainer, vfioIoas, (model, picks) => {
-    const iommufd = anyContainer(model, picks);
-    switch (picks.below(6)) {
-      case 0:
-      case 1:
-      case 2:
-        return ask(picks, iommufd, 'VFIO_SET_IOMMU', { type: picks.mostly([1, 3], 10, [2]) }, 'argsz');
-      case 3:
-        return ask(picks, iommufd, 'VFIO_CHECK_EXTENSION', { extension: picks.one([4, 1, 3, 8, 9, 2, 77]) }, 'argsz');
-      case 4:
-        return ask(picks, iommufd, 'VFIO_GET_API_VERSION', {}, 'argsz');
-      default: {
-        const argsz = picks.one([200, 24, 16, 12, 40, 56, 72, 80, 20]);
-        return call(iommufd.pid, 'ioctl', { fd: iommufd.fd, request: 'VFIO_IOMMU_GET_INFO', arg: { argsz } });
-      }
-    }
-  }),
   unknownRequest: (model, picks) => {
     const iommufd = anyIommufd(model, picks);
     const nulls = descriptors(model, 'null');
@@ -373,12 +244,6 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
     const request = picks.one(['0x3bf0', '0x3b96', 'VFIO_DEVICE_ATTACH_IOMMUFD_PT']);
     return call(pid, 'ioctl', { fd, request, arg: {} });
   },
-  openCdev,
-  openPair,
-  bind,
-  attach: needing(hasBound, bind, attachTo(['ioas', 'ioas', 'hwpt'])),
-  attachHwpt: needing(hasBound, bind, attachTo(['hwpt'])),
-  detach: (model, picks) => ask(picks, anyCdev(model, picks, true), 'VFIO_DEVICE_DETACH_IOMMUFD_PT', {}),
   reserve: (model, picks) => {
     const iommufd = anyIommufd(model, picks);
     const ioas = anyId(iommufd.file, picks, 'ioas');
@@ -392,19 +257,4 @@ export const IOMMUFD_STEPS: Readonly<Record<string, Maker>> = {
       length: anyLength(picks),
     };
   },
-  dmaWrite: (model, picks) => dma(model, picks, 'write'),
-  dmaRead: (model, picks) => dma(model, picks, 'read'),
 };
-
-/** Mostly by a device that is attached, where something is mapped. */
-function dma(model: Model, picks: Picks, op: 'read' | 'write'): Action {
-  const attached = model.functions.filter((fn) => typeof model.domainOf(fn) !== 'string');
-  const fn = picks.mostly(attached, 20, model.functions);
-  const owner = model.owner(fn.group);
-  const space = owner?.attachments.get(fn.group)?.hwpt.ioas.space ?? null;
-  const { iova } = anyRange(model, space, picks);
-  const length = picks.mostly([1, 4, 16], 6, [0x900, 0x1800]);
-  const data = new Uint8Array(length);
-  if (op === 'write') data.fill(1 + picks.below(255));
-  return { kind: 'dma', fn, op, iova: (iova + BigInt(picks.one([0, 0x7f8, 0xffe, 0x1000]))) & UMAX, data };
-}

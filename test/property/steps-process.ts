@@ -20,6 +20,20 @@ const anyDescriptor = (model: Parameters<Maker>[0], picks: Parameters<Maker>[1])
 const bytes = (picks: Parameters<Maker>[1]): Uint8Array =>
   Uint8Array.from({ length: 1 + picks.below(8) }, () => picks.below(256));
 
+const F_SEAL_WRITE = 8;
+
+/** Whether pages of the memfd are pinned through a process's memory, or such as a truncation has taken from it. */
+const hasUnusualPins = (model: Parameters<Maker>[0], pid: number, fd: number): boolean => {
+  const file = model.processes.get(pid)?.descriptors.get(fd);
+  if (file?.kind !== 'memfd') return false;
+  const pages = new Set(file.inode.pages.values());
+  return [...model.pages].some(({ source, pinned }) => {
+    if (source.kind === 'user') return [...pinned.values()].some((page) => pages.has(page));
+    const { inode } = source.file as { inode?: object };
+    return inode === file.inode && [...pinned.values()].some((page) => !pages.has(page));
+  });
+};
+
 /** The others first. */
 const otherPids = (model: Parameters<Maker>[0], pid: number): number[] => {
   const others = [...model.processes.keys()].filter((other) => other !== pid);
@@ -87,7 +101,8 @@ export const PROCESS_STEPS: Readonly<Record<string, Maker>> = {
   },
   addSeals: (model, picks) => {
     const { pid, fd } = anyMemfd(model, picks);
-    return call(pid, 'add_seals', { fd, seals: picks.mostly([2, 4, 8, 1, 16], 15, [64, 7]) });
+    const seals = picks.mostly([2, 4, 8, 1, 16], 15, [64, 7]);
+    return call(pid, 'add_seals', { fd, seals: seals === F_SEAL_WRITE && hasUnusualPins(model, pid, fd) ? 2 : seals });
   },
   readMemfd: (model, picks) => {
     const { pid, fd } = anyMemfd(model, picks);

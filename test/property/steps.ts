@@ -3,10 +3,17 @@ import * as fc from 'fast-check';
 import type { Maker } from './actions.ts';
 import { MACHINES } from './machines.ts';
 import type { Step } from './sequence.ts';
+import { CONTAINER_STEPS } from './steps-container.ts';
+import { DEVICE_STEPS } from './steps-devices.ts';
 import { IOMMUFD_STEPS } from './steps-iommufd.ts';
 import { PROCESS_STEPS } from './steps-process.ts';
 
-export const STEPS: Readonly<Record<string, Maker>> = { ...PROCESS_STEPS, ...IOMMUFD_STEPS };
+export const STEPS: Readonly<Record<string, Maker>> = {
+  ...PROCESS_STEPS,
+  ...IOMMUFD_STEPS,
+  ...DEVICE_STEPS,
+  ...CONTAINER_STEPS,
+};
 
 /** How often, relative to each other; 1 where nothing is said. */
 const WEIGHTS: Readonly<Record<string, number>> = {
@@ -75,6 +82,7 @@ const BEGINNINGS: readonly (readonly string[])[] = [
   ['openIommufd', 'rlimitMode', 'setuid', 'setrlimit', 'mmap', 'ioasAlloc', 'map', 'openCdev', 'bind', 'attach', 'map'],
   ['mmap', 'openIommufd', 'ioasAlloc', 'openCdev', 'bind', 'attach', 'map', 'send', 'exit'],
   ['openIommufd', 'ioasAlloc', 'openPair', 'bind', 'openPair', 'bind', 'mmap', 'attach', 'map', 'attach', 'attach'],
+  ['openIommufd', 'ioasAlloc', 'allowBytes', 'mapByte', 'mapByte', 'mapByte', 'mapByte'],
   [],
 ];
 

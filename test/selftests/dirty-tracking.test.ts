@@ -1,8 +1,8 @@
 /**
  * Fixture `iommufd_dirty_tracking` of the kernel's selftests: which pages devices have written.
  *
- * In part: get_dirty_bitmap without bitmaps at odd addresses (the answer is the bitmap itself here). The variants from 64
- * MiB on mark one page of many instead of every second one.
+ * In part: get_dirty_bitmap without bitmaps at odd addresses (the answer is the bitmap itself here). The variants
+ * from 64 MiB on mark one page of many instead of every second one.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,6 +1,6 @@
 /**
- * Fixture `iommufd_ioas` of the kernel's selftests: memory that another process has mapped. A fork is not there: it is a
- * second process that has been sent the iommufd.
+ * Fixture `iommufd_ioas` of the kernel's selftests: memory that another process has mapped. A fork is not there: it
+ * is a second process that has been sent the iommufd.
  */
 import { test } from 'node:test';
 import { useApp } from '../support/app.ts';

@@ -1,6 +1,6 @@
 /**
- * Fixture `iommufd_ioas` of the kernel's selftests: areas, chosen IOVAs, ranges, options. What needs nesting, accesses or
- * several processes is in ioas-nested.test.ts, ioas-access.test.ts and ioas-fork.test.ts.
+ * Fixture `iommufd_ioas` of the kernel's selftests: areas, chosen IOVAs, ranges, options. What needs nesting,
+ * accesses or several processes is in ioas-nested.test.ts, ioas-access.test.ts and ioas-fork.test.ts.
  *
  * Left out:
  * - variant mock_domain_limit: an internal batch of the kernel is made small, which nothing outside can see;

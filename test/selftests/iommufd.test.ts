@@ -1,9 +1,9 @@
 /**
- * Fixtures `iommufd` and `change_process` of the kernel's selftests (tools/testing/selftests/iommu/iommufd.c): a context
- * with nothing in it, the requests of a VFIO container without an IOAS, and accounting that changes hands.
+ * Fixtures `iommufd` and `change_process` of the kernel's selftests (tools/testing/selftests/iommu/iommufd.c): a
+ * context with nothing in it, the requests of a VFIO container without an IOAS, and accounting that changes hands.
  *
- * In part: iommufd.cmd_fail without the null argument (a call here always has its struct); change_process.basic with the
- * counters that a host shows (locked memory of each process).
+ * In part: iommufd.cmd_fail without the null argument (a call here always has its struct); change_process.basic with
+ * the counters that a host shows (locked memory of each process).
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,10 +1,10 @@
 /**
- * Fixture `iommufd_mock_domain` of the kernel's selftests: what devices reach through an IOAS, of memory and of files, in
- * small and in huge pages, with one and with two devices.
+ * Fixture `iommufd_mock_domain` of the kernel's selftests: what devices reach through an IOAS, of memory and of
+ * files, in small and in huge pages, with one and with two devices.
  *
- * In part: basic without half-unmapped buffers of hugetlb memory (munmap cannot cut such a page); all_aligns looks at every
- * start and length in steps of half a page. Left out: ro_unshare, of kernel internals only (copy-on-write of private file
- * pages).
+ * In part: basic without half-unmapped buffers of hugetlb memory (munmap cannot cut such a page); all_aligns with every
+ * start and length for one device and small pages of the process, with some of them otherwise. Left out: ro_unshare, of
+ * kernel internals only (copy-on-write of private file pages).
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

@@ -1,6 +1,6 @@
 /**
- * The kernel's mock IOMMU as its selftests use it: a host with one `generic` unit, a process with an iommufd, and devices
- * that appear bound and attached (IOMMU_TEST_OP_MOCK_DOMAIN there, a function that is plugged in here).
+ * The kernel's mock IOMMU as its selftests use it: a host with one `generic` unit, a process with an iommufd, and
+ * devices that appear bound and attached (IOMMU_TEST_OP_MOCK_DOMAIN there, a function that is plugged in here).
  */
 import assert from 'node:assert/strict';
 import type { DeviceView } from '../../src/host/views.ts';

@@ -1,6 +1,6 @@
 /**
- * Fixture `vfio_compat_mock_domain` of the kernel's selftests: the requests of a VFIO container on an iommufd, as TYPE1v2
- * and as TYPE1.
+ * Fixture `vfio_compat_mock_domain` of the kernel's selftests: the requests of a VFIO container on an iommufd, as
+ * TYPE1v2 and as TYPE1.
  *
  * In part: get_info and huge_map without huge memory of the test's own.
  */

@@ -50,7 +50,11 @@ export async function runMain(args: string[], env: Record<string, string>): Prom
 }
 
 /** Resolves when it has printed its address; the test's end kills what still runs. */
-export async function startService(t: TestContext, directory: string, options: ServiceOptions = {}): Promise<Service> {
+export async function startService(
+  t: Pick<TestContext, 'after'>,
+  directory: string,
+  options: ServiceOptions = {},
+): Promise<Service> {
   const { dev = true, env = {} } = options;
   const { child, output } = launch(dev ? ['--dev'] : [], {
     HOLDOVER_PORT: '0',

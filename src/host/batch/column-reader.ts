@@ -142,9 +142,9 @@ export class ColumnReader {
   /** A bit for each operation that occurs. */
   private _opsPresent(rows: number): number {
     const column = this._columns.get('op');
-    if (!column) return 1 << MAP;
     let present = 0;
-    if (!column.isList) return 1 << column.number(0);
+    if (rows === 0) return present;
+    if (!column?.isList) return 1 << (column?.number(0) ?? MAP);
     for (let row = 0; row < rows; row++) present |= 1 << column.number(row);
     return present;
   }
@@ -154,7 +154,7 @@ export class ColumnReader {
     const ops = OPS.keys()
       .filter((op) => (present >>> op) & 1)
       .toArray();
-    if (rows > 0)
+    if (present !== 0)
       for (const name of this._columns.keys())
         if (!ops.some((op) => OPERATION.allowed[op]!.includes(name)))
           this._refuse(`/${name}`, 'none of the operations has this field');

@@ -63,13 +63,15 @@ export function* decodeLines(
 
 function readLine(reader: JsonReader, rows: RowReader): void {
   if (reader.skipSpace() < 0) return;
-  const pointer = `/${rows.index}`;
+  const { index, wrong } = rows;
+  const before = wrong.length;
   try {
     rows.readOne();
     if (reader.skipSpace() >= 0) reader.fail();
   } catch (error) {
     if (!(error instanceof NotJson)) throw error;
-    rows.wrong.push({ pointer, reason: 'this line is not one JSON object' });
+    wrong.splice(before, wrong.length, { pointer: `/${index}`, reason: 'this line is not one JSON object' });
+    rows.index = index + 1;
   }
 }
 

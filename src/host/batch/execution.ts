@@ -2,16 +2,21 @@
 import { ERRNO, type Errno, type Refusal } from '../../kernel/errno.ts';
 import { type Span, span } from '../../kernel/iommufd/io-pagetable.ts';
 import { accountOf, type Ioas } from '../../kernel/iommufd/ioas.ts';
-import { accessOf, checkMap, mapFile, mapUser, unmap } from '../../kernel/iommufd/mapping.ts';
+import { accessOf, checkMap, mapFile, mapUser, mapUserPages, unmap, unmapPages } from '../../kernel/iommufd/mapping.ts';
 import type { Account } from '../../kernel/iommufd/pages.ts';
 import type { Process } from '../../kernel/process.ts';
 import { MAP_FIXED_IOVA } from '../../kernel/uapi/iommufd.ts';
-import { type Columns, MAP, OP_BITS, OP_MASK, UNMAP, Words } from './columns.ts';
+import { Alike } from './alike.ts';
+import { type Columns, MAP, MAP_FILE, OP_BITS, OP_MASK, UNMAP, Words } from './columns.ts';
 import type { BatchOptions } from './decode.ts';
 
 /** Refusals that an answer shows; the others are only counted. */
 const MAX_ERRORS = 100;
 const WORD = 2 ** 32;
+const PAGE = 4096;
+/** Fewer than these are not worth it to be done at once. */
+const FEW = 8;
+const MOST_PATIENCE = 64;
 
 export interface BatchError {
   /** Which operation of the batch. */
@@ -58,8 +63,10 @@ export class BatchExecution {
   private _kind = 0;
   private _fd = 0;
   private readonly _at: Span = span(0n, 0n, 0n);
-  /** In a run: IOVA and start, which the kernel's choice must not change. */
-  private readonly _run: Span = span(0n, 0n, 0n);
+  private readonly _alike = new Alike();
+  /** So many operations are not tried at once now, and how many after the next time in vain. */
+  private _patience = 0;
+  private _impatience = 1;
   private _applied = 0;
   private _failed = 0;
   private readonly _errors: BatchError[] = [];
@@ -96,15 +103,30 @@ export class BatchExecution {
   /** Goes on for so many operations. True: nothing is left to do. */
   step(operations: number): boolean {
     const { runs, rows } = this._columns;
-    for (let left = operations; left > 0 && this._row < rows && !this._ended; left--) {
-      if (runs === null) this._enter(this._row++);
-      else this._enterNextOfRun(runs);
-      this._perform();
-      this._index++;
+    for (let left = operations; left > 0 && this._row < rows && !this._ended; ) {
+      if (runs === null) this._enter(this._row);
+      else this._enterOfRun(runs);
+      const done = this._performMany(left);
+      if (done === 0) this._perform();
+      left -= Math.max(1, done);
+      this._advance(Math.max(1, done));
     }
     normalize(this._mapped);
     normalize(this._unmapped);
     return this._ended || this._row >= rows;
+  }
+
+  private _advance(operations: number): void {
+    const { runs } = this._columns;
+    this._index += operations;
+    if (runs === null) {
+      this._row += operations;
+      return;
+    }
+    this._place += operations;
+    if (this._place < runs.count.data[this._row]!) return;
+    this._place = 0;
+    this._row++;
   }
 
   private _enter(row: number): void {
@@ -123,29 +145,66 @@ export class BatchExecution {
     at.startLow = start.data[ofStart + 1]!;
   }
 
-  private _enterNextOfRun({ count, stride, startStride }: NonNullable<Columns['runs']>): void {
+  private _enterOfRun({ stride, startStride }: NonNullable<Columns['runs']>): void {
     const row = this._row;
+    this._enter(row);
+    const fixed = (this._kind >>> OP_BITS) & MAP_FIXED_IOVA;
     const at = this._at;
-    const run = this._run;
-    if (this._place === 0) {
-      this._enter(row);
-      Object.assign(run, at);
-    } else {
-      const low = run.iovaLow + stride.data[row * 2 + 1]!;
-      run.iovaHigh += stride.data[row * 2]! + (low >= WORD ? 1 : 0);
-      run.iovaLow = low >>> 0;
-      const startLow = run.startLow + startStride.data[row * 2 + 1]!;
-      run.startHigh += startStride.data[row * 2]! + (startLow >= WORD ? 1 : 0);
-      run.startLow = startLow >>> 0;
-      at.startHigh = run.startHigh;
-      at.startLow = run.startLow;
-      const fixed = (this._kind >>> OP_BITS) & MAP_FIXED_IOVA;
-      at.iovaHigh = fixed ? run.iovaHigh : 0;
-      at.iovaLow = fixed ? run.iovaLow : 0;
+    if (this._place === 0) return;
+    if (fixed || (this._kind & OP_MASK) === UNMAP) {
+      const iova = further(at.iovaHigh, at.iovaLow, stride, row, this._place);
+      at.iovaHigh = iova.high;
+      at.iovaLow = iova.low;
     }
-    if (++this._place < count.data[row]!) return;
-    this._place = 0;
-    this._row++;
+    const start = further(at.startHigh, at.startLow, startStride, row, this._place);
+    at.startHigh = start.high;
+    at.startLow = start.low;
+  }
+
+  /** Does the next operations at once, where they are alike and nothing is in the way of any. Answers how many. */
+  private _performMany(most: number): number {
+    if (this._patience > 0) {
+      this._patience--;
+      return 0;
+    }
+    const op = this._kind & OP_MASK;
+    const flags = this._kind >>> OP_BITS;
+    if (op === MAP_FILE || (op === MAP && !(flags & MAP_FIXED_IOVA))) return 0;
+    const count = Math.min(most, this._alike.end(this._columns, this._row, this._place));
+    if (count < FEW) return 0;
+    const { stride, startStride } = this._alike;
+    const { iopt } = this._ioas;
+    const done =
+      op === MAP
+        ? mapUserPages(iopt, this._at, accessOf(flags), this._account, count, stride, startStride)
+        : unmapPages(iopt, this._at, count, stride);
+    if (done === 0) {
+      // What is in the way of this one may be in the way of others.
+      this._patience = this._impatience;
+      this._impatience = Math.min(this._impatience * 2, MOST_PATIENCE);
+      return 0;
+    }
+    this._impatience = 1;
+    this._noteMany(op, done, stride);
+    return done;
+  }
+
+  private _noteMany(op: number, done: number, stride: number): void {
+    const { lengthHigh, lengthLow } = this._at;
+    const bytes = op === MAP ? this._mapped : this._unmapped;
+    bytes.high += lengthHigh * done;
+    bytes.low += lengthLow * done;
+    this._applied += done;
+    if (op === UNMAP) for (let some = 0; some < done; some++) this._mix(lengthHigh * 31 + lengthLow);
+    if (!this._results) return;
+    const { values, outcomes } = this._results;
+    const { iovaHigh, iovaLow } = this._at;
+    outcomes.fill(op === MAP ? MAPPED : UNMAPPED, this._index, this._index + done);
+    for (let some = 0; some < done; some++) {
+      const low = iovaLow + some * stride * PAGE;
+      if (op === MAP) values.push(iovaHigh + Math.floor(low / WORD), low % WORD);
+      else values.push(lengthHigh, lengthLow);
+    }
   }
 
   private _perform(): void {
@@ -158,6 +217,7 @@ export class BatchExecution {
       counted.high = 0;
       counted.low = 0;
       refusal = unmap(iopt, at, counted);
+      normalize(counted);
       this._unmapped.high += counted.high;
       this._unmapped.low += counted.low;
       this._mix(counted.high * 31 + counted.low);
@@ -238,6 +298,15 @@ export class BatchExecution {
 const SKIPPED = 0;
 const MAPPED = 254;
 const UNMAPPED = 255;
+
+/** Base and so many strides. All of it has 64 bits at the most, and a place 24. */
+function further(high: number, low: number, { data }: Words, row: number, place: number): Bytes {
+  const stride = data[row * 2 + 1]!;
+  const upper = place * (stride >>> 16);
+  const sum = low + place * (stride & 0xffff) + (upper % 0x10000) * 0x10000;
+  const carry = Math.floor(upper / 0x10000) + Math.floor(sum / WORD);
+  return { high: high + place * data[row * 2]! + carry, low: sum % WORD };
+}
 
 const ZERO: Bytes = { high: 0, low: 0 };
 

@@ -44,22 +44,23 @@ for (const [first, high] of HEX.entries())
 /** So many bytes before the end of the body nothing is read in the fast way, which reads several at once. */
 const MARGIN = 32;
 
-/** A string as it usually stands in JSON, with its quotes, to be compared four bytes at a time. At least two characters. */
+/** A string as it usually stands in JSON, with its quotes: four bytes or more, which are compared four at a time. */
 export class Token {
   readonly length: number;
-  /** Where the words are, and what they are; the last one overlaps the one before. */
-  readonly places: readonly number[];
-  readonly words: readonly number[];
+  /** The first and the last four bytes, which may overlap, and the words between. */
+  readonly first: number;
+  readonly last: number;
+  readonly between: readonly number[];
 
   constructor(text: string) {
     const bytes = new TextEncoder().encode(JSON.stringify(text));
     const view = new DataView(bytes.buffer);
-    const places: number[] = [];
-    for (let at = 0; at + 4 < bytes.length; at += 4) places.push(at);
-    places.push(bytes.length - 4);
+    const between: number[] = [];
+    for (let at = 4; at + 4 < bytes.length; at += 4) between.push(view.getInt32(at));
     this.length = bytes.length;
-    this.places = places;
-    this.words = places.map((place) => view.getInt32(place));
+    this.first = view.getInt32(0);
+    this.last = view.getInt32(bytes.length - 4);
+    this.between = between;
   }
 }
 
@@ -164,12 +165,13 @@ export class JsonReader {
   }
 
   /** Passes over this string, if it is what follows, white space aside; otherwise stays where it is. */
-  takeToken({ length, places, words }: Token): boolean {
+  takeToken({ length, first, last, between }: Token): boolean {
     if (this.bytes[this.at]! <= SPACE) this.skipSpace();
-    const { at } = this;
-    if (at > this._safe) return false;
-    for (let index = 0; index < places.length; index++)
-      if (this._view.getInt32(at + places[index]!) !== words[index]) return false;
+    const { at, _view: view } = this;
+    if (at > this._safe || view.getInt32(at) !== first || view.getInt32(at + length - 4) !== last) return false;
+    if (length > 8)
+      for (let word = 0; word < between.length; word++)
+        if (view.getInt32(at + 4 + word * 4) !== between[word]) return false;
     this.at = at + length;
     return true;
   }

@@ -64,8 +64,8 @@ function equalSteps(column: Column): Uint32Array | null {
 
 /** Throws where the bytes are not what `pack` makes. */
 export function unpack(packed: Uint8Array): Columns {
-  // Words must begin at a multiple of 4.
-  const words = new Uint32Array(packed.slice().buffer);
+  // Words must begin at a multiple of 4, and there must be whole ones.
+  const words = new Uint32Array(new Uint8Array(packed).buffer, 0, packed.byteLength >>> 2);
   const [version, withRuns, rows, operations] = words;
   if (packed.byteLength < HEADER_BYTES || version !== VERSION)
     throw new Error(`a batch is stored in version ${version}, this is version ${VERSION}`);

@@ -19,7 +19,7 @@ export class RowReader {
   private readonly _reader: JsonReader;
   /** Where the list is, and which of it comes next. */
   private readonly _pointer: string;
-  private _index: number;
+  index: number;
   /** The fields of the operation before this one, in their order, and its name: the next one is likely to be alike. */
   private readonly _order: number[] = [];
   private _op = 0;
@@ -27,7 +27,7 @@ export class RowReader {
   constructor(reader: JsonReader, runs: boolean, pointer: string, index = 0) {
     this._reader = reader;
     this._pointer = pointer;
-    this._index = index;
+    this.index = index;
     const rows = 16 + Math.floor((reader.end - reader.at) / 128);
     this.columns = {
       rows: 0,
@@ -41,17 +41,12 @@ export class RowReader {
     };
   }
 
-  /** Which one comes next. */
-  get index(): number {
-    return this._index;
-  }
-
   /** Reads on in a list: false at its end, true when there are so many rows more. */
   readList(pause: number): boolean {
-    for (const until = this._index + pause; ; ) {
+    for (const until = this.index + pause; ; ) {
       this.readOne();
       if (!this._reader.more(CLOSE_BRACKET)) return false;
-      if (this._index >= until) return true;
+      if (this.index >= until) return true;
     }
   }
 
@@ -60,9 +55,9 @@ export class RowReader {
     const { at } = this._reader;
     if (this.columns.runs !== null || !this._readUsual()) {
       this._reader.at = at;
-      this._readAny(`${this._pointer}/${this._index}`);
+      this._readAny(`${this._pointer}/${this.index}`);
     }
-    this._index++;
+    this.index++;
   }
 
   /** Reads an operation in its usual form; otherwise false, and no column has changed. */

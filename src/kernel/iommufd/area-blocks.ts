@@ -58,27 +58,38 @@ export class AreaBlocks {
     this._free.push(block);
   }
 
-  /** Makes room for one area at a slot of a block that is not full. */
-  open(block: number, slot: number): void {
+  /** Makes room for one area at a slot of a block that is not full. Answers where the block's areas begin then. */
+  open(block: number, slot: number): number {
     const count = this._counts[block]!;
     const place = this._places[block]!;
-    this._counts[block] = count + 1;
-    if (slot === count && place + count < BLOCK) return;
     const base = (block & (SEGMENT_BLOCKS - 1)) * BLOCK_WORDS;
+    this._counts[block] = count + 1;
+    if (slot === count && place + count < BLOCK) return base + place * WORDS;
     if (slot === count || (slot * 2 <= count && place > 0) || place + count === BLOCK) {
       // The areas before the slot go down; where all of them do, as far as they can.
       const by = slot === count ? place : 1;
       this._places[block] = place - by;
       move(this.words(block), base + (place - by) * WORDS, base + place * WORDS, slot);
-      return;
+      return base + (place - by) * WORDS;
     }
     const by = slot === 0 ? BLOCK - place - count : 1;
     if (slot === 0) this._places[block] = place + by - 1;
     move(this.words(block), base + (place + slot + by) * WORDS, base + (place + slot) * WORDS, count - slot);
+    return base + this._places[block]! * WORDS;
   }
 
-  /** Takes `taken` areas out of a block, from a slot on. */
-  close(block: number, slot: number, taken: number): void {
+  /** How many areas may be put behind the last one of a block without moving any. */
+  roomBehind(block: number): number {
+    return BLOCK - this._places[block]! - this._counts[block]!;
+  }
+
+  /** They have been put there. */
+  extend(block: number, areas: number): void {
+    this._counts[block]! += areas;
+  }
+
+  /** Takes `taken` areas out of a block, from a slot on. Answers where the block's areas begin then. */
+  close(block: number, slot: number, taken: number): number {
     const count = this._counts[block]!;
     const place = this._places[block]!;
     const behind = count - slot - taken;
@@ -88,6 +99,7 @@ export class AreaBlocks {
       this._places[block] = place + taken;
       move(this.words(block), base + (place + taken) * WORDS, base + place * WORDS, slot);
     } else move(this.words(block), base + (place + slot) * WORDS, base + (place + slot + taken) * WORDS, behind);
+    return base + this._places[block]! * WORDS;
   }
 
   /** Gives the areas of a block from a slot on to a new one, which is answered. */

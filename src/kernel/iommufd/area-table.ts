@@ -30,6 +30,13 @@ export const highOf = (value: bigint): number => Number(value >> 32n);
 export const lowOf = (value: bigint): number => Number(value & 0xffffffffn);
 
 const WORD = 2 ** 32;
+const PAGE_BYTES = 4096;
+const PAGE_MASK = 4095;
+/** Pages of a high word. */
+const HIGH_PAGES = 2 ** 20;
+
+const pageHigh = (page: number): number => Math.floor(page / HIGH_PAGES);
+const pageLow = (page: number): number => (page * PAGE_BYTES) >>> 0;
 /** How close to an end of a full block an insertion makes it be split there and not in the middle. */
 const EDGE = 1;
 
@@ -64,6 +71,12 @@ export class AreaTable {
   private _block = 0;
   private _words: Uint32Array = new Uint32Array(0);
   private _base = 0;
+  /** Its areas, the key of its first one, and that of the first one of the next block. NaN: there is no block. */
+  private _count = 0;
+  private _from = Number.NaN;
+  private _to = Number.NaN;
+  /** Whether its gaps, and those of the next block, are noted as unknown already. */
+  private _touched = false;
 
   get size(): number {
     return this._size;
@@ -78,28 +91,26 @@ export class AreaTable {
 
   /** Goes to the last area that begins at or before the IOVA; false if none does. */
   seek(high: number, low: number): boolean {
-    if (this._size === 0) {
-      this._slot = -1;
-      return false;
-    }
     const key = high * WORD + low;
-    if (key < this._firsts[0]!) {
-      this._enter(0, 0);
-      this._slot = -1;
-      return false;
-    }
     // Most searches end in the block where the last one did.
-    const { firsts, count } = this._groups[this._group]!;
-    const next = this._position + 1;
-    const ends = next < count ? firsts[next]! > key : this._group === this._groups.length - 1;
-    if (!(ends && firsts[this._position]! <= key)) {
-      const group = lastAtMost(this._firsts, this._groups.length, key);
-      this._enter(group, lastAtMost(this._groups[group]!.firsts, this._groups[group]!.count, key));
-    }
+    if (!(key >= this._from && key < this._to) && !this._search(key)) return false;
     this._slot = this._find(high, low);
     // Keys are rounded beyond 2^53: this may be the block behind the right one.
-    while (this._slot >= 0 && this._beginsBehind(high, low)) this._stepBack();
+    if (key === this._from) while (this._slot >= 0 && this._beginsBehind(high, low)) this._stepBack();
     return this._slot >= 0;
+  }
+
+  /** Goes to the last block whose first area has a key that is not above this one; false if there is none. */
+  private _search(key: number): boolean {
+    this._slot = -1;
+    if (this._size === 0) return false;
+    if (key < this._firsts[0]!) {
+      this._enter(0, 0);
+      return false;
+    }
+    const group = lastAtMost(this._firsts, this._groups.length, key);
+    this._enter(group, lastAtMost(this._groups[group]!.firsts, this._groups[group]!.count, key));
+    return true;
   }
 
   private _beginsBehind(high: number, low: number): boolean {
@@ -111,7 +122,7 @@ export class AreaTable {
   private _find(high: number, low: number): number {
     const words = this._words;
     const base = this._base;
-    const count = this._blocks.count(this._block);
+    const count = this._count;
     // Appending: behind the last area of the block.
     const tail = base + (count - 1) * WORDS;
     if (words[tail]! < high || (words[tail] === high && words[tail + 1]! <= low)) return count - 1;
@@ -138,7 +149,7 @@ export class AreaTable {
   /** Goes to the area behind the current one (or to the first, if before all); false at the end. */
   next(): boolean {
     if (this._size === 0) return false;
-    if (this._slot + 1 < this._blocks.count(this._block)) {
+    if (this._slot + 1 < this._count) {
       this._slot++;
       return true;
     }
@@ -151,11 +162,18 @@ export class AreaTable {
 
   /** Makes a block the current one. */
   private _enter(group: number, position: number): void {
+    const { blocks, firsts, count } = this._groups[group]!;
+    const block = blocks[position]!;
     this._group = group;
     this._position = position;
-    this._block = this._groups[group]!.blocks[position]!;
-    this._words = this._blocks.words(this._block);
-    this._base = this._blocks.base(this._block);
+    this._block = block;
+    this._words = this._blocks.words(block);
+    this._base = this._blocks.base(block);
+    this._count = this._blocks.count(block);
+    this._from = firsts[position]!;
+    if (position + 1 < count) this._to = firsts[position + 1]!;
+    else this._to = group + 1 < this._groups.length ? this._firsts[group + 1]! : Number.POSITIVE_INFINITY;
+    this._touched = false;
   }
 
   // ---- the current area ------------------------------------------------------------------------------------------
@@ -210,7 +228,7 @@ export class AreaTable {
     return this._slot;
   }
   get leftInBlock(): number {
-    return this._blocks.count(this._block) - this._slot;
+    return this._count - this._slot;
   }
 
   // ---- changing --------------------------------------------------------------------------------------------------
@@ -228,12 +246,11 @@ export class AreaTable {
   ): void {
     this._slot++;
     if (this._size === 0) this._addBlock(0, 0, 0);
-    else if (this._blocks.count(this._block) === BLOCK) this._makeRoom();
-    const atEnd = this._slot === this._blocks.count(this._block);
-    this._blocks.open(this._block, this._slot);
-    this._base = this._blocks.base(this._block);
+    else if (this._count === BLOCK) this._makeRoom();
+    const slot = this._slot;
+    this._base = this._blocks.open(this._block, slot);
     const words = this._words;
-    const at = this._base + this._slot * WORDS;
+    const at = this._base + slot * WORDS;
     words[at + IOVA] = iovaHigh;
     words[at + IOVA + 1] = iovaLow;
     words[at + LAST] = lastHigh;
@@ -242,8 +259,65 @@ export class AreaTable {
     words[at + START + 1] = startLow;
     words[at + META] = (source << ACCESS_BITS) | access;
     this._size++;
-    if (this._slot === 0) this._setFirst();
-    this._touch(atEnd);
+    this._count++;
+    if (slot === 0) this._setFirst();
+    if (!this._touched) this._touch();
+  }
+
+  /**
+   * Inserts areas of one page each behind the current one, `stride` pages from one to the next, and goes to the last of
+   * them. No other area lies between them. Page numbers are below 2^40.
+   */
+  insertPages(
+    page: number,
+    stride: number,
+    start: number,
+    startStride: number,
+    count: number,
+    source: number,
+    access: number,
+  ): void {
+    const meta = (source << ACCESS_BITS) | access;
+    for (let done = 0; done < count; ) {
+      const iova = page + done * stride;
+      const from = start + done * startStride;
+      const room = this._size > 0 && this._slot + 1 === this._count ? this._blocks.roomBehind(this._block) : 0;
+      if (room === 0) {
+        const low = pageLow(iova);
+        this.insertAfter(
+          pageHigh(iova),
+          low,
+          pageHigh(iova),
+          low + PAGE_MASK,
+          pageHigh(from),
+          pageLow(from),
+          source,
+          access,
+        );
+        done++;
+        continue;
+      }
+      const taken = Math.min(room, count - done);
+      const words = this._words;
+      let at = this._base + this._count * WORDS;
+      for (let area = 0; area < taken; area++, at += WORDS) {
+        const first = iova + area * stride;
+        const memory = from + area * startStride;
+        words[at + IOVA] = first / HIGH_PAGES;
+        words[at + IOVA + 1] = first * PAGE_BYTES;
+        words[at + LAST] = first / HIGH_PAGES;
+        words[at + LAST + 1] = first * PAGE_BYTES + PAGE_MASK;
+        words[at + START] = memory / HIGH_PAGES;
+        words[at + START + 1] = memory * PAGE_BYTES;
+        words[at + META] = meta;
+      }
+      this._blocks.extend(this._block, taken);
+      this._count += taken;
+      this._size += taken;
+      this._slot += taken;
+      if (!this._touched) this._touch();
+      done += taken;
+    }
   }
 
   /** The block is full: goes to one with room, and to the slot there. */
@@ -265,13 +339,12 @@ export class AreaTable {
         this._previousBlock();
         this._slot = slot;
       }
-      this._touch(true);
       return;
     }
     const [group, position] = [this._group, this._position];
     this._slot = BLOCK - 1;
     const more = this.next();
-    if (more && this._blocks.count(this._block) < BLOCK) return;
+    if (more && this._count < BLOCK) return;
     this._slot = 0;
     this._addBlock(group, position + 1, more ? BLOCK >>> 1 : 0);
   }
@@ -308,6 +381,7 @@ export class AreaTable {
     const key = this._words[this._base]! * WORD + this._words[this._base + 1]!;
     this._groups[this._group]!.firsts[this._position] = key;
     if (this._position === 0) this._firsts[this._group] = key;
+    this._from = key;
   }
 
   private _previousBlock(): void {
@@ -327,17 +401,15 @@ export class AreaTable {
       this._stepBack();
       return;
     }
-    const count = this._blocks.count(this._block);
     this._size -= taken;
-    if (taken === count) {
-      this._touch(true);
+    if (!this._touched) this._touch();
+    if (taken === this._count) {
       this._removeBlock();
       return;
     }
-    this._blocks.close(this._block, slot, taken);
-    this._base = this._blocks.base(this._block);
+    this._base = this._blocks.close(this._block, slot, taken);
+    this._count -= taken;
     if (slot === 0) this._setFirst();
-    this._touch(slot + taken === count);
     this._slot = slot;
     this._stepBack();
   }
@@ -345,7 +417,7 @@ export class AreaTable {
   private _stepBack(): void {
     if (--this._slot >= 0 || (this._position === 0 && this._group === 0)) return;
     this._previousBlock();
-    this._slot = this._blocks.count(this._block) - 1;
+    this._slot = this._count - 1;
   }
 
   /** Removes the current block, and goes to the last area before it. */
@@ -359,7 +431,7 @@ export class AreaTable {
     } else if (this._position === 0) this._firsts[this._group] = group.firsts[0]!;
     this._slot = -1;
     if (this._groups.length === 0) {
-      this._group = 0;
+      this._forgetBlock();
       return;
     }
     if (this._position === 0 && this._group === 0) {
@@ -367,7 +439,7 @@ export class AreaTable {
       return;
     }
     this._previousBlock();
-    this._slot = this._blocks.count(this._block) - 1;
+    this._slot = this._count - 1;
   }
 
   /** Ends the current area before an IOVA inside it; the rest becomes an area of its own, where the table goes. */
@@ -385,9 +457,14 @@ export class AreaTable {
     this._blocks.clear();
     this._groups = [];
     this._size = 0;
+    this._forgetBlock();
+  }
+
+  private _forgetBlock(): void {
     this._group = 0;
     this._position = 0;
     this._slot = -1;
+    this._from = Number.NaN;
   }
 
   // ---- for code that is not hot ----------------------------------------------------------------------------------
@@ -472,13 +549,13 @@ export class AreaTable {
 
   // ---- gaps ------------------------------------------------------------------------------------------------------
 
-  /** The widest gap of the current block has to be measured again, and that of the next one if its neighbour changed. */
-  private _touch(atEnd: boolean): void {
+  /** The widest gaps of the current block, and of the next one, whose neighbour it is, are to be measured again. */
+  private _touch(): void {
     const group = this._groups[this._group]!;
     group.touch(this._position);
-    if (!atEnd) return;
     if (this._position + 1 < group.count) group.touch(this._position + 1);
     else this._groups[this._group + 1]?.touch(0);
+    this._touched = true;
   }
 
   private _widestOfGroup(group: number): number {
@@ -491,6 +568,7 @@ export class AreaTable {
 
   /** Bytes of the widest gap in front of an area of the block, rounded up. */
   private _measure(group: number, position: number): number {
+    this._touched = false;
     const before = this._endBefore(group, position);
     let high = before < 0 ? 0 : this._endWords[before]!;
     let low = before < 0 ? -1 : this._endWords[before + 1]!;

@@ -250,6 +250,48 @@ export class IoPagetable {
     return null;
   }
 
+  /**
+   * `mapFixed` for many single pages of process memory, as long as none of them is refused: the same, but what is common
+   * to them is done once. Answers how many were mapped; 0 also where that cannot be said at once. Page numbers are below
+   * 2^40, strides are in pages, that of IOVAs is at least 1.
+   */
+  mapPages(
+    page: number,
+    stride: number,
+    start: number,
+    startStride: number,
+    count: number,
+    source: Source,
+    access: number,
+  ): number {
+    const domain = this.domains[0];
+    if (this.immutable > 0 || this.domains.length > 1 || source.shared || source.origin.kind !== 'user') return 0;
+    if (domain && (domain.format.minShift !== PAGE_SHIFT || domain.checkAccess(access))) return 0;
+    const last = page + (count - 1) * stride;
+    const [firstHigh, firstLow] = [Math.floor(page / HIGH_PAGES), (page * PAGE_SIZE) >>> 0];
+    const [lastHigh, lastLow] = [Math.floor(last / HIGH_PAGES), ((last * PAGE_SIZE) >>> 0) + PAGE_SIZE - 1];
+    if (!this._isFree(firstHigh, firstLow, lastHigh, lastLow)) return 0;
+    if (this.areas.seek(lastHigh, lastLow) && this.areas.reaches(firstHigh, firstLow)) return 0;
+    let done = count;
+    if (domain) {
+      if (charge(source.account, count)) return 0;
+      for (done = 0; done < count; done++) {
+        const frame = source.pinOne(this._memory, start + done * startStride);
+        if (frame < 0) break;
+        if (domain.table.mapOne(page + done * stride, frame * PAGE_SIZE, access)) continue;
+        this._memory.unpinOne(frame);
+        source.countPins(-1);
+        break;
+      }
+      uncharge(source.account, count - done);
+      if (done === 0) return 0;
+    }
+    const number = this.sources.number(source);
+    source.areas += done;
+    this.areas.insertPages(page, stride, start, startStride, done, number, access);
+    return done;
+  }
+
   /** Maps where the kernel chooses; `at` gets the IOVA. */
   mapChosen(at: Span, source: Source, access: number): Refusal | null {
     const chosen = this._choose(big(at.lengthHigh, at.lengthLow), big(at.startHigh, at.startLow));
@@ -358,6 +400,36 @@ export class IoPagetable {
       found = areas.next();
     }
     return null;
+  }
+
+  /**
+   * Unmaps areas of `pages` pages each, `stride` pages from one to the next, as long as there are just these. Answers how
+   * many; 0 also where that cannot be said at once. Page numbers are below 2^40.
+   */
+  unmapPages(page: number, stride: number, pages: number, count: number): number {
+    if (this.immutable > 0 || this.holds.size > 0) return 0;
+    const { areas } = this;
+    if (!areas.seek(Math.floor(page / HIGH_PAGES), (page * PAGE_SIZE) >>> 0)) return 0;
+    for (let done = 0; ; ) {
+      const { slot, leftInBlock } = areas;
+      const most = Math.min(leftInBlock, count - done);
+      let taken = 0;
+      for (; taken < most; taken++) {
+        if (taken > 0) areas.next();
+        const first = page + (done + taken) * stride;
+        const last = first + pages - 1;
+        if (areas.iovaLow !== (first * PAGE_SIZE) >>> 0 || areas.lastLow !== ((last * PAGE_SIZE) >>> 0) + PAGE_SIZE - 1)
+          break;
+        if (areas.iovaHigh !== Math.floor(first / HIGH_PAGES) || areas.lastHigh !== Math.floor(last / HIGH_PAGES))
+          break;
+        const source = this.sources.at(areas.source);
+        if (this.domains.length > 0) this._unfill(source);
+        this._leave(source);
+      }
+      areas.removeRun(slot, taken);
+      done += taken;
+      if (taken < most || done === count || !areas.next()) return done;
+    }
   }
 
   /** Whether the current area may be unmapped with a range (null), is behind it (undefined), or why not. */
@@ -709,6 +781,7 @@ export class IoPagetable {
     const offset = at.startLow % PAGE_SIZE;
     const spans: FrameSpan[] = [];
     let next = first;
+    let run: ReturnType<PhysicalMemory['runAt']> = null;
     for (const leaf of domain.table.leaves(unit, end - 1)) {
       const from = Math.max(leaf.unit, unit);
       const to = Math.min(leaf.unit + 2 ** (leaf.shift - shift), end);
@@ -720,8 +793,11 @@ export class IoPagetable {
       const frame = Math.floor(physical / PAGE_SIZE) + (begin - page);
       const left = spans[spans.length - 1];
       const count = lastOfLeaf - begin + 1;
-      if (left && left.frame + left.count === frame) left.count += count;
-      else spans.push({ page: begin, frame, count, folioShift: Math.max(PAGE_SHIFT, leaf.shift) });
+      // The leaf may be smaller than the folio, where this IOVA allowed no more.
+      if (!run || frame < run.start || frame >= run.start + run.count) run = this._memory.runAt(frame);
+      const folioShift = run?.folioShift ?? PAGE_SHIFT;
+      if (left && left.frame + left.count === frame && left.folioShift === folioShift) left.count += count;
+      else spans.push({ page: begin, frame, count, folioShift });
       next = lastOfLeaf + 1;
     }
     return spans;

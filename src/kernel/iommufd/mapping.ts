@@ -58,6 +58,53 @@ export function mapUser(iopt: IoPagetable, at: Span, fixed: boolean, access: num
   return fixed ? iopt.mapFixed(at, source, access) : iopt.mapChosen(at, source, access);
 }
 
+/** From here on addresses are not counted in pages that are exact: 2^52. */
+const HIGH_LIMIT = 2 ** 20;
+const PAGE = 4096;
+
+/** The number of a page, where an address is the first of one below 2^52; else -1. */
+function pageAt(high: number, low: number): number {
+  return high < HIGH_LIMIT && (low & (PAGE - 1)) === 0 ? high * 2 ** 20 + low / PAGE : -1;
+}
+
+/**
+ * As many times `mapUser` at fixed IOVAs as `count` says, each for the page behind: `stride` and `startStride` are in
+ * pages. Answers how many of them are done; the next one, which may be the first, is to be done by itself.
+ */
+export function mapUserPages(
+  iopt: IoPagetable,
+  at: Span,
+  access: number,
+  account: Account,
+  count: number,
+  stride: number,
+  startStride: number,
+): number {
+  if (at.lengthHigh !== 0 || at.lengthLow !== PAGE || access === 0) return 0;
+  const page = pageAt(at.iovaHigh, at.iovaLow);
+  const start = pageAt(at.startHigh, at.startLow);
+  const limit = HIGH_LIMIT * HIGH_LIMIT;
+  if (page < 0 || start < 0 || page + count * stride >= limit || start + count * startStride >= limit) return 0;
+  return iopt.mapPages(
+    page,
+    stride,
+    start,
+    startStride,
+    count,
+    iopt.sources.ofProcess((access & WRITE) !== 0, account),
+    access,
+  );
+}
+
+/** As many times `unmap` as `count` says, each of the same length. Answers how many of them are done. */
+export function unmapPages(iopt: IoPagetable, at: Span, count: number, stride: number): number {
+  const page = pageAt(at.iovaHigh, at.iovaLow);
+  const pages = pageAt(at.lengthHigh, at.lengthLow);
+  const limit = HIGH_LIMIT * HIGH_LIMIT;
+  if (page < 0 || pages <= 0 || stride < pages || page + count * stride + pages >= limit) return 0;
+  return iopt.unmapPages(page, stride, pages, count);
+}
+
 /** Rows 5 to 10 of MAP_FILE. */
 export function mapFile(
   iopt: IoPagetable,

@@ -1,7 +1,8 @@
 /** The model's ioctls of an iommufd, check by check as kernel/iommufd.md 4, 7 and 10 have them. */
 import { Failure, least, type Out, PAGE, type Range, touches, UMAX } from './base.ts';
+import { dirtyBitmap } from './dirty.ts';
 import type { World } from './ioas.ts';
-import { type Account, type Area, Domain, type Ioas, type Leaf, type Pages, READ, WRITE } from './ioas.ts';
+import { type Account, type Area, Domain, type Ioas, type Pages, READ, WRITE } from './ioas.ts';
 import {
   addObject,
   destroyObject,
@@ -17,6 +18,7 @@ import {
   users,
 } from './objects.ts';
 import type { Process } from './process.ts';
+import { ENDS, SIZES } from './structs.ts';
 
 /** Fields of a struct as the caller gave them; what is not there is 0. */
 export class Arg {
@@ -366,56 +368,6 @@ const HANDLERS: Readonly<Record<string, Handler>> = {
     if (!domain.flags.dirty) throw new Failure('EOPNOTSUPP');
     return { data: dirtyBitmap(domain, ioas.space, { start: iova, last: iova + length - 1n }, size, flags === 0) };
   },
-};
-
-/** Up to the first hole. A leaf that begins before the range is cleared without a bit. */
-function dirtyBitmap(domain: Domain, space: Ioas, range: Range, size: bigint, clear: boolean): string {
-  const bits = Number((range.last - range.start) / size) + 1;
-  const bitmap = new Uint8Array(Math.ceil(bits / 64) * 8);
-  const found = new Set<Leaf>();
-  for (let cursor = range.start; cursor <= range.last; ) {
-    const area = space.area(cursor);
-    if (!area) break;
-    const end = least(area.last, range.last);
-    for (let unit = cursor / domain.unit; unit <= end / domain.unit; unit++) found.add(domain.table.get(unit)!.leaf);
-    cursor = end + 1n;
-  }
-  for (const leaf of found) {
-    if (!leaf.dirty) continue;
-    if (clear) leaf.dirty = false;
-    if (leaf.iova < range.start) continue;
-    const last = Number((leaf.iova + leaf.bytes - 1n - range.start) / size);
-    for (let bit = Number((leaf.iova - range.start) / size); bit <= last; bit++)
-      if (bit < bitmap.length * 8) bitmap[bit >> 3]! |= 1 << (bit & 7);
-  }
-  return bitmap.toBase64();
-}
-
-/** Sizes of the structs: the least that must be there, and all of it. */
-const SIZES: Readonly<Record<string, readonly [number, number]>> = {
-  IOMMU_DESTROY: [8, 8],
-  IOMMU_IOAS_ALLOC: [12, 12],
-  IOMMU_IOAS_ALLOW_IOVAS: [24, 24],
-  IOMMU_IOAS_COPY: [40, 40],
-  IOMMU_IOAS_IOVA_RANGES: [32, 32],
-  IOMMU_IOAS_MAP: [40, 40],
-  IOMMU_IOAS_UNMAP: [24, 24],
-  IOMMU_OPTION: [24, 24],
-  IOMMU_VFIO_IOAS: [12, 12],
-  IOMMU_HWPT_ALLOC: [24, 48],
-  IOMMU_GET_HW_INFO: [32, 40],
-  IOMMU_HWPT_SET_DIRTY_TRACKING: [16, 16],
-  IOMMU_HWPT_GET_DIRTY_BITMAP: [48, 48],
-  IOMMU_IOAS_MAP_FILE: [40, 40],
-  IOMMU_IOAS_CHANGE_PROCESS: [8, 8],
-};
-
-export const IOMMU_REQUESTS = Object.keys(SIZES);
-
-/** Where fields end that an old, shorter struct does not have: they read as 0, and are not written. */
-const ENDS: Readonly<Record<string, Record<string, number>>> = {
-  IOMMU_HWPT_ALLOC: { data_type: 28, data_len: 32, data: 40, fault_id: 44, __reserved2: 48 },
-  IOMMU_GET_HW_INFO: { out_capabilities: 40 },
 };
 
 export function iommufdIoctl(

@@ -1,0 +1,62 @@
+/** Finds operations behind each other that do the same, at equal distances of whole pages. */
+import type { Columns, Numbers, Words } from './columns.ts';
+
+const PAGE = 4096;
+/** More pages than these are not looked at: 2^40. */
+const MOST_PAGES = 2 ** 40;
+const WORD = 2 ** 32;
+
+export class Alike {
+  /** From one operation to the next, in pages: of IOVAs, which is at least 1, and of the memory. */
+  stride = 0;
+  startStride = 0;
+  /** The row behind the last one that has been found alike, and the first one. */
+  private _first = 0;
+  private _end = 0;
+
+  /** How many operations from this one on are alike. */
+  end(columns: Columns, row: number, place: number): number {
+    const { runs } = columns;
+    if (runs !== null) {
+      this.stride = pages(runs.stride.data[row * 2]!, runs.stride.data[row * 2 + 1]!);
+      this.startStride = pages(runs.startStride.data[row * 2]!, runs.startStride.data[row * 2 + 1]!);
+      return this.stride < 1 || this.startStride < 0 ? 1 : runs.count.data[row]! - place;
+    }
+    if (row < this._first || row >= this._end) this._look(columns, row);
+    return this._end - row;
+  }
+
+  private _look({ rows, kind, iova, length, start }: Columns, row: number): void {
+    this._first = row;
+    this._end = row + 1;
+    if (row + 1 >= rows) return;
+    const bytes = distance(iova, row);
+    const startBytes = distance(start, row);
+    this.stride = bytes / PAGE;
+    this.startStride = startBytes / PAGE;
+    if (bytes < PAGE || startBytes < 0 || bytes % PAGE !== 0 || startBytes % PAGE !== 0) return;
+    let end = row + 1;
+    do {
+      if (!same(kind, row, end) || !sameWords(length, row, end)) break;
+      end++;
+    } while (end < rows && distance(iova, end - 1) === bytes && distance(start, end - 1) === startBytes);
+    this._end = end;
+  }
+}
+
+function pages(high: number, low: number): number {
+  const bytes = high * WORD + low;
+  return bytes % PAGE === 0 && bytes / PAGE < MOST_PAGES ? bytes / PAGE : -1;
+}
+
+/** From the value of a row to that of the next one; exact where it is a number of pages that is looked at. */
+function distance({ data, rows }: Words, row: number): number {
+  if (rows === 1) return 0;
+  const at = row * 2;
+  return (data[at + 2]! - data[at]!) * WORD + (data[at + 3]! - data[at + 1]!);
+}
+
+const same = ({ data, rows }: Numbers, a: number, b: number): boolean => rows === 1 || data[a] === data[b];
+
+const sameWords = ({ data, rows }: Words, a: number, b: number): boolean =>
+  rows === 1 || (data[a * 2] === data[b * 2] && data[a * 2 + 1] === data[b * 2 + 1]);

@@ -1,0 +1,132 @@
+/** Batches of any size, as lines: they are cut into pieces, and each piece is a command that is stored by itself. */
+import type { Readable } from 'node:stream';
+import { setTimeout } from 'node:timers/promises';
+import type { BatchResult, BatchView } from '../host/batch/execution.ts';
+import type { Answer } from '../host/command.ts';
+import { granted } from './answers.ts';
+import { Problem, type ProblemDocument } from './problems.ts';
+import { invalid } from './validation.ts';
+
+/** A piece has about so many bytes. */
+const PIECE_BYTES = 1 << 20;
+/** A sender that waits is answered after this, in milliseconds, whatever the piece has by then. */
+const PATIENCE_MS = 100;
+const LINE_BYTES = 64 << 10;
+/** Refusals that are told in all. */
+const MAX_ERRORS = 100;
+
+const NEWLINE = 0x0a;
+const QUIET = Symbol('nothing has arrived for a while');
+
+/** Pieces of whole lines, as they arrive. Throws where the stream is cut: then what is not a piece yet is dropped. */
+async function* piecesOf(source: Readable): AsyncGenerator<Uint8Array, void> {
+  // What is left of the body when we stop is not ours to throw away: the connection would go with it.
+  const chunks = source.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>;
+  /** Whole lines, and behind them the beginning of one. */
+  let lines: Buffer[] = [];
+  let rest: Buffer[] = [];
+  const sizeOf = (buffers: Buffer[]): number => buffers.reduce((sum, { length }) => sum + length, 0);
+  const take = (buffers: Buffer[]): Uint8Array => {
+    // A buffer of its own, which can be given away.
+    const piece = new Uint8Array(sizeOf(buffers));
+    let at = 0;
+    for (const buffer of buffers) {
+      piece.set(buffer, at);
+      at += buffer.length;
+    }
+    return piece;
+  };
+  for (let next = chunks.next(); ; ) {
+    const arrived = lines.length > 0 ? await firstOf(next) : await next;
+    if (arrived !== QUIET) {
+      if (arrived.done) break;
+      const chunk = arrived.value;
+      next = chunks.next();
+      next.catch(() => {});
+      const end = chunk.lastIndexOf(NEWLINE) + 1;
+      if (end > 0) {
+        lines.push(...rest, chunk.subarray(0, end));
+        rest = [];
+      }
+      if (end < chunk.length) rest.push(chunk.subarray(end));
+      if (sizeOf(rest) > LINE_BYTES) throw tooLong();
+      if (sizeOf(lines) < PIECE_BYTES) continue;
+    }
+    const piece = take(lines);
+    lines = [];
+    yield piece;
+  }
+  if (lines.length + rest.length > 0) yield take([...lines, ...rest]);
+}
+
+async function firstOf<T>(next: Promise<T>): Promise<T | typeof QUIET> {
+  const timer = new AbortController();
+  const quiet = setTimeout(PATIENCE_MS, QUIET, { signal: timer.signal }).catch(() => QUIET);
+  try {
+    return await Promise.race([next, quiet as Promise<typeof QUIET>]);
+  } finally {
+    timer.abort();
+  }
+}
+
+function tooLong(): Problem {
+  return invalid([{ in: 'body', pointer: '', reason: `a line may have ${LINE_BYTES} bytes at most` }]);
+}
+
+/** What one piece did. */
+type PieceView = BatchView & { results?: BatchResult[] };
+
+interface Progress {
+  acknowledged: number;
+  applied: number;
+  failed: number;
+  mappedBytes: string;
+  unmappedBytes: string;
+}
+
+export interface LinesOptions {
+  source: Readable;
+  /** Whether the first refusal is the end. */
+  stops: boolean;
+  /** Runs a piece that comes behind so many operations. */
+  run: (piece: Uint8Array, base: number) => Promise<Answer>;
+  /** What to tell of an error when the answer has begun. */
+  explain: (error: Error) => ProblemDocument;
+}
+
+/**
+ * The lines of the answer: one a piece, given when the piece is stored, and a last one. What goes wrong before the first
+ * line is thrown, later it is told in the last one.
+ */
+export async function* answerLines({ source, stops, run, explain }: LinesOptions): AsyncGenerator<string, void> {
+  const so: Progress = { acknowledged: 0, applied: 0, failed: 0, mappedBytes: '0x0', unmappedBytes: '0x0' };
+  let told = 0;
+  let begun = false;
+  try {
+    for await (const piece of piecesOf(source)) {
+      const view = granted<PieceView>(await run(piece, so.acknowledged));
+      const { applied, failed, results } = view;
+      so.acknowledged += applied + failed;
+      so.applied += applied;
+      so.failed += failed;
+      so.mappedBytes = sum(so.mappedBytes, view.mappedBytes);
+      so.unmappedBytes = sum(so.unmappedBytes, view.unmappedBytes);
+      const errors = view.errors.slice(0, MAX_ERRORS - told);
+      told += errors.length;
+      begun = true;
+      yield line({ ...so, errors, ...(results && { results }) });
+      if (stops && failed > 0) break;
+    }
+  } catch (error) {
+    if (!begun) throw wasCut(error) ? new Problem('malformed-body', 'The body was cut off.') : error;
+    yield line({ ...so, errors: [], problem: explain(error as Error) });
+    return;
+  }
+  yield line({ ...so, errors: [], done: true });
+}
+
+const wasCut = (error: unknown): boolean => (error as { code?: string }).code === 'ECONNRESET';
+
+const sum = (a: string, b: string): string => `0x${(BigInt(a) + BigInt(b)).toString(16)}`;
+
+const line = (progress: object): string => `${JSON.stringify(progress)}\n`;

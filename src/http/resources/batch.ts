@@ -1,0 +1,113 @@
+/** Batches of maps and unmaps: many operations on an IO address space in one request. */
+import { Readable } from 'node:stream';
+import type { FastifyReply } from 'fastify';
+import type { BatchCommand } from '../../host/command.ts';
+import { granted } from '../answers.ts';
+import { answerLines } from '../batch-lines.ts';
+import { problemOf } from '../errors.ts';
+import { type Context, type Input, type Route, route } from '../route.ts';
+import { BatchAnswer, BatchInput, BatchOperation, BatchProgress, BatchQuery } from '../schemas/batch.ts';
+import { invalid } from '../validation.ts';
+
+const PATH = '/v1/hosts/{host}/processes/{pid}/iommufds/{fd}/ioases/{ioas}/batch';
+export const LINES = 'application/x-ndjson';
+
+type BatchInputs = Input<
+  typeof PATH,
+  { onError?: 'stop' | 'continue' | undefined; results?: string | undefined },
+  unknown
+>;
+
+export const BATCH_ROUTES: readonly Route[] = [
+  route({
+    method: 'POST',
+    path: PATH,
+    operationId: 'batch',
+    tag: 'iommufd',
+    summary: 'Map and unmap much at once',
+    description:
+      'Each operation does exactly what its ioctl does (IOMMU_IOAS_MAP, IOMMU_IOAS_MAP_FILE, IOMMU_IOAS_UNMAP), in their ' +
+      'order, and refused ones are listed in the answer, which is 200 whatever they did. A JSON body is one command: ' +
+      `after a crash all of it is there or nothing. A body of type ${LINES}, an operation a line, may be of any size ` +
+      'and is stored piece by piece: each line of the answer acknowledges all operations before its `acknowledged`. ' +
+      'Options stand in a JSON body; for lines they are query parameters, without `rollback`.',
+    access: 'tenant',
+    refusable: true,
+    query: BatchQuery,
+    body: BatchInput,
+    bodyExample: {
+      onError: 'rollback',
+      operations: [
+        { op: 'map', iova: '0x100000000', length: '0x200000', userVa: '0x7f0000000000' },
+        { op: 'unmap', iova: '0x80000000', length: '0x1000' },
+      ],
+    },
+    success: {
+      200: {
+        description: 'What became of the operations.',
+        schema: BatchAnswer,
+        example: {
+          applied: 1,
+          failed: 1,
+          skipped: 0,
+          mappedBytes: '0x200000',
+          unmappedBytes: '0x0',
+          errors: [
+            { index: 1, errno: 'ENOENT', where: 'iopt_unmap_iova_range', why: 'nothing is mapped in the range' },
+          ],
+        },
+      },
+    },
+    raw: {
+      type: LINES,
+      body: BatchOperation,
+      bodyExample: { op: 'map', iova: '0x100000000', length: 4096, userVa: '0x7f0000000000' },
+      answer: BatchProgress,
+      answerExample: {
+        acknowledged: 20_000,
+        applied: 20_000,
+        failed: 0,
+        mappedBytes: '0x4e20000',
+        unmappedBytes: '0x0',
+        errors: [],
+      },
+    },
+    async handle({ lanes }: Context, input: BatchInputs, reply: FastifyReply) {
+      const { host, params, query, raw } = input;
+      const target = { op: 'batch', pid: params.pid, fd: params.fd, ioas: params.ioas } as const;
+      if (raw instanceof Readable) return await lines(lanes, host.id, target, input, raw, reply);
+      for (const option of ['onError', 'results'] as const)
+        if (query[option] !== undefined)
+          throw invalid([{ in: 'query', pointer: `/${option}`, reason: 'is for lines: a JSON body has it in itself' }]);
+      if (!(raw instanceof Uint8Array)) throw invalid([{ in: 'body', pointer: '', reason: 'required: a JSON object' }]);
+      return granted(await lanes.batch(host.id, { ...target, format: 'json' }, raw));
+    },
+  }),
+];
+
+async function lines(
+  lanes: Context['lanes'],
+  hostId: string,
+  target: Pick<BatchCommand, 'op' | 'pid' | 'fd' | 'ioas'>,
+  { query }: BatchInputs,
+  source: Readable,
+  reply: FastifyReply,
+): Promise<Readable> {
+  const { onError = 'stop', results = 'false' } = query;
+  const options = { onError, results: results === 'true' };
+  const answer = answerLines({
+    source,
+    stops: onError === 'stop',
+    run: (piece, base) => lanes.batch(hostId, { ...target, format: 'lines', ...options, base }, piece),
+    explain: (error) => problemOf(error).document(reply.request.id),
+  });
+  // What is refused at once is refused as everywhere: with a status.
+  const first = await answer.next();
+  reply.header('content-type', LINES);
+  return Readable.from(followedBy(first.value ?? '', answer), { objectMode: false });
+}
+
+async function* followedBy(first: string, rest: AsyncGenerator<string, void>): AsyncGenerator<string, void> {
+  yield first;
+  yield* rest;
+}

@@ -1,0 +1,110 @@
+/** What a bad disk does: writes are refused with a clear error, and what was acknowledged is there. */
+import assert from 'node:assert/strict';
+import { copyFileSync, statSync, truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import type Database from 'better-sqlite3';
+import { Lane } from '../../src/lanes/lane.ts';
+import { connectForReading, connectForWriting } from '../../src/store/database.ts';
+import { openHostStore, openStore, StoreUnavailable } from '../../src/store/store.ts';
+import { GroupWriter } from '../../src/store/writer.ts';
+import { temporaryDirectory } from '../support/service.ts';
+import { someTenant, temporaryStore } from '../support/store.ts';
+import { FakeHost, type FakeView, SPEC } from './fake-host.ts';
+
+const TICK = { op: 'clock.advance', nanoseconds: '1' } as const;
+
+async function clock(lane: Lane): Promise<number> {
+  const answer = await lane.query('h', { view: 'host' });
+  assert.equal(answer.kind, 'ok', JSON.stringify(answer));
+  return (answer as { value: FakeView }).value.clock;
+}
+
+interface Lab {
+  directory: string;
+  /** A lane that writes by this connection. */
+  laneOn(database: Database.Database): Lane;
+  writing(): Database.Database;
+}
+
+async function lab(t: TestContext): Promise<Lab> {
+  const directory = temporaryDirectory(t);
+  const store = temporaryStore(t, directory);
+  const tenantId = await someTenant(store);
+  await store.hosts.insert({ id: 'h', tenantId, name: 'h', spec: SPEC, created: '2026-01-01T00:00:00.000Z' });
+  return {
+    directory,
+    laneOn(database) {
+      const hostStore = openHostStore(directory, new GroupWriter(database));
+      t.after(() => hostStore.close());
+      return lane(hostStore);
+    },
+    writing() {
+      const database = connectForWriting(directory, 'process');
+      t.after(() => database.close());
+      return database;
+    },
+  };
+}
+
+function lane(store: ReturnType<typeof openHostStore>): Lane {
+  const log = { info() {}, warn() {}, error() {} };
+  const die = (): Promise<never> => Promise.reject(new Error('not here'));
+  return new Lane({ store, log, allowServiceDeath: false, makeHost: () => new FakeHost(), die });
+}
+
+test('a full disk: commands are refused, reads go on, and all is well when there is room again', async (t) => {
+  const { laneOn, writing } = await lab(t);
+  const database = writing();
+  const host = laneOn(database);
+  await host.execute('h', TICK);
+  database.pragma(`max_page_count = ${database.pragma('page_count', { simple: true })}`);
+  let stored = 1;
+  await assert.rejects(
+    async () => {
+      // The last page has room for some.
+      for (; stored < 1000; stored += 1) await host.execute('h', TICK);
+    },
+    (error) => error instanceof StoreUnavailable && /database or disk is full/.test(error.message),
+  );
+  assert.equal(await clock(host), stored);
+  await assert.rejects(host.execute('h', { ...TICK, nanoseconds: '0'.repeat(9000) }), StoreUnavailable);
+  database.pragma('max_page_count = 1000000');
+  assert.deepEqual(await host.execute('h', TICK), { kind: 'ok', value: { now: stored + 1 } });
+  assert.equal(await clock(laneOn(database)), stored + 1);
+});
+
+test('a database that cannot be written: commands are refused, reads go on', async (t) => {
+  const { directory, laneOn, writing } = await lab(t);
+  await laneOn(writing()).execute('h', TICK);
+  const database = connectForReading(directory);
+  t.after(() => database.close());
+  const host = laneOn(database);
+  await assert.rejects(host.execute('h', TICK), (error) => {
+    return error instanceof StoreUnavailable && /readonly database/.test(error.message);
+  });
+  assert.equal(await clock(host), 1);
+});
+
+test('a truncated WAL: what is left of it is whole, and the host goes on from there', async (t) => {
+  const { directory, laneOn, writing } = await lab(t);
+  const host = laneOn(writing());
+  for (let command = 0; command < 20; command += 1) await host.execute('h', TICK);
+  const size = statSync(join(directory, 'holdover.db-wal')).size;
+  let most = 0;
+  for (const part of [0.55, 0.7, 0.85, 0.999, 1]) {
+    const copy = temporaryDirectory(t);
+    // The index of the WAL is made anew where it is missing.
+    for (const file of ['holdover.db', 'holdover.db-wal']) copyFileSync(join(directory, file), join(copy, file));
+    truncateSync(join(copy, 'holdover.db-wal'), Math.floor(size * part));
+    const store = openStore({ directory: copy });
+    const again = lane({ ...store });
+    const left = await clock(again);
+    assert.ok(left >= most && left <= 20, `${left} commands of ${part}`);
+    most = left;
+    assert.equal(store.journal.read('h', 0).length, left);
+    assert.deepEqual(await again.execute('h', TICK), { kind: 'ok', value: { now: left + 1 } });
+    store.close();
+  }
+  assert.equal(most, 20);
+});
