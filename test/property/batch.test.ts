@@ -246,7 +246,7 @@ test('a batch is the same as its operations one by one', async () => {
         await cleanUp(single, others);
       },
     ),
-    { numRuns: 80 },
+    { numRuns: 3000 },
   );
 });
 
