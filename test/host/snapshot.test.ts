@@ -35,8 +35,8 @@ class Phoenix {
   host: Host;
   pid = 0;
 
-  constructor() {
-    const built = buildHostSpec({ preset: 'vmm-lab' });
+  constructor(body: Record<string, unknown> = { preset: 'vmm-lab' }) {
+    const built = buildHostSpec(body);
     assert.ok('spec' in built);
     this.host = new Host(built.spec);
   }
@@ -117,4 +117,59 @@ test('a whole live update, with a snapshot before each command', () => {
   p.execute({ op: 'process.kill', pid: p.pid });
   const free = p.host.machine.memory.freeFrames;
   assert.equal(free, new Phoenix().host.machine.memory.freeFrames, 'nothing leaks');
+});
+
+test('vIOMMUs, queues, PASIDs and accesses, with a snapshot before each command', () => {
+  const bdf = '0000:01:00.0';
+  const words = (...values: number[]) => Buffer.from(Uint32Array.from(values).buffer).toString('base64');
+  const p = new Phoenix({
+    iommus: [{ id: 'mock0', kind: 'generic', nesting: true, maxPasidLog2: 20 }],
+    devices: [{ bdf, iommu: 'mock0', driver: 'vfio-pci', pasid: true }],
+  });
+  p.process();
+  const [address, size] = ['0x100000000000', '0x200000'];
+  p.call({ call: 'mmap', addr: address, length: size, huge: '2M' });
+  const iommufd = p.open('/dev/iommu');
+  const cdev = p.open('/dev/vfio/devices/vfio0');
+  const { out_devid: device } = p.ioctl(cdev, 'VFIO_DEVICE_BIND_IOMMUFD', { iommufd });
+  const { out_ioas_id: ioas } = p.ioctl(iommufd, 'IOMMU_IOAS_ALLOC');
+  p.ioctl(iommufd, 'IOMMU_IOAS_MAP', { flags: 7, ioas_id: ioas, user_va: address, length: size, iova: 0x1000000 });
+  const { out_hwpt_id: parent } = p.ioctl(iommufd, 'IOMMU_HWPT_ALLOC', { flags: 9, dev_id: device, pt_id: ioas });
+  const viommuData = { data_len: 24, data: words(7, 0, 0, 0, 0, 0) };
+  const { out_viommu_id: viommu } = p.ioctl(iommufd, 'IOMMU_VIOMMU_ALLOC', {
+    type: 0xdeadbeef,
+    dev_id: device,
+    hwpt_id: parent,
+    ...viommuData,
+  });
+  p.ioctl(iommufd, 'IOMMU_VDEVICE_ALLOC', { viommu_id: viommu, dev_id: device, virt_id: 9 });
+  const { out_fault_id: fault_id, out_fault_fd: faults } = p.ioctl(iommufd, 'IOMMU_FAULT_QUEUE_ALLOC');
+  const { out_veventq_fd: events } = p.ioctl(iommufd, 'IOMMU_VEVENTQ_ALLOC', {
+    viommu_id: viommu,
+    type: 0xbeefbeef,
+    veventq_depth: 2,
+  });
+  const queue = { viommu_id: viommu, type: 0xdeadbeef, index: 0, nesting_parent_iova: 0x1000000, length: 0x2000 };
+  p.ioctl(iommufd, 'IOMMU_HW_QUEUE_ALLOC', queue);
+  const { out_hwpt_id: nested } = p.ioctl(iommufd, 'IOMMU_HWPT_ALLOC', {
+    flags: 12,
+    dev_id: device,
+    pt_id: viommu,
+    fault_id,
+    data_type: 0xdead,
+    data_len: 4,
+    data: words(0xbeef),
+  });
+  p.ioctl(cdev, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', { pt_id: nested });
+  p.ioctl(cdev, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', { size: 16, flags: 1, pt_id: nested, pasid: 5 });
+  p.call({ call: 'pasid_check', fd: iommufd, device, pasid: 5, hwpt: nested });
+  p.call({ call: 'page_fault', fd: iommufd, device, pasid: 5, grpid: 1, perm: 1, addr: '0x1000' });
+  assert.equal(p.call({ call: 'read', fd: faults, length: 40 }).ret, 40);
+  assert.equal(p.call({ call: 'write', fd: faults, length: 8, responses: [{ cookie: 1, code: 0 }] }).ret, 8);
+  p.call({ call: 'trigger_event', fd: iommufd, device });
+  assert.deepEqual(p.call({ call: 'read', fd: events, length: 12 }).events, [{ flags: 0, sequence: 0, virt_id: 9 }]);
+  const access = p.call({ call: 'access_create', fd: iommufd, ioas, pin: true }).ret as number;
+  p.call({ call: 'access_pin', fd: iommufd, access, iova: '0x1000000', length: 4096, write: true });
+  p.execute({ op: 'process.kill', pid: p.pid });
+  assert.equal(p.host.kernel!.processes.size, 0);
 });

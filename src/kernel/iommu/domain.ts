@@ -19,8 +19,12 @@ export interface DefaultDomain {
 export interface NestedDomain {
   readonly kind: 'nested';
   readonly parent: PagingDomain;
-  /** The driver's say at attach_dev: why it does not take a function. */
-  readonly admit?: (fn: PciFunction) => Refusal | null;
+  /** Has the driver's say at attach_dev; null: it takes every function. */
+  readonly gate: DomainGate | null;
+}
+export interface DomainGate {
+  /** Why it does not take a function. */
+  admit(fn: PciFunction): Refusal | null;
 }
 export type Domain = BlockedDomain | IdentityDomain | DefaultDomain | NestedDomain | PagingDomain;
 

@@ -183,12 +183,12 @@ export class IommuGroup {
     return null;
   }
 
-  private _compatibleNested({ parent, admit }: NestedDomain): Refusal | null {
+  private _compatibleNested({ parent, gate }: NestedDomain): Refusal | null {
     for (const fn of this.functions) {
       const unit = this._kernel.machine.unitOf(fn);
       if (unit.kind !== parent.unit.kind)
         return refuse('EINVAL', 'iommu_attach_device', `the domain was made for IOMMU ${parent.unit.id}`);
-      const refusal = admit?.(fn);
+      const refusal = gate?.admit(fn);
       if (refusal) return refusal;
     }
     return null;

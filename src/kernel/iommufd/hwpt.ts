@@ -97,7 +97,7 @@ function checkDriverFlags(fn: PciFunction, context: IommufdContext, flags: numbe
   return table as 0 | 1;
 }
 
-/** Makes a paging HWPT of an IOAS without attaching it; `beforeJoin` attaches it where Linux attaches first. */
+/** Makes a paging HWPT of an IOAS without attaching it: `joinIoas` does. */
 export function allocPagingHwpt(
   context: IommufdContext,
   ioas: Ioas,

@@ -30,7 +30,7 @@ export class HwptNested extends Hwpt {
     this.viommu = viommu;
     this.pasidCompatible = pasidCompatible;
     this.cache = cache;
-    this.domain = { kind: 'nested', parent: parent.domain, ...(viommu && { admit: (fn) => viommu.admit(fn) }) };
+    this.domain = { kind: 'nested', parent: parent.domain, gate: viommu };
     (viommu ?? parent).users++;
   }
 

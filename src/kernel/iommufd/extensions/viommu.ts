@@ -3,6 +3,7 @@ import type { IommuUnit } from '../../../machine/iommu-unit.ts';
 import type { PciFunction } from '../../../machine/pci.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import { type Arg, type IoctlOk, num } from '../../file.ts';
+import type { DomainGate } from '../../iommu/domain.ts';
 import type { IommufdContext } from '../context.ts';
 import { IommufdDevice } from '../device.ts';
 import { HwptPaging } from '../hwpt.ts';
@@ -20,7 +21,7 @@ import type { Vdevice } from './vdevice.ts';
 import type { Veventq } from './veventq.ts';
 import { ViommuPage } from './viommu-page.ts';
 
-export class Viommu extends IommufdObject {
+export class Viommu extends IommufdObject implements DomainGate {
   readonly type = 'viommu';
   readonly context: IommufdContext;
   readonly parent: HwptPaging;
