@@ -12,6 +12,7 @@ import * as group from '../kernel/iommu/group.ts';
 import * as iommu from '../kernel/iommu/iommu.ts';
 import * as restored from '../kernel/iommu/restored.ts';
 import * as areaBlocks from '../kernel/iommufd/area-blocks.ts';
+import * as areaGaps from '../kernel/iommufd/area-gaps.ts';
 import * as areaGroup from '../kernel/iommufd/area-group.ts';
 import * as areaTable from '../kernel/iommufd/area-table.ts';
 import * as context from '../kernel/iommufd/context.ts';
@@ -70,6 +71,7 @@ const MODULES: readonly Record<string, unknown>[] = [
   viommu,
   addressSpace,
   areaBlocks,
+  areaGaps,
   areaGroup,
   areaTable,
   context,

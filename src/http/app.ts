@@ -1,5 +1,6 @@
 /** The HTTP face: routes, and what is the same for all of them. */
 import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
 import { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify';
 import { notFound } from './answers.ts';
 import { handleClientError, handleError, sendProblem, unavailable } from './errors.ts';
@@ -7,6 +8,7 @@ import { Problem } from './problems.ts';
 import { addDocs } from './resources/docs.ts';
 import { addRoute, type Context, type RawBody, type Route } from './route.ts';
 import { ROUTES } from './routes.ts';
+import { readWhole } from './whole-body.ts';
 
 export interface AppOptions extends Context {
   /** Gets a line for each request; without it nothing is logged. */
@@ -77,7 +79,10 @@ function addRaw(
   checkAnswers: boolean,
 ): void {
   scope.removeAllContentTypeParsers();
-  scope.addContentTypeParser('application/json', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  scope.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
+    const length = request.headers['content-length'];
+    return await readWhole(payload, length === undefined ? undefined : Number(length), context.config.batchLimit);
+  });
   scope.addContentTypeParser(type, (_request, payload, done) => done(null, payload));
   addRoute(scope, context, entry, checkAnswers);
 }

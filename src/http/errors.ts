@@ -2,7 +2,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
-import { HostFault, LaneBusy, LaneDied } from '../lanes/errors.ts';
+import { HostFault, LaneBusy, ThreadDied } from '../lanes/errors.ts';
 import { StoreUnavailable, TenantExists } from '../store/errors.ts';
 import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
 
@@ -56,9 +56,9 @@ export function problemOf(error: Error & { code?: string; statusCode?: number },
   if (error instanceof LaneBusy) {
     return unavailable(`Too much is asked at once: ${error.message}. Nothing has changed: try again.`);
   }
-  if (error instanceof LaneDied) {
+  if (error instanceof ThreadDied) {
     return unavailable(
-      'The thread that ran the host ended and is being replaced. What you asked has happened or has not, but never half: look before you try again.',
+      'The thread that was at work on it ended and is being replaced. What you asked has happened or has not, but never half: look before you try again.',
     );
   }
   if (error instanceof TenantExists) return new Problem('conflict', 'A tenant of that name is there already.');

@@ -18,9 +18,9 @@ export class LaneBusy extends Error {
   override readonly name = 'LaneBusy';
 }
 
-/** The thread that ran the host ended before it answered: what was asked may have happened, or not, but never half. */
-export class LaneDied extends Error {
-  override readonly name = 'LaneDied';
+/** The thread of a lane, or that of the writer, ended before it answered: what was asked may have happened, or not, but never half. */
+export class ThreadDied extends Error {
+  override readonly name = 'ThreadDied';
 }
 
 /** An error as plain data: a class does not get from thread to thread. */

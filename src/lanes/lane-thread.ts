@@ -2,7 +2,7 @@
 import { MessageChannel, type MessagePort, type Transferable, Worker } from 'node:worker_threads';
 import type { Log } from '../log.ts';
 import { Admission, type Limits } from './admission.ts';
-import { LaneDied } from './errors.ts';
+import { ThreadDied } from './errors.ts';
 import { Caller, type LaneRequest, type LaneSettings, type LogLine } from './messages.ts';
 import { threadFile } from './thread-file.ts';
 
@@ -45,7 +45,7 @@ export class LaneThread {
     });
     this.#stopped = true;
     await this.kill();
-    this.#caller.fail(new LaneDied('the service has stopped'));
+    this.#caller.fail(new ThreadDied('the service has stopped'));
   }
 
   /** Requests wait at the port until the thread is there. */
@@ -86,6 +86,6 @@ export class LaneThread {
     log.error({ lane, err: error }, 'a lane died: another one takes its place');
     const died = this.#caller;
     this.#caller = this.#start(started ? 0 : RESTART_DELAY_MS);
-    died.fail(new LaneDied(`lane ${lane} ended`, { cause: error }));
+    died.fail(new ThreadDied(`lane ${lane} ended`, { cause: error }));
   }
 }

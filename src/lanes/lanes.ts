@@ -12,11 +12,11 @@ import { LanePool } from './pool.ts';
 import { killProcess } from './service-death.ts';
 
 export type { HostRow } from '../store/store.ts';
-export { HostFault, LaneBusy, LaneDied } from './errors.ts';
+export { HostFault, LaneBusy, ThreadDied } from './errors.ts';
 
 /**
  * Rejected promises: HostFault for a bug of ours, StoreUnavailable where nothing could be stored, LaneBusy where too
- * much waits. In all these cases the command has not happened. After LaneDied it may have, or not, but never half.
+ * much waits. In all these cases the command has not happened. After ThreadDied it may have, or not, but never half.
  * A host that is not stored answers `not-found`.
  */
 export interface Lanes {

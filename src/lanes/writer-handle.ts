@@ -2,6 +2,7 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import type { Log } from '../log.ts';
 import { StoreUnavailable } from '../store/errors.ts';
+import { ThreadDied } from './errors.ts';
 import { Caller, type WriterRequest, type WriterSettings } from './messages.ts';
 import { threadFile } from './thread-file.ts';
 
@@ -65,7 +66,7 @@ export class WriterHandle {
     log.error({ err: error }, 'the writer died: another one takes its place');
     const died = this.#caller;
     this.#caller = this.#start();
-    died.fail(new StoreUnavailable('the thread that writes ended', { cause: error }));
+    died.fail(new ThreadDied('the writer ended', { cause: error }));
     onDeath();
   }
 }

@@ -33,6 +33,9 @@ const MANY_PINS = 0xffff;
 /** Frames of a chunk, whose pins are counted together where they come for all of them. */
 const CHUNK = 512;
 
+/** Frames whose pins are counted in one array. */
+const PINS = 8192;
+
 export interface AllocateOptions {
   owner: string;
   fill?: OwnedRun['fill'];
@@ -51,7 +54,7 @@ export class PhysicalMemory {
   private readonly _morePins = new Map<number, number>();
   private readonly _chunkPins = new Map<number, number>();
   /** The pins of the chunk that was asked for last. */
-  private _lastChunk = -1;
+  private _lastPart = -1;
   private _lastPins: Uint16Array = new Uint16Array(0);
   /** How many frames the owner has let go of while they were pinned. */
   private _orphans = 0;
@@ -103,16 +106,30 @@ export class PhysicalMemory {
       const chunk = Math.floor(frame / CHUNK);
       const stop = Math.min(end, (chunk + 1) * CHUNK);
       if (stop - frame === CHUNK) this._chunkPins.set(chunk, (this._chunkPins.get(chunk) ?? 0) + 1);
-      else for (let at = frame; at < stop; at++) this.pinOne(at);
+      else this.pinEach(frame, stop - frame);
       frame = stop;
+    }
+  }
+
+  /** The same, counted frame by frame: they will be let go one by one. */
+  pinEach(start: number, count: number): void {
+    for (let frame = start; frame < start + count; ) {
+      if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
+      const pins = this._lastPins;
+      const first = frame & (PINS - 1);
+      const end = Math.min(PINS, first + start + count - frame);
+      for (let at = first; at < end; at++) {
+        if (pins[at] === MANY_PINS) this.pinOne(frame + (at - first));
+        else pins[at]!++;
+      }
+      frame += end - first;
     }
   }
 
   /** One more pin on one frame. */
   pinOne(frame: number): void {
-    const chunk = Math.floor(frame / CHUNK);
-    if (chunk !== this._lastChunk) this._enterChunk(chunk);
-    const at = frame & (CHUNK - 1);
+    if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
+    const at = frame & (PINS - 1);
     const pins = this._lastPins[at]!;
     if (pins === MANY_PINS) this._morePins.set(frame, (this._morePins.get(frame) ?? 0) + 1);
     else this._lastPins[at] = pins + 1;
@@ -120,9 +137,8 @@ export class PhysicalMemory {
 
   /** One pin less on one frame. */
   unpinOne(frame: number): void {
-    const chunk = Math.floor(frame / CHUNK);
-    if (chunk !== this._lastChunk) this._enterChunk(chunk);
-    const at = frame & (CHUNK - 1);
+    if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
+    const at = frame & (PINS - 1);
     const pins = this._lastPins[at]!;
     if (this._orphans > 0 || pins === 0 || pins === MANY_PINS) this.unpin(frame, 1);
     else this._lastPins[at] = pins - 1;
@@ -134,31 +150,33 @@ export class PhysicalMemory {
     for (let frame = start; frame < end; ) {
       const chunk = Math.floor(frame / CHUNK);
       const stop = Math.min(end, (chunk + 1) * CHUNK);
-      const whole = this._chunkPins.get(chunk) ?? 0;
-      if (stop - frame === CHUNK && whole > 0) this._setChunkPins(chunk, whole - 1);
+      const whole = stop - frame === CHUNK ? (this._chunkPins.get(chunk) ?? 0) : 0;
+      if (whole > 0) this._setChunkPins(chunk, whole - 1);
       else {
-        this._enterChunk(chunk);
+        if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
         let missing = false;
-        for (let at = frame; at < stop; at++) if (this._lastPins[at & (CHUNK - 1)] === 0) missing = true;
+        for (let at = frame; at < stop; at++) if (this._lastPins[at & (PINS - 1)] === 0) missing = true;
         // A pin of the whole chunk is taken apart where only some of its frames are let go.
         if (missing) {
-          if (whole === 0) throw new Error(`frames ${frame}-${stop - 1} are not all pinned`);
-          this._setChunkPins(chunk, whole - 1);
+          const pinned = this._chunkPins.get(chunk) ?? 0;
+          if (pinned === 0) throw new Error(`frames ${frame}-${stop - 1} are not all pinned`);
+          this._setChunkPins(chunk, pinned - 1);
           for (let at = chunk * CHUNK; at < (chunk + 1) * CHUNK; at++) this.pinOne(at);
         }
-        for (let at = frame; at < stop; at++) this._dropPin(at);
+        for (let at = frame; at < stop; at++)
+          if (this._morePins.size === 0 || !this._dropMore(at)) this._lastPins[at & (PINS - 1)]!--;
       }
       if (this._orphans > 0) this._freeOrphans(frame, stop - frame);
       frame = stop;
     }
   }
 
-  private _dropPin(frame: number): void {
-    const at = frame & (CHUNK - 1);
+  /** One pin less of those that do not fit where pins are counted; false if there is none. */
+  private _dropMore(frame: number): boolean {
     const more = this._morePins.get(frame) ?? 0;
-    if (more === 0) this._lastPins[at]!--;
-    else if (more === 1) this._morePins.delete(frame);
-    else this._morePins.set(frame, more - 1);
+    if (more > 1) this._morePins.set(frame, more - 1);
+    else this._morePins.delete(frame);
+    return more > 0;
   }
 
   /** The owner lets go of its frames: what is not pinned is free, the rest with its last pin. */
@@ -170,14 +188,15 @@ export class PhysicalMemory {
     this._freeOrphans(start, count);
   }
 
-  private _enterChunk(chunk: number): void {
-    let pins = this._framePins.get(chunk);
+  private _enterPins(frame: number): void {
+    const part = Math.floor(frame / PINS);
+    let pins = this._framePins.get(part);
     if (!pins) {
-      pins = new Uint16Array(CHUNK);
-      this._framePins.set(chunk, pins);
+      pins = new Uint16Array(PINS);
+      this._framePins.set(part, pins);
     }
     this._lastPins = pins;
-    this._lastChunk = chunk;
+    this._lastPart = part;
   }
 
   private _setChunkPins(chunk: number, pins: number): void {
@@ -197,14 +216,14 @@ export class PhysicalMemory {
       }
       const chunk = Math.floor(frame / CHUNK);
       const stop = Math.min(runEnd, (chunk + 1) * CHUNK);
-      const pins = this._framePins.get(chunk);
+      const pins = this._framePins.get(Math.floor(frame / PINS));
       if (this._chunkPins.has(chunk)) {
         frame = stop;
         continue;
       }
       let first = frame;
       for (let at = frame; at <= stop; at++) {
-        if (at < stop && !pins?.[at % CHUNK]) continue;
+        if (at < stop && !pins?.[at & (PINS - 1)]) continue;
         if (at > first) this._freeRange(first, at - first);
         first = at + 1;
       }
@@ -251,7 +270,7 @@ export class PhysicalMemory {
     this._runs = runs;
     this._framePins.clear();
     this._morePins.clear();
-    this._lastChunk = -1;
+    this._lastPart = -1;
     this._chunkPins.clear();
     this._orphans = 0;
     this._merge(0, runs.length);

@@ -58,8 +58,11 @@ export class PageTable {
   readonly format: TableFormat;
   /** Frame of the top table. */
   readonly root: number;
-  /** Lowest tables that have been used, by the number of their span, and the one used last. */
-  private readonly _lowest = new Map<number, Uint32Array>();
+  /** Lowest tables that have been used, by the number of their span: in groups of as many as a table has entries. */
+  private readonly _lowest = new Map<number, (Uint32Array | null)[]>();
+  /** The group used last, and its number; the table used last. */
+  private _group: (Uint32Array | null)[] = [];
+  private _groupNumber = -1;
   private _words: Uint32Array | null = null;
   private _span = -1;
 
@@ -120,6 +123,48 @@ export class PageTable {
     return true;
   }
 
+  /**
+   * Maps contiguous memory with smallest leaves only; false if memory for a table is missing. What was mapped until then
+   * stays and is to be unmapped.
+   */
+  mapSmall(unit: number, physical: number, units: number, access: number): boolean {
+    const { minShift } = this.format;
+    const flags = access | LEAF | (minShift << SHIFT_POSITION);
+    const size = 2 ** minShift;
+    for (let done = 0; done < units; ) {
+      if (!this.mapOne(unit + done, physical + done * size, access)) return false;
+      const first = (unit + done) & (ENTRIES - 1);
+      const count = Math.min(units - done, ENTRIES - first);
+      const words = this._words!;
+      for (let entry = 1; entry < count; entry++) {
+        const address = physical + (done + entry) * size;
+        words[(first + entry) * 2] = address | flags;
+        words[(first + entry) * 2 + 1] = address / 2 ** 32;
+      }
+      done += count;
+    }
+    return true;
+  }
+
+  /**
+   * Clears smallest leaves that point to contiguous memory, and answers where the first one pointed; -1, and nothing has
+   * changed, if that is not what they are. All must lie in one table.
+   */
+  unmapSmall(unit: number, units: number): number {
+    const physical = this.physicalAt(unit);
+    const first = unit & (ENTRIES - 1);
+    if (physical < 0 || first + units > ENTRIES) return -1;
+    const words = this._words!;
+    const { minShift } = this.format;
+    for (let entry = 1; entry < units; entry++) {
+      const low = words[(first + entry) * 2]!;
+      if ((low & LEAF) === 0 || ((low >>> SHIFT_POSITION) & 0x3f) !== minShift) return -1;
+      if (addressOf(low, words[(first + entry) * 2 + 1]!) !== physical + entry * 2 ** minShift) return -1;
+    }
+    words.fill(0, first * 2, (first + units) * 2);
+    return physical;
+  }
+
   /** Clears one smallest leaf and answers where it pointed, or -1 if the unit is not mapped by one. */
   unmapOne(unit: number): number {
     const physical = this.physicalAt(unit);
@@ -142,8 +187,10 @@ export class PageTable {
 
   /** Goes to the lowest table that holds a unit, if there is one. */
   private _enter(span: number, unit: number): boolean {
-    let lowest = this._lowest.get(span);
-    if (!lowest) {
+    const number = Math.floor(span / ENTRIES);
+    if (number !== this._groupNumber) this._enterGroup(number);
+    let lowest = this._group[span & (ENTRIES - 1)]!;
+    if (lowest === null) {
       let frame = this.root;
       for (let level = this.format.levels - 1; level > 0; level--) {
         const index = Math.floor(unit / 2 ** (level * LEVEL_BITS)) % ENTRIES;
@@ -153,11 +200,21 @@ export class PageTable {
         frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
       }
       lowest = this.memory.words(frame);
-      this._lowest.set(span, lowest);
+      this._group[span & (ENTRIES - 1)] = lowest;
     }
     this._words = lowest;
     this._span = span;
     return true;
+  }
+
+  private _enterGroup(number: number): void {
+    let group = this._lowest.get(number);
+    if (!group) {
+      group = new Array<Uint32Array | null>(ENTRIES).fill(null);
+      this._lowest.set(number, group);
+    }
+    this._group = group;
+    this._groupNumber = number;
   }
 
   /** Clears all leaves in the range; tables whose whole span lies in it are freed. The range must not cut a leaf. */
@@ -292,7 +349,8 @@ export class PageTable {
       }
     } else {
       const span = Math.floor(base / ENTRIES);
-      this._lowest.delete(span);
+      const group = this._lowest.get(Math.floor(span / ENTRIES));
+      if (group) group[span & (ENTRIES - 1)] = null;
       if (this._span === span) this._span = -1;
     }
     this.memory.release(frame, 1);

@@ -205,6 +205,25 @@ test('rollback undoes all of the batch, what it had unmapped included', async ()
   assert.equal(await areas(on), 2);
 });
 
+test('an unmap of very many areas is one operation, however long it takes', async () => {
+  const on = await target();
+  const count = 20_000;
+  const run = { op: 'map', iova: IOVA, length: PAGE, count, userVa: VA };
+  await batch(on, { runs: [run] });
+  // It ends where it would cut an area, and what came before stays unmapped.
+  await batch(on, { operations: [map(count, 2)] });
+  const cutting = await batch(on, { operations: [unmap(0, count + 1), map(5)], onError: 'continue', results: true });
+  assert.deepEqual(cutting.results, [{ errno: 'ENOENT' }, { iova: '0x100005000' }]);
+  assert.deepEqual([cutting.unmappedBytes, await areas(on)], ['0x4e20000', 2]);
+
+  await batch(on, { operations: [unmap(5), unmap(count, 2)] });
+  await batch(on, { runs: [run] });
+  const all = { op: 'unmap', iova: 0, length: '0xffffffffffffffff' };
+  const { results, unmappedBytes } = await batch(on, { operations: [map(count), all, all, map(5)], results: true });
+  assert.deepEqual(results?.slice(1), [{ length: '0x4e21000' }, { length: '0x0' }, { iova: '0x100005000' }]);
+  assert.deepEqual([unmappedBytes, await areas(on)], ['0x4e21000', 1]);
+});
+
 test('of many refusals the first hundred are told, and all are counted', async () => {
   const on = await target();
   const run = { op: 'unmap', iova: IOVA, length: PAGE, count: 500 };

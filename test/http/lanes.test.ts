@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LaneBusy, LaneDied } from '../../src/lanes/errors.ts';
+import { LaneBusy, ThreadDied } from '../../src/lanes/errors.ts';
 import { fixture, HOST } from './fixture.ts';
 
 test('a lane that has too much to do, and one that died, answer 503 with Retry-After, and say what has happened', async (t) => {
   const { ask, lanes } = await fixture(t);
   for (const [error, detail] of [
     [new LaneBusy('4096 requests wait already, 4000 of them of this host'), /4096 requests wait.*Nothing has changed/],
-    [new LaneDied('lane 1 ended'), /has happened or has not, but never half/],
+    [new ThreadDied('lane 1 ended'), /has happened or has not, but never half/],
   ] as const) {
     lanes.onCommand = () => {
       throw error;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { Answer, Command } from '../../src/host/command.ts';
 import { buildHostSpec } from '../../src/host/host-spec.ts';
-import { HostFault, LaneBusy, LaneDied } from '../../src/lanes/errors.ts';
+import { HostFault, LaneBusy, ThreadDied } from '../../src/lanes/errors.ts';
 import { laneOf } from '../../src/lanes/owner.ts';
 import { LanePool, type PoolOptions } from '../../src/lanes/pool.ts';
 import { openStore, type Store, StoreUnavailable } from '../../src/store/store.ts';
@@ -76,7 +76,7 @@ async function untilServed(ask: () => Promise<Answer>): Promise<void> {
       assert.equal((await ask()).kind, 'ok');
       return;
     } catch (error) {
-      if (!(error instanceof LaneDied)) throw error;
+      if (!(error instanceof ThreadDied)) throw error;
     }
   }
 }
@@ -126,7 +126,7 @@ for (const lanes of [1, 2]) {
       asked += 70;
       const outcomes = await Promise.allSettled(waiting);
       acknowledged += fulfilled(outcomes);
-      for (const outcome of outcomes) if (outcome.status === 'rejected') assert.ok(outcome.reason instanceof LaneDied);
+      for (const outcome of outcomes) if (outcome.status === 'rejected') assert.ok(outcome.reason instanceof ThreadDied);
       if (lanes === 2) assert.equal(fulfilled(await besides), 50);
       await besides;
       assert.equal((await pool.execute(victim, TICK)).kind, 'ok');

@@ -35,6 +35,15 @@ export class Alike {
     this.stride = bytes / PAGE;
     this.startStride = startBytes / PAGE;
     if (bytes < PAGE || startBytes < 0 || bytes % PAGE !== 0 || startBytes % PAGE !== 0) return;
+    if (
+      kind.step === 0 &&
+      length.step === 0 &&
+      iova.step === bytes &&
+      (start.step === startBytes || start.rows === 1)
+    ) {
+      this._end = rows;
+      return;
+    }
     let end = row + 1;
     do {
       if (!same(kind, row, end) || !sameWords(length, row, end)) break;

@@ -9,7 +9,7 @@ import { Ioas, lookupIoas } from '../../kernel/iommufd/ioas.ts';
 import type { Process } from '../../kernel/process.ts';
 import type { Answer, BatchCommand } from '../command.ts';
 import { COMMAND_NANOSECONDS, type Host, refused } from '../host.ts';
-import type { Columns } from './columns.ts';
+import { type Columns, giveBack } from './columns.ts';
 import { type BatchOptions, type Decoded, decodeJson, decodeLines } from './decode.ts';
 import { BatchExecution } from './execution.ts';
 import { pack, unpack } from './packed.ts';
@@ -52,10 +52,12 @@ export class Batch {
     const { columns, options } = decoded;
     const { format, ...command } = this._command;
     const kept = format === 'packed' ? payload : pack(columns);
-    yield;
+    // A small batch is done in one step.
+    if (columns.rows > this._size) yield;
     this._host.time += COMMAND_NANOSECONDS;
     const execution = new BatchExecution(found.ioas, found.process, columns, options, command.base ?? 0);
     while (!execution.step(this._size)) yield;
+    giveBack(columns);
     const view = execution.view();
     const results = execution.results();
     const answer: Answer = { kind: 'ok', value: results ? { ...view, results } : view };

@@ -21,12 +21,13 @@ class Column {
   /** By row: 1 where null stands. */
   private _nulls: Uint8Array | null = null;
 
-  constructor(name: ColumnName, isList: boolean) {
+  /** `rows`: for how many there is room at first. */
+  constructor(name: ColumnName, isList: boolean, rows: number) {
     const isNumber = name === 'op' || name === 'fd' || name === 'readable' || name === 'writeable';
     this.name = name;
     this.isList = isList;
-    this.words = isNumber ? null : new Words(16);
-    this.numbers = isNumber ? new Numbers(16) : null;
+    this.words = isNumber ? null : new Words(rows);
+    this.numbers = isNumber ? new Numbers(rows) : null;
   }
 
   get rows(): number {
@@ -50,6 +51,11 @@ class Column {
   readList(reader: JsonReader, rows: number, wrong: Wrong[]): boolean {
     const { words } = this;
     for (;;) {
+      if (words !== null) {
+        const room = Math.min(words.reserve(), rows);
+        words.rows += reader.hexadecimals(words.data, words.rows, room);
+        if (this.rows >= rows) return true;
+      }
       if (words !== null && reader.word64()) words.push(reader.high, reader.low);
       else this.readOne(reader, wrong);
       if (!reader.more(CLOSE_BRACKET)) return false;
@@ -106,10 +112,16 @@ export class ColumnReader {
   *read(name: ColumnName, pause: number): Generator<void, void> {
     const reader = this._reader;
     const isList = reader.take(OPEN_BRACKET);
-    const column = new Column(name, isList);
+    const column = new Column(name, isList, isList ? this._likelyRows() : 1);
     this._columns.set(name, column);
     if (!isList) column.readOne(reader, this.wrong);
     else if (!reader.take(CLOSE_BRACKET)) while (column.readList(reader, column.rows + pause, this.wrong)) yield;
+  }
+
+  /** As many as in another list; else as many as there may well be: room that is not used costs nothing. */
+  private _likelyRows(): number {
+    const other = [...this._columns.values()].find(({ isList }) => isList);
+    return Math.max(16, other?.rows ?? Math.floor((this._reader.end - this._reader.at) / 24));
   }
 
   /** Null where something is wrong. */

@@ -7,14 +7,37 @@ export const MAP = 0;
 export const MAP_FILE = 1;
 export const UNMAP = 2;
 
+/** Arrays of batches that are done, for those to come: new ones of that size make the garbage collector run often. */
+const spare: Uint32Array<ArrayBuffer>[] = [];
+const MOST_SPARE = 4;
+const LEAST_WORDS = 1 << 15;
+const MOST_WORDS = 1 << 20;
+
+/** What is in it is not said. */
+function takeRoom(words: number): Uint32Array<ArrayBuffer> {
+  if (words >= LEAST_WORDS) {
+    const found = spare.findIndex(({ length }) => length >= words && length <= words * 4);
+    if (found >= 0) return spare.splice(found, 1)[0]!;
+  }
+  return new Uint32Array(words);
+}
+
+/** Nobody looks at these columns any more. */
+export function giveBack({ iova, length, start }: Columns): void {
+  for (const { data } of [iova, length, start])
+    if (spare.length < MOST_SPARE && data.length >= LEAST_WORDS && data.length <= MOST_WORDS) spare.push(data);
+}
+
 /** A column of 64-bit numbers, high word first. */
 export class Words {
   data: Uint32Array<ArrayBuffer>;
   /** Rows that have been written. */
   rows = 0;
+  /** From each value to the next, where that is the same everywhere and known; else NaN. */
+  step = Number.NaN;
 
   constructor(capacity: number) {
-    this.data = new Uint32Array(capacity * 2);
+    this.data = takeRoom(capacity * 2);
   }
 
   push(high: number, low: number): void {
@@ -23,6 +46,12 @@ export class Words {
     this.data[at] = high;
     this.data[at + 1] = low;
     this.rows++;
+  }
+
+  /** Makes room for at least one more row; answers for how many rows there is room. */
+  reserve(): number {
+    if (this.rows * 2 === this.data.length) this.data = grown(this.data, new Uint32Array(this.rows * 4));
+    return this.data.length / 2;
   }
 
   pushBig(value: bigint): void {
@@ -38,6 +67,7 @@ export class Words {
 export class Numbers {
   data: Int32Array<ArrayBuffer>;
   rows = 0;
+  step = Number.NaN;
 
   constructor(capacity: number) {
     this.data = new Int32Array(capacity);

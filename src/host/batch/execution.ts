@@ -67,6 +67,8 @@ export class BatchExecution {
   /** So many operations are not tried at once now, and how many after the next time in vain. */
   private _patience = 0;
   private _impatience = 1;
+  /** The next operation, an unmap, is under way. */
+  private _paused = false;
   private _applied = 0;
   private _failed = 0;
   private readonly _errors: BatchError[] = [];
@@ -106,8 +108,9 @@ export class BatchExecution {
     for (let left = operations; left > 0 && this._row < rows && !this._ended; ) {
       if (runs === null) this._enter(this._row);
       else this._enterOfRun(runs);
-      const done = this._performMany(left);
-      if (done === 0) this._perform();
+      const done = this._paused ? 0 : this._performMany(left);
+      // An unmap of very many areas goes on in the next step.
+      if (done === 0 && !this._perform(left)) break;
       left -= Math.max(1, done);
       this._advance(Math.max(1, done));
     }
@@ -171,22 +174,24 @@ export class BatchExecution {
     const flags = this._kind >>> OP_BITS;
     if (op === MAP_FILE || (op === MAP && !(flags & MAP_FIXED_IOVA))) return 0;
     const count = Math.min(most, this._alike.end(this._columns, this._row, this._place));
-    if (count < FEW) return 0;
+    if (count < FEW) return this._giveUp();
     const { stride, startStride } = this._alike;
     const { iopt } = this._ioas;
     const done =
       op === MAP
         ? mapUserPages(iopt, this._at, accessOf(flags), this._account, count, stride, startStride)
         : unmapPages(iopt, this._at, count, stride);
-    if (done === 0) {
-      // What is in the way of this one may be in the way of others.
-      this._patience = this._impatience;
-      this._impatience = Math.min(this._impatience * 2, MOST_PATIENCE);
-      return 0;
-    }
+    if (done === 0) return this._giveUp();
     this._impatience = 1;
     this._noteMany(op, done, stride);
     return done;
+  }
+
+  /** What is in the way of this one is likely to be in the way of others: they are done one by one. */
+  private _giveUp(): number {
+    this._patience = this._impatience;
+    this._impatience = Math.min(this._impatience * 2, MOST_PATIENCE);
+    return 0;
   }
 
   private _noteMany(op: number, done: number, stride: number): void {
@@ -207,17 +212,23 @@ export class BatchExecution {
     }
   }
 
-  private _perform(): void {
+  /** False: after so many areas it is not done yet, and is to be called again. */
+  private _perform(most: number): boolean {
     const at = this._at;
     const { iopt } = this._ioas;
     const op = this._kind & OP_MASK;
     let refusal: Refusal | null;
     if (op === UNMAP) {
       const counted = this._counted;
-      counted.high = 0;
-      counted.low = 0;
-      refusal = unmap(iopt, at, counted);
+      if (!this._paused) {
+        counted.high = 0;
+        counted.low = 0;
+      }
+      const outcome = unmap(iopt, at, counted, most);
       normalize(counted);
+      this._paused = outcome === 'more';
+      if (outcome === 'more') return false;
+      refusal = outcome;
       this._unmapped.high += counted.high;
       this._unmapped.low += counted.low;
       this._mix(counted.high * 31 + counted.low);
@@ -241,6 +252,7 @@ export class BatchExecution {
       this._applied++;
       if (this._results) this._note(op);
     }
+    return true;
   }
 
   private _mix(value: number): void {

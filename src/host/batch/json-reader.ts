@@ -27,7 +27,7 @@ export const CLOSE_BRACKET = 0x5d;
 
 /** Deeper than this nothing is looked at. */
 const MAX_DEPTH = 64;
-/** Decimal digits that are exact in a double, whatever they are. */
+/** Decimal digits that are exact in a double, whatever they are: an odd number. */
 const EXACT_DIGITS = 15;
 
 /** Values of hexadecimal digits, and of two of them after each other; 255 and 0xffff: none. */
@@ -40,6 +40,11 @@ for (let digit = 0; digit < 16; digit++) {
 for (const [first, high] of HEX.entries())
   for (const [second, low] of HEX.entries())
     if (high < 16 && low < 16) HEX_PAIRS[(first << 8) | second] = high * 16 + low;
+
+/** The same of decimal digits; 255: none. */
+const DECIMAL_PAIRS = new Uint8Array(1 << 16).fill(255);
+for (let value = 0; value < 100; value++)
+  DECIMAL_PAIRS[((ZERO + Math.floor(value / 10)) << 8) | (ZERO + (value % 10))] = value;
 
 /** So many bytes before the end of the body nothing is read in the fast way, which reads several at once. */
 const MARGIN = 32;
@@ -213,25 +218,84 @@ export class JsonReader {
     return true;
   }
 
-  private _decimal(first: number): boolean {
-    const { bytes } = this;
-    let at = first;
+  /**
+   * Reads hexadecimal strings of a list into pairs of words, from row `from` to row `until`, as long as each has a comma
+   * right behind it. Answers how many; what is otherwise is left to `word64`.
+   */
+  hexadecimals(data: Uint32Array, from: number, until: number): number {
+    const { bytes, _view: view, _safe: safe } = this;
+    let at = this.at;
+    let row = from;
+    // Neighbours are likely to begin alike: the first eight digits, and their value.
+    let known = false;
+    let left = 0;
+    let right = 0;
     let value = 0;
-    let byte = bytes[at]!;
-    for (const end = first + 9; byte >= ZERO && byte <= NINE && at < end; byte = bytes[++at]!)
-      value = value * 10 + (byte - ZERO);
-    if (at === first + 9 && byte >= ZERO && byte <= NINE) {
-      let more = 0;
-      let scale = 1;
-      for (const end = first + EXACT_DIGITS; byte >= ZERO && byte <= NINE && at < end; byte = bytes[++at]!) {
-        more = more * 10 + (byte - ZERO);
-        scale *= 10;
+    while (row < until && at <= safe && bytes[at] === QUOTE && view.getUint16(at + 1) === HEX_PREFIX) {
+      const first = at + 3;
+      let digit = first;
+      let high = 0;
+      let low = 0;
+      if (known && view.getInt32(first) === left && view.getInt32(first + 4) === right) {
+        low = value;
+        digit = first + 8;
       }
-      value = value * scale + more;
+      for (let pair = HEX_PAIRS[view.getUint16(digit)]!; pair < 256 && digit < first + 16; ) {
+        high = (high << 8) | (low >>> 24);
+        low = (low << 8) | pair;
+        digit += 2;
+        if (digit === first + 8) {
+          left = view.getInt32(first);
+          right = view.getInt32(first + 4);
+          value = low;
+          known = true;
+        }
+        pair = HEX_PAIRS[view.getUint16(digit)]!;
+      }
+      const last = HEX[bytes[digit]!]!;
+      if (last < 16) {
+        high = (high << 4) | (low >>> 28);
+        low = (low << 4) | last;
+        digit++;
+      }
+      if (digit === first || digit > first + 16 || bytes[digit] !== QUOTE || bytes[digit + 1] !== COMMA) break;
+      data[row * 2] = high;
+      data[row * 2 + 1] = low;
+      row++;
+      at = digit + 2;
+    }
+    this.at = at;
+    return row - from;
+  }
+
+  private _decimal(first: number): boolean {
+    const { bytes, _view: view } = this;
+    let at = first;
+    // The first eight digits, two at a time, and what is behind them.
+    let value = 0;
+    let more = 0;
+    let scale = 1;
+    let pair = DECIMAL_PAIRS[view.getUint16(at)]!;
+    for (; pair < 100 && at < first + 8; pair = DECIMAL_PAIRS[view.getUint16(at)]!) {
+      value = value * 100 + pair;
+      at += 2;
+    }
+    if (at === first + 8)
+      for (; pair < 100 && at < first + EXACT_DIGITS - 1; pair = DECIMAL_PAIRS[view.getUint16(at)]!) {
+        more = more * 100 + pair;
+        scale *= 100;
+        at += 2;
+      }
+    let byte = bytes[at]!;
+    if (byte >= ZERO && byte <= NINE) {
+      more = more * 10 + (byte - ZERO);
+      scale *= 10;
+      byte = bytes[++at]!;
     }
     // One that goes on, as a fraction or with an exponent or with more digits, or that begins with 0.
     if ((byte >= ZERO && byte <= NINE) || byte === POINT || (byte | 0x20) === LOWER_E) return false;
     if (bytes[first] === ZERO && at > first + 1) return false;
+    value = value * scale + more;
     this.high = Math.floor(value / 2 ** 32);
     this.low = value >>> 0;
     this.at = at;

@@ -27,6 +27,7 @@ export function pack(columns: Columns): Uint8Array<ArrayBuffer> {
     const { data, rows } = column;
     const width = column instanceof Words ? 2 : 1;
     const steps = equalSteps(column);
+    if (steps) noteStep(column, steps);
     const words = steps ?? new Uint32Array(data.buffer, 0, rows * width);
     parts.push(bytesOf(new Uint32Array([steps ? EQUAL_STEPS : PLAIN, rows])), bytesOf(words));
   }
@@ -37,6 +38,11 @@ export function pack(columns: Columns): Uint8Array<ArrayBuffer> {
     at += part.byteLength;
   }
   return packed;
+}
+
+/** For whoever looks for operations that are alike. */
+function noteStep(column: Column, steps: Uint32Array): void {
+  column.step = column instanceof Words ? steps[2]! * 2 ** 32 + steps[3]! : 0;
 }
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Uint32Array): Uint8Array =>
@@ -78,8 +84,10 @@ export function unpack(packed: Uint8Array): Columns {
     at += 2;
     const size = how === EQUAL_STEPS ? width * 2 : count * width;
     if (at + size > words.length) throw new Error('a stored batch ends too early');
-    if (how === EQUAL_STEPS) fillSteps(empty, count, words.subarray(at, at + size));
-    else empty.data.set(words.subarray(at, at + size));
+    if (how === EQUAL_STEPS) {
+      fillSteps(empty, count, words.subarray(at, at + size));
+      noteStep(empty, words.subarray(at, at + size));
+    } else empty.data.set(words.subarray(at, at + size));
     empty.rows = count;
     at += size;
     return empty;

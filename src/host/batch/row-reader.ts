@@ -28,7 +28,7 @@ export class RowReader {
     this._reader = reader;
     this._pointer = pointer;
     this.index = index;
-    const rows = 16 + Math.floor((reader.end - reader.at) / 128);
+    const rows = 16 + Math.floor((reader.end - reader.at) / 64);
     this.columns = {
       rows: 0,
       kind: new Numbers(rows),

@@ -9,6 +9,7 @@
  * source and its access.
  */
 import { AreaBlocks, BLOCK, IOVA, LAST, META, START, WORDS } from './area-blocks.ts';
+import { AreaGaps } from './area-gaps.ts';
 import { AreaGroup, GROUP } from './area-group.ts';
 
 export const ACCESS_BITS = 2;
@@ -30,6 +31,8 @@ export const highOf = (value: bigint): number => Number(value >> 32n);
 export const lowOf = (value: bigint): number => Number(value & 0xffffffffn);
 
 const WORD = 2 ** 32;
+/** Below it a key is the IOVA itself. */
+const EXACT = 2 ** 53;
 const PAGE_BYTES = 4096;
 const PAGE_MASK = 4095;
 /** Pages of a high word. */
@@ -40,11 +43,23 @@ const pageLow = (page: number): number => (page * PAGE_BYTES) >>> 0;
 /** How close to an end of a full block an insertion makes it be split there and not in the middle. */
 const EDGE = 1;
 
-/** The last of ascending keys that is not above this one; else the first. */
+/** From a guess on so many places are looked at, before the search begins that is right however keys lie. */
+const CLOSE = 4;
+
+/** The last of ascending keys that is not above this one; else the first. They are likely to lie evenly. */
 function lastAtMost(keys: Float64Array, count: number, key: number): number {
-  let at = 0;
+  const first = keys[0]!;
+  const guess = Math.floor(((count - 1) * (key - first)) / (keys[count - 1]! - first));
+  let at = guess > 0 ? (guess < count ? guess : count - 1) : 0;
+  const lowest = at - CLOSE;
+  while (at > lowest && at > 0 && keys[at]! > key) at--;
+  const highest = at + CLOSE;
+  while (at < highest && at + 1 < count && keys[at + 1]! <= key) at++;
+  if ((at === 0 || keys[at]! <= key) && (at + 1 === count || keys[at + 1]! > key)) return at;
+  at = 0;
   for (let left = count; left > 1; ) {
     const half = left >>> 1;
+    // Without a branch: where it goes cannot be predicted.
     at += half * Number(keys[at + half]! <= key);
     left -= half;
   }
@@ -59,7 +74,8 @@ function larger(keys: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
 
 export class AreaTable {
   private readonly _blocks = new AreaBlocks();
-  private _groups: AreaGroup[] = [];
+  private readonly _groups: AreaGroup[] = [];
+  private readonly _gaps = new AreaGaps(this._blocks, this._groups);
   /** First IOVAs of the groups, as keys. */
   private _firsts = new Float64Array(8);
   private _size = 0;
@@ -75,8 +91,6 @@ export class AreaTable {
   private _count = 0;
   private _from = Number.NaN;
   private _to = Number.NaN;
-  /** Whether its gaps, and those of the next block, are noted as unknown already. */
-  private _touched = false;
 
   get size(): number {
     return this._size;
@@ -92,11 +106,16 @@ export class AreaTable {
   /** Goes to the last area that begins at or before the IOVA; false if none does. */
   seek(high: number, low: number): boolean {
     const key = high * WORD + low;
-    // Most searches end in the block where the last one did.
-    if (!(key >= this._from && key < this._to) && !this._search(key)) return false;
-    this._slot = this._find(high, low);
+    // Most searches end in the block where the last one did, and close to it.
+    let likely = this._slot;
+    if (!(key >= this._from && key < this._to)) {
+      if (!this._search(key)) return false;
+      // Areas of a block are likely to lie evenly.
+      likely = Math.floor((this._count * (key - this._from)) / (this._to - this._from));
+    }
+    this._slot = this._find(high, low, key, Math.min(Math.max(likely, 0), this._count - 1));
     // Keys are rounded beyond 2^53: this may be the block behind the right one.
-    if (key === this._from) while (this._slot >= 0 && this._beginsBehind(high, low)) this._stepBack();
+    if (key === this._from) while (this._slot >= 0 && this._beginsBehind(this._slot, high, low)) this._stepBack();
     return this._slot >= 0;
   }
 
@@ -113,28 +132,34 @@ export class AreaTable {
     return true;
   }
 
-  private _beginsBehind(high: number, low: number): boolean {
-    const first = this.iovaHigh;
-    return first > high || (first === high && this.iovaLow > low);
+  private _beginsBehind(slot: number, high: number, low: number): boolean {
+    const at = this._base + slot * WORDS;
+    const first = this._words[at]!;
+    return first > high || (first === high && this._words[at + 1]! > low);
   }
 
-  /** The last area of the current block that begins at or before the IOVA; if none does, the first. */
-  private _find(high: number, low: number): number {
-    const words = this._words;
-    const base = this._base;
-    const count = this._count;
-    // Appending: behind the last area of the block.
-    const tail = base + (count - 1) * WORDS;
-    if (words[tail]! < high || (words[tail] === high && words[tail + 1]! <= low)) return count - 1;
-    let from = 1;
-    let to = count - 1;
-    while (from < to) {
-      const middle = (from + to) >>> 1;
-      const first = words[base + middle * WORDS]!;
-      if (first < high || (first === high && words[base + middle * WORDS + 1]! <= low)) from = middle + 1;
-      else to = middle;
+  /**
+   * The last area of the current block that begins at or before the IOVA; if none does, the first. It is looked for from
+   * a likely slot on, one by one: a block is short.
+   */
+  private _find(high: number, low: number, key: number, likely: number): number {
+    let slot = likely;
+    if (key < EXACT) {
+      const words = this._words;
+      let at = this._base + slot * WORDS;
+      if (words[at]! * WORD + words[at + 1]! <= key) {
+        const last = this._base + (this._count - 1) * WORDS;
+        while (at < last && words[at + WORDS]! * WORD + words[at + WORDS + 1]! <= key) at += WORDS;
+      } else {
+        do at -= WORDS;
+        while (at > this._base && words[at]! * WORD + words[at + 1]! > key);
+        if (at < this._base) at = this._base;
+      }
+      return (at - this._base) / WORDS;
     }
-    return from - 1;
+    while (slot > 0 && this._beginsBehind(slot, high, low)) slot--;
+    while (slot + 1 < this._count && !this._beginsBehind(slot + 1, high, low)) slot++;
+    return slot;
   }
 
   /** Goes to the first area of all; false if there is none. */
@@ -173,7 +198,7 @@ export class AreaTable {
     this._from = firsts[position]!;
     if (position + 1 < count) this._to = firsts[position + 1]!;
     else this._to = group + 1 < this._groups.length ? this._firsts[group + 1]! : Number.POSITIVE_INFINITY;
-    this._touched = false;
+    this._gaps.enter();
   }
 
   // ---- the current area ------------------------------------------------------------------------------------------
@@ -223,9 +248,12 @@ export class AreaTable {
     };
   }
 
-  /** Slot of the current area in its block, for `removeRun`, and how many areas the block has from there on. */
+  /** Slot of the current area in its block, where the table can be told to go, and how many areas follow there. */
   get slot(): number {
     return this._slot;
+  }
+  set slot(slot: number) {
+    this._slot = slot;
   }
   get leftInBlock(): number {
     return this._count - this._slot;
@@ -261,7 +289,7 @@ export class AreaTable {
     this._size++;
     this._count++;
     if (slot === 0) this._setFirst();
-    if (!this._touched) this._touch();
+    if (slot + 1 === this._count && !this._gaps.unmeasured) this._gaps.noteLast(this._group, this._position);
   }
 
   /**
@@ -315,7 +343,7 @@ export class AreaTable {
       this._count += taken;
       this._size += taken;
       this._slot += taken;
-      if (!this._touched) this._touch();
+      if (!this._gaps.unmeasured) this._gaps.touch(this._group, this._position);
       done += taken;
     }
   }
@@ -402,7 +430,7 @@ export class AreaTable {
       return;
     }
     this._size -= taken;
-    if (!this._touched) this._touch();
+    this._gaps.removed(this._group, this._position);
     if (taken === this._count) {
       this._removeBlock();
       return;
@@ -455,7 +483,8 @@ export class AreaTable {
   /** Forgets everything. */
   clear(): void {
     this._blocks.clear();
-    this._groups = [];
+    this._groups.length = 0;
+    this._gaps.forget();
     this._size = 0;
     this._forgetBlock();
   }
@@ -499,90 +528,22 @@ export class AreaTable {
 
   /** Holes between areas, clipped to [start, last], ascending, as far as they have `length` bytes. */
   *holes(start: bigint, last: bigint, length: bigint): Generator<{ start: bigint; last: bigint }> {
-    const wanted = Number(length);
-    let cursor = start;
-    if (this._size > 0) {
-      this.seek(highOf(start), lowOf(start));
-      let position = this._position;
-      for (let group = this._group; group < this._groups.length; group++, position = 0) {
-        const { blocks, count } = this._groups[group]!;
-        if (this._widestOfGroup(group) < wanted) continue;
-        for (; position < count; position++) {
-          if (this._widestOf(group, position) < wanted) continue;
-          const before = this._lastBefore(group, position) + 1n;
-          if (before > cursor) cursor = before;
-          const words = this._blocks.words(blocks[position]!);
-          const base = this._blocks.base(blocks[position]!);
-          for (let slot = 0; slot < this._blocks.count(blocks[position]!); slot++) {
-            const at = base + slot * WORDS;
-            const first = big(words[at + IOVA]!, words[at + IOVA + 1]!);
-            const end = first - 1n < last ? first - 1n : last;
-            if (cursor <= end && end - cursor + 1n >= length) yield { start: cursor, last: end };
-            if (first > last) return;
-            const behind = big(words[at + LAST]!, words[at + LAST + 1]!) + 1n;
-            if (behind > cursor) cursor = behind;
-          }
-        }
-      }
-      const behind = this._lastBefore(this._groups.length, 0) + 1n;
-      if (behind > cursor) cursor = behind;
-    }
-    if (cursor <= last && last - cursor + 1n >= length) yield { start: cursor, last };
+    this.seek(highOf(start), lowOf(start));
+    yield* this._gaps.holes(this._group, this._position, start, last, length);
   }
 
-  /** The last IOVA of the area before a block; -1 if there is none. */
-  private _lastBefore(group: number, position: number): bigint {
-    const at = this._endBefore(group, position);
-    return at < 0 ? -1n : big(this._endWords[at]!, this._endWords[at + 1]!);
-  }
-
-  private _endWords: Uint32Array = new Uint32Array(0);
-
-  /** Where in `#endWords`, which it sets, the last IOVA of the area before a block is; -1 if there is none. */
-  private _endBefore(group: number, position: number): number {
-    if (group === 0 && position === 0) return -1;
-    const { blocks, count } = this._groups[position > 0 ? group : group - 1]!;
-    const block = blocks[position > 0 ? position - 1 : count - 1]!;
-    this._endWords = this._blocks.words(block);
-    return this._blocks.base(block) + (this._blocks.count(block) - 1) * WORDS + LAST;
-  }
-
-  // ---- gaps ------------------------------------------------------------------------------------------------------
-
-  /** The widest gaps of the current block, and of the next one, whose neighbour it is, are to be measured again. */
-  private _touch(): void {
-    const group = this._groups[this._group]!;
-    group.touch(this._position);
-    if (this._position + 1 < group.count) group.touch(this._position + 1);
-    else this._groups[this._group + 1]?.touch(0);
-    this._touched = true;
-  }
-
-  private _widestOfGroup(group: number): number {
-    return this._groups[group]!.widestOfAll((position) => this._measure(group, position));
-  }
-
-  private _widestOf(group: number, position: number): number {
-    return this._groups[group]!.widest(position, (at) => this._measure(group, at));
-  }
-
-  /** Bytes of the widest gap in front of an area of the block, rounded up. */
-  private _measure(group: number, position: number): number {
-    this._touched = false;
-    const before = this._endBefore(group, position);
-    let high = before < 0 ? 0 : this._endWords[before]!;
-    let low = before < 0 ? -1 : this._endWords[before + 1]!;
-    const block = this._groups[group]!.blocks[position]!;
-    const words = this._blocks.words(block);
-    const base = this._blocks.base(block);
-    let widest = 0;
-    for (let slot = 0; slot < this._blocks.count(block); slot++) {
-      const at = base + slot * WORDS;
-      const gap = (words[at + IOVA]! - high) * 2 ** 32 + (words[at + IOVA + 1]! - low - 1);
-      if (gap > widest) widest = gap;
-      high = words[at + LAST]!;
-      low = words[at + LAST + 1]!;
-    }
-    return widest;
+  /**
+   * The first place in [start, last] for `length` bytes between areas, aligned, with this offset in its page; -1 if there
+   * is none. All numbers are below 2^53.
+   */
+  fit(start: number, last: number, length: number, alignment: number, offset: number): number {
+    const from = offset === 0 ? this._gaps.remembered(start, length, alignment) : start;
+    if (from > last) return -1;
+    this.seek(Math.floor(from / WORD), from % WORD);
+    const place = this._gaps.fit(this._group, this._position, from, last, length, alignment, offset);
+    // Behind the last place in this range there may be one in a longer range.
+    const none = place < 0 ? Math.max(from, last - length + 1) : place;
+    if (offset === 0) this._gaps.remember(start, length, alignment, none);
+    return place;
   }
 }

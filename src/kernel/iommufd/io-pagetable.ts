@@ -12,7 +12,7 @@ import type { Kernel } from '../kernel.ts';
 import type { FrameSpan } from '../mm/frame-map.ts';
 import type { IovaRange } from '../uapi/types.ts';
 import { type Area, AreaTable, big, highOf, lowOf } from './area-table.ts';
-import { chooseIova } from './iova-allocator.ts';
+import { chooseIova, chooseLowIova } from './iova-allocator.ts';
 import { charge, type Origin, SharedPages, type Source, uncharge } from './pages.ts';
 import { SourceList } from './source-list.ts';
 
@@ -62,7 +62,7 @@ export function span(iova: bigint, length: bigint, start: bigint): Span {
 }
 
 /** A free range as words: what a fixed IOVA is checked against. */
-interface FreeRange {
+export interface FreeRange {
   startHigh: number;
   startLow: number;
   lastHigh: number;
@@ -93,7 +93,7 @@ export class IoPagetable {
   hugePages = true;
   private _alignment = 1n;
   /** Bits that must be 0 in what is aligned. */
-  private _mask = 0;
+  mask = 0;
   /** Number of preserved HWPTs: nothing may change while there is one (C2). */
   immutable = 0;
 
@@ -107,7 +107,7 @@ export class IoPagetable {
   }
   set alignment(alignment: bigint) {
     this._alignment = alignment;
-    this._mask = Number(alignment) - 1;
+    this.mask = Number(alignment) - 1;
   }
 
   // ---- ranges and alignment --------------------------------------------------------------------------------------
@@ -156,6 +156,12 @@ export class IoPagetable {
     }));
     this._freeHint = 0;
     return ranges;
+  }
+
+  /** The same as words. */
+  freeRanges(): readonly FreeRange[] {
+    if (!this._ranges) this.ranges();
+    return this._free;
   }
 
   /** Whether nothing in [iova, last] is reserved. */
@@ -215,7 +221,7 @@ export class IoPagetable {
   mapFixed(at: Span, source: Source, access: number): Refusal | null {
     const { iovaHigh, iovaLow, lengthHigh, lengthLow, startLow } = at;
     if (this.immutable > 0) return refuse('EBUSY', 'iopt_map_pages', IMMUTABLE, 'C2');
-    const mask = this._mask;
+    const mask = this.mask;
     if (lengthLow & mask)
       return refuse('EINVAL', 'iopt_alloc_area_pages', `length is not a multiple of ${this.alignment}`);
     const check = 'iopt_check_iova';
@@ -241,7 +247,7 @@ export class IoPagetable {
     if (startLow & mask)
       return refuse('EINVAL', 'iopt_insert_area', `the memory is not aligned to ${this.alignment} within its page`);
     if (this.domains.length > 0) {
-      const refusal = this._fillPage(at, source, access);
+      const refusal = this._fillPages(at, source, access);
       if (refusal) return refusal;
     }
     const number = this.sources.number(source);
@@ -275,14 +281,7 @@ export class IoPagetable {
     let done = count;
     if (domain) {
       if (charge(source.account, count)) return 0;
-      for (done = 0; done < count; done++) {
-        const frame = source.pinOne(this._memory, start + done * startStride);
-        if (frame < 0) break;
-        if (domain.table.mapOne(page + done * stride, frame * PAGE_SIZE, access)) continue;
-        this._memory.unpinOne(frame);
-        source.countPins(-1);
-        break;
-      }
+      done = this._fillMany(domain, page, stride, start, startStride, count, source, access);
       uncharge(source.account, count - done);
       if (done === 0) return 0;
     }
@@ -292,8 +291,45 @@ export class IoPagetable {
     return done;
   }
 
+  /** Pins and maps single pages until one of them cannot be; answers how many. */
+  private _fillMany(
+    domain: PagingDomain,
+    page: number,
+    stride: number,
+    start: number,
+    startStride: number,
+    count: number,
+    source: Source,
+    access: number,
+  ): number {
+    if (stride === 1 && startStride === 1) {
+      const frame = source.pinRow(this._memory, start, count);
+      if (frame >= 0) {
+        if (domain.table.mapSmall(page, frame * PAGE_SIZE, count, access)) return count;
+        domain.unmap(page, count);
+        source.unpinRow(this._memory, frame, count);
+      }
+    }
+    for (let done = 0; done < count; done++) {
+      const frame = source.pinRow(this._memory, start + done * startStride, 1);
+      if (frame < 0) return done;
+      if (domain.table.mapOne(page + done * stride, frame * PAGE_SIZE, access)) continue;
+      source.unpinRow(this._memory, frame, 1);
+      return done;
+    }
+    return count;
+  }
+
   /** Maps where the kernel chooses; `at` gets the IOVA. */
   mapChosen(at: Span, source: Source, access: number): Refusal | null {
+    if (this.immutable === 0 && at.lengthHigh === 0 && at.lengthLow < WORD / 2 && (at.lengthLow & this.mask) === 0) {
+      const low = chooseLowIova(this, at.lengthLow, at.startLow);
+      if (low >= 0) {
+        at.iovaHigh = Math.floor(low / WORD);
+        at.iovaLow = low >>> 0;
+        return this.mapFixed(at, source, access);
+      }
+    }
     const chosen = this._choose(big(at.lengthHigh, at.lengthLow), big(at.startHigh, at.startLow));
     if (typeof chosen !== 'bigint') return chosen;
     at.iovaHigh = highOf(chosen);
@@ -363,43 +399,65 @@ export class IoPagetable {
    */
   unmap(start: bigint, last: bigint, progress: { bytes: bigint }): Refusal | null {
     const counted = { high: 0, low: 0 };
-    const refusal = this.unmapRange(highOf(start), lowOf(start), highOf(last), lowOf(last), counted);
+    const refusal = this.unmapRange(highOf(start), lowOf(start), highOf(last), lowOf(last), counted) as Refusal | null;
     progress.bytes += (BigInt(counted.high) << 32n) + BigInt(counted.low);
     return refusal;
   }
 
-  /** The same with words; `counted` gets the bytes unmapped, its low word below 2^53. */
+  /**
+   * The same with words; `counted` gets the bytes unmapped, its low word below 2^53. After about `most` areas it pauses
+   * (`more`): asked again, with nothing in between, it goes on.
+   */
   unmapRange(
     startHigh: number,
     startLow: number,
     endHigh: number,
     endLow: number,
     counted: { high: number; low: number },
-  ): Refusal | null {
+    most = Number.POSITIVE_INFINITY,
+  ): Refusal | null | 'more' {
     if (this.immutable > 0) return refuse('EBUSY', 'iopt_unmap_iova_range', IMMUTABLE, 'C2');
     const { areas } = this;
     let found = areas.seek(startHigh, startLow) && areas.reaches(startHigh, startLow);
     if (!found) found = areas.next();
-    while (found) {
+    for (let left = most; found; ) {
+      if (left <= 0) return 'more';
       // What lies in one block is taken out of it at once.
       const { slot, leftInBlock } = areas;
       let taken = 0;
       let refusal: Refusal | null | undefined;
       for (; taken < leftInBlock; taken++) {
-        if (taken > 0) areas.next();
+        areas.slot = slot + taken;
         refusal = this._judgeUnmap(startHigh, startLow, endHigh, endLow);
         if (refusal !== null) break;
         counted.high += areas.lastHigh - areas.iovaHigh;
         counted.low += areas.lastLow - areas.iovaLow + 1;
-        const source = this.sources.at(areas.source);
-        if (this.domains.length > 0) this._unfill(source);
-        this._leave(source);
       }
+      this._unfillAreas(slot, taken);
       areas.removeRun(slot, taken);
+      left -= taken;
       if (refusal !== null) return refusal ?? null;
       found = areas.next();
     }
     return null;
+  }
+
+  /** Takes areas of the current block out of all domains; they are no longer counted as those of their sources. */
+  private _unfillAreas(slot: number, count: number): void {
+    const { areas } = this;
+    for (let at = slot; at < slot + count; ) {
+      areas.slot = at;
+      const source = this.sources.at(areas.source);
+      const page = pageOf(areas.iovaHigh, areas.iovaLow);
+      const row = Math.max(1, this._alike(page, 1, 1, slot + count - at));
+      if (this.domains.length > 0 && (row === 1 || !this._unfillRow(source, page, row)))
+        for (let each = at; each < at + row; each++) {
+          areas.slot = each;
+          this._unfill(source);
+        }
+      this._leave(source, row);
+      at += row;
+    }
   }
 
   /**
@@ -410,26 +468,52 @@ export class IoPagetable {
     if (this.immutable > 0 || this.holds.size > 0) return 0;
     const { areas } = this;
     if (!areas.seek(Math.floor(page / HIGH_PAGES), (page * PAGE_SIZE) >>> 0)) return 0;
-    for (let done = 0; ; ) {
-      const { slot, leftInBlock } = areas;
-      const most = Math.min(leftInBlock, count - done);
-      let taken = 0;
-      for (; taken < most; taken++) {
-        if (taken > 0) areas.next();
-        const first = page + (done + taken) * stride;
-        const last = first + pages - 1;
-        if (areas.iovaLow !== (first * PAGE_SIZE) >>> 0 || areas.lastLow !== ((last * PAGE_SIZE) >>> 0) + PAGE_SIZE - 1)
-          break;
-        if (areas.iovaHigh !== Math.floor(first / HIGH_PAGES) || areas.lastHigh !== Math.floor(last / HIGH_PAGES))
-          break;
-        const source = this.sources.at(areas.source);
-        if (this.domains.length > 0) this._unfill(source);
-        this._leave(source);
-      }
+    for (let done = 0; done < count; ) {
+      const { slot } = areas;
+      const first = page + done * stride;
+      const taken = this._alike(first, stride, pages, Math.min(areas.leftInBlock, count - done));
+      if (taken === 0) return done;
+      const source = this.sources.at(areas.source);
+      if (this.domains.length > 0 && (pages > 1 || stride > 1 || !this._unfillRow(source, first, taken)))
+        for (let at = slot; at < slot + taken; at++) {
+          areas.slot = at;
+          this._unfill(source);
+        }
+      this._leave(source, taken);
       areas.removeRun(slot, taken);
       done += taken;
-      if (taken < most || done === count || !areas.next()) return done;
+      if (!areas.next()) return done;
     }
+    return count;
+  }
+
+  /** How many areas of one source, from the current one on and in its block, lie at these places. Goes nowhere. */
+  private _alike(page: number, stride: number, pages: number, most: number): number {
+    const { areas } = this;
+    const { slot, source } = areas;
+    let alike = 0;
+    for (; alike < most; alike++) {
+      areas.slot = slot + alike;
+      const first = page + alike * stride;
+      const last = first + pages - 1;
+      if (areas.iovaLow !== (first * PAGE_SIZE) >>> 0 || areas.lastLow !== ((last * PAGE_SIZE) >>> 0) + PAGE_SIZE - 1)
+        break;
+      if (areas.iovaHigh !== Math.floor(first / HIGH_PAGES) || areas.lastHigh !== Math.floor(last / HIGH_PAGES)) break;
+      if (areas.source !== source) break;
+    }
+    areas.slot = slot;
+    return alike;
+  }
+
+  /** Takes pages in a row out of the domain and lets them go, where their frames are in a row, too; else false. */
+  private _unfillRow(source: Source, page: number, count: number): boolean {
+    const [domain] = this.domains;
+    if (this.domains.length > 1 || source.shared || domain!.format.minShift !== PAGE_SHIFT) return false;
+    const physical = domain!.table.unmapSmall(page, count);
+    if (physical < 0) return false;
+    source.unpinRow(this._memory, physical / PAGE_SIZE, count);
+    uncharge(source.account, count);
+    return true;
   }
 
   /** Whether the current area may be unmapped with a range (null), is behind it (undefined), or why not. */
@@ -464,9 +548,10 @@ export class IoPagetable {
     this._leave(source);
   }
 
-  /** One area less shows a source. */
-  private _leave(source: Source): void {
-    if (--source.areas === 0) this.sources.remove(source);
+  /** Fewer areas show a source. */
+  private _leave(source: Source, areas = 1): void {
+    source.areas -= areas;
+    if (source.areas === 0) this.sources.remove(source);
   }
 
   /** All maps go, as when the IOAS is destroyed. */
@@ -660,21 +745,30 @@ export class IoPagetable {
     return refusal;
   }
 
-  /** The same as `_fill`, faster where one whole page of process memory goes into one domain. */
-  private _fillPage(at: Span, source: Source, access: number): Refusal | null {
+  /** The same as `_fill`, faster where a few whole pages of process memory, in a row, go into one domain. */
+  private _fillPages(at: Span, source: Source, access: number): Refusal | null {
     const domain = this.domains[0]!;
-    const isPage = at.lengthLow === PAGE_SIZE && at.lengthHigh === 0 && (at.startLow & (PAGE_SIZE - 1)) === 0;
-    if (!isPage || this.domains.length > 1 || source.shared || domain.format.minShift !== PAGE_SHIFT)
-      return this._fill(at, source, access);
+    const pages = smallPages(at.lengthHigh, at.lengthLow, at.startLow);
+    const fits = pages === 1 ? domain.format.minShift === PAGE_SHIFT : pages > 1 && hasSmallPages(domain, pages);
+    if (!fits || this.domains.length > 1 || source.shared) return this._fill(at, source, access);
     const page = pageOf(at.startHigh, at.startLow);
-    const frame = domain.checkAccess(access) ? -1 : source.pinOne(this._memory, page);
+    const frame = domain.checkAccess(access) ? -1 : source.pinRow(this._memory, page, pages);
     // The general way tells why not.
     if (frame < 0) return this._fill(at, source, access);
-    const refusal = source.account.mode === 'none' ? null : charge(source.account, 1);
-    if (!refusal && domain.table.mapOne(pageOf(at.iovaHigh, at.iovaLow), frame * PAGE_SIZE, access)) return null;
-    this._memory.unpinOne(frame);
-    source.countPins(-1);
-    if (!refusal) uncharge(source.account, 1);
+    const unit = pageOf(at.iovaHigh, at.iovaLow);
+    const refusal = source.account.mode === 'none' ? null : charge(source.account, pages);
+    const { table } = domain;
+    const physical = frame * PAGE_SIZE;
+    if (
+      !refusal &&
+      (pages === 1 ? table.mapOne(unit, physical, access) : table.mapSmall(unit, physical, pages, access))
+    )
+      return null;
+    if (!refusal) {
+      domain.unmap(unit, pages);
+      uncharge(source.account, pages);
+    }
+    source.unpinRow(this._memory, frame, pages);
     return refusal ?? refuse('ENOMEM', 'iommu_map', 'no memory for page tables');
   }
 
@@ -737,16 +831,18 @@ export class IoPagetable {
   private _unfill(source: Source): void {
     const { areas, domains } = this;
     const [domain] = domains;
-    if (domains.length === 1 && !source.shared && domain!.format.minShift === PAGE_SHIFT) {
+    if (domains.length === 1 && !source.shared) {
       const unit = pageOf(areas.iovaHigh, areas.iovaLow);
-      if (unit === pageOf(areas.lastHigh, areas.lastLow)) {
-        const physical = domain!.table.unmapOne(unit);
-        if (physical >= 0) {
-          this._memory.unpinOne(physical / PAGE_SIZE);
-          source.countPins(-1);
-          uncharge(source.account, 1);
-          return;
-        }
+      const last = pageOf(areas.lastHigh, areas.lastLow);
+      const whole = ((areas.startLow | areas.iovaLow) & (PAGE_SIZE - 1)) === 0;
+      const pages = whole && last - unit < FEW_PAGES ? last - unit + 1 : 0;
+      let physical = -1;
+      if (pages === 1) physical = domain!.format.minShift === PAGE_SHIFT ? domain!.table.unmapOne(unit) : -1;
+      else if (pages > 1 && hasSmallPages(domain!, pages)) physical = domain!.table.unmapSmall(unit, pages);
+      if (physical >= 0) {
+        source.unpinRow(this._memory, physical / PAGE_SIZE, pages);
+        uncharge(source.account, pages);
+        return;
       }
     }
     this._unpinCurrent(source, domain!);
@@ -802,6 +898,23 @@ export class IoPagetable {
     }
     return spans;
   }
+}
+
+/** Fewer pages than these fit in one table, and are never one large page. */
+const FEW_PAGES = 512;
+
+/** How many pages, where they are few and whole; else 0. */
+function smallPages(lengthHigh: number, lengthLow: number, startLow: number): number {
+  if (lengthHigh !== 0 || ((lengthLow | startLow) & (PAGE_SIZE - 1)) !== 0) return 0;
+  return lengthLow < FEW_PAGES * PAGE_SIZE ? lengthLow / PAGE_SIZE : 0;
+}
+
+/** Whether a domain has no page that is larger than 4096 bytes and not larger than these together. */
+function hasSmallPages({ format }: PagingDomain, pages: number): boolean {
+  if (format.minShift !== PAGE_SHIFT) return false;
+  const { leafShifts } = format;
+  const next = leafShifts.length > 1 ? leafShifts[leafShifts.length - 2]! : Number.POSITIVE_INFINITY;
+  return 2 ** (next - PAGE_SHIFT) > pages;
 }
 
 const unitOf = (high: number, low: number, shift: number): number => high * 2 ** (32 - shift) + (low >>> shift);

@@ -159,7 +159,7 @@ export function ioasUnmap(context: IommufdContext, arg: Arg): IoctlOk | Refusal 
   const ioas = lookupIoas(context, num(arg, 'ioas_id'));
   if (!(ioas instanceof Ioas)) return ioas;
   const counted = { high: 0, low: 0 };
-  const refusal = unmap(ioas.iopt, span(u64(arg, 'iova'), u64(arg, 'length'), 0n), counted);
+  const refusal = unmap(ioas.iopt, span(u64(arg, 'iova'), u64(arg, 'length'), 0n), counted) as Refusal | null;
   return refusal ?? { arg: { length: (BigInt(counted.high) << 32n) + BigInt(counted.low) } };
 }
 

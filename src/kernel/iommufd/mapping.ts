@@ -134,10 +134,14 @@ export interface Counted {
   low: number;
 }
 
-/** Rows 2 to 8 of UNMAP. `counted` gets the bytes unmapped, also those before a refusal. */
-export function unmap(iopt: IoPagetable, at: Span, counted: Counted): Refusal | null {
+/**
+ * Rows 2 to 8 of UNMAP. `counted`, which is 0 in the beginning, gets the bytes unmapped, also those before a refusal. After
+ * about `most` areas it pauses (`more`): asked again, with nothing in between, it goes on.
+ */
+export function unmap(iopt: IoPagetable, at: Span, counted: Counted, most?: number): Refusal | null | 'more' {
   const { iovaHigh, iovaLow, lengthHigh, lengthLow } = at;
-  if (iovaHigh === 0 && iovaLow === 0 && isMax(lengthHigh, lengthLow)) return iopt.unmapRange(0, 0, MAX, MAX, counted);
+  if (iovaHigh === 0 && iovaLow === 0 && isMax(lengthHigh, lengthLow))
+    return iopt.unmapRange(0, 0, MAX, MAX, counted, most);
   if (isMax(iovaHigh, iovaLow) || isMax(lengthHigh, lengthLow))
     return refuse('EOVERFLOW', 'iommufd_ioas_unmap', 'an IOVA or length of 2^64-1 is too large');
   if (lengthHigh === 0 && lengthLow === 0) return refuse('EINVAL', 'iopt_unmap_iova', 'length is 0');
@@ -152,10 +156,9 @@ export function unmap(iopt: IoPagetable, at: Span, counted: Counted): Refusal | 
     lastLow += WORD;
     lastHigh--;
   }
-  const { high, low } = counted;
-  const refusal = iopt.unmapRange(iovaHigh, iovaLow, lastHigh, lastLow, counted);
+  const refusal = iopt.unmapRange(iovaHigh, iovaLow, lastHigh, lastLow, counted, most);
   if (refusal) return refusal;
-  if (counted.high === high && counted.low === low)
+  if (counted.high === 0 && counted.low === 0)
     return refuse('ENOENT', 'iopt_unmap_iova_range', 'nothing is mapped in the range');
   return null;
 }

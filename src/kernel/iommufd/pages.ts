@@ -98,14 +98,22 @@ export class Source {
     return spans;
   }
 
-  /** The frame of one page of process memory, pinned, or -1 where the slower way has to tell why not. */
-  pinOne(memory: PhysicalMemory, page: number): number {
+  /** The first frame of pages of process memory that lie in a row, pinned; -1 where the slower way has to tell why not. */
+  pinRow(memory: PhysicalMemory, page: number, count: number): number {
     if (this.origin.kind !== 'user') return -1;
-    const frame = this.origin.process.mm.frameAt(page, this.writable);
+    const frame = this.origin.process.mm.frameAt(page, this.writable, count);
     if (frame < 0) return -1;
-    memory.pinOne(frame);
-    this.pinnedPages++;
+    if (count === 1) memory.pinOne(frame);
+    else memory.pinEach(frame, count);
+    this.pinnedPages += count;
     return frame;
+  }
+
+  /** Lets such pages go. */
+  unpinRow(memory: PhysicalMemory, frame: number, count: number): void {
+    if (count === 1) memory.unpinOne(frame);
+    else memory.unpin(frame, count);
+    this.countPins(-count);
   }
 
   /** Keeps the books of pins that come (or, negative, go). */

@@ -118,15 +118,15 @@ export class AddressSpace {
     return null;
   }
 
-  /** The frame of one page of anonymous memory, or -1 where `resolve` has to tell what is there. */
-  frameAt(page: number, write: boolean): number {
+  /** The first frame of pages of anonymous memory that lie in a row, or -1 where `resolve` has to tell what is there. */
+  frameAt(page: number, write: boolean, count = 1): number {
     let mapping = this._hint;
     if (!mapping || page < mapping.first || page > mapping.last) {
       mapping = this._mappingAt(page);
       this._hint = mapping;
     }
     if (!mapping?.frames || (write && !mapping.writable)) return -1;
-    return mapping.frames.at(page);
+    return mapping.frames.at(page, count);
   }
 
   /**

@@ -22,14 +22,15 @@ export class FrameMap {
     return this._spans.reduce((sum, span) => sum + span.count, 0);
   }
 
-  /** The frame of one page, or -1. */
-  at(page: number): number {
+  /** The first frame of so many pages that lie one behind the other in memory, too; else -1. */
+  at(page: number, count = 1): number {
     let span = this._spans[this._hint];
     if (!span || page < span.page || page >= span.page + span.count) {
       this._hint = this._firstTouching(page);
       span = this._spans[this._hint];
       if (!span || page < span.page) return -1;
     }
+    if (page + count > span.page + span.count) return -1;
     return span.frame + (page - span.page);
   }
 

@@ -158,3 +158,66 @@ test('many areas in ascending, descending and random order take no more room tha
     }
   }
 });
+
+/** Where something fits first, in the plainest way. */
+function firstFit(areas: readonly Area[], start: number, last: number, length: number, alignment: number): number {
+  let cursor = start;
+  const within = (end: number): number => {
+    const iova = Math.ceil(cursor / alignment) * alignment;
+    return iova < end && end - iova >= length - 1 ? iova : -1;
+  };
+  for (const area of areas) {
+    if (Number(area.last) < cursor) continue;
+    if (Number(area.iova) > last) break;
+    const iova = within(Number(area.iova) - 1);
+    if (iova >= 0) return iova;
+    cursor = Number(area.last) + 1;
+  }
+  return within(last);
+}
+
+test('the first place that fits is found again and again while areas come and go', () => {
+  const page = 0x1000;
+  const change = fc.record({
+    op: fc.constantFrom('fit', 'fit', 'fit', 'insert', 'remove', 'removeRun'),
+    place: fc.nat(900),
+    pages: fc.integer({ min: 1, max: 9 }),
+    times: fc.integer({ min: 1, max: 40 }),
+    from: fc.oneof(fc.constant(0), fc.constant(590), fc.nat(600)),
+    to: fc.oneof(fc.constant(2 ** 28), fc.integer({ min: 601, max: 612 })),
+  });
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 120 }), fc.nat(3), (changes, spacing) => {
+      const both = new Both();
+      for (let index = 0; index < 400; index++)
+        both.insert(BigInt((index * (1 + spacing) + (index % 5)) * page), BigInt(page));
+      for (const { op, place, pages, times, from, to } of changes) {
+        const iova = BigInt(place * page);
+        if (op === 'insert') both.insert(iova, BigInt(pages * page));
+        else if (op === 'remove') both.remove(iova);
+        else if (op === 'removeRun') both.removeRun(iova, times);
+        else
+          for (let time = 0; time < times; time++) {
+            const length = pages * page;
+            const alignment = 2 ** Math.ceil(Math.log2(length));
+            const [start, last] = [from * page, to * page - 1];
+            const found = both.table.fit(start, last, length, alignment, 0);
+            assert.equal(found, firstFit(both.model.areas, start, last, length, alignment));
+            if (found >= 0) both.insert(BigInt(found), BigInt(length));
+          }
+      }
+    }),
+    { numRuns: 200 },
+  );
+});
+
+test('what does not fit into a range may fit at its end when the range grows', () => {
+  const table = new AreaTable();
+  table.insertPages(0, 1, 0, 0, 10, 0, 3);
+  const fit = (pages: number, last: number): number =>
+    table.fit(0, last * 0x1000 - 1, pages * 0x1000, 0x1000, 0) / 0x1000;
+  assert.ok(fit(4, 12) < 0);
+  assert.equal(fit(4, 13), -1 / 0x1000);
+  assert.equal(fit(4, 14), 10);
+  assert.equal(fit(4, 100), 10);
+});

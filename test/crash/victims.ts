@@ -1,0 +1,107 @@
+/** The services that are killed: as a process, or in this process, where single threads of it can be. */
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readConfig } from '../../src/config.ts';
+import { buildApp } from '../../src/http/app.ts';
+import { LanePool } from '../../src/lanes/pool.ts';
+import { openStore } from '../../src/store/store.ts';
+import { seedTenants } from '../../src/tenants.ts';
+import { type Service, startService } from '../support/service.ts';
+import { ADMIN_KEY, KEY, Wire } from './wire.ts';
+
+/** Runs at the end, the last one first. */
+export class Ends {
+  readonly #ends: (() => unknown)[] = [];
+
+  after(end: () => unknown): void {
+    this.#ends.push(end);
+  }
+
+  async directory(): Promise<string> {
+    const directory = await mkdtemp(join(tmpdir(), 'holdover-crash-'));
+    this.after(() => rmSync(directory, { recursive: true, force: true }));
+    return directory;
+  }
+
+  async end(): Promise<void> {
+    for (const end of this.#ends.splice(0).reverse()) await end();
+  }
+}
+
+const ENVIRONMENT = {
+  HOLDOVER_TENANTS: `crash:${KEY}`,
+  HOLDOVER_ADMIN_KEY: ADMIN_KEY,
+  HOLDOVER_LOG_LEVEL: 'info',
+};
+
+/** The service as a process of its own. */
+export class ProcessVictim {
+  readonly directory: string;
+  #service: Service | undefined;
+  #wire: Wire | undefined;
+  #ends = new Ends();
+
+  constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  get wire(): Wire {
+    return this.#wire!;
+  }
+
+  async start(lanes: number): Promise<void> {
+    const env = { ...ENVIRONMENT, HOLDOVER_LANES: String(lanes) };
+    this.#service = await startService(this.#ends, this.directory, { dev: false, env });
+    this.#wire = new Wire(this.#service.url);
+  }
+
+  /** Everything it said since the start. */
+  get output(): string {
+    return this.#service?.output() ?? '';
+  }
+
+  async stop(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    const { code } = await this.#service!.stop(signal);
+    this.#wire!.close();
+    await this.#ends.end();
+    if (signal === 'SIGTERM' && code !== 0) throw new Error(`a clean stop ended with ${code}:\n${this.output}`);
+  }
+}
+
+/** The service in this process, with lanes in threads. */
+export class LaneVictim {
+  readonly directory: string;
+  readonly pool: LanePool;
+  readonly wire: Wire;
+  readonly #stop: () => Promise<void>;
+
+  private constructor(directory: string, pool: LanePool, wire: Wire, stop: () => Promise<void>) {
+    this.directory = directory;
+    this.pool = pool;
+    this.wire = wire;
+    this.#stop = stop;
+  }
+
+  static async start(directory: string, lanes: number): Promise<LaneVictim> {
+    const config = readConfig([], { ...ENVIRONMENT, HOLDOVER_PORT: '0', HOLDOVER_DATA_DIR: directory });
+    const log = { info() {}, warn() {}, error() {} };
+    const store = openStore({ directory });
+    const pool = new LanePool({ store, log, lanes, allowServiceDeath: false });
+    await seedTenants(store.tenants, config, log);
+    await pool.recover();
+    const app = await buildApp({ config, store, lanes: pool });
+    const wire = new Wire(await app.listen({ host: config.host, port: 0 }));
+    return new LaneVictim(directory, pool, wire, async () => {
+      wire.close();
+      await app.close();
+      await pool.close();
+      store.close();
+    });
+  }
+
+  stop(): Promise<void> {
+    return this.#stop();
+  }
+}
