@@ -67,7 +67,8 @@ export class JournalCheck {
   /** Where it is; whatever comes before it must be allowed to be missing. */
   #placeIn(queue: readonly Operation[], command: Stored): number {
     for (const [index, operation] of queue.entries()) {
-      if (operation.expects(command) && this.#continues(operation, command)) return index;
+      const mayLeaveRow = operation.outcome !== 'answered' || leavesRow(operation);
+      if (mayLeaveRow && operation.expects(command) && this.#continues(operation, command)) return index;
       if (!this.#mayBeOver(operation)) return -1;
     }
     return -1;

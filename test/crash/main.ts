@@ -15,9 +15,12 @@ console.log(`seed ${seed}`);
 for (const kill of kills) {
   const started = performance.now();
   let last = '';
+  let told = 0;
   const tell = (line: string): void => {
     last = line;
-    if (process.stdout.isTTY || process.env.TELL) process.stdout.write(`\r\x1b[K${line}`);
+    told += 1;
+    if (process.stdout.isTTY) process.stdout.write(`\r\x1b[K${line}`);
+    else if (told % 10 === 0) console.log(line);
   };
   try {
     const statistics = await run({ rounds, seed, kill, tell });

@@ -67,12 +67,19 @@ export function includes(stored: object, fields: Record<string, unknown>): boole
   return Object.entries(fields).every(([name, value]) => isDeepStrictEqual(found[name], value));
 }
 
-/** Whether what is answered is in the journal: what is not there, and a batch that was not begun or is undone, is not. */
-export function leavesRow({ kind, outcome, answer }: Operation): boolean {
+/** Whether what is answered is in the journal: what is not there, and a batch that was not begun or was undone, is not. */
+export function leavesRow({ kind, request, outcome, answer }: Operation): boolean {
   if (outcome !== 'answered' || answer === null || answer.status === 404) return false;
   if (answer.status === 400) throw new Error(`${kind} is not a valid request: ${JSON.stringify(answer.body)}`);
   if (kind !== 'batch' && kind !== 'lines') return true;
-  return answer.status === 200 && (answer.body as { applied?: number }).applied !== 0;
+  return answer.status === 200 && !isUndone(request, answer);
+}
+
+/** A batch of which something had been done before the first refusal. */
+function isUndone({ body }: Request, answer: Answer): boolean {
+  if ((body as { onError?: string } | undefined)?.onError !== 'rollback') return false;
+  const [first] = (answer.body as { errors: { index: number }[] }).errors;
+  return first !== undefined && first.index > 0;
 }
 
 /** Whether another kernel may run afterwards. */

@@ -213,13 +213,13 @@ class Bench {
         await host.inspect(wire);
         for (const queue of host.asked.values()) for (const operation of queue) this.#statistics.note(operation);
         const rows = readAll((after) => store.journal.read(host.id, after), tested.sequence);
-        const found = new JournalCheck(host.asked).look(rows);
-        for (const one of found) this.#statistics.noteFound(one);
         assert.deepEqual(
           rows.map(({ sequence }) => sequence),
           rows.map((_, index) => tested.sequence + index + 1),
           'the journal has no gaps',
         );
+        const found = new JournalCheck(host.asked).look(rows);
+        for (const one of found) this.#statistics.noteFound(one);
         await model.repeat(found);
         tested.sequence = rows.at(-1)?.sequence ?? tested.sequence;
         tested.age += 1;

@@ -126,7 +126,8 @@ for (const lanes of [1, 2]) {
       asked += 70;
       const outcomes = await Promise.allSettled(waiting);
       acknowledged += fulfilled(outcomes);
-      for (const outcome of outcomes) if (outcome.status === 'rejected') assert.ok(outcome.reason instanceof ThreadDied);
+      for (const outcome of outcomes)
+        if (outcome.status === 'rejected') assert.ok(outcome.reason instanceof ThreadDied);
       if (lanes === 2) assert.equal(fulfilled(await besides), 50);
       await besides;
       assert.equal((await pool.execute(victim, TICK)).kind, 'ok');
