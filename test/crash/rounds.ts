@@ -10,7 +10,7 @@ import { JournalCheck } from './journal.ts';
 import { CrashHost, HOST_BODY, Load } from './load.ts';
 import { Model, type ModelHost, readAll } from './model.ts';
 import { Random } from './random.ts';
-import { differenceOf, stateOf } from './state.ts';
+import { assertSame, differenceOf, stateOf } from './state.ts';
 import { Statistics } from './statistics.ts';
 import { Ends, LaneVictim, ProcessVictim } from './victims.ts';
 import type { Wire } from './wire.ts';
@@ -213,7 +213,7 @@ class Bench {
         await host.inspect(wire);
         for (const queue of host.asked.values()) for (const operation of queue) this.#statistics.note(operation);
         const rows = readAll((after) => store.journal.read(host.id, after), tested.sequence);
-        assert.deepEqual(
+        assertSame(
           rows.map(({ sequence }) => sequence),
           rows.map((_, index) => tested.sequence + index + 1),
           'the journal has no gaps',

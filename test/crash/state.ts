@@ -69,12 +69,23 @@ export function digestOf(state: Map<string, unknown>): string {
 export function differenceOf(found: Map<string, unknown>, expected: Map<string, unknown>): string | null {
   if (digestOf(found) === digestOf(expected)) return null;
   for (const path of new Set([...expected.keys(), ...found.keys()])) {
-    const [is, should] = [found, expected].map((state) => JSON.stringify(state.get(path)) ?? 'not there');
-    if (is === should) continue;
-    let at = 0;
-    while (is![at] === should![at]) at += 1;
-    const around = (text: string): string => text.slice(Math.max(0, at - 200), at + 200);
-    return `${path || 'the host'}:\n  is     …${around(is!)}…\n  should …${around(should!)}…`;
+    const difference = firstDifference(found.get(path), expected.get(path));
+    if (difference !== null) return `${path || 'the host'}:\n${difference}`;
   }
   return 'the order differs';
+}
+
+/** Throws where they differ, and shows where: a difference worked out in full would take hours for large values. */
+export function assertSame(found: unknown, expected: unknown, what: string): void {
+  const difference = firstDifference(found, expected);
+  if (difference !== null) throw new Error(`${what}:\n${difference}`);
+}
+
+function firstDifference(found: unknown, expected: unknown): string | null {
+  const [is, should] = [found, expected].map((value) => JSON.stringify(value) ?? 'not there');
+  if (is === should) return null;
+  let at = 0;
+  while (is![at] === should![at]) at += 1;
+  const around = (text: string): string => text.slice(Math.max(0, at - 200), at + 200);
+  return `  is     …${around(is!)}…\n  should …${around(should!)}…`;
 }
