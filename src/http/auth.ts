@@ -2,7 +2,7 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import { hashKey } from '../store/keys.ts';
-import type { HostSummary, Tenant } from '../store/store.ts';
+import type { HostIdentity, Tenant } from '../store/store.ts';
 import { notFound } from './answers.ts';
 import { Problem } from './problems.ts';
 import type { Access, Context } from './route.ts';
@@ -10,7 +10,7 @@ import type { Access, Context } from './route.ts';
 declare module 'fastify' {
   interface FastifyRequest {
     tenant: Tenant | null;
-    visibleHost: HostSummary | null;
+    visibleHost: HostIdentity | null;
   }
 }
 
@@ -64,8 +64,8 @@ function isAdminKey({ config }: Keys, key: string): boolean {
 }
 
 /** A host of another tenant is not there, in the very words of one that is nowhere. */
-function hostOf({ store }: Keys, tenant: Tenant, id: string): HostSummary {
-  const host = store.hosts.get(id);
+function hostOf({ store }: Keys, tenant: Tenant, id: string): HostIdentity {
+  const host = store.hosts.identity(id);
   if (host?.tenantId === tenant.id) return host;
   throw notFound('There is no such host. GET /v1/hosts lists yours.');
 }

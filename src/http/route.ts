@@ -7,7 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import type { Config } from '../config.ts';
 import type { Lanes } from '../lanes/lanes.ts';
-import type { HostSummary, Store, Tenant } from '../store/store.ts';
+import type { HostIdentity, Store, Tenant } from '../store/store.ts';
 import { authenticate } from './auth.ts';
 import { type PathValues, pathSchema } from './parameters.ts';
 import type { ProblemName } from './problems.ts';
@@ -58,7 +58,7 @@ export interface Input<Path extends string, Query, Body> {
   /** Of routes for tenants. */
   tenant: Tenant;
   /** Of routes for tenants that name a host. */
-  host: HostSummary;
+  host: HostIdentity;
   /** Of routes with a raw body: its bytes, or the stream of them. */
   raw: unknown;
 }

@@ -30,6 +30,7 @@ export function openDatabase(directory: string, durability: Durability): OpenDat
     lock = takeLock(join(directory, 'holdover.lock'));
     database = connectForWriting(directory, durability);
     const applied = migrate(database);
+    database.exec('DELETE FROM parts WHERE host_id NOT IN (SELECT id FROM hosts)');
     return { database, applied, close: closeAll(database, lock) };
   } catch (error) {
     database?.close();

@@ -79,13 +79,14 @@ function prepareWrites(database: Database.Database, journal: JournalEnds): Apply
   const diverge = database.prepare('UPDATE hosts SET diverged = ? WHERE id = ?');
   const deleteHost = database.prepare('DELETE FROM hosts WHERE id = ?');
   const append = database.prepare(
-    'INSERT INTO journal (host_id, sequence, command, digest, payload, payload_format) VALUES (?, ?, ?, ?, ?, ?)',
+    `INSERT INTO journal (host_id, sequence, command, digest, payload, payload_format, payload_parts)
+     VALUES (?, ?, ?, ?, ?, ?, ?)`,
   );
   const handOver = database.prepare(
     'INSERT INTO handovers (host_id, sequence, format, data, checksum) VALUES (?, ?, ?, ?, ?)',
   );
   const insertSnapshot = database.prepare(
-    'INSERT INTO snapshots (host_id, sequence, engine, format, data, checksum) VALUES (?, ?, ?, ?, ?, ?)',
+    'INSERT INTO snapshots (host_id, sequence, engine, format, data, parts) VALUES (?, ?, ?, ?, ?, ?)',
   );
   const kept = database
     .prepare<[string], number>(
@@ -94,6 +95,17 @@ function prepareWrites(database: Database.Database, journal: JournalEnds): Apply
     .pluck();
   const pruneSnapshots = database.prepare('DELETE FROM snapshots WHERE host_id = ? AND sequence < ?');
   const pruneJournal = database.prepare('DELETE FROM journal WHERE host_id = ? AND sequence <= ?');
+  const insertPart = database.prepare(
+    'INSERT OR REPLACE INTO parts (host_id, sequence, kind, part, data) VALUES (?, ?, ?, ?, ?)',
+  );
+  // Of a host that is gone, or older than the older one of its snapshots.
+  const prunePart = database.prepare(
+    `DELETE FROM parts WHERE rowid = (
+       SELECT rowid FROM parts,
+         (SELECT (SELECT sequence FROM snapshots WHERE host_id = :host ORDER BY sequence DESC LIMIT 1 OFFSET 1) AS older,
+                 NOT EXISTS (SELECT 1 FROM hosts WHERE id = :host) AS gone)
+       WHERE host_id = :host AND (gone OR sequence < older OR (sequence = older AND kind = 'payload')) LIMIT 1)`,
+  );
 
   return (write) => {
     switch (write.kind) {
@@ -113,16 +125,16 @@ function prepareWrites(database: Database.Database, journal: JournalEnds): Apply
       case 'journal':
         for (const row of write.rows) {
           journal.advance(row);
-          const { data = null, format = null } = row.payload ?? {};
-          append.run(row.hostId, row.sequence, row.command, row.digest, data, format);
+          const { data = null, format = null, parts = null } = row.payload ?? {};
+          append.run(row.hostId, row.sequence, row.command, row.digest, data, format, parts);
         }
         for (const row of write.handovers) {
           handOver.run(row.hostId, row.sequence, row.format, row.data, row.checksum);
         }
         return write.rows.length;
       case 'snapshot': {
-        const { hostId, sequence, engine, format, data, checksum } = write.row;
-        insertSnapshot.run(hostId, sequence, engine, format, data, checksum);
+        const { hostId, sequence, engine, format, data, parts } = write.row;
+        insertSnapshot.run(hostId, sequence, engine, format, data, parts);
         // The one before stays, with the commands behind it, should the new one turn out damaged.
         const older = kept.get(hostId);
         if (older === undefined) return 1;
@@ -130,6 +142,12 @@ function prepareWrites(database: Database.Database, journal: JournalEnds): Apply
         pruneJournal.run(hostId, older);
         return 1;
       }
+      case 'part': {
+        const { hostId, sequence, kind, part, data } = write.row;
+        return insertPart.run(hostId, sequence, kind, part, data).changes;
+      }
+      case 'part.prune':
+        return prunePart.run({ host: write.hostId }).changes;
     }
   };
 }
@@ -154,5 +172,9 @@ function typed(write: Write, error: unknown): StoreUnavailable | TenantExists {
       return unavailable('cannot store what the host did', error);
     case 'snapshot':
       return unavailable(`cannot store a snapshot of host ${write.row.hostId}`, error);
+    case 'part':
+      return unavailable(`cannot store a ${write.row.kind} of host ${write.row.hostId}`, error);
+    case 'part.prune':
+      return unavailable(`cannot delete what is no longer used of host ${write.hostId}`, error);
   }
 }

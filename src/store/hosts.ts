@@ -2,12 +2,16 @@
 import type Database from 'better-sqlite3';
 import type { HostSpec } from '../host/command.ts';
 import { unavailable } from './errors.ts';
-import type { Divergence, HostCursor, HostRow, HostSummary } from './rows.ts';
+import { openParts } from './parts.ts';
+import type { Divergence, HostCursor, HostIdentity, HostRow, HostSummary } from './rows.ts';
 import type { Writer } from './writes.ts';
 
 export interface Hosts {
   insert(row: HostRow): Promise<void>;
   get(id: string): HostSummary | undefined;
+  /** The same from memory, as every request asks for it. Whoever has a host deleted elsewhere has it forgotten here. */
+  identity(id: string): HostIdentity | undefined;
+  forget(id: string): void;
   spec(id: string): HostSpec | undefined;
   /** A tenant's hosts in the order of their creation, at most `limit` of those after the cursor. */
   list(tenantId: string, limit: number, after?: HostCursor): HostSummary[];
@@ -24,6 +28,9 @@ interface Columns {
   diverged: string | null;
 }
 
+/** Identities that are kept in memory. */
+const MOST_KNOWN = 10_000;
+
 const COLUMNS = 'id, tenant_id AS tenantId, name, created, diverged';
 
 export function openHosts(database: Database.Database, writer: Writer): Hosts {
@@ -33,6 +40,9 @@ export function openHosts(database: Database.Database, writer: Writer): Hosts {
     `SELECT ${COLUMNS} FROM hosts WHERE tenant_id = ? AND (created, id) > (?, ?) ORDER BY created, id LIMIT ?`,
   );
 
+  const known = new Map<string, HostIdentity>();
+  const parts = openParts(database, writer);
+
   return {
     async insert({ spec, ...row }) {
       await writer.write({ kind: 'host.insert', ...row, spec: JSON.stringify(spec) });
@@ -41,6 +51,14 @@ export function openHosts(database: Database.Database, writer: Writer): Hosts {
       const columns = attempt('read', id, () => byId.get(id));
       return columns === undefined ? undefined : summary(columns);
     },
+    identity(id) {
+      const identity = known.get(id) ?? this.get(id);
+      if (identity === undefined) return undefined;
+      if (known.size >= MOST_KNOWN) known.clear();
+      known.set(id, identity);
+      return identity;
+    },
+    forget: (id) => void known.delete(id),
     spec(id) {
       const text = attempt('read', id, () => specById.get(id));
       return text === undefined ? undefined : (JSON.parse(text as string) as HostSpec);
@@ -53,6 +71,9 @@ export function openHosts(database: Database.Database, writer: Writer): Hosts {
     },
     async delete(id) {
       await writer.write({ kind: 'host.delete', id });
+      known.delete(id);
+      // Nobody waits for that. What is left by a stop goes at the next start.
+      parts.prune(id).catch(() => {});
     },
   };
 }

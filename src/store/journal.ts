@@ -1,10 +1,11 @@
 /** The journal: every host's commands in order, and what a frozen kernel hands over to the next one. */
 import { hash } from 'node:crypto';
 import type Database from 'better-sqlite3';
-import { type Blob, isLarge, pack, packLarge, unpack } from './blob.ts';
+import { isLarge, pack, packLarge, unpack } from './blob.ts';
 import { HandoverDamaged, reason, unavailable } from './errors.ts';
+import { openParts, type Parts } from './parts.ts';
 import type { JournalEntry } from './rows.ts';
-import type { HandoverRow, JournalRow, Writer } from './writes.ts';
+import type { HandoverRow, JournalRow, StoredBlob, Writer } from './writes.ts';
 
 export interface StoredCommand extends Pick<JournalEntry, 'sequence' | 'command' | 'digest' | 'payload'> {
   /** Why the payload, which is missing then, cannot be read. */
@@ -34,13 +35,14 @@ interface Columns {
   digest: string;
   payload: Uint8Array | null;
   format: number | null;
+  parts: number | null;
 }
 
 type HandoverColumns = Pick<HandoverRow, 'format' | 'data' | 'checksum'>;
 
 export function openJournal(database: Database.Database, writer: Writer): Journal {
   const after = database.prepare<[string, number], Columns>(
-    `SELECT sequence, command, digest, payload, payload_format AS format FROM journal
+    `SELECT sequence, command, digest, payload, payload_format AS format, payload_parts AS parts FROM journal
      WHERE host_id = ? AND sequence > ? ORDER BY sequence`,
   );
   const handover = database.prepare<[string, number], HandoverColumns>(
@@ -56,12 +58,14 @@ export function openJournal(database: Database.Database, writer: Writer): Journa
     )
     .pluck();
 
+  const parts = openParts(database, writer);
+
   return {
     async commit(entries) {
       const handovers = entries.flatMap(handoverRow);
       const large = entries.some(({ payload }) => payload !== undefined && isLarge(payload));
       // Not a promise where it need not be one: what is committed next must come next.
-      const rows = large ? await Promise.all(entries.map(largeRow)) : entries.map(smallRow);
+      const rows = large ? await Promise.all(entries.map((entry) => largeRow(entry, parts))) : entries.map(smallRow);
       await writer.write({ kind: 'journal', rows, handovers });
     },
     read(hostId, sequence) {
@@ -69,8 +73,9 @@ export function openJournal(database: Database.Database, writer: Writer): Journa
         const commands: StoredCommand[] = [];
         let size = 0;
         for (const columns of after.iterate(hostId, sequence)) {
-          commands.push(storedCommand(columns));
-          size += columns.command.length + (columns.payload?.byteLength ?? 0);
+          const command = storedCommand(hostId, columns, parts);
+          commands.push(command);
+          size += command.command.length + (command.payload?.byteLength ?? 0);
           if (size >= READ_LIMIT) break;
         }
         return commands;
@@ -99,23 +104,26 @@ function handoverRow({ hostId, sequence, handover }: JournalEntry): HandoverRow[
 }
 
 function smallRow(entry: JournalEntry): JournalRow {
-  return row(entry, entry.payload === undefined ? null : pack(entry.payload));
+  return row(entry, entry.payload === undefined ? null : { ...pack(entry.payload), parts: null });
 }
 
-async function largeRow(entry: JournalEntry): Promise<JournalRow> {
-  const { payload } = entry;
-  return payload !== undefined && isLarge(payload) ? row(entry, await packLarge(payload)) : smallRow(entry);
+async function largeRow(entry: JournalEntry, parts: Parts): Promise<JournalRow> {
+  const { hostId, sequence, payload } = entry;
+  if (payload === undefined || !isLarge(payload)) return smallRow(entry);
+  return row(entry, await parts.put({ hostId, sequence, kind: 'payload' }, await packLarge(payload)));
 }
 
-function row({ hostId, sequence, command, digest }: JournalEntry, payload: Blob | null): JournalRow {
+function row({ hostId, sequence, command, digest }: JournalEntry, payload: StoredBlob | null): JournalRow {
   return { hostId, sequence, command, digest, payload };
 }
 
-function storedCommand({ sequence, command, digest, payload, format }: Columns): StoredCommand {
+function storedCommand(hostId: string, columns: Columns, inParts: Parts): StoredCommand {
+  const { sequence, command, digest, payload, format, parts } = columns;
   const stored = { sequence, command, digest };
   if (payload === null || format === null) return stored;
   try {
-    return { ...stored, payload: unpack({ format, data: payload }) };
+    const blob = inParts.whole({ hostId, sequence, kind: 'payload' }, { format, data: payload, parts });
+    return { ...stored, payload: unpack(blob) };
   } catch (error) {
     return { ...stored, damaged: `its payload cannot be read: ${reason(error)}` };
   }

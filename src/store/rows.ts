@@ -24,12 +24,11 @@ export interface Divergence {
   why: string;
 }
 
+/** What a host is from its creation on. */
+export type HostIdentity = Omit<HostRow, 'spec'>;
+
 /** A host without its spec, which may be large. */
-export interface HostSummary {
-  id: string;
-  tenantId: string;
-  name: string;
-  created: string;
+export interface HostSummary extends HostIdentity {
   diverged: Divergence | null;
 }
 

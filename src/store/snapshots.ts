@@ -1,8 +1,8 @@
 /** Snapshots: hosts as they were after a command. The two newest of each host are kept. */
-import { hash } from 'node:crypto';
 import type Database from 'better-sqlite3';
 import { packLarge, unpack } from './blob.ts';
 import { reason, unavailable } from './errors.ts';
+import { openParts, type Parts } from './parts.ts';
 import type { SnapshotRow, Writer } from './writes.ts';
 
 export interface Snapshot {
@@ -26,12 +26,16 @@ export interface Snapshots {
 
 export function openSnapshots(database: Database.Database, writer: Writer): Snapshots {
   const newest = database.prepare<[string, number], SnapshotRow>(
-    `SELECT host_id AS hostId, sequence, engine, format, data, checksum FROM snapshots
+    `SELECT host_id AS hostId, sequence, engine, format, data, parts FROM snapshots
      WHERE host_id = ? AND sequence < ? ORDER BY sequence DESC LIMIT 1`,
   );
+  const parts = openParts(database, writer);
   return {
     async put({ bytes, ...snapshot }) {
-      await writer.write({ kind: 'snapshot', row: { ...snapshot, ...(await packLarge(bytes)), checksum: sum(bytes) } });
+      const { hostId, sequence } = snapshot;
+      const blob = await parts.put({ hostId, sequence, kind: 'snapshot' }, await packLarge(bytes));
+      await writer.write({ kind: 'snapshot', row: { ...snapshot, ...blob } });
+      await parts.prune(hostId);
     },
     before(hostId, sequence) {
       let row: SnapshotRow | undefined;
@@ -40,21 +44,15 @@ export function openSnapshots(database: Database.Database, writer: Writer): Snap
       } catch (error) {
         throw unavailable(`cannot read snapshots of host ${hostId}`, error);
       }
-      return row && { sequence: row.sequence, engine: row.engine, ...content(row) };
+      return row && { sequence: row.sequence, engine: row.engine, ...content(row, parts) };
     },
   };
 }
 
-function content(row: SnapshotRow): { bytes: Uint8Array } | { damaged: string } {
+function content(row: SnapshotRow, parts: Parts): { bytes: Uint8Array } | { damaged: string } {
   try {
-    const bytes = unpack(row);
-    if (sum(bytes) !== row.checksum) return { damaged: 'it does not match its checksum' };
-    return { bytes };
+    return { bytes: unpack(parts.whole({ ...row, kind: 'snapshot' }, row)) };
   } catch (error) {
     return { damaged: reason(error) };
   }
-}
-
-function sum(bytes: Uint8Array): string {
-  return hash('sha256', bytes, 'hex');
 }

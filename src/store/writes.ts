@@ -7,7 +7,23 @@ export interface JournalRow {
   sequence: number;
   command: string;
   digest: string;
-  payload: Blob | null;
+  payload: StoredBlob | null;
+}
+
+/** Bytes in one piece, or, where there are too many, empty here and in so many parts. */
+export interface StoredBlob extends Blob {
+  parts: number | null;
+}
+
+/** One of the parts of a payload or snapshot. Another one in its place is replaced: that was never finished. */
+export interface PartRow {
+  hostId: string;
+  /** Of the command, or of the last one that the snapshot holds. */
+  sequence: number;
+  kind: 'payload' | 'snapshot';
+  /** From 0 on. */
+  part: number;
+  data: Uint8Array;
 }
 
 /** Bytes as stored; `format` says how they are to be read. `data` is null where there is nothing. */
@@ -19,14 +35,11 @@ export interface HandoverRow {
   checksum: string;
 }
 
-export interface SnapshotRow {
+export interface SnapshotRow extends StoredBlob {
   hostId: string;
   /** Of the last command that it holds. */
   sequence: number;
   engine: string;
-  format: number;
-  data: Uint8Array;
-  checksum: string;
 }
 
 /** Each is stored whole or not at all. */
@@ -37,7 +50,10 @@ export type Write =
   | { kind: 'host.diverge'; id: string; divergence: string }
   | { kind: 'host.delete'; id: string }
   | { kind: 'journal'; rows: JournalRow[]; handovers: HandoverRow[] }
-  | { kind: 'snapshot'; row: SnapshotRow };
+  | { kind: 'snapshot'; row: SnapshotRow }
+  | { kind: 'part'; row: PartRow }
+  /** Deletes one part that belongs to nothing that is kept. */
+  | { kind: 'part.prune'; hostId: string };
 
 /** Takes writes and stores them in the order in which it got them. */
 export interface Writer {

@@ -87,6 +87,8 @@ async function history({ start }: Lab, stops: number): Promise<void> {
   await tick(start(), 5);
 }
 
+const FLIP = `UPDATE snapshots SET data = CAST(substr(data, 1, 20) || x'ff' || substr(data, 22) AS BLOB)`;
+
 const refusal = (answer: Answer): string => (answer.kind === 'refused' ? answer.why : JSON.stringify(answer));
 
 test('a clean stop makes a snapshot, and the next start replays only what came behind it', async (t) => {
@@ -128,8 +130,7 @@ test('a host in use makes one when much would have to be replayed', async (t) =>
 test('a damaged snapshot: the older one is used', async (t) => {
   const made = await lab(t);
   await history(made, 3);
-  const flip = `UPDATE snapshots SET data = CAST(substr(data, 1, 20) || x'ff' || substr(data, 22) AS BLOB)`;
-  made.tamper(`${flip} WHERE sequence = ${3 * MANY}`);
+  made.tamper(`${FLIP} WHERE sequence = ${3 * MANY}`);
   made.executed = 0;
   const lane = made.start();
   assert.equal(await clock(lane), 3 * MANY + 5);
@@ -141,12 +142,13 @@ test('a damaged snapshot: the older one is used', async (t) => {
 test('no snapshot to be used, but all commands: the host begins anew', async (t) => {
   const made = await lab(t);
   await history(made, 1);
-  made.tamper("UPDATE snapshots SET checksum = 'another'");
+  made.tamper(FLIP);
   assert.equal(await clock(made.start()), MANY + 5);
 });
 
 for (const [what, sql, why] of [
-  ['damaged', "UPDATE snapshots SET checksum = 'another'", /does not match its checksum/],
+  ['damaged', FLIP, /Restored data doesn't match checksum|[Cc]orrupt/],
+  ['not all there', 'UPDATE snapshots SET parts = 2', /of its 2 parts 0 are there/],
   ['of another engine', "UPDATE snapshots SET engine = '99'", /is of engine 99, this is engine 1/],
   ['in another format', 'UPDATE snapshots SET format = 9', /format 9, which this version does not know/],
 ] as const) {

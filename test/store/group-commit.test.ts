@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { randomFillSync } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { connectForReading, openDatabase } from '../../src/store/database.ts';
 import { StoreUnavailable, TenantExists } from '../../src/store/errors.ts';
 import { openJournal } from '../../src/store/journal.ts';
+import { openParts, PART_BYTES } from '../../src/store/parts.ts';
 import { openSnapshots } from '../../src/store/snapshots.ts';
 import { GroupWriter } from '../../src/store/writer.ts';
 import type { Write } from '../../src/store/writes.ts';
@@ -118,6 +120,49 @@ test('payloads come back as they were, large ones take less room, and a damaged 
     "UPDATE journal SET payload = CAST(substr(payload, 1, 100) || x'ff' || substr(payload, 102) AS BLOB) WHERE sequence = 2",
   );
   assert.match(journal.read('a', 1)[0]!.damaged ?? '', /its payload cannot be read/);
+});
+
+test('what is very large is stored in parts, which go with what they belong to', async (t) => {
+  const directory = temporaryDirectory(t);
+  const { database, close } = openDatabase(directory, 'process');
+  t.after(close);
+  const writer = new GroupWriter(database);
+  await Promise.all([writer.write(tenant('acme')), writer.write(host('a')), writer.write(host('b'))]);
+  const journal = openJournal(database, writer);
+  const snapshots = openSnapshots(database, writer);
+  const partsOf = (kind: string) =>
+    database.prepare('SELECT host_id, sequence, count(*) FROM parts WHERE kind = ? GROUP BY 1, 2').raw().all(kind);
+  const bytes = new Uint8Array(randomFillSync(Buffer.alloc(PART_BYTES * 2 + 1)));
+  const entry = { command: '{}', digest: 'd', payload: bytes };
+  // Of a command that was not stored in the end.
+  await writer.write({ kind: 'part', row: { hostId: 'a', sequence: 1, kind: 'payload', part: 1, data: bytes } });
+  await journal.commit([{ ...entry, hostId: 'a', sequence: 1 }]);
+  await journal.commit([{ ...entry, hostId: 'b', sequence: 1 }]);
+  assert.deepEqual(Buffer.from(journal.read('a', 0)[0]!.payload!), Buffer.from(bytes));
+  assert.deepEqual(partsOf('payload'), [
+    ['a', 1, 3],
+    ['b', 1, 3],
+  ]);
+  for (const sequence of [1, 2, 3]) {
+    await snapshots.put({ hostId: 'a', sequence, engine: '1', bytes });
+    await journal.commit([{ ...entry, hostId: 'a', sequence: sequence + 1 }]);
+  }
+  assert.deepEqual(Buffer.from((snapshots.before('a', 9) as { bytes: Uint8Array }).bytes), Buffer.from(bytes));
+  assert.deepEqual(partsOf('snapshot'), [
+    ['a', 2, 3],
+    ['a', 3, 3],
+  ]);
+  assert.deepEqual(partsOf('payload'), [
+    ['a', 3, 3],
+    ['a', 4, 3],
+    ['b', 1, 3],
+  ]);
+  database.exec("DELETE FROM parts WHERE host_id = 'a' AND sequence = 4 AND part = 1");
+  assert.match(journal.read('a', 3)[0]!.damaged ?? '', /its payload cannot be read: of its 3 parts 2 are there/);
+  await writer.write({ kind: 'host.delete', id: 'a' });
+  await openParts(database, writer).prune('a');
+  assert.deepEqual(partsOf('payload'), [['b', 1, 3]]);
+  assert.deepEqual(partsOf('snapshot'), []);
 });
 
 test('a handover of another version is refused', async (t) => {

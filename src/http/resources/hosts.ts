@@ -150,8 +150,9 @@ export const HOST_ROUTES: readonly Route[] = [
         example: { ...IDENTITY_EXAMPLE, diverged: null, ...HOST_VIEW_EXAMPLE },
       },
     },
-    async handle({ lanes }, { host }) {
-      return { ...identityOf(host), ...granted<HostView>(await lanes.query(host.id, { view: 'host' })) };
+    async handle({ lanes, store }, { host }) {
+      const view = granted<HostView>(await lanes.query(host.id, { view: 'host' }));
+      return { ...identityOf(store.hosts.get(host.id) ?? { ...host, diverged: null }), ...view };
     },
   }),
   route({
@@ -163,8 +164,9 @@ export const HOST_ROUTES: readonly Route[] = [
     description: 'With its history.',
     access: 'tenant',
     success: { 204: { description: 'It is gone.' } },
-    async handle({ lanes }, { host }) {
+    async handle({ lanes, store }, { host }) {
       await lanes.remove(host.id);
+      store.hosts.forget(host.id);
     },
   }),
   route({
