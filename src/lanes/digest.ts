@@ -7,16 +7,18 @@ import type { Answer } from '../host/command.ts';
  * better by a later version, while errno, place and values may not change.
  */
 export function digest(answer: Answer): string {
-  return hash('sha256', JSON.stringify(answer, canonical), 'hex');
+  return hash('sha256', canonical(answer), 'hex');
 }
 
-function canonical(key: string, value: unknown): unknown {
-  if (key === 'why') return undefined;
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) return value;
+/** As JSON.stringify writes it, but for the order. */
+function canonical(value: unknown): string {
+  if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
+  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
   const object = value as Record<string, unknown>;
-  return Object.fromEntries(
-    Object.keys(object)
-      .sort()
-      .map((name) => [name, object[name]]),
-  );
+  let text = '{';
+  for (const name of Object.keys(object).sort()) {
+    if (name === 'why' || object[name] === undefined) continue;
+    text += `${text === '{' ? '' : ','}${JSON.stringify(name)}:${canonical(object[name])}`;
+  }
+  return `${text}}`;
 }

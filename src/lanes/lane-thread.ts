@@ -51,7 +51,7 @@ export class LaneThread {
   /** Requests wait at the port until the thread is there. */
   #start(delay: number): Caller<LaneRequest> {
     const { port1, port2 } = new MessageChannel();
-    const caller = new Caller<LaneRequest>(port1);
+    const caller = new Caller<LaneRequest>(port1, 'plain');
     const launch = (): void => {
       this.#launch(port2).catch((error) => this.#died(error, false));
     };

@@ -37,7 +37,7 @@ function writerOf({ writer, directory, durability }: LaneSettings): Writer & { c
       },
     };
   }
-  const caller = new Caller<WriteRequest>(writer);
+  const caller = new Caller<WriteRequest>(writer, 'any');
   return { write: (write: Write) => caller.ask<number>({ ask: 'write', write }), close: () => writer.close() };
 }
 

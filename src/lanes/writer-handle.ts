@@ -57,7 +57,7 @@ export class WriterHandle {
       failure = error;
     });
     this.#worker.on('exit', () => this.#died(failure));
-    return new Caller<WriterRequest>(port1);
+    return new Caller<WriterRequest>(port1, 'any');
   }
 
   #died(error: unknown): void {

@@ -242,7 +242,7 @@ test('real hosts come back from the snapshots of a clean stop', async (t) => {
 test('what cannot be sent to a lane fails alone', async (t) => {
   const { pool, add } = await lab(t, { lanes: 1 });
   await add('a');
-  const unsendable = { op: 'process.create', name: () => {} } as unknown as Command;
+  const unsendable = { op: 'process.create', name: 1n } as unknown as Command;
   const outcomes = await Promise.allSettled([TICK, unsendable, TICK].map((command) => pool.execute('a', command)));
   assert.deepEqual(
     outcomes.map(({ status }) => status),
