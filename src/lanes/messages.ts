@@ -140,6 +140,9 @@ export function serve<Request>(port: MessagePort, handle: (request: Request) => 
   };
 }
 
+/** With more in a message the other end would wait for what it could begin with. */
+const MOST_ITEMS = 8;
+
 class Outbox<Item> {
   readonly #port: MessagePort;
   readonly #speech: Speech;
@@ -164,10 +167,13 @@ class Outbox<Item> {
 
   add(item: Item, transfer: readonly Transferable[] = []): void {
     this.#transfer.push(transfer);
-    if (this.#items.push(item) === 1) this.#later(this.#send);
+    const count = this.#items.push(item);
+    if (count === 1) this.#later(this.#send);
+    if (count === MOST_ITEMS) this.#send();
   }
 
   readonly #send = (): void => {
+    if (this.#items.length === 0) return;
     const items = this.#items;
     const transfer = this.#transfer;
     this.#items = [];
