@@ -1,4 +1,7 @@
-/** A recorded NVMe workload, replayed as batches: what an operation costs when maps and unmaps come as they do. */
+/**
+ * A recorded NVMe workload, replayed as batches: what an operation costs when maps and unmaps come as they do. Scattered
+ * memory is mapped in pieces and unmapped as a whole.
+ */
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { objects } from './batches.ts';
@@ -26,34 +29,6 @@ function readEvents(): Event[] {
   });
 }
 
-/**
- * The recorder saw the page table: a request whose memory is scattered is mapped there in pieces and unmapped as a
- * whole. A VMM maps it as a whole, too.
- */
-export function joinPieces(events: readonly Event[]): Event[] {
-  const live = new Map<number, { size: number; at: number }>();
-  const joined: (Event | null)[] = events.map((event) => ({ ...event }));
-  for (const [at, { op, iova, size }] of events.entries()) {
-    if (op === 'map') {
-      live.set(iova, { size, at });
-      continue;
-    }
-    const pieces: number[] = [];
-    for (let next = iova; next < iova + size; ) {
-      const piece = live.get(next);
-      if (!piece) throw new Error(`the recording unmaps ${hex(next)}, which is not mapped`);
-      live.delete(next);
-      pieces.push(piece.at);
-      next += piece.size;
-    }
-    // It is mapped when its first piece was.
-    const first = Math.min(...pieces);
-    for (const piece of pieces) joined[piece] = null;
-    joined[first] = { op: 'map', iova, size };
-  }
-  return joined.filter((event) => event !== null);
-}
-
 function bodies(events: readonly Event[]): { body: Buffer; count: number }[] {
   const operations = events.map(({ op, iova, size }) => ({
     op,
@@ -69,8 +44,7 @@ function bodies(events: readonly Event[]): { body: Buffer; count: number }[] {
 }
 
 async function replay() {
-  const recorded = readEvents();
-  const events = joinPieces(recorded);
+  const events = readEvents();
   return withService({}, async (_, client) => {
     const vmm = await createVmm(client, { pages: SPACE / PAGE, attached: true });
     const requests = bodies(events).map(({ body, count }) => ({ request: encodeBatch(client, vmm, body), count }));
@@ -85,7 +59,7 @@ async function replay() {
     });
     return {
       each: (median(times) * 1e6) / events.length,
-      note: `${recorded.length} recorded events are ${events.length} maps and unmaps; ${diskNote()}`,
+      note: `${events.length} recorded maps and unmaps; ${diskNote()}`,
     };
   });
 }

@@ -1,13 +1,16 @@
 /** What an answer is compared by when a journal is replayed. */
 import { hash } from 'node:crypto';
+import { crc32 } from 'node:zlib';
 import type { Answer } from '../host/command.ts';
 
 /**
  * SHA-256 of an answer in canonical JSON (keys sorted), in hexadecimal. `why` is left out: a sentence may be put
- * better by a later version, while errno, place and values may not change.
+ * better by a later version, while errno, place and values may not change. With a payload, its checksum is in it: a
+ * changed one may lead to the same answer.
  */
-export function digest(answer: Answer): string {
-  return hash('sha256', canonical(answer), 'hex');
+export function digest(answer: Answer, payload?: Uint8Array): string {
+  const text = canonical(answer);
+  return hash('sha256', payload === undefined ? text : `${text} ${crc32(payload)}`, 'hex');
 }
 
 /** As JSON.stringify writes it, but for the order. */

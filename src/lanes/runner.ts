@@ -105,7 +105,7 @@ export class HostRunner {
         hostId: this.#hostId,
         sequence: host.sequence + 1,
         command: encodeCommand(stored.command, host.freeze),
-        digest: digest(stored.proof),
+        digest: digest(stored.proof, stored.payload),
         payload: stored.payload,
       };
       noteStored(host, entry.command.length + stored.payload.byteLength, { answer, records: [] });

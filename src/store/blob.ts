@@ -6,8 +6,8 @@ import { constants, zstdCompress, zstdCompressSync, zstdDecompressSync } from 'n
 const PLAIN = 1;
 const ZSTD = 2;
 
-/** Below this it is not worth it, in bytes. */
-const WORTH_COMPRESSING = 1024;
+/** Below this compressing takes longer than storing what it saves, in bytes. */
+const WORTH_COMPRESSING = 32 * 1024;
 /** From here on it is not done in the thread that runs hosts, in bytes. */
 const WORTH_WAITING = 128 * 1024;
 const OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 } };

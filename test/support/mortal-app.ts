@@ -5,14 +5,14 @@ import { TestApp } from './app.ts';
 import { type Service, startService, temporaryDirectory } from './service.ts';
 
 export class MortalApp extends TestApp {
+  readonly directory: string;
   readonly #t: TestContext;
-  readonly #directory: string;
   #service: Service | undefined;
 
   constructor(t: TestContext) {
     super();
     this.#t = t;
-    this.#directory = temporaryDirectory(t);
+    this.directory = temporaryDirectory(t);
   }
 
   get service(): Service {
@@ -25,6 +25,6 @@ export class MortalApp extends TestApp {
   }
 
   override async start(env: Record<string, string> = {}): Promise<void> {
-    this.#service = await startService(this.#t, this.#directory, { env: { HOLDOVER_DEV_KEY: this.key, ...env } });
+    this.#service = await startService(this.#t, this.directory, { env: { HOLDOVER_DEV_KEY: this.key, ...env } });
   }
 }

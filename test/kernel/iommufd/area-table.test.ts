@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Area, AreaTable, highOf, lowOf } from '../../../src/kernel/iommufd/area-table.ts';
+import { type Area, highOf, lowOf } from '../../../src/kernel/iommufd/area-cursor.ts';
+import { AreaTable } from '../../../src/kernel/iommufd/area-table.ts';
 
 const UMAX = 2n ** 64n - 1n;
 
