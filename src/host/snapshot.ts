@@ -12,8 +12,10 @@ import * as group from '../kernel/iommu/group.ts';
 import * as iommu from '../kernel/iommu/iommu.ts';
 import * as restored from '../kernel/iommu/restored.ts';
 import * as areaBlocks from '../kernel/iommufd/area-blocks.ts';
+import * as areaCursor from '../kernel/iommufd/area-cursor.ts';
 import * as areaGaps from '../kernel/iommufd/area-gaps.ts';
 import * as areaGroup from '../kernel/iommufd/area-group.ts';
+import * as areaIndex from '../kernel/iommufd/area-index.ts';
 import * as areaTable from '../kernel/iommufd/area-table.ts';
 import * as context from '../kernel/iommufd/context.ts';
 import * as device from '../kernel/iommufd/device.ts';
@@ -71,8 +73,10 @@ const MODULES: readonly Record<string, unknown>[] = [
   viommu,
   addressSpace,
   areaBlocks,
+  areaCursor,
   areaGaps,
   areaGroup,
+  areaIndex,
   areaTable,
   context,
   device,

@@ -1,6 +1,7 @@
 /** The HTTP face: routes, and what is the same for all of them. */
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
+import { setTimeout } from 'node:timers/promises';
 import { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify';
 import { notFound } from './answers.ts';
 import { handleClientError, handleError, sendProblem, unavailable } from './errors.ts';
@@ -98,10 +99,26 @@ function malformed(body: string): Problem {
   return new Problem('malformed-body', detail);
 }
 
+/** How long a stop waits for answers, such as those to uploads without end, in milliseconds. */
+const PATIENCE_MS = 5000;
+
+/** What has begun is answered, what comes after it is refused, and then nobody keeps a connection open. */
 function refuseWhileStopping(app: FastifyInstance): void {
   let stopping = false;
+  let unanswered = 0;
+  const answered = Promise.withResolvers<void>();
+  app.server.on('request', (_request, response) => {
+    unanswered += 1;
+    response.once('close', () => {
+      unanswered -= 1;
+      if (stopping && unanswered === 0) answered.resolve();
+    });
+  });
   app.addHook('preClose', async () => {
     stopping = true;
+    if (unanswered > 0) await Promise.race([answered.promise, setTimeout(PATIENCE_MS, undefined, { ref: false })]);
+    // Otherwise one whose client has been answered and yet goes on sending, or does not, would be waited for.
+    app.server.closeAllConnections();
   });
   app.addHook('onRequest', async () => {
     if (stopping) throw unavailable('The service is stopping. Nothing has changed: try again when it is back.');

@@ -50,7 +50,7 @@ export class PhysicalMemory {
   /** Allocated runs, ascending, disjoint. */
   private _runs: OwnedRun[] = [];
   /** Pins of single frames, by chunk, and pins of whole chunks. */
-  private readonly _framePins = new Map<number, Uint16Array>();
+  private readonly _framePins: (Uint16Array | null)[] = [];
   private readonly _morePins = new Map<number, number>();
   private readonly _chunkPins = new Map<number, number>();
   /** The pins of the chunk that was asked for last. */
@@ -190,10 +190,11 @@ export class PhysicalMemory {
 
   private _enterPins(frame: number): void {
     const part = Math.floor(frame / PINS);
-    let pins = this._framePins.get(part);
+    let pins = this._framePins[part];
     if (!pins) {
       pins = new Uint16Array(PINS);
-      this._framePins.set(part, pins);
+      while (this._framePins.length < part) this._framePins.push(null);
+      this._framePins[part] = pins;
     }
     this._lastPins = pins;
     this._lastPart = part;
@@ -216,7 +217,7 @@ export class PhysicalMemory {
       }
       const chunk = Math.floor(frame / CHUNK);
       const stop = Math.min(runEnd, (chunk + 1) * CHUNK);
-      const pins = this._framePins.get(Math.floor(frame / PINS));
+      const pins = this._framePins[Math.floor(frame / PINS)];
       if (this._chunkPins.has(chunk)) {
         frame = stop;
         continue;
@@ -268,7 +269,7 @@ export class PhysicalMemory {
       }
     }
     this._runs = runs;
-    this._framePins.clear();
+    this._framePins.length = 0;
     this._morePins.clear();
     this._lastPart = -1;
     this._chunkPins.clear();

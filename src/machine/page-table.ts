@@ -18,6 +18,7 @@ const SHIFT_POSITION = 4;
 const FLAGS = 0x7ff;
 const LEVEL_BITS = 9;
 const ENTRIES = 512;
+const FEW = 32;
 
 export interface TableFormat {
   /** log2 of the smallest leaf in bytes: 11 or more. */
@@ -161,7 +162,9 @@ export class PageTable {
       if ((low & LEAF) === 0 || ((low >>> SHIFT_POSITION) & 0x3f) !== minShift) return -1;
       if (addressOf(low, words[(first + entry) * 2 + 1]!) !== physical + entry * 2 ** minShift) return -1;
     }
-    words.fill(0, first * 2, (first + units) * 2);
+    // A few are cleared faster than `fill` is called.
+    if (units > FEW) words.fill(0, first * 2, (first + units) * 2);
+    else for (let at = first * 2; at < (first + units) * 2; at++) words[at] = 0;
     return physical;
   }
 

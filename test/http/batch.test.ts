@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { request as httpRequest } from 'node:http';
+import { once } from 'node:events';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import type { IoasView, MappingView } from '../../src/host/views.ts';
-import { useApp } from '../support/app.ts';
+import { TestApp, useApp } from '../support/app.ts';
 import {
   batch,
   LINES,
@@ -17,14 +19,14 @@ import {
 } from '../support/batch.ts';
 import { D1 } from '../support/client.ts';
 
-const app = useApp();
+const ours = useApp();
 
 const VA = 0x7f00_0000_0000;
 const IOVA = 0x1_0000_0000;
 const PAGE = 4096;
 
 /** An IOAS with a domain, and memory of the process to map. */
-async function target(): Promise<Target> {
+async function target(app: TestApp = ours): Promise<Target> {
   const host = await app.host();
   const process = await host.process();
   const iommufd = await process.open('/dev/iommu');
@@ -355,7 +357,7 @@ test('a line that is wrong leaves what was acknowledged, and nothing of its piec
 
 test('a sender that waits is answered, and a cut body keeps what was acknowledged', async () => {
   const on = await target();
-  const headers = { authorization: `Bearer ${app.key}`, 'content-type': LINES };
+  const headers = { authorization: `Bearer ${ours.key}`, 'content-type': LINES };
   const sending = httpRequest(urlOf(on), { method: 'POST', headers });
   sending.on('error', () => {});
   const { promise, resolve } = Promise.withResolvers<string>();
@@ -390,4 +392,18 @@ test('other hosts are served while a large batch runs, and commands to its own h
     ),
   ]);
   assert.deepEqual(order, ['other', 'large', 'own']);
+});
+
+test('lines whose sender does not go on after the last answer do not hold up the end of the service', async () => {
+  const app = new TestApp();
+  await app.start();
+  const on = await target(app);
+  const headers = { authorization: `Bearer ${app.key}`, 'content-type': LINES };
+  const sending = httpRequest(urlOf(on), { method: 'POST', headers });
+  sending.on('error', () => {});
+  sending.write(`${JSON.stringify(unmap(0))}\n`);
+  const [answer] = (await once(sending, 'response')) as [IncomingMessage];
+  const lines = (await text(answer)).trimEnd().split('\n');
+  assert.equal(JSON.parse(lines.at(-1)!).done, true);
+  await app.stop();
 });

@@ -21,6 +21,7 @@ export class AreaGroup {
     if (position < this.count) this._move(position + 1, position, this.count - position);
     this.blocks[position] = block;
     this.count++;
+    this.widest[position] = 0;
     this.touch(position);
   }
 
@@ -47,6 +48,8 @@ export class AreaGroup {
 
   /** The gaps in front of the areas of a block have changed. */
   touch(position: number): void {
+    // What is not known has not been missed either.
+    if (Number.isNaN(this.widest[position]!)) return;
     this.widest[position] = Number.NaN;
     this.known = Number.NaN;
     this._misses[position * 2] = Number.POSITIVE_INFINITY;

@@ -11,7 +11,8 @@ import type { PagingDomain } from '../iommu/domain.ts';
 import type { Kernel } from '../kernel.ts';
 import type { FrameSpan } from '../mm/frame-map.ts';
 import type { IovaRange } from '../uapi/types.ts';
-import { type Area, AreaTable, big, highOf, lowOf } from './area-table.ts';
+import { type Area, big, highOf, lowOf } from './area-cursor.ts';
+import { AreaTable } from './area-table.ts';
 import { chooseIova, chooseLowIova } from './iova-allocator.ts';
 import { charge, type Origin, SharedPages, type Source, uncharge } from './pages.ts';
 import { SourceList } from './source-list.ts';
@@ -425,18 +426,25 @@ export class IoPagetable {
       // What lies in one block is taken out of it at once.
       const { slot, leftInBlock } = areas;
       let taken = 0;
-      let refusal: Refusal | null | undefined;
+      let refusal: Refusal | null | undefined = null;
+      let reached = false;
       for (; taken < leftInBlock; taken++) {
         areas.slot = slot + taken;
         refusal = this._judgeUnmap(startHigh, startLow, endHigh, endLow);
         if (refusal !== null) break;
         counted.high += areas.lastHigh - areas.iovaHigh;
         counted.low += areas.lastLow - areas.iovaLow + 1;
+        // Most ranges end with their first area: what follows it need not be looked at.
+        if (taken === 0 && areas.lastLow === endLow && areas.lastHigh === endHigh) {
+          reached = true;
+          taken = 1;
+          break;
+        }
       }
       this._unfillAreas(slot, taken);
       areas.removeRun(slot, taken);
       left -= taken;
-      if (refusal !== null) return refusal ?? null;
+      if (refusal !== null || reached) return refusal ?? null;
       found = areas.next();
     }
     return null;

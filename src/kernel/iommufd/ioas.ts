@@ -5,7 +5,7 @@ import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import { MAP_FIXED_IOVA, MAP_WRITEABLE } from '../uapi/iommufd.ts';
 import type { IovaRange } from '../uapi/types.ts';
-import { type Area, big } from './area-table.ts';
+import { type Area, big } from './area-cursor.ts';
 import type { IommufdContext } from './context.ts';
 import type { HwptPaging } from './hwpt.ts';
 import { IoPagetable, type Span, span, UMAX } from './io-pagetable.ts';

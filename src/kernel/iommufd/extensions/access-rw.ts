@@ -2,7 +2,7 @@
 import { READ, WRITE } from '../../../machine/page-table.ts';
 import { Refusal, refuse } from '../../errno.ts';
 import type { Process } from '../../process.ts';
-import type { Area } from '../area-table.ts';
+import type { Area } from '../area-cursor.ts';
 import { PAGE, UMAX } from '../io-pagetable.ts';
 import type { Ioas } from '../ioas.ts';
 
