@@ -145,14 +145,14 @@ async function throughput(lanes: number): Promise<number> {
 
 /** Ids are chosen by chance, and so are lanes by them. */
 async function oneInEachLane(client: Client, lanes: number): Promise<Vmm[]> {
-  const found: Vmm[] = [];
-  while (found.filter(() => true).length < lanes) {
+  const found = new Map<number, Vmm>();
+  while (found.size < lanes) {
     const vmm = await createVmm(client, { pages: MANY, attached: true });
     const lane = laneOf(vmm.hostId, lanes);
-    if (found[lane]) await client.request('DELETE', vmm.host);
-    else found[lane] = vmm;
+    if (found.has(lane)) await client.request('DELETE', vmm.host);
+    else found.set(lane, vmm);
   }
-  return found;
+  return [...found.values()];
 }
 
 /** The same question to the machine: two threads that only compute, to one. */

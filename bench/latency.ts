@@ -110,7 +110,7 @@ export const LATENCY: Benchmark[] = [
       const bareServer = startChild([BARE_SERVER]);
       const barePort = await portOf(bareServer);
       try {
-        return await withService({ lanes: Number(process.env.L ?? 1) }, async ({ port }, client) => {
+        return await withService({}, async ({ port }, client) => {
           const { process, ioas, fd } = await createVmm(client, { pages: CONNECTIONS, attached: true });
           const service = await target(port, (slot) => mapAndUnmap(`${process}/calls`, { fd, ioas, slot }));
           const bare = await target(barePort, (slot) => mapAndUnmap('/calls', { fd, ioas, slot }));

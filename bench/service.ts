@@ -11,8 +11,6 @@ export const KEY = 'key-of-the-benchmarks';
 export const OTHER_KEY = 'key-of-another-tenant';
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url));
-/** The largest batch of the benchmarks in its wordiest shape. */
-const BODY_LIMIT = 256 << 20;
 
 /** None may outlive the benchmarks. */
 const children = new Set<ChildProcess>();
@@ -76,7 +74,6 @@ export class Service {
         HOLDOVER_TENANTS: `other:${OTHER_KEY}`,
         // Otherwise a line a request is logged, which a bare server does not do either.
         HOLDOVER_LOG_LEVEL: 'warn',
-        HOLDOVER_BODY_LIMIT: String(BODY_LIMIT),
         ...(lanes !== undefined && { HOLDOVER_LANES: String(lanes) }),
       },
     );
