@@ -12,7 +12,7 @@ import { COMMAND_NANOSECONDS, type Host, refused } from '../host.ts';
 import { type Columns, giveBack } from './columns.ts';
 import { type BatchOptions, type Decoded, decodeJson, decodeLines } from './decode.ts';
 import { BatchExecution } from './execution.ts';
-import { pack, unpack } from './packed.ts';
+import { packInSteps, unpack } from './packed.ts';
 
 export interface BatchOutcome {
   answer: Answer;
@@ -51,7 +51,7 @@ export class Batch {
     if (decoded.kind !== 'batch') return nothing(decoded);
     const { columns, options } = decoded;
     const { format, ...command } = this._command;
-    const kept = format === 'packed' ? payload : pack(columns);
+    const kept = format === 'packed' ? payload : yield* packInSteps(columns, this._size);
     // A small batch is done in one step.
     if (columns.rows > this._size) yield;
     this._host.time += COMMAND_NANOSECONDS;

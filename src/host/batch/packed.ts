@@ -11,6 +11,8 @@ const EQUAL_STEPS = 0;
 const PLAIN = 1;
 
 const HEADER_BYTES = 16;
+/** Of a column of words. */
+const BYTES_PER_ROW = 8;
 
 type Column = Words | Numbers;
 
@@ -19,8 +21,11 @@ function listOf({ kind, iova, length, start, fd, runs }: Columns): Column[] {
   return runs ? [...columns, runs.count, runs.stride, runs.startStride] : columns;
 }
 
-/** Header: version, 1 for runs, rows, operations. Each column: how it is written, its rows, and its words. */
-export function pack(columns: Columns): Uint8Array<ArrayBuffer> {
+/**
+ * Header: version, 1 for runs, rows, operations. Each column: how it is written, its rows, and its words. Pauses after
+ * each column where it has more than so many rows.
+ */
+export function* packInSteps(columns: Columns, pause: number): Generator<void, Uint8Array<ArrayBuffer>> {
   const header = new Uint32Array([VERSION, columns.runs ? 1 : 0, columns.rows, columns.operations]);
   const parts: Uint8Array[] = [bytesOf(header)];
   for (const column of listOf(columns)) {
@@ -30,14 +35,21 @@ export function pack(columns: Columns): Uint8Array<ArrayBuffer> {
     if (steps) noteStep(column, steps);
     const words = steps ?? new Uint32Array(data.buffer, 0, rows * width);
     parts.push(bytesOf(new Uint32Array([steps ? EQUAL_STEPS : PLAIN, rows])), bytesOf(words));
+    if (rows > pause) yield;
   }
   const packed = new Uint8Array(parts.reduce((size, part) => size + part.byteLength, 0));
   let at = 0;
   for (const part of parts) {
     packed.set(part, at);
     at += part.byteLength;
+    if (part.byteLength > pause * BYTES_PER_ROW) yield;
   }
   return packed;
+}
+
+/** The same at once. */
+export function pack(columns: Columns): Uint8Array<ArrayBuffer> {
+  return packInSteps(columns, Number.POSITIVE_INFINITY).next().value as Uint8Array<ArrayBuffer>;
 }
 
 /** For whoever looks for operations that are alike. */
