@@ -143,7 +143,8 @@ async function moment(random: Random, load: Load): Promise<void> {
     case 'time':
       return await Promise.race([answers, passed(milliseconds)]);
     case 'kexec':
-      await load.reboot;
+      // Nobody may be left who asks for one.
+      await Promise.race([load.reboot, answers]);
       return await passed(random.below(KEXEC_MILLISECONDS));
   }
 }
