@@ -160,7 +160,7 @@ export function deviceView(host: Host, fn: PciFunction): DeviceView {
     owner: group ? ownerOf(group) : null,
     state: kernel?.restored.stateOf(fn) ?? 'N',
     domain: group ? domainOf(group.domain) : { kind: 'blocked', id: null, restored: false },
-    preserved: [...(vfio?.files ?? [])].some((file) => file.preserved),
+    preserved: vfio?.files.some((file) => file.preserved) ?? false,
     interruptsEnabled: fn.interruptsEnabled,
     canReset: fn.spec.reset,
     resets: fn.resets,

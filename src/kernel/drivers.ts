@@ -92,10 +92,10 @@ export class Drivers {
     if (!current || (driver !== undefined && driver !== current))
       return refuse('ENODEV', 'unbind_store', `${fn.bdf} is not on driver ${driver ?? ''}`.trim());
     const device = this._kernel.vfio.devices.get(fn.bdf);
-    if (device && device.files.size > 0) {
+    if (device && device.files.length > 0) {
       device.unbinding = true;
       this._kernel.vfio.groupShrank(fn);
-      this._kernel.emit('driver.unbinding', `${fn.bdf}: unbind waits for ${device.files.size} open files`, {
+      this._kernel.emit('driver.unbinding', `${fn.bdf}: unbind waits for ${device.files.length} open files`, {
         bdf: fn.bdf,
         driver: current,
       });

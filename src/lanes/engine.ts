@@ -1,24 +1,63 @@
 /** How lanes make hosts, and hosts of snapshots. */
 import { deserialize, serialize } from 'node:v8';
 import { Batch } from '../host/batch/batch.ts';
+import type { Answer, BatchCommand, Command, Execution, HostSpec, Query } from '../host/command.ts';
 import { Host } from '../host/host.ts';
 import type { Graph } from '../host/object-graph.ts';
 import { fromSnapshot, takeSnapshot } from '../host/snapshot.ts';
-import type { Engine, MakeHost } from './replay.ts';
+import type { BatchRun, Engine, MakeHost } from './replay.ts';
 import type { RestoreHost } from './snapshots.ts';
 
-export const makeHost: MakeHost = (spec) => engineOf(new Host(spec));
+export const makeHost: MakeHost = (spec) => new HostEngine(new Host(shared(spec)));
 
-export const restoreHost: RestoreHost = (bytes) => engineOf(fromSnapshot(deserialize(bytes) as Graph));
+export const restoreHost: RestoreHost = (bytes) => new HostEngine(fromSnapshot(deserialize(bytes) as Graph));
 
-function engineOf(host: Host): Engine {
-  return {
-    execute: (command) => host.execute(command),
-    batch: (command, payload) => new Batch(host, command, payload),
-    query: (query) => host.query(query),
-    get pendingBoot() {
-      return host.pendingBoot;
-    },
-    snapshot: () => serialize(takeSnapshot(host)),
-  };
+class HostEngine implements Engine {
+  readonly #host: Host;
+
+  constructor(host: Host) {
+    this.#host = host;
+  }
+
+  execute(command: Command): Execution {
+    return this.#host.execute(command);
+  }
+
+  batch(command: BatchCommand, payload: Uint8Array): BatchRun {
+    return new Batch(this.#host, command, payload);
+  }
+
+  query(query: Query): Answer {
+    return this.#host.query(query);
+  }
+
+  get pendingBoot(): boolean {
+    return this.#host.pendingBoot;
+  }
+
+  snapshot(): Uint8Array {
+    return serialize(takeSnapshot(this.#host));
+  }
+}
+
+/** Of so many different ones. */
+const MOST_SPECS = 64;
+const specs = new Map<string, HostSpec>();
+
+/** A fleet of hosts that are alike has one spec. */
+function shared(spec: HostSpec): HostSpec {
+  const text = JSON.stringify(spec);
+  const known = specs.get(text);
+  if (known !== undefined) return known;
+  if (specs.size === MOST_SPECS) specs.clear();
+  specs.set(text, frozen(spec));
+  return spec;
+}
+
+function frozen<T>(value: T): T {
+  if (typeof value === 'object' && value !== null) {
+    for (const part of Object.values(value)) frozen(part);
+    Object.freeze(value);
+  }
+  return value;
 }

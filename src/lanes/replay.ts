@@ -110,7 +110,8 @@ async function replayOne(
     if (error instanceof HandoverDamaged) return error.message;
     return `it fails inside: ${error instanceof Error ? error.message : String(error)}`;
   }
-  if (digest(execution.answer, stored.payload) !== stored.digest) return 'its answer is not the one given the first time';
+  if (digest(execution.answer, stored.payload) !== stored.digest)
+    return 'its answer is not the one given the first time';
   noteStored(host, stored.command.length + (stored.payload?.byteLength ?? 0), execution);
   return null;
 }

@@ -61,8 +61,10 @@ export class IommuUnit {
   tables(): FrameRun[] {
     if (this.rootTable === null) return [];
     const runs = [{ start: this.rootTable, count: 1 }];
-    const root = this._memory.words(this.rootTable);
-    for (let bus = 0; bus < 256; bus++) if (root[bus * 2]) runs.push({ start: root[bus * 2]!, count: 1 });
+    for (let bus = 0; bus < 256; bus++) {
+      const table = this._memory.word(this.rootTable, bus * 2);
+      if (table) runs.push({ start: table, count: 1 });
+    }
     return runs;
   }
 
@@ -71,31 +73,37 @@ export class IommuUnit {
     const frames = this._memory.allocate(1, { owner: 'context-table' });
     if (!frames) throw new Error('no memory for a root table');
     this.rootTable = frames[0]!.start;
-    this._memory.words(this.rootTable).fill(0);
   }
 
   setContext(sourceId: number, entry: ContextEntry): void {
-    const [words, at] = this._entry(sourceId, true)!;
+    const frame = this._contextTable(sourceId, true)!;
+    const at = (sourceId & 0xff) * ENTRY_WORDS;
     const table = entry.kind === 'table' ? entry : null;
-    words[at] = KIND[entry.kind] | ((table?.tableType ?? 0) << 4) | (table?.dirtyEnabled ? 0x100 : 0);
-    words[at + 1] = table?.domainId ?? 0;
-    words[at + 2] = table ? (table.root ?? ROOT_NONE) : 0;
-    words[at + 3] = 0;
+    this._memory.setWord(
+      frame,
+      at,
+      KIND[entry.kind] | ((table?.tableType ?? 0) << 4) | (table?.dirtyEnabled ? 0x100 : 0),
+    );
+    this._memory.setWord(frame, at + 1, table?.domainId ?? 0);
+    this._memory.setWord(frame, at + 2, table ? (table.root ?? ROOT_NONE) : 0);
+    this._memory.setWord(frame, at + 3, 0);
   }
 
   context(sourceId: number): ContextEntry {
-    const found = this._entry(sourceId, false);
-    if (!found) return { kind: 'blocked' };
-    const [words, at] = found;
-    const kind = words[at]! & 0xf;
+    const frame = this._contextTable(sourceId, false);
+    if (frame === null) return { kind: 'blocked' };
+    const at = (sourceId & 0xff) * ENTRY_WORDS;
+    const word = this._memory.word(frame, at);
+    const kind = word & 0xf;
     if (kind === KIND.blocked) return { kind: 'blocked' };
     if (kind === KIND.identity) return { kind: 'identity' };
+    const root = this._memory.word(frame, at + 2);
     return {
       kind: 'table',
-      domainId: words[at + 1]!,
-      root: words[at + 2] === ROOT_NONE ? null : words[at + 2]!,
-      tableType: ((words[at]! >>> 4) & 1) as 0 | 1,
-      dirtyEnabled: (words[at]! & 0x100) !== 0,
+      domainId: this._memory.word(frame, at + 1),
+      root: root === ROOT_NONE ? null : root,
+      tableType: ((word >>> 4) & 1) as 0 | 1,
+      dirtyEnabled: (word & 0x100) !== 0,
     };
   }
 
@@ -103,11 +111,11 @@ export class IommuUnit {
   sources(): number[] {
     const sources: number[] = [];
     if (this.rootTable === null) return sources;
-    const root = this._memory.words(this.rootTable);
     for (let bus = 0; bus < 256; bus++) {
-      if (!root[bus * 2]) continue;
-      const words = this._memory.words(root[bus * 2]!);
-      for (let devfn = 0; devfn < 256; devfn++) if (words[devfn * ENTRY_WORDS]! & 0xf) sources.push((bus << 8) | devfn);
+      const table = this._memory.word(this.rootTable, bus * 2);
+      if (!table) continue;
+      for (let devfn = 0; devfn < 256; devfn++)
+        if (this._memory.word(table, devfn * ENTRY_WORDS) & 0xf) sources.push((bus << 8) | devfn);
     }
     return sources;
   }
@@ -185,19 +193,15 @@ export class IommuUnit {
     new PageTable(this._memory, format, entry.root).setDirty(Number(iova >> BigInt(format.minShift)));
   }
 
-  private _entry(sourceId: number, create: boolean): [Uint32Array, number] | null {
+  /** Frame of the context table of the function's bus. */
+  private _contextTable(sourceId: number, create: boolean): number | null {
     if (this.rootTable === null) return null;
-    const root = this._memory.words(this.rootTable);
     const bus = sourceId >>> 8;
-    let table = root[bus * 2]!;
-    if (!table) {
-      if (!create) return null;
-      const frames = this._memory.allocate(1, { owner: 'context-table' });
-      if (!frames) throw new Error('no memory for a context table');
-      table = frames[0]!.start;
-      this._memory.words(table).fill(0);
-      root[bus * 2] = table;
-    }
-    return [this._memory.words(table), (sourceId & 0xff) * ENTRY_WORDS];
+    const table = this._memory.word(this.rootTable, bus * 2);
+    if (table || !create) return table || null;
+    const frames = this._memory.allocate(1, { owner: 'context-table' });
+    if (!frames) throw new Error('no memory for a context table');
+    this._memory.setWord(this.rootTable, bus * 2, frames[0]!.start);
+    return frames[0]!.start;
   }
 }

@@ -30,11 +30,16 @@ export interface OwnedRun extends FrameRun {
 /** What is counted for a frame at the most before its pins go on elsewhere. */
 const MANY_PINS = 0xffff;
 
+/** The least that is kept of a frame, where that is all that is in it. */
+const FEW_WORDS = 16;
+
 /** Frames of a chunk, whose pins are counted together where they come for all of them. */
 const CHUNK = 512;
 
 /** Frames whose pins are counted in one array. */
 const PINS = 8192;
+
+const NO_PINS = new Uint16Array(0);
 
 export interface AllocateOptions {
   owner: string;
@@ -55,9 +60,10 @@ export class PhysicalMemory {
   private readonly _chunkPins = new Map<number, number>();
   /** The pins of the chunk that was asked for last. */
   private _lastPart = -1;
-  private _lastPins: Uint16Array = new Uint16Array(0);
+  private _lastPins: Uint16Array = NO_PINS;
   /** How many frames the owner has let go of while they were pinned. */
   private _orphans = 0;
+  /** What is in frames: in few words where only `setWord` has written. */
   private _contents = new Map<number, Uint32Array>();
   private _free: number;
   /** No frame below this one is free. Frame 0 is firmware's, so that 0 can mean "no table". */
@@ -282,13 +288,33 @@ export class PhysicalMemory {
 
   /** The 1024 words of a frame, for tables that hardware reads. Little endian, as the hardware is. */
   words(frame: number): Uint32Array {
+    const words = this._contents.get(frame);
+    return words?.length === WORDS ? words : this._enlarge(frame, words, WORDS);
+  }
+
+  /** One word of a frame that is nearly empty: what is behind its last one takes no room. */
+  word(frame: number, index: number): number {
+    const words = this._contents.get(frame);
+    if (words) return words[index] ?? 0;
+    return index === 0 && this.runAt(frame)?.fill === 'touched' ? 1 : 0;
+  }
+
+  setWord(frame: number, index: number, value: number): void {
     let words = this._contents.get(frame);
-    if (!words) {
-      words = new Uint32Array(WORDS);
-      if (this.runAt(frame)?.fill === 'touched') words[0] = 1;
-      this._contents.set(frame, words);
+    if (!words || index >= words.length) {
+      let room = FEW_WORDS;
+      while (index >= room) room *= 2;
+      words = this._enlarge(frame, words, room);
     }
-    return words;
+    words[index] = value;
+  }
+
+  private _enlarge(frame: number, words: Uint32Array | undefined, room: number): Uint32Array {
+    const larger = new Uint32Array(room);
+    if (words) larger.set(words);
+    else if (this.runAt(frame)?.fill === 'touched') larger[0] = 1;
+    this._contents.set(frame, larger);
+    return larger;
   }
 
   /** Copies bytes out, beginning at a physical address. */
@@ -298,9 +324,11 @@ export class PhysicalMemory {
       const offset = (physical + done) % FRAME_SIZE;
       const length = Math.min(FRAME_SIZE - offset, target.length - done);
       const words = this._contents.get(frame);
-      if (words) target.set(new Uint8Array(words.buffer, offset, length), done);
-      else {
-        target.fill(0, done, done + length);
+      target.fill(0, done, done + length);
+      if (words) {
+        const known = Math.max(0, Math.min(length, words.byteLength - offset));
+        if (known > 0) target.set(new Uint8Array(words.buffer, offset, known), done);
+      } else {
         if (offset === 0 && this.runAt(frame)?.fill === 'touched') target[done] = 1;
       }
       done += length;

@@ -37,7 +37,7 @@ export class VfioDeviceFile extends OpenFile {
     this.device = device;
     this.cdev = cdev;
     this.retrieved = retrieved;
-    device.files.add(this);
+    device.files = [...device.files, this];
   }
 
   link(): string {
@@ -46,7 +46,7 @@ export class VfioDeviceFile extends OpenFile {
 
   release(kernel: Kernel): void {
     if (this.bound) this._unbind(kernel);
-    this.device.files.delete(this);
+    this.device.files = this.device.files.filter((file) => file !== this);
     kernel.vfio.fileClosed(this.device);
   }
 
@@ -105,7 +105,7 @@ export class VfioDeviceFile extends OpenFile {
     if (file instanceof Refusal) return file;
     if (!(file instanceof IommufdContext))
       return refuse('EBADFD', where, `descriptor ${fd} is ${file.link()}, not an iommufd`);
-    if (device.boundFiles.size > 0)
+    if (device.boundFiles.length > 0)
       return refuse('EINVAL', 'vfio_df_device_first_open', 'the device is bound through another descriptor');
     const refusal = this.bind(kernel, file);
     return refusal ?? { arg: { out_devid: device.bound!.id } };
@@ -135,7 +135,7 @@ export class VfioDeviceFile extends OpenFile {
   /** One more file of the open device. */
   join(): void {
     this.bound = true;
-    this.device.boundFiles.add(this);
+    this.device.boundFiles = [...this.device.boundFiles, this];
   }
 
   private _restoredInLuoMode(kernel: Kernel): RestoredDevice | null {
@@ -212,8 +212,8 @@ export class VfioDeviceFile extends OpenFile {
   private _unbind(kernel: Kernel): void {
     const { device } = this;
     this.bound = false;
-    device.boundFiles.delete(this);
-    if (device.boundFiles.size > 0) return;
+    device.boundFiles = device.boundFiles.filter((file) => file !== this);
+    if (device.boundFiles.length > 0) return;
     const { bound } = device;
     assert(bound, 'a bound file has a bound device');
     if (this._resetWorks) kernel.resetFunction(device.fn, 'close');

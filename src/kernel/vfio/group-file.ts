@@ -75,7 +75,7 @@ export class VfioGroupFile extends OpenFile {
     if (!device || this.dead)
       return refuse('ENODEV', where, `${name} is no function of group ${this.group} on a VFIO driver`);
     if (!this.container) return refuse('EINVAL', where, 'the group has no container');
-    if ([...device.boundFiles].some((file) => file.cdev))
+    if (device.boundFiles.some((file) => file.cdev))
       return refuse('EINVAL', where, 'the device is bound through its cdev');
     const file = new VfioDeviceFile(device, false);
     if (device.bound) file.join();

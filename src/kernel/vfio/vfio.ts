@@ -11,9 +11,9 @@ export class VfioDevice {
   /** N of /dev/vfio/devices/vfioN. */
   readonly index: number;
   /** All open files of the device, bound or not. */
-  readonly files = new Set<VfioDeviceFile>();
+  files: readonly VfioDeviceFile[] = [];
   /** Files through which it is bound: one cdev file, or those of the legacy group. */
-  readonly boundFiles = new Set<VfioDeviceFile>();
+  boundFiles: readonly VfioDeviceFile[] = [];
   bound: IommufdDevice | null = null;
   /** PASIDs that were attached through it. */
   readonly pasids = new Set<number>();
@@ -53,7 +53,7 @@ export class Vfio {
   /** The driver lets go of a function that no file is open of. */
   remove(fn: PciFunction): void {
     const device = this.devices.get(fn.bdf)!;
-    assert(device.files.size === 0, 'no file of a removed device is open');
+    assert(device.files.length === 0, 'no file of a removed device is open');
     this.devices.delete(fn.bdf);
     this.groupShrank(fn);
   }
@@ -75,7 +75,7 @@ export class Vfio {
   /** Whether a cdev of the group is bound. */
   groupHasBoundCdev(group: number): boolean {
     return [...this.devices.values()].some(
-      (device) => device.fn.spec.group === group && [...device.boundFiles].some((file) => file.cdev),
+      (device) => device.fn.spec.group === group && device.boundFiles.some((file) => file.cdev),
     );
   }
 
@@ -85,6 +85,6 @@ export class Vfio {
 
   /** A file of a device was closed: a waiting unbind may go on. */
   fileClosed(device: VfioDevice): void {
-    if (device.unbinding && device.files.size === 0) this._kernel.drivers.finishUnbind(device.fn);
+    if (device.unbinding && device.files.length === 0) this._kernel.drivers.finishUnbind(device.fn);
   }
 }
