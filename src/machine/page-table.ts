@@ -8,7 +8,7 @@
  *
  * IOVAs are counted in units of the smallest leaf (a number below 2^53), physical addresses in bytes.
  */
-import { FRAME_SIZE, type PhysicalMemory } from './memory.ts';
+import { FRAME_SHIFT, FRAME_SIZE, type PhysicalMemory } from './memory.ts';
 
 export const READ = 1;
 export const WRITE = 2;
@@ -252,6 +252,43 @@ export class PageTable {
   /** All leaves that touch [first, last], ascending. */
   *leaves(first: number, last: number): Generator<Leaf> {
     yield* this._walk(this.root, this.format.levels - 1, 0, first, last);
+  }
+
+  /** Tells the frames that leaves point to, neighbours together: a frame comes as often as it is mapped. */
+  eachRun(tell: (start: number, count: number) => void): void {
+    let start = 0;
+    let count = 0;
+    this._eachLeaf(this.root, this.format.levels - 1, (first, frames) => {
+      if (first === start + count) {
+        count += frames;
+        return;
+      }
+      if (count > 0) tell(start, count);
+      start = first;
+      count = frames;
+    });
+    if (count > 0) tell(start, count);
+  }
+
+  private _eachLeaf(frame: number, level: number, tell: (first: number, frames: number) => void): void {
+    const words = this.memory.words(frame);
+    const { minShift } = this.format;
+    for (let index = 0; index < ENTRIES; ) {
+      const low = words[index * 2]!;
+      const address = addressOf(low, words[index * 2 + 1]!);
+      const shift = (low >>> SHIFT_POSITION) & 0x3f;
+      if ((low & (READ | WRITE)) === 0) index++;
+      else if ((low & LEAF) === 0) {
+        this._eachLeaf(address / FRAME_SIZE, level - 1, tell);
+        index++;
+      } else if (shift === FRAME_SHIFT && minShift === FRAME_SHIFT) {
+        tell(address / FRAME_SIZE, 1);
+        index++;
+      } else {
+        tell(Math.floor(address / FRAME_SIZE), Math.max(1, 2 ** (shift - FRAME_SHIFT)));
+        index += 2 ** (shift - minShift - level * LEVEL_BITS);
+      }
+    }
   }
 
   /** Frames of all tables, the top one first. */

@@ -1,8 +1,8 @@
 /** IOMMU domains: what translates the DMA of a group. Linux: struct iommu_domain. */
 
 import type { IommuUnit } from '../../machine/iommu-unit.ts';
-import { FRAME_SHIFT, type FrameRun, type PhysicalMemory } from '../../machine/memory.ts';
-import { type Leaf, type PageTable, READ, type TableFormat, WRITE } from '../../machine/page-table.ts';
+import type { FrameRun, PhysicalMemory } from '../../machine/memory.ts';
+import { type PageTable, READ, type TableFormat, WRITE } from '../../machine/page-table.ts';
 import type { PciFunction } from '../../machine/pci.ts';
 import { type Refusal, refuse } from '../errno.ts';
 
@@ -96,11 +96,10 @@ export class PagingDomain {
 
   /** Takes a reference on every page that the table maps: a restored domain keeps its memory by itself. */
   holdPages(memory: PhysicalMemory): void {
-    for (const leaf of this.table.leaves(0, Number.MAX_SAFE_INTEGER)) {
-      const run = framesOf(leaf);
-      memory.pin(run.start, run.count);
-      this._held.push(run);
-    }
+    this.table.eachRun((start, count) => {
+      memory.pin(start, count);
+      this._held.push({ start, count });
+    });
   }
 
   /** Frames held by holdPages. */
@@ -113,9 +112,4 @@ export class PagingDomain {
     this._held = [];
     this.table.free();
   }
-}
-
-function framesOf(leaf: Leaf): FrameRun {
-  const start = Math.floor(leaf.physical / 2 ** FRAME_SHIFT);
-  return { start, count: Math.max(1, 2 ** (leaf.shift - FRAME_SHIFT)) };
 }

@@ -13,6 +13,7 @@ import type { RestoredHwpt } from '../iommu/restored.ts';
 import type { Kernel } from '../kernel.ts';
 import type { FileHandler, IncomingFile, OutgoingFile, OutgoingSession } from '../liveupdate/handler.ts';
 import { MemfdFile } from '../mm/shmem.ts';
+import type { Area } from './area-cursor.ts';
 import { IommufdContext } from './context.ts';
 import { HwptPaging } from './hwpt.ts';
 
@@ -172,10 +173,16 @@ export const IOMMUFD_HANDLER: FileHandler = {
 /** C2: every area shows a memfd that was sealed when it was mapped and that is in this session. */
 function checkMappings(hwpt: HwptPaging, session: OutgoingSession): Refusal | null {
   const where = 'iopt_check_preservable';
-  const sources = [...hwpt.ioas!.iopt.areas].map((area) => ({
-    iova: area.iova,
-    source: hwpt.ioas!.iopt.originOf(area),
-  }));
+  const { iopt } = hwpt.ioas!;
+  // The first area of each source tells of all of them: there may be millions.
+  const first = new Map<number, Area>();
+  const { areas } = iopt;
+  for (let more = areas.seekFirst(), last = -1; more; more = areas.next()) {
+    if (areas.source === last) continue;
+    last = areas.source;
+    if (!first.has(last)) first.set(last, areas.area());
+  }
+  const sources = [...first.values()].map((area) => ({ iova: area.iova, source: iopt.originOf(area) }));
   const at = (iova: bigint): string => `the area at 0x${iova.toString(16)} of HWPT ${hwpt.id}`;
   for (const { iova, source } of sources)
     if (source.kind !== 'file')
