@@ -1,16 +1,15 @@
 /** How lanes make hosts, and hosts of snapshots. */
-import { deserialize, serialize } from 'node:v8';
 import { Batch } from '../host/batch/batch.ts';
 import type { Answer, BatchCommand, Command, Execution, HostSpec, Query } from '../host/command.ts';
 import { Host } from '../host/host.ts';
-import type { Graph } from '../host/object-graph.ts';
 import { fromSnapshot, takeSnapshot } from '../host/snapshot.ts';
 import type { BatchRun, Engine, MakeHost } from './replay.ts';
+import { decodeGraph, encodeGraph } from './snapshot-bytes.ts';
 import type { RestoreHost } from './snapshots.ts';
 
 export const makeHost: MakeHost = (spec) => new HostEngine(new Host(shared(spec)));
 
-export const restoreHost: RestoreHost = (bytes) => new HostEngine(fromSnapshot(deserialize(bytes) as Graph));
+export const restoreHost: RestoreHost = (bytes) => new HostEngine(fromSnapshot(decodeGraph(bytes)));
 
 class HostEngine implements Engine {
   readonly #host: Host;
@@ -35,8 +34,8 @@ class HostEngine implements Engine {
     return this.#host.pendingBoot;
   }
 
-  snapshot(): Uint8Array {
-    return serialize(takeSnapshot(this.#host));
+  snapshot(): Generator<void, Uint8Array> {
+    return encodeGraph(takeSnapshot(this.#host));
   }
 }
 

@@ -26,8 +26,8 @@ export interface Engine {
   query(query: Query): Answer;
   /** Frozen: the next kernel must be booted. */
   readonly pendingBoot: boolean;
-  /** All of it as bytes. Not while it is frozen. */
-  snapshot?(): Uint8Array;
+  /** All of it as bytes, in steps, between which it must be asked for nothing. Not while it is frozen. */
+  snapshot?(): Generator<void, Uint8Array>;
 }
 
 /** A batch at work: `step` goes on for about so many operations, and answers true when there is an outcome. */
@@ -36,8 +36,23 @@ export interface BatchRun {
   readonly outcome: BatchOutcome | null;
 }
 
-/** Operations of a batch between which other hosts have their turns. */
-export const BATCH_SLICE = 4096;
+/** Operations of the first slice of a batch. */
+const FIRST_SLICE = 1024;
+const LARGEST_SLICE = 8192;
+/** A slice shall take about so long, in milliseconds: what one operation takes differs by a hundred times. */
+const SLICE_MS = 1;
+
+/** Works a batch off in slices, between which others have their turns. The result does not depend on where they end. */
+export async function workOff(run: BatchRun, pause: () => Promise<void> | undefined): Promise<BatchOutcome> {
+  for (let size = FIRST_SLICE; ; ) {
+    const begun = performance.now();
+    if (run.step(size)) return run.outcome!;
+    const took = performance.now() - begun;
+    if (took < SLICE_MS / 2) size = Math.min(size * 2, LARGEST_SLICE);
+    else if (took > SLICE_MS * 2) size = Math.ceil((size * SLICE_MS) / took);
+    await pause();
+  }
+}
 
 export type MakeHost = (spec: HostSpec) => Engine;
 
@@ -119,8 +134,7 @@ async function replayOne(
 /** What it gives is what the answer of the first time was kept by. */
 async function replayBatch(host: LoadedHost, command: BatchCommand, payload?: Uint8Array): Promise<Execution> {
   const run = host.engine.batch!(command, payload ?? new Uint8Array());
-  while (!run.step(BATCH_SLICE)) await setImmediate();
-  const { answer, stored } = run.outcome!;
+  const { answer, stored } = await workOff(run, setImmediate);
   return { answer: stored?.proof ?? answer, records: [] };
 }
 

@@ -13,7 +13,7 @@ import { type Divergence, HandoverDamaged, type HostRow, type HostStore, type Jo
 import { encodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
 import { HostFault } from './errors.ts';
-import { BATCH_SLICE, type LoadedHost, type MakeHost, noteStored, rebuild } from './replay.ts';
+import { type LoadedHost, type MakeHost, noteStored, rebuild, workOff } from './replay.ts';
 import { ENGINE, isDue, isWorthwhile, type RestoreHost } from './snapshots.ts';
 import type { Turns } from './turns.ts';
 
@@ -118,12 +118,10 @@ export class HostRunner {
 
   async #workOff(host: LoadedHost, command: BatchCommand, payload: Uint8Array): Promise<BatchOutcome> {
     try {
-      const run = this.#guard('batch', () => host.engine.batch!(command, payload));
-      while (!this.#guard('batch', () => run.step(BATCH_SLICE))) await this.#turns.take();
-      return run.outcome!;
+      return await workOff(host.engine.batch!(command, payload), () => this.#turns.take());
     } catch (error) {
       this.#loaded = undefined;
-      throw error;
+      throw this.#fault('batch', error);
     }
   }
 
@@ -162,7 +160,7 @@ export class HostRunner {
   async rest(): Promise<void> {
     await this.#snapshot;
     if (this.#loaded === undefined || !isWorthwhile(this.#loaded)) return;
-    this.#makeSnapshot(this.#loaded);
+    await this.#makeSnapshot(this.#loaded);
     await this.#snapshot;
   }
 
@@ -186,7 +184,7 @@ export class HostRunner {
     while (this.#jobs.length > 0) {
       await this.#turns.take();
       await this.#jobs.shift()?.run();
-      if (this.#loaded !== undefined && isDue(this.#loaded, this.#snapshotSize)) this.#makeSnapshot(this.#loaded);
+      if (this.#loaded !== undefined && isDue(this.#loaded, this.#snapshotSize)) await this.#makeSnapshot(this.#loaded);
     }
     this.#working = false;
   }
@@ -280,17 +278,20 @@ export class HostRunner {
     return this.#loaded;
   }
 
-  /** Takes it now; compressing and storing it does not keep the host. */
-  #makeSnapshot(host: LoadedHost): void {
+  /** Takes it while the host waits; compressing and storing it does not keep the host. */
+  async #makeSnapshot(host: LoadedHost): Promise<void> {
     const { store, log } = this.#options;
     const { sequence } = host;
+    const stored = this.#stored;
     host.behind = { commands: 0, bytes: 0 };
     try {
-      const bytes = host.engine.snapshot?.();
-      if (bytes === undefined) return;
+      const making = host.engine.snapshot!();
+      let step = making.next();
+      for (; !step.done; step = making.next()) await this.#turns.take();
+      const bytes = step.value;
       this.#snapshotSize = bytes.byteLength;
       const snapshot = { hostId: this.#hostId, sequence, engine: ENGINE, bytes };
-      this.#snapshot = Promise.all([this.#snapshot, this.#stored])
+      this.#snapshot = Promise.all([this.#snapshot, stored])
         .then(() => store.snapshots.put(snapshot))
         .catch((error) => log.warn({ host: this.#hostId, err: error }, 'a snapshot could not be stored'));
     } catch (error) {

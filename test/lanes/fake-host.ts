@@ -42,7 +42,8 @@ export class FakeHost implements Engine {
     this.#quirks = quirks;
   }
 
-  snapshot(): Uint8Array {
+  // biome-ignore lint/correctness/useYield: it is small
+  *snapshot(): Generator<void, Uint8Array> {
     return new TextEncoder().encode(JSON.stringify(this.#view));
   }
 
