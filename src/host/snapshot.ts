@@ -16,6 +16,7 @@ import * as areaCursor from '../kernel/iommufd/area-cursor.ts';
 import * as areaGaps from '../kernel/iommufd/area-gaps.ts';
 import * as areaGroup from '../kernel/iommufd/area-group.ts';
 import * as areaIndex from '../kernel/iommufd/area-index.ts';
+import * as areaPages from '../kernel/iommufd/area-pages.ts';
 import * as areaTable from '../kernel/iommufd/area-table.ts';
 import * as context from '../kernel/iommufd/context.ts';
 import * as device from '../kernel/iommufd/device.ts';
@@ -33,6 +34,7 @@ import * as viommuPage from '../kernel/iommufd/extensions/viommu-page.ts';
 import * as hwpt from '../kernel/iommufd/hwpt.ts';
 import * as ioPagetable from '../kernel/iommufd/io-pagetable.ts';
 import * as ioas from '../kernel/iommufd/ioas.ts';
+import * as iovaSpace from '../kernel/iommufd/iova-space.ts';
 import { IOMMUFD_HANDLER } from '../kernel/iommufd/liveupdate.ts';
 import * as objects from '../kernel/iommufd/objects.ts';
 import * as pages from '../kernel/iommufd/pages.ts';
@@ -76,6 +78,8 @@ const MODULES: readonly Record<string, unknown>[] = [
   areaCursor,
   areaGaps,
   areaGroup,
+  areaPages,
+  iovaSpace,
   areaIndex,
   areaTable,
   context,

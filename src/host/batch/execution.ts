@@ -1,9 +1,9 @@
 /** Works a batch off, operation by operation, each exactly as its ioctl would be. */
 import { ERRNO, type Errno, type Refusal } from '../../kernel/errno.ts';
-import { type Span, span } from '../../kernel/iommufd/io-pagetable.ts';
 import { accountOf, type Ioas } from '../../kernel/iommufd/ioas.ts';
 import { accessOf, checkMap, mapFile, mapUser, mapUserPages, unmap, unmapPages } from '../../kernel/iommufd/mapping.ts';
 import type { Account } from '../../kernel/iommufd/pages.ts';
+import { type Span, span } from '../../kernel/iommufd/span.ts';
 import type { Process } from '../../kernel/process.ts';
 import { MAP_FIXED_IOVA } from '../../kernel/uapi/iommufd.ts';
 import { Alike } from './alike.ts';

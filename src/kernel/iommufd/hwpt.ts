@@ -8,9 +8,9 @@ import type { IommufdContext } from './context.ts';
 import type { IommufdDevice } from './device.ts';
 import type { FaultQueue } from './extensions/fault-queue.ts';
 import { type DriverData, HWPT_DATA_BYTES, HWPT_DATA_TYPE, NO_DATA, readDriverData } from './extensions/mock-driver.ts';
-import { UMAX } from './io-pagetable.ts';
 import type { Ioas } from './ioas.ts';
 import { IommufdObject } from './objects.ts';
+import { UMAX } from './span.ts';
 
 export abstract class Hwpt extends IommufdObject {
   readonly context: IommufdContext;

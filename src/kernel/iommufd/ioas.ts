@@ -8,10 +8,11 @@ import type { IovaRange } from '../uapi/types.ts';
 import { type Area, big } from './area-cursor.ts';
 import type { IommufdContext } from './context.ts';
 import type { HwptPaging } from './hwpt.ts';
-import { IoPagetable, type Span, span, UMAX } from './io-pagetable.ts';
+import { IoPagetable } from './io-pagetable.ts';
 import { accessOf, checkMap, mapFile, mapUser, unmap } from './mapping.ts';
 import { IommufdObject } from './objects.ts';
 import { type Account, charge, type SharedPages, type Source, uncharge } from './pages.ts';
+import { type Span, span, UMAX } from './span.ts';
 
 export class Ioas extends IommufdObject {
   readonly type = 'ioas';

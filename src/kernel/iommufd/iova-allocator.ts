@@ -5,7 +5,8 @@
 import { type Refusal, refuse } from '../errno.ts';
 import type { IovaRange } from '../uapi/types.ts';
 import { fitIn } from './area-gaps.ts';
-import { type IoPagetable, PAGE, UMAX } from './io-pagetable.ts';
+import type { IoPagetable } from './io-pagetable.ts';
+import { PAGE, UMAX } from './span.ts';
 
 /** Alignments beyond a huge page are not tried (transparent huge pages are built in). */
 const ALIGNMENT_CAP = 2n * 1024n * 1024n;

@@ -7,8 +7,9 @@ import { READ, WRITE } from '../../machine/page-table.ts';
 import { type Refusal, refuse } from '../errno.ts';
 import { F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, MemfdFile } from '../mm/shmem.ts';
 import { MAP_FIXED_IOVA, MAP_READABLE, MAP_WRITEABLE } from '../uapi/iommufd.ts';
-import type { IoPagetable, Span } from './io-pagetable.ts';
+import type { IoPagetable } from './io-pagetable.ts';
 import type { Account } from './pages.ts';
+import type { Span } from './span.ts';
 
 const PRESERVE_SEALS = F_SEAL_SEAL | F_SEAL_GROW | F_SEAL_SHRINK;
 

@@ -3,8 +3,8 @@ import { READ, WRITE } from '../../../machine/page-table.ts';
 import { Refusal, refuse } from '../../errno.ts';
 import type { Process } from '../../process.ts';
 import type { Area } from '../area-cursor.ts';
-import { PAGE, UMAX } from '../io-pagetable.ts';
 import type { Ioas } from '../ioas.ts';
+import { PAGE, UMAX } from '../span.ts';
 
 const PAGE_SIZE = 4096;
 

@@ -6,10 +6,11 @@ import { READ, WRITE } from '../../../machine/page-table.ts';
 import { Refusal, refuse } from '../../errno.ts';
 import type { FrameSpan } from '../../mm/frame-map.ts';
 import type { IommufdContext } from '../context.ts';
-import { type IoptAccess, PAGE, pageRange, UMAX } from '../io-pagetable.ts';
+import type { IoptAccess } from '../io-pagetable.ts';
 import type { Ioas } from '../ioas.ts';
 import { IommufdObject } from '../objects.ts';
 import { charge, type SharedPages, uncharge } from '../pages.ts';
+import { PAGE, pageRange, UMAX } from '../span.ts';
 
 /** A part of an area that is pinned. */
 interface Piece {
