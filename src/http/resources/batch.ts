@@ -36,7 +36,7 @@ export const BATCH_ROUTES: readonly Route[] = [
     query: BatchQuery,
     body: BatchInput,
     bodyExample: {
-      onError: 'rollback',
+      onError: 'continue',
       operations: [
         { op: 'map', iova: '0x100000000', length: '0x200000', userVa: '0x7f0000000000' },
         { op: 'unmap', iova: '0x80000000', length: '0x1000' },
