@@ -4,6 +4,7 @@
  */
 import type Database from 'better-sqlite3';
 import { type StoreUnavailable, TenantExists, unavailable } from './errors.ts';
+import { Histories, type HistoryLimits } from './histories.ts';
 import type { JournalRow, Write } from './writes.ts';
 
 /** What became of a write: the rows it changed, or why nothing of it is stored. */
@@ -14,12 +15,14 @@ type Apply = (write: Write) => number;
 export class GroupCommit {
   readonly #apply: Apply;
   readonly #journal: JournalEnds;
+  readonly #histories: Histories;
   readonly #group: (writes: readonly Write[]) => number[];
   #commits = 0;
 
-  constructor(database: Database.Database) {
+  constructor(database: Database.Database, limits?: HistoryLimits) {
     this.#journal = new JournalEnds(database);
-    this.#apply = prepareWrites(database, this.#journal);
+    this.#histories = new Histories(database, limits);
+    this.#apply = prepareWrites(database, this.#journal, this.#histories);
     const group = database.transaction((writes: readonly Write[]) => writes.map(this.#apply));
     this.#group = (writes) => group.immediate(writes);
   }
@@ -36,6 +39,7 @@ export class GroupCommit {
       return this.#group(writes).map((changes) => ({ changes }));
     } catch (error) {
       this.#journal.forget();
+      this.#histories.forget();
       if (writes.length === 1) return [{ error: typed(writes[0]!, error) }];
       // One of them is at fault: alone, it fails alone.
       return writes.flatMap((write) => this.commit([write]));
@@ -72,7 +76,7 @@ class JournalEnds {
   }
 }
 
-function prepareWrites(database: Database.Database, journal: JournalEnds): Apply {
+function prepareWrites(database: Database.Database, journal: JournalEnds, histories: Histories): Apply {
   const createTenant = database.prepare('INSERT INTO tenants (id, name, key_hash, created) VALUES (?, ?, ?, ?)');
   const setKey = database.prepare('UPDATE tenants SET key_hash = ? WHERE id = ? AND key_hash <> ?');
   const insertHost = database.prepare('INSERT INTO hosts (id, tenant_id, name, spec, created) VALUES (?, ?, ?, ?, ?)');
@@ -98,13 +102,17 @@ function prepareWrites(database: Database.Database, journal: JournalEnds): Apply
   const insertPart = database.prepare(
     'INSERT OR REPLACE INTO parts (host_id, sequence, kind, part, data) VALUES (?, ?, ?, ?, ?)',
   );
-  // Of a host that is gone, or older than the older one of its snapshots.
+  // Of a host that is gone, or older than the older one of its snapshots, and of commands that are not kept any more.
   const prunePart = database.prepare(
     `DELETE FROM parts WHERE rowid = (
        SELECT rowid FROM parts,
          (SELECT (SELECT sequence FROM snapshots WHERE host_id = :host ORDER BY sequence DESC LIMIT 1 OFFSET 1) AS older,
                  NOT EXISTS (SELECT 1 FROM hosts WHERE id = :host) AS gone)
-       WHERE host_id = :host AND (gone OR sequence < older OR (sequence = older AND kind = 'payload')) LIMIT 1)`,
+       WHERE host_id = :host AND (gone OR CASE kind
+         WHEN 'snapshot' THEN sequence < older
+         ELSE sequence <= older AND NOT EXISTS (
+           SELECT 1 FROM journal WHERE journal.host_id = parts.host_id AND journal.sequence = parts.sequence)
+         END) LIMIT 1)`,
   );
 
   return (write) => {
@@ -121,10 +129,12 @@ function prepareWrites(database: Database.Database, journal: JournalEnds): Apply
         return diverge.run(write.divergence, write.id).changes;
       case 'host.delete':
         journal.forget(write.id);
+        histories.forget(write.id);
         return deleteHost.run(write.id).changes;
       case 'journal':
         for (const row of write.rows) {
           journal.advance(row);
+          histories.note(row);
           const { data = null, format = null, parts = null } = row.payload ?? {};
           append.run(row.hostId, row.sequence, row.command, row.digest, data, format, parts);
         }
@@ -139,7 +149,9 @@ function prepareWrites(database: Database.Database, journal: JournalEnds): Apply
         const older = kept.get(hostId);
         if (older === undefined) return 1;
         pruneSnapshots.run(hostId, older);
+        if (!histories.isLong(hostId)) return 1;
         pruneJournal.run(hostId, older);
+        histories.forget(hostId);
         return 1;
       }
       case 'part': {

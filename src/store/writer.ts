@@ -1,6 +1,7 @@
 /** Writes by a connection of this thread: what is asked for in one turn of the event loop is committed together. */
 import type Database from 'better-sqlite3';
 import { GroupCommit } from './group-commit.ts';
+import type { HistoryLimits } from './histories.ts';
 import type { Write, Writer } from './writes.ts';
 
 interface Waiting {
@@ -13,8 +14,8 @@ export class GroupWriter implements Writer {
   readonly #group: GroupCommit;
   #waiting: Waiting[] = [];
 
-  constructor(database: Database.Database) {
-    this.#group = new GroupCommit(database);
+  constructor(database: Database.Database, limits?: HistoryLimits) {
+    this.#group = new GroupCommit(database, limits);
   }
 
   /** Transactions so far. */

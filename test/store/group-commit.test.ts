@@ -3,6 +3,7 @@ import { randomFillSync } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { connectForReading, openDatabase } from '../../src/store/database.ts';
 import { StoreUnavailable, TenantExists } from '../../src/store/errors.ts';
+import type { HistoryLimits } from '../../src/store/histories.ts';
 import { openJournal } from '../../src/store/journal.ts';
 import { openParts, PART_BYTES } from '../../src/store/parts.ts';
 import { openSnapshots } from '../../src/store/snapshots.ts';
@@ -31,11 +32,11 @@ const command = (hostId: string, sequence: number): Write => ({
   handovers: [],
 });
 
-async function open(t: TestContext) {
+async function open(t: TestContext, limits?: HistoryLimits) {
   const directory = temporaryDirectory(t);
   const { database, close } = openDatabase(directory, 'process');
   t.after(close);
-  const writer = new GroupWriter(database);
+  const writer = new GroupWriter(database, limits);
   const reader = connectForReading(directory);
   t.after(() => reader.close());
   await writer.write(tenant('acme'));
@@ -123,16 +124,16 @@ test('payloads come back as they were, large ones take less room, and a damaged 
 });
 
 test('what is very large is stored in parts, which go with what they belong to', async (t) => {
+  const bytes = new Uint8Array(randomFillSync(Buffer.alloc(PART_BYTES * 2 + 1)));
   const directory = temporaryDirectory(t);
   const { database, close } = openDatabase(directory, 'process');
   t.after(close);
-  const writer = new GroupWriter(database);
+  const writer = new GroupWriter(database, { commands: 1000, bytes: 2.5 * bytes.byteLength });
   await Promise.all([writer.write(tenant('acme')), writer.write(host('a')), writer.write(host('b'))]);
   const journal = openJournal(database, writer);
   const snapshots = openSnapshots(database, writer);
   const partsOf = (kind: string) =>
     database.prepare('SELECT host_id, sequence, count(*) FROM parts WHERE kind = ? GROUP BY 1, 2').raw().all(kind);
-  const bytes = new Uint8Array(randomFillSync(Buffer.alloc(PART_BYTES * 2 + 1)));
   const entry = { command: '{}', digest: 'd', payload: bytes };
   // Of a command that was not stored in the end.
   await writer.write({ kind: 'part', row: { hostId: 'a', sequence: 1, kind: 'payload', part: 1, data: bytes } });
@@ -174,7 +175,7 @@ test('a handover of another version is refused', async (t) => {
 });
 
 test('the sequence goes on behind a snapshot whose commands are gone', async (t) => {
-  const { writer, snapshots, journal } = await open(t);
+  const { writer, snapshots, journal } = await open(t, { commands: 1, bytes: 1000 });
   for (const sequence of [1, 2]) {
     await writer.write(command('a', sequence));
     await snapshots.put({ hostId: 'a', sequence, engine: '1', bytes: new Uint8Array(10) });
@@ -182,4 +183,19 @@ test('the sequence goes on behind a snapshot whose commands are gone', async (t)
   assert.deepEqual(sequences(journal, 'a'), [2]);
   await writer.write(command('a', 3));
   assert.deepEqual(sequences(journal, 'a'), [2, 3]);
+});
+
+test('all commands are kept as long as they are not too many and not too much', async (t) => {
+  for (const [limits, kept] of [
+    [{ commands: 4, bytes: 10_000 }, [1, 2, 3, 4]],
+    [{ commands: 3, bytes: 10_000 }, [4]],
+    [{ commands: 4, bytes: 50 }, [4]],
+  ] as const) {
+    const { writer, snapshots, journal } = await open(t, limits);
+    for (const sequence of [1, 2, 3, 4]) {
+      await writer.write(command('a', sequence));
+      if (sequence >= 2) await snapshots.put({ hostId: 'a', sequence, engine: '1', bytes: new Uint8Array(10) });
+    }
+    assert.deepEqual(sequences(journal, 'a'), kept, JSON.stringify(limits));
+  }
 });

@@ -1,0 +1,63 @@
+/**
+ * How much of a host's past is kept. All of it is enough to build the host anew, whatever has become of its snapshots,
+ * which another version of the service may not know. Where it is too much, only what is behind the older snapshot is kept.
+ */
+import type Database from 'better-sqlite3';
+import { PART_BYTES } from './parts.ts';
+import type { JournalRow } from './writes.ts';
+
+export interface HistoryLimits {
+  commands: number;
+  /** As stored. */
+  bytes: number;
+}
+
+const LIMITS: HistoryLimits = { commands: 100_000, bytes: 256 << 20 };
+
+interface History {
+  commands: number;
+  bytes: number;
+}
+
+export class Histories {
+  readonly #limits: HistoryLimits;
+  readonly #known = new Map<string, History>();
+  readonly #journal: Database.Statement<[string], History>;
+  readonly #parts: Database.Statement<[string], number>;
+
+  constructor(database: Database.Database, limits = LIMITS) {
+    this.#limits = limits;
+    this.#journal = database.prepare<[string], History>(
+      `SELECT count(*) AS commands, total(length(command) + coalesce(length(payload), 0)) AS bytes
+       FROM journal WHERE host_id = ?`,
+    );
+    this.#parts = database
+      .prepare<[string], number>("SELECT count(*) FROM parts WHERE host_id = ? AND kind = 'payload'")
+      .pluck();
+  }
+
+  /** One more command. */
+  note({ hostId, command, payload }: JournalRow): void {
+    const history = this.#known.get(hostId);
+    if (history === undefined) return;
+    history.commands += 1;
+    history.bytes += command.length + (payload?.data.byteLength ?? 0) + (payload?.parts ?? 0) * PART_BYTES;
+  }
+
+  isLong(hostId: string): boolean {
+    const history = this.#known.get(hostId) ?? this.#read(hostId);
+    this.#known.set(hostId, history);
+    return history.commands > this.#limits.commands || history.bytes > this.#limits.bytes;
+  }
+
+  /** It is not what is known any more. */
+  forget(hostId?: string): void {
+    if (hostId === undefined) this.#known.clear();
+    else this.#known.delete(hostId);
+  }
+
+  #read(hostId: string): History {
+    const { commands, bytes } = this.#journal.get(hostId)!;
+    return { commands, bytes: bytes + this.#parts.get(hostId)! * PART_BYTES };
+  }
+}
