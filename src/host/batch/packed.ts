@@ -1,14 +1,15 @@
 /**
  * Columns as the journal keeps them. A column of one value, or of equal steps, takes a few bytes; any other one its
- * plain words, which the store compresses. Little endian.
+ * plain words, or half of them where their high halves are the same; the store compresses them. Little endian.
  */
 import { type Columns, Numbers, Words } from './columns.ts';
 
-const VERSION = 1;
+const VERSION = 2;
 
-/** How a column is written. */
+/** How a column is written: the last one is that of words whose high halves are the same. */
 const EQUAL_STEPS = 0;
 const PLAIN = 1;
+const LOW_HALVES = 2;
 
 const HEADER_BYTES = 16;
 /** Of a column of words. */
@@ -29,12 +30,12 @@ export function* packInSteps(columns: Columns, pause: number): Generator<void, U
   const header = new Uint32Array([VERSION, columns.runs ? 1 : 0, columns.rows, columns.operations]);
   const parts: Uint8Array[] = [bytesOf(header)];
   for (const column of listOf(columns)) {
-    const { data, rows } = column;
-    const width = column instanceof Words ? 2 : 1;
+    const { rows } = column;
     const steps = equalSteps(column);
     if (steps) noteStep(column, steps);
-    const words = steps ?? new Uint32Array(data.buffer, 0, rows * width);
-    parts.push(bytesOf(new Uint32Array([steps ? EQUAL_STEPS : PLAIN, rows])), bytesOf(words));
+    const halves = steps ? null : lowHalves(column);
+    const how = steps ? EQUAL_STEPS : halves ? LOW_HALVES : PLAIN;
+    parts.push(bytesOf(new Uint32Array([how, rows])), bytesOf(steps ?? halves ?? plain(column)));
     if (rows > pause) yield;
   }
   const packed = new Uint8Array(parts.reduce((size, part) => size + part.byteLength, 0));
@@ -80,6 +81,21 @@ function equalSteps(column: Column): Uint32Array | null {
   return new Uint32Array([data[0]!, data[1]!, stepHigh, stepLow]);
 }
 
+/** The common high half, and the low ones, where there is one. */
+function lowHalves(column: Column): Uint32Array | null {
+  if (!(column instanceof Words)) return null;
+  const { data, rows } = column;
+  for (let at = 2; at < rows * 2; at += 2) if (data[at] !== data[0]) return null;
+  const halves = new Uint32Array(rows + 1);
+  halves[0] = data[0]!;
+  for (let row = 0; row < rows; row++) halves[row + 1] = data[row * 2 + 1]!;
+  return halves;
+}
+
+function plain(column: Column): Uint32Array {
+  return new Uint32Array(column.data.buffer, 0, column.rows * (column instanceof Words ? 2 : 1));
+}
+
 /** Throws where the bytes are not what `pack` makes. */
 export function unpack(packed: Uint8Array): Columns {
   // Words must begin at a multiple of 4, and there must be whole ones.
@@ -94,12 +110,14 @@ export function unpack(packed: Uint8Array): Columns {
     const empty = make(Math.max(1, count));
     const width = empty instanceof Words ? 2 : 1;
     at += 2;
-    const size = how === EQUAL_STEPS ? width * 2 : count * width;
+    const size = how === EQUAL_STEPS ? width * 2 : how === LOW_HALVES ? count + 1 : count * width;
     if (at + size > words.length) throw new Error('a stored batch ends too early');
+    const stored = words.subarray(at, at + size);
     if (how === EQUAL_STEPS) {
-      fillSteps(empty, count, words.subarray(at, at + size));
-      noteStep(empty, words.subarray(at, at + size));
-    } else empty.data.set(words.subarray(at, at + size));
+      fillSteps(empty, count, stored);
+      noteStep(empty, stored);
+    } else if (how === LOW_HALVES) fillHalves(empty, count, stored);
+    else empty.data.set(stored);
     empty.rows = count;
     at += size;
     return empty;
@@ -117,6 +135,13 @@ export function unpack(packed: Uint8Array): Columns {
   };
   const runs = withRuns ? { count: column(toNumbers), stride: column(toWords), startStride: column(toWords) } : null;
   return { ...columns, runs };
+}
+
+function fillHalves({ data }: Column, rows: number, halves: Uint32Array): void {
+  for (let row = 0; row < rows; row++) {
+    data[row * 2] = halves[0]!;
+    data[row * 2 + 1] = halves[row + 1]!;
+  }
 }
 
 function fillSteps(column: Column, rows: number, steps: Uint32Array): void {
