@@ -28,6 +28,7 @@ export type GroupType = 'DMA' | 'DMA-FQ' | 'identity' | 'blocked';
 export class IommuGroup {
   readonly id: number;
   private readonly _kernel: Kernel;
+  /** Grows by `concat`: `push` and spreading keep room for 16 more, in each group of each host. */
   functions: PciFunction[] = [];
   type: GroupType;
   domain: Domain;
@@ -48,7 +49,7 @@ export class IommuGroup {
 
   /** A hot-added function goes on the group's current domain at once. */
   addFunction(fn: PciFunction): void {
-    this.functions.push(fn);
+    this.functions = this.functions.concat(fn);
     this._program(fn);
   }
 
@@ -215,7 +216,7 @@ export class IommuGroup {
 
   /** At boot: the group is on the restored domain, owned by LUO; hardware has this already. */
   adoptRestored(fn: PciFunction, domain: PagingDomain, owner: RestoredOwner): void {
-    this.functions.push(fn);
+    this.functions = this.functions.concat(fn);
     this.domain = domain;
     this.owner = owner;
     this.ownerCount = 1;
