@@ -20,6 +20,7 @@ import * as areaPages from '../kernel/iommufd/area-pages.ts';
 import * as areaTable from '../kernel/iommufd/area-table.ts';
 import * as context from '../kernel/iommufd/context.ts';
 import * as device from '../kernel/iommufd/device.ts';
+import * as domainSpace from '../kernel/iommufd/domain-space.ts';
 import * as access from '../kernel/iommufd/extensions/access.ts';
 import * as accessFile from '../kernel/iommufd/extensions/access-file.ts';
 import * as faultQueue from '../kernel/iommufd/extensions/fault-queue.ts';
@@ -86,6 +87,7 @@ const MODULES: readonly Record<string, unknown>[] = [
   device,
   deviceFile,
   domain,
+  domainSpace,
   drivers,
   eventLog,
   faults,

@@ -5,6 +5,7 @@
 import { AreaBlocks, IOVA, LAST, META, START, WORDS } from './area-blocks.ts';
 import { AreaGaps } from './area-gaps.ts';
 import { AreaIndex } from './area-index.ts';
+import { big, highOf, lowOf, WORD } from './span.ts';
 
 export const ACCESS_BITS = 2;
 const ACCESS_MASK = 3;
@@ -20,11 +21,6 @@ export interface Area {
   readonly source: number;
 }
 
-export const big = (high: number, low: number): bigint => (BigInt(high) << 32n) | BigInt(low);
-export const highOf = (value: bigint): number => Number(value >> 32n);
-export const lowOf = (value: bigint): number => Number(value & 0xffffffffn);
-
-export const WORD = 2 ** 32;
 /** Below it a key is the IOVA itself. */
 const EXACT = 2 ** 53;
 

@@ -8,7 +8,7 @@ import type { PagingDomain } from '../iommu/domain.ts';
 import type { FrameSpan } from '../mm/frame-map.ts';
 import type { AreaTable } from './area-table.ts';
 import { charge, type Source, uncharge } from './pages.ts';
-import { lastPage, PAGE_SHIFT, PAGE_SIZE, pageOf, type Span, unitOf, unitsOf, WORD } from './span.ts';
+import { lastPage, PAGE_SHIFT, PAGE_SIZE, type PageRow, pageOf, type Span, unitOf, unitsOf, WORD } from './span.ts';
 
 /** Fewer pages than these fit in one table, and are never one large page. */
 const FEW_PAGES = 512;
@@ -83,7 +83,7 @@ export class AreaPages {
     return refusal;
   }
 
-  /** The same as `_fill`, faster where a few whole pages of process memory, in a row, go into one domain. */
+  /** The same as `fill`, faster where a few whole pages of process memory, in a row, go into one domain. */
   fillPages(at: Span, source: Source, access: number): Refusal | null {
     const domain = this.domains[0]!;
     const pages = smallPages(at.lengthHigh, at.lengthLow, at.startLow);
@@ -179,11 +179,14 @@ export class AreaPages {
       }
     }
     this.unpinCurrent(source, domain!);
-    for (const each of domains) {
-      const shift = each.format.minShift;
-      const unit = unitOf(areas.iovaHigh, areas.iovaLow, shift);
-      each.unmap(unit, unitOf(areas.lastHigh, areas.lastLow, shift) - unit + 1);
-    }
+    for (const each of domains) this._unloadCurrent(each);
+  }
+
+  private _unloadCurrent(domain: PagingDomain): void {
+    const { areas } = this;
+    const shift = domain.format.minShift;
+    const unit = unitOf(areas.iovaHigh, areas.iovaLow, shift);
+    domain.unmap(unit, unitOf(areas.lastHigh, areas.lastLow, shift) - unit + 1);
   }
 
   /** Lets the pages of the current area go; `domain` still shows them. */
@@ -233,16 +236,8 @@ export class AreaPages {
   }
 
   /** Pins and maps single pages until one of them cannot be; answers how many. */
-  fillMany(
-    domain: PagingDomain,
-    page: number,
-    stride: number,
-    start: number,
-    startStride: number,
-    count: number,
-    source: Source,
-    access: number,
-  ): number {
+  fillMany(domain: PagingDomain, row: PageRow, source: Source, access: number): number {
+    const { page, stride, start, startStride, count } = row;
     if (stride === 1 && startStride === 1) {
       const frame = source.pinRow(this._memory, start, count);
       if (frame >= 0) {
@@ -275,8 +270,6 @@ export class AreaPages {
   /** Takes the current area out of one domain, and unpins it if that was the only one. */
   unload(source: Source, domain: PagingDomain, unpin: boolean): void {
     if (unpin) this.unpinCurrent(source, domain);
-    const shift = domain.format.minShift;
-    const unit = unitOf(this.areas.iovaHigh, this.areas.iovaLow, shift);
-    domain.unmap(unit, unitOf(this.areas.lastHigh, this.areas.lastLow, shift) - unit + 1);
+    this._unloadCurrent(domain);
   }
 }

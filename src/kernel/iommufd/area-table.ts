@@ -9,7 +9,8 @@
  * source and its access.
  */
 import { BLOCK, IOVA, LAST, META, START, WORDS } from './area-blocks.ts';
-import { ACCESS_BITS, AreaCursor, highOf, lowOf, WORD } from './area-cursor.ts';
+import { ACCESS_BITS, AreaCursor } from './area-cursor.ts';
+import { highOf, lowOf, WORD } from './span.ts';
 
 const PAGE_BYTES = 4096;
 const PAGE_MASK = 4095;

@@ -5,23 +5,24 @@
  * Invariants: areas are disjoint, lie outside reserved ranges, are multiples of `alignment`, and are present in every
  * domain; no allowed range touches a reserved one.
  */
-import type { PhysicalMemory } from '../../machine/memory.ts';
 import { type Refusal, refuse } from '../errno.ts';
-import type { PagingDomain } from '../iommu/domain.ts';
-import type { Kernel } from '../kernel.ts';
-import { type Area, big, highOf, lowOf } from './area-cursor.ts';
-import { AreaPages } from './area-pages.ts';
+import type { Area } from './area-cursor.ts';
+import { DomainSpace } from './domain-space.ts';
 import { chooseIova, chooseLowIova } from './iova-allocator.ts';
-import { IovaSpace } from './iova-space.ts';
 import { charge, type Origin, SharedPages, type Source, uncharge } from './pages.ts';
-import { SourceList } from './source-list.ts';
 import {
   below,
+  big,
   HIGH_PAGES,
   hex,
+  highOf,
+  lastHighOf,
+  lastLowOf,
+  lowOf,
   PAGE,
   PAGE_SHIFT,
   PAGE_SIZE,
+  type PageRow,
   pageOf,
   pageRange,
   type Span,
@@ -29,11 +30,6 @@ import {
   UMAX,
   WORD,
 } from './span.ts';
-
-/** A user of the IOAS inside the kernel: it is asked to let go of what is about to be unmapped. */
-export interface IoptAccess {
-  unmapped(start: bigint, last: bigint): void;
-}
 
 /** What users inside the kernel hold of an area: pins, of which some are locks (hardware queues live there). */
 export interface Holds {
@@ -43,42 +39,14 @@ export interface Holds {
 
 const IMMUTABLE = 'a HWPT of this IOAS is preserved: close the session to change mappings';
 
-export class IoPagetable extends IovaSpace {
-  private readonly _memory: PhysicalMemory;
-  private readonly _pages: AreaPages;
-  readonly sources: SourceList;
-  /** Users inside the kernel (accesses, hardware queues), and the alignment that each asks for. */
-  readonly accesses = new Map<IoptAccess, bigint>();
-  /** Areas that they hold, by IOVA: such an area cannot be cut, and not be unmapped while it is locked. */
+export class IoPagetable extends DomainSpace {
+  /** Areas that `accesses` hold, by IOVA: such an area cannot be cut, and not be unmapped while it is locked. */
   readonly holds = new Map<bigint, Holds>();
   /** The last IOVA of what was checked last. */
   private _lastHigh = 0;
   private _lastLow = 0;
   /** Number of preserved HWPTs: nothing may change while there is one (C2). */
   immutable = 0;
-
-  constructor(kernel: Kernel) {
-    super();
-    this._memory = kernel.machine.memory;
-    this._pages = new AreaPages(this._memory, this.areas);
-    this.sources = new SourceList(kernel);
-  }
-
-  get domains(): readonly PagingDomain[] {
-    return this._pages.domains;
-  }
-
-  get hugePages(): boolean {
-    return this._pages.hugePages;
-  }
-
-  /** iopt_calculate_iova_alignment, with these domains. */
-  private _alignmentWith(domains: readonly PagingDomain[], hugePages: boolean): bigint {
-    let alignment = hugePages ? 1n : PAGE;
-    for (const domain of domains) if (domain.minPage > alignment) alignment = domain.minPage;
-    for (const wanted of this.accesses.values()) if (wanted > alignment) alignment = wanted;
-    return alignment;
-  }
 
   // ---- mapping ---------------------------------------------------------------------------------------------------
 
@@ -104,18 +72,10 @@ export class IoPagetable extends IovaSpace {
 
   /**
    * `mapFixed` for many single pages of process memory, as long as none of them is refused: the same, but what is common
-   * to them is done once. Answers how many were mapped; 0 also where that cannot be said at once. Page numbers are below
-   * 2^40, strides are in pages, that of IOVAs is at least 1.
+   * to them is done once. Answers how many were mapped; 0 also where that cannot be said at once.
    */
-  mapPages(
-    page: number,
-    stride: number,
-    start: number,
-    startStride: number,
-    count: number,
-    source: Source,
-    access: number,
-  ): number {
+  mapPages(row: PageRow, source: Source, access: number): number {
+    const { page, stride, start, startStride, count } = row;
     const domain = this.domains[0];
     if (this.immutable > 0 || this.domains.length > 1 || source.shared || source.origin.kind !== 'user') return 0;
     if (domain && (domain.format.minShift !== PAGE_SHIFT || domain.checkAccess(access))) return 0;
@@ -127,7 +87,7 @@ export class IoPagetable extends IovaSpace {
     let done = count;
     if (domain) {
       if (charge(source.account, count)) return 0;
-      done = this._pages.fillMany(domain, page, stride, start, startStride, count, source, access);
+      done = this._pages.fillMany(domain, row, source, access);
       uncharge(source.account, count - done);
       if (done === 0) return 0;
     }
@@ -186,7 +146,8 @@ export class IoPagetable extends IovaSpace {
         for (let undo = index; undo > 0; undo--) {
           at -= slices[undo - 1]!.length;
           this.areas.seek(highOf(at), lowOf(at));
-          this._removeCurrent();
+          this._unfillAreas(this.areas.slot, 1);
+          this.areas.remove();
         }
         return refusal;
       }
@@ -204,15 +165,8 @@ export class IoPagetable extends IovaSpace {
       return refuse('EINVAL', 'iopt_alloc_area_pages', `length is not a multiple of ${this.alignment}`);
     const check = 'iopt_check_iova';
     if (iovaLow & mask) return refuse('EINVAL', check, `iova is not a multiple of ${this.alignment}`);
-    let lastLow = iovaLow + lengthLow - 1;
-    let lastHigh = iovaHigh + lengthHigh;
-    if (lastLow >= WORD) {
-      lastLow -= WORD;
-      lastHigh++;
-    } else if (lastLow < 0) {
-      lastLow += WORD;
-      lastHigh--;
-    }
+    const lastLow = lastLowOf(iovaLow, lengthLow);
+    const lastHigh = lastHighOf(iovaHigh, iovaLow, lengthHigh, lengthLow);
     if (lastHigh >= WORD) return refuse('EOVERFLOW', check, 'the last IOVA is beyond 64 bits');
     if (!this.isFree(iovaHigh, iovaLow, lastHigh, lastLow))
       return refuse(
@@ -372,14 +326,6 @@ export class IoPagetable extends IovaSpace {
     return null;
   }
 
-  /** Unloads and forgets the current area; the table goes to the one before it. */
-  private _removeCurrent(): void {
-    const source = this.sources.at(this.areas.source);
-    if (this.domains.length > 0) this._pages.unfill(source);
-    this.areas.remove();
-    this._leave(source);
-  }
-
   /** Fewer areas show a source. */
   private _leave(source: Source, areas = 1): void {
     source.areas -= areas;
@@ -408,87 +354,6 @@ export class IoPagetable extends IovaSpace {
     this.areas.cut(iova);
     this.sources.at(area.source).areas++;
     return null;
-  }
-
-  // ---- domains ---------------------------------------------------------------------------------------------------
-
-  /** iopt_table_add_domain. EINVAL page too large, EADDRINUSE alignment or aperture, or what filling answers. */
-  addDomain(domain: PagingDomain): Refusal | null {
-    const where = 'iopt_table_add_domain';
-    if (domain.minPage > PAGE) return refuse('EINVAL', where, 'the smallest page of the IOMMU is larger than 4096');
-    const before = this.alignment;
-    const undo = (refusal: Refusal): Refusal => {
-      this.unreserve(domain);
-      this.alignment = before;
-      return refusal;
-    };
-    const misaligned = this.realign(this._alignmentWith([...this.domains, domain], this.hugePages));
-    if (misaligned) return misaligned;
-    const { apertureStart, apertureLast } = domain.format;
-    const low = apertureStart > 0n ? this.reserve(0n, apertureStart - 1n, domain) : null;
-    if (low) return undo(low);
-    const high = apertureLast < UMAX ? this.reserve(apertureLast + 1n, UMAX, domain) : null;
-    if (high) return undo(high);
-    const { areas } = this;
-    const first = this.domains.length === 0;
-    let filled = 0;
-    for (let more = areas.seekFirst(); more; more = areas.next()) {
-      const source = this.sources.at(areas.source);
-      const at = this._pages.currentSpan();
-      const refusal = first
-        ? this._pages.fill(at, source, areas.access, [domain])
-        : this._pages.load(at, this._pages.framesOfCurrent(source), areas.access, [domain]);
-      if (refusal) {
-        areas.seekFirst();
-        for (; filled > 0; filled--, areas.next()) this._pages.unload(this.sources.at(areas.source), domain, first);
-        return undo(refusal);
-      }
-      filled++;
-    }
-    this._pages.domains.push(domain);
-    return null;
-  }
-
-  /** iopt_table_remove_domain: the last one unpins everything. The caller frees the domain. */
-  removeDomain(domain: PagingDomain): void {
-    const { areas } = this;
-    const isLast = this.domains.length === 1;
-    // The domain is about to be freed with all its tables: nothing has to be taken out of it one by one.
-    if (isLast)
-      for (let more = areas.seekFirst(); more; more = areas.next())
-        this._pages.unpinCurrent(this.sources.at(areas.source), domain);
-    this._pages.domains = this.domains.filter((other) => other !== domain);
-    this.unreserve(domain);
-    this.alignment = this._alignmentWith(this.domains, this.hugePages);
-  }
-
-  /** HUGE_PAGES. EINVAL with areas in a domain, EADDRINUSE areas that do not fit. */
-  setHugePages(on: boolean): Refusal | null {
-    if (on) {
-      this._pages.hugePages = true;
-      this.alignment = this._alignmentWith(this.domains, true);
-      return null;
-    }
-    if (!this.hugePages) return null;
-    if (this.domains.length > 0 && this.areas.size > 0)
-      return refuse('EINVAL', 'iopt_disable_large_pages', 'areas are mapped into a HWPT already');
-    const refusal = this.realign(this._alignmentWith(this.domains, false));
-    if (refusal) return refusal;
-    this._pages.hugePages = false;
-    return null;
-  }
-
-  /** Raises the alignment for a user inside the kernel; EADDRINUSE. */
-  addAccess(user: IoptAccess, alignment: bigint): Refusal | null {
-    this.accesses.set(user, alignment);
-    const refusal = this.realign(this._alignmentWith(this.domains, this.hugePages));
-    if (refusal) this.accesses.delete(user);
-    return refusal;
-  }
-
-  removeAccess(user: IoptAccess): void {
-    this.accesses.delete(user);
-    this.alignment = this._alignmentWith(this.domains, this.hugePages);
   }
 
   // ---- pages -----------------------------------------------------------------------------------------------------

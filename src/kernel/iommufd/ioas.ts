@@ -5,14 +5,14 @@ import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import { MAP_FIXED_IOVA, MAP_WRITEABLE } from '../uapi/iommufd.ts';
 import type { IovaRange } from '../uapi/types.ts';
-import { type Area, big } from './area-cursor.ts';
+import type { Area } from './area-cursor.ts';
 import type { IommufdContext } from './context.ts';
 import type { HwptPaging } from './hwpt.ts';
 import { IoPagetable } from './io-pagetable.ts';
 import { accessOf, checkMap, mapFile, mapUser, unmap } from './mapping.ts';
 import { IommufdObject } from './objects.ts';
 import { type Account, charge, type SharedPages, type Source, uncharge } from './pages.ts';
-import { type Span, span, UMAX } from './span.ts';
+import { big, type Span, span, UMAX } from './span.ts';
 
 export class Ioas extends IommufdObject {
   readonly type = 'ioas';

@@ -4,9 +4,8 @@
  */
 import { type Refusal, refuse } from '../errno.ts';
 import type { IovaRange } from '../uapi/types.ts';
-import { highOf, lowOf } from './area-cursor.ts';
 import { AreaTable } from './area-table.ts';
-import { below, hex, UMAX } from './span.ts';
+import { below, hex, highOf, lowOf, UMAX } from './span.ts';
 
 export interface Reservation extends IovaRange {
   owner: object;

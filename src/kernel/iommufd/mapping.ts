@@ -9,7 +9,7 @@ import { F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, MemfdFile } from '../mm/shmem.
 import { MAP_FIXED_IOVA, MAP_READABLE, MAP_WRITEABLE } from '../uapi/iommufd.ts';
 import type { IoPagetable } from './io-pagetable.ts';
 import type { Account } from './pages.ts';
-import type { Span } from './span.ts';
+import { lastHighOf, lastLowOf, type Span } from './span.ts';
 
 const PRESERVE_SEALS = F_SEAL_SEAL | F_SEAL_GROW | F_SEAL_SHRINK;
 
@@ -86,15 +86,8 @@ export function mapUserPages(
   const start = pageAt(at.startHigh, at.startLow);
   const limit = HIGH_LIMIT * HIGH_LIMIT;
   if (page < 0 || start < 0 || page + count * stride >= limit || start + count * startStride >= limit) return 0;
-  return iopt.mapPages(
-    page,
-    stride,
-    start,
-    startStride,
-    count,
-    iopt.sources.ofProcess((access & WRITE) !== 0, account),
-    access,
-  );
+  const source = iopt.sources.ofProcess((access & WRITE) !== 0, account);
+  return iopt.mapPages({ page, stride, start, startStride, count }, source, access);
 }
 
 /** As many times `unmap` as `count` says, each of the same length. Answers how many of them are done. */
@@ -148,15 +141,8 @@ export function unmap(iopt: IoPagetable, at: Span, counted: Counted, most?: numb
   if (lengthHigh === 0 && lengthLow === 0) return refuse('EINVAL', 'iopt_unmap_iova', 'length is 0');
   if (overflows(iovaHigh, iovaLow, lengthHigh, lengthLow, false))
     return refuse('EOVERFLOW', 'iopt_unmap_iova', 'the range reaches beyond 64 bits');
-  let lastLow = iovaLow + lengthLow - 1;
-  let lastHigh = iovaHigh + lengthHigh;
-  if (lastLow >= WORD) {
-    lastLow -= WORD;
-    lastHigh++;
-  } else if (lastLow < 0) {
-    lastLow += WORD;
-    lastHigh--;
-  }
+  const lastLow = lastLowOf(iovaLow, lengthLow);
+  const lastHigh = lastHighOf(iovaHigh, iovaLow, lengthHigh, lengthLow);
   const refusal = iopt.unmapRange(iovaHigh, iovaLow, lastHigh, lastLow, counted, most);
   if (refusal) return refusal;
   if (counted.high === 0 && counted.low === 0)

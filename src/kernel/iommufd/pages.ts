@@ -10,8 +10,8 @@ import type { OpenFile } from '../file.ts';
 import { FrameMap, type FrameSpan } from '../mm/frame-map.ts';
 import { MemfdFile } from '../mm/shmem.ts';
 import type { LockedCounter, Process } from '../process.ts';
+import { PAGE } from './span.ts';
 
-const PAGE = 4096n;
 /** Last page number of the 64-bit address space. */
 const LAST_PAGE = 2 ** 52 - 1;
 

@@ -1,5 +1,5 @@
 /** Addresses of 64 bits as pairs of words, and the pages that they lie in. */
-import { type Area, big, highOf, lowOf } from './area-cursor.ts';
+import type { Area } from './area-cursor.ts';
 
 export const UMAX = 2n ** 64n - 1n;
 export const PAGE = 4096n;
@@ -8,6 +8,10 @@ export const PAGE_SHIFT = 12;
 export const WORD = 2 ** 32;
 /** Pages of a high word. */
 export const HIGH_PAGES = 2 ** 20;
+
+export const big = (high: number, low: number): bigint => (BigInt(high) << 32n) | BigInt(low);
+export const highOf = (value: bigint): number => Number(value >> 32n);
+export const lowOf = (value: bigint): number => Number(value & 0xffffffffn);
 
 /** Addresses and lengths of a mapping as pairs of words. */
 export interface Span {
@@ -20,6 +24,15 @@ export interface Span {
   startLow: number;
 }
 
+/** Single pages, by number: `stride` from one IOVA to the next, at least 1, and `startStride` in memory. Below 2^40. */
+export interface PageRow {
+  page: number;
+  stride: number;
+  start: number;
+  startStride: number;
+  count: number;
+}
+
 export function span(iova: bigint, length: bigint, start: bigint): Span {
   return {
     iovaHigh: highOf(iova),
@@ -29,6 +42,13 @@ export function span(iova: bigint, length: bigint, start: bigint): Span {
     startHigh: highOf(start),
     startLow: lowOf(start),
   };
+}
+
+/** The last address of a range, as words. */
+export const lastLowOf = (low: number, lengthLow: number): number => (low + lengthLow - 1) >>> 0;
+export function lastHighOf(high: number, low: number, lengthHigh: number, lengthLow: number): number {
+  const last = low + lengthLow - 1;
+  return high + lengthHigh + (last >= WORD ? 1 : last < 0 ? -1 : 0);
 }
 
 export const below = (aHigh: number, aLow: number, bHigh: number, bLow: number): boolean =>

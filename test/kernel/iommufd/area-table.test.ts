@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { type Area, highOf, lowOf } from '../../../src/kernel/iommufd/area-cursor.ts';
+import type { Area } from '../../../src/kernel/iommufd/area-cursor.ts';
 import { AreaTable } from '../../../src/kernel/iommufd/area-table.ts';
+import { highOf, lowOf } from '../../../src/kernel/iommufd/span.ts';
 
 const UMAX = 2n ** 64n - 1n;
 

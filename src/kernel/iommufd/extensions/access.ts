@@ -6,7 +6,7 @@ import { READ, WRITE } from '../../../machine/page-table.ts';
 import { Refusal, refuse } from '../../errno.ts';
 import type { FrameSpan } from '../../mm/frame-map.ts';
 import type { IommufdContext } from '../context.ts';
-import type { IoptAccess } from '../io-pagetable.ts';
+import type { IoptAccess } from '../domain-space.ts';
 import type { Ioas } from '../ioas.ts';
 import { IommufdObject } from '../objects.ts';
 import { charge, type SharedPages, uncharge } from '../pages.ts';
