@@ -1,42 +1,29 @@
-/** The examples of docs/batches.md are run as they stand, behind those of the README that they go on from. */
+/** The examples of docs/batches.md are pasted behind those of the README that they go on from. */
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { promisify } from 'node:util';
-import { useApp } from '../support/app.ts';
+import { startService, temporaryDirectory } from '../support/service.ts';
+import { at, blocksOf, paste, ROOT } from './paste.ts';
 
-const run = promisify(execFile);
-const app = useApp();
-
-const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8');
-
-interface Example {
-  script: string;
-  /** What it prints, where the text shows it. */
-  shown: unknown;
+/** What an example prints, where the page shows it. */
+function shownBehind(script: string): unknown {
+  const page = readFileSync(`${ROOT}docs/batches.md`, 'utf8');
+  const shown = /^```\n\n```json\n(.*?)^```/ms.exec(page.slice(page.indexOf(script) + script.length));
+  return shown?.index === 0 ? JSON.parse(shown[1]!) : undefined;
 }
 
-function examplesOf(text: string): Example[] {
-  return [...text.matchAll(/^```sh\n(.*?)^```\n(?:\n```json\n(.*?)^```)?/gms)].map(([, script, shown]) => ({
-    script: script!,
-    shown: shown === undefined ? undefined : JSON.parse(shown),
-  }));
-}
-
-test('the examples of batches answer what the text shows', async () => {
-  const before = examplesOf(read('README.md')).slice(0, 2);
-  const examples = examplesOf(read('docs/batches.md'));
+test('the examples of batches answer what the text shows', async (t) => {
+  const directory = temporaryDirectory(t);
+  const { url } = await startService(t, temporaryDirectory(t));
+  const story = blocksOf('README.md', 'sh');
+  const first = story.findIndex((block) => block.startsWith('holdover() {'));
+  const examples = blocksOf('docs/batches.md', 'sh').map((script) => ({ script, shown: shownBehind(script) }));
   assert.equal(examples.filter(({ shown }) => shown !== undefined).length, 3);
   const scripts = examples.map(({ script }, index) => `{\n${script}} > ${index}.out\n`);
-  const script = [...before.map(({ script }) => `{\n${script}} > /dev/null\n`), 'cd "$(mktemp -d)"', ...scripts];
-  const { stdout } = await run(
-    'bash',
-    ['-euo', 'pipefail', '-c', `${script.join('\n')}\njq -cs . *.out; rm -r "$PWD"`],
-    {
-      env: { ...process.env, HOLDOVER_URL: app.url, HOLDOVER_KEY: app.key },
-    },
-  );
+  const before = story.slice(first, first + 2).map((script) => `{\n${script}} > /dev/null\n`);
+  const script = [...before, ...scripts, 'jq -cs . {0..9}.out 2> /dev/null'].join('\n');
+  const { stdout, stderr } = await paste(at(url, script), directory);
+  assert.equal(stderr, '');
   const printed = JSON.parse(stdout) as { errors?: unknown[]; status?: number }[];
   assert.equal(printed.length, examples.length);
   for (const [index, { shown, script }] of examples.entries()) {

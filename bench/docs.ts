@@ -1,10 +1,10 @@
-/** `npm run bench:readme -- bench.json`: writes the figures between the two markers of README.md. */
+/** `npm run bench:docs -- bench.json`: writes the figures between the two markers of docs/benchmarks.md. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Result } from './harness.ts';
 import { markdown, YARDSTICK } from './table.ts';
 
-const README = fileURLToPath(new URL('../README.md', import.meta.url));
+const PAGE = fileURLToPath(new URL('../docs/benchmarks.md', import.meta.url));
 const BEGIN = '<!-- performance -->';
 const END = '<!-- end of performance -->';
 
@@ -14,7 +14,7 @@ function fail(sentence: string): never {
 }
 
 const [path] = process.argv.slice(2);
-if (path === undefined) fail('Usage: npm run bench:readme -- bench.json, which npm run bench -- --json writes.');
+if (path === undefined) fail('Usage: npm run bench:docs -- bench.json, which npm run bench -- --json writes.');
 const { machine, results } = JSON.parse(readFileSync(path, 'utf8')) as { machine: string; results: Result[] };
 
 /** What is worth a sentence of its own: what each floor is. */
@@ -36,8 +36,8 @@ ${notes.join('\n')}
 </details>
 ${END}`;
 
-const text = readFileSync(README, 'utf8');
+const text = readFileSync(PAGE, 'utf8');
 const begin = text.indexOf(BEGIN);
 const end = text.indexOf(END);
-if (begin < 0 || end < begin) fail(`README.md has no ${BEGIN} with an ${END} after it.`);
-writeFileSync(README, text.slice(0, begin) + section + text.slice(end + END.length));
+if (begin < 0 || end < begin) fail(`docs/benchmarks.md has no ${BEGIN} with an ${END} after it.`);
+writeFileSync(PAGE, text.slice(0, begin) + section + text.slice(end + END.length));
