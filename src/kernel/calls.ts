@@ -49,6 +49,12 @@ function open(kernel: Kernel, process: Process, path: string): OpenFile | Refusa
   }
   const group = /^\/dev\/vfio\/(\d+)$/.exec(path);
   if (group) return openGroup(kernel, Number(group[1]));
+  if (/^\/dev\/vfio\/devices\/vfio\d+$/.test(path))
+    return refuse(
+      'ENOENT',
+      where,
+      `there is no ${path}: the function that it would be of is on no VFIO driver in this kernel; bind vfio-pci to it first, and see its \`cdev\``,
+    );
   const self = /^\/proc\/self\/fd\/(\d+)$/.exec(path);
   if (self) return reopen(process, Number(self[1]));
   return refuse('ENOENT', where, `there is no ${path}`);
@@ -65,7 +71,11 @@ function openLiveUpdate(kernel: Kernel): OpenFile | Refusal {
 function openGroup(kernel: Kernel, group: number): OpenFile | Refusal {
   const where = 'vfio_group_fops_open';
   if (kernel.vfio.devicesOfGroup(group).length === 0)
-    return refuse('ENOENT', where, `no function of group ${group} is on a VFIO driver`);
+    return refuse(
+      'ENOENT',
+      where,
+      `no function of group ${group} is on a VFIO driver in this kernel: bind vfio-pci first`,
+    );
   if (kernel.vfio.groupHasBoundCdev(group)) return refuse('EBUSY', where, `a cdev of group ${group} is bound`);
   if (kernel.vfio.groupFiles.has(group)) return refuse('EBUSY', where, `group ${group} is open already`);
   const file = new VfioGroupFile(group);

@@ -39,8 +39,9 @@ export class IommufdContext extends OpenFile {
     this.kernel = kernel;
   }
 
+  /** What came out of a session was never opened through the node. */
   link(): string {
-    return '/dev/iommu';
+    return this.restored ? 'anon_inode:iommufd' : '/dev/iommu';
   }
 
   override ioctl(kernel: Kernel, process: Process, request: RequestDescriptor, arg: Arg): IoctlOk | Refusal {

@@ -78,7 +78,7 @@ export class SessionFile extends OpenFile {
   }
 
   link(): string {
-    return `[luo_session] ${this.name}`;
+    return `anon_inode:[luo_session] ${this.name}`;
   }
 
   release(): void {

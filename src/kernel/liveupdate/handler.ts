@@ -33,7 +33,8 @@ export interface FileHandler {
   readonly compatible: string;
   /** Prefix of its fault points: `memfd.preserve`, `memfd.freeze`, `memfd.retrieve`. */
   readonly point: 'memfd' | 'iommufd' | 'vfio';
-  canPreserve(kernel: Kernel, file: OpenFile): boolean;
+  /** False for a file of another kind, and a sentence for one of its kind that it cannot preserve. */
+  canPreserve(kernel: Kernel, file: OpenFile): boolean | string;
   /** What "the same object" means: the inode of a memfd, else the file. */
   identity(file: OpenFile): object;
   preserve(kernel: Kernel, session: OutgoingSession, entry: OutgoingFile): unknown | Refusal;

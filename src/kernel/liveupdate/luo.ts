@@ -126,8 +126,8 @@ export class LiveUpdate {
     if (session.files.length >= MAX_FILES) return refuse('ENOSPC', where, 'the session has too many files');
     const file = lookup();
     if (file instanceof Refusal) return file;
-    const handler = this._handlers.find((candidate) => candidate.canPreserve(this._kernel, file));
-    if (!handler) return refuse('ENOENT', where, `nothing can preserve ${file.link()}`);
+    const handler = this._handlerOf(file);
+    if (typeof handler === 'string') return refuse('ENOENT', where, `nothing can preserve ${file.link()}: ${handler}`);
     const identity = handler.identity(file);
     const holder = this._preserved.get(identity);
     if (holder !== undefined) return refuse('EBUSY', where, `it is in ${holder} already`);
@@ -144,6 +144,17 @@ export class LiveUpdate {
     this._preserved.set(identity, `session "${session.name}"`);
     this._log('luo.preserve', session.name, entry);
     return null;
+  }
+
+  /** The handler that can preserve a file, or why there is none. */
+  private _handlerOf(file: OpenFile): FileHandler | string {
+    let why = `this kernel has handlers of ${this._handlers.map(({ compatible }) => compatible).join(', ') || 'nothing'}`;
+    for (const handler of this._handlers) {
+      const can = handler.canPreserve(this._kernel, file);
+      if (can === true) return handler;
+      if (can !== false) why = can;
+    }
+    return why;
   }
 
   /** The last descriptor of an outgoing session is closed: the abort, newest file first (R21). */

@@ -27,7 +27,10 @@ export const MEMFD_HANDLER: FileHandler = {
   compatible: 'memfd-v2',
   point: 'memfd',
 
-  canPreserve: (_kernel: Kernel, file: OpenFile): boolean => file instanceof MemfdFile && !file.inode.hugetlb,
+  canPreserve(_kernel: Kernel, file: OpenFile): boolean | string {
+    if (!(file instanceof MemfdFile)) return false;
+    return !file.inode.hugetlb || 'a memfd of huge pages (MFD_HUGETLB) cannot be preserved, only one of ordinary pages';
+  },
 
   identity: (file: OpenFile): object => (file as MemfdFile).inode,
 

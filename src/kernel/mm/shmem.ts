@@ -39,6 +39,7 @@ export function placement(count: number, page: number): { align: number; phase: 
 
 export class ShmemInode {
   readonly memory: PhysicalMemory;
+  /** Of its dentry: `memfd:` and what memfd_create was given; empty for one that came out of a session. */
   readonly name: string;
   readonly hugetlb: boolean;
   size = 0n;
@@ -226,7 +227,7 @@ export class MemfdFile extends OpenFile {
   }
 
   link(): string {
-    return `/memfd:${this.inode.name} (deleted)`;
+    return `/${this.inode.name} (deleted)`;
   }
 
   release(_kernel: Kernel): void {
@@ -251,7 +252,7 @@ export function memfdCreate(kernel: Kernel, name: string, flags: number, size: b
     return refuse('EINVAL', where, 'EXEC and NOEXEC_SEAL exclude each other');
   if (name.length > MAX_NAME) return refuse('EINVAL', where, `the name has more than ${MAX_NAME} bytes`);
   const seals = flags & MFD_NOEXEC_SEAL ? F_SEAL_EXEC : flags & MFD_ALLOW_SEALING ? 0 : F_SEAL_SEAL;
-  const inode = new ShmemInode(kernel.machine.memory, name, (flags & MFD_HUGETLB) !== 0, seals);
+  const inode = new ShmemInode(kernel.machine.memory, `memfd:${name}`, (flags & MFD_HUGETLB) !== 0, seals);
   const refusal = inode.truncate(size);
   return refusal ?? new MemfdFile(inode);
 }

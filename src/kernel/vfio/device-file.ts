@@ -41,7 +41,9 @@ export class VfioDeviceFile extends OpenFile {
   }
 
   link(): string {
-    return this.device.path;
+    if (!this.cdev) return 'anon_inode:[vfio-device]';
+    if (this.retrieved) return 'anon_inode:[vfio-device-liveupdate]';
+    return `${this.device.path}${this.device.unbinding ? ' (deleted)' : ''}`;
   }
 
   release(kernel: Kernel): void {

@@ -24,7 +24,7 @@ export class VfioGroupFile extends OpenFile {
   }
 
   link(): string {
-    return `/dev/vfio/${this.group}`;
+    return `/dev/vfio/${this.group}${this.dead ? ' (deleted)' : ''}`;
   }
 
   release(kernel: Kernel): void {

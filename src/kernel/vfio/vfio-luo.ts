@@ -15,12 +15,19 @@ export const VFIO_HANDLER: FileHandler = {
   compatible: 'vfio-pci-v1',
   point: 'vfio',
 
-  /** A bound cdev; not a virtual function, unless the policy lets it. */
-  canPreserve: (kernel: Kernel, file: OpenFile): boolean =>
-    file instanceof VfioDeviceFile &&
-    file.cdev &&
-    file.bound &&
-    (file.device.fn.spec.sriov !== 'vf' || kernel.policies.virtualFunctions === 'allow'),
+  /** A bound cdev of vfio-pci itself; not a virtual function, unless the policy lets it. */
+  canPreserve(kernel: Kernel, file: OpenFile): boolean | string {
+    if (!(file instanceof VfioDeviceFile)) return false;
+    const { fn, path } = file.device;
+    const driver = kernel.drivers.bound.get(fn.bdf);
+    if (!file.cdev)
+      return `${fn.bdf} was opened through its legacy group /dev/vfio/${fn.spec.group}; only what was opened as ${path} can be preserved`;
+    if (driver !== 'vfio-pci') return `${fn.bdf} is on driver ${driver}, and only devices of vfio-pci can be preserved`;
+    if (!file.bound) return `${fn.bdf} is not bound to an iommufd: VFIO_DEVICE_BIND_IOMMUFD comes first`;
+    if (fn.spec.sriov === 'vf' && kernel.policies.virtualFunctions !== 'allow')
+      return `${fn.bdf} is a virtual function (policy virtualFunctions: refuse)`;
+    return true;
+  },
 
   identity: (file: OpenFile): object => file,
 
