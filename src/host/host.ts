@@ -149,14 +149,7 @@ export class Host implements EventSink {
         return refused(refusal);
       }
       case 'device.remove':
-        return this._onFunction(command.bdf, (fn) => {
-          if (kernel.drivers.bound.has(fn.bdf))
-            return refused(
-              refuse('EBUSY', 'pci_stop_and_remove_bus_device', `${fn.bdf} has a driver: unbind it first`),
-            );
-          kernel.removeFunction(fn);
-          return ok({});
-        });
+        return this._onFunction(command.bdf, (fn) => ok(kernel.drivers.remove(fn).blocked ? { blocked: true } : {}));
       case 'device.update':
         return this._onFunction(command.bdf, (fn) => {
           fn.interruptsEnabled = command.interruptsEnabled;
@@ -164,7 +157,9 @@ export class Host implements EventSink {
         });
       case 'device.flr':
         return this._onFunction(command.bdf, (fn) => {
-          if (!fn.spec.reset) return refused(refuse('EINVAL', 'reset_store', `${fn.bdf} cannot be reset`));
+          // Without a method of reset sysfs has no such file (pci_dev_reset_attr_is_visible).
+          if (!fn.spec.reset)
+            return refused(refuse('ENOENT', 'do_filp_open', `${fn.bdf} cannot be reset: it has no \`reset\` in sysfs`));
           kernel.resetFunction(fn, 'sysfs');
           return ok(deviceView(this, fn));
         });

@@ -1,6 +1,7 @@
 /**
- * Drivers of PCI functions, as sysfs sees them (drivers/base/{dd,bus}.c): match, probe, unbind. Drivers that use the DMA
- * API ask for the default domain first; VFIO's, pci-stub and the port driver manage DMA themselves and do not.
+ * Drivers of PCI functions, as sysfs sees them (drivers/base/{dd,bus}.c): match, probe, unbind, and removal. Any name is a
+ * driver. Those that use the DMA API ask for the default domain first; VFIO's, pci-stub and the port driver manage DMA
+ * themselves and do not.
  */
 import type { PciFunction } from '../machine/pci.ts';
 import { ERRNO, type Refusal, refuse } from './errno.ts';
@@ -12,35 +13,62 @@ interface Match {
   vendor?: string;
 }
 
-const MANAGES_DMA: ReadonlySet<string> = new Set(['vfio-pci', 'pci-stub', 'pcieport']);
+/** vfio-pci, and drivers made of its core for one kind of device, such as mlx5_vfio_pci. */
+const VFIO_DRIVER = /(^|[-_])vfio[-_]pci$/;
 
-/** What drivers of known kinds take. A function of unknown class or vendor fits each of them as far as that goes. */
-const MATCHES: Readonly<Record<string, Match>> = {
-  'vfio-pci': {},
-  'pci-stub': {},
-  pcieport: { classes: ['0604'] },
-  nvme: { classes: ['0108'] },
-  ahci: { classes: ['0106'] },
-  e1000e: { classes: ['02'], vendor: '8086' },
-  igb: { classes: ['02'], vendor: '8086' },
-  ixgbe: { classes: ['02'], vendor: '8086' },
-  i40e: { classes: ['02'], vendor: '8086' },
-  ice: { classes: ['02'], vendor: '8086' },
-  mlx5_core: { classes: ['02'], vendor: '15b3' },
-  r8169: { classes: ['02'], vendor: '10ec' },
-  'virtio-pci': { vendor: '1af4' },
-  xhci_hcd: { classes: ['0c03'] },
-  snd_hda_intel: { classes: ['0403'] },
-  i915: { classes: ['03'], vendor: '8086' },
-  amdgpu: { classes: ['03'], vendor: '1002' },
-};
+/** They do no DMA of the kernel's, and say so (driver_managed_dma), as VFIO's do. */
+const MANAGES_DMA: ReadonlySet<string> = new Set(['pci-stub', 'pcieport']);
 
-function fits(fn: PciFunction, driver: string): boolean {
-  const match = MATCHES[driver];
-  if (!match) return fn.spec.class === null;
-  const { class: code, vendor } = fn.spec;
-  if (match.vendor && vendor !== null && vendor !== match.vendor) return false;
-  return !match.classes || code === null || match.classes.some((prefix) => code.startsWith(prefix));
+const INTEL_NETWORK: Match = { classes: ['02'], vendor: '8086' };
+
+/**
+ * What drivers take whose tables of ids leave no doubt of it. A function of unknown class or vendor fits each of them as
+ * far as that goes; any other driver may take anything.
+ */
+const MATCHES: ReadonlyMap<string, Match> = new Map(
+  Object.entries<Match>({
+    'vfio-pci': {},
+    'pci-stub': {},
+    pcieport: { classes: ['0604', '0807'] },
+    // Apple's have a class of their own.
+    nvme: { classes: ['0108', '0180'] },
+    ahci: { classes: ['0101', '0104', '0106', '0180'] },
+    vmd: { classes: ['0104'], vendor: '8086' },
+    mpt3sas: { classes: ['01'] },
+    megaraid_sas: { classes: ['01'] },
+    e1000: INTEL_NETWORK,
+    e1000e: INTEL_NETWORK,
+    igb: INTEL_NETWORK,
+    igbvf: INTEL_NETWORK,
+    igc: INTEL_NETWORK,
+    ixgbe: INTEL_NETWORK,
+    ixgbevf: INTEL_NETWORK,
+    i40e: INTEL_NETWORK,
+    iavf: INTEL_NETWORK,
+    ice: INTEL_NETWORK,
+    iwlwifi: INTEL_NETWORK,
+    bnxt_en: { classes: ['02'], vendor: '14e4' },
+    mlx5_core: { classes: ['02'], vendor: '15b3' },
+    r8169: { classes: ['02'] },
+    'virtio-pci': { vendor: '1af4' },
+    xhci_hcd: { classes: ['0c03'] },
+    'ehci-pci': { classes: ['0c03'] },
+    snd_hda_intel: { classes: ['0401', '0403'] },
+    i801_smbus: { classes: ['0c05'], vendor: '8086' },
+    lpc_ich: { classes: ['0601'], vendor: '8086' },
+    i915: { classes: ['03'], vendor: '8086' },
+    xe: { classes: ['03'], vendor: '8086' },
+    // Accelerators without a display are of class 12.
+    amdgpu: { classes: ['03', '12'], vendor: '1002' },
+    nouveau: { classes: ['03'], vendor: '10de' },
+    nvidia: { classes: ['03'], vendor: '10de' },
+    'nvidia-gpu': { classes: ['0c80'], vendor: '10de' },
+  }),
+);
+
+function takes({ classes, vendor }: Match, { spec }: PciFunction): boolean {
+  if (vendor && spec.vendor !== null && spec.vendor !== vendor) return false;
+  return !classes || spec.class === null || classes.some((prefix) => spec.class!.startsWith(prefix));
 }
 
 export class Drivers {
@@ -51,23 +79,14 @@ export class Drivers {
     this._kernel = kernel;
   }
 
-  /** driver_override, then `bind`: ENODEV no match, EBUSY has a driver or its DMA is owned (R5), EINVAL the probe. */
+  /**
+   * driver_override, which makes any driver match, then `bind`: EBUSY has a driver, or its DMA is owned (R5), else what
+   * the probe answers: ENODEV it is no device of this driver, and VFIO's refusals.
+   */
   bind(fn: PciFunction, driver: string): Refusal | null {
-    const where = 'bind_store';
-    if (!fits(fn, driver))
-      return refuse(
-        'ENODEV',
-        where,
-        `${driver} does not take ${fn.bdf} (class ${fn.spec.class ?? 'unknown'}, vendor ${fn.spec.vendor ?? 'unknown'})`,
-      );
     const current = this.bound.get(fn.bdf);
-    if (current) return refuse('EBUSY', where, `${fn.bdf} has driver ${current}: unbind it first`);
-    const refusal =
-      driver === 'vfio-pci'
-        ? this._kernel.vfio.probe(fn)
-        : MANAGES_DMA.has(driver)
-          ? null
-          : this._kernel.iommu.groupOf(fn).useDefaultDomain();
+    if (current) return refuse('EBUSY', 'bind_store', `${fn.bdf} has driver ${current}: unbind it first`);
+    const refusal = this._probe(fn, driver);
     if (refusal) {
       this._kernel.emit(
         'driver.probe',
@@ -86,39 +105,75 @@ export class Drivers {
     return null;
   }
 
+  /** really_probe: ownership of the DMA comes first (dma_configure), then the driver looks at the device. */
+  private _probe(fn: PciFunction, driver: string): Refusal | null {
+    if (VFIO_DRIVER.test(driver)) return this._kernel.vfio.probe(fn);
+    const group = MANAGES_DMA.has(driver) ? null : this._kernel.iommu.groupOf(fn);
+    const refusal = group?.useDefaultDomain();
+    if (refusal) return refusal;
+    if (takes(MATCHES.get(driver) ?? {}, fn)) return null;
+    group?.unuseDefaultDomain();
+    const { class: code, vendor } = fn.spec;
+    const what = `class ${code ?? 'unknown'}, vendor ${vendor ?? 'unknown'}`;
+    return refuse('ENODEV', 'bind_store', `${driver} is no driver of such a function: ${fn.bdf} has ${what}`);
+  }
+
   /** `unbind`: ENODEV not on that driver; `blocked` while files of its VFIO device are open. */
   unbind(fn: PciFunction, driver: string | undefined): { blocked: boolean } | Refusal {
     const current = this.bound.get(fn.bdf);
-    if (!current || (driver !== undefined && driver !== current))
-      return refuse('ENODEV', 'unbind_store', `${fn.bdf} is not on driver ${driver ?? ''}`.trim());
-    const device = this._kernel.vfio.devices.get(fn.bdf);
-    if (device && device.files.length > 0) {
-      device.unbinding = true;
-      this._kernel.vfio.groupShrank(fn);
-      this._kernel.emit('driver.unbinding', `${fn.bdf}: unbind waits for ${device.files.length} open files`, {
-        bdf: fn.bdf,
-        driver: current,
-      });
-      return { blocked: true };
-    }
+    if (!current) return refuse('ENODEV', 'unbind_store', `${fn.bdf} is on no driver`);
+    if (driver !== undefined && driver !== current)
+      return refuse('ENODEV', 'unbind_store', `${fn.bdf} is on driver ${current}, not on ${driver}`);
+    if (this._waits(fn, 'unbind')) return { blocked: true };
     this.finishUnbind(fn);
     return { blocked: false };
+  }
+
+  /** `remove`: the driver lets go first, and that waits as `unbind` does (pci_stop_and_remove_bus_device). */
+  remove(fn: PciFunction): { blocked: boolean } {
+    if (this.bound.has(fn.bdf)) {
+      if (this._waits(fn, 'removal')) {
+        this._kernel.vfio.devices.get(fn.bdf)!.removing = true;
+        return { blocked: true };
+      }
+      this.finishUnbind(fn);
+    }
+    this._kernel.removeFunction(fn);
+    return { blocked: false };
+  }
+
+  /** Whether files of its VFIO device are open; nobody can open more of them then. */
+  private _waits(fn: PciFunction, what: 'unbind' | 'removal'): boolean {
+    const device = this._kernel.vfio.devices.get(fn.bdf);
+    if (!device || device.files.length === 0) return false;
+    device.unbinding = true;
+    this._kernel.vfio.groupShrank(fn);
+    this._kernel.emit('driver.unbinding', `${fn.bdf}: ${what} waits for ${device.files.length} open files`, {
+      bdf: fn.bdf,
+      driver: this.bound.get(fn.bdf)!,
+    });
+    return true;
   }
 
   finishUnbind(fn: PciFunction): void {
     const driver = this.bound.get(fn.bdf)!;
     this.bound.delete(fn.bdf);
-    if (driver === 'vfio-pci') this._kernel.vfio.remove(fn);
+    if (VFIO_DRIVER.test(driver)) this._kernel.vfio.remove(fn);
     else if (!MANAGES_DMA.has(driver)) this._kernel.iommu.groupOf(fn).unuseDefaultDomain();
     this._kernel.emit('driver.unbind', `${driver} has let go of ${fn.bdf}`, { bdf: fn.bdf, driver });
   }
 
-  /** At boot: built-in drivers probe what they fit, in order of address; a failure leaves the function driverless. */
+  /**
+   * At boot: built-in drivers probe what they take, in order of address; a failure leaves the function driverless. Which
+   * devices an unknown driver lists is not known: it probes those of unknown class.
+   */
   autoprobe(): void {
     for (const bdf of [...this._kernel.machine.functions.keys()].sort())
       for (const driver of this._kernel.boot.builtinDrivers) {
         const fn = this._kernel.machine.functions.get(bdf)!;
-        if (!this.bound.has(bdf) && fits(fn, driver)) this.bind(fn, driver);
+        const match = MATCHES.get(driver);
+        const listed = match ? takes(match, fn) : fn.spec.class === null;
+        if (listed && !this.bound.has(bdf)) this.bind(fn, driver);
       }
   }
 }

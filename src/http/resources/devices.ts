@@ -69,7 +69,7 @@ export const DEVICE_ROUTES: readonly Route[] = [
     operationId: 'addDevice',
     tag,
     summary: 'Plug a function in',
-    description: 'It is alone in its group unless it names one.',
+    description: 'It is alone in its group unless it names one. If its driver cannot be bound, it is not plugged in.',
     access,
     refusable: true,
     body: DeviceInput,
@@ -118,12 +118,23 @@ export const DEVICE_ROUTES: readonly Route[] = [
     operationId: 'removeDevice',
     tag,
     summary: 'Plug a function out',
-    description: 'Its driver has to be unbound first.',
+    description:
+      'The write to `remove` in sysfs: its driver is unbound first. Its DMA ends, and its path is not found then.',
     access,
     refusable: true,
-    success: { 204: { description: 'It is gone.' } },
-    async handle({ lanes }, { host, params: { bdf } }) {
-      granted(await lanes.execute(host.id, { op: 'device.remove', bdf }));
+    success: {
+      204: { description: 'It is gone.' },
+      202: {
+        description:
+          'The unbind of its driver waits for open descriptors; the device shows `unbinding`, works as before, and goes with the last of them.',
+        schema: strict({ blocked: z.literal(true) }),
+        example: { blocked: true },
+      },
+    },
+    async handle({ lanes }, { host, params: { bdf } }, reply) {
+      const { blocked } = granted<{ blocked?: true }>(await lanes.execute(host.id, { op: 'device.remove', bdf }));
+      reply.code(blocked ? 202 : 204);
+      return blocked && { blocked };
     },
   }),
   route({
@@ -150,7 +161,8 @@ export const DEVICE_ROUTES: readonly Route[] = [
     operationId: 'bindDriver',
     tag,
     summary: 'Bind a driver to a device',
-    description: 'driver_override, then the write to `bind` in sysfs.',
+    description:
+      'driver_override, then the write to `bind` in sysfs. Any name is a driver; one that is known answers ENODEV for a function that it is not for.',
     access,
     refusable: true,
     body: strict({ driver: Driver }),
@@ -217,7 +229,8 @@ export const DEVICE_ROUTES: readonly Route[] = [
     operationId: 'resetDevice',
     tag,
     summary: 'Reset a function',
-    description: 'The write to `reset` in sysfs. Domain and owner stay.',
+    description:
+      'The write to `reset` in sysfs, which is not there (ENOENT) for what cannot be reset. Domain and owner stay.',
     access,
     refusable: true,
     body: strict({}).optional(),

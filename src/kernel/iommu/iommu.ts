@@ -42,7 +42,7 @@ export class IommuCore {
     }
     const restored = this._kernel.restored.devices.get(fn.bdf);
     // Hardware is on the restored domain already: it is only told again what it has (R1).
-    if (restored) group.adoptRestored(fn, restored.domain, restored.owner);
+    if (restored && !restored.ended) group.adoptRestored(fn, restored.domain, restored.owner);
     else group.addFunction(fn);
   }
 

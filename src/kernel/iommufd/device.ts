@@ -49,7 +49,8 @@ export class IommufdDevice extends IommufdObject {
 }
 
 /**
- * iommufd_device_bind: EINVAL no coherency, EPERM interrupts not isolated, what the claim answers, ENOMEM.
+ * iommufd_device_bind: EPERM interrupts not isolated, what the claim answers, ENOMEM. That the unit is coherent was seen by
+ * the probe of the VFIO driver.
  * `restoredFor`: the device comes with its restored domain, which stays where it is.
  */
 export function bindDevice(
@@ -58,18 +59,17 @@ export function bindDevice(
   restoredFor: RestoredOwner | null,
 ): IommufdDevice | Refusal {
   const where = 'iommufd_device_bind';
-  const unit = context.kernel.machine.unitOf(fn);
-  if (!unit.spec.cacheCoherency) return refuse('EINVAL', where, `IOMMU ${unit.id} cannot guarantee cache coherency`);
-  if (!unit.spec.interruptRemapping)
+  const { kernel } = context;
+  if (!kernel.machine.unitOf(fn).spec.interruptRemapping)
     return refuse(
       'EPERM',
       where,
       `interrupts of group ${fn.spec.group} are not isolated: the host has no interrupt remapping`,
     );
-  const group = context.kernel.iommu.groupOf(fn);
+  const group = kernel.iommu.groupOf(fn);
   const refusal = group.claimDmaOwner(context, restoredFor);
   if (refusal) return refusal;
-  const injected = context.kernel.faults.refusal('allocation', where);
+  const injected = kernel.faults.refusal('allocation', where);
   if (injected) {
     if (restoredFor) group.returnToRestored(restoredFor);
     else group.releaseDmaOwner();

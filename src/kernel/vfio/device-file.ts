@@ -40,6 +40,7 @@ export class VfioDeviceFile extends OpenFile {
     device.files = [...device.files, this];
   }
 
+  /** A cdev's node goes as soon as its driver is to be unbound; the others are of no file system. */
   link(): string {
     if (!this.cdev) return 'anon_inode:[vfio-device]';
     if (this.retrieved) return 'anon_inode:[vfio-device-liveupdate]';
@@ -128,7 +129,8 @@ export class VfioDeviceFile extends OpenFile {
       return refusal;
     }
     device.bound = bound;
-    if (!this.retrieved) kernel.resetFunction(device.fn, 'open');
+    // vfio_pci_core_enable tries to; what has no way to be reset stays as it is.
+    if (!this.retrieved && device.fn.spec.reset) kernel.resetFunction(device.fn, 'open');
     this.join();
     kernel.emit('vfio.bind', `${device.fn.bdf} is bound to an iommufd`, { bdf: device.fn.bdf, device: bound.id });
     return null;

@@ -1,5 +1,5 @@
-/** VFIO devices: what vfio-pci makes of a function (drivers/vfio/vfio_main.c, group.c). */
-import type { PciFunction } from '../../machine/pci.ts';
+/** VFIO devices: what a VFIO driver makes of a function (drivers/vfio/vfio_main.c, group.c). */
+import { type PciFunction, virtualFunctionsOf } from '../../machine/pci.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
 import type { IommufdDevice } from '../iommufd/device.ts';
 import type { Kernel } from '../kernel.ts';
@@ -19,6 +19,8 @@ export class VfioDevice {
   readonly pasids = new Set<number>();
   /** The driver is to be unbound and waits for the last file. */
   unbinding = false;
+  /** The function is to be removed when the driver is unbound. */
+  removing = false;
 
   constructor(fn: PciFunction, index: number) {
     this.fn = fn;
@@ -30,6 +32,9 @@ export class VfioDevice {
   }
 }
 
+/** Classes of functions whose configuration space has another header than that of endpoints. */
+const BRIDGES: readonly string[] = ['0604', '0607', '0609'];
+
 export class Vfio {
   private readonly _kernel: Kernel;
   readonly devices = new Map<string, VfioDevice>();
@@ -40,9 +45,25 @@ export class Vfio {
     this._kernel = kernel;
   }
 
-  /** vfio-pci's probe: EINVAL a bridge. */
+  /**
+   * The probe of a VFIO driver (vfio_pci_core_register_device): EINVAL a bridge, EBUSY a PF whose VFs exist, EINVAL no
+   * coherency (vfio_group_find_or_alloc).
+   */
   probe(fn: PciFunction): Refusal | null {
-    if (fn.spec.class === '0604') return refuse('EINVAL', 'vfio_pci_core_register_device', `${fn.bdf} is a bridge`);
+    const where = 'vfio_pci_core_register_device';
+    const { class: code } = fn.spec;
+    if (code !== null && BRIDGES.includes(code)) return refuse('EINVAL', where, `${fn.bdf} is a bridge`);
+    const { machine } = this._kernel;
+    const [vf] = virtualFunctionsOf(fn, machine.functions.values());
+    if (vf)
+      return refuse(
+        'EBUSY',
+        where,
+        `${fn.bdf} is a physical function whose virtual functions exist, such as ${vf.bdf}`,
+      );
+    const unit = machine.unitOf(fn);
+    if (!unit.spec.cacheCoherency)
+      return refuse('EINVAL', 'vfio_group_find_or_alloc', `IOMMU ${unit.id} cannot guarantee cache coherency`);
     const taken = new Set([...this.devices.values()].map((device) => device.index));
     let index = 0;
     while (taken.has(index)) index++;
@@ -83,8 +104,10 @@ export class Vfio {
     return [...this.devices.values()].find((device) => device.path === path && !device.unbinding);
   }
 
-  /** A file of a device was closed: a waiting unbind may go on. */
+  /** A file of a device was closed: an unbind or a removal that waits may go on. */
   fileClosed(device: VfioDevice): void {
-    if (device.unbinding && device.files.length === 0) this._kernel.drivers.finishUnbind(device.fn);
+    if (!device.unbinding || device.files.length > 0) return;
+    this._kernel.drivers.finishUnbind(device.fn);
+    if (device.removing) this._kernel.removeFunction(device.fn);
   }
 }
