@@ -108,9 +108,19 @@ export type Query =
 export type Answer =
   | { kind: 'ok'; value: unknown }
   | { kind: 'not-found'; what: string }
-  | { kind: 'refused'; errno: Errno; where: string; why: string; rule?: string }
+  | Refused
   | { kind: 'malformed'; detail: string }
   | { kind: 'invalid'; errors: { pointer: string; reason: string }[] };
+
+export interface Refused {
+  kind: 'refused';
+  errno: Errno;
+  where: string;
+  why: string;
+  rule?: string;
+  /** Of a host that cannot be made: the functions whose drivers cannot be bound, the first of which decides the errno. */
+  functions?: { bdf: string; errno: Errno; why: string }[];
+}
 
 /** What must be stored together with a command before its answer may be given. */
 export type HostRecord =

@@ -30,6 +30,7 @@ import type {
   HostSpec,
   NextKernel,
   Query,
+  Refused,
 } from './command.ts';
 import { EventLog } from './event-log.ts';
 import { answerQuery, deviceView, groupView, hostView, processView } from './queries.ts';
@@ -46,7 +47,7 @@ interface PendingBoot {
 }
 
 const ok = (value: unknown): Answer => ({ kind: 'ok', value });
-export const refused = ({ errno, where, why, rule }: Refusal): Answer => ({
+export const refused = ({ errno, where, why, rule }: Refusal): Refused => ({
   kind: 'refused',
   errno,
   where,
@@ -67,6 +68,8 @@ export class Host implements EventSink {
   options: KernelOptions;
   state: HostState = 'running';
   panic: string | null = null;
+  /** Why it cannot begin as its spec has it: a new host is not made then. */
+  readonly refusal: Refused | null;
   time = 0n;
   private _pending: PendingBoot | null = null;
   private _records: HostRecord[] = [];
@@ -76,8 +79,24 @@ export class Host implements EventSink {
     this.machine = new Machine(spec.machine);
     this.options = this._firstOptions();
     this._start(this.options, null);
-    for (const fn of spec.machine.functions)
-      if (fn.driver) this.kernel!.drivers.bind(this.machine.functions.get(fn.bdf)!, fn.driver);
+    this.refusal = this._bindFirst(this.kernel!);
+  }
+
+  /** The drivers that functions begin with, also where a built-in one was faster; or why the kernel does not bind some. */
+  private _bindFirst({ drivers }: Kernel): Refused | null {
+    const refusals: { bdf: string; refusal: Refusal }[] = [];
+    for (const { bdf, driver } of this.spec.machine.functions) {
+      const fn = this.machine.functions.get(bdf)!;
+      const current = drivers.bound.get(bdf);
+      if (!driver || driver === current) continue;
+      if (current !== undefined) drivers.unbind(fn, current);
+      const refusal = drivers.bind(fn, driver);
+      if (refusal) refusals.push({ bdf, refusal });
+    }
+    const [first] = refusals;
+    if (!first) return null;
+    const functions = refusals.map(({ bdf, refusal: { errno, why } }) => ({ bdf, errno, why }));
+    return { ...refused(first.refusal), functions };
   }
 
   /** Frozen: the next kernel is to be booted with `kexec.boot`. */

@@ -34,6 +34,10 @@ class HostEngine implements Engine {
     return this.#host.pendingBoot;
   }
 
+  get refusal(): Answer | null {
+    return this.#host.refusal;
+  }
+
   snapshot(): Generator<void, Uint8Array> {
     return encodeGraph(takeSnapshot(this.#host));
   }

@@ -21,7 +21,9 @@ export class Lane implements Lanes {
 
   async create(row: HostRow): Promise<Answer> {
     try {
-      return await this.#runner(row.id).create(row);
+      const answer = await this.#runner(row.id).create(row);
+      if (answer.kind !== 'ok') this.#runners.delete(row.id);
+      return answer;
     } catch (error) {
       this.#runners.delete(row.id);
       throw error;

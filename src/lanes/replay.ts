@@ -26,6 +26,8 @@ export interface Engine {
   query(query: Query): Answer;
   /** Frozen: the next kernel must be booted. */
   readonly pendingBoot: boolean;
+  /** Why a host that begins like this must not be made; one that was made by another version is kept. */
+  readonly refusal?: Answer | null;
   /** All of it as bytes, in steps, between which it must be asked for nothing. Not while it is frozen. */
   snapshot?(): Generator<void, Uint8Array>;
 }

@@ -66,6 +66,7 @@ export class HostRunner {
   create(row: HostRow): Promise<Answer> {
     return this.#enqueue(false, async () => {
       const engine = this.#guard('create', () => this.#options.makeHost(row.spec));
+      if (engine.refusal) return now(engine.refusal);
       await this.#options.store.hosts.insert(row);
       const behind = { commands: 0, bytes: 0 };
       this.#loaded = { engine, sequence: 0, freeze: null, diverged: null, unreadable: null, behind };

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { useApp } from '../support/app.ts';
-import { D1, D2, E1, type Host } from '../support/client.ts';
+import { D1, D2, E1, type Host, type HostBody } from '../support/client.ts';
 import { expectErrno } from '../support/kernel-error.ts';
 import { adopt, IOVA, prepare, setUpVmm, TEXT } from '../support/setups.ts';
 
@@ -23,6 +23,12 @@ const without =
   };
 const remove = (bdf: string) => without(bdf, 'delete');
 const look = (bdf: string) => without(bdf, 'get');
+
+/** What making a host answers. */
+async function make(body: HostBody) {
+  const answer = await app.agent.post('/v1/hosts').set('authorization', `Bearer ${app.key}`).send(body);
+  return { status: answer.status, body: answer.body };
+}
 
 test('any name is a driver, and uses the DMA API', async () => {
   const host = await app.host({
@@ -116,6 +122,46 @@ test('vfio-pci refuses a physical function as long as its virtual functions exis
   await expectErrno('EBUSY', host.bindDriver(first!, 'vfio-pci'));
   await remove('0000:3c:02.1')(host);
   assert.equal((await host.bindDriver(first!, 'vfio-pci')).driver, 'vfio-pci');
+});
+
+test('a host whose drivers cannot be bound is not made, and the answer points to each', async () => {
+  const { status, body } = await make({
+    name: 'never-made',
+    devices: [
+      { ...GPU, driver: 'nouveau' },
+      { ...NIC, driver: 'nvme' },
+      { bdf: '0:1c.0', class: '0604', driver: 'vfio-pci' },
+    ],
+  });
+  assert.equal(status, 422);
+  assert.deepEqual(
+    [body.type, body.errno, body.where],
+    ['/problems/kernel-refusal', 'EINVAL', 'vfio_pci_core_register_device'],
+  );
+  assert.deepEqual(
+    body.errors.map(({ pointer }: { pointer: string }) => pointer),
+    ['/devices/2/driver', '/devices/1/driver'],
+  );
+  assert.match(body.errors[1].reason, /the driver of 0000:02:00\.0 cannot be bound: ENODEV, nvme/);
+  assert.match(body.detail, /^body \/devices\/2\/driver: .*and 1 more/);
+
+  const preset = await make({ preset: 'vmm-lab', iommus: [{ kind: 'intel-vtd', cacheCoherency: false }] });
+  assert.deepEqual([preset.status, preset.body.errno], [422, 'EINVAL']);
+  assert.deepEqual(
+    new Set(preset.body.errors.map(({ pointer }: { pointer: string }) => pointer)),
+    new Set(['/preset']),
+  );
+
+  const hosts = await app.agent.get('/v1/hosts').set('authorization', `Bearer ${app.key}`);
+  assert.ok(!hosts.text.includes('never-made'));
+});
+
+test('the driver that a function begins with goes before a built-in one', async () => {
+  const host = await app.host({ preset: 'vmm-lab', boot: { builtinDrivers: ['nvme'] } });
+  const drivers = await Promise.all([D1, E1].map(async (bdf) => (await host.device(bdf)).driver));
+  assert.deepEqual(drivers, ['vfio-pci', 'nvme']);
+  await host.powerCycle();
+  assert.equal((await host.device(D1)).driver, 'nvme');
 });
 
 test('what cannot be plugged in with its driver is not plugged in', async () => {

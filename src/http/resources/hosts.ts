@@ -1,12 +1,15 @@
 /** Hosts: made from a description, listed, read, deleted. */
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
-import { buildHostSpec } from '../../host/host-spec.ts';
+import type { Refused } from '../../host/command.ts';
+import { buildHostSpec, type HostRequest } from '../../host/host-spec.ts';
 import type { DeviceView, HostView } from '../../host/views.ts';
+import { parseBdf } from '../../machine/topology/functions.ts';
 import { PRESET_NAMES, PRESETS } from '../../machine/topology/presets.ts';
 import type { HostCursor, HostRow, HostSummary } from '../../store/store.ts';
 import { granted } from '../answers.ts';
 import { limit } from '../parameters.ts';
+import { type FieldError, Problem } from '../problems.ts';
 import { type Route, route } from '../route.ts';
 import { CreatedHost, Host, HostInput, HostList, PresetList } from '../schemas/host.ts';
 import { strict, whole } from '../schemas/values.ts';
@@ -58,6 +61,33 @@ function tokenOf({ created, id }: HostCursor): string {
   return Buffer.from(JSON.stringify([created, id])).toString('base64url');
 }
 
+/** More than this many errors help nobody. */
+const MAX_ERRORS = 20;
+
+/** Drivers that the kernel of a new host does not bind: its errno, and the parts of the request that ask for them. */
+function unbindable(request: HostRequest, { errno, where, rule, functions = [] }: Refused): Problem {
+  const errors = functions.slice(0, MAX_ERRORS).map(
+    ({ bdf, errno: own, why }): FieldError => ({
+      in: 'body',
+      pointer: driverPointer(request, bdf),
+      reason: `the driver of ${bdf} cannot be bound: ${own}, ${why}`,
+    }),
+  );
+  const more = functions.length > 1 ? ` (and ${functions.length - 1} more, see errors)` : '';
+  const detail = `body ${errors[0]!.pointer}: ${errors[0]!.reason}${more}`;
+  return new Problem('kernel-refusal', detail, { kernel: { errno, where, ...(rule && { rule }) }, errors });
+}
+
+/** Where a request says which driver a function begins with. */
+function driverPointer({ devices = [], preset }: HostRequest, bdf: string): string {
+  const index = devices.findIndex((device) => {
+    const parsed = parseBdf(device.bdf);
+    return 'bdf' in parsed && parsed.bdf === bdf && device.driver;
+  });
+  if (index >= 0) return `/devices/${index}/driver`;
+  return preset === undefined ? '/topology/text' : '/preset';
+}
+
 const after = z
   .string()
   .transform((token, context): HostCursor => {
@@ -82,8 +112,9 @@ export const HOST_ROUTES: readonly Route[] = [
     tag: 'Hosts',
     summary: 'Make a host',
     description:
-      'From a preset, from the text that a real machine prints, or from a list of devices. The first kernel has booted when this answers.',
+      'From a preset, from the text that a real machine prints, or from a list of devices. The first kernel has booted when this answers, and drivers are bound; one that cannot be is 422.',
     access: 'tenant',
+    problems: ['kernel-refusal'],
     body: HostInput,
     bodyExample: { name: 'lab', preset: 'vmm-lab' },
     success: {
@@ -105,7 +136,9 @@ export const HOST_ROUTES: readonly Route[] = [
         spec: built.spec,
         created: new Date().toISOString(),
       };
-      const view = granted<HostView>(await lanes.create(row));
+      const made = await lanes.create(row);
+      if (made.kind === 'refused' && made.functions) throw unbindable(body, made);
+      const view = granted<HostView>(made);
       const devices = granted<DeviceView[]>(await lanes.query(id, { view: 'devices' }));
       reply.header('location', `/v1/hosts/${id}`);
       return { id, name: row.name, created: row.created, ...view, devices };
