@@ -55,12 +55,13 @@ export function buildHostSpec(request: HostRequest): { spec: HostSpec } | { erro
   if (errors.length > 0) return { errors };
   const functions = placeFunctions(wanted, { iommus: units, functions: [] }, errors);
   if (errors.length > 0) return { errors };
+  const unsafe = request.iommus?.some((unit) => unit.allowUnsafeInterrupts);
   return {
     spec: {
       machine: { memory: hex(memory), iommus: units, functions },
       profile: request.profile ?? PROFILES[0],
       policies: { ...DEFAULT_POLICIES, ...request.policies },
-      boot: { ...DEFAULT_BOOT, ...request.boot },
+      boot: { ...DEFAULT_BOOT, ...(unsafe && { allowUnsafeInterrupts: true }), ...request.boot },
     },
   };
 }

@@ -26,6 +26,8 @@ export interface IommuRequest {
   dirtyTracking?: boolean;
   nesting?: boolean;
   interruptRemapping?: boolean;
+  /** What the kernel is booted with because of it: BootOptions has it. */
+  allowUnsafeInterrupts?: boolean;
   cacheCoherency?: boolean;
   defaultDomain?: 'dma' | 'identity' | 'blocked';
   maxPasidLog2?: number;
@@ -64,7 +66,17 @@ function freeId(kind: IommuKind, taken: Set<string>): string {
 
 function readUnit(request: IommuRequest, id: string, pointer: string, errors: Problem[]): IommuUnitSpec {
   const unit = defaultUnit(request.kind, id);
-  const { aperture, pageSizes, table1, reserved, hwInfo, kind, id: _, ...flags } = request;
+  const {
+    aperture,
+    pageSizes,
+    table1,
+    reserved,
+    hwInfo,
+    allowUnsafeInterrupts: _boot,
+    kind,
+    id: _,
+    ...flags
+  } = request;
   if (aperture) unit.table.aperture = readRange(aperture, `${pointer}/aperture`, errors, false) ?? unit.table.aperture;
   if (pageSizes) unit.table.pageSizes = readPageSizes(pageSizes, `${pointer}/pageSizes`, errors);
   if (table1) unit.table1 = readTable(table1, `${pointer}/table1`, errors) ?? unit.table1;

@@ -41,6 +41,8 @@ export interface BootOptions {
   liveupdate: boolean;
   /** Drivers built into the kernel; they probe the functions they fit at every boot. */
   builtinDrivers: string[];
+  /** `iommufd.allow_unsafe_interrupts=`: VFIO may do without interrupt remapping. Absent: not. */
+  allowUnsafeInterrupts?: boolean;
 }
 
 export const DEFAULT_BOOT: BootOptions = { kho: true, liveupdate: true, builtinDrivers: [] };

@@ -265,3 +265,34 @@ test('a function whose restored cdev was closed is like any other when it is plu
   const { state, owner, domain, driver } = await host.device(D1);
   assert.deepEqual([state, owner, domain.kind, driver], ['N', 'kernel', 'default', 'nvme']);
 });
+
+test('allow_unsafe_interrupts lets VFIO do without interrupt remapping', async () => {
+  const machine = {
+    iommus: [{ kind: 'intel-vtd', interruptRemapping: false }],
+    devices: [{ bdf: D1, driver: 'vfio-pci' }],
+  };
+  const bind = async (host: Host) => {
+    const vmm = await host.process();
+    return await vmm.bind(await vmm.openCdev(D1), await vmm.open('/dev/iommu'));
+  };
+  const safe = await app.host(machine);
+  await expectErrno('EPERM', bind(safe));
+  assert.equal((await safe.view()).boot.allowUnsafeInterrupts, undefined);
+  await safe.kexec({ kernel: { boot: { allowUnsafeInterrupts: true } } });
+  await safe.bindDriver(D1, 'vfio-pci');
+  await bind(safe);
+
+  const unsafe = await app.host({ ...machine, boot: { allowUnsafeInterrupts: true } });
+  await bind(unsafe);
+  // Where people look for it first.
+  const [unit] = machine.iommus;
+  const beside = await app.host({ ...machine, iommus: [{ ...unit, allowUnsafeInterrupts: true }] });
+  await bind(beside);
+  assert.equal((await beside.view()).boot.allowUnsafeInterrupts, true);
+  // A kernel begins with the options of the one before, unless it is told others.
+  assert.equal((await unsafe.kexec({})).boot.allowUnsafeInterrupts, true);
+  const next = await unsafe.kexec({ kernel: { boot: { allowUnsafeInterrupts: false } } });
+  assert.equal(next.boot.allowUnsafeInterrupts, false);
+  await unsafe.bindDriver(D1, 'vfio-pci');
+  await expectErrno('EPERM', bind(unsafe));
+});

@@ -42,7 +42,10 @@ export const IommuInput = strict({
   reserved: z.array(ReservedInput).max(256).optional(),
   dirtyTracking: z.boolean().optional(),
   nesting: z.boolean().optional(),
-  interruptRemapping: flag('Without it VFIO refuses to bind.').optional(),
+  interruptRemapping: flag(
+    'Without it VFIO refuses to bind (EPERM), unless boot has `allowUnsafeInterrupts`.',
+  ).optional(),
+  allowUnsafeInterrupts: flag('The same as in `boot`: the kernel is booted with it.').optional(),
   cacheCoherency: flag('Without it vfio-pci refuses the functions behind it (EINVAL).').optional(),
   defaultDomain: z.enum(['dma', 'identity', 'blocked']).optional(),
   maxPasidLog2: integer(0, 20).meta({ description: 'Width of PASIDs; 0: none.' }).optional(),
@@ -97,6 +100,9 @@ const boot = {
   builtinDrivers: z.array(text(64, 'Name of a driver.')).max(64).meta({
     description: 'Drivers that probe the functions they fit at every boot.',
   }),
+  allowUnsafeInterrupts: flag(
+    'iommufd.allow_unsafe_interrupts=: VFIO does without interrupt remapping; not if not given.',
+  ).optional(),
 };
 
 export const BootOptions = strict(boot).meta({ id: 'BootOptions' });
@@ -104,6 +110,7 @@ const BootInput = strict({
   kho: boot.kho.optional(),
   liveupdate: boot.liveupdate.optional(),
   builtinDrivers: boot.builtinDrivers.optional(),
+  allowUnsafeInterrupts: boot.allowUnsafeInterrupts,
 }).meta({ id: 'BootInput', description: 'Everything that is not given is as by default.' });
 
 export const Profile = z.enum(PROFILES).meta({ id: 'Profile', description: 'What the kernel can do.' });

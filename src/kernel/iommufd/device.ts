@@ -60,11 +60,11 @@ export function bindDevice(
 ): IommufdDevice | Refusal {
   const where = 'iommufd_device_bind';
   const { kernel } = context;
-  if (!kernel.machine.unitOf(fn).spec.interruptRemapping)
+  if (!kernel.machine.unitOf(fn).spec.interruptRemapping && !kernel.boot.allowUnsafeInterrupts)
     return refuse(
       'EPERM',
       where,
-      `interrupts of group ${fn.spec.group} are not isolated: the host has no interrupt remapping`,
+      `interrupts of group ${fn.spec.group} are not isolated: the host has no interrupt remapping, and its kernel was booted without allow_unsafe_interrupts`,
     );
   const group = kernel.iommu.groupOf(fn);
   const refusal = group.claimDmaOwner(context, restoredFor);
