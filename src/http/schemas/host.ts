@@ -41,7 +41,7 @@ export const IommuInput = strict({
     .optional(),
   reserved: z.array(ReservedInput).max(256).optional(),
   dirtyTracking: z.boolean().optional(),
-  nesting: z.boolean().optional(),
+  nesting: flag('IOMMU_HWPT_ALLOC takes NEST_PARENT. What nests on it is there for kind generic only.').optional(),
   interruptRemapping: flag(
     'Without it VFIO refuses to bind (EPERM), unless boot has `allowUnsafeInterrupts`.',
   ).optional(),
