@@ -27,24 +27,31 @@ export class PciFunction {
   }
 }
 
-const domainOf = ({ bdf }: PciFunction): string => bdf.slice(0, bdf.indexOf(':'));
-const busOf = ({ sourceId }: PciFunction): number => sourceId >> 8;
+/** `dddd:bb` of an address: within a domain buses come in this order. */
+const busOf = ({ bdf }: PciFunction): string => bdf.slice(0, bdf.lastIndexOf(':'));
 
-/**
- * The virtual functions of a physical one. Which PF a VF has is in the PF's SR-IOV capability, and not in what is known
- * of a function here: it is taken to be the first PF of the same vendor on the nearest bus that comes before it.
- */
+/** The virtual functions of a physical one: those that name it, and of those that name none those it is likely to have. */
 export function virtualFunctionsOf(pf: PciFunction, functions: Iterable<PciFunction>): PciFunction[] {
   if (pf.spec.sriov !== 'pf') return [];
-  const { vendor } = pf.spec;
-  const near = [...functions].filter(
-    (fn) => domainOf(fn) === domainOf(pf) && (vendor === null || fn.spec.vendor === null || fn.spec.vendor === vendor),
-  );
-  let end = Infinity;
-  for (const other of near) {
-    if (other.spec.sriov !== 'pf' || other === pf) continue;
-    if (busOf(other) > busOf(pf)) end = Math.min(end, busOf(other));
-    else if (busOf(other) === busOf(pf) && other.sourceId < pf.sourceId) return [];
+  const all = [...functions];
+  const isLikely = likelyOwner(pf, all);
+  return all.filter((fn) => {
+    if (fn.spec.sriov !== 'vf') return false;
+    const { physicalFunction } = fn.spec;
+    return physicalFunction ? physicalFunction === pf.bdf : isLikely(fn);
+  });
+}
+
+/** A VF that says nothing of it is taken for one of the first PF of its vendor on the nearest bus that comes before it. */
+function likelyOwner(pf: PciFunction, all: PciFunction[]): (vf: PciFunction) => boolean {
+  const isNear = ({ bdf, spec: { vendor } }: PciFunction): boolean =>
+    bdf.slice(0, bdf.indexOf(':')) === pf.bdf.slice(0, pf.bdf.indexOf(':')) &&
+    (vendor === null || pf.spec.vendor === null || vendor === pf.spec.vendor);
+  let end: string | null = null;
+  for (const other of all) {
+    if (other.spec.sriov !== 'pf' || !isNear(other)) continue;
+    if (busOf(other) === busOf(pf) && other.bdf < pf.bdf) return () => false;
+    if (busOf(other) > busOf(pf) && (end === null || busOf(other) < end)) end = busOf(other);
   }
-  return near.filter((fn) => fn.spec.sriov === 'vf' && fn.sourceId > pf.sourceId && busOf(fn) < end);
+  return (vf) => isNear(vf) && vf.bdf > pf.bdf && (end === null || busOf(vf) < end);
 }

@@ -59,6 +59,8 @@ export interface FunctionSpec {
   dirtyTracking: boolean;
   pasid: boolean;
   sriov: 'none' | 'pf' | 'vf';
+  /** Of a virtual function: the function that it belongs to (sysfs: `physfn`); null: unknown. */
+  physicalFunction?: string | null;
   /** Reserved ranges of this function alone, such as RMRRs. */
   reserved: ReservedRange[];
   /** What VFIO_DEVICE_GET_INFO reports. */
