@@ -1,6 +1,6 @@
 /** PCI functions of a host: from their friendly description, and to the unit and the group that each belongs to. */
-import type { FunctionSpec, IommuUnitSpec } from '../machine/spec.ts';
-import { byAddress, functionSpec, parseBdf, segmentOf } from '../machine/topology/functions.ts';
+import type { FunctionSpec, IommuUnitSpec, Sriov } from '../machine/spec.ts';
+import { byAddress, functionSpec, MAX_FUNCTIONS, parseBdf, segmentOf } from '../machine/topology/functions.ts';
 import { type ReservedRequest, readReserved } from './iommu-spec.ts';
 import { type Problem, readHex16 } from './request-values.ts';
 
@@ -11,14 +11,16 @@ export interface DeviceRequest {
   device?: string | null;
   class?: string | null;
   name?: string | null;
-  group?: number;
-  iommu?: string;
+  group?: number | null;
+  iommu?: string | null;
   driver?: string | null;
   reset?: boolean;
   ats?: boolean;
   dirtyTracking?: boolean;
   pasid?: boolean;
-  sriov?: 'none' | 'pf' | 'vf';
+  sriov?: Sriov;
+  physicalFunction?: string | null;
+  realDmaDevice?: string | null;
   reserved?: ReservedRequest[];
   regions?: number;
   irqs?: number;
@@ -35,25 +37,29 @@ export interface WantedFunction {
 /** What is there already: units, and functions by where they are. */
 export interface Surroundings {
   iommus: readonly Pick<IommuUnitSpec, 'id'>[];
-  functions: readonly Pick<FunctionSpec, 'bdf' | 'group' | 'iommu'>[];
+  functions: readonly Neighbour[];
 }
 
-export const MAX_FUNCTIONS = 4096;
+type Neighbour = Pick<FunctionSpec, 'bdf' | 'group' | 'iommu'> & Partial<Pick<FunctionSpec, 'sriov' | 'realDmaDevice'>>;
 
+/** What the request says of a function, and nothing more: the fields that are not there are not in the answer either. */
 export function readFunction(request: DeviceRequest, pointer: string, errors: Problem[]): WantedFunction | null {
-  const parsed = parseBdf(request.bdf);
-  if ('reason' in parsed) {
-    errors.push({ pointer: `${pointer}/bdf`, reason: parsed.reason });
+  const address = (field: 'bdf' | 'physicalFunction' | 'realDmaDevice') => {
+    const parsed = parseBdf(request[field]!);
+    if ('bdf' in parsed) return parsed.bdf;
+    errors.push({ pointer: `${pointer}/${field}`, reason: parsed.reason });
     return null;
-  }
-  const spec: WantedFunction['spec'] = {
-    ...request,
-    bdf: parsed.bdf,
-    vendor: readHex16(request.vendor, `${pointer}/vendor`, errors),
-    device: readHex16(request.device, `${pointer}/device`, errors),
-    class: readHex16(request.class, `${pointer}/class`, errors),
-    reserved: readReserved(request.reserved ?? [], `${pointer}/reserved`, errors),
   };
+  const bdf = address('bdf');
+  if (bdf === null) return null;
+  const { reserved, ...said } = request;
+  const spec: WantedFunction['spec'] = { ...said, bdf };
+  for (const field of ['vendor', 'device', 'class'] as const)
+    if (request[field] !== undefined) spec[field] = readHex16(request[field], `${pointer}/${field}`, errors);
+  for (const field of ['physicalFunction', 'realDmaDevice'] as const)
+    if (typeof request[field] === 'string') spec[field] = address(field);
+  if (reserved) spec.reserved = readReserved(reserved, `${pointer}/reserved`, errors);
+  for (const [field, value] of Object.entries(spec)) if (value === undefined) delete spec[field as keyof FunctionSpec];
   return { spec, pointer, fields: true };
 }
 
@@ -70,7 +76,8 @@ export function buildFunction(
 
 /**
  * Gives every function a unit and a group, in the order of their addresses. A unit serves one PCI domain, as the
- * requester ids that it sees have no domain in them, and all functions of a group are behind one unit.
+ * requester ids that it sees have no domain in them, and all functions of a group are behind one unit. Without units
+ * there are no groups either.
  */
 export function placeFunctions(wanted: WantedFunction[], around: Surroundings, errors: Problem[]): FunctionSpec[] {
   const tooMany = wanted[MAX_FUNCTIONS - around.functions.length];
@@ -78,54 +85,116 @@ export function placeFunctions(wanted: WantedFunction[], around: Surroundings, e
     errors.push({ pointer: tooMany.pointer, reason: `a host has at most ${MAX_FUNCTIONS} functions` });
     return [];
   }
-  const places = new Places(around);
-  const refuse = ({ spec, pointer, fields }: WantedFunction, field: string, reason: string) => {
+  const refuse: Refuse = ({ spec, pointer, fields }, field, reason) => {
     errors.push(fields ? { pointer: `${pointer}/${field}`, reason } : { pointer, reason: `${spec.bdf}: ${reason}` });
   };
   const sorted = wanted.toSorted((a, b) => byAddress(a.spec, b.spec));
+  const known = new Map<string, Neighbour | WantedFunction>(around.functions.map((fn) => [fn.bdf, fn]));
+  for (const fn of sorted) {
+    if (known.has(fn.spec.bdf)) refuse(fn, 'bdf', `${fn.spec.bdf} is there already: each function once`);
+    known.set(fn.spec.bdf, fn);
+  }
+  for (const fn of sorted) relate(fn, known, refuse);
+  if (errors.length > 0) return [];
+  if (around.iommus.length === 0) return sorted.flatMap((fn) => withoutIommu(fn, refuse));
+  const places = new Places(around);
   // What functions say of themselves goes first, so that what is chosen for the others avoids it.
   for (const fn of sorted) {
-    const { bdf, group, iommu } = fn.spec;
-    if (!places.addFunction(bdf)) refuse(fn, 'bdf', `${bdf} is there already: each function once`);
-    if (group !== undefined) places.takeGroup(group);
-    const refused = iommu === undefined ? null : places.join(bdf, group, iommu);
+    const { group, iommu } = fn.spec;
+    if (group != null) places.takeGroup(group);
+    const refused = iommu == null ? null : places.join(requester(fn), group ?? null, iommu);
     if (refused) refuse(fn, 'iommu', refused);
   }
   if (errors.length > 0) return [];
-  return sorted.flatMap((fn) => {
-    const { bdf, group } = fn.spec;
-    const iommu = fn.spec.iommu ?? places.unitFor(bdf, group);
-    const refused = iommu === null ? `PCI domain ${bdf.slice(0, 4)} ${NEEDS_UNIT}` : places.join(bdf, group, iommu);
-    if (iommu !== null && refused === null)
-      return [functionSpec({ ...fn.spec, iommu, group: group ?? places.freeGroup() })];
-    refuse(fn, group === undefined || iommu === null ? 'bdf' : 'group', refused!);
-    return [];
+  // A function behind another comes after that one, whose group it shares.
+  const placed = new Map<string, Neighbour>(around.functions.map((fn) => [fn.bdf, fn]));
+  const inOrder = [
+    ...sorted.filter(({ spec }) => !spec.realDmaDevice),
+    ...sorted.filter(({ spec }) => spec.realDmaDevice),
+  ];
+  const functions = inOrder.flatMap((fn): FunctionSpec[] => {
+    const { bdf, realDmaDevice } = fn.spec;
+    const shared = realDmaDevice ? placed.get(realDmaDevice)?.group : undefined;
+    const group = fn.spec.group ?? shared ?? null;
+    if (shared !== undefined && shared !== group) {
+      refuse(
+        fn,
+        'realDmaDevice',
+        `${realDmaDevice} is in group ${shared}: functions of one requester id are in one group`,
+      );
+      return [];
+    }
+    const at = requester(fn);
+    const iommu = fn.spec.iommu ?? places.unitFor(at, group);
+    const refused =
+      iommu === null ? `PCI domain ${domainText(segmentOf(at))} ${NEEDS_UNIT}` : places.join(at, group, iommu);
+    if (iommu === null || refused !== null) {
+      refuse(fn, group === null || iommu === null ? 'bdf' : 'group', refused!);
+      return [];
+    }
+    const spec = functionSpec({ ...fn.spec, iommu, group: group ?? places.freeGroup() });
+    placed.set(bdf, spec);
+    return [spec];
   });
+  return functions.sort(byAddress);
 }
+
+type Refuse = (fn: WantedFunction, field: keyof FunctionSpec, reason: string) => void;
 
 const NEEDS_UNIT = 'has no unit: a unit serves one PCI domain, so `iommus` needs one for each';
 
+const domainText = (segment: number): string => segment.toString(16).padStart(4, '0');
+
+/** The address whose requester id the function's DMA has. */
+export const requester = ({ spec }: WantedFunction): string => spec.realDmaDevice ?? spec.bdf;
+
+/** Checks the functions that a function names, and makes a physical function of one that has a virtual one. */
+function relate(fn: WantedFunction, known: ReadonlyMap<string, Neighbour | WantedFunction>, refuse: Refuse): void {
+  const { bdf, sriov, physicalFunction, realDmaDevice } = fn.spec;
+  if (physicalFunction != null) {
+    const physical = known.get(physicalFunction);
+    const other = physical && ('spec' in physical ? physical.spec : physical);
+    if (sriov !== undefined && sriov !== 'vf')
+      refuse(fn, 'physicalFunction', `only a virtual function has one, and \`sriov\` is "${sriov}"`);
+    else if (!other || physicalFunction === bdf) refuse(fn, 'physicalFunction', notThere(physicalFunction));
+    else if ('spec' in physical && other.sriov === undefined) other.sriov = 'pf';
+    else if (other.sriov !== 'pf')
+      refuse(fn, 'physicalFunction', `${physicalFunction} has no virtual functions: its \`sriov\` is "${other.sriov}"`);
+    fn.spec.sriov = 'vf';
+  }
+  if (realDmaDevice != null) {
+    const real = known.get(realDmaDevice);
+    if (!real || realDmaDevice === bdf) refuse(fn, 'realDmaDevice', notThere(realDmaDevice));
+    else if ('spec' in real && real.spec.realDmaDevice)
+      refuse(fn, 'realDmaDevice', `the DMA of ${realDmaDevice} carries another requester id itself`);
+  }
+}
+
+const notThere = (bdf: string): string => `there is no other function ${bdf}`;
+
+function withoutIommu(fn: WantedFunction, refuse: Refuse): FunctionSpec[] {
+  if (fn.spec.group != null) refuse(fn, 'group', 'there are no groups: the host has no IOMMU (`iommus` is empty)');
+  if (fn.spec.iommu != null) refuse(fn, 'iommu', `no unit "${fn.spec.iommu}": the host has no IOMMU`);
+  return [functionSpec({ ...fn.spec, group: null, iommu: null })];
+}
+
 /** Which unit serves which PCI domain and which group. */
 class Places {
-  readonly #bdfs: Set<string>;
-  /** In the order of the units; null: nothing is behind the unit yet. */
-  readonly #segmentOf: Map<string, number | null>;
+  /** Units in their order, with the PCI domain of each; null: nothing is behind the unit yet. */
+  readonly #units: Map<string, { index: number; segment: number | null }>;
+  readonly #ids: string[];
+  /** The first unit of each PCI domain. */
+  readonly #unitOfSegment = new Map<number, string>();
   readonly #unitOfGroup = new Map<number, string>();
   readonly #groups: Set<number>;
   #lowestGroup = 0;
+  #firstFree = 0;
 
   constructor(around: Surroundings) {
-    this.#bdfs = new Set(around.functions.map(({ bdf }) => bdf));
-    this.#groups = new Set(around.functions.map(({ group }) => group));
-    this.#segmentOf = new Map(around.iommus.map(({ id }) => [id, null]));
-    for (const { bdf, group, iommu } of around.functions) this.join(bdf, group, iommu);
-  }
-
-  /** False if there is such a function already. */
-  addFunction(bdf: string): boolean {
-    if (this.#bdfs.has(bdf)) return false;
-    this.#bdfs.add(bdf);
-    return true;
+    this.#ids = around.iommus.map(({ id }) => id);
+    this.#groups = new Set(around.functions.flatMap(({ group }) => group ?? []));
+    this.#units = new Map(this.#ids.map((id, index) => [id, { index, segment: null }]));
+    for (const { bdf, group, iommu, realDmaDevice } of around.functions) this.join(realDmaDevice ?? bdf, group, iommu!);
   }
 
   takeGroup(group: number): void {
@@ -140,28 +209,34 @@ class Places {
   }
 
   /** Puts the function behind the unit; says why if it cannot be there. */
-  join(bdf: string, group: number | undefined, unit: string): string | null {
-    const segment = this.#segmentOf.get(unit);
-    if (segment === undefined) return `no unit "${unit}": one of ${[...this.#segmentOf.keys()].join(', ')}`;
-    const ofGroup = group === undefined ? undefined : this.#unitOfGroup.get(group);
-    if (ofGroup !== undefined && ofGroup !== unit)
-      return `group ${group} is behind unit "${ofGroup}": all functions of a group are behind one unit`;
-    if (segment !== null && segment !== segmentOf(bdf)) {
-      const where = ofGroup === undefined ? '' : `group ${group} is behind `;
-      return `${where}unit "${unit}", which serves PCI domain ${segment.toString(16).padStart(4, '0')} and no other`;
+  join(bdf: string, group: number | null, id: string): string | null {
+    const unit = this.#units.get(id);
+    if (!unit) {
+      const some = this.#ids.length > 8 ? [...this.#ids.slice(0, 8), '…'] : this.#ids;
+      return `no unit "${id}": one of ${some.join(', ')}`;
     }
-    this.#segmentOf.set(unit, segmentOf(bdf));
-    if (group !== undefined) this.#unitOfGroup.set(group, unit);
+    const ofGroup = group === null ? undefined : this.#unitOfGroup.get(group);
+    if (ofGroup !== undefined && ofGroup !== id)
+      return `group ${group} is behind unit "${ofGroup}": all functions of a group are behind one unit`;
+    const segment = segmentOf(bdf);
+    if (unit.segment !== null && unit.segment !== segment) {
+      const where = ofGroup === undefined ? '' : `group ${group} is behind `;
+      return `${where}unit "${id}", which serves PCI domain ${domainText(unit.segment)} and no other`;
+    }
+    unit.segment = segment;
+    const first = this.#unitOfSegment.get(segment);
+    if (first === undefined || unit.index < this.#units.get(first)!.index) this.#unitOfSegment.set(segment, id);
+    if (group !== null) this.#unitOfGroup.set(group, id);
     return null;
   }
 
   /** The unit of the group, else the first that serves the function's PCI domain, else the first that serves none. */
-  unitFor(bdf: string, group: number | undefined): string | null {
-    const ofGroup = group === undefined ? undefined : this.#unitOfGroup.get(group);
-    if (ofGroup !== undefined) return ofGroup;
-    const units = [...this.#segmentOf];
-    const found =
-      units.find(([, segment]) => segment === segmentOf(bdf)) ?? units.find(([, segment]) => segment === null);
-    return found?.[0] ?? null;
+  unitFor(bdf: string, group: number | null): string | null {
+    const ofGroup = group === null ? undefined : this.#unitOfGroup.get(group);
+    const found = ofGroup ?? this.#unitOfSegment.get(segmentOf(bdf));
+    if (found !== undefined) return found;
+    while (this.#firstFree < this.#ids.length && this.#units.get(this.#ids[this.#firstFree]!)!.segment !== null)
+      this.#firstFree++;
+    return this.#ids[this.#firstFree] ?? null;
   }
 }

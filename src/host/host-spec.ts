@@ -10,33 +10,31 @@ import {
   PROFILES,
   type Profile,
 } from '../kernel/policies.ts';
-import type { FunctionSpec, IommuUnitSpec } from '../machine/spec.ts';
-import type { TopologyFunction } from '../machine/topology/functions.ts';
-import { parseLspciGroups } from '../machine/topology/lspci.ts';
+import type { IommuUnitSpec } from '../machine/spec.ts';
 import { PRESET_NAMES, PRESETS, type PresetName } from '../machine/topology/presets.ts';
-import { parseSysfsGroups } from '../machine/topology/sysfs.ts';
+import type { TopologyNote } from '../machine/topology/text.ts';
+import { parseTopology, TOPOLOGY_FORMATS, type TopologyFormat } from '../machine/topology/topology.ts';
 import type { HostSpec } from './command.ts';
-import { type DeviceRequest, placeFunctions, readFunction, type WantedFunction } from './function-spec.ts';
-import { defaultUnits, type IommuRequest, readUnits } from './iommu-spec.ts';
+import { type DeviceRequest, placeFunctions, readFunction, requester, type WantedFunction } from './function-spec.ts';
+import { defaultUnits, type IommuRequest, namedUnits, readUnits } from './iommu-spec.ts';
 import { hex, type Problem, readU64, type U64 } from './request-values.ts';
 
 export { buildFunction } from './function-spec.ts';
-export type { DeviceRequest, IommuRequest };
+export { type DeviceRequest, type IommuRequest, TOPOLOGY_FORMATS, type TopologyNote };
 
-export const TOPOLOGY_FORMATS = ['sysfs-iommu-groups', 'lspci-by-group'] as const;
-export type TopologyFormat = (typeof TOPOLOGY_FORMATS)[number];
-
-/** The body of POST /v1/hosts. At most one of `preset`, `topology` and `devices` gives the functions. */
+/** The body of POST /v1/hosts. One of `preset`, `topology` and `devices` gives the functions, or `topology` and `devices`. */
 export interface HostRequest {
   name?: string;
   profile?: Profile;
   /** Bytes, a multiple of 4096, 16 MiB to 64 TiB. */
   memory?: U64;
-  /** The units; without them one of kind `intel-vtd` for each PCI domain, or what the preset has. */
+  /** The units; none: a host without an IOMMU. Absent: one for each PCI domain, or what the preset has. */
   iommus?: IommuRequest[];
+  /** Beside a topology: fields that take the place of what the text says, by address. */
   devices?: DeviceRequest[];
   preset?: PresetName;
-  topology?: { format: TopologyFormat; text: string };
+  /** Absent `format`: the text decides. */
+  topology?: { format?: TopologyFormat; text: string };
   policies?: Partial<Policies>;
   boot?: Partial<BootOptions>;
 }
@@ -46,23 +44,37 @@ const MIN_MEMORY = 2n ** 24n;
 const MAX_MEMORY = 2n ** 46n;
 const PAGE = 4096n;
 
+export interface BuiltHost {
+  spec: HostSpec;
+  /** What was passed over in the topology's text or concluded from it. */
+  notes: TopologyNote[];
+}
+
+/** Functions of a request, and the units that they have unless it says otherwise. */
+interface Source {
+  functions: WantedFunction[];
+  units: IommuUnitSpec[];
+  notes: TopologyNote[];
+}
+
 /** What a host begins with, or everything that is wrong with the request. */
-export function buildHostSpec(request: HostRequest): { spec: HostSpec } | { errors: Problem[] } {
+export function buildHostSpec(request: HostRequest): BuiltHost | { errors: Problem[] } {
   const errors: Problem[] = [];
   const memory = readMemory(request.memory, errors);
-  const wanted = wantedFunctions(request, errors);
-  const units = request.iommus ? readUnits(request.iommus, errors) : unitsFor(request, wanted);
+  const source = readSource(request, errors);
+  const iommus = request.iommus ? readUnits(request.iommus, errors) : source.units;
   if (errors.length > 0) return { errors };
-  const functions = placeFunctions(wanted, { iommus: units, functions: [] }, errors);
+  const functions = placeFunctions(source.functions, { iommus, functions: [] }, errors);
   if (errors.length > 0) return { errors };
   const unsafe = request.iommus?.some((unit) => unit.allowUnsafeInterrupts);
   return {
     spec: {
-      machine: { memory: hex(memory), iommus: units, functions },
+      machine: { memory: hex(memory), iommus, functions },
       profile: request.profile ?? PROFILES[0],
       policies: { ...DEFAULT_POLICIES, ...request.policies },
       boot: { ...DEFAULT_BOOT, ...(unsafe && { allowUnsafeInterrupts: true }), ...request.boot },
     },
+    notes: source.notes,
   };
 }
 
@@ -76,38 +88,82 @@ function readMemory(memory: U64 | undefined, errors: Problem[]): bigint {
   return bytes;
 }
 
-function wantedFunctions(request: HostRequest, errors: Problem[]): WantedFunction[] {
-  const { preset, topology, devices } = request;
-  const sources = (['preset', 'topology', 'devices'] as const).filter((source) => request[source] !== undefined);
-  for (const other of sources.slice(1))
-    errors.push({ pointer: `/${other}`, reason: `give the functions once: \`${sources[0]}\` is there already` });
-  if (sources.length > 1) return [];
+function readSource(request: HostRequest, errors: Problem[]): Source {
+  const { preset, topology, devices = [] } = request;
   if (preset !== undefined) {
-    if (!Object.hasOwn(PRESETS, preset)) {
-      errors.push({ pointer: '/preset', reason: `no such preset: one of ${PRESET_NAMES.join(', ')}` });
-      return [];
-    }
-    return PRESETS[preset].functions.map((spec) => fromPreset(spec, request.iommus !== undefined));
+    for (const other of ['topology', 'devices'] as const)
+      if (request[other] !== undefined)
+        errors.push({ pointer: `/${other}`, reason: 'give the functions once: `preset` is there already' });
+    return fromPreset(preset, request.iommus, errors);
   }
-  if (topology) return fromTopology(topology, errors);
-  return (devices ?? []).flatMap((device, index) => readFunction(device, `/devices/${index}`, errors) ?? []);
+  const own = devices.flatMap((device, index) => readFunction(device, `/devices/${index}`, errors) ?? []);
+  if (topology) return fromTopology(topology, own, request.iommus, errors);
+  return { functions: own, units: defaultUnits(own.map(requester), 'intel-vtd'), notes: [] };
 }
 
-/** Units of the request replace those of a preset, so its functions are placed anew. */
-function fromPreset({ iommu, ...spec }: FunctionSpec, replaced: boolean): WantedFunction {
-  return { spec: { ...structuredClone(spec), ...(replaced ? {} : { iommu }) }, pointer: '/preset' };
+/** Units of the request replace those of a preset, so its functions are placed anew; without any there are no groups. */
+function fromPreset(name: PresetName, units: IommuRequest[] | undefined, errors: Problem[]): Source {
+  if (!Object.hasOwn(PRESETS, name)) {
+    errors.push({ pointer: '/preset', reason: `no such preset: one of ${PRESET_NAMES.join(', ')}` });
+    return { functions: [], units: [], notes: [] };
+  }
+  const { functions, iommus } = structuredClone(PRESETS[name]);
+  const wanted = functions.map((spec): WantedFunction => {
+    const { iommu, ...unplaced } = spec;
+    if (!units) return { spec, pointer: '/preset' };
+    return { spec: units.length > 0 ? unplaced : { ...unplaced, group: null }, pointer: '/preset' };
+  });
+  return { functions: wanted, units: [...iommus], notes: [] };
 }
 
-function fromTopology(topology: { format: TopologyFormat; text: string }, errors: Problem[]): WantedFunction[] {
-  const parse = topology.format === 'sysfs-iommu-groups' ? parseSysfsGroups : parseLspciGroups;
-  const parsed = parse(topology.text);
+/** What the text says, with what the request says of single functions over it. */
+function fromTopology(
+  topology: NonNullable<HostRequest['topology']>,
+  overrides: WantedFunction[],
+  units: IommuRequest[] | undefined,
+  errors: Problem[],
+): Source {
   const pointer = '/topology/text';
-  if ('functions' in parsed) return parsed.functions.map((spec: TopologyFunction) => ({ spec, pointer }));
-  for (const { line, reason } of parsed.errors) errors.push({ pointer, reason: `line ${line}: ${reason}` });
-  return [];
+  const parsed = parseTopology(topology.text, topology.format, units?.length === 0);
+  if ('errors' in parsed) {
+    for (const { line, text, reason } of parsed.errors)
+      errors.push({ pointer, reason: `line ${line}: ${text === null ? '' : `"${text}": `}${reason}` });
+    return { functions: [], units: [], notes: [] };
+  }
+  const { platform, notes } = parsed;
+  const functions = parsed.functions.map(({ line, iommu, ...spec }): WantedFunction => {
+    if (units?.length === 0) return { spec: { ...spec, group: null }, pointer };
+    return { spec: units ? spec : { ...spec, ...(iommu && { iommu }) }, pointer };
+  });
+  const names = new Set(functions.flatMap(({ spec }) => spec.iommu ?? []));
+  const others = functions.filter(({ spec }) => !spec.iommu).map(requester);
+  const chosen = units ? [] : namedUnits([...names], others, platform.kind);
+  if (!units)
+    notes.push({
+      ...platform.from,
+      what: `the IOMMU is taken for ${platform.kind} (${chosen[0]!.id}): ${platform.why}; \`iommus\` says otherwise`,
+    });
+  override(functions, overrides, errors);
+  return { functions, units: chosen, notes };
 }
 
-function unitsFor(request: HostRequest, wanted: WantedFunction[]): IommuUnitSpec[] {
-  const preset = request.preset !== undefined && Object.hasOwn(PRESETS, request.preset) && PRESETS[request.preset];
-  return preset ? structuredClone([...preset.iommus]) : defaultUnits(wanted.map(({ spec }) => spec.bdf));
+function override(functions: WantedFunction[], overrides: WantedFunction[], errors: Problem[]): void {
+  const byAddress = new Map(functions.map((fn) => [fn.spec.bdf, fn]));
+  for (const { spec, pointer } of overrides) {
+    const fn = byAddress.get(spec.bdf);
+    if (!fn)
+      errors.push({
+        pointer: `${pointer}/bdf`,
+        reason: `${spec.bdf} is not in the text: each of \`devices\` says more of a function there`,
+      });
+    else if (fn.fields)
+      errors.push({ pointer: `${pointer}/bdf`, reason: `${spec.bdf} is there already: each function once` });
+    else {
+      // One that is no virtual function belongs to no physical one.
+      if (spec.sriov !== undefined && spec.sriov !== 'vf') fn.spec.physicalFunction = null;
+      Object.assign(fn.spec, spec);
+      fn.pointer = pointer;
+      fn.fields = true;
+    }
+  }
 }

@@ -1,7 +1,7 @@
 /** IOMMU units of a host, from their friendly description. */
 import type { IommuKind, IommuUnitSpec, ReservedRange, ReservedType, TableSpec } from '../machine/spec.ts';
 import { segmentOf } from '../machine/topology/functions.ts';
-import { defaultUnit, unitId } from '../machine/topology/iommus.ts';
+import { defaultUnit, unitId, unitKind } from '../machine/topology/iommus.ts';
 import { hex, type Problem, type RangeRequest, readRange, readU64, type U64 } from './request-values.ts';
 
 export interface ReservedRequest extends RangeRequest {
@@ -34,16 +34,20 @@ export interface IommuRequest {
   hwInfo?: { type: number; length: number; data?: string };
 }
 
-/** One `intel-vtd` unit for each PCI domain that these addresses are in, and one where there is no address. */
-export function defaultUnits(bdfs: string[]): IommuUnitSpec[] {
+/** A unit of a kind for each PCI domain that these addresses are in, and one where there is no address. */
+export function defaultUnits(bdfs: string[], kind: IommuKind): IommuUnitSpec[] {
   const segments = new Set(bdfs.map(segmentOf));
-  return Array.from({ length: Math.max(1, segments.size) }, (_, index) =>
-    defaultUnit('intel-vtd', unitId('intel-vtd', index)),
-  );
+  return Array.from({ length: Math.max(1, segments.size) }, (_, index) => defaultUnit(kind, unitId(kind, index)));
+}
+
+/** The units that a text names. Functions that it says no unit of are behind those of `kind`, as above. */
+export function namedUnits(ids: readonly string[], others: string[], kind: IommuKind): IommuUnitSpec[] {
+  const named = ids.map((id) => defaultUnit(unitKind(id), id));
+  if (named.length > 0 && others.length === 0) return named;
+  return [...named, ...defaultUnits(others, kind).filter(({ id }) => !ids.includes(id))];
 }
 
 export function readUnits(requests: IommuRequest[], errors: Problem[]): IommuUnitSpec[] {
-  if (requests.length === 0) errors.push({ pointer: '/iommus', reason: 'at least one unit: a host has an IOMMU' });
   const taken = new Set(requests.flatMap((request) => request.id ?? []));
   const seen = new Map<string, number>();
   return requests.map((request, index) => {

@@ -141,7 +141,7 @@ function ownerOf(group: IommuGroup): DeviceView['owner'] {
 
 export function deviceView(host: Host, fn: PciFunction): DeviceView {
   const { kernel } = host;
-  const unit = host.machine.unitOf(fn);
+  const unit = fn.spec.iommu === null ? null : host.machine.unitOf(fn);
   const group = kernel?.iommu.groupOf(fn);
   const vfio = kernel?.vfio.devices.get(fn.bdf);
   const { name, vendor, device, class: code } = fn.spec;
@@ -152,18 +152,22 @@ export function deviceView(host: Host, fn: PciFunction): DeviceView {
     device,
     class: code,
     group: fn.spec.group,
-    iommu: unit.id,
-    iommuKind: unit.kind,
+    iommu: unit?.id ?? null,
+    iommuKind: unit?.kind ?? null,
     driver: kernel?.drivers.bound.get(fn.bdf) ?? null,
     unbinding: vfio?.unbinding ?? false,
     cdev: vfio && !vfio.unbinding ? vfio.path : null,
     owner: group ? ownerOf(group) : null,
     state: kernel?.restored.stateOf(fn) ?? 'N',
-    domain: group ? domainOf(group.domain) : { kind: 'blocked', id: null, restored: false },
+    domain: group ? domainOf(group.domain) : { kind: unit ? 'blocked' : 'none', id: null, restored: false },
     preserved: vfio?.files.some((file) => file.preserved) ?? false,
     interruptsEnabled: fn.interruptsEnabled,
+    reset: fn.spec.reset,
     canReset: fn.spec.reset,
     resets: fn.resets,
+    sriov: fn.spec.sriov,
+    physicalFunction: fn.spec.physicalFunction ?? null,
+    realDmaDevice: fn.spec.realDmaDevice ?? null,
   };
 }
 
@@ -355,7 +359,7 @@ class Runs {
 function translation(host: Host, fn: PciFunction, iova: bigint, length: bigint): Answer {
   const found = new Runs();
   if (length === 0n) return ok(found.runs);
-  for (const piece of host.machine.unitOf(fn).translations(fn.sourceId, iova, iova + length - 1n)) {
+  for (const piece of host.machine.translations(fn, iova, iova + length - 1n)) {
     found.add(piece.iova, BigInt(piece.length), piece.physical, piece.readable, piece.writeable);
     if (found.runs.length > MAX_RUNS)
       return {

@@ -1,6 +1,6 @@
 /** What queries answer: plain data. Addresses and byte counts are hexadecimal strings. */
 import type { BootOptions, Policies, Profile } from '../kernel/policies.ts';
-import type { IommuKind } from '../machine/spec.ts';
+import type { IommuKind, Sriov } from '../machine/spec.ts';
 
 export interface HostView {
   /**
@@ -39,9 +39,10 @@ export interface DeviceView {
   vendor: string | null;
   device: string | null;
   class: string | null;
-  group: number;
-  iommu: string;
-  iommuKind: IommuKind;
+  /** Group and unit are null where the host has no IOMMU. */
+  group: number | null;
+  iommu: string | null;
+  iommuKind: IommuKind | null;
   driver: string | null;
   /** The driver lets go as soon as the last descriptor is closed. */
   unbinding: boolean;
@@ -51,11 +52,23 @@ export interface DeviceView {
   owner: 'kernel' | 'luo' | 'iommufd' | null;
   /** State of persisted domains: luo mode, adopted, swapped, blocked, none. */
   state: 'L' | 'A' | 'S' | 'X' | 'N';
-  domain: { kind: 'default' | 'identity' | 'blocked' | 'paging' | 'nested'; id: number | null; restored: boolean };
+  domain: {
+    /** `none`: the host has no IOMMU, and DMA goes to memory as it is. */
+    kind: 'default' | 'identity' | 'blocked' | 'paging' | 'nested' | 'none';
+    id: number | null;
+    restored: boolean;
+  };
   preserved: boolean;
   interruptsEnabled: boolean;
+  /** Whether it can be reset, as its description says; `canReset` is the same. */
+  reset: boolean;
   canReset: boolean;
   resets: number;
+  sriov: Sriov;
+  /** Of a virtual function, where known. */
+  physicalFunction: string | null;
+  /** The function whose requester id its DMA carries, if not its own. */
+  realDmaDevice: string | null;
 }
 
 export interface GroupView {

@@ -159,7 +159,7 @@ export class Drivers {
     const driver = this.bound.get(fn.bdf)!;
     this.bound.delete(fn.bdf);
     if (VFIO_DRIVER.test(driver)) this._kernel.vfio.remove(fn);
-    else if (!MANAGES_DMA.has(driver)) this._kernel.iommu.groupOf(fn).unuseDefaultDomain();
+    else if (!MANAGES_DMA.has(driver)) this._kernel.iommu.groupOf(fn)?.unuseDefaultDomain();
     this._kernel.emit('driver.unbind', `${driver} has let go of ${fn.bdf}`, { bdf: fn.bdf, driver });
   }
 

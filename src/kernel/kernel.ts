@@ -173,7 +173,10 @@ export class Kernel {
   addFunction(spec: FunctionSpec): PciFunction {
     const fn = this.machine.addFunction(spec);
     this.iommu.addFunction(fn);
-    this.emit('pci.add', `${fn.bdf} appears in group ${spec.group}`, { bdf: fn.bdf, group: spec.group });
+    this.emit('pci.add', `${fn.bdf} appears${spec.group === null ? '' : ` in group ${spec.group}`}`, {
+      bdf: fn.bdf,
+      group: spec.group,
+    });
     return fn;
   }
 
@@ -225,14 +228,14 @@ export class Kernel {
     const devices: DeviceRecord[] = [];
     for (const { session, file } of files) {
       const { fn, bound } = file.device;
-      const { domain } = this.iommu.groupOf(fn);
+      const { domain } = this.iommu.groupOf(fn)!;
       if (domain.kind !== 'paging' || !domain.preserved) continue;
       const entry = this.luo!.outgoing.flatMap(({ files: entries }) => entries).find(
         (candidate) => candidate.file === bound!.context,
       );
       devices.push({
         bdf: fn.bdf,
-        unit: fn.spec.iommu,
+        unit: fn.spec.iommu!,
         domain: domain.id,
         session,
         iommufdToken: `0x${entry!.token.toString(16)}`,

@@ -38,6 +38,31 @@ const ROOT_NONE = 0xffffffff;
 const MSI_START = 0xfee00000n;
 const MSI_LAST = 0xfeefffffn;
 
+/** x86 takes writes to this window as interrupts and never translates them. A host without an IOMMU is an x86 one. */
+export function isInterruptRange(kind: IommuKind | null, iova: bigint): boolean {
+  return kind !== 'arm-smmuv3' && kind !== 'generic' && iova >= MSI_START && iova <= MSI_LAST;
+}
+
+/** Where DMA goes that nothing translates. */
+export function passThrough(iova: bigint, memory: PhysicalMemory): Translation | FaultReason {
+  if (iova >= BigInt(memory.frames) * BigInt(FRAME_SIZE)) return 'beyond-memory';
+  const physical = Number(iova);
+  return { physical, length: FRAME_SIZE - (physical % FRAME_SIZE), readable: true, writeable: true };
+}
+
+/** The part of [first, last] that is memory, as DMA finds it that nothing translates. */
+export function passThroughRange(
+  first: bigint,
+  last: bigint,
+  memory: PhysicalMemory,
+): (Translation & { iova: bigint })[] {
+  const end = BigInt(memory.frames) * BigInt(FRAME_SIZE) - 1n;
+  const until = last < end ? last : end;
+  if (first > until) return [];
+  const length = Number(until - first + 1n);
+  return [{ iova: first, physical: Number(first), length, readable: true, writeable: true }];
+}
+
 export class IommuUnit {
   readonly id: string;
   readonly kind: IommuKind;
@@ -124,11 +149,7 @@ export class IommuUnit {
   translate(sourceId: number, iova: bigint): Translation | FaultReason {
     const entry = this.context(sourceId);
     if (entry.kind === 'blocked') return 'blocked';
-    if (entry.kind === 'identity') {
-      if (iova >= BigInt(this._memory.frames) * BigInt(FRAME_SIZE)) return 'beyond-memory';
-      const physical = Number(iova);
-      return { physical, length: FRAME_SIZE - (physical % FRAME_SIZE), readable: true, writeable: true };
-    }
+    if (entry.kind === 'identity') return passThrough(iova, this._memory);
     const format = this.formats[entry.tableType]!;
     if (iova > format.apertureLast || iova < format.apertureStart) return 'beyond-aperture';
     if (entry.root === null) return 'not-mapped';
@@ -146,18 +167,7 @@ export class IommuUnit {
   /** What translates [first, last] for a function, ascending: the holes are left out. */
   *translations(sourceId: number, first: bigint, last: bigint): Generator<Translation & { iova: bigint }> {
     const entry = this.context(sourceId);
-    if (entry.kind === 'identity') {
-      const end = BigInt(this._memory.frames) * BigInt(FRAME_SIZE) - 1n;
-      const until = last < end ? last : end;
-      if (first <= until)
-        yield {
-          iova: first,
-          physical: Number(first),
-          length: Number(until - first + 1n),
-          readable: true,
-          writeable: true,
-        };
-    }
+    if (entry.kind === 'identity') yield* passThroughRange(first, last, this._memory);
     if (entry.kind !== 'table' || entry.root === null) return;
     const format = this.formats[entry.tableType]!;
     const from = first > format.apertureStart ? first : format.apertureStart;
@@ -178,11 +188,6 @@ export class IommuUnit {
         writeable: (leaf.access & WRITE) !== 0,
       };
     }
-  }
-
-  /** x86 takes writes to this window as interrupts and never translates them. */
-  isInterruptRange(iova: bigint): boolean {
-    return (this.kind === 'intel-vtd' || this.kind === 'amd-vi') && iova >= MSI_START && iova <= MSI_LAST;
   }
 
   /** Sets the dirty bit of the leaf behind this IOVA, where the entry says so. */

@@ -1,5 +1,12 @@
 /** A machine: memory, IOMMU units and PCI functions. It survives every kexec and knows nothing of kernels. */
-import { type FaultReason, IommuUnit, type Translation } from './iommu-unit.ts';
+import {
+  type FaultReason,
+  IommuUnit,
+  isInterruptRange,
+  passThrough,
+  passThroughRange,
+  type Translation,
+} from './iommu-unit.ts';
 import { FRAME_SIZE, PhysicalMemory } from './memory.ts';
 import { PciFunction } from './pci.ts';
 import type { FunctionSpec, MachineSpec } from './spec.ts';
@@ -36,12 +43,21 @@ export class Machine {
     return fn;
   }
 
+  /** The unit that the function is behind. It has one: there is an IOMMU, or nobody could ask. */
   unitOf(fn: PciFunction): IommuUnit {
-    return this.units.get(fn.spec.iommu)!;
+    return this.units.get(fn.spec.iommu!)!;
   }
 
+  /** Where DMA of this function goes: without an IOMMU to the address itself. */
   translate(fn: PciFunction, iova: bigint): Translation | FaultReason {
-    return this.unitOf(fn).translate(fn.sourceId, iova);
+    return fn.spec.iommu === null ? passThrough(iova, this.memory) : this.unitOf(fn).translate(fn.sourceId, iova);
+  }
+
+  /** What translates [first, last] for a function, ascending: the holes are left out. */
+  translations(fn: PciFunction, first: bigint, last: bigint): Iterable<Translation & { iova: bigint }> {
+    return fn.spec.iommu === null
+      ? passThroughRange(first, last, this.memory)
+      : this.unitOf(fn).translations(fn.sourceId, first, last);
   }
 
   /**
@@ -49,7 +65,7 @@ export class Machine {
    * fault have been transferred, as on a real bus.
    */
   dma(fn: PciFunction, op: 'read' | 'write', iova: bigint, data: Uint8Array): DmaOutcome {
-    const unit = this.unitOf(fn);
+    const unit = fn.spec.iommu === null ? null : this.unitOf(fn);
     const outcome: DmaOutcome = { fault: null, data, strayFrames: [], interrupt: false };
     for (let done = 0; done < data.length; ) {
       const at = iova + BigInt(done);
@@ -57,12 +73,12 @@ export class Machine {
         outcome.fault = { reason, op, iova: at, bdf: fn.bdf };
         return outcome;
       };
-      if (unit.isInterruptRange(at)) {
+      if (isInterruptRange(unit?.kind ?? null, at)) {
         if (op === 'read') return fail('interrupt-range');
         outcome.interrupt = true;
         return outcome;
       }
-      const translation = unit.translate(fn.sourceId, at);
+      const translation = this.translate(fn, at);
       if (typeof translation === 'string') return fail(translation);
       if (op === 'read' && !translation.readable) return fail('not-readable');
       if (op === 'write' && !translation.writeable) return fail('not-writeable');
@@ -75,7 +91,7 @@ export class Machine {
       else {
         if (!this.memory.runAt(frame)) outcome.strayFrames.push(frame);
         this.memory.write(physical, piece);
-        unit.markDirty(fn.sourceId, at);
+        unit?.markDirty(fn.sourceId, at);
       }
       done += length;
     }

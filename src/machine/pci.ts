@@ -3,7 +3,7 @@ import type { FunctionSpec } from './spec.ts';
 
 export class PciFunction {
   readonly spec: FunctionSpec;
-  /** Bus in the upper byte, device and function in the lower: how the IOMMU knows the function. */
+  /** Bus in the upper byte, device and function in the lower: how the IOMMU knows the function, or the one it is behind. */
   readonly sourceId: number;
   /** Interrupts are enabled: a driver has to end that before a live update. */
   interruptsEnabled = false;
@@ -12,7 +12,7 @@ export class PciFunction {
 
   constructor(spec: FunctionSpec) {
     this.spec = spec;
-    const [, bus, device, fn] = spec.bdf.split(/[:.]/).map((part) => Number.parseInt(part, 16));
+    const [, bus, device, fn] = (spec.realDmaDevice ?? spec.bdf).split(/[:.]/).map((part) => Number.parseInt(part, 16));
     this.sourceId = (bus! << 8) | (device! << 3) | fn!;
   }
 

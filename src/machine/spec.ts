@@ -40,6 +40,10 @@ export interface IommuUnitSpec {
   hwInfo: { type: number; length: number; data?: string };
 }
 
+/** None, a physical function that has virtual ones, or a virtual function. */
+export const SRIOV = ['none', 'pf', 'vf'] as const;
+export type Sriov = (typeof SRIOV)[number];
+
 export interface FunctionSpec {
   /** `dddd:bb:dd.f`. */
   bdf: string;
@@ -48,8 +52,9 @@ export interface FunctionSpec {
   /** Class and subclass as four hexadecimal digits, such as `0108`; null: unknown. */
   class: string | null;
   name: string | null;
-  group: number;
-  iommu: string;
+  /** Group and unit; null where the host has no IOMMU. */
+  group: number | null;
+  iommu: string | null;
   /** Driver that has been bound to it when the host is made. */
   driver: string | null;
   /** Whether the function can be reset. */
@@ -58,9 +63,11 @@ export interface FunctionSpec {
   /** Whether it can have dirty pages tracked, where its unit can. */
   dirtyTracking: boolean;
   pasid: boolean;
-  sriov: 'none' | 'pf' | 'vf';
+  sriov: Sriov;
   /** Of a virtual function: the function that it belongs to (sysfs: `physfn`); null: unknown. */
-  physicalFunction?: string | null;
+  physicalFunction: string | null;
+  /** The function whose requester id its DMA carries (Linux: pci_real_dma_dev()), as behind Intel's VMD; null: itself. */
+  realDmaDevice: string | null;
   /** Reserved ranges of this function alone, such as RMRRs. */
   reserved: ReservedRange[];
   /** What VFIO_DEVICE_GET_INFO reports. */
@@ -71,6 +78,7 @@ export interface FunctionSpec {
 export interface MachineSpec {
   /** Bytes of memory, a multiple of 4096. */
   memory: string;
+  /** Without any, DMA goes to memory as it is. */
   iommus: IommuUnitSpec[];
   functions: FunctionSpec[];
 }

@@ -39,6 +39,81 @@ test('an Alder Lake machine is made from the text of its lspci by IOMMU group', 
   await assert.rejects(host.bindDriver('0000:08:00.0', 'nvme'), { errno: 'ENODEV' });
 });
 
+test('the drives behind a VMD are in its group, and have its context entry', async () => {
+  const link = (bdf: string) => `/sys/kernel/iommu_groups/5/devices/${bdf}`;
+  const vmd = '0000:00:0e.0';
+  const drive = '10000:e1:00.0';
+  const host = await app.host({ topology: { text: [vmd, '10000:e0:1c.0', drive].map(link).join('\n') } });
+  assert.deepEqual([...(await groups(host))], [[5, [vmd, '10000:e0:1c.0', drive]]]);
+  const { iommu, realDmaDevice } = await host.device(drive);
+  assert.deepEqual([iommu, realDmaDevice], ['dmar0', vmd]);
+  // While the VMD's own driver runs, nobody else owns the DMA of what is behind it.
+  await host.bindDriver(vmd, 'pci-stub');
+  await host.bindDriver(drive, 'vfio-pci');
+  const vmm = await host.process();
+  const memfd = await vmm.sealedMemfd(0x1000);
+  const iommufd = await vmm.open('/dev/iommu');
+  const cdev = await vmm.openCdev(drive);
+  await vmm.bind(cdev, iommufd);
+  const ioas = await vmm.allocIoas(iommufd);
+  const map = { flags: 7, ioas_id: ioas, fd: memfd, start: 0, length: 0x1000, iova: 0 };
+  await vmm.ioctl(iommufd, 'IOMMU_IOAS_MAP_FILE', map);
+  await vmm.attach(cdev, ioas);
+  await host.dmaWrite(drive, 0, 'by the drive');
+  assert.equal(await vmm.read(memfd, 0, 12), 'by the drive');
+  // One entry for all: a neighbour that goes leaves it, as Linux does with subdevices of a real DMA device.
+  assert.equal((await host.dmaRead('10000:e0:1c.0', 0, 6)).toString(), 'by the');
+  await host.request('delete', '/devices/10000:e0:1c.0');
+  assert.equal((await host.dmaRead(drive, 0, 6)).toString(), 'by the');
+});
+
+test('a pasted machine with its drivers and virtual functions, and what was made of the text', async () => {
+  const text = `IOMMU Group 1:
+\t00:00.0 Host bridge [0600]: Advanced Micro Devices, Inc. [AMD] Starship Root Complex [1022:1480]
+IOMMU Group 40:
+[RESET]\t3b:00.0 Ethernet controller [0200]: Intel Corporation Ethernet Controller X710 [8086:1572] (rev 02)
+\tKernel driver in use: i40e
+\tKernel modules: i40e
+IOMMU Group 41:
+[RESET]\t3b:02.0 Ethernet controller [0200]: Intel Corporation Ethernet Virtual Function 700 Series [8086:154c] (rev 02)
+\tKernel driver in use: vfio-pci
+`;
+  const body = { topology: { text }, devices: [{ bdf: '3b:02.0', irqs: 3 }] };
+  const made = await app.agent.post('/v1/hosts').set('authorization', `Bearer ${app.key}`).send(body).expect(201);
+  const { devices, notes } = made.body as {
+    devices: Record<string, unknown>[];
+    notes: { line: number; text: string; what: string }[];
+  };
+  assert.deepEqual(
+    devices.map(({ bdf, group, iommu, driver, reset, sriov, physicalFunction }) => [
+      bdf,
+      group,
+      iommu,
+      driver,
+      reset,
+      sriov,
+      physicalFunction,
+    ]),
+    [
+      ['0000:00:00.0', 1, 'ivhd0', null, false, 'none', null],
+      ['0000:3b:00.0', 40, 'ivhd0', 'i40e', true, 'pf', null],
+      ['0000:3b:02.0', 41, 'ivhd0', 'vfio-pci', true, 'vf', '0000:3b:00.0'],
+    ],
+  );
+  assert.deepEqual(
+    notes.map(({ line, what }) => [line, what]),
+    [
+      [6, 'modules that could drive a function: passed over, as none is bound by that'],
+      [4, 'functions with this mark can be reset, all others cannot'],
+      [8, 'virtual functions by their names, taken for those of 0000:3b:00.0'],
+      [2, 'the IOMMU is taken for amd-vi (ivhd0): 0000:00:00.0 is of such a machine; `iommus` says otherwise'],
+    ],
+  );
+  assert.equal(notes[0]!.text, 'Kernel modules: i40e');
+  const listed = await app.agent.post('/v1/hosts').set('authorization', `Bearer ${app.key}`).send({ preset: 'mock' });
+  assert.deepEqual((listed.body as { notes: unknown[] }).notes, []);
+});
+
 interface Area {
   iova: number;
   start: number;

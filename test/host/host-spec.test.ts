@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { HostSpec } from '../../src/host/command.ts';
-import { buildFunction, type DeviceRequest, MAX_FUNCTIONS } from '../../src/host/function-spec.ts';
+import { buildFunction, type DeviceRequest } from '../../src/host/function-spec.ts';
 import { buildHostSpec, type HostRequest } from '../../src/host/host-spec.ts';
 import type { IommuRequest } from '../../src/host/iommu-spec.ts';
+import { MAX_FUNCTIONS } from '../../src/machine/topology/functions.ts';
 import { PRESET_NAMES, PRESETS, type PresetName } from '../../src/machine/topology/presets.ts';
 
 const fixture = (name: string) => readFileSync(new URL(`../fixtures/${name}`, import.meta.url), 'utf8');
@@ -95,10 +96,10 @@ test('the two real machines come from their raw texts, without drivers and with 
   }).machine;
   assert.deepEqual(
     ryzen.iommus.map(({ id, kind }) => [id, kind]),
-    [['dmar0', 'intel-vtd']],
+    [['ivhd0', 'amd-vi']],
   );
   assert.equal(ryzen.functions.filter(({ group }) => group === 8).length, 11);
-  assert.ok(ryzen.functions.every(({ driver, reset, iommu }) => driver === null && reset && iommu === 'dmar0'));
+  assert.ok(ryzen.functions.every(({ driver, reset, iommu }) => driver === null && reset && iommu === 'ivhd0'));
 
   const alderLake = specOf({
     topology: { format: 'lspci-by-group', text: fixture('alder-lake.lspci-by-group.txt') },
@@ -117,6 +118,8 @@ test('the two real machines come from their raw texts, without drivers and with 
     dirtyTracking: true,
     pasid: false,
     sriov: 'none',
+    physicalFunction: null,
+    realDmaDevice: null,
     reserved: [],
     regions: 9,
     irqs: 5,
@@ -126,7 +129,7 @@ test('the two real machines come from their raw texts, without drivers and with 
 test('a topology that cannot be read is refused line by line', () => {
   refuses(
     { topology: { format: 'lspci-by-group', text: fixture('ryzen-2400g.iommu_groups.txt').split('\n')[0]! } },
-    /^\/topology\/text: line 1: neither `IOMMU Group <n>:` nor/,
+    /^\/topology\/text: line 1: "\/sys\/kernel\/iommu_groups\/9\/devices\/0000:09:00\.0": this looks like `sysfs-iommu-groups`/,
   );
   refuses({ topology: { format: 'sysfs-iommu-groups', text: '' } }, /^\/topology\/text: line 1: no functions/);
 });
@@ -161,7 +164,6 @@ test('functions are given once', () => {
   const topology = { format: 'sysfs-iommu-groups', text: '' } as const;
   refuses({ preset: 'mock', topology }, /^\/topology: give the functions once: `preset` is there already/);
   refuses({ preset: 'mock', devices: [] }, /^\/devices: give the functions once/);
-  refuses({ topology, devices: [] }, /^\/devices: .*`topology` is there already/);
   refuses({ preset: 'mock', topology, devices: [] }, /^\/topology/, /^\/devices/);
 });
 
@@ -202,6 +204,8 @@ test('a device may say everything of itself', () => {
     dirtyTracking: false,
     pasid: true,
     sriov: 'pf',
+    physicalFunction: null,
+    realDmaDevice: null,
     reserved: [{ start: '0x7c000000', last: '0x7dffffff', type: 'direct' }],
     regions: 3,
     irqs: 1,
@@ -287,6 +291,188 @@ test('each PCI domain has a unit of its own', () => {
   );
 });
 
+test('thousands of PCI domains take no longer than as many functions of one', () => {
+  const link = (index: number) => {
+    const domain = index.toString(16).padStart(4, '0');
+    return `/sys/kernel/iommu_groups/${index}/devices/${domain}:01:00.0`;
+  };
+  const text = Array.from({ length: MAX_FUNCTIONS }, (_, index) => link(index)).join('\n');
+  const { iommus, functions } = specOf({ topology: { text } }).machine;
+  assert.equal(iommus.length, MAX_FUNCTIONS);
+  assert.ok(functions.every(({ iommu }, index) => iommu === `dmar${index}`));
+  refuses(
+    { topology: { text: `${text}\n${link(MAX_FUNCTIONS)}` } },
+    /line 4097: ".*": a host has at most 4096 functions/,
+  );
+});
+
+test('devices beside a topology say more of its functions, field by field', () => {
+  const text = `IOMMU Group 4 01:00.0 Ethernet controller [0200]: Intel Corporation X710 [8086:1572]
+    Kernel driver in use: i40e
+    IOMMU Group 5 01:02.0 Ethernet controller [0200]: Intel Corporation Virtual Function 700 [8086:154c]
+    IOMMU Group 6 02:00.0 Non-Volatile memory controller [0108]: Samsung [144d:a808]`;
+  const topology = { text } as const;
+  const { functions } = specOf({
+    topology,
+    devices: [
+      { bdf: '02:00.0', driver: 'vfio-pci', reset: false, group: 9 },
+      { bdf: '0000:01:00.0', vendor: null, irqs: 2 },
+    ],
+  }).machine;
+  assert.deepEqual(
+    functions.map(({ bdf, group, vendor, device, driver, reset, irqs, sriov }) => [
+      bdf,
+      group,
+      vendor,
+      device,
+      driver,
+      reset,
+      irqs,
+      sriov,
+    ]),
+    [
+      ['0000:01:00.0', 4, null, '1572', 'i40e', true, 2, 'pf'],
+      ['0000:01:02.0', 5, '8086', '154c', null, true, 5, 'vf'],
+      ['0000:02:00.0', 9, '144d', 'a808', 'vfio-pci', false, 5, 'none'],
+    ],
+  );
+  const plain = specOf({ topology, devices: [{ bdf: '0000:01:02.0', sriov: 'none' }] }).machine.functions;
+  assert.deepEqual(
+    plain.map(({ sriov, physicalFunction }) => [sriov, physicalFunction]),
+    [
+      ['none', null],
+      ['none', null],
+      ['none', null],
+    ],
+  );
+  refuses(
+    { topology, devices: [{ bdf: '03:00.0' }, { bdf: '02:00.0' }, { bdf: '0000:02:00.0' }] },
+    /^\/devices\/0\/bdf: 0000:03:00\.0 is not in the text/,
+    /^\/devices\/2\/bdf: 0000:02:00\.0 is there already/,
+  );
+  refuses({ topology, devices: [{ bdf: '02:00.0', vendor: 'x' }] }, /^\/devices\/0\/vendor: /);
+  refuses({ topology, devices: [{ bdf: '02:00.0', iommu: 'dmar7' }] }, /^\/devices\/0\/iommu: no unit "dmar7"/);
+});
+
+test('what was concluded from a topology comes with it, and `iommus` says otherwise', () => {
+  const text = 'IOMMU Group 0 00:01.0 Host bridge [0600]: Advanced Micro Devices, Inc. [AMD] Renoir [1022:1632]';
+  const topology = { format: 'lspci-by-group', text } as const;
+  const built = buildHostSpec({ topology });
+  assert.ok('notes' in built);
+  const what = 'the IOMMU is taken for amd-vi (ivhd0): 0000:00:01.0 is of such a machine; `iommus` says otherwise';
+  assert.deepEqual(built.notes, [{ line: 1, text, what }]);
+  const other = buildHostSpec({ topology, iommus: [{ kind: 'intel-vtd' }] });
+  assert.ok('notes' in other);
+  assert.deepEqual(other.notes, []);
+  assert.deepEqual(groupsAndUnits(other.spec), [['0000:00:01.0', 0, 'dmar0']]);
+});
+
+test('a virtual function makes a physical one of the function that it names', () => {
+  const pair = (pf: object, vf: object) => ({
+    devices: [
+      { bdf: '0000:01:00.0', ...pf },
+      { bdf: '0000:01:00.1', ...vf },
+    ],
+  });
+  const owner = { physicalFunction: '01:00.0' };
+  const { functions } = specOf(pair({}, owner)).machine;
+  assert.deepEqual(
+    functions.map(({ sriov, physicalFunction }) => [sriov, physicalFunction]),
+    [
+      ['pf', null],
+      ['vf', '0000:01:00.0'],
+    ],
+  );
+  assert.deepEqual(specOf({ devices: functions }).machine.functions, functions);
+  refuses(pair({}, { ...owner, sriov: 'pf' }), /^\/devices\/1\/physicalFunction: only a virtual function has one/);
+  refuses(pair({ sriov: 'none' }, owner), /^\/devices\/1\/physicalFunction: 0000:01:00\.0 has no virtual functions/);
+  refuses(
+    pair({}, { physicalFunction: '02:00.0' }),
+    /^\/devices\/1\/physicalFunction: there is no other function 0000:02/,
+  );
+  refuses(pair({}, { physicalFunction: '01:00.1' }), /^\/devices\/1\/physicalFunction: there is no other function/);
+  refuses(pair({}, { physicalFunction: 'nic' }), /^\/devices\/1\/physicalFunction: "nic" is not a PCI address/);
+  const plug = (sriov: 'pf' | 'none') =>
+    buildFunction(
+      { bdf: '01:00.1', ...owner },
+      { iommus: [{ id: 'dmar0' }], functions: [{ ...functions[0]!, sriov }] },
+    );
+  const plugged = plug('pf');
+  assert.ok('function' in plugged);
+  assert.deepEqual([plugged.function.sriov, plugged.function.group], ['vf', 1]);
+  assert.ok('errors' in plug('none'));
+});
+
+test('functions behind a VMD share its requester id, and with it group and unit', () => {
+  const behind = { realDmaDevice: '0000:00:0e.0' };
+  const devices: DeviceRequest[] = [
+    { bdf: '10000:e1:00.0', ...behind },
+    { bdf: '0000:00:0e.0', group: 5 },
+    { bdf: '0001:00:00.0' },
+    { bdf: '10000:e0:1c.0', ...behind },
+    { bdf: '30000:00:00.0' },
+  ];
+  const { iommus, functions } = specOf({
+    devices,
+    iommus: ['a', 'b', 'c'].map((id) => ({ id, kind: 'intel-vtd' })),
+  }).machine;
+  assert.deepEqual(
+    functions.map(({ bdf, group, iommu }) => [bdf, group, iommu]),
+    [
+      ['0000:00:0e.0', 5, 'a'],
+      ['0001:00:00.0', 0, 'b'],
+      ['10000:e0:1c.0', 5, 'a'],
+      ['10000:e1:00.0', 5, 'a'],
+      ['30000:00:00.0', 1, 'c'],
+    ],
+  );
+  assert.deepEqual(specOf({ devices }).machine.iommus.length, 3);
+  const plugged = buildFunction({ bdf: '10000:e2:00.0', ...behind }, { iommus, functions });
+  assert.ok('function' in plugged, JSON.stringify(plugged));
+  assert.deepEqual([plugged.function.group, plugged.function.iommu], [5, 'a']);
+  refuses(
+    { devices: [...devices.slice(1), { bdf: '10000:e1:00.0', group: 6, ...behind }] },
+    /^\/devices\/4\/realDmaDevice: 0000:00:0e\.0 is in group 5: functions of one requester id are in one group/,
+  );
+  refuses(
+    { devices: [{ bdf: '10000:e1:00.0', ...behind }] },
+    /^\/devices\/0\/realDmaDevice: there is no other function/,
+  );
+  refuses(
+    { devices: [...devices, { bdf: '10000:e2:00.0', realDmaDevice: '10000:e1:00.0' }] },
+    /^\/devices\/5\/realDmaDevice: the DMA of 10000:e1:00\.0 carries another requester id itself/,
+  );
+});
+
+test('without units there are no groups', () => {
+  const text = 'IOMMU Group 4 01:00.0 Ethernet controller [0200]: Intel Corporation I210 [8086:1533]';
+  const plain = text.replace('IOMMU Group 4 ', '');
+  for (const request of [
+    { devices: [{ bdf: '0000:01:00.0' }] },
+    { topology: { text } },
+    { topology: { text: plain } },
+    { topology: { format: 'lspci-by-group', text: plain }, devices: [{ bdf: '01:00.0', irqs: 1 }] },
+  ] satisfies HostRequest[]) {
+    const spec = specOf({ ...request, iommus: [] });
+    assert.deepEqual(spec.machine.iommus, []);
+    assert.deepEqual(groupsAndUnits(spec), [['0000:01:00.0', null, null]]);
+    assert.deepEqual(specOf({ iommus: [], devices: spec.machine.functions }).machine, spec.machine);
+  }
+  assert.ok(specOf({ preset: 'vmm-lab', iommus: [] }).machine.functions.every(({ group }) => group === null));
+  refuses(
+    { topology: { text: plain } },
+    /line 1: .*no line before it says its group: .*a machine without an IOMMU has `iommus: \[\]`/,
+  );
+  refuses(
+    { iommus: [], devices: [{ bdf: '01:00.0', group: 1, iommu: 'dmar0' }] },
+    /^\/devices\/0\/group: there are no groups: the host has no IOMMU/,
+    /^\/devices\/0\/iommu: no unit "dmar0": the host has no IOMMU/,
+  );
+  const plugged = buildFunction({ bdf: '02:00.0' }, { iommus: [], functions: [] });
+  assert.ok('function' in plugged);
+  assert.deepEqual([plugged.function.group, plugged.function.iommu], [null, null]);
+});
+
 test('all functions of a group are behind one unit', () => {
   const iommus: IommuRequest[] = [{ kind: 'intel-vtd' }, { kind: 'intel-vtd' }];
   const device = (bdf: string, iommu?: string) => ({ bdf, group: 5, ...(iommu && { iommu }) });
@@ -320,7 +506,6 @@ test('units get free ids, and two never have the same', () => {
     { iommus: ['a', 'b', 'a'].map((id) => ({ id, kind: 'amd-vi' })) },
     /^\/iommus\/2\/id: "a" is the id of \/iommus\/0 already/,
   );
-  refuses({ iommus: [] }, /^\/iommus: at least one unit/);
 });
 
 test('what a unit says of itself goes over the defaults of its kind', () => {

@@ -100,7 +100,7 @@ test('S28 kernel drivers are kept out', async () => {
   await host.bindDriver(D1, 'pci-stub');
   assert.equal((await host.device(D1)).state, 'L');
   await host.unbindDriver(D1);
-  await expectErrno('EPERM', host.groupType((await host.device(D1)).group, 'identity'));
+  await expectErrno('EPERM', host.groupType((await host.device(D1)).group!, 'identity'));
   await host.bindDriver(D1, 'vfio-pci');
   await expectErrno('EBUSY', host.bindDriver(D1, 'nvme'));
   assert.equal((await host.device(D1)).state, 'L');

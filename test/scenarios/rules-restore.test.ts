@@ -144,7 +144,7 @@ test('R10 the table of states', async () => {
   async function shut(state: string, foreignBind: string): Promise<void> {
     assert.equal((await host.device(D1)).state, state);
     await expectErrno('EBUSY', host.bindDriver(D1, 'nvme'));
-    await expectErrno('EPERM', host.groupType(group, 'identity'));
+    await expectErrno('EPERM', host.groupType(group!, 'identity'));
     await expectErrno(foreignBind, stranger.bind(x, other));
     await stranger.close(await stranger.openCdev(D1));
     if (state !== 'L') await expectErrno('EBUSY', stranger.open(`/dev/vfio/${group}`));
@@ -195,7 +195,7 @@ test('R10 the table of states', async () => {
   await stranger.bind(x, other);
   await stranger.close(x);
   await host.unbindDriver(D1);
-  await host.groupType(group, 'identity');
+  await host.groupType(group!, 'identity');
   await host.bindDriver(D1, 'nvme');
 });
 

@@ -36,8 +36,12 @@ const DEVICE_EXAMPLE = {
   domain: { kind: 'default', id: 1, restored: false },
   preserved: false,
   interruptsEnabled: false,
+  reset: true,
   canReset: true,
   resets: 0,
+  sriov: 'none',
+  physicalFunction: null,
+  realDmaDevice: null,
 };
 
 const deviceAnswer = { description: 'The device.', schema: Device, example: DEVICE_EXAMPLE };

@@ -121,7 +121,18 @@ export const HOST_ROUTES: readonly Route[] = [
       201: {
         description: 'The host.',
         schema: CreatedHost,
-        example: { ...IDENTITY_EXAMPLE, ...HOST_VIEW_EXAMPLE, devices: [] },
+        example: {
+          ...IDENTITY_EXAMPLE,
+          ...HOST_VIEW_EXAMPLE,
+          devices: [],
+          notes: [
+            {
+              line: 1,
+              text: 'IOMMU Group 0 00:01.0 Host bridge [0600]: Advanced Micro Devices, Inc. [AMD] Device [1022:1632]',
+              what: 'the IOMMU is taken for amd-vi (ivhd0): 0000:00:01.0 is a bridge of such a machine; `iommus` says otherwise',
+            },
+          ],
+        },
         headers: { Location: 'Path of the host.' },
       },
     },
@@ -141,7 +152,7 @@ export const HOST_ROUTES: readonly Route[] = [
       const view = granted<HostView>(made);
       const devices = granted<DeviceView[]>(await lanes.query(id, { view: 'devices' }));
       reply.header('location', `/v1/hosts/${id}`);
-      return { id, name: row.name, created: row.created, ...view, devices };
+      return { id, name: row.name, created: row.created, ...view, devices, notes: built.notes };
     },
   }),
   route({

@@ -1,10 +1,16 @@
 /** A host: how it is described, and what is shown of it. Anything that is left out has a default. */
 import { z } from 'zod';
 import type { NextKernel } from '../../host/command.ts';
-import { type DeviceRequest, type HostRequest, type IommuRequest, TOPOLOGY_FORMATS } from '../../host/host-spec.ts';
+import {
+  type DeviceRequest,
+  type HostRequest,
+  type IommuRequest,
+  TOPOLOGY_FORMATS,
+  type TopologyNote as TopologyNoteView,
+} from '../../host/host-spec.ts';
 import type { HostView } from '../../host/views.ts';
 import { POLICY_VALUES, PROFILES } from '../../kernel/policies.ts';
-import { IOMMU_KINDS, RESERVED_TYPES } from '../../machine/spec.ts';
+import { IOMMU_KINDS, RESERVED_TYPES, SRIOV } from '../../machine/spec.ts';
 import { PRESET_NAMES } from '../../machine/topology/presets.ts';
 import {
   Base64,
@@ -62,14 +68,21 @@ export const DeviceInput = strict({
   device: hexDigits,
   class: hexDigits,
   name: text(256, 'As lspci has it.').nullable().optional(),
-  group: integer(0, S32_MAX).meta({ description: 'IOMMU group; a group of its own if not given.' }).optional(),
-  iommu: text(64, 'Id of the unit.').optional(),
+  group: integer(0, S32_MAX)
+    .nullable()
+    .meta({ description: 'IOMMU group; a group of its own if not given, none where the host has no IOMMU.' })
+    .optional(),
+  iommu: text(64, 'Id of the unit.').nullable().optional(),
   driver: text(64, 'The driver that is bound to it: any name, such as vfio-pci, nvme, nouveau.').nullable().optional(),
   reset: flag('Whether it can be reset: by VFIO_DEVICE_RESET, by sysfs, at open and at close.').optional(),
   ats: z.boolean().optional(),
   dirtyTracking: z.boolean().optional(),
   pasid: z.boolean().optional(),
-  sriov: z.enum(['none', 'pf', 'vf']).optional(),
+  sriov: z.enum(SRIOV).meta({ description: '`pf`: it has virtual functions; `vf`: it is one.' }).optional(),
+  physicalFunction: text(32, 'Of a virtual function: address of the one that it belongs to.').nullable().optional(),
+  realDmaDevice: text(32, 'The function of its group whose requester id its DMA carries: behind Intel VMD.')
+    .nullable()
+    .optional(),
   reserved: z.array(ReservedInput).max(256).optional(),
   regions: integer(0, 255).optional(),
   irqs: integer(0, 255).optional(),
@@ -119,16 +132,30 @@ export const HostInput = strict({
   name: name('For people; the id if not given.').optional(),
   profile: Profile.optional(),
   memory: U64.meta({ description: 'Bytes, a multiple of 4096, 16 MiB to 64 TiB; 16 GiB if not given.' }).optional(),
-  iommus: z.array(IommuInput).max(64).optional(),
-  devices: z.array(DeviceInput).max(4096).optional(),
+  iommus: z
+    .array(IommuInput)
+    .max(64)
+    .meta({
+      description:
+        'The units, one for each PCI domain at least; `[]` is a host without an IOMMU. If not given, one for each PCI domain: of the kind that the topology’s text speaks for, else `intel-vtd`.',
+    })
+    .optional(),
+  devices: z
+    .array(DeviceInput)
+    .max(4096)
+    .meta({ description: 'The functions; beside `topology` what is given here replaces what the text says, by `bdf`.' })
+    .optional(),
   preset: z.enum(PRESET_NAMES).meta({ description: 'A machine that is ready to use: GET /v1/presets.' }).optional(),
   topology: strict({
-    format: z.enum(TOPOLOGY_FORMATS),
+    format: z
+      .enum(TOPOLOGY_FORMATS)
+      .meta({ description: 'Which of the two it is; if not given, the text decides.' })
+      .optional(),
     text: text(4 << 20, 'The output, as it is.'),
   })
     .meta({
       description:
-        'What a real machine prints: `find /sys/kernel/iommu_groups -type l`, or `lspci -nn` grouped by IOMMU group.',
+        'What a real machine prints: `find /sys/kernel/iommu_groups -type l`, `ls -l` of the groups or the kernel’s log; or `lspci -nn` (with `-k`, too) grouped by IOMMU group.',
     })
     .optional(),
   policies: strict({
@@ -145,7 +172,7 @@ export const HostInput = strict({
   boot: BootInput.optional(),
 }).meta({
   id: 'HostInput',
-  description: 'At most one of `preset`, `topology` and `devices` gives the functions.',
+  description: 'The functions are those of `preset`, of `topology` (with `devices` over them), or of `devices`.',
 }) satisfies z.ZodType<HostRequest>;
 
 /** How the kernel that a kexec starts differs from the one that runs. */
@@ -197,9 +224,20 @@ const diverged = strict({ sequence: z.int(), op: z.string(), why: z.string() })
 
 export const Host = strict({ ...identity, diverged, ...view }).meta({ id: 'Host' });
 
-export const CreatedHost = strict({ ...identity, ...view, devices: z.array(Device) }).meta({
-  id: 'CreatedHost',
-});
+export const TopologyNote = strict({
+  line: z.int().nullable().meta({ description: 'Number of the line, from 1 on; null: it is of no single line.' }),
+  text: z.string().nullable().meta({ description: 'The line, shortened.' }),
+  what: z.string().meta({ description: 'What was passed over, or concluded.' }),
+}).meta({ id: 'TopologyNote' }) satisfies z.ZodType<TopologyNoteView>;
+
+export const CreatedHost = strict({
+  ...identity,
+  ...view,
+  devices: z.array(Device),
+  notes: z.array(TopologyNote).meta({
+    description: 'What was passed over in the text of `topology`, and what was concluded from it.',
+  }),
+}).meta({ id: 'CreatedHost' });
 
 export const HostSummary = strict({ ...identity, diverged }).meta({ id: 'HostSummary' });
 export const HostList = listOf('HostList', HostSummary);

@@ -1,7 +1,7 @@
 /** What hosts show of themselves: the schemas of src/host/views.ts, for what is below a host. */
 import { z } from 'zod';
 import type * as views from '../../host/views.ts';
-import { IOMMU_KINDS } from '../../machine/spec.ts';
+import { IOMMU_KINDS, SRIOV } from '../../machine/spec.ts';
 import { ErrnoName, Hex64, listOf, Nanoseconds, Range, strict } from './values.ts';
 
 const id = z.int();
@@ -13,7 +13,9 @@ export const Owner = z.enum(['kernel', 'luo', 'iommufd']).nullable().meta({
 });
 
 export const DeviceDomain = strict({
-  kind: z.enum(['default', 'identity', 'blocked', 'paging', 'nested']),
+  kind: z.enum(['default', 'identity', 'blocked', 'paging', 'nested', 'none']).meta({
+    description: '`none`: the host has no IOMMU, and DMA goes to memory as it is.',
+  }),
   id: id.nullable().meta({ description: 'Domain id in the IOMMU.' }),
   restored: z.boolean(),
 }).meta({ id: 'DeviceDomain', description: 'The domain that translates its DMA.' });
@@ -24,9 +26,9 @@ export const Device = strict({
   vendor: nullableText,
   device: nullableText,
   class: nullableText,
-  group: id,
-  iommu: z.string().meta({ description: 'Id of the IOMMU unit.' }),
-  iommuKind: z.enum(IOMMU_KINDS),
+  group: id.nullable().meta({ description: 'Its IOMMU group; null where the host has no IOMMU.' }),
+  iommu: nullableText.meta({ description: 'Id of the IOMMU unit; null where the host has none.' }),
+  iommuKind: z.enum(IOMMU_KINDS).nullable(),
   driver: nullableText,
   unbinding: z.boolean().meta({ description: 'The driver lets go as soon as the last descriptor is closed.' }),
   cdev: nullableText.meta({ description: 'Path such as /dev/vfio/devices/vfio0.' }),
@@ -37,8 +39,14 @@ export const Device = strict({
   domain: DeviceDomain,
   preserved: z.boolean(),
   interruptsEnabled: z.boolean(),
-  canReset: z.boolean(),
+  reset: z.boolean().meta({ description: 'Whether it can be reset.' }),
+  canReset: z.boolean().meta({ description: 'The same as `reset`.' }),
   resets: z.int().meta({ description: 'Resets since the host was made.' }),
+  sriov: z.enum(SRIOV),
+  physicalFunction: nullableText.meta({ description: 'Of a virtual function: the one that it belongs to, if known.' }),
+  realDmaDevice: nullableText.meta({
+    description: 'The function whose requester id its DMA carries, if not its own: behind Intel VMD.',
+  }),
 }).meta({ id: 'Device' }) satisfies z.ZodType<views.DeviceView>;
 
 export const Group = strict({

@@ -55,7 +55,9 @@ export class IommuGroup {
 
   removeFunction(fn: PciFunction): void {
     this.functions = this.functions.filter((other) => other !== fn);
-    this._kernel.machine.unitOf(fn).setContext(fn.sourceId, { kind: 'blocked' });
+    // Functions behind a VMD share its requester id, and with it the context entry (pci_real_dma_dev).
+    if (!this.functions.some((other) => other.sourceId === fn.sourceId))
+      this._kernel.machine.unitOf(fn).setContext(fn.sourceId, { kind: 'blocked' });
   }
 
   /** iommu_device_use_default_domain: a driver that uses the DMA API is about to probe. EBUSY. */

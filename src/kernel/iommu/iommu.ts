@@ -26,12 +26,14 @@ export class IommuCore {
     this._kernel = kernel;
   }
 
-  groupOf(fn: PciFunction): IommuGroup {
-    return this.groups.get(fn.spec.group)!;
+  /** Null for a function of a host without an IOMMU. */
+  groupOf(fn: PciFunction): IommuGroup | null {
+    return fn.spec.group === null ? null : this.groups.get(fn.spec.group)!;
   }
 
-  /** A function appears: it joins its group, which is made if it is the first one. */
+  /** A function appears: it joins its group, which is made if it is the first one. Without an IOMMU it has none. */
   addFunction(fn: PciFunction): void {
+    if (fn.spec.group === null) return;
     let group = this.groups.get(fn.spec.group);
     if (!group) {
       const type: GroupType = { dma: 'DMA', identity: 'identity', blocked: 'blocked' }[
@@ -48,6 +50,7 @@ export class IommuCore {
 
   removeFunction(fn: PciFunction): void {
     const group = this.groupOf(fn);
+    if (!group) return;
     group.removeFunction(fn);
     if (group.functions.length === 0) this.groups.delete(group.id);
   }

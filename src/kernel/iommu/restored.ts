@@ -150,7 +150,7 @@ export class RestoredDomains {
     const device = this.devices.get(fn.bdf);
     if (!device || device.ended) return 'N';
     if (!device.adopted) return 'L';
-    const { domain } = this._kernel.iommu.groupOf(fn);
+    const { domain } = this._kernel.iommu.groupOf(fn)!;
     return domain === device.domain ? 'A' : domain.kind === 'blocked' ? 'X' : 'S';
   }
 

@@ -34,7 +34,7 @@ export class IommufdDevice extends IommufdObject {
     super();
     this.context = context;
     this.fn = fn;
-    this.group = context.kernel.iommu.groupOf(fn);
+    this.group = context.kernel.iommu.groupOf(fn)!;
     // The driver that bound it is a user: IOMMU_DESTROY is always EBUSY.
     this.users = 1;
   }
@@ -66,7 +66,7 @@ export function bindDevice(
       where,
       `interrupts of group ${fn.spec.group} are not isolated: the host has no interrupt remapping, and its kernel was booted without allow_unsafe_interrupts`,
     );
-  const group = kernel.iommu.groupOf(fn);
+  const group = kernel.iommu.groupOf(fn)!;
   const refusal = group.claimDmaOwner(context, restoredFor);
   if (refusal) return refusal;
   const injected = kernel.faults.refusal('allocation', where);

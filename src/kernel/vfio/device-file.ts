@@ -99,7 +99,7 @@ export class VfioDeviceFile extends OpenFile {
     const fd = num(arg, 'iommufd');
     if (fd < 0 || num(arg, 'flags') & ~1) return refuse('EINVAL', where, 'unknown flag, or a negative descriptor');
     if (!this.cdev) return refuse('EINVAL', where, 'the device was opened through its legacy group');
-    if (kernel.vfio.groupFiles.has(device.fn.spec.group))
+    if (kernel.vfio.groupFiles.has(device.fn.spec.group!))
       return refuse('EBUSY', 'vfio_device_block_group', `legacy group /dev/vfio/${device.fn.spec.group} is open`);
     if (this.bound) return refuse('EINVAL', where, 'this descriptor is bound already');
     if (num(arg, 'flags') & 1)

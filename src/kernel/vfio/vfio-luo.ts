@@ -35,7 +35,7 @@ export const VFIO_HANDLER: FileHandler = {
     const file = entry.file as VfioDeviceFile;
     const { fn, bound } = file.device;
     const where = 'vfio_pci_liveupdate_preserve';
-    const group = kernel.iommu.groupOf(fn);
+    const group = kernel.iommu.groupOf(fn)!;
     if (fn.spec.sriov === 'pf') return refuse('EINVAL', where, `${fn.bdf} has SR-IOV`, 'C3');
     if (fn.spec.class?.startsWith('03') && fn.spec.vendor === '8086')
       return refuse('EINVAL', where, `${fn.bdf} is an Intel display device`, 'C3');

@@ -47,7 +47,7 @@ export class Vfio {
 
   /**
    * The probe of a VFIO driver (vfio_pci_core_register_device): EINVAL a bridge, EBUSY a PF whose VFs exist, EINVAL no
-   * coherency (vfio_group_find_or_alloc).
+   * IOMMU group, or no coherency (vfio_group_find_or_alloc).
    */
   probe(fn: PciFunction): Refusal | null {
     const where = 'vfio_pci_core_register_device';
@@ -61,6 +61,8 @@ export class Vfio {
         where,
         `${fn.bdf} is a physical function whose virtual functions exist, such as ${vf.bdf}`,
       );
+    if (fn.spec.group === null)
+      return refuse('EINVAL', 'vfio_group_find_or_alloc', `${fn.bdf} has no IOMMU group: the host has no IOMMU`);
     const unit = machine.unitOf(fn);
     if (!unit.spec.cacheCoherency)
       return refuse('EINVAL', 'vfio_group_find_or_alloc', `IOMMU ${unit.id} cannot guarantee cache coherency`);
@@ -81,10 +83,11 @@ export class Vfio {
 
   /** A function's node went away: a group without any other is dead, even if its file is still open. */
   groupShrank(fn: PciFunction): void {
-    const file = this.groupFiles.get(fn.spec.group);
-    if (file && this.devicesOfGroup(fn.spec.group).length === 0) {
+    const group = fn.spec.group!;
+    const file = this.groupFiles.get(group);
+    if (file && this.devicesOfGroup(group).length === 0) {
       file.dead = true;
-      this.groupFiles.delete(fn.spec.group);
+      this.groupFiles.delete(group);
     }
   }
 

@@ -76,6 +76,11 @@ export function defaultUnit(kind: IommuKind, id: string): IommuUnitSpec {
   return structuredClone({ id, ...DEFAULTS[kind] });
 }
 
+/** The kind of a unit that Linux has given this name. */
+export function unitKind(id: string): IommuKind {
+  return id.startsWith('dmar') ? 'intel-vtd' : id.startsWith('ivhd') ? 'amd-vi' : 'arm-smmuv3';
+}
+
 /** The id of the `index`-th unit of this kind, such as `dmar0`. */
 export function unitId(kind: IommuKind, index: number): string {
   return `${ID_PREFIX[kind]}${index}`;

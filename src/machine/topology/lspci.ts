@@ -1,51 +1,239 @@
 /**
- * Reads `lspci -nn` grouped by IOMMU group, as the usual scripts print it: a line `IOMMU Group 1:` and the functions
- * below it, or group and function on one line (`IOMMU Group 1 00:01.0 …`). What `-k` adds is passed over.
+ * Reads what lspci prints of functions by IOMMU group, in the forms of the usual scripts: `IOMMU Group 1:` and the
+ * functions below it, or both on one line, with ids and reset marks before or behind the address; `lspci -nn`, `-n`, `-mm`
+ * or without numbers, with what `-k` and `-v` add; `lspci -v`, `-vmm` themselves, which say the group of each function.
  */
-import { MAX_GROUP, parseBdf, readLines, type Topology, type TopologyFunction } from './functions.ts';
+import { readClassName } from './class-names.ts';
+import { MAX_GROUP, parseBdf } from './functions.ts';
+import type { Platform } from './platform.ts';
+import { type Line, NO_IOMMU, type Reader, type Reading, type TopologyFunction } from './text.ts';
 
 const FORM = '[dddd:]bb:dd.f Class name [cccc]: Vendor and device name [vvvv:dddd] (rev xx)';
-const GROUP = /^IOMMU group (\d{1,20})\b:?\s*(.*)$/i;
-const ADDRESS = /^((?:[0-9a-f]+:)?[0-9a-f]+:[0-9a-f]+\.[0-9a-f]+)\s+(\S.*)$/i;
-/** Names have brackets of their own: the class is the first four digits in brackets, the ids are the last pair. */
-const CLASS = /\[([0-9a-f]{4})\]:\s*(.*)$/i;
-const IDS = /^(.*)\[([0-9a-f]{4}):([0-9a-f]{4})\](?:\s*\(rev [0-9a-f]{2}\))?(?:\s*\(prog-if .*\))?$/i;
-const KERNEL_LINE = /^(?:DeviceName|Subsystem|Kernel driver in use|Kernel modules):/;
+const GROUP = /^[([]?(?:iommu[ _-]?)?group[ _:#=-]*(\d{1,20})(?!\d)[ :;.)\]*=#|>–—-]*(.*)$/i;
+/** Scripts that print what they go through. */
+const PATH = /^\S*iommu_groups\/(\d{1,20})(?:\/devices(?:\/([^/\s]*))?)?\/?:?$/;
+/** What lspci says below a function, with -v and with -vmm. */
+const OF_FUNCTION = /^IOMMU(?: group|Group): \d+$/;
+/** A script's `for` over no group at all. */
+const NO_GROUP = /^[([]?(?:iommu[ _-]?)?group[ _:#=-]*\*/i;
+const UNIT = /^iommu(?: unit)?[ :=]+((?:dmar|ivhd|smmu|arm-smmu)[\w.:-]{0,60})$/i;
+const BEFORE_ADDRESS = /^(?:(?:(?:group )?device|slot|pci)[ :=]+)?-* ?(.*)$/i;
+const ADDRESS = /^[("']?((?:[0-9a-f]{1,16}:)?[0-9a-f]{1,8}:[0-9a-f]{1,8}\.[0-9a-f]{1,8})(?![\w.])[)"']?[ ,;:-]*(.*)$/i;
+const ID_MARK = /^\[([0-9a-f]{4}):([0-9a-f]{4})\] */i;
+const RESET_MARK = /^\[R(?:ESET)?\] */i;
+const NUMBERS = /^(?:Class )?([0-9a-f]{4}): ([0-9a-f]{4}):([0-9a-f]{4})\b/i;
+/** Names have brackets of their own: the class is the first four digits in brackets with a colon, the ids are the last pair. */
+const CLASS = /\[([0-9a-f]{4})\] ?:/i;
+const IDS = /\[([0-9a-f]{4}):([0-9a-f]{4})\]/i;
+const ALL_IDS = new RegExp(IDS, 'gi');
+const NUMBER_BEHIND = / ?\[([0-9a-f]{4})\]$/i;
+const RECORD = /^(Class|Vendor|Device|Driver): ?(.*)$/;
+/** What hangs on a function, or comes with it, and is none. */
+const USB = /\bBus \d{3} Device \d{3}\b|^USB:|^\[[0-9N]{1,3}:\d+:\d+:\d+\]|^This controller is bound to vfio/i;
+const DETAIL =
+  /^(?:!!!|Subsystem|DeviceName|Kernel|Flags|Control|Status|Latency|Interrupt|Region|Memory|I\/O|Expansion|Capabilities|Bus|NUMA|Physical|PhySlot|Bridge|Secondary|Prefetchable|Address|SVendor|SDevice|Rev|ProgIf|Module|NUMANode|Device tree node|\[virtual\]|<access denied>)/;
 
-function readFunction(line: string, group: number | null): TopologyFunction | { reason: string } {
-  const address = ADDRESS.exec(line);
-  if (!address) return { reason: `neither \`IOMMU Group <n>:\` nor of the form ${FORM}` };
-  const parsed = parseBdf(address[1]!);
-  if ('reason' in parsed) return parsed;
-  const kind = CLASS.exec(address[2]!);
-  if (!kind) return { reason: `no class in brackets, such as [0108]: expected ${FORM}, which \`lspci -nn\` prints` };
-  const ids = IDS.exec(kind[2]!);
-  if (!ids) return { reason: `no vendor and device in brackets, such as [8086:7ae2]: expected ${FORM}` };
-  if (group === null) return { reason: 'a function before the first line `IOMMU Group <n>:`' };
-  const [, name, vendor, device] = ids;
+/** Lines that only such texts have. */
+export function looksLikeLspci(text: string): boolean {
+  return (
+    GROUP.test(text) ||
+    NO_GROUP.test(text) ||
+    UNIT.test(text) ||
+    (CLASS.test(text) && IDS.test(text)) ||
+    (ADDRESS.test(text) && text.includes(': '))
+  );
+}
+
+export class LspciReader implements Reader {
+  readonly expected = `\`IOMMU Group <n>:\`, or ${FORM}`;
+  private readonly _platform: Platform;
+  private _group: number | null = null;
+  private _unit: string | null = null;
+  private _last: TopologyFunction | null = null;
+  private _indent = 0;
+  /** Groups are said of each function, not before them. */
+  groupsBehind = false;
+  /** It was lspci that said something of a function, not only sysfs its address. */
+  described = false;
+  /** The first line that has a mark of those that can be reset. */
+  resetMark: Line | null = null;
+
+  constructor(platform: Platform) {
+    this._platform = platform;
+  }
+
+  read(line: Line): Reading {
+    const { text, indent } = line;
+    const unit = UNIT.exec(text);
+    if (unit) {
+      this._unit = unit[1]!;
+      this._platform.unit(unit[1]!, line);
+      return null;
+    }
+    const header = GROUP.exec(text);
+    if (header) {
+      const refused = OF_FUNCTION.test(text) ? this._groupIsOfLast(header[1]!) : this._groupIs(header[1]!);
+      if (refused) return refused;
+      const rest = header[2]!;
+      if (rest === '' || /^\([^()]*\)[ :]*$/.test(rest)) return null;
+      return (
+        this._readFunction(line, rest) ?? { reason: `no address of a function behind the group: expected ${FORM}` }
+      );
+    }
+    if (NO_GROUP.test(text)) return { reason: NO_IOMMU };
+    const path = PATH.exec(text);
+    if (path) return this._groupIs(path[1]!) ?? (path[2] ? this._readFunction(line, path[2]) : null);
+    if (USB.test(text)) return { passed: 'what hangs on a controller is no function: passed over' };
+    return this._readFunction(line, text) ?? this._readDetail(text, indent);
+  }
+
+  private _groupIs(digits: string): { reason: string } | null {
+    const group = Number(digits);
+    if (group > MAX_GROUP) return { reason: `group ${digits} is out of range: 0 to ${MAX_GROUP}` };
+    this._group = group;
+    return null;
+  }
+
+  /** The group of the function before; where its header has said it this says nothing new. */
+  private _groupIsOfLast(digits: string): { reason: string } | null {
+    const before = this._group;
+    const refused = this._groupIs(digits);
+    if (refused || this._last?.group !== null) return refused;
+    this._last.group = this._group;
+    this._group = before;
+    this.groupsBehind = true;
+    return null;
+  }
+
+  private _readFunction(line: Line, text: string): Exclude<Reading, null> {
+    const before = this._marks(line, BEFORE_ADDRESS.exec(text)![1]!);
+    const address = ADDRESS.exec(before.rest);
+    if (!address) return undefined;
+    const parsed = parseBdf(address[1]!);
+    if ('reason' in parsed) return parsed;
+    const behind = this._marks(line, address[2]!);
+    if (USB.test(behind.rest)) return { passed: 'what hangs on a controller is no function: passed over' };
+    const said = describe(behind.rest, before.ids !== null || behind.ids !== null);
+    if ('reason' in said) return said;
+    const [, vendor, device] = before.ids ?? behind.ids ?? [null, said.vendor, said.device];
+    this.described ||= !PATH.test(line.text);
+    this._last = {
+      bdf: parsed.bdf,
+      group: this._group,
+      class: said.class,
+      vendor: vendor?.toLowerCase() ?? null,
+      device: device?.toLowerCase() ?? null,
+      name: said.name,
+      ...((before.reset || behind.reset) && { reset: true }),
+      ...(this._unit !== null && { iommu: this._unit }),
+      line,
+    };
+    this._indent = line.indent;
+    return [this._last];
+  }
+
+  /** Ids and marks in brackets, in any order. */
+  private _marks(line: Line, text: string): { ids: RegExpExecArray | null; reset: boolean; rest: string } {
+    let [ids, reset, rest]: [RegExpExecArray | null, boolean, string] = [null, false, text];
+    for (let found: RegExpExecArray | null; rest.startsWith('['); rest = rest.slice(found[0].length)) {
+      found = RESET_MARK.exec(rest);
+      if (found) {
+        this.resetMark ??= line;
+        reset = true;
+        continue;
+      }
+      found = ID_MARK.exec(rest);
+      if (!found) break;
+      ids = found;
+    }
+    return { ids, reset, rest };
+  }
+
+  /** What lspci says below a function. */
+  private _readDetail(text: string, indent: number): Reading {
+    const last = this._last;
+    const driver = /^Kernel driver in use: (\S+)/.exec(text)?.[1];
+    if (driver && last) {
+      last.driver = driver;
+      return null;
+    }
+    const record = last && RECORD.exec(text);
+    if (record) return this._readRecord(last, record[1]!, record[2]!);
+    if (text.startsWith('Flags: ')) {
+      const group = /\bIOMMU group (\d{1,20})/.exec(text)?.[1];
+      const refused = group ? this._groupIsOfLast(group) : null;
+      if (refused) return refused;
+    }
+    if (text.startsWith('!!!')) return { passed: 'lspci could not read the function: its line stands as it is' };
+    if (/^Kernel modules:/.test(text))
+      return { passed: 'modules that could drive a function: passed over, as none is bound by that' };
+    if (/^(?:Subsystem|DeviceName):/.test(text)) return { passed: 'names of the board: passed over' };
+    if (DETAIL.test(text) || (last && indent > this._indent))
+      return { passed: 'what lspci adds below a function: passed over' };
+    return undefined;
+  }
+
+  /** A line of `lspci -vmm`. */
+  private _readRecord(fn: TopologyFunction, key: string, value: string): Reading {
+    const { name, number } = named(value);
+    if (key === 'Class') fn.class = number ?? readClassName(value)?.class ?? null;
+    else if (key === 'Vendor') [fn.vendor, fn.name] = [number, name];
+    else if (key === 'Device') [fn.device, fn.name] = [number, `${fn.name ?? ''} ${name}`.trim()];
+    else fn.driver = value;
+    return null;
+  }
+}
+
+type Said = Pick<TopologyFunction, 'class' | 'vendor' | 'device' | 'name'>;
+
+/** `Name [1234]`. */
+function named(text: string): { name: string; number: string | null } {
+  const number = NUMBER_BEHIND.exec(text);
+  return { name: number ? text.slice(0, number.index) : text, number: number?.[1]?.toLowerCase() ?? null };
+}
+
+/** What stands behind the address. */
+function describe(text: string, hasIds: boolean): Said | { reason: string } {
+  if (text === '') return { class: null, vendor: null, device: null, name: null };
+  const numbers = NUMBERS.exec(text);
+  if (numbers) {
+    const [code, vendor, device] = numbers.slice(1).map((digits) => digits.toLowerCase());
+    return { class: code!, vendor: vendor!, device: device!, name: null };
+  }
+  // lspci -mm: "class" "vendor" "device" …
+  if (text.startsWith('"')) {
+    const [kind, vendor, device] = text
+      .split('"')
+      .filter((_, index) => index % 2 === 1)
+      .map(named);
+    return {
+      class: kind!.number ?? readClassName(kind!.name)?.class ?? null,
+      vendor: vendor?.number ?? null,
+      device: device?.number ?? null,
+      name: `${vendor?.name ?? ''} ${device?.name ?? ''}`.trim() || null,
+    };
+  }
+  const coded = CLASS.exec(text);
+  const byName = coded ? null : readClassName(text);
+  const colon = text.indexOf(': ');
+  const code = coded?.[1]?.toLowerCase() ?? byName?.class ?? null;
+  if (code === null && colon < 0 && !hasIds && !IDS.test(text))
+    return { reason: `no class, such as [0108]: expected ${FORM}, which \`lspci -nn\` prints` };
+  const rest = coded
+    ? text.slice(coded.index + coded[0].length)
+    : (byName?.rest ?? (hasIds || colon < 0 ? text : text.slice(colon + 2)));
+  const ids = [...rest.matchAll(ALL_IDS)].at(-1);
+  const [vendor = null, device = null] = ids?.slice(1).map((digits) => digits.toLowerCase()) ?? [];
   return {
-    bdf: parsed.bdf,
-    group,
-    class: kind[1]!.toLowerCase(),
-    vendor: vendor!.toLowerCase(),
-    device: device!.toLowerCase(),
-    name: name!.trim() || null,
+    class: code,
+    vendor,
+    device,
+    name: withoutRevision(ids ? rest.slice(0, ids.index) : rest).trim() || null,
   };
 }
 
-/** The functions with their groups, classes, ids and names, by address. */
-export function parseLspciGroups(text: string): Topology {
-  let group: number | null = null;
-  return readLines(
-    text,
-    (line) => {
-      const header = GROUP.exec(line);
-      if (!header) return KERNEL_LINE.test(line) ? null : readFunction(line, group);
-      const number = Number(header[1]);
-      if (number > MAX_GROUP) return { reason: `group ${header[1]} is out of range: 0 to ${MAX_GROUP}` };
-      group = number;
-      return header[2] === '' ? null : readFunction(header[2]!, group);
-    },
-    `\`IOMMU Group <n>:\`, then lines of the form ${FORM}`,
-  );
+function withoutRevision(text: string): string {
+  const at = Math.max(text.lastIndexOf(' (rev '), text.lastIndexOf(' (prog-if '));
+  const first = at < 0 ? -1 : text.lastIndexOf(' (rev ', at);
+  return at < 0 ? text : text.slice(0, first < 0 ? at : first);
 }

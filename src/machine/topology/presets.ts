@@ -1,10 +1,9 @@
 /** Machines that are ready to use: two that somebody has, and three that are good to try things on. */
 import type { FunctionSpec, IommuKind, IommuUnitSpec } from '../spec.ts';
-import { functionSpec, type Topology } from './functions.ts';
+import { functionSpec } from './functions.ts';
 import { defaultUnit, unitId } from './iommus.ts';
-import { parseLspciGroups } from './lspci.ts';
 import { ALDER_LAKE, RYZEN_2400G } from './preset-texts.ts';
-import { parseSysfsGroups } from './sysfs.ts';
+import { parseTopology } from './topology.ts';
 
 export const PRESET_NAMES = ['vmm-lab', 'ryzen-2400g', 'alder-lake', 'smmu-server', 'mock'] as const;
 export type PresetName = (typeof PRESET_NAMES)[number];
@@ -22,9 +21,10 @@ function machine(kind: IommuKind, about: string, functions: (iommu: string) => F
 }
 
 /** The texts are part of the program, so one that cannot be read is a bug. */
-function functionsOf(topology: Topology, iommu: string): FunctionSpec[] {
+function functionsOf(text: string, iommu: string): FunctionSpec[] {
+  const topology = parseTopology(text, undefined);
   if ('errors' in topology) throw new Error(`a preset's topology cannot be read: ${JSON.stringify(topology.errors)}`);
-  return topology.functions.map((fn) => functionSpec({ ...fn, iommu }));
+  return topology.functions.map(({ line, ...fn }) => functionSpec({ ...fn, iommu }));
 }
 
 const NVME = { class: '0108', vendor: '144d', device: 'a808', name: 'Samsung NVMe SSD Controller PM981' };
@@ -47,13 +47,13 @@ export const PRESETS: Readonly<Record<PresetName, Preset>> = {
     'amd-vi',
     'A real AMD Ryzen 2400G desktop with one large group of 11 functions behind its chipset; its AMD-Vi unit cannot ' +
       'preserve domains.',
-    (iommu) => functionsOf(parseSysfsGroups(RYZEN_2400G), iommu),
+    (iommu) => functionsOf(RYZEN_2400G, iommu),
   ),
   'alder-lake': machine(
     'intel-vtd',
     'A real 12th-generation Intel desktop with 24 groups, among them a GPU, two NVMe drives and a NIC that are each ' +
       'alone in theirs.',
-    (iommu) => functionsOf(parseLspciGroups(ALDER_LAKE), iommu),
+    (iommu) => functionsOf(ALDER_LAKE, iommu),
   ),
   'smmu-server': machine(
     'arm-smmuv3',
