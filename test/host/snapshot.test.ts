@@ -17,7 +17,8 @@ test('every class of kernel and machine is known to snapshots, and hides nothing
   const transient = new Set(['Refusal', 'Places']);
   for (const folder of ['kernel', 'machine'])
     for (const file of readdirSync(new URL(folder, SOURCE), { recursive: true, encoding: 'utf8' })) {
-      if (!file.endsWith('.ts')) continue;
+      // What reads the texts of machines is gone before there is a host.
+      if (!file.endsWith('.ts') || file.startsWith('topology/')) continue;
       const text = readFileSync(new URL(`${folder}/${file}`, SOURCE), 'utf8');
       for (const [, name] of text.matchAll(/^(?:export )?(?:abstract )?class (\w+)/gm))
         if (!transient.has(name!)) assert.ok(SNAPSHOT_CLASSES.has(name!), `${name} of ${folder}/${file}`);
