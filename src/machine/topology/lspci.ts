@@ -15,7 +15,7 @@ const PATH = /^\S*iommu_groups\/(\d{1,20})(?:\/devices(?:\/([^/\s]*))?)?\/?:?$/;
 /** What lspci says below a function, with -v and with -vmm. */
 const OF_FUNCTION = /^IOMMU(?: group|Group): \d+$/;
 /** A script's `for` over no group at all. */
-const NO_GROUP = /^[([]?(?:iommu[ _-]?)?group[ _:#=-]*\*/i;
+const NO_GROUP = /\bgroup[ :]+\*(?!\*)/i;
 const UNIT = /^iommu(?: unit)?[ :=]+((?:dmar|ivhd|smmu|arm-smmu)[\w.:-]{0,60})$/i;
 const BEFORE_ADDRESS = /^(?:(?:(?:group )?device|slot|pci)[ :=]+)?-* ?(.*)$/i;
 const ADDRESS = /^[("']?((?:[0-9a-f]{1,16}:)?[0-9a-f]{1,8}:[0-9a-f]{1,8}\.[0-9a-f]{1,8})(?![\w.])[)"']?[ ,;:-]*(.*)$/i;
@@ -80,7 +80,7 @@ export class LspciReader implements Reader {
         this._readFunction(line, rest) ?? { reason: `no address of a function behind the group: expected ${FORM}` }
       );
     }
-    if (NO_GROUP.test(text)) return { reason: NO_IOMMU };
+    if (NO_GROUP.test(line.raw)) return { reason: NO_IOMMU };
     const path = PATH.exec(text);
     if (path) return this._groupIs(path[1]!) ?? (path[2] ? this._readFunction(line, path[2]) : null);
     if (USB.test(text)) return { passed: 'what hangs on a controller is no function: passed over' };

@@ -79,7 +79,7 @@ const SEQUENCES =
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const INVISIBLE = /[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]/g;
 const TAGS =
-  /\[\/?(?:code|quote|spoiler|pre|tt)[^[\]]{0,60}\]|<\/?(?:pre|code|br|p|details|summary|blockquote|kbd)\b[^<>]{0,60}>/gi;
+  /\[\/?(?:code|quote|spoiler|pre|tt)(?:[= ][^[\]]{0,60})?\]|<\/?(?:pre|code|br|p|details|summary|blockquote|kbd)\b[^<>]{0,60}>/gi;
 /** What stands before a line in quotes, lists, trees and tables, and behind it. */
 const BEFORE = '>|│┃├└┌╰╭─━┬`*•·+#~=_- ';
 const BEHIND = '`*|│┃─━=_~ ';
@@ -126,7 +126,7 @@ export class Notes {
 
   list(): TopologyNote[] {
     const notes = [...this._byKind.values()].map(({ note, more }) =>
-      more === 0 ? note : { ...note, what: `${note.what} (and ${more} more such lines)` },
+      more === 0 ? note : { ...note, what: `${note.what} (and ${more} more such ${more === 1 ? 'line' : 'lines'})` },
     );
     if (this._left === 0) return notes;
     return [...notes, { line: null, text: null, what: `${this._left} more lines were passed over` }];
@@ -147,7 +147,7 @@ function isPrompt(text: string): boolean {
   const at = text.indexOf('@');
   if (at < 1 || at > 40 || text.slice(0, at).includes(' ')) return false;
   const rest = text.slice(at, at + 120);
-  return /[$#%❯>]/.test(rest) && !rest.includes('[');
+  return /[$#%❯]/.test(rest);
 }
 
 /** The later one, which a reader may have more to say of, with what only the first line says. */

@@ -69,6 +69,9 @@ function parseAs(text: string, format: TopologyFormat, groupless: boolean): Topo
     for (const fn of left) fn.reset ??= false;
     notes.add('functions with this mark can be reset, all others cannot', lspci.resetMark);
   }
+  for (const { vendor, name, line } of left)
+    if (vendor === null && name !== null)
+      notes.add('no vendor and device in numbers, which `lspci -nn` prints: both are unknown', line);
   findVirtualFunctions(left, notes);
   if (!groupless) findVmds(left, notes);
   const { kind, line, why } = platform.conclude(left);

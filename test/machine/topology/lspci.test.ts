@@ -67,6 +67,8 @@ test('names have brackets and slashes of their own, and classes numbers', () => 
   assert.deepEqual(briefs(firewire), ['0000:24:00.0@13 0c00 197b:2380']);
   assert.deepEqual(namesOf(firewire), ['JMicron IEEE 1394 Host']);
   assert.deepEqual(namesOf('IOMMU Group 0:\n01:00.0 Class [ff00]: [abcd:0001]'), [null]);
+  const touch = 'IOMMU Group 0:\n01:00.0 Audio device [0403]: Maker [Precision] x [abcd:0001]';
+  assert.deepEqual(namesOf(touch), ['Maker [Precision] x']);
 });
 
 test('headers in every spelling', () => {
@@ -144,7 +146,7 @@ test('what is around the lines: CRLF, a byte order mark, old line ends, fences, 
 test('prompts, commands and what programs complain of are passed over, and noted', () => {
   const text = `
 user@host:~$ shopt -s nullglob
-[root@host ~]# ./ls-iommu.sh
+[root@host ~]# ./ls-iommu.sh | grep -v '[0600]'
 $ for g in $(find /sys/kernel/iommu_groups/* -maxdepth 0 -type d | sort -V); do
 >   echo "IOMMU Group \${g##*/}:"
 > done
@@ -164,7 +166,7 @@ exit
       [
         8,
         'pcilib: Cannot open /sys/bus/pci/devices/0000:05:00.0/label: Permission denied',
-        'a complaint of a program: passed over (and 1 more such lines)',
+        'a complaint of a program: passed over (and 1 more such line)',
       ],
     ],
   );
@@ -234,6 +236,10 @@ test('lspci -n, -mm and -vmm, and lspci without numbers', () => {
     'IOMMU Group 22:\n05:00.0 Non-Volatile memory controller: Micron/Crucial Technology P2 (rev 01) (prog-if 02 [NVM Express])';
   assert.deepEqual(briefs(plain), ['0000:05:00.0@22 0108 null:null']);
   assert.deepEqual(namesOf(plain), ['Micron/Crucial Technology P2']);
+  assert.deepEqual(
+    read(plain).notes.map(({ line, what }) => [line, what]),
+    [[2, 'no vendor and device in numbers, which `lspci -nn` prints: both are unknown']],
+  );
   assert.deepEqual(briefs('IOMMU Group 22:\n0000:05:00.0'), ['0000:05:00.0@22 null null:null']);
 });
 
@@ -307,6 +313,7 @@ test('lines that cannot be read are all quoted, with what is allowed', () => {
     ['IOMMU Group 99999999999:', /group 99999999999 is out of range/],
     ['IOMMU Group 1: Host bridge [0600]: Intel', /no address of a function behind the group/],
     ['IOMMU Group :', /expected `IOMMU Group <n>:`/],
+    ['IOMMU Group *', /this machine has no IOMMU/],
     ['IOMMU Group *:', /this machine has no IOMMU, or it is off: such a host is given as `iommus: \[\]`/],
     ["find: '/sys/kernel/iommu_groups/': No such file or directory", /this machine has no IOMMU/],
     ['\u001b[31mred\u001b[0m words', /expected/],
