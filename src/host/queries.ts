@@ -194,7 +194,7 @@ function domainView(kernel: Kernel, domain: PagingDomain): DomainView {
     devices: [...kernel.iommu.groups.values()]
       .filter((group) => group.domain === domain || (group.domain.kind === 'nested' && group.domain.parent === domain))
       .flatMap((group) => group.functions.map((fn) => fn.bdf)),
-    tablePages: domain.table.tables().length,
+    tablePages: domain.table.tables().reduce((sum, run) => sum + run.count, 0),
     pageSizes: [...format.leafShifts].reverse().map((shift) => hex(1n << BigInt(shift))),
     aperture: { start: hex(format.apertureStart), last: hex(format.apertureLast) },
   };
