@@ -52,7 +52,8 @@ export class PageTable extends TableWalk {
         done = this._untilLarger(at, address, left, shift, maxShift);
         done -= done % table;
         if (!this._setTables(at, address, done / table, access, shift)) return false;
-      } else if (!this._setLeaf(at, address, access, shift)) return false;
+      } else if (shift === minShift ? !this.mapOne(at, address, access) : !this._setLeaf(at, address, access, shift))
+        return false;
       at += done;
       address += done * 2 ** minShift;
       left -= done;
@@ -161,6 +162,13 @@ export class PageTable extends TableWalk {
    * changed, if that is not what they are. All must lie in one table.
    */
   unmapSmall(unit: number, units: number): number {
+    const physical = this.rowAt(unit, units);
+    if (physical >= 0) clearEntries(this._words!, unit & (ENTRIES - 1), units);
+    return physical;
+  }
+
+  /** Where smallest leaves of one table point that point to contiguous memory, or -1 if that is not what they are. */
+  rowAt(unit: number, units: number): number {
     const physical = this.physicalAt(unit);
     const first = unit & (ENTRIES - 1);
     if (physical < 0 || first + units > ENTRIES) return -1;
@@ -171,7 +179,6 @@ export class PageTable extends TableWalk {
       if ((low & LEAF) === 0 || shiftOf(low) !== minShift) return -1;
       if (addressOf(low, words[(first + entry) * 2 + 1]!) !== physical + entry * 2 ** minShift) return -1;
     }
-    clearEntries(words, first, units);
     return physical;
   }
 

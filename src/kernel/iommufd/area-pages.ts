@@ -212,6 +212,11 @@ export class AreaPages {
     const unit = unitOf(at.iovaHigh, at.iovaLow, shift);
     const end = unit + unitsOf(at, shift);
     const offset = at.startLow % PAGE_SIZE;
+    const few = shift === PAGE_SHIFT ? smallPages(at.lengthHigh, at.lengthLow, at.startLow) : 0;
+    const row = few > 0 ? domain.table.rowAt(unit, few) / PAGE_SIZE : -1;
+    const owner = row >= 0 ? this._memory.runAt(row) : null;
+    if (owner && row + few <= owner.start + owner.count)
+      return [{ page: first, frame: row, count: few, folioShift: owner.folioShift }];
     const spans: FrameSpan[] = [];
     let next = first;
     let run: ReturnType<PhysicalMemory['runAt']> = null;
