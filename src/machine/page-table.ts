@@ -21,6 +21,8 @@ export { READ, type TableFormat, tableFormat, WRITE } from './table-walk.ts';
 
 const OWNER = 'page-table';
 const FEW = 32;
+/** Of an entry: whether it is a leaf, and how large. */
+const KIND = LEAF | (0x3f << SHIFT_POSITION);
 
 export class PageTable extends TableWalk {
   /** Lowest tables that have been used, by the number of their span: in groups of as many as a table has entries. */
@@ -174,10 +176,12 @@ export class PageTable extends TableWalk {
     if (physical < 0 || first + units > ENTRIES) return -1;
     const words = this._words!;
     const { minShift } = this.format;
+    const size = 2 ** minShift;
+    const kind = LEAF | (minShift << SHIFT_POSITION);
     for (let entry = 1; entry < units; entry++) {
       const low = words[(first + entry) * 2]!;
-      if ((low & LEAF) === 0 || shiftOf(low) !== minShift) return -1;
-      if (addressOf(low, words[(first + entry) * 2 + 1]!) !== physical + entry * 2 ** minShift) return -1;
+      if ((low & KIND) !== kind) return -1;
+      if (addressOf(low, words[(first + entry) * 2 + 1]!) !== physical + entry * size) return -1;
     }
     return physical;
   }
