@@ -37,8 +37,9 @@ const FEW_WORDS = 16;
 /** Frames of a chunk, whose pins are counted together where they come for all of them. */
 const CHUNK = 512;
 
-/** Frames whose pins are counted in one array. */
+/** Frames whose pins are counted in one array, and chunks. */
 const PINS = 8192;
+const CHUNK_PINS = 1024;
 
 const NO_PINS = new Uint16Array(0);
 
@@ -61,7 +62,7 @@ export class PhysicalMemory {
   /** Pins of single frames, by chunk, and pins of whole chunks. */
   private readonly _framePins: (Uint16Array | null)[] = [];
   private readonly _morePins = new Map<number, number>();
-  private readonly _chunkPins = new Map<number, number>();
+  private readonly _chunkPins: (Uint32Array | null)[] = [];
   /** The pins of the chunk that was asked for last. */
   private _lastPart = -1;
   private _lastPins: Uint16Array = NO_PINS;
@@ -120,7 +121,7 @@ export class PhysicalMemory {
     for (let frame = start; frame < end; ) {
       const chunk = Math.floor(frame / CHUNK);
       const stop = Math.min(end, (chunk + 1) * CHUNK);
-      if (stop - frame === CHUNK) this._chunkPins.set(chunk, (this._chunkPins.get(chunk) ?? 0) + 1);
+      if (stop - frame === CHUNK) this._setChunkPins(chunk, this._pinsOfChunk(chunk) + 1);
       else this.pinEach(frame, stop - frame);
       frame = stop;
     }
@@ -165,7 +166,7 @@ export class PhysicalMemory {
     for (let frame = start; frame < end; ) {
       const chunk = Math.floor(frame / CHUNK);
       const stop = Math.min(end, (chunk + 1) * CHUNK);
-      const whole = stop - frame === CHUNK ? (this._chunkPins.get(chunk) ?? 0) : 0;
+      const whole = stop - frame === CHUNK ? this._pinsOfChunk(chunk) : 0;
       if (whole > 0) this._setChunkPins(chunk, whole - 1);
       else {
         if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
@@ -173,7 +174,7 @@ export class PhysicalMemory {
         for (let at = frame; at < stop; at++) if (this._lastPins[at & (PINS - 1)] === 0) missing = true;
         // A pin of the whole chunk is taken apart where only some of its frames are let go.
         if (missing) {
-          const pinned = this._chunkPins.get(chunk) ?? 0;
+          const pinned = this._pinsOfChunk(chunk);
           if (pinned === 0) throw new Error(`frames ${frame}-${stop - 1} are not all pinned`);
           this._setChunkPins(chunk, pinned - 1);
           for (let at = chunk * CHUNK; at < (chunk + 1) * CHUNK; at++) this.pinOne(at);
@@ -215,9 +216,15 @@ export class PhysicalMemory {
     this._lastPart = part;
   }
 
+  private _pinsOfChunk(chunk: number): number {
+    return this._chunkPins[Math.floor(chunk / CHUNK_PINS)]?.[chunk % CHUNK_PINS] ?? 0;
+  }
+
   private _setChunkPins(chunk: number, pins: number): void {
-    if (pins === 0) this._chunkPins.delete(chunk);
-    else this._chunkPins.set(chunk, pins);
+    const part = Math.floor(chunk / CHUNK_PINS);
+    while (this._chunkPins.length <= part) this._chunkPins.push(null);
+    this._chunkPins[part] ??= new Uint32Array(CHUNK_PINS);
+    this._chunkPins[part]![chunk % CHUNK_PINS] = pins;
   }
 
   /** Frees what nobody holds or pins in a range. */
@@ -242,7 +249,7 @@ export class PhysicalMemory {
       const chunk = Math.floor(at / CHUNK);
       const stop = Math.min(end, (chunk + 1) * CHUNK);
       const pins = this._framePins[Math.floor(at / PINS)];
-      if (this._chunkPins.has(chunk)) pinned(at, stop);
+      if (this._pinsOfChunk(chunk) > 0) pinned(at, stop);
       else if (pins) for (; at < stop; at++) if (pins[at & (PINS - 1)] !== 0) pinned(at, at + 1);
       at = stop;
     }
@@ -289,7 +296,7 @@ export class PhysicalMemory {
     this._framePins.length = 0;
     this._morePins.clear();
     this._lastPart = -1;
-    this._chunkPins.clear();
+    this._chunkPins.length = 0;
     this._orphans = 0;
     this._merge(0, runs.length);
     this._free = this.frames - 1 - this._runs.reduce((sum, run) => sum + run.count, 0);
