@@ -43,13 +43,13 @@ class Sender {
 
 const PACE_MS = 5;
 const MEASURE_MS = 8000;
-const MOST_AT_ONCE = 64;
+export const MOST_AT_ONCE = 64;
 
 /**
  * Milliseconds of small calls that are sent at a steady pace, whether those before are answered or not: who waits for
  * answers would hardly notice a time in which nothing is answered.
  */
-async function paced(port: number, vmm: Vmm): Promise<number[]> {
+export async function paced(port: number, vmm: Vmm): Promise<number[]> {
   const slots = await Promise.all(
     Array.from({ length: MOST_AT_ONCE }, async (_, slot) => ({
       connection: await Connection.open(port),

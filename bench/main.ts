@@ -8,13 +8,14 @@ import { BATCHES } from './batches.ts';
 import { FLEET } from './fleet.ts';
 import { type Benchmark, now, probeDisk, progress, type Result, round } from './harness.ts';
 import { LANES } from './lanes.ts';
+import { LARGE } from './large.ts';
 import { LATENCY } from './latency.ts';
 import { NVME } from './nvme.ts';
 import { profileInto } from './service.ts';
 import { STRUCTURES } from './structures.ts';
 import { machineLine, table, YARDSTICK } from './table.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [...BATCHES, ...NVME, ...STRUCTURES, ...LATENCY, ...FLEET, ...LANES];
+const BENCHMARKS: readonly Benchmark[] = [...BATCHES, ...NVME, ...STRUCTURES, ...LARGE, ...LATENCY, ...FLEET, ...LANES];
 
 function fail(sentence: string): never {
   process.stderr.write(`${sentence}\n`);

@@ -198,7 +198,7 @@ function domainView(kernel: Kernel, domain: PagingDomain): DomainView {
     devices: [...kernel.iommu.groups.values()]
       .filter((group) => group.domain === domain || (group.domain.kind === 'nested' && group.domain.parent === domain))
       .flatMap((group) => group.functions.map((fn) => fn.bdf)),
-    tablePages: domain.table.tables().length,
+    tablePages: domain.table.tables().reduce((sum, run) => sum + run.count, 0),
     pageSizes: [...format.leafShifts].reverse().map((shift) => hex(1n << BigInt(shift))),
     aperture: { start: hex(format.apertureStart), last: hex(format.apertureLast) },
   };
@@ -384,7 +384,10 @@ function processMemory(process: Process, address: bigint, length: bigint): Trans
     if (from >= to) continue;
     const shift = mapping.frames ? 0 : mapping.first - mapping.filePage;
     const frames = mapping.frames ?? mapping.inode!.pages;
-    for (const span of frames.range(Number(from / page) - shift, Number((to - 1n) / page) - shift)) {
+    // Nothing can be reached behind the end of a file, whatever is allocated there.
+    const lastPage = mapping.frames ? Number.POSITIVE_INFINITY : Number(mapping.inode!.sizeInPages) - 1;
+    const most = Math.min(Number((to - 1n) / page) - shift, lastPage);
+    for (const span of frames.range(Number(from / page) - shift, most)) {
       const start = BigInt(span.page + shift) * page;
       const stop = start + BigInt(span.count) * page;
       const at = start > from ? start : from;

@@ -58,6 +58,7 @@ import * as machine from '../machine/machine.ts';
 import * as memory from '../machine/memory.ts';
 import * as pageTable from '../machine/page-table.ts';
 import * as pci from '../machine/pci.ts';
+import * as tableWalk from '../machine/table-walk.ts';
 import * as eventLog from './event-log.ts';
 import { Host } from './host.ts';
 import { type Graph, GraphCodec } from './object-graph.ts';
@@ -114,6 +115,7 @@ const MODULES: readonly Record<string, unknown>[] = [
   restored,
   shmem,
   sourceList,
+  tableWalk,
   vfio,
 ];
 

@@ -2,7 +2,7 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
-import { HostFault, LaneBusy, ThreadDied } from '../lanes/errors.ts';
+import { AnswerLost, HostFault, LaneBusy, ThreadDied } from '../lanes/errors.ts';
 import { StoreUnavailable, TenantExists } from '../store/errors.ts';
 import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
 
@@ -59,6 +59,12 @@ export function problemOf(error: Error & { code?: string; statusCode?: number },
   if (error instanceof ThreadDied) {
     return unavailable(
       'The thread that was at work on it ended and is being replaced. What you asked has happened or has not, but never half: look before you try again.',
+    );
+  }
+  if (error instanceof AnswerLost) {
+    return new Problem(
+      'internal-error',
+      `What you asked is done, but its answer cannot be given (${error.message}): look at the host, and ask for less at once.`,
     );
   }
   if (error instanceof TenantExists) return new Problem('conflict', 'A tenant of that name is there already.');

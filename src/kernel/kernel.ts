@@ -222,7 +222,7 @@ export class Kernel {
         tableType: domain.options.tableType,
         dirtyTracking: domain.options.dirtyTracking,
         root: domain.table.root,
-        tables: domain.table.tables().map((start) => ({ start, count: 1 })),
+        tables: domain.table.tables(),
       }));
     if (domains.length === 0) return null;
     const devices: DeviceRecord[] = [];

@@ -23,6 +23,11 @@ export class ThreadDied extends Error {
   override readonly name = 'ThreadDied';
 }
 
+/** What was asked is done, but its answer does not get to whoever asked. */
+export class AnswerLost extends Error {
+  override readonly name = 'AnswerLost';
+}
+
 /** An error as plain data: a class does not get from thread to thread. */
 export interface SentError {
   name: string;
@@ -49,6 +54,8 @@ function make(name: string, message: string, incident: string): Error {
       return new HostFault(incident);
     case 'StoreUnavailable':
       return new StoreUnavailable(message);
+    case 'AnswerLost':
+      return new AnswerLost(message);
     case 'TenantExists':
       return new TenantExists(message);
     default:

@@ -7,7 +7,7 @@ import type { MessagePort, Transferable } from 'node:worker_threads';
 import type { BatchCommand, Command, Query } from '../host/command.ts';
 import type { Durability, HostRow } from '../store/store.ts';
 import type { Write } from '../store/writes.ts';
-import { receiveError, type SentError, sendError } from './errors.ts';
+import { AnswerLost, receiveError, type SentError, sendError } from './errors.ts';
 
 /**
  * What lanes are asked: plain data, but for the payload of a batch, which is given away. `write` goes to a lane that
@@ -120,7 +120,8 @@ export class Caller<Request> {
 
 /** Answers what is asked at the other end of a port. The result shuts it: what comes later is not heard. */
 export function serve<Request>(port: MessagePort, handle: (request: Request) => Promise<unknown>): () => void {
-  const refuse = ({ ticket }: Reply, error: unknown): void => outbox.add({ ticket, error: sendError(error) });
+  const refuse = ({ ticket }: Reply, error: unknown): void =>
+    outbox.add({ ticket, error: sendError(new AnswerLost(error instanceof Error ? error.message : String(error))) });
   // After all that a commit, or a message, has come to, and without another turn of the event loop.
   const outbox = new Outbox<Reply>(port, 'plain', process.nextTick, refuse);
   const answer = async ({ ticket, request }: Ask<Request>): Promise<void> => {

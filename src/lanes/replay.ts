@@ -122,13 +122,13 @@ async function replayOne(
     const command = decodeCommand(stored.command, (freeze) => store.journal.handover(hostId, freeze).text);
     execution =
       command.op === 'batch' ? await replayBatch(host, command, stored.payload) : host.engine.execute(command);
+    if (digest(execution.answer, stored.payload) !== stored.digest)
+      return 'its answer is not the one given the first time';
   } catch (error) {
     if (error instanceof StoreUnavailable) throw error;
     if (error instanceof HandoverDamaged) return error.message;
     return `it fails inside: ${error instanceof Error ? error.message : String(error)}`;
   }
-  if (digest(execution.answer, stored.payload) !== stored.digest)
-    return 'its answer is not the one given the first time';
   noteStored(host, stored.command.length + (stored.payload?.byteLength ?? 0), execution);
   return null;
 }

@@ -67,10 +67,11 @@ export class HostRunner {
     return this.#enqueue(false, async () => {
       const engine = this.#guard('create', () => this.#options.makeHost(row.spec));
       if (engine.refusal) return now(engine.refusal);
+      const answer = this.#guard('query', () => engine.query({ view: 'host' }));
       await this.#options.store.hosts.insert(row);
       const behind = { commands: 0, bytes: 0 };
       this.#loaded = { engine, sequence: 0, freeze: null, diverged: null, unreadable: null, behind };
-      return now(this.#guard('query', () => engine.query({ view: 'host' })));
+      return now(answer);
     });
   }
 
@@ -102,15 +103,17 @@ export class HostRunner {
       // What was done is not stored: the host is built anew without it at the next use.
       if (spoiled) this.#loaded = undefined;
       if (stored === null) return { value: answer, stored: this.#stored };
-      const entry: JournalEntry = {
-        hostId: this.#hostId,
-        sequence: host.sequence + 1,
-        command: encodeCommand(stored.command, host.freeze),
-        digest: digest(stored.proof, stored.payload),
-        payload: stored.payload,
-      };
-      noteStored(host, entry.command.length + stored.payload.byteLength, { answer, records: [] });
-      const committed = this.#commit(host, entry);
+      const committed = this.#change('batch', () => {
+        const entry: JournalEntry = {
+          hostId: this.#hostId,
+          sequence: host.sequence + 1,
+          command: encodeCommand(stored.command, host.freeze),
+          digest: digest(stored.proof, stored.payload),
+          payload: stored.payload,
+        };
+        noteStored(host, entry.command.length + stored.payload.byteLength, { answer, records: [] });
+        return this.#commit(host, entry);
+      });
       // A large payload takes its time on the way to the journal, and nothing may overtake it.
       await settled(committed);
       return { value: answer, stored: committed };
@@ -235,18 +238,13 @@ export class HostRunner {
     if (host === undefined) return now({ answer: NO_HOST, records: [] });
     if (host.unreadable !== null) return now({ answer: host.unreadable, records: [] });
     if (host.diverged !== null) return now({ answer: divergedRefusal(host.diverged), records: [] });
-    let execution: Execution;
-    try {
-      execution = this.#guard(command.op, () => host.engine.execute(command));
-    } catch (error) {
-      // What is in memory is not what is stored: build it anew at the next use.
-      this.#loaded = undefined;
-      throw error;
-    }
-    if (execution.answer.kind === 'not-found') return { value: execution, stored: this.#stored };
-    const entry = this.#entry(host, command, execution);
-    noteStored(host, entry.command.length, execution);
-    return { value: execution, stored: this.#commit(host, entry) };
+    return this.#change(command.op, () => {
+      const execution = host.engine.execute(command);
+      if (execution.answer.kind === 'not-found') return { value: execution, stored: this.#stored };
+      const entry = this.#entry(host, command, execution);
+      noteStored(host, entry.command.length, execution);
+      return { value: execution, stored: this.#commit(host, entry) };
+    });
   }
 
   #commit(host: LoadedHost, entry: JournalEntry): Promise<void> {
@@ -310,6 +308,19 @@ export class HostRunner {
 
   #isForbidden(command: Command): boolean {
     return command.op === 'fault.arm' && command.point === 'service.death' && !this.#options.allowServiceDeath;
+  }
+
+  /**
+   * All from a change of the host to its handing over to the journal. Where that fails, what is in memory is not what is
+   * stored: the host is built anew at the next use.
+   */
+  #change<T>(what: string, work: () => T): T {
+    try {
+      return this.#guard(what, work);
+    } catch (error) {
+      this.#loaded = undefined;
+      throw error;
+    }
   }
 
   #guard<T>(what: string, work: () => T): T {

@@ -6,8 +6,9 @@
  * page table. Kinds follow the VT-d translation types: not present (all DMA is refused), table, pass-through.
  */
 import { FRAME_SIZE, type FrameRun, type PhysicalMemory } from './memory.ts';
-import { PageTable, READ, type TableFormat, tableFormat, WRITE } from './page-table.ts';
+
 import type { IommuKind, IommuUnitSpec } from './spec.ts';
+import { READ, type TableFormat, TableWalk, tableFormat, WRITE } from './table-walk.ts';
 
 export type ContextEntry =
   | { kind: 'blocked' }
@@ -153,7 +154,7 @@ export class IommuUnit {
     const format = this.formats[entry.tableType]!;
     if (iova > format.apertureLast || iova < format.apertureStart) return 'beyond-aperture';
     if (entry.root === null) return 'not-mapped';
-    const leaf = new PageTable(this._memory, format, entry.root).lookup(Number(iova >> BigInt(format.minShift)));
+    const leaf = new TableWalk(this._memory, format, entry.root).lookup(Number(iova >> BigInt(format.minShift)));
     if (!leaf) return 'not-mapped';
     const offset = Number(iova & ((1n << BigInt(leaf.shift)) - 1n));
     return {
@@ -174,18 +175,18 @@ export class IommuUnit {
     const to = last < format.apertureLast ? last : format.apertureLast;
     if (from > to) return;
     const shift = BigInt(format.minShift);
-    const table = new PageTable(this._memory, format, entry.root);
-    for (const leaf of table.leaves(Number(from >> shift), Number(to >> shift))) {
-      const start = BigInt(leaf.unit) << shift;
-      const end = start + 2n ** BigInt(leaf.shift) - 1n;
+    const table = new TableWalk(this._memory, format, entry.root);
+    for (const extent of table.extents(Number(from >> shift), Number(to >> shift))) {
+      const start = BigInt(extent.unit) << shift;
+      const end = start + (BigInt(extent.units) << shift) - 1n;
       const iova = start > from ? start : from;
       const until = end < to ? end : to;
       yield {
         iova,
-        physical: leaf.physical + Number(iova - start),
+        physical: extent.physical + Number(iova - start),
         length: Number(until - iova + 1n),
-        readable: (leaf.access & READ) !== 0,
-        writeable: (leaf.access & WRITE) !== 0,
+        readable: (extent.access & READ) !== 0,
+        writeable: (extent.access & WRITE) !== 0,
       };
     }
   }
@@ -195,7 +196,7 @@ export class IommuUnit {
     const entry = this.context(sourceId);
     if (entry.kind !== 'table' || entry.root === null || !entry.dirtyEnabled) return;
     const format = this.formats[entry.tableType]!;
-    new PageTable(this._memory, format, entry.root).setDirty(Number(iova >> BigInt(format.minShift)));
+    new TableWalk(this._memory, format, entry.root).setDirty(Number(iova >> BigInt(format.minShift)));
   }
 
   /** Frame of the context table of the function's bus. */

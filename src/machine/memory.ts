@@ -6,6 +6,7 @@
  * Frames are numbers (a frame number is an address shifted by 12, below 2^40), addresses are bytes as JavaScript
  * numbers (below 2^52, exact in a double).
  */
+import { agree, continued, type EntryRun, writeEntries } from './entry-run.ts';
 
 export const FRAME_SIZE = 4096;
 export const FRAME_SHIFT = 12;
@@ -22,7 +23,7 @@ export interface OwnedRun extends FrameRun {
   /** The owner holds it still; false once only pins do. */
   held: boolean;
   /** `touched`: the first byte of every frame is 1, as the first touch of anonymous memory leaves it. */
-  fill: 'zero' | 'touched';
+  fill: 'zero' | 'touched' | EntryRun;
   /** Frames that belong together: 12 for single pages, 21 for huge ones. */
   folioShift: number;
 }
@@ -36,18 +37,22 @@ const FEW_WORDS = 16;
 /** Frames of a chunk, whose pins are counted together where they come for all of them. */
 const CHUNK = 512;
 
-/** Frames whose pins are counted in one array. */
+/** Frames whose pins are counted in one array, and chunks. */
 const PINS = 8192;
+const CHUNK_PINS = 1024;
 
 const NO_PINS = new Uint16Array(0);
 
 export interface AllocateOptions {
   owner: string;
+  /** Entries begin with the first of the frames. */
   fill?: OwnedRun['fill'];
   folioShift?: number;
   /** The first frame shall be congruent to `phase` modulo `align` frames, where one such hole is large enough. */
   align?: number;
   phase?: number;
+  /** The lowest frames that are free, whether in one run or not: what is taken one by one does not look farther either. */
+  lowest?: boolean;
 }
 
 export class PhysicalMemory {
@@ -57,7 +62,7 @@ export class PhysicalMemory {
   /** Pins of single frames, by chunk, and pins of whole chunks. */
   private readonly _framePins: (Uint16Array | null)[] = [];
   private readonly _morePins = new Map<number, number>();
-  private readonly _chunkPins = new Map<number, number>();
+  private readonly _chunkPins: (Uint32Array | null)[] = [];
   /** The pins of the chunk that was asked for last. */
   private _lastPart = -1;
   private _lastPins: Uint16Array = NO_PINS;
@@ -92,14 +97,19 @@ export class PhysicalMemory {
   allocate(count: number, options: AllocateOptions): FrameRun[] | null {
     if (count === 0) return [];
     if (count > this._free) return null;
-    const { owner, fill = 'zero', folioShift = FRAME_SHIFT, align = 1, phase = 0 } = options;
+    const { owner, fill = 'zero', folioShift = FRAME_SHIFT, align = 1, phase = 0, lowest = false } = options;
     const folio = 2 ** (folioShift - FRAME_SHIFT);
-    const start = this._findHole(count, Math.max(align, folio), phase) ?? this._findHole(count, folio, 0);
+    const start = lowest
+      ? null
+      : (this._findHole(count, Math.max(align, folio), phase) ?? this._findHole(count, folio, 0));
     const pieces = start === null ? this._collect(count, folio) : [{ start, count }];
     if (!pieces) return null;
+    let done = 0;
     for (const piece of pieces) {
       this._dropContents(piece);
-      this._insert({ ...piece, owner, held: true, fill, folioShift });
+      const filled = typeof fill === 'object' ? continued(fill, done, piece.start) : fill;
+      this._insert({ ...piece, owner, held: true, fill: filled, folioShift });
+      done += piece.count;
     }
     this._free -= count;
     return pieces;
@@ -111,7 +121,7 @@ export class PhysicalMemory {
     for (let frame = start; frame < end; ) {
       const chunk = Math.floor(frame / CHUNK);
       const stop = Math.min(end, (chunk + 1) * CHUNK);
-      if (stop - frame === CHUNK) this._chunkPins.set(chunk, (this._chunkPins.get(chunk) ?? 0) + 1);
+      if (stop - frame === CHUNK) this._setChunkPins(chunk, this._pinsOfChunk(chunk) + 1);
       else this.pinEach(frame, stop - frame);
       frame = stop;
     }
@@ -156,7 +166,7 @@ export class PhysicalMemory {
     for (let frame = start; frame < end; ) {
       const chunk = Math.floor(frame / CHUNK);
       const stop = Math.min(end, (chunk + 1) * CHUNK);
-      const whole = stop - frame === CHUNK ? (this._chunkPins.get(chunk) ?? 0) : 0;
+      const whole = stop - frame === CHUNK ? this._pinsOfChunk(chunk) : 0;
       if (whole > 0) this._setChunkPins(chunk, whole - 1);
       else {
         if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
@@ -164,7 +174,7 @@ export class PhysicalMemory {
         for (let at = frame; at < stop; at++) if (this._lastPins[at & (PINS - 1)] === 0) missing = true;
         // A pin of the whole chunk is taken apart where only some of its frames are let go.
         if (missing) {
-          const pinned = this._chunkPins.get(chunk) ?? 0;
+          const pinned = this._pinsOfChunk(chunk);
           if (pinned === 0) throw new Error(`frames ${frame}-${stop - 1} are not all pinned`);
           this._setChunkPins(chunk, pinned - 1);
           for (let at = chunk * CHUNK; at < (chunk + 1) * CHUNK; at++) this.pinOne(at);
@@ -206,9 +216,15 @@ export class PhysicalMemory {
     this._lastPart = part;
   }
 
+  private _pinsOfChunk(chunk: number): number {
+    return this._chunkPins[Math.floor(chunk / CHUNK_PINS)]?.[chunk % CHUNK_PINS] ?? 0;
+  }
+
   private _setChunkPins(chunk: number, pins: number): void {
-    if (pins === 0) this._chunkPins.delete(chunk);
-    else this._chunkPins.set(chunk, pins);
+    const part = Math.floor(chunk / CHUNK_PINS);
+    while (this._chunkPins.length <= part) this._chunkPins.push(null);
+    this._chunkPins[part] ??= new Uint32Array(CHUNK_PINS);
+    this._chunkPins[part]![chunk % CHUNK_PINS] = pins;
   }
 
   /** Frees what nobody holds or pins in a range. */
@@ -216,26 +232,28 @@ export class PhysicalMemory {
     const end = start + count;
     for (let frame = start; frame < end; ) {
       const run = this.runAt(frame);
-      const runEnd = run ? Math.min(end, run.start + run.count) : frame + 1;
-      if (!run || run.held) {
-        frame = runEnd;
-        continue;
-      }
-      const chunk = Math.floor(frame / CHUNK);
-      const stop = Math.min(runEnd, (chunk + 1) * CHUNK);
-      const pins = this._framePins[Math.floor(frame / PINS)];
-      if (this._chunkPins.has(chunk)) {
-        frame = stop;
-        continue;
-      }
-      let first = frame;
-      for (let at = frame; at <= stop; at++) {
-        if (at < stop && !pins?.[at & (PINS - 1)]) continue;
-        if (at > first) this._freeRange(first, at - first);
-        first = at + 1;
-      }
+      const stop = run ? Math.min(end, run.start + run.count) : frame + 1;
+      if (run && !run.held) this._freeUnpinned(frame, stop);
       frame = stop;
     }
+  }
+
+  /** The same in a run that its owner has let go of: what lies between pinned frames is freed in one go. */
+  private _freeUnpinned(start: number, end: number): void {
+    let first = start;
+    const pinned = (from: number, to: number): void => {
+      if (from > first) this._freeRange(first, from - first);
+      first = to;
+    };
+    for (let at = start; at < end; ) {
+      const chunk = Math.floor(at / CHUNK);
+      const stop = Math.min(end, (chunk + 1) * CHUNK);
+      const pins = this._framePins[Math.floor(at / PINS)];
+      if (this._pinsOfChunk(chunk) > 0) pinned(at, stop);
+      else if (pins) for (; at < stop; at++) if (pins[at & (PINS - 1)] !== 0) pinned(at, at + 1);
+      at = stop;
+    }
+    pinned(end, end);
   }
 
   private _freeRange(start: number, count: number): void {
@@ -278,7 +296,7 @@ export class PhysicalMemory {
     this._framePins.length = 0;
     this._morePins.clear();
     this._lastPart = -1;
-    this._chunkPins.clear();
+    this._chunkPins.length = 0;
     this._orphans = 0;
     this._merge(0, runs.length);
     this._free = this.frames - 1 - this._runs.reduce((sum, run) => sum + run.count, 0);
@@ -292,11 +310,21 @@ export class PhysicalMemory {
     return words?.length === WORDS ? words : this._enlarge(frame, words, WORDS);
   }
 
+  /** The same for who only reads a table; or what its entries follow from, as long as none was changed. */
+  entries(frame: number): Uint32Array | EntryRun {
+    const words = this._contents.get(frame);
+    if (words?.length === WORDS) return words;
+    const fill = words ? 'zero' : this.runAt(frame)?.fill;
+    return typeof fill === 'object' ? fill : this._enlarge(frame, words, WORDS);
+  }
+
   /** One word of a frame that is nearly empty: what is behind its last one takes no room. */
   word(frame: number, index: number): number {
     const words = this._contents.get(frame);
     if (words) return words[index] ?? 0;
-    return index === 0 && this.runAt(frame)?.fill === 'touched' ? 1 : 0;
+    const fill = this.runAt(frame)?.fill;
+    if (typeof fill === 'object') return this.words(frame)[index]!;
+    return index === 0 && fill === 'touched' ? 1 : 0;
   }
 
   setWord(frame: number, index: number, value: number): void {
@@ -310,9 +338,11 @@ export class PhysicalMemory {
   }
 
   private _enlarge(frame: number, words: Uint32Array | undefined, room: number): Uint32Array {
-    const larger = new Uint32Array(room);
+    const fill = words ? 'zero' : this.runAt(frame)?.fill;
+    const larger = new Uint32Array(typeof fill === 'object' ? WORDS : room);
     if (words) larger.set(words);
-    else if (this.runAt(frame)?.fill === 'touched') larger[0] = 1;
+    else if (typeof fill === 'object') writeEntries(fill, frame, larger);
+    else if (fill === 'touched') larger[0] = 1;
     this._contents.set(frame, larger);
     return larger;
   }
@@ -323,13 +353,14 @@ export class PhysicalMemory {
       const frame = Math.floor((physical + done) / FRAME_SIZE);
       const offset = (physical + done) % FRAME_SIZE;
       const length = Math.min(FRAME_SIZE - offset, target.length - done);
-      const words = this._contents.get(frame);
+      const fill = this._contents.has(frame) ? 'zero' : this.runAt(frame)?.fill;
+      const words = typeof fill === 'object' ? this.words(frame) : this._contents.get(frame);
       target.fill(0, done, done + length);
       if (words) {
         const known = Math.max(0, Math.min(length, words.byteLength - offset));
         if (known > 0) target.set(new Uint8Array(words.buffer, offset, known), done);
       } else {
-        if (offset === 0 && this.runAt(frame)?.fill === 'touched') target[done] = 1;
+        if (offset === 0 && fill === 'touched') target[done] = 1;
       }
       done += length;
     }
@@ -459,7 +490,7 @@ export class PhysicalMemory {
         left.start + left.count === right.start &&
         left.owner === right.owner &&
         left.held === right.held &&
-        left.fill === right.fill &&
+        sameFill(left.fill, right.fill) &&
         left.folioShift === right.folioShift
       )
         left.count += right.count;
@@ -469,4 +500,8 @@ export class PhysicalMemory {
     if (last >= first && write < last) this._runs.splice(write + 1, last - write);
     return at;
   }
+}
+
+function sameFill(a: OwnedRun['fill'], b: OwnedRun['fill']): boolean {
+  return a === b || (typeof a === 'object' && typeof b === 'object' && agree(a, b));
 }

@@ -1,64 +1,30 @@
 /**
- * Page tables as the IOMMU walks them: radix tables of 512 entries of 64 bits, kept in 4 KiB frames of the machine's
- * memory. A format is data (smallest leaf, levels, leaf sizes); one algorithm serves all. Software builds tables
- * here, hardware (`IommuUnit`) only reads them and sets dirty bits.
- *
- * Entry: bit 0 read, bit 1 write, bit 2 dirty, bit 3 leaf, bits 4–9 log2 of the leaf's size, bits 11–51 address. A
- * leaf whose size lies between two levels is repeated over its entries, and its dirty bit lives in the first of them.
- *
- * IOVAs are counted in units of the smallest leaf (a number below 2^53), physical addresses in bytes.
+ * Page tables as software builds them; what they are, and how hardware reads them: `table-walk.ts`. What is mapped page by
+ * page goes straight to the lowest table, what is mapped at large in whole tables.
  */
-import { FRAME_SHIFT, FRAME_SIZE, type PhysicalMemory } from './memory.ts';
+import { ENTRIES, type EntryRun } from './entry-run.ts';
+import { FRAME_SIZE, type PhysicalMemory } from './memory.ts';
+import {
+  addressOf,
+  isPresent,
+  LEAF,
+  LEVEL_BITS,
+  READ,
+  SHIFT_POSITION,
+  shiftOf,
+  type TableFormat,
+  TableWalk,
+  WRITE,
+} from './table-walk.ts';
 
-export const READ = 1;
-export const WRITE = 2;
-const DIRTY = 4;
-const LEAF = 8;
-const SHIFT_POSITION = 4;
-const FLAGS = 0x7ff;
-const LEVEL_BITS = 9;
-const ENTRIES = 512;
+export { READ, type TableFormat, tableFormat, WRITE } from './table-walk.ts';
+
+const OWNER = 'page-table';
 const FEW = 32;
+/** Of an entry: whether it is a leaf, and how large. */
+const KIND = LEAF | (0x3f << SHIFT_POSITION);
 
-export interface TableFormat {
-  /** log2 of the smallest leaf in bytes: 11 or more. */
-  readonly minShift: number;
-  readonly levels: number;
-  /** log2 of the leaf sizes, descending. */
-  readonly leafShifts: readonly number[];
-  readonly apertureStart: bigint;
-  readonly apertureLast: bigint;
-}
-
-export interface Leaf {
-  /** First unit of the leaf. */
-  unit: number;
-  shift: number;
-  physical: number;
-  /** READ | WRITE. */
-  access: number;
-  dirty: boolean;
-}
-
-/** A format from an aperture and its leaf sizes in bytes. */
-export function tableFormat(apertureStart: bigint, apertureLast: bigint, pageSizes: readonly bigint[]): TableFormat {
-  const shifts = pageSizes.map((size) => size.toString(2).length - 1).sort((a, b) => b - a);
-  const minShift = shifts[shifts.length - 1]!;
-  const bits = apertureLast.toString(2).length;
-  const levels = Math.max(1, Math.ceil((bits - minShift) / LEVEL_BITS));
-  const leafShifts = shifts.filter((shift) => shift < minShift + levels * LEVEL_BITS);
-  return { minShift, levels, leafShifts, apertureStart, apertureLast };
-}
-
-function addressOf(low: number, high: number): number {
-  return high * 2 ** 32 + ((low & ~FLAGS) >>> 0);
-}
-
-export class PageTable {
-  readonly memory: PhysicalMemory;
-  readonly format: TableFormat;
-  /** Frame of the top table. */
-  readonly root: number;
+export class PageTable extends TableWalk {
   /** Lowest tables that have been used, by the number of their span: in groups of as many as a table has entries. */
   private readonly _lowest = new Map<number, (Uint32Array | null)[]>();
   /** The group used last, and its number; the table used last. */
@@ -67,15 +33,9 @@ export class PageTable {
   private _words: Uint32Array | null = null;
   private _span = -1;
 
-  constructor(memory: PhysicalMemory, format: TableFormat, root: number) {
-    this.memory = memory;
-    this.format = format;
-    this.root = root;
-  }
-
   /** A new empty table, or null if there is no memory. */
   static make(memory: PhysicalMemory, format: TableFormat): PageTable | null {
-    const frames = memory.allocate(1, { owner: 'page-table' });
+    const frames = memory.allocate(1, { owner: OWNER });
     return frames && new PageTable(memory, format, frames[0]!.start);
   }
 
@@ -84,26 +44,78 @@ export class PageTable {
    * free. Returns false if memory for a table is missing; what was mapped until then stays and is to be unmapped.
    */
   map(unit: number, physical: number, units: number, access: number, maxShift: number): boolean {
+    const { minShift } = this.format;
+    for (let at = unit, address = physical, left = units; left > 0; ) {
+      const shift = this._largest(at, address, left, maxShift);
+      const level = Math.floor((shift - minShift) / LEVEL_BITS);
+      const table = 2 ** ((level + 1) * LEVEL_BITS);
+      let done = 2 ** (shift - minShift);
+      if (left >= table && at % table === 0 && level + 1 < this.format.levels) {
+        done = this._untilLarger(at, address, left, shift, maxShift);
+        done -= done % table;
+        if (!this._setTables(at, address, done / table, access, shift)) return false;
+      } else if (shift === minShift ? !this.mapOne(at, address, access) : !this._setLeaf(at, address, access, shift))
+        return false;
+      at += done;
+      address += done * 2 ** minShift;
+      left -= done;
+    }
+    return true;
+  }
+
+  /** The largest leaf that can begin here. */
+  private _largest(unit: number, physical: number, units: number, maxShift: number): number {
     const { minShift, leafShifts } = this.format;
-    let at = unit;
-    let address = physical;
-    let left = units;
-    while (left > 0) {
-      let shift = minShift;
-      let size = 1;
-      for (const candidate of leafShifts) {
-        if (candidate > maxShift && candidate !== minShift) continue;
-        const candidateUnits = 2 ** (candidate - minShift);
-        if (candidateUnits <= left && at % candidateUnits === 0 && address % 2 ** candidate === 0) {
-          shift = candidate;
-          size = candidateUnits;
-          break;
-        }
-      }
-      if (!this._setLeaf(at, address, access, shift)) return false;
-      at += size;
-      address += 2 ** shift;
-      left -= size;
+    for (const shift of leafShifts) {
+      if (shift > maxShift && shift !== minShift) continue;
+      const size = 2 ** (shift - minShift);
+      if (size <= units && unit % size === 0 && physical % 2 ** shift === 0) return shift;
+    }
+    return minShift;
+  }
+
+  /** How many units there are before a larger leaf can begin. */
+  private _untilLarger(unit: number, physical: number, units: number, than: number, maxShift: number): number {
+    const { minShift, leafShifts } = this.format;
+    let until = units;
+    for (const shift of leafShifts) {
+      if (shift > maxShift || shift <= than) continue;
+      const size = 2 ** (shift - minShift);
+      const behind = unit % size;
+      const begin = size - behind;
+      if (behind > 0 && begin + size <= units && physical % 2 ** shift === behind * 2 ** minShift)
+        until = Math.min(until, begin);
+    }
+    return until;
+  }
+
+  /** Fills so many tables with leaves of one size; `unit` is the first of the first one. */
+  private _setTables(unit: number, physical: number, tables: number, access: number, shift: number): boolean {
+    const { minShift } = this.format;
+    const level = Math.floor((shift - minShift) / LEVEL_BITS);
+    const span = 2 ** ((level + 1) * LEVEL_BITS);
+    const like = { flags: access | LEAF | (shift << SHIFT_POSITION), step: 2 ** shift };
+    for (let done = 0; done < tables; ) {
+      const at = unit + done * span;
+      const parent = this._tableAt(at, level + 1);
+      if (parent < 0) return false;
+      const words = this.memory.words(parent);
+      const first = Math.floor(at / span) % ENTRIES;
+      const count = Math.min(ENTRIES - first, tables - done);
+      // Smaller leaves may have left empty tables behind.
+      this._freeChildren(words, level + 1, first, first + count - 1, at - first * span);
+      const run: EntryRun = {
+        ...like,
+        frame: 0,
+        physical: physical + done * span * 2 ** minShift,
+        repeat: 2 ** (shift - minShift - level * LEVEL_BITS),
+      };
+      const frames = this.memory.allocate(count, { owner: OWNER, fill: run, lowest: true });
+      if (!frames) return false;
+      let index = first;
+      for (const piece of frames)
+        for (let frame = piece.start; frame < piece.start + piece.count; frame++) setChild(words, index++, frame);
+      done += count;
     }
     return true;
   }
@@ -152,19 +164,25 @@ export class PageTable {
    * changed, if that is not what they are. All must lie in one table.
    */
   unmapSmall(unit: number, units: number): number {
+    const physical = this.rowAt(unit, units);
+    if (physical >= 0) clearEntries(this._words!, unit & (ENTRIES - 1), units);
+    return physical;
+  }
+
+  /** Where smallest leaves of one table point that point to contiguous memory, or -1 if that is not what they are. */
+  rowAt(unit: number, units: number): number {
     const physical = this.physicalAt(unit);
     const first = unit & (ENTRIES - 1);
     if (physical < 0 || first + units > ENTRIES) return -1;
     const words = this._words!;
     const { minShift } = this.format;
+    const size = 2 ** minShift;
+    const kind = LEAF | (minShift << SHIFT_POSITION);
     for (let entry = 1; entry < units; entry++) {
       const low = words[(first + entry) * 2]!;
-      if ((low & LEAF) === 0 || ((low >>> SHIFT_POSITION) & 0x3f) !== minShift) return -1;
-      if (addressOf(low, words[(first + entry) * 2 + 1]!) !== physical + entry * 2 ** minShift) return -1;
+      if ((low & KIND) !== kind) return -1;
+      if (addressOf(low, words[(first + entry) * 2 + 1]!) !== physical + entry * size) return -1;
     }
-    // A few are cleared faster than `fill` is called.
-    if (units > FEW) words.fill(0, first * 2, (first + units) * 2);
-    else for (let at = first * 2; at < (first + units) * 2; at++) words[at] = 0;
     return physical;
   }
 
@@ -184,7 +202,7 @@ export class PageTable {
     if (span !== this._span && !this._enter(span, unit)) return -1;
     const at = (unit & (ENTRIES - 1)) * 2;
     const low = this._words![at]!;
-    if ((low & LEAF) === 0 || ((low >>> SHIFT_POSITION) & 0x3f) !== this.format.minShift) return -1;
+    if ((low & LEAF) === 0 || shiftOf(low) !== this.format.minShift) return -1;
     return addressOf(low, this._words![at + 1]!);
   }
 
@@ -199,7 +217,7 @@ export class PageTable {
         const index = Math.floor(unit / 2 ** (level * LEVEL_BITS)) % ENTRIES;
         const words = this.memory.words(frame);
         const low = words[index * 2]!;
-        if ((low & (READ | WRITE)) === 0 || low & LEAF) return false;
+        if (!isPresent(low) || low & LEAF) return false;
         frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
       }
       lowest = this.memory.words(frame);
@@ -225,132 +243,46 @@ export class PageTable {
     this._clear(this.root, this.format.levels - 1, 0, unit, unit + units - 1);
   }
 
-  /** The leaf that translates this unit, or null. */
-  lookup(unit: number): Leaf | null {
-    let frame = this.root;
-    for (let level = this.format.levels - 1; level >= 0; level--) {
-      const span = 2 ** (level * LEVEL_BITS);
-      const index = Math.floor(unit / span) % ENTRIES;
-      const words = this.memory.words(frame);
-      const low = words[index * 2]!;
-      if ((low & (READ | WRITE)) === 0) return null;
-      if (low & LEAF) return this._leaf(words, index, level, unit);
-      frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
-    }
-    return null;
-  }
-
-  /** Marks the leaf that translates this unit as written. */
-  setDirty(unit: number): void {
-    this._changeDirty(unit, true);
-  }
-
-  clearDirty(unit: number): void {
-    this._changeDirty(unit, false);
-  }
-
-  /** All leaves that touch [first, last], ascending. */
-  *leaves(first: number, last: number): Generator<Leaf> {
-    yield* this._walk(this.root, this.format.levels - 1, 0, first, last);
-  }
-
-  /** Tells the frames that leaves point to, neighbours together: a frame comes as often as it is mapped. */
-  eachRun(tell: (start: number, count: number) => void): void {
-    let start = 0;
-    let count = 0;
-    this._eachLeaf(this.root, this.format.levels - 1, (first, frames) => {
-      if (first === start + count) {
-        count += frames;
-        return;
-      }
-      if (count > 0) tell(start, count);
-      start = first;
-      count = frames;
-    });
-    if (count > 0) tell(start, count);
-  }
-
-  private _eachLeaf(frame: number, level: number, tell: (first: number, frames: number) => void): void {
-    const words = this.memory.words(frame);
-    const { minShift } = this.format;
-    for (let index = 0; index < ENTRIES; ) {
-      const low = words[index * 2]!;
-      const address = addressOf(low, words[index * 2 + 1]!);
-      const shift = (low >>> SHIFT_POSITION) & 0x3f;
-      if ((low & (READ | WRITE)) === 0) index++;
-      else if ((low & LEAF) === 0) {
-        this._eachLeaf(address / FRAME_SIZE, level - 1, tell);
-        index++;
-      } else if (shift === FRAME_SHIFT && minShift === FRAME_SHIFT) {
-        tell(address / FRAME_SIZE, 1);
-        index++;
-      } else {
-        tell(Math.floor(address / FRAME_SIZE), Math.max(1, 2 ** (shift - FRAME_SHIFT)));
-        index += 2 ** (shift - minShift - level * LEVEL_BITS);
-      }
-    }
-  }
-
-  /** Frames of all tables, the top one first. */
-  tables(): number[] {
-    const frames: number[] = [];
-    const visit = (frame: number, level: number): void => {
-      frames.push(frame);
-      if (level === 0) return;
-      const words = this.memory.words(frame);
-      for (let index = 0; index < ENTRIES; index++) {
-        const low = words[index * 2]!;
-        if (low & (READ | WRITE) && !(low & LEAF)) visit(addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE, level - 1);
-      }
-    };
-    visit(this.root, this.format.levels - 1);
-    return frames;
-  }
-
   /** Gives all table frames back. */
   free(): void {
-    for (const frame of this.tables()) this.memory.release(frame, 1);
+    for (const { start, count } of this.tables()) this.memory.release(start, count);
   }
 
-  private _setLeaf(unit: number, physical: number, access: number, shift: number): boolean {
-    const leafLevel = Math.floor((shift - this.format.minShift) / LEVEL_BITS);
+  /** The table of this level that holds a unit, made with those above it where it is missing; -1 without memory. */
+  private _tableAt(unit: number, level: number): number {
     let frame = this.root;
-    for (let level = this.format.levels - 1; level > leafLevel; level--) {
-      const index = Math.floor(unit / 2 ** (level * LEVEL_BITS)) % ENTRIES;
+    for (let above = this.format.levels - 1; above > level; above--) {
+      const index = Math.floor(unit / 2 ** (above * LEVEL_BITS)) % ENTRIES;
       const words = this.memory.words(frame);
       const low = words[index * 2]!;
-      if (low & (READ | WRITE)) {
+      if (isPresent(low)) {
         frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
         continue;
       }
-      const frames = this.memory.allocate(1, { owner: 'page-table' });
-      if (!frames) return false;
+      const frames = this.memory.allocate(1, { owner: OWNER });
+      if (!frames) return -1;
       frame = frames[0]!.start;
-      const address = frame * FRAME_SIZE;
-      words[index * 2] = (address % 2 ** 32) | READ | WRITE;
-      words[index * 2 + 1] = Math.floor(address / 2 ** 32);
+      setChild(words, index, frame);
     }
-    const words = this.memory.words(frame);
-    const first = Math.floor(unit / 2 ** (leafLevel * LEVEL_BITS)) % ENTRIES;
-    const repeat = 2 ** (shift - this.format.minShift - leafLevel * LEVEL_BITS);
-    if (leafLevel > 0) this._makeRoom(words, first, repeat, leafLevel, unit);
-    const low = ((physical % 2 ** 32) | access | LEAF | (shift << SHIFT_POSITION)) >>> 0;
-    const high = Math.floor(physical / 2 ** 32);
-    for (let index = first; index < first + repeat; index++) {
-      words[index * 2] = low;
-      words[index * 2 + 1] = high;
-    }
-    return true;
+    return frame;
   }
 
-  /** A large leaf takes the place of tables that smaller leaves have left behind, empty. */
-  private _makeRoom(words: Uint32Array, first: number, repeat: number, level: number, unit: number): void {
+  private _setLeaf(unit: number, physical: number, access: number, shift: number): boolean {
+    const level = Math.floor((shift - this.format.minShift) / LEVEL_BITS);
+    const frame = this._tableAt(unit, level);
+    if (frame < 0) return false;
+    const words = this.memory.words(frame);
+    const span = 2 ** (level * LEVEL_BITS);
+    const first = Math.floor(unit / span) % ENTRIES;
+    const flags = access | LEAF | (shift << SHIFT_POSITION);
+    const repeat = this._repeat(flags, level);
+    // A large leaf takes the place of tables that smaller leaves have left behind, empty.
+    if (level > 0) this._freeChildren(words, level, first, first + repeat - 1, unit - first * span);
     for (let index = first; index < first + repeat; index++) {
-      const low = words[index * 2]!;
-      if ((low & (READ | WRITE)) === 0 || low & LEAF) continue;
-      const base = unit + (index - first) * 2 ** (level * LEVEL_BITS);
-      this._freeTree(addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE, level - 1, base);
+      words[index * 2] = physical | flags;
+      words[index * 2 + 1] = physical / 2 ** 32;
     }
+    return true;
   }
 
   private _clear(frame: number, level: number, base: number, first: number, last: number): void {
@@ -358,90 +290,74 @@ export class PageTable {
     const words = this.memory.words(frame);
     const from = Math.max(0, Math.floor((first - base) / span));
     const to = Math.min(ENTRIES - 1, Math.floor((last - base) / span));
-    for (let index = from; index <= to; index++) {
-      const low = words[index * 2]!;
-      if ((low & (READ | WRITE)) === 0) continue;
-      if (low & LEAF) {
-        words[index * 2] = 0;
-        words[index * 2 + 1] = 0;
-        continue;
-      }
-      const start = base + index * span;
-      const child = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
-      if (first <= start && start + span - 1 <= last) {
-        this._freeTree(child, level - 1, start);
-        words[index * 2] = 0;
-        words[index * 2 + 1] = 0;
-      } else this._clear(child, level - 1, start, first, last);
+    if (level === 0) {
+      clearEntries(words, from, to - from + 1);
+      return;
     }
+    // The first and the last of the tables may lie in the range only in part.
+    const begin = first <= base + from * span && base + (from + 1) * span - 1 <= last ? from : from + 1;
+    const end = to >= begin && base + (to + 1) * span - 1 <= last ? to : to - 1;
+    if (begin > from) this._clearChild(words, from, level, base, first, last);
+    if (begin <= end) this._freeChildren(words, level, begin, end, base);
+    if (end < to && from < to) this._clearChild(words, to, level, base, first, last);
   }
 
-  /** Frees a table and those below it; `base` is the first unit of its span. */
-  private _freeTree(frame: number, level: number, base: number): void {
-    if (level > 0) {
-      const words = this.memory.words(frame);
-      for (let index = 0; index < ENTRIES; index++) {
-        const low = words[index * 2]!;
-        if (low & (READ | WRITE) && !(low & LEAF)) {
-          const child = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
-          this._freeTree(child, level - 1, base + index * 2 ** (level * LEVEL_BITS));
-        }
-      }
-    } else {
-      const span = Math.floor(base / ENTRIES);
-      const group = this._lowest.get(Math.floor(span / ENTRIES));
-      if (group) group[span & (ENTRIES - 1)] = null;
-      if (this._span === span) this._span = -1;
-    }
-    this.memory.release(frame, 1);
-  }
-
-  private *_walk(frame: number, level: number, base: number, first: number, last: number): Generator<Leaf> {
-    const span = 2 ** (level * LEVEL_BITS);
-    const words = this.memory.words(frame);
-    const from = Math.max(0, Math.floor((first - base) / span));
-    const to = Math.min(ENTRIES - 1, Math.floor((last - base) / span));
-    for (let index = from; index <= to; index++) {
-      const low = words[index * 2]!;
-      if ((low & (READ | WRITE)) === 0) continue;
-      const start = base + index * span;
-      if (low & LEAF) {
-        const leaf = this._leaf(words, index, level, start);
-        yield leaf;
-        index = (leaf.unit - base + 2 ** (leaf.shift - this.format.minShift)) / span - 1;
-      } else yield* this._walk(addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE, level - 1, start, first, last);
-    }
-  }
-
-  private _leaf(words: Uint32Array, index: number, level: number, unit: number): Leaf {
+  private _clearChild(
+    words: Uint32Array,
+    index: number,
+    level: number,
+    base: number,
+    first: number,
+    last: number,
+  ): void {
     const low = words[index * 2]!;
-    const shift = (low >>> SHIFT_POSITION) & 0x3f;
-    const units = 2 ** (shift - this.format.minShift);
-    const head = index - (index % 2 ** (shift - this.format.minShift - level * LEVEL_BITS));
-    return {
-      unit: unit - (unit % units),
-      shift,
-      physical: addressOf(low, words[index * 2 + 1]!),
-      access: low & (READ | WRITE),
-      dirty: (words[head * 2]! & DIRTY) !== 0,
-    };
-  }
-
-  private _changeDirty(unit: number, dirty: boolean): void {
-    let frame = this.root;
-    for (let level = this.format.levels - 1; level >= 0; level--) {
-      const index = Math.floor(unit / 2 ** (level * LEVEL_BITS)) % ENTRIES;
-      const words = this.memory.words(frame);
-      const low = words[index * 2]!;
-      if ((low & (READ | WRITE)) === 0) return;
-      if (low & LEAF) {
-        const shift = (low >>> SHIFT_POSITION) & 0x3f;
-        const head = index - (index % 2 ** (shift - this.format.minShift - level * LEVEL_BITS));
-        if (dirty) words[head * 2]! |= DIRTY;
-        else words[head * 2]! &= ~DIRTY;
-        return;
-      }
-      frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
+    if (!isPresent(low)) return;
+    if (low & LEAF) clearEntries(words, index, 1);
+    else {
+      const child = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
+      this._clear(child, level - 1, base + index * 2 ** (level * LEVEL_BITS), first, last);
     }
   }
+
+  /** Clears entries of a table and frees those below it; `base` is the first unit of its span. */
+  private _freeChildren(words: Uint32Array, level: number, from: number, to: number, base: number): void {
+    let run = { start: 0, count: 0 };
+    for (let index = from; index <= to; index++) {
+      const low = words[index * 2]!;
+      if (!isPresent(low)) continue;
+      const frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
+      clearEntries(words, index, 1);
+      if (low & LEAF) continue;
+      if (level > 1) {
+        const children = this.memory.entries(frame);
+        const start = base + index * 2 ** (level * LEVEL_BITS);
+        if (children instanceof Uint32Array) this._freeChildren(children, level - 1, 0, ENTRIES - 1, start);
+      }
+      if (frame === run.start + run.count) run.count++;
+      else {
+        if (run.count > 0) this.memory.release(run.start, run.count);
+        run = { start: frame, count: 1 };
+      }
+    }
+    if (run.count > 0) this.memory.release(run.start, run.count);
+    if (level === 1) this._forget(Math.floor(base / ENTRIES), from, to);
+  }
+
+  /** Some of the lowest tables behind `span` are gone. */
+  private _forget(span: number, from: number, to: number): void {
+    this._lowest.get(Math.floor(span / ENTRIES))?.fill(null, from, to + 1);
+    if (this._span >= span + from && this._span <= span + to) this._span = -1;
+  }
+}
+
+function clearEntries(words: Uint32Array, first: number, count: number): void {
+  // A few are cleared faster than `fill` is called.
+  if (count > FEW) words.fill(0, first * 2, (first + count) * 2);
+  else for (let at = first * 2; at < (first + count) * 2; at++) words[at] = 0;
+}
+
+function setChild(words: Uint32Array, index: number, frame: number): void {
+  const address = frame * FRAME_SIZE;
+  words[index * 2] = address | READ | WRITE;
+  words[index * 2 + 1] = address / 2 ** 32;
 }

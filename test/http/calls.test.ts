@@ -103,9 +103,24 @@ test('many errors are counted, and the first of them shown', async (t) => {
 test('the calls of a request read 64 MiB together at most', async (t) => {
   const { ask, lanes } = await fixture(t);
   lanes.onCommand = () => ({ kind: 'ok', value: { results: [] } });
+  const bitmap = ioctl('IOMMU_HWPT_GET_DIRTY_BITMAP', { hwpt_id: 3, length: 2 ** 36, page_size: '0x1000' });
+  const info = ioctl('IOMMU_GET_HW_INFO', { dev_id: 1, data_len: 65536 });
+  const times = (call: unknown, count: number): unknown[] => Array.from({ length: count }, () => call);
   const peek = { call: 'peek', addr: 0, length: '0x100000' };
-  assert.equal((await ask('post', CALLS, { calls: Array.from({ length: 64 }, () => peek) })).status, 200);
-  const { status, body } = await ask('post', CALLS, { calls: Array.from({ length: 65 }, () => peek) });
-  assert.equal(status, 400);
-  assert.deepEqual(pointers(body), ['/calls/64/length']);
+  const access = { call: 'access_rw', fd: 3, access: 1, iova: 0, length: '0x100000', write: false };
+  for (const [calls, pointer] of [
+    [times(peek, 65), '/length'],
+    [times(access, 65), '/length'],
+    [times(bitmap, 33), '/arg/length'],
+    [[...times(bitmap, 31), ...times(info, 33)], '/arg/data_len'],
+  ] as const) {
+    const last = calls.length - 1;
+    assert.equal((await ask('post', CALLS, { calls: calls.slice(0, last) })).status, 200);
+    const { status, body } = await ask('post', CALLS, { calls });
+    assert.equal(status, 400);
+    assert.deepEqual(pointers(body), [`/calls/${last}${pointer}`]);
+  }
+  // What the kernel refuses to read is not counted.
+  const refused = ioctl('IOMMU_HWPT_GET_DIRTY_BITMAP', { length: '0xffffffffffffffff', page_size: 1 });
+  assert.equal((await ask('post', CALLS, { calls: times(refused, 100) })).status, 200);
 });

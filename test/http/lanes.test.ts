@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { LaneBusy, ThreadDied } from '../../src/lanes/errors.ts';
+import { AnswerLost, LaneBusy, ThreadDied } from '../../src/lanes/errors.ts';
 import { fixture, HOST } from './fixture.ts';
 
 test('a lane that has too much to do, and one that died, answer 503 with Retry-After, and say what has happened', async (t) => {
@@ -18,4 +18,14 @@ test('a lane that has too much to do, and one that died, answer 503 with Retry-A
     assert.equal(body.type, '/problems/unavailable');
     assert.match(body.detail, detail);
   }
+});
+
+test('an answer that is lost on its way says that what was asked is done', async (t) => {
+  const { ask, lanes } = await fixture(t);
+  lanes.onCommand = () => {
+    throw new AnswerLost('Invalid string length');
+  };
+  const { status, body } = await ask('post', `/v1/hosts/${HOST}/crash`);
+  assert.equal(status, 500);
+  assert.match(body.detail, /is done.*Invalid string length/);
 });

@@ -1,7 +1,7 @@
 /** A host small enough to see through: what lanes do is tested with it, what hosts do is not. */
-import type { Answer, Command, Execution, HostSpec, Query } from '../../src/host/command.ts';
+import type { Answer, BatchCommand, Command, Execution, HostSpec, Query } from '../../src/host/command.ts';
 import { DEFAULT_BOOT, DEFAULT_POLICIES } from '../../src/kernel/policies.ts';
-import type { Engine } from '../../src/lanes/replay.ts';
+import type { BatchRun, Engine } from '../../src/lanes/replay.ts';
 
 export const SPEC: HostSpec = {
   machine: { memory: '0x1000000', iommus: [], functions: [] },
@@ -24,6 +24,8 @@ export interface Quirks {
   clockSkew?: number;
   /** As a version that breaks at a DMA. */
   failsAtDma?: boolean;
+  /** As a version that cannot show a host. */
+  failsAtQuery?: boolean;
   /** As a version that cannot boot. */
   failsAtBoot?: boolean;
 }
@@ -57,7 +59,16 @@ export class FakeHost implements Engine {
     return this.#view.state === 'kexec';
   }
 
-  query(_query: Query): Answer {
+  batch(command: BatchCommand): BatchRun {
+    this.#view.clock += 1000;
+    const answer: Answer = { kind: 'ok', value: { now: this.#view.clock } };
+    const proof: Answer = { kind: 'ok', value: command.results ? BigInt(this.#view.clock) : this.#view.clock };
+    const stored = { command, payload: new Uint8Array(), proof };
+    return { step: () => true, outcome: { answer, stored, spoiled: false } };
+  }
+
+  query(query: Query): Answer {
+    if (query.view === 'host' && this.#quirks.failsAtQuery) throw new Error('no view in this version');
     return { kind: 'ok', value: { ...this.#view } };
   }
 
@@ -73,6 +84,10 @@ export class FakeHost implements Engine {
         if (this.#quirks.failsAtDma) throw new Error('no DMA in this version');
         this.#view.dma += 1;
         return ok({ results: [] });
+      case 'device.update':
+        // Nothing that JSON has: neither a digest nor a message can be made of it.
+        this.#view.clock += 100;
+        return ok({ now: BigInt(this.#view.clock) });
       case 'device.flr':
         return { answer: { kind: 'not-found', what: 'device' }, records: [] };
       case 'driver.bind':

@@ -13,11 +13,15 @@ const DMA: Command = { op: 'device.dma', bdf: '0000:01:00.0', accesses: [] };
 const KEXEC = { op: 'kexec.freeze', mode: 'live-update', image: 'loaded' } as const;
 const ARM_DEATH = { op: 'fault.arm', point: 'service.death' } as const;
 const BUG = { op: 'crash' } as const;
+/** Its answer cannot be written down. */
+const UNTELLABLE = { op: 'device.update', bdf: '0000:01:00.0', interruptsEnabled: true } as const;
+const BATCH = { op: 'batch', pid: 1, fd: 3, ioas: 1, format: 'packed' } as const;
 
 class Died extends Error {}
 
 interface Lab {
   store: Store;
+  tenantId: string;
   lanes: Lanes;
   /** Errors of the log. */
   errors: object[];
@@ -42,6 +46,7 @@ async function lab(t: TestContext, store: Store = temporaryStore(t)): Promise<La
   const lanes = start();
   return {
     store,
+    tenantId,
     lanes,
     errors,
     restart: start,
@@ -242,6 +247,34 @@ test('a bug in a host leaves nothing of its command, and no other host notices',
   assert.equal(other.kind, 'ok');
   assert.equal(journal('h').length, 1);
   assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 2 } });
+});
+
+test('a command whose answer cannot be written down leaves nothing, and those behind it are kept', async (t) => {
+  const { add, lanes, journal, restart } = await lab(t);
+  await add('h');
+  await lanes.execute('h', TICK);
+  const [fault, tick] = await Promise.all([
+    lanes.execute('h', UNTELLABLE).catch((error: unknown) => error),
+    lanes.execute('h', TICK),
+  ]);
+  assert.ok(fault instanceof HostFault);
+  assert.deepEqual(tick, { kind: 'ok', value: { now: 2 } });
+  await assert.rejects(lanes.batch('h', { ...BATCH, results: true }, new Uint8Array()), HostFault);
+  await lanes.batch('h', BATCH, new Uint8Array());
+  const kept = { state: 'running', kernel: 1, clock: 1002, dma: 0 };
+  assert.deepEqual(await view(lanes, 'h'), kept);
+  assert.deepEqual(
+    journal('h').map(({ op }) => op),
+    ['clock.advance', 'clock.advance', 'batch'],
+  );
+  assert.deepEqual(await view(restart(), 'h'), kept);
+});
+
+test('a host that cannot be shown is not made', async (t) => {
+  const { restart, store, tenantId } = await lab(t);
+  const row = { id: 'h', tenantId, name: 'h', spec: SPEC, created: '2026-01-01T00:00:00.000Z' };
+  await assert.rejects(restart({ failsAtQuery: true }).create(row), HostFault);
+  assert.equal(store.hosts.get('h'), undefined);
 });
 
 test('a commit that fails leaves nothing of its command', async (t) => {

@@ -58,11 +58,12 @@ export function runInProcess(body: Record<string, unknown>, sequence: (host: Hos
 function leavesOf(engine: Engine, id: number): HostLeaf[] {
   const domain = engine.kernel!.iommu.domains.get(id)!;
   const { minShift } = domain.format;
-  return [...domain.table.leaves(0, Number.MAX_SAFE_INTEGER)].map(({ unit, shift, physical, access, dirty }) => ({
-    iova: BigInt(unit) << BigInt(minShift),
-    bytes: 1n << BigInt(shift),
-    physical,
-    access,
-    dirty,
-  }));
+  const leaves: HostLeaf[] = [];
+  for (const extent of domain.table.extents(0, Number.MAX_SAFE_INTEGER))
+    for (let at = extent.unit; at < extent.unit + extent.units; ) {
+      const { unit, shift, physical, access, dirty } = domain.table.lookup(at)!;
+      leaves.push({ iova: BigInt(unit) << BigInt(minShift), bytes: 1n << BigInt(shift), physical, access, dirty });
+      at = unit + 2 ** (shift - minShift);
+    }
+  return leaves;
 }

@@ -1,5 +1,6 @@
 /** Hardware page tables: making, marking for a live update, dirty tracking, invalidation; what the IOMMU can do. */
 import { z } from 'zod';
+import { MAX_DIRTY_BITS } from '../../kernel/iommufd/dirty.ts';
 import {
   HWPT_ALLOC_DIRTY_TRACKING,
   HWPT_ALLOC_NEST_PARENT,
@@ -128,6 +129,7 @@ export const HWPT_OPERATIONS: readonly CallOperation[] = [
     path: `${HWPT}/dirty-bitmap`,
     tag: 'iommufd',
     summary: 'What devices have written',
+    description: `At most ${MAX_DIRTY_BITS} bits at once: those of 64 GiB with 4 KiB pages.`,
     call: 'ioctl',
     request: 'IOMMU_HWPT_GET_DIRTY_BITMAP',
     query: strict({

@@ -4,21 +4,16 @@ import type { ProcessView, TranslationRun } from '../../host/views.ts';
 import { CAPABILITIES } from '../../kernel/process.ts';
 import { granted } from '../answers.ts';
 import { u64Text } from '../parameters.ts';
+import { checkReads, MAX_READ } from '../read-limit.ts';
 import { type Route, route } from '../route.ts';
 import { CallsAnswer, CallsInput, MAX_CALLS } from '../schemas/calls.ts';
 import { strict, text, whole } from '../schemas/values.ts';
 import { Process, ProcessList, TranslationRunList } from '../schemas/views.ts';
-import { invalid } from '../validation.ts';
 import { RUN_EXAMPLE } from './devices.ts';
 
 const PROCESSES = '/v1/hosts/{host}/processes';
 const tag = 'Processes';
 const access = 'tenant';
-
-/** Bytes that a call reads at most (the kernel refuses more), and the calls of one request together. */
-const MAX_CALL_READ = 1 << 20;
-const MAX_READ = 64 << 20;
-const READERS = ['peek', 'pread'];
 
 const PROCESS_EXAMPLE = {
   pid: 1,
@@ -29,21 +24,6 @@ const PROCESS_EXAMPLE = {
   memory: [{ address: '0x7f0000000000', length: '0x200000', backing: 'anonymous' }],
   lockedBytes: '0x0',
 };
-
-type CallsBody = z.output<typeof CallsInput>;
-
-/** Answers hold what is read, so a small request must not ask for a huge one. */
-function checkReads({ calls }: CallsBody): void {
-  let total = 0;
-  for (const [index, call] of calls.entries()) {
-    if (!READERS.includes(call.call) || !('length' in call)) continue;
-    const length = Number(call.length);
-    if (length <= MAX_CALL_READ) total += length;
-    if (total <= MAX_READ) continue;
-    const reason = `the calls of a request read at most ${MAX_READ} bytes together: send this one in another request`;
-    throw invalid([{ in: 'body', pointer: `/calls/${index}/length`, reason }]);
-  }
-}
 
 export const PROCESS_ROUTES: readonly Route[] = [
   route({
@@ -138,7 +118,8 @@ export const PROCESS_ROUTES: readonly Route[] = [
     summary: 'Run system calls',
     description:
       `One after the other, at most ${MAX_CALLS}. A call that fails does not stop the rest unless \`stop_on_error\` is ` +
-      'true. `arg` has the fields of the uAPI struct; those that are not given are 0.',
+      'true. `arg` has the fields of the uAPI struct; those that are not given are 0. What the calls of a request read ' +
+      `(memory, files, bitmaps of dirty pages, information of the hardware) is at most ${MAX_READ >> 20} MiB together.`,
     access,
     refusable: true,
     body: CallsInput,
@@ -156,8 +137,8 @@ export const PROCESS_ROUTES: readonly Route[] = [
       },
     },
     async handle({ lanes }, { host, params: { pid }, body }) {
-      checkReads(body);
       const { calls, stop_on_error: stopOnError } = body;
+      checkReads(calls);
       const stop = stopOnError === undefined ? {} : { stopOnError };
       return granted(await lanes.execute(host.id, { op: 'calls', pid, calls, ...stop }));
     },

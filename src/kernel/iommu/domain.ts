@@ -1,7 +1,7 @@
 /** IOMMU domains: what translates the DMA of a group. Linux: struct iommu_domain. */
 
 import type { IommuUnit } from '../../machine/iommu-unit.ts';
-import type { FrameRun, PhysicalMemory } from '../../machine/memory.ts';
+import { FRAME_SIZE, type FrameRun, type PhysicalMemory } from '../../machine/memory.ts';
 import { type PageTable, READ, type TableFormat, WRITE } from '../../machine/page-table.ts';
 import type { PciFunction } from '../../machine/pci.ts';
 import { type Refusal, refuse } from '../errno.ts';
@@ -96,10 +96,15 @@ export class PagingDomain {
 
   /** Takes a reference on every page that the table maps: a restored domain keeps its memory by itself. */
   holdPages(memory: PhysicalMemory): void {
-    this.table.eachRun((start, count) => {
-      memory.pin(start, count);
-      this._held.push({ start, count });
-    });
+    const bytes = 2 ** this.format.minShift;
+    for (const { physical, units } of this.table.extents(0, Number.MAX_SAFE_INTEGER)) {
+      const start = Math.floor(physical / FRAME_SIZE);
+      const count = Math.ceil((physical + units * bytes) / FRAME_SIZE) - start;
+      const left = this._held[this._held.length - 1];
+      if (left && left.start + left.count === start) left.count += count;
+      else this._held.push({ start, count });
+    }
+    for (const { start, count } of this._held) memory.pin(start, count);
   }
 
   /** Frames held by holdPages. */

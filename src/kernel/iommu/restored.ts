@@ -214,14 +214,13 @@ export class RestoredDomains {
       { bdf, from: old.id, hwpt: next.id },
       'R12',
     );
-    const minShift = BigInt(old.domain.format.minShift);
+    const { table, minPage } = old.domain;
     let lost = 0n;
     let first: bigint | null = null;
-    for (const leaf of old.domain.table.leaves(0, Number.MAX_SAFE_INTEGER)) {
-      const bytes = 1n << BigInt(leaf.shift);
-      const iova = BigInt(leaf.unit) << minShift;
-      const missing = uncovered(next, iova, iova + bytes - 1n);
-      if (missing > 0n) first ??= iova;
+    for (const { unit, units } of table.extents(0, Number.MAX_SAFE_INTEGER)) {
+      const iova = BigInt(unit) * minPage;
+      const { missing, from } = uncovered(next, iova, iova + BigInt(units) * minPage - 1n);
+      if (missing > 0n) first ??= from;
       lost += missing;
     }
     if (first !== null)
@@ -285,14 +284,18 @@ function overlaps(held: readonly FrameRun[], start: number, count: number): bool
   return held.some((run) => run.start < start + count && start < run.start + run.count);
 }
 
-/** Bytes of [first, last] that no area of the HWPT's IOAS maps. */
-function uncovered(hwpt: HwptPaging, first: bigint, last: bigint): bigint {
+/** Bytes of [first, last] that no area of the HWPT's IOAS maps, and the first of them. */
+function uncovered(hwpt: HwptPaging, first: bigint, last: bigint): { missing: bigint; from: bigint | null } {
   let missing = 0n;
+  let from: bigint | null = null;
   for (let cursor = first; cursor <= last; ) {
     const area = hwpt.ioas!.iopt.areas.first(cursor, last);
-    if (!area) return missing + (last - cursor + 1n);
-    if (area.iova > cursor) missing += area.iova - cursor;
-    cursor = area.last + 1n;
+    const end = area ? area.iova : last + 1n;
+    if (end > cursor) {
+      missing += end - cursor;
+      from ??= cursor;
+    }
+    cursor = area ? area.last + 1n : end;
   }
-  return missing;
+  return { missing, from };
 }

@@ -122,7 +122,8 @@ export class AreaPages {
   }
 
   private _loadOne(at: Span, spans: readonly FrameSpan[], access: number, domain: PagingDomain): Refusal | null {
-    const byFolio = domain.unit.spec.dirtyTracking;
+    // Pages that are tracked stay small where memory is; hardware without tracking takes what fits.
+    const byFolio = domain.options.dirtyTracking;
     const shift = domain.format.minShift;
     const smallest = 2 ** shift;
     const offset = at.startLow % PAGE_SIZE;
@@ -211,26 +212,29 @@ export class AreaPages {
     const unit = unitOf(at.iovaHigh, at.iovaLow, shift);
     const end = unit + unitsOf(at, shift);
     const offset = at.startLow % PAGE_SIZE;
+    const few = shift === PAGE_SHIFT ? smallPages(at.lengthHigh, at.lengthLow, at.startLow) : 0;
+    const row = few > 0 ? domain.table.rowAt(unit, few) / PAGE_SIZE : -1;
+    const owner = row >= 0 ? this._memory.runAt(row) : null;
+    if (owner && row + few <= owner.start + owner.count)
+      return [{ page: first, frame: row, count: few, folioShift: owner.folioShift }];
     const spans: FrameSpan[] = [];
     let next = first;
     let run: ReturnType<PhysicalMemory['runAt']> = null;
-    for (const leaf of domain.table.leaves(unit, end - 1)) {
-      const from = Math.max(leaf.unit, unit);
-      const to = Math.min(leaf.unit + 2 ** (leaf.shift - shift), end);
-      const physical = leaf.physical + (from - leaf.unit) * 2 ** shift;
-      const page = first + Math.floor((offset + (from - unit) * 2 ** shift) / PAGE_SIZE);
-      const lastOfLeaf = first + Math.floor((offset + (to - unit) * 2 ** shift - 1) / PAGE_SIZE);
-      const begin = Math.max(page, next);
-      if (begin > lastOfLeaf) continue;
-      const frame = Math.floor(physical / PAGE_SIZE) + (begin - page);
-      const left = spans[spans.length - 1];
-      const count = lastOfLeaf - begin + 1;
-      // The leaf may be smaller than the folio, where this IOVA allowed no more.
-      if (!run || frame < run.start || frame >= run.start + run.count) run = this._memory.runAt(frame);
-      const folioShift = run?.folioShift ?? PAGE_SHIFT;
-      if (left && left.frame + left.count === frame && left.folioShift === folioShift) left.count += count;
-      else spans.push({ page: begin, frame, count, folioShift });
-      next = lastOfLeaf + 1;
+    for (const { unit: from, units, physical } of domain.table.extents(unit, end - 1)) {
+      const begun = offset + (from - unit) * 2 ** shift;
+      const page = first + Math.floor(begun / PAGE_SIZE);
+      const behind = first + Math.floor((begun + units * 2 ** shift - 1) / PAGE_SIZE) + 1;
+      // A page that two extents share is told once.
+      for (let at = Math.max(page, next); at < behind; at = next) {
+        const frame = Math.floor(physical / PAGE_SIZE) + (at - page);
+        if (!run || frame < run.start || frame >= run.start + run.count) run = this._memory.runAt(frame);
+        const count = run ? Math.min(behind - at, run.start + run.count - frame) : behind - at;
+        const folioShift = run?.folioShift ?? PAGE_SHIFT;
+        const left = spans[spans.length - 1];
+        if (left && left.frame + left.count === frame && left.folioShift === folioShift) left.count += count;
+        else spans.push({ page: at, frame, count, folioShift });
+        next = at + count;
+      }
     }
     return spans;
   }

@@ -268,7 +268,7 @@ function dropAuto(hwpt: Hwpt): void {
 const INPUT_TYPE = 1;
 
 /** Bytes of a caller's buffer: no driver has more than a few dozen to tell. */
-const MAX_HW_INFO = 65536;
+export const MAX_HW_INFO = 65536;
 
 export function getHwInfo(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
   const where = 'iommufd_get_hw_info';

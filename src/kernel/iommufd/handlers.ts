@@ -5,13 +5,13 @@ import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import type { IommufdContext } from './context.ts';
 import { getHwInfo } from './device.ts';
+import { hwptGetDirtyBitmap, hwptSetDirtyTracking } from './dirty.ts';
 import { faultQueueAlloc } from './extensions/fault-queue.ts';
 import { hwQueueAlloc } from './extensions/hw-queue.ts';
 import { hwptInvalidate } from './extensions/invalidate.ts';
 import { vdeviceAlloc } from './extensions/vdevice.ts';
 import { veventqAlloc } from './extensions/veventq.ts';
 import { viommuAlloc } from './extensions/viommu.ts';
-import { hwptGetDirtyBitmap, hwptSetDirtyTracking } from './hwpt.ts';
 import { hwptAlloc } from './hwpt-alloc.ts';
 import {
   ioasAlloc,

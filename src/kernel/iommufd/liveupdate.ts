@@ -112,10 +112,7 @@ export const IOMMUFD_HANDLER: FileHandler = {
       hwpt.preserved = true;
       hwpt.domain.preserved = true;
       hwpt.ioas!.iopt.immutable++;
-      kernel.kho.preserve(
-        hwpt,
-        hwpt.domain.table.tables().map((start) => ({ start, count: 1 })),
-      );
+      kernel.kho.preserve(hwpt, hwpt.domain.table.tables());
     }
     context.preservedIn = session.name;
     return { hwpts: marked };

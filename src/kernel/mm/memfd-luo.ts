@@ -6,7 +6,6 @@ import type { Kernel } from '../kernel.ts';
 import type { FileHandler, IncomingFile, OutgoingFile, OutgoingSession } from '../liveupdate/handler.ts';
 import { MemfdFile, ShmemInode } from './shmem.ts';
 
-const PAGE = 4096n;
 const MAX_PAGES = 2n ** 32n - 1n;
 
 interface State {
@@ -37,7 +36,7 @@ export const MEMFD_HANDLER: FileHandler = {
   preserve(kernel: Kernel, _session: OutgoingSession, entry: OutgoingFile): State | Refusal {
     const { inode } = entry.file as MemfdFile;
     const where = 'memfd_luo_preserve';
-    const pages = (inode.size + PAGE - 1n) / PAGE;
+    const pages = inode.sizeInPages;
     if (pages > MAX_PAGES) return refuse('EFBIG', where, 'the memfd has more than 2^32-1 pages');
     const spans = pages === 0n ? [] : inode.populate(0, Number(pages) - 1);
     if (!spans) return refuse('ENOMEM', where, 'no memory to fill the holes of the memfd');
@@ -57,11 +56,13 @@ export const MEMFD_HANDLER: FileHandler = {
   /** The size is the frozen one, the seals are those at PRESERVE_FD, the position the one at the freeze. */
   serialize(_kernel: Kernel, entry: OutgoingFile): Data {
     const { inode, position } = entry.file as MemfdFile;
+    // Frozen since PRESERVE_FD: these are the pages that were preserved. Those behind the size are not (memfd_luo.c).
+    const spans = inode.pages.range(0, Number(inode.sizeInPages) - 1);
     return {
       size: `0x${inode.size.toString(16)}`,
       position: `0x${position.toString(16)}`,
       seals: (entry.state as State).seals,
-      pages: inode.pages.spans.map(({ page, frame, count }) => [page, frame, count]),
+      pages: spans.map(({ page, frame, count }) => [page, frame, count]),
     };
   },
 

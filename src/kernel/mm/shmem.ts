@@ -65,6 +65,11 @@ export class ShmemInode {
     this.seals = seals;
   }
 
+  /** Pages up to the size, the last one maybe in part; FALLOC_FL_KEEP_SIZE leaves others behind it. */
+  get sizeInPages(): bigint {
+    return (this.size + PAGE - 1n) / PAGE;
+  }
+
   get frozen(): boolean {
     return this.preserved || this.restoredDomains > 0;
   }
@@ -105,11 +110,11 @@ export class ShmemInode {
     if (length < 0n || length > MAX_BYTES) return refuse('EINVAL', 'do_ftruncate', 'length is negative');
     if (this.hugetlb && length % HUGE !== 0n)
       return refuse('EINVAL', where, 'the size of a hugetlb memfd is a multiple of 2 MiB');
-    if (length === this.size) return null;
     if (length < this.size && this.seals & F_SEAL_SHRINK) return refuse('EPERM', where, 'the memfd has F_SEAL_SHRINK');
     if (length > this.size && this.seals & F_SEAL_GROW) return refuse('EPERM', where, 'the memfd has F_SEAL_GROW');
-    if (this.frozen) return this._refuseFrozen(where);
-    if (length < this.size) {
+    if (length !== this.size && this.frozen) return this._refuseFrozen(where);
+    // To the same size, too: pages behind it go.
+    if (length <= this.size) {
       const keep = Number((length + PAGE - 1n) / PAGE);
       this._drop(keep, Number.MAX_SAFE_INTEGER);
       this._zero(length, BigInt(keep) * PAGE);
@@ -152,7 +157,7 @@ export class ShmemInode {
       return refuse('EPERM', where, 'the memfd has F_SEAL_SEAL; create it with MFD_ALLOW_SEALING');
     if (seals & F_SEAL_WRITE && !(this.seals & F_SEAL_WRITE)) {
       if (this.sharedWritable > 0) return refuse('EBUSY', where, 'the memfd is mapped shared and writable');
-      if (this.pinnedPages > 0 || (this.preserved && this.pages.spans.length > 0))
+      if (this.pinnedPages > 0 || (this.preserved && this.size > 0n))
         return refuse('EBUSY', where, 'pages of the memfd are pinned');
     }
     this.seals |= seals;

@@ -86,7 +86,7 @@ const LEVERS: readonly CallDescriptor[] = [
     fd: iommufd,
     access,
     iova,
-    length: need('u64', 'Bytes; reading, at most 1 MiB.'),
+    length: need('u64', 'Bytes, at most 1 MiB.'),
     write: need('boolean', 'Writes.'),
     data: may('bytes', 'The bytes to write.'),
   }),

@@ -114,12 +114,12 @@ export function pagesAt({ mm }: Process, address: bigint, frames: readonly Frame
 function rw({ access }: AccessFile, input: CallInput, process: Process): Outcome {
   const length = Number(big(input, 'length'));
   const write = input.write === true;
+  if (length > MAX_TRANSFER) return refuse('EINVAL', 'iommufd_test_access_rw', `at most ${MAX_TRANSFER} bytes a call`);
   const data = new Uint8Array(length);
   if (write) data.set(bytes(input, 'data').subarray(0, length));
   const refusal = accessRw(access.ioas!, process, big(input, 'iova'), data, write);
   if (refusal) return refusal;
   if (write) return { ret: 0 };
-  if (length > MAX_TRANSFER) return refuse('EINVAL', 'iommufd_test_access_rw', `at most ${MAX_TRANSFER} bytes a call`);
   return { ret: 0, data: data.toBase64() };
 }
 
