@@ -15,6 +15,7 @@ export function unavailable(detail: string): Problem {
 
 /** As bytes: of text Fastify would say its charset, which JSON does not have. */
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
+  request.problem = problem;
   return reply
     .code(problem.status)
     .headers(problem.extras.headers ?? {})
