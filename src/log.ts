@@ -54,12 +54,15 @@ async function lineMaker(): Promise<((entry: Entry) => string) | undefined> {
     colorize: false,
     singleLine: true,
     ignore: 'pid,hostname,reqId,time,level',
-    messageFormat: (entry) => `${start(entry as unknown as Entry)}${(entry as unknown as Entry).msg}`,
+    customPrettifiers: { err: (error) => stackOf(error) },
+    messageFormat: (entry) => `${start(entry as unknown as Entry)}${oneLine((entry as unknown as Entry).msg)}`,
   });
   if (format === undefined) return undefined;
   return (entry) =>
     entry.msg === REQUEST ? `${start(entry)}${requestLine(entry as Entry & RequestFacts)}\n` : format(entry);
 }
+
+const stackOf = (error: unknown): string => (error as Partial<Error>).stack ?? JSON.stringify(error);
 
 /** The time, and how bad it is. Colours are for terminals: `styleText` looks whether standard output is one. */
 function start({ time, level }: Entry): string {
