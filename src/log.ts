@@ -44,7 +44,7 @@ export async function createLog(config: Pick<Config, 'dev' | 'logLevel'>): Promi
 interface Entry {
   level: number;
   time: number;
-  msg: string;
+  msg?: string;
 }
 
 /** pino-pretty is a development dependency, so it may be missing. */
@@ -55,7 +55,7 @@ async function lineMaker(): Promise<((entry: Entry) => string) | undefined> {
     singleLine: true,
     ignore: 'pid,hostname,reqId,time,level',
     customPrettifiers: { err: (error) => stackOf(error) },
-    messageFormat: (entry) => `${start(entry as unknown as Entry)}${oneLine((entry as unknown as Entry).msg)}`,
+    messageFormat: (entry) => `${start(entry as unknown as Entry)}${oneLine((entry as unknown as Entry).msg ?? '')}`,
   });
   if (format === undefined) return undefined;
   return (entry) =>
@@ -72,11 +72,15 @@ function start({ time, level }: Entry): string {
   return `${clock}  ${styleText(level > values.warn! ? 'red' : 'yellow', String(labels[level]).toUpperCase())}  `;
 }
 
+/** The same in most lines. */
+const OF_HOST = /^\/v1\/hosts\/[^/]+/;
+
 function requestLine({ method, path, status, ms, errno, where, reason }: RequestFacts): string {
   const color = status < 400 ? 'green' : status < 500 ? 'yellow' : 'red';
   const kernel = errno === undefined ? '' : `${styleText('bold', errno)} ${where}: `;
   const why = reason === undefined ? '' : `  ${kernel}${oneLine(reason)}`;
-  return `${method} ${path} ${styleText(color, String(status))} ${styleText('dim', `${ms} ms`)}${why}`;
+  const place = path?.replace(OF_HOST, (host) => styleText('dim', host));
+  return `${method} ${place} ${styleText(color, String(status))} ${styleText('dim', `${ms} ms`)}${why}`;
 }
 
 /** It may hold what a client sent, such as a name with line breaks, or what would colour a terminal. */
