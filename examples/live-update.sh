@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # A device keeps doing DMA while the kernel of its host is replaced: a whole live update, told with curl and jq.
 #
-#   HOLDOVER_URL=http://127.0.0.1:8080 HOLDOVER_KEY=dev-key examples/live-update.sh
+#   examples/live-update.sh
 #
+# It talks to the service that `npm start` runs; HOLDOVER_URL and HOLDOVER_KEY name another one, and the key of a tenant.
 # Every claim is checked: the script ends with a message and a status other than 0 at the first that does not hold.
 set -euo pipefail
 
-: "${HOLDOVER_URL:?set it to the address of the service, such as http://127.0.0.1:8080}"
-: "${HOLDOVER_KEY:?set it to the key of a tenant}"
-
+readonly URL=${HOLDOVER_URL:-http://127.0.0.1:8080}
+readonly KEY=${HOLDOVER_KEY:-dev-key}
 readonly D1=0000:01:00.0
 readonly MEMORY=67108864 IOVA=0x100000000
 readonly TEXT='written by the VMM before the kexec'
@@ -23,7 +23,7 @@ fail() {
 
 # request METHOD PATH [BODY]: the body of the answer, and the status on a line of its own.
 request() {
-  curl -sS -X "$1" "$HOLDOVER_URL$2" -H "authorization: Bearer $HOLDOVER_KEY" \
+  curl -sS -X "$1" "${URL%/}$2" -H "authorization: Bearer $KEY" \
     ${3:+-H 'content-type: application/json' -d "$3"} -w '\n%{http_code}'
 }
 
@@ -70,6 +70,31 @@ check_no_gap() {
       | select((.kind == "iommu.attach" and .data.domain != "paging") or .kind == "dma.fault") | .message] | join("; ")')
   is 'what stopped the DMA of the device' '' "$gaps"
 }
+
+# The log of the host, a line an event: microseconds, kernel, kind and message.
+timeline() {
+  api GET "$HOST/events?limit=1000" | jq -r '.items[]
+    | "\("       \(.time | tonumber / 1000 | floor)"[-8:])  \(.kernel)  \("\(.kind)               "[:16])  \(.message)"'
+}
+
+# Whether there is a service, and a key that it knows.
+check_service() {
+  local tool status key=$KEY
+  for tool in curl jq; do
+    command -v "$tool" >/dev/null || fail "$tool is needed, and not installed"
+  done
+  [[ -z ${HOLDOVER_KEY:-} ]] || key='that of HOLDOVER_KEY'
+  say "The service is $URL, the key is $key. HOLDOVER_URL and HOLDOVER_KEY name others."
+  status=$(curl -sS -o /dev/null -w '%{http_code}' "${URL%/}/v1/hosts" -H "authorization: Bearer $KEY") ||
+    fail "nothing answers at $URL: start the service (npm start), or set HOLDOVER_URL to where it is"
+  case $status in
+    200) ;;
+    401 | 403) fail "the service at $URL has no tenant with this key: set HOLDOVER_KEY to the key of one" ;;
+    *) fail "what answers at $URL is no Holdover, or not ready (status $status): set HOLDOVER_URL to where it is" ;;
+  esac
+}
+
+check_service
 
 step '1. A host: VT-d, two NVMe drives on vfio-pci, kernel 1 running.'
 HOST=/v1/hosts/$(create /v1/hosts '{"name": "walk-through", "preset": "vmm-lab"}' id)
@@ -163,5 +188,8 @@ api DELETE "$VMM/iommufds/$iommufd/hwpts/$restored" >/dev/null
 is 'the domain that was restored' 'gone' \
   "$(api GET "$HOST/domains" | jq -r --argjson id "$domain" 'if any(.items[]; .id == $id) then "there" else "gone" end')"
 check_dma
+
+step '13. What the host saw, by the microsecond and the kernel that ran:'
+timeline
 
 step 'Done: the kernel was replaced, and the drive never noticed.'

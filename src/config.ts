@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { z } from 'zod';
+import { nearest } from './nearest.ts';
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
@@ -31,6 +32,8 @@ export interface Config {
   /** Threads that run hosts; 0: the thread that serves HTTP does. */
   lanes: number;
   allowServiceDeath: boolean;
+  /** What was given and is not used, a sentence each. */
+  warnings: string[];
 }
 
 /** One core is left to HTTP. */
@@ -90,6 +93,10 @@ const environment = z.object({
   HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
 });
 
+const PREFIX = 'HOLDOVER_';
+/** Of clients (examples/) and of compose.yaml: the service has no use for them, and does not wonder. */
+const OF_OTHERS = ['HOLDOVER_URL', 'HOLDOVER_KEY', 'HOLDOVER_PUBLISHED_PORT'];
+
 /** Reads the arguments after the script's name, and the environment. Throws ConfigError. */
 export function readConfig(args: readonly string[], variables: Record<string, string | undefined>): Config {
   const unknown = args.find((argument) => argument !== '--dev');
@@ -123,9 +130,22 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     batchLimit: values.HOLDOVER_BATCH_LIMIT,
     lanes: values.HOLDOVER_LANES,
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
+    warnings: unknownVariables(Object.keys(given)),
   };
   checkKeys(config);
   return config;
+}
+
+function unknownVariables(names: readonly string[]): string[] {
+  const known = Object.keys(environment.shape);
+  const unknown = names.filter((name) => /^holdover_/i.test(name) && ![...known, ...OF_OTHERS].includes(name));
+  // Without what all have in common, which would make any of them near.
+  const endings = known.map((name) => name.slice(PREFIX.length));
+  return unknown.map((name) => {
+    const meant = nearest(name.slice(PREFIX.length), endings);
+    const advice = meant === undefined ? `there are ${known.join(', ')}` : `did you mean ${PREFIX}${meant}?`;
+    return `${name} is not a variable of Holdover's: ${advice}`;
+  });
 }
 
 function tenantsOfFile(path: string | undefined): TenantKey[] {

@@ -1,5 +1,6 @@
-/** The service's own log: structured lines on standard output. Keys never appear in it. */
-import { type DestinationStream, type Logger, pino } from 'pino';
+/** The service's own log on standard output: JSON lines, or in development mode lines for people. Keys never appear in it. */
+import { styleText } from 'node:util';
+import { type Logger, pino } from 'pino';
 import type { Config } from './config.ts';
 
 /** What parts that log need; a pino logger has it. */
@@ -9,21 +10,78 @@ export interface Log {
   error(details: object, message: string): void;
 }
 
+/** The message of the line that each request gets. */
+export const REQUEST = 'request';
+
+/** What that line says. */
+export interface RequestFacts {
+  method: string;
+  /** Its template; null: there is none for what was asked. */
+  route: string | null;
+  status: number;
+  ms: number;
+  tenant?: string | undefined;
+  host?: string | undefined;
+  /** The kind of problem that it was answered with, and what the simulated kernel said. */
+  problem?: string | undefined;
+  errno?: string | undefined;
+  where?: string | undefined;
+  /** In development mode: what was asked, without its query, and a sentence about what was refused. */
+  path?: string;
+  reason?: string | undefined;
+}
+
 const REDACTED = ['authorization', 'headers.authorization', 'req.headers.authorization'];
 
-/** JSON lines; in development mode, on a terminal, lines for people. */
 export async function createLog(config: Pick<Config, 'dev' | 'logLevel'>): Promise<Logger> {
   const options = { level: config.logLevel, redact: REDACTED };
-  const pretty = config.dev && process.stdout.isTTY ? await prettyStream() : undefined;
-  return pretty === undefined ? pino(options) : pino(options, pretty);
+  const toLine = config.dev ? await lineMaker() : undefined;
+  if (toLine === undefined) return pino(options);
+  const output = pino.destination({ dest: process.stdout.fd, sync: true });
+  return pino(options, { write: (entry) => output.write(toLine(JSON.parse(entry) as Entry)) });
+}
+
+interface Entry {
+  level: number;
+  time: number;
+  msg?: string;
 }
 
 /** pino-pretty is a development dependency, so it may be missing. */
-async function prettyStream(): Promise<DestinationStream | undefined> {
-  try {
-    const { default: pretty } = await import('pino-pretty');
-    return pretty({ colorize: true, ignore: 'pid,hostname', sync: true });
-  } catch {
-    return undefined;
-  }
+async function lineMaker(): Promise<((entry: Entry) => string) | undefined> {
+  const pretty = await import('pino-pretty').catch(() => undefined);
+  const format = pretty?.prettyFactory({
+    colorize: false,
+    singleLine: true,
+    ignore: 'pid,hostname,reqId,time,level',
+    customPrettifiers: { err: (error) => stackOf(error) },
+    messageFormat: (entry) => `${start(entry as unknown as Entry)}${oneLine((entry as unknown as Entry).msg ?? '')}`,
+  });
+  if (format === undefined) return undefined;
+  return (entry) =>
+    entry.msg === REQUEST ? `${start(entry)}${requestLine(entry as Entry & RequestFacts)}\n` : format(entry);
 }
+
+const stackOf = (error: unknown): string => (error as Partial<Error>).stack ?? JSON.stringify(error);
+
+/** The time, and how bad it is. Colours are for terminals: `styleText` looks whether standard output is one. */
+function start({ time, level }: Entry): string {
+  const clock = styleText('dim', new Date(time).toTimeString().slice(0, 8));
+  const { labels, values } = pino.levels;
+  if (level === values.info || level === values.debug) return `${clock}  `;
+  return `${clock}  ${styleText(level > values.warn! ? 'red' : 'yellow', String(labels[level]).toUpperCase())}  `;
+}
+
+/** The same in most lines. */
+const OF_HOST = /^\/v1\/hosts\/[^/]+/;
+
+function requestLine({ method, path, status, ms, errno, where, reason }: RequestFacts): string {
+  const color = status < 400 ? 'green' : status < 500 ? 'yellow' : 'red';
+  const kernel = errno === undefined ? '' : `${styleText('bold', errno)} ${where}: `;
+  const why = reason === undefined ? '' : `  ${kernel}${oneLine(reason)}`;
+  const place = path?.replace(OF_HOST, (host) => styleText('dim', host));
+  return `${method} ${place} ${styleText(color, String(status))} ${styleText('dim', `${ms} ms`)}${why}`;
+}
+
+/** It may hold what a client sent, such as a name with line breaks, or what would colour a terminal. */
+const oneLine = (text: string): string => text.replaceAll(/\p{Cc}+/gu, ' ');

@@ -1,4 +1,5 @@
 /** Puts the parts together, serves, and stops in order: no new requests, those begun are answered, all is stored. */
+import { resolve } from 'node:path';
 import closeWithGrace from 'close-with-grace';
 import type { Config } from './config.ts';
 import { buildApp } from './http/app.ts';
@@ -18,11 +19,12 @@ const CLOSE_DELAY_MS = 10_000;
 /** Resolves when the service listens and has said so. Throws ListenFailed, StoreUnavailable and TenantExists. */
 export async function runService(config: Config): Promise<void> {
   const log = await createLog(config);
+  for (const warning of config.warnings) log.warn({}, warning);
   const store = openStore({ directory: config.dataDir, durability: config.durability });
   await seedTenants(store.tenants, config, log);
   const lanes = createLanes({ store, log, lanes: config.lanes, allowServiceDeath: config.allowServiceDeath });
   await lanes.recover();
-  const app = await buildApp({ config, store, lanes, log });
+  const app = await buildApp({ config, store, lanes, log, dev: config.dev });
 
   closeWithGrace({ delay: CLOSE_DELAY_MS, logger: log }, async ({ signal, err }) => {
     if (err) log.error({ err }, 'stopping after an error');
@@ -32,27 +34,66 @@ export async function runService(config: Config): Promise<void> {
     store.close();
   });
 
-  const address = await app.listen({ host: config.host, port: config.port }).catch((error: Error) => {
-    throw new ListenFailed(
-      `cannot listen on ${config.host} port ${config.port} (HOLDOVER_HOST, HOLDOVER_PORT): ${error.message}.`,
-    );
+  const { host, port } = config;
+  const address = await app.listen({ host, port }).catch(async (error: NodeJS.ErrnoException) => {
+    throw new ListenFailed(`cannot listen on ${host} port ${port}: ${await whyNot(error, host, port)}.`);
   });
-  if (config.dev) process.stdout.write(welcome(address, config.devKey));
+  store.announce(address);
+  if (config.dev) process.stdout.write(welcome(address, config));
   else log.info({ address, dataDir: config.dataDir }, 'listening');
 }
 
-function welcome(address: string, key: string): string {
+async function whyNot({ code, message }: NodeJS.ErrnoException, host: string, port: number): Promise<string> {
+  const another = 'choose another one with HOLDOVER_PORT (0 takes any that is free)';
+  switch (code) {
+    case 'EADDRINUSE':
+      return `${(await isHoldover(host, port)) ? 'another Holdover' : 'another program'} has that port: ${another}`;
+    case 'EACCES':
+      return `this process may not have that port: ${another}`;
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+      return `HOLDOVER_HOST has to be an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all of them`;
+    default:
+      return `${message} (HOLDOVER_HOST, HOLDOVER_PORT)`;
+  }
+}
+
+/** How long the one that has the port may take to say what it is, in milliseconds. */
+const QUESTION_MS = 500;
+
+async function isHoldover(host: string, port: number): Promise<boolean> {
+  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}/v1/hosts`;
+  const answer = await fetch(url, { signal: AbortSignal.timeout(QUESTION_MS) }).catch(() => undefined);
+  return answer?.headers.get('www-authenticate')?.includes('realm="holdover"') ?? false;
+}
+
+/** Where clients look for the service in development mode; see examples/. */
+const USUAL = { address: 'http://127.0.0.1:8080', key: 'dev-key' };
+
+function welcome(address: string, { devKey: key, dataDir }: Config): string {
+  const settings = [
+    ...(address === USUAL.address ? [] : [`HOLDOVER_URL=${address} `]),
+    ...(key === USUAL.key ? [] : [`HOLDOVER_KEY=${key} `]),
+  ];
   return `
   Holdover is running in development mode, on this machine only.
 
     API   ${address}
     docs  ${address}/docs
     key   ${key}
+    data  ${resolve(dataDir)}
 
-  A first host:
+  A first host, in another terminal:
 
-    curl -s -H 'authorization: Bearer ${key}' -H 'content-type: application/json' \\
-      -d '{"preset":"vmm-lab"}' ${address}/v1/hosts
+    curl -s ${address}/v1/hosts \\
+      -H 'authorization: Bearer ${key}' -H 'content-type: application/json' \\
+      -d '{"preset":"vmm-lab"}' | jq -r .id
+
+  A whole live update, step by step:
+
+    ${settings.join('')}examples/live-update.sh
+
+  Below: a line for each request. Ctrl-C stops the service; its hosts stay.
 
 `;
 }

@@ -10,12 +10,13 @@ export async function seedTenants(tenants: Tenants, config: Given, log: Log): Pr
   if (!config.dev) await lockDevTenant(tenants, config, log);
   for (const { name, key } of config.tenants) {
     const tenant = tenants.findByName(name);
-    if (tenant === undefined) {
-      await tenants.create(name, hashKey(key));
-      log.info({ tenant: name }, 'tenant created from the configuration');
-    } else if (await tenants.setKeyHash(tenant.id, hashKey(key))) {
-      log.warn({ tenant: name }, 'tenant has another key now, that of the configuration');
-    }
+    const made = tenant === undefined;
+    if (made) await tenants.create(name, hashKey(key));
+    const changed = !made && (await tenants.setKeyHash(tenant.id, hashKey(key)));
+    // The key of the development mode is told to whoever starts it.
+    if (config.dev && key === config.devKey) continue;
+    if (made) log.info({ tenant: name }, 'tenant created from the configuration');
+    if (changed) log.warn({ tenant: name }, 'tenant has another key now, that of the configuration');
   }
   if (config.adminKey === null && tenants.list().length === 0) {
     log.warn({}, 'nobody can use the service: set HOLDOVER_TENANTS or HOLDOVER_ADMIN_KEY');

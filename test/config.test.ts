@@ -21,6 +21,7 @@ test('without any variable everything has its default', () => {
     batchLimit: 256 * 1024 * 1024,
     lanes: Math.min(Math.max(availableParallelism() - 1, 1), 8),
     allowServiceDeath: false,
+    warnings: [],
   });
 });
 
@@ -61,7 +62,27 @@ test('every variable is read', (t) => {
     batchLimit: 256 * 1024 * 1024,
     lanes: 3,
     allowServiceDeath: true,
+    warnings: [],
   });
+});
+
+test('a variable that there is not is warned of with the nearest, and those of clients and of compose are not', () => {
+  const { warnings, port } = readConfig([], {
+    HOLDOVER_PROT: '1',
+    holdover_lanes: '2',
+    HOLDOVER_COLOUR: 'blue',
+    HOLDOVER_NOTHING: '',
+    HOLDOVER_URL: 'http://127.0.0.1:8080',
+    HOLDOVER_KEY: 'dev-key',
+    HOLDOVER_PUBLISHED_PORT: '80',
+    HOLD: '1',
+  });
+  assert.equal(port, 8080);
+  assert.equal(warnings.length, 3);
+  assert.match(warnings[0]!, /^HOLDOVER_PROT is not .*: did you mean HOLDOVER_PORT\?$/);
+  assert.match(warnings[1]!, /^holdover_lanes is not .*: did you mean HOLDOVER_LANES\?$/);
+  assert.match(warnings[2]!, /^HOLDOVER_COLOUR is not .*: there are HOLDOVER_HOST, HOLDOVER_PORT, /);
+  assert.doesNotMatch(warnings[2]!, /blue/);
 });
 
 test('development mode brings its tenant, and serves loopback only', () => {

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { runMain, type Service, startService, temporaryDirectory } from './support/service.ts';
 
 const HOSTS = '/v1/hosts';
+const ROOT = new URL('..', import.meta.url).pathname;
 
 async function createHost(service: Service, key?: string): Promise<string> {
   const { status, body } = await service.request('POST', HOSTS, { preset: 'vmm-lab', name: 'kept' }, key);
@@ -14,16 +17,45 @@ async function createHost(service: Service, key?: string): Promise<string> {
 }
 
 test('development mode prints URL, key and a first curl that works, and serves', async (t) => {
-  const service = await startService(t, temporaryDirectory(t));
+  const service = await startService(t, temporaryDirectory(t), { env: { HOLDOVER_DEV_KEY: 'my-key' } });
   for (const path of ['/livez', '/readyz', '/docs', '/openapi.json']) {
     const { status } = await fetch(`${service.url}${path}`);
     assert.equal(status, 200, path);
   }
-  assert.match(service.output(), /^ *key +dev-key$/m);
-  const curl = /^ *curl [\s\S]*?\/v1\/hosts$/m.exec(service.output())?.[0] ?? '';
-  const host = JSON.parse(execFileSync('sh', ['-c', curl], { encoding: 'utf8' })) as { id: string };
-  const { status } = await service.request('GET', `${HOSTS}/${host.id}`);
+  assert.match(service.output(), /^\n {2}Holdover is running/, 'nothing stands before it');
+  assert.match(service.output(), /^ *key +my-key$/m);
+  const [curl] = /^ *curl (.*\\\n)*.*\| jq -r \.id$/m.exec(service.output()) ?? assert.fail(service.output());
+  const host = execFileSync('sh', ['-c', curl], { encoding: 'utf8' }).trim();
+  const { status } = await service.request('GET', `${HOSTS}/${host}`, undefined, 'my-key');
   assert.equal(status, 200);
+  const settings = `HOLDOVER_URL=${service.url} HOLDOVER_KEY=my-key`;
+  const [, example] = new RegExp(`^ *${settings} (\\S+)$`, 'm').exec(service.output()) ?? assert.fail(service.output());
+  accessSync(join(ROOT, example!), constants.X_OK);
+});
+
+test('development mode logs a line for people for each request, in the order in which they were answered', async (t) => {
+  const service = await startService(t, temporaryDirectory(t), { env: { HOLDOVER_PROT: '80' } });
+  assert.match(service.output(), /^\d\d:\d\d:\d\d {2}WARN {2}HOLDOVER_PROT is not .* HOLDOVER_PORT\?\n\n {2}Holdover/);
+  const host = `${HOSTS}/${await createHost(service)}`;
+  await service.request('GET', '/livez');
+  await service.request('PUT', `${host}/devices/0000:01:00.0/driver`, { driver: 'nvme' });
+  await service.request('POST', `${host}/processes`, { name: 'line\n\u001b[31mbreak', 'what\u001b[31m\nelse': 1 });
+  await service.stop('SIGTERM');
+  const lines = service.output().split('\n\n').at(-1)!.trim().split('\n');
+  const expected = [
+    `POST /v1/hosts 201 N ms`,
+    `PUT ${host}/devices/0000:01:00.0/driver 409 N ms  EBUSY bind_store: 0000:01:00.0 has driver vfio-pci: unbind it first`,
+    /^POST .*\/processes 400 N ms {2}body \/what \[31m else: unknown field/,
+    'stopping {"signal":"SIGTERM"}',
+  ];
+  assert.equal(lines.length, expected.length, service.output());
+  for (const [index, line] of lines.entries()) {
+    const [, said] = /^\d\d:\d\d:\d\d {2}(.*)$/.exec(line) ?? assert.fail(line);
+    const wanted = expected[index]!;
+    const found = said!.replace(/ \d+ ms/, ' N ms');
+    if (typeof wanted === 'string') assert.equal(found, wanted);
+    else assert.match(found, wanted);
+  }
 });
 
 test('SIGTERM and SIGINT end it in order, and the next start has the same tenants and hosts', async (t) => {
@@ -60,19 +92,41 @@ test('outside of development mode it says where it listens in one line, and no k
 test('what cannot start says why in one sentence', async (t) => {
   const directory = temporaryDirectory(t);
   const running = await startService(t, directory);
-  const port = new URL(running.url).port;
+  const { port } = new URL(running.url);
+  const another = createServer().listen(0, '127.0.0.1');
+  t.after(() => another.close());
+  await once(another, 'listening');
+  const { port: taken } = another.address() as AddressInfo;
+  const free = { HOLDOVER_DATA_DIR: temporaryDirectory(t) };
   const cases: [string[], Record<string, string>, RegExp][] = [
-    [['--dev'], { HOLDOVER_HOST: '0.0.0.0' }, /^holdover: HOLDOVER_HOST is 0\.0\.0\.0, but development mode/],
-    [[], { HOLDOVER_PORT: 'http' }, /^holdover: HOLDOVER_PORT must be a whole number from 0 to 65535\.$/],
-    [[], { HOLDOVER_DATA_DIR: directory }, /^holdover: cannot open the data directory .*another Holdover is using it/],
-    [[], { HOLDOVER_DATA_DIR: temporaryDirectory(t), HOLDOVER_PORT: port }, /^holdover: cannot listen on 127\.0\.0\.1/],
+    [['--dev'], { HOLDOVER_HOST: '0.0.0.0' }, /^HOLDOVER_HOST is 0\.0\.0\.0, but development mode/],
+    [[], { HOLDOVER_PORT: 'http' }, /^HOLDOVER_PORT must be a whole number from 0 to 65535\.$/],
+    [[], { HOLDOVER_DATA_DIR: directory }, new RegExp(`process \\d+, is using it and serves ${running.url}\\. .*kill`)],
+    [[], { HOLDOVER_DATA_DIR: `${ROOT}package.json` }, /package\.json: it is a file, not a directory: name another/],
+    [[], { ...free, HOLDOVER_PORT: port }, new RegExp(`port ${port}: another Holdover has .* HOLDOVER_PORT \\(0 `)],
+    [[], { ...free, HOLDOVER_PORT: `${taken}` }, new RegExp(`port ${taken}: another program has .* HOLDOVER_PORT`)],
+    [
+      [],
+      { ...free, HOLDOVER_HOST: '192.0.2.1' },
+      /^cannot listen on 192\.0\.2\.1 .*HOLDOVER_HOST has to be an address of/,
+    ],
   ];
   for (const [args, env, sentence] of cases) {
     const { code, output } = await runMain(args, { HOLDOVER_LOG_LEVEL: 'silent', ...env });
     assert.equal(code, 1);
-    assert.match(output.trim(), sentence);
-    assert.equal(output.trim().split('\n').length, 1, output);
+    assert.match(output, /^holdover: .*\.\n$/);
+    assert.match(output.slice('holdover: '.length).trimEnd(), sentence);
   }
+});
+
+test('what was killed does not keep its data directory', async (t) => {
+  const directory = temporaryDirectory(t);
+  const first = await startService(t, directory);
+  await first.stop('SIGKILL');
+  const second = await startService(t, directory);
+  const { pid, address } = JSON.parse(readFileSync(join(directory, 'holdover.json'), 'utf8'));
+  assert.equal(address, second.url);
+  assert.ok(process.kill(pid, 0));
 });
 
 test('an old Node is refused before anything is imported', async () => {

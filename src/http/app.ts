@@ -2,10 +2,12 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
-import { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify';
+import { type FastifyInstance, type FastifyRequest, type FastifyServerOptions, fastify, LogController } from 'fastify';
+import type { Logger } from 'pino';
 import { notFound } from './answers.ts';
 import { handleClientError, handleError, sendProblem, unavailable } from './errors.ts';
 import { Problem } from './problems.ts';
+import { logRequests } from './request-log.ts';
 import { addDocs } from './resources/docs.ts';
 import { addRoute, type Context, type RawBody, type Route } from './route.ts';
 import { ROUTES } from './routes.ts';
@@ -13,13 +15,16 @@ import { readWhole } from './whole-body.ts';
 
 export interface AppOptions extends Context {
   /** Gets a line for each request; without it nothing is logged. */
-  log?: FastifyBaseLogger;
+  log?: Logger;
+  /** Whether these lines are for who sends the requests, too: they say more then. */
+  dev?: boolean;
   /** For tests: whether answers have to be what the OpenAPI document says. */
   checkAnswers?: boolean;
 }
 
 /** The service, ready to listen. The caller closes it. */
-export async function buildApp({ log, checkAnswers = false, ...context }: AppOptions): Promise<FastifyInstance> {
+export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
+  const { log, dev = false, checkAnswers = false, ...context } = options;
   const app = fastify({
     bodyLimit: context.config.bodyLimit,
     genReqId: () => randomUUID(),
@@ -29,7 +34,7 @@ export async function buildApp({ log, checkAnswers = false, ...context }: AppOpt
     return503OnClosing: false,
     frameworkErrors: handleError,
     clientErrorHandler: handleClientError,
-    ...(log === undefined ? {} : { loggerInstance: log }),
+    ...(log === undefined ? {} : loggers(log)),
   }) as FastifyInstance;
   app.decorateRequest('tenant', null);
   app.decorateRequest('visibleHost', null);
@@ -37,7 +42,7 @@ export async function buildApp({ log, checkAnswers = false, ...context }: AppOpt
   refuseWhileStopping(app);
   app.setErrorHandler(handleError);
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, noRoute(request)));
-  app.addHook('onResponse', async (request, reply) => logRequest(request, reply.statusCode, reply.elapsedTime));
+  logRequests(app, dev);
   for (const entry of ROUTES) {
     if (entry.raw) app.register(async (scope) => addRaw(scope, context, entry, entry.raw!, checkAnswers));
     else addRoute(app, context, entry, checkAnswers);
@@ -47,13 +52,10 @@ export async function buildApp({ log, checkAnswers = false, ...context }: AppOpt
   return app;
 }
 
-function logRequest(request: FastifyRequest, status: number, milliseconds: number): void {
-  const { method, tenant, visibleHost } = request;
-  const { url: route = null } = request.routeOptions;
-  request.log.info(
-    { method, route, status, ms: Math.round(milliseconds), tenant: tenant?.name, host: visibleHost?.id },
-    'request',
-  );
+/** Fastify's own would say where it listens, which is for the caller to say; of it only what is worse than that is logged. */
+function loggers(log: Logger): Pick<FastifyServerOptions, 'loggerInstance' | 'childLoggerFactory'> {
+  const own = log.child({}, { level: log.isLevelEnabled('info') ? 'warn' : log.level });
+  return { loggerInstance: own, childLoggerFactory: (_own, bindings, options) => log.child(bindings, options) };
 }
 
 /** JSON and nothing else. A body of no bytes is none, whatever its type. */

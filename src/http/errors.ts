@@ -15,6 +15,7 @@ export function unavailable(detail: string): Problem {
 
 /** As bytes: of text Fastify would say its charset, which JSON does not have. */
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
+  request.problem = problem;
   return reply
     .code(problem.status)
     .headers(problem.extras.headers ?? {})
@@ -25,7 +26,8 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
 /** Fastify's error handler. Faults of ours are logged, refusals are not. */
 export function handleError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const problem = problemOf(error, bodyOf(request));
-  if (problem.status >= 500) request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
+  if (problem.status >= 500 && !(error instanceof Problem))
+    request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
   return sendProblem(request, reply, problem);
 }
 

@@ -1,13 +1,13 @@
 /**
- * Opens the data directory: one database file, one connection that writes at a time, any number that read. A lock
- * held for the life of the process (and freed by the system whatever ends it) keeps a second service away, which
- * would answer from state of its own.
+ * Opens the data directory: one database file, one connection that writes at a time, any number that read. A second
+ * service is kept away, as it would answer from state of its own.
  */
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
-import { unavailable } from './errors.ts';
+import { DATABASE, explain, makeDirectory } from './directory.ts';
+import { StoreUnavailable } from './errors.ts';
 import { migrate } from './migrations.ts';
+import { InUse, type Owner, own } from './owner.ts';
 
 /** `process`: survives any death of the process. `power`: survives a power loss too, and waits for the disk. */
 export type Durability = 'process' | 'power';
@@ -19,23 +19,26 @@ export interface OpenDatabase {
   database: Database.Database;
   /** Migrations applied at this start. */
   applied: string[];
+  /** Leaves word for a second service, which cannot have the directory, where this one serves. */
+  announce(address: string): void;
   close(): void;
 }
 
 export function openDatabase(directory: string, durability: Durability): OpenDatabase {
-  let lock: Database.Database | undefined;
+  let owner: Owner | undefined;
   let database: Database.Database | undefined;
   try {
-    mkdirSync(directory, { recursive: true });
-    lock = takeLock(join(directory, 'holdover.lock'));
+    makeDirectory(directory);
+    owner = own(directory);
     database = connectForWriting(directory, durability);
     const applied = migrate(database);
     database.exec('DELETE FROM parts WHERE host_id NOT IN (SELECT id FROM hosts)');
-    return { database, applied, close: closeAll(database, lock) };
+    return { database, applied, announce: owner.announce, close: closeAll(database, owner) };
   } catch (error) {
     database?.close();
-    lock?.close();
-    throw unavailable(`cannot open the data directory ${directory}`, error);
+    owner?.close();
+    const reason = error instanceof InUse ? error.message : explain(directory, error);
+    throw new StoreUnavailable(`cannot open the data directory ${resolve(directory)}: ${reason}`, { cause: error });
   }
 }
 
@@ -53,23 +56,11 @@ export function connectForReading(directory: string): Database.Database {
   return new Database(file(directory), { readonly: true, timeout: BUSY_TIMEOUT_MS });
 }
 
-const file = (directory: string): string => join(directory, 'holdover.db');
+const file = (directory: string): string => join(directory, DATABASE);
 
-function takeLock(path: string): Database.Database {
-  const lock = new Database(path, { timeout: BUSY_TIMEOUT_MS });
-  try {
-    lock.exec('BEGIN EXCLUSIVE');
-    return lock;
-  } catch (error) {
-    lock.close();
-    if ((error as { code?: string }).code === 'SQLITE_BUSY') throw new Error('another Holdover is using it');
-    throw error;
-  }
-}
-
-function closeAll(database: Database.Database, lock: Database.Database): () => void {
+function closeAll(database: Database.Database, owner: Owner): () => void {
   return () => {
     database.close();
-    lock.close();
+    owner.close();
   };
 }

@@ -36,7 +36,9 @@ export function migrate(database: Database.Database, migrations: Migration[] = r
       .get() as number;
     const known = migrations.at(-1)?.number ?? 0;
     if (latest > known) {
-      throw new Error(`the database has migration ${latest}, this version of Holdover knows ${known}: use a newer one`);
+      throw new Error(
+        `the database has migration ${latest}, this version of Holdover knows ${known}: use a newer Holdover`,
+      );
     }
     const missing = migrations.filter((migration) => migration.number > latest);
     const record = database.prepare('INSERT INTO migrations (number, name, applied) VALUES (?, ?, ?)');

@@ -34,6 +34,8 @@ export interface Store extends HostStore {
   durability: Durability;
   /** Migrations applied when it was opened. */
   applied: string[];
+  /** Leaves word for a second service, which cannot have the directory, where this one serves. */
+  announce(address: string): void;
   /** From now on another one writes, and this connection only reads; null: it writes itself again. */
   writeBy(writer: Writer | null): void;
   /** Throws StoreUnavailable where the database does not answer. */
@@ -49,7 +51,7 @@ export interface StoreOptions {
 
 /** Opens the data directory and brings its schema up to date. Throws StoreUnavailable, saying why. */
 export function openStore({ directory, durability = 'process' }: StoreOptions): Store {
-  const { database, applied, close } = openDatabase(directory, durability);
+  const { database, applied, announce, close } = openDatabase(directory, durability);
   const probe = database.prepare('SELECT count(*) FROM migrations').pluck();
   const own = new GroupWriter(database);
   let writer: Writer = own;
@@ -62,6 +64,7 @@ export function openStore({ directory, durability = 'process' }: StoreOptions): 
     directory,
     durability,
     applied,
+    announce,
     writeBy(another) {
       writer = another ?? own;
       database.pragma(`query_only = ${another === null ? 'OFF' : 'ON'}`);

@@ -1,4 +1,4 @@
-/** The examples of docs/batches.md are pasted behind those of the README that they go on from. */
+/** The examples of docs/batches.md are pasted into a shell that knows nothing else. */
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -15,13 +15,11 @@ function shownBehind(script: string): unknown {
 test('the examples of batches answer what the text shows', async (t) => {
   const directory = temporaryDirectory(t);
   const { url } = await startService(t, temporaryDirectory(t));
-  const story = blocksOf('README.md', 'sh');
-  const first = story.findIndex((block) => block.startsWith('holdover() {'));
-  const examples = blocksOf('docs/batches.md', 'sh').map((script) => ({ script, shown: shownBehind(script) }));
+  const [before, ...blocks] = blocksOf('docs/batches.md', 'sh');
+  const examples = blocks.map((script) => ({ script, shown: shownBehind(script) }));
   assert.equal(examples.filter(({ shown }) => shown !== undefined).length, 3);
   const scripts = examples.map(({ script }, index) => `{\n${script}} > ${index}.out\n`);
-  const before = story.slice(first, first + 2).map((script) => `{\n${script}} > /dev/null\n`);
-  const script = [...before, ...scripts, 'jq -cs . {0..9}.out 2> /dev/null'].join('\n');
+  const script = [`{\n${before}} > /dev/null\n`, ...scripts, 'jq -cs . {0..9}.out 2> /dev/null'].join('\n');
   const { stdout, stderr } = await paste(at(url, script), directory);
   assert.equal(stderr, '');
   const printed = JSON.parse(stdout) as { errors?: unknown[]; status?: number }[];

@@ -32,7 +32,7 @@ export interface Fixture {
 
 export async function fixture(
   t: TestContext,
-  { adminKey = ADMIN_KEY }: { adminKey?: string | null } = {},
+  { adminKey = ADMIN_KEY, dev = false }: { adminKey?: string | null; dev?: boolean } = {},
 ): Promise<Fixture> {
   const store = temporaryStore(t);
   const lanes = new FakeLanes(store);
@@ -49,7 +49,7 @@ export async function fixture(
     },
   });
   const config = { adminKey, bodyLimit: BODY_LIMIT, batchLimit: BATCH_LIMIT };
-  const app = await buildApp({ config, store, lanes, log: pino({ level: 'trace' }, stream) });
+  const app = await buildApp({ config, store, lanes, log: pino({ level: 'trace' }, stream), dev });
   t.after(() => app.close());
   return {
     app,

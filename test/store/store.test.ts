@@ -55,32 +55,6 @@ test('a migration that fails leaves the database as it was', (t) => {
   assert.deepEqual(database.prepare('SELECT name FROM sqlite_schema').all(), []);
 });
 
-test('a database of a newer version is left alone', (t) => {
-  const directory = temporaryDirectory(t);
-  openStore({ directory }).close();
-  const database = new Database(join(directory, 'holdover.db'));
-  database.exec("INSERT INTO migrations (number, name, applied) VALUES (9000, 'later', 'later')");
-  database.close();
-  assert.throws(() => openStore({ directory }), { name: 'StoreUnavailable', message: /has migration 9000/ });
-});
-
-test('a data directory has one user at a time', (t) => {
-  const directory = temporaryDirectory(t);
-  const store = openStore({ directory });
-  assert.throws(() => openStore({ directory }), { name: 'StoreUnavailable', message: /another Holdover is using it/ });
-  store.close();
-  temporaryStore(t, directory).check();
-});
-
-test('a data directory that cannot be made is named', (t) => {
-  const directory = temporaryDirectory(t);
-  writeFileSync(join(directory, 'file'), '');
-  assert.throws(() => openStore({ directory: join(directory, 'file') }), {
-    name: 'StoreUnavailable',
-    message: /cannot open the data directory .*file/,
-  });
-});
-
 test('durability decides how SQLite syncs', (t) => {
   const NORMAL = 1;
   const FULL = 2;

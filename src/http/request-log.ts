@@ -1,0 +1,89 @@
+/** A line of the log for each request. */
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { REQUEST, type RequestFacts } from '../log.ts';
+import type { Problem } from './problems.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** What it was answered with, if with a problem. */
+    problem: Problem | null;
+    /** In development mode: what an answer of 200 says of refusals in it. */
+    refusals: string | null;
+  }
+}
+
+/** Asked for over and over by machines, or by a browser on behalf of one page. */
+const QUIET = /^\/(livez|readyz|docs\/static\/.*)$/;
+
+/** `dev`: the lines also tell what only the client may know elsewhere. */
+export function logRequests(app: FastifyInstance, dev: boolean): void {
+  app.decorateRequest('problem', null);
+  app.decorateRequest('refusals', null);
+  app.addHook('onResponse', async (request, reply) => {
+    const level = QUIET.test(request.routeOptions.url ?? '') ? 'debug' : 'info';
+    const facts = factsOf(request, reply.statusCode, reply.elapsedTime);
+    request.log[level](dev ? { ...facts, ...forPeople(request) } : facts, REQUEST);
+  });
+  if (!dev) return;
+  app.addHook('preSerialization', async (request, _reply, answer) => {
+    request.refusals = refusalsIn(answer as Outcomes, request.body as Asked | undefined);
+    return answer;
+  });
+}
+
+/** The route and not the URL, which may hold what should not be in a log. */
+function factsOf(request: FastifyRequest, status: number, milliseconds: number): RequestFacts {
+  const { method, tenant, visibleHost, problem } = request;
+  const { url: route = null } = request.routeOptions;
+  const kernel = problem?.extras.kernel;
+  return {
+    method,
+    route,
+    status,
+    ms: Math.round(milliseconds),
+    tenant: tenant?.name,
+    host: visibleHost?.id,
+    problem: problem?.kind,
+    errno: kernel?.errno,
+    where: kernel?.where,
+  };
+}
+
+function forPeople({ url, problem, refusals }: FastifyRequest): Pick<RequestFacts, 'path' | 'reason'> {
+  return { path: url.split('?', 1)[0]!, reason: problem?.message ?? refusals ?? undefined };
+}
+
+interface Outcome {
+  errno?: string;
+  where?: string;
+  why?: string;
+  fault?: { reason: string; op: string; iova: string };
+  /** In a list of those that were refused only. */
+  index?: number;
+}
+
+/** Calls, operations of a batch and accesses of a device are each refused by themselves. */
+interface Outcomes {
+  results?: readonly Outcome[];
+  errors?: readonly Outcome[];
+  failed?: number;
+}
+
+interface Asked {
+  calls?: readonly { call: string; request?: string }[];
+}
+
+function refusalsIn({ results, errors = results, failed }: Outcomes, asked: Asked | undefined): string | null {
+  if (!Array.isArray(errors)) return null;
+  const refused = errors.flatMap((outcome: Outcome, index) =>
+    outcome.errno !== undefined || outcome.fault !== undefined ? [{ index, ...outcome }] : [],
+  );
+  const [first] = refused;
+  if (first === undefined) return null;
+  const count = failed ?? refused.length;
+  const { index, errno, where, why, fault } = first;
+  const { call, request = call } = asked?.calls?.[index] ?? {};
+  const what = request === undefined ? '' : ` ${request}`;
+  const said = fault === undefined ? `${errno} ${where}: ${why}` : `${fault.op} at ${fault.iova}: ${fault.reason}`;
+  return `${count} refused, ${count === 1 ? 'number' : 'the first is number'} ${index}${what}: ${said}`;
+}
