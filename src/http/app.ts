@@ -4,7 +4,8 @@ import type { IncomingMessage } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
 import { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify';
 import { notFound } from './answers.ts';
-import { handleClientError, handleError, sendProblem, unavailable } from './errors.ts';
+import { Connections } from './connections.ts';
+import { asLine, handleClientError, handleError, LATE, sendProblem, unavailable } from './errors.ts';
 import { Problem } from './problems.ts';
 import { addDocs } from './resources/docs.ts';
 import { addRoute, type Context, type RawBody, type Route } from './route.ts';
@@ -20,7 +21,9 @@ export interface AppOptions extends Context {
 
 /** The service, ready to listen. The caller closes it. */
 export async function buildApp({ log, checkAnswers = false, ...context }: AppOptions): Promise<FastifyInstance> {
+  const connections = new Connections();
   const app = fastify({
+    serverFactory: (handle) => connections.createServer(handle),
     bodyLimit: context.config.bodyLimit,
     genReqId: () => randomUUID(),
     // Its lines show the URL, which may hold what should not be there: a line of our own shows the route.
@@ -28,13 +31,16 @@ export async function buildApp({ log, checkAnswers = false, ...context }: AppOpt
     // Its answer would not be problem+json; the hook below refuses in our words.
     return503OnClosing: false,
     frameworkErrors: handleError,
-    clientErrorHandler: handleClientError,
+    clientErrorHandler(error, socket) {
+      connections.answerError(socket, error.code === LATE, () => handleClientError(error, socket));
+    },
     ...(log === undefined ? {} : { loggerInstance: log }),
   }) as FastifyInstance;
   app.decorateRequest('tenant', null);
   app.decorateRequest('visibleHost', null);
   readBodiesAsJson(app);
-  refuseWhileStopping(app);
+  refuseWhileStopping(app, connections);
+  app.setReplySerializer(asLine);
   app.setErrorHandler(handleError);
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, noRoute(request)));
   app.addHook('onResponse', async (request, reply) => logRequest(request, reply.statusCode, reply.elapsedTime));
@@ -103,20 +109,11 @@ function malformed(body: string): Problem {
 const PATIENCE_MS = 5000;
 
 /** What has begun is answered, what comes after it is refused, and then nobody keeps a connection open. */
-function refuseWhileStopping(app: FastifyInstance): void {
+function refuseWhileStopping(app: FastifyInstance, connections: Connections): void {
   let stopping = false;
-  let unanswered = 0;
-  const answered = Promise.withResolvers<void>();
-  app.server.on('request', (_request, response) => {
-    unanswered += 1;
-    response.once('close', () => {
-      unanswered -= 1;
-      if (stopping && unanswered === 0) answered.resolve();
-    });
-  });
   app.addHook('preClose', async () => {
     stopping = true;
-    if (unanswered > 0) await Promise.race([answered.promise, setTimeout(PATIENCE_MS, undefined, { ref: false })]);
+    await Promise.race([connections.idle(), setTimeout(PATIENCE_MS, undefined, { ref: false })]);
     // Otherwise one whose client has been answered and yet goes on sending, or does not, would be waited for.
     app.server.closeAllConnections();
   });

@@ -13,13 +13,16 @@ export function unavailable(detail: string): Problem {
   return new Problem('unavailable', detail, { headers: { 'retry-after': RETRY_AFTER } });
 }
 
+/** The text of every answer in JSON: it ends its line, so that the prompt of a terminal is not behind it. */
+export const asLine = (value: unknown): string => `${JSON.stringify(value)}\n`;
+
 /** As bytes: of text Fastify would say its charset, which JSON does not have. */
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
   return reply
     .code(problem.status)
     .headers(problem.extras.headers ?? {})
     .header('content-type', PROBLEM_JSON)
-    .send(Buffer.from(JSON.stringify(problem.document(request.id))));
+    .send(Buffer.from(asLine(problem.document(request.id))));
 }
 
 /** Fastify's error handler. Faults of ours are logged, refusals are not. */
@@ -92,9 +95,12 @@ function byCode(error: Error & { code?: string; statusCode?: number }, body: Bod
   }
 }
 
+/** What Node says of a request that does not arrive in time. */
+export const LATE = 'ERR_HTTP_REQUEST_TIMEOUT';
+
 const SOCKET_PROBLEMS: Record<string, ProblemName> = {
   HPE_HEADER_OVERFLOW: 'headers-too-large',
-  ERR_HTTP_REQUEST_TIMEOUT: 'request-timeout',
+  [LATE]: 'request-timeout',
 };
 
 /** What is not HTTP at all never becomes a request: the answer is written by hand. */
@@ -103,7 +109,7 @@ export function handleClientError(error: Error & { code?: string }, socket: Sock
   const kind = SOCKET_PROBLEMS[error.code ?? ''] ?? 'malformed-body';
   const { status, title, about } = PROBLEMS[kind];
   const detail = kind === 'malformed-body' ? 'This is not an HTTP request.' : about;
-  const body = JSON.stringify({ type: problemType(kind), title, status, detail, instance: 'none' });
+  const body = asLine({ type: problemType(kind), title, status, detail, instance: 'none' });
   const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: ${PROBLEM_JSON}\r\n`;
   socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
 }

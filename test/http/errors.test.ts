@@ -10,6 +10,33 @@ import { BODY_LIMIT, fixture, HOST, KEY, pointers } from './fixture.ts';
 
 const CLOCK = `/v1/hosts/${HOST}/clock`;
 
+test('every answer in JSON ends its line', async (t) => {
+  const { ask, lanes, app } = await fixture(t);
+  lanes.onQuery = () => ({ kind: 'ok', value: { host: 'ü' } });
+  const batch = `/v1/hosts/${HOST}/processes/1/iommufds/3/ioases/2/batch`;
+  const answers = [
+    await ask('get', '/livez'),
+    await ask('get', '/openapi.json'),
+    await ask('get', '/docs/json'),
+    await ask('get', `/v1/hosts/${HOST}`),
+    await ask('post', '/v1/hosts', { preset: 'vmm-lab' }),
+    await ask('post', batch, { operations: [] }),
+    await ask('post', CLOCK, '{').type('json'),
+    await ask('post', CLOCK, { advance: -1 }),
+    await ask('get', '/v1/hosts', undefined, null),
+    await ask('get', '/nothing'),
+    await ask('put', '/v1/hosts', {}),
+    await ask('get', '/v1/hosts/%zz'),
+    await ask('get', '/docs/static/nothing'),
+    await request(app.server).post(CLOCK).auth(KEY, { type: 'bearer' }).type('text').send('x'),
+  ];
+  for (const { status, text, headers } of answers) {
+    assert.match(text, /^\{[^\n]*\}\n$/, `${status} ${text}`);
+    assert.equal(Number(headers['content-length']), Buffer.byteLength(text));
+  }
+  assert.equal((await ask('post', `/v1/hosts/${HOST}/crash`)).text, '{}\n');
+});
+
 test('malformed JSON is 400 and says what the parser said', async (t) => {
   const { ask, lanes } = await fixture(t);
   const { status, body, headers } = await ask('post', CLOCK, '{"advance": secret}').type('json');
@@ -165,7 +192,7 @@ test('what is not HTTP is answered as a problem, too', async (t) => {
   );
   assert.match(
     answers[0]!,
-    /^HTTP\/1\.1 400 [\s\S]*application\/problem\+json[\s\S]*"type":"\/problems\/malformed-body"/,
+    /^HTTP\/1\.1 400 [\s\S]*application\/problem\+json[\s\S]*"type":"\/problems\/malformed-body".*\}\n$/,
   );
   assert.match(answers[1]!, /^HTTP\/1\.1 431 [\s\S]*"type":"\/problems\/headers-too-large"/);
 });

@@ -39,6 +39,23 @@ test('it is served without a key, and so are the pages made of it, from the serv
   assert.equal((await ask('get', '/docs/static/swagger-ui-bundle.js', undefined, null)).status, 200);
 });
 
+test('it is always the same bytes, and who has them is told so', async (t) => {
+  const { ask } = await fixture(t);
+  const first = await ask('get', '/openapi.json', undefined, null);
+  const etag = first.headers.etag!;
+  assert.match(etag, /^"[\w-]+"$/);
+  assert.equal(first.headers['cache-control'], 'no-cache');
+  assert.equal(first.headers['content-type'], 'application/json');
+  const page = await ask('get', '/docs/json', undefined, null);
+  assert.deepEqual([page.text, page.headers.etag], [first.text, etag]);
+  for (const known of [etag, `W/${etag}`, `"another", ${etag}`, '*']) {
+    const again = await ask('get', '/openapi.json', undefined, null).set('if-none-match', known);
+    assert.deepEqual([again.status, again.text, again.headers.etag], [304, '', etag], known);
+  }
+  assert.equal((await ask('get', '/openapi.json', undefined, null).set('if-none-match', '"another"')).status, 200);
+  assert.equal((await ask('get', '/docs/yaml', undefined, null)).status, 404);
+});
+
 test('every route is an operation of its own with a summary, a tag, examples and its problems', () => {
   assert.equal(operations.length, ROUTES.length);
   assert.equal(new Set(operations.map(({ operationId }) => operationId)).size, operations.length);
