@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
 import { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest, fastify, LogController } from 'fastify';
-import { notFound } from './answers.ts';
 import { Connections } from './connections.ts';
 import { asLine, handleClientError, handleError, LATE, sendProblem, unavailable } from './errors.ts';
+import { noRoute } from './no-route.ts';
 import { Problem } from './problems.ts';
 import { addDocs } from './resources/docs.ts';
 import { addRoute, type Context, type RawBody, type Route } from './route.ts';
@@ -120,17 +120,4 @@ function refuseWhileStopping(app: FastifyInstance, connections: Connections): vo
   app.addHook('onRequest', async () => {
     if (stopping) throw unavailable('The service is stopping. Nothing has changed: try again when it is back.');
   });
-}
-
-const PATTERNS = ROUTES.map(({ method, path }) => ({
-  method,
-  pattern: new RegExp(`^${path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')}$`),
-}));
-
-function noRoute({ url, method }: FastifyRequest): Problem {
-  const path = url.split('?', 1)[0]!;
-  const allowed = PATTERNS.filter(({ pattern }) => pattern.test(path)).map((entry) => entry.method);
-  if (allowed.length === 0) return notFound('There is no such path. GET /openapi.json lists all, /docs shows them.');
-  const allow = [...new Set(allowed)].join(', ');
-  return new Problem('method-not-allowed', `This path has no ${method}: it has ${allow}.`, { headers: { allow } });
 }
