@@ -46,7 +46,7 @@ test('what is wrong with a call is named to the field', async (t) => {
   const { ask, lanes } = await fixture(t);
   const cases: [unknown, string, RegExp][] = [
     [{ call: 'opne', path: '/' }, '/call', /^expected one of ioctl, open, close/],
-    [{ path: '/' }, '/call', /^expected one of ioctl, open/],
+    [{ path: '/' }, '/call', /^required: one of ioctl, open/],
     ['open', '', /^expected a JSON object/],
     [{ call: 'open' }, '/path', /^required: a string/],
     [{ call: 'open', path: 'x'.repeat(4097) }, '/path', /at most 4096/],
@@ -65,7 +65,11 @@ test('what is wrong with a call is named to the field', async (t) => {
     [ioctl('IOMMU_IOAS_MAP', { iova: '0xg' }), '/arg/iova', /hexadecimal/],
     [ioctl('IOMMU_IOAS_MAP', { ioas_id: -1 }), '/arg/ioas_id', /from 0 to 4294967295/],
     [ioctl('IOMMU_IOAS_MAP', { tail: 256 }), '/arg/tail', /from 0 to 255/],
-    [ioctl('IOMMU_IOAS_MAP', { iovaa: 0 }), '/arg/iovaa', /unknown field; allowed here: flags, ioas_id/],
+    [
+      ioctl('IOMMU_IOAS_MAP', { iovaa: 0 }),
+      '/arg/iovaa',
+      /^unknown field; did you mean `iova`\? allowed here: flags, ioas_id/,
+    ],
     [ioctl('IOMMU_IOAS_ALLOC', { out_ioas_id: 1 }), '/arg/out_ioas_id', /^unknown field/],
     [ioctl('IOMMU_OPTION', { op: 65536 }), '/arg/op', /from 0 to 65535/],
     [ioctl('VFIO_DEVICE_BIND_IOMMUFD', { iommufd: 4294967295 }), '/arg/iommufd', /to 2147483647/],

@@ -18,6 +18,7 @@ import {
   s32,
   strict,
   text,
+  told,
   U32_MAX,
   U64,
   u16,
@@ -102,25 +103,19 @@ function ioctlSchema(descriptor: RequestDescriptor) {
 
 type Discriminated = ReturnType<typeof callSchema>;
 
+const REQUEST_RULE = 'the name of a request, such as IOMMU_IOAS_ALLOC, or the number of an ioctl, such as "0x3bf0"';
+
 const KnownIoctl = z
   .discriminatedUnion('request', [...REQUESTS.values()].map(ioctlSchema) as unknown as [Discriminated], {
-    error: (issue) => (issue.code === 'invalid_union' ? unknownRequest(issue.input) : undefined),
+    error: told('request', REQUEST_RULE),
   })
   .meta({ id: 'Ioctl' });
-
-const requestRule = expected(
-  'the name of a request, such as IOMMU_IOAS_ALLOC, or the number of an ioctl, such as "0x3bf0"',
-);
-
-function unknownRequest(call: unknown): string {
-  return requestRule({ input: (call as { request?: unknown }).request });
-}
 
 /** Any number of an ioctl: answered as a request that the descriptor does not know. */
 const RawIoctl = strict({
   call: z.literal('ioctl'),
   fd: s32(),
-  request: z.string().regex(/^0x[0-9a-fA-F]{1,8}$/, { error: requestRule, abort: true }),
+  request: z.string().regex(/^0x[0-9a-fA-F]{1,8}$/, { error: expected(REQUEST_RULE), abort: true }),
   arg: strict({ size: u32().optional(), tail: integer(0, 0xff).optional() }).optional(),
 }).meta({ id: 'RawIoctl', description: 'An ioctl by its number, with 256 zero bytes that begin with the size 8.' });
 
@@ -129,7 +124,7 @@ const callNames = ['ioctl', ...CALLS.keys()].join(', ');
 const KnownCall = z.discriminatedUnion(
   'call',
   [KnownIoctl as unknown as Discriminated, ...[...CALLS.values()].map(callSchema)],
-  { error: (issue) => (issue.code === 'invalid_union' ? `expected one of ${callNames}` : undefined) },
+  { error: told('call', `one of ${callNames}`) },
 );
 
 /** The types of what is made from tables are lost on the way; the tables are those of the kernel. */
