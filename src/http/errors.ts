@@ -3,7 +3,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { HostFault, LaneBusy, ThreadDied } from '../lanes/errors.ts';
-import { StoreUnavailable, TenantExists } from '../store/errors.ts';
+import { StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
 import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
 
 /** When a client may try again, in seconds. */
@@ -52,6 +52,11 @@ export function problemOf(error: Error & { code?: string; statusCode?: number },
   if (error instanceof HostFault) {
     const detail = `The host failed inside, and nothing has changed. Tell the operator of the service incident ${error.incident}.`;
     return new Problem('host-fault', detail);
+  }
+  if (error instanceof StoreFull) {
+    return unavailable(
+      'The disk of the data directory (HOLDOVER_DATA_DIR) is full. Nothing has changed: try again when there is room.',
+    );
   }
   if (error instanceof StoreUnavailable) {
     return unavailable('The store of the service does not answer. Nothing has changed: try again.');

@@ -86,7 +86,7 @@ export const PROBLEMS = {
     status: 503,
     title: 'Not now',
     about:
-      'The store does not answer, too much waits, a thread is being replaced, or the service is stopping. `detail` says whether anything may have changed; try again after `Retry-After`.',
+      'The store does not answer or is full, too much waits, a thread is being replaced, or the service is stopping. `detail` says whether anything may have changed; try again after `Retry-After`.',
   },
 } as const;
 

@@ -64,12 +64,12 @@ test('a database of a newer version is left alone', (t) => {
   assert.throws(() => openStore({ directory }), { name: 'StoreUnavailable', message: /has migration 9000/ });
 });
 
-test('a data directory has one user at a time', (t) => {
+test('a data directory has one user at a time', async (t) => {
   const directory = temporaryDirectory(t);
   const store = openStore({ directory });
   assert.throws(() => openStore({ directory }), { name: 'StoreUnavailable', message: /another Holdover is using it/ });
   store.close();
-  temporaryStore(t, directory).check();
+  await temporaryStore(t, directory).check();
 });
 
 test('a data directory that cannot be made is named', (t) => {
@@ -169,7 +169,7 @@ test('a store that is gone says so at every door', async (t) => {
   const store = openStore({ directory: temporaryDirectory(t) });
   const tenant = await someTenant(store);
   store.close();
-  assert.throws(() => store.check(), StoreUnavailable);
+  await assert.rejects(store.check(), StoreUnavailable);
   assert.throws(() => store.tenants.list(), StoreUnavailable);
   assert.throws(() => store.hosts.get('h'), StoreUnavailable);
   assert.throws(() => store.journal.read('h', 0), StoreUnavailable);
