@@ -47,7 +47,9 @@ function bodyOf({ routeOptions, server }: FastifyRequest): BodyRules {
   return { limit: routeOptions.bodyLimit ?? server.initialConfig.bodyLimit ?? 0, variable, types };
 }
 
-export function problemOf(error: Error & { code?: string; statusCode?: number }, body = JSON_BODY): Problem {
+type Thrown = Error & { code?: string; statusCode?: number; headers?: Record<string, string> };
+
+export function problemOf(error: Thrown, body = JSON_BODY): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof HostFault) {
     const detail = `The host failed inside, and nothing has changed. Tell the operator of the service incident ${error.incident}.`;
@@ -72,13 +74,13 @@ export function problemOf(error: Error & { code?: string; statusCode?: number },
   if (error instanceof TenantExists) return new Problem('conflict', 'A tenant of that name is there already.');
   return (
     byCode(error, body) ??
+    ofFile(error) ??
     new Problem('internal-error', 'A fault of the service: tell its operator the id in `instance`.')
   );
 }
 
 /** What Fastify finds before a handler runs. */
-function byCode(error: Error & { code?: string; statusCode?: number }, body: BodyRules): Problem | null {
-  const { code, message, statusCode } = error;
+function byCode({ code, message, statusCode }: Thrown, body: BodyRules): Problem | null {
   switch (code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new Problem(
@@ -102,6 +104,18 @@ function byCode(error: Error & { code?: string; statusCode?: number }, body: Bod
 
 /** What Node says of a request that does not arrive in time. */
 export const LATE = 'ERR_HTTP_REQUEST_TIMEOUT';
+
+const FILE_PROBLEMS: Record<number, ProblemName> = {
+  403: 'path-forbidden',
+  412: 'precondition-failed',
+  416: 'range-not-satisfiable',
+};
+
+/** What the plugin that sends the files of the pages refuses. */
+function ofFile({ statusCode = 0, headers = {} }: Thrown): Problem | null {
+  const kind = FILE_PROBLEMS[statusCode];
+  return kind === undefined ? null : new Problem(kind, PROBLEMS[kind].about, { headers });
+}
 
 const SOCKET_PROBLEMS: Record<string, ProblemName> = {
   HPE_HEADER_OVERFLOW: 'headers-too-large',

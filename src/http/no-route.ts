@@ -12,7 +12,10 @@ const SHOWN = 200;
 const patternOf = (template: string, end = '$'): RegExp =>
   new RegExp(`^${template.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')}${end}`);
 
-const PATTERNS = ROUTES.map(({ method, path }) => ({ method, pattern: patternOf(path) }));
+const PATTERNS = [
+  ...ROUTES.map(({ method, path }) => ({ method, pattern: patternOf(path) })),
+  { method: 'GET', pattern: /^(\/openapi\.json|\/docs(\/.*)?)$/ },
+];
 
 /** Where descriptors are, whatever they can be asked there: all of them are closed in one way. */
 const DESCRIPTORS = ROUTES.flatMap(({ path }) =>
@@ -22,9 +25,11 @@ const IN_PROCESS = patternOf(PROCESS, '');
 
 export function noRoute({ url, method }: FastifyRequest): Problem {
   const path = url.split('?', 1)[0]!;
-  const allowed = PATTERNS.filter(({ pattern }) => pattern.test(path)).map((entry) => entry.method);
+  const allowed: string[] = PATTERNS.filter(({ pattern }) => pattern.test(path)).map((entry) => entry.method);
   const closes = method === 'DELETE' && DESCRIPTORS.some((pattern) => pattern.test(path));
-  if (allowed.length > 0 || closes) {
+  // Where pages are, not every path is one.
+  const isMissing = allowed.includes(method === 'HEAD' ? 'GET' : method);
+  if ((allowed.length > 0 && !isMissing) || closes) {
     const allow = [...new Set(allowed)].join(', ');
     const has = allow === '' ? '' : `: it has ${allow}`;
     const advice = closes ? ` A descriptor is closed by DELETE ${descriptorPath(path)}.` : '';
