@@ -68,10 +68,11 @@ function choiceOf(issue: Issue): Pick<Found, 'given' | 'among'> {
   return { given: (input as Record<string, unknown>)[discriminator], among: options.map(String) };
 }
 
-/** Of the alternatives, the one whose discriminators agree with the input; else the first. */
+/** Of the alternatives, one whose discriminators agree with the input, if possible one that it fits on the outside. */
 function meantBranch(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
   const tells = (issue: Issue): boolean => DISCRIMINATORS.includes(String(issue.path.at(-1)));
-  return branches.find((branch) => !branch.some(tells)) ?? branches[0];
+  const agreeing = branches.filter((branch) => !branch.some(tells));
+  return agreeing.find((branch) => branch.every(({ path }) => path.length > 0)) ?? agreeing[0] ?? branches[0];
 }
 
 const DISCRIMINATORS = ['call', 'request', 'op'];

@@ -8,6 +8,7 @@ import { CALLS, type CallDescriptor, type Parameter } from '../../kernel/uapi/ca
 import { type Field, type FieldType, REQUESTS, type RequestDescriptor } from '../../kernel/uapi/index.ts';
 import {
   Base64,
+  bits,
   ErrnoName,
   expected,
   Hex64,
@@ -46,7 +47,8 @@ const DESCRIPTORS = ['fd', 'to', 'access'];
 
 const PageResponse = strict({ cookie: u32(), code: u32() }).meta({ id: 'PageResponse' });
 
-function parameterType(name: string, { type, about }: Parameter): z.ZodType {
+function parameterType(name: string, { type, about, bits: known }: Parameter): z.ZodType {
+  if (known !== undefined) return bits(integer(S32_MIN, U32_MAX), known, about);
   switch (type) {
     case 'int':
       // A descriptor that is not open is a legal try; of other numbers the call says what sign they have.
@@ -66,7 +68,8 @@ function parameterType(name: string, { type, about }: Parameter): z.ZodType {
 
 function callSchema({ name, about, parameters }: CallDescriptor) {
   const fields = Object.entries(parameters).map(([field, parameter]) => {
-    const schema = parameterType(field, parameter).meta({ description: parameter.about });
+    const type = parameterType(field, parameter);
+    const schema = parameter.bits === undefined ? type.meta({ description: parameter.about }) : type;
     return [field, parameter.optional ? schema.optional() : schema];
   });
   return strict({ call: z.literal(name), ...Object.fromEntries(fields) }).meta({
@@ -75,7 +78,10 @@ function callSchema({ name, about, parameters }: CallDescriptor) {
   });
 }
 
-const fieldType = ({ type, about }: Field) => FIELD_TYPES[type]().meta({ description: about }).optional();
+function fieldType({ type, about, bits: known }: Field) {
+  const schema = known === undefined ? FIELD_TYPES[type]().meta({ description: about }) : bits(u32(), known, about);
+  return schema.optional();
+}
 
 /** Replaces the size of the struct, as programs built for another kernel have it. */
 function sizeFields({ sizeField, size, fields }: RequestDescriptor): Record<string, z.ZodType> {
@@ -136,8 +142,20 @@ export const CallsInput = strict({
   calls: z
     .array(Call, { error: expected('an array of calls') })
     .max(MAX_CALLS, { error: `at most ${MAX_CALLS} calls in a request` }),
-  stop_on_error: z.boolean().meta({ description: 'Stop behind the first call that fails.' }).optional(),
-}).meta({ id: 'CallsInput' });
+  stopOnError: z.boolean().meta({ description: 'Stop behind the first call that fails.' }).optional(),
+  stop_on_error: z
+    .boolean()
+    .meta({ deprecated: true, description: 'As `stopOnError`, which it was before.' })
+    .optional(),
+})
+  .refine(
+    ({ stopOnError: now, stop_on_error: before }) => now === undefined || before === undefined || now === before,
+    {
+      path: ['stop_on_error'],
+      error: 'says the opposite of stopOnError, which it was before: leave it out',
+    },
+  )
+  .meta({ id: 'CallsInput' });
 
 export const CallResult = strict({
   ret: z.union([z.int(), z.string()]).meta({ description: '-1: refused. A string for the address of mmap only.' }),

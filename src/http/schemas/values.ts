@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { unknownField, wrongU64 } from '../../host/request-values.ts';
 import { ERRNO, type Errno } from '../../kernel/errno.ts';
+import type { Bits } from '../../kernel/uapi/bits.ts';
 
 /** The message of a value that is not what is expected, or not there. */
 export function expected(what: string) {
@@ -36,6 +37,20 @@ export const U32_MAX = 2 ** 32 - 1;
 export const u16 = () => integer(0, 0xffff);
 export const u32 = () => integer(0, U32_MAX);
 export const s32 = () => integer(S32_MIN, S32_MAX);
+
+/** A word of flags: its number, or a list of the names of its bits. */
+export function bits<Word extends z.ZodInt>(word: Word, known: Bits, about: string) {
+  const names = Object.keys(known);
+  const list = z
+    .array(z.enum(names))
+    .max(names.length)
+    .transform((given) => given.reduce((all, name) => all | known[name]!, 0));
+  const rule = expected(`a whole number, or a list of these: ${names.join(', ')}`);
+  const meanings = names.map((name) => `${name} ${known[name]}`).join(', ');
+  return z
+    .union([word, list], { error: (issue) => (Array.isArray(issue.input) ? undefined : rule(issue)) })
+    .meta({ description: `${about} A number, or a list of names: ${meanings}.` });
+}
 
 /** Where a member of a union knows best what is wrong, zod takes its message: so all of them say the whole. */
 const wrong = { error: (issue: { input?: unknown }): string => wrongU64(issue.input) };
