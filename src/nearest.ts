@@ -4,12 +4,21 @@
 export function nearest(name: string, known: readonly string[]): string | undefined {
   let best: { name: string; distance: number } | undefined;
   for (const candidate of known) {
+    const few = Math.max(candidate.length / 3, 1);
+    // The name may be as long as a request.
+    if (Math.abs(name.length - candidate.length) > few) continue;
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
-    if (distance <= Math.max(candidate.length / 3, 1) && distance < (best?.distance ?? Infinity)) {
+    if (distance <= few && distance < (best?.distance ?? Infinity)) {
       best = { name: candidate, distance };
     }
   }
   return best?.name;
+}
+
+/** To be put behind what is allowed. */
+export function didYouMean(given: unknown, known: readonly string[]): string {
+  const meant = typeof given === 'string' ? nearest(given, known) : undefined;
+  return meant === undefined ? '' : `; did you mean \`${meant}\`?`;
 }
 
 /** Letters put in, left out, replaced, or changed with their neighbour. */

@@ -13,15 +13,38 @@ export function hex(value: bigint): string {
   return `0x${value.toString(16)}`;
 }
 
+export const U64_RULE =
+  'a hexadecimal string of at most 64 bits, such as "0x1000", or a whole number from 0 to 9007199254740991';
+
+/** Why a value is not a 64-bit number, and how to write what may have been meant. */
+export function wrongU64(value: unknown): string {
+  return `${value === undefined ? 'required:' : 'expected'} ${U64_RULE}${hint(value)}`;
+}
+
+function hint(value: unknown): string {
+  if (typeof value === 'number') {
+    if (value > Number.MAX_SAFE_INTEGER)
+      return '; write numbers above 9007199254740991 as a hexadecimal string, such as "0x20000000000000"';
+    return value < 0 ? '; this is below 0' : '; this is not a whole number';
+  }
+  if (typeof value !== 'string') return '';
+  if (/^\d{1,20}$/.test(value) && BigInt(value) < 2n ** 64n) return `; this number is "${hex(BigInt(value))}"`;
+  if (/^0x[0-9a-f]{17,}$/i.test(value)) return '; this has more than 64 bits';
+  return /^[0-9a-f]{1,16}$/i.test(value) ? '; hexadecimal begins with 0x' : '';
+}
+
+/** Of a field that is not one of these. Whoever shows it adds which of them may have been meant. */
+export const unknownField = (allowed: readonly string[]): string =>
+  allowed.length === 0 ? 'unknown field; nothing is allowed here' : `${UNKNOWN_FIELD}${allowed.join(', ')}`;
+
+export const UNKNOWN_FIELD = 'unknown field; allowed here: ';
+
 /** The number, or null and an error. */
 export function readU64(value: U64, pointer: string, errors: Problem[]): bigint | null {
   const valid =
     typeof value === 'number' ? Number.isSafeInteger(value) && value >= 0 : /^0x[0-9a-f]{1,16}$/i.test(value);
   if (valid) return BigInt(value);
-  errors.push({
-    pointer,
-    reason: 'expected a hexadecimal string of at most 64 bits ("0x1000") or a safe non-negative integer',
-  });
+  errors.push({ pointer, reason: wrongU64(value) });
   return null;
 }
 

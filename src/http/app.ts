@@ -4,8 +4,9 @@ import type { IncomingMessage } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
 import { type FastifyInstance, type FastifyRequest, type FastifyServerOptions, fastify, LogController } from 'fastify';
 import type { Logger } from 'pino';
-import { notFound } from './answers.ts';
-import { handleClientError, handleError, sendProblem, unavailable } from './errors.ts';
+import { Connections } from './connections.ts';
+import { asLine, handleClientError, handleError, LATE, sendProblem, unavailable } from './errors.ts';
+import { noRoute } from './no-route.ts';
 import { Problem } from './problems.ts';
 import { logRequests } from './request-log.ts';
 import { addDocs } from './resources/docs.ts';
@@ -25,7 +26,9 @@ export interface AppOptions extends Context {
 /** The service, ready to listen. The caller closes it. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { log, dev = false, checkAnswers = false, ...context } = options;
+  const connections = new Connections();
   const app = fastify({
+    serverFactory: (handle) => connections.createServer(handle),
     bodyLimit: context.config.bodyLimit,
     genReqId: () => randomUUID(),
     // Its lines show the URL, which may hold what should not be there: a line of our own shows the route.
@@ -33,13 +36,16 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     // Its answer would not be problem+json; the hook below refuses in our words.
     return503OnClosing: false,
     frameworkErrors: handleError,
-    clientErrorHandler: handleClientError,
+    clientErrorHandler(error, socket) {
+      connections.answerError(socket, error.code === LATE, () => handleClientError(error, socket));
+    },
     ...(log === undefined ? {} : loggers(log)),
   }) as FastifyInstance;
   app.decorateRequest('tenant', null);
   app.decorateRequest('visibleHost', null);
   readBodiesAsJson(app);
-  refuseWhileStopping(app);
+  refuseWhileStopping(app, connections);
+  app.setReplySerializer(asLine);
   app.setErrorHandler(handleError);
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, noRoute(request)));
   logRequests(app, dev);
@@ -105,37 +111,15 @@ function malformed(body: string): Problem {
 const PATIENCE_MS = 5000;
 
 /** What has begun is answered, what comes after it is refused, and then nobody keeps a connection open. */
-function refuseWhileStopping(app: FastifyInstance): void {
+function refuseWhileStopping(app: FastifyInstance, connections: Connections): void {
   let stopping = false;
-  let unanswered = 0;
-  const answered = Promise.withResolvers<void>();
-  app.server.on('request', (_request, response) => {
-    unanswered += 1;
-    response.once('close', () => {
-      unanswered -= 1;
-      if (stopping && unanswered === 0) answered.resolve();
-    });
-  });
   app.addHook('preClose', async () => {
     stopping = true;
-    if (unanswered > 0) await Promise.race([answered.promise, setTimeout(PATIENCE_MS, undefined, { ref: false })]);
+    await Promise.race([connections.idle(), setTimeout(PATIENCE_MS, undefined, { ref: false })]);
     // Otherwise one whose client has been answered and yet goes on sending, or does not, would be waited for.
     app.server.closeAllConnections();
   });
   app.addHook('onRequest', async () => {
     if (stopping) throw unavailable('The service is stopping. Nothing has changed: try again when it is back.');
   });
-}
-
-const PATTERNS = ROUTES.map(({ method, path }) => ({
-  method,
-  pattern: new RegExp(`^${path.replaceAll('.', '\\.').replaceAll(/\{\w+\}/g, '[^/]+')}$`),
-}));
-
-function noRoute({ url, method }: FastifyRequest): Problem {
-  const path = url.split('?', 1)[0]!;
-  const allowed = PATTERNS.filter(({ pattern }) => pattern.test(path)).map((entry) => entry.method);
-  if (allowed.length === 0) return notFound('There is no such path. GET /openapi.json lists all, /docs shows them.');
-  const allow = [...new Set(allowed)].join(', ');
-  return new Problem('method-not-allowed', `This path has no ${method}: it has ${allow}.`, { headers: { allow } });
 }

@@ -3,7 +3,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { AnswerLost, HostFault, LaneBusy, ThreadDied } from '../lanes/errors.ts';
-import { StoreUnavailable, TenantExists } from '../store/errors.ts';
+import { StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
 import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
 
 /** When a client may try again, in seconds. */
@@ -13,6 +13,9 @@ export function unavailable(detail: string): Problem {
   return new Problem('unavailable', detail, { headers: { 'retry-after': RETRY_AFTER } });
 }
 
+/** The text of every answer in JSON: it ends its line, so that the prompt of a terminal is not behind it. */
+export const asLine = (value: unknown): string => `${JSON.stringify(value)}\n`;
+
 /** As bytes: of text Fastify would say its charset, which JSON does not have. */
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
   request.problem = problem;
@@ -20,7 +23,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
     .code(problem.status)
     .headers(problem.extras.headers ?? {})
     .header('content-type', PROBLEM_JSON)
-    .send(Buffer.from(JSON.stringify(problem.document(request.id))));
+    .send(Buffer.from(asLine(problem.document(request.id))));
 }
 
 /** Fastify's error handler. Faults of ours are logged, refusals are not. */
@@ -46,11 +49,18 @@ function bodyOf({ routeOptions, server }: FastifyRequest): BodyRules {
   return { limit: routeOptions.bodyLimit ?? server.initialConfig.bodyLimit ?? 0, variable, types };
 }
 
-export function problemOf(error: Error & { code?: string; statusCode?: number }, body = JSON_BODY): Problem {
+type Thrown = Error & { code?: string; statusCode?: number; headers?: Record<string, string> };
+
+export function problemOf(error: Thrown, body = JSON_BODY): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof HostFault) {
     const detail = `The host failed inside, and nothing has changed. Tell the operator of the service incident ${error.incident}.`;
     return new Problem('host-fault', detail);
+  }
+  if (error instanceof StoreFull) {
+    return unavailable(
+      'The disk of the data directory (HOLDOVER_DATA_DIR) is full. Nothing has changed: try again when there is room.',
+    );
   }
   if (error instanceof StoreUnavailable) {
     return unavailable('The store of the service does not answer. Nothing has changed: try again.');
@@ -72,13 +82,13 @@ export function problemOf(error: Error & { code?: string; statusCode?: number },
   if (error instanceof TenantExists) return new Problem('conflict', 'A tenant of that name is there already.');
   return (
     byCode(error, body) ??
+    ofFile(error) ??
     new Problem('internal-error', 'A fault of the service: tell its operator the id in `instance`.')
   );
 }
 
 /** What Fastify finds before a handler runs. */
-function byCode(error: Error & { code?: string; statusCode?: number }, body: BodyRules): Problem | null {
-  const { code, message, statusCode } = error;
+function byCode({ code, message, statusCode }: Thrown, body: BodyRules): Problem | null {
   switch (code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new Problem(
@@ -100,9 +110,24 @@ function byCode(error: Error & { code?: string; statusCode?: number }, body: Bod
   }
 }
 
+/** What Node says of a request that does not arrive in time. */
+export const LATE = 'ERR_HTTP_REQUEST_TIMEOUT';
+
+const FILE_PROBLEMS: Record<number, ProblemName> = {
+  403: 'path-forbidden',
+  412: 'precondition-failed',
+  416: 'range-not-satisfiable',
+};
+
+/** What the plugin that sends the files of the pages refuses. */
+function ofFile({ statusCode = 0, headers = {} }: Thrown): Problem | null {
+  const kind = FILE_PROBLEMS[statusCode];
+  return kind === undefined ? null : new Problem(kind, PROBLEMS[kind].about, { headers });
+}
+
 const SOCKET_PROBLEMS: Record<string, ProblemName> = {
   HPE_HEADER_OVERFLOW: 'headers-too-large',
-  ERR_HTTP_REQUEST_TIMEOUT: 'request-timeout',
+  [LATE]: 'request-timeout',
 };
 
 /** What is not HTTP at all never becomes a request: the answer is written by hand. */
@@ -111,7 +136,7 @@ export function handleClientError(error: Error & { code?: string }, socket: Sock
   const kind = SOCKET_PROBLEMS[error.code ?? ''] ?? 'malformed-body';
   const { status, title, about } = PROBLEMS[kind];
   const detail = kind === 'malformed-body' ? 'This is not an HTTP request.' : about;
-  const body = JSON.stringify({ type: problemType(kind), title, status, detail, instance: 'none' });
+  const body = asLine({ type: problemType(kind), title, status, detail, instance: 'none' });
   const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: ${PROBLEM_JSON}\r\n`;
   socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
 }

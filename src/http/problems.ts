@@ -21,6 +21,11 @@ export const PROBLEMS = {
     title: 'The key may not do this',
     about: 'Keys of tenants are for hosts; the admin key is for what is below /v1/admin.',
   },
+  'path-forbidden': {
+    status: 403,
+    title: 'No file may be there',
+    about: 'Only the files of the pages below /docs are served.',
+  },
   'not-found': {
     status: 404,
     title: 'Not there',
@@ -47,6 +52,11 @@ export const PROBLEMS = {
     about:
       'The simulated kernel answers `errno` in the function `where`. The same request may succeed in another state.',
   },
+  'precondition-failed': {
+    status: 412,
+    title: 'The file is not the one that was meant',
+    about: 'It is not what If-Match or If-Unmodified-Since say. Ask for it without these headers.',
+  },
   'body-too-large': {
     status: 413,
     title: 'The body is too large',
@@ -61,6 +71,11 @@ export const PROBLEMS = {
     status: 415,
     title: 'The body is not of type application/json',
     about: 'Send `Content-Type: application/json`.',
+  },
+  'range-not-satisfiable': {
+    status: 416,
+    title: 'The file has no such range',
+    about: 'The range begins behind the end of the file, whose size the header Content-Range tells.',
   },
   'kernel-refusal': {
     status: 422,
@@ -86,7 +101,7 @@ export const PROBLEMS = {
     status: 503,
     title: 'Not now',
     about:
-      'The store does not answer, too much waits, a thread is being replaced, or the service is stopping. `detail` says whether anything may have changed; try again after `Retry-After`.',
+      'The store does not answer or is full, too much waits, a thread is being replaced, or the service is stopping. `detail` says whether anything may have changed; try again after `Retry-After`.',
   },
 } as const;
 

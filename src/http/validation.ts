@@ -1,5 +1,7 @@
 /** Reading what comes in: zod schemas decide, and what they find becomes pointers with sentences. */
 import type { z } from 'zod';
+import { UNKNOWN_FIELD } from '../host/request-values.ts';
+import { didYouMean } from '../nearest.ts';
 import { type FieldError, Problem } from './problems.ts';
 
 /** More than this many errors help nobody. */
@@ -11,29 +13,43 @@ export function read<Schema extends z.ZodType>(
   value: unknown,
   part: FieldError['in'],
 ): z.output<Schema> {
-  const parsed = schema.safeParse(value, { error: reasonOf });
+  const parsed = schema.safeParse(value, { error: reasonOf, reportInput: true });
   if (parsed.success) return parsed.data;
   throw invalid(fieldErrors(parsed.error.issues, part));
 }
 
-/** A problem about fields that were found wrong by other means than a schema. */
-export function invalid(errors: FieldError[]): Problem {
-  const shown = errors.slice(0, MAX_ERRORS);
+/** What is wrong, with what is needed to tell what may have been meant: only of errors that are shown, as it takes time. */
+interface Found extends FieldError {
+  given?: unknown;
+  /** Texts of which it should be one. */
+  among?: readonly string[];
+}
+
+/** A problem about fields that are wrong, whoever has found that. */
+export function invalid(errors: readonly Found[]): Problem {
+  const shown = errors.slice(0, MAX_ERRORS).map(advised);
   const first = shown[0]!;
   const place = first.pointer === '' ? `the ${first.in}` : `${first.in} ${first.pointer}`;
   const more = errors.length > 1 ? ` (and ${errors.length - 1} more, see errors)` : '';
   return new Problem('invalid-request', `${place}: ${first.reason}${more}`, { errors: shown });
 }
 
+function advised({ in: part, pointer, reason, given, among = [] }: Found): FieldError {
+  if (!reason.startsWith(UNKNOWN_FIELD)) return { in: part, pointer, reason: reason + didYouMean(given, among) };
+  const name = pointer.slice(pointer.lastIndexOf('/') + 1);
+  const advice = didYouMean(name, reason.slice(UNKNOWN_FIELD.length).split(', '));
+  return { in: part, pointer, reason: advice === '' ? reason : reason.replace(';', `${advice}`) };
+}
+
 type Issue = z.core.$ZodIssue;
 
-export function fieldErrors(issues: readonly Issue[], part: FieldError['in']): FieldError[] {
+export function fieldErrors(issues: readonly Issue[], part: FieldError['in']): Found[] {
   const errors = issues.flatMap((issue) => errorsOf(issue, [], part));
   const seen = new Set<string>();
   return errors.filter(({ pointer, reason }) => seen.size !== seen.add(`${pointer} ${reason}`).size);
 }
 
-function errorsOf(issue: Issue, prefix: readonly PropertyKey[], part: FieldError['in']): FieldError[] {
+function errorsOf(issue: Issue, prefix: readonly PropertyKey[], part: FieldError['in']): Found[] {
   const path = [...prefix, ...issue.path];
   if (issue.code === 'unrecognized_keys')
     return issue.keys.map((key) => ({ in: part, pointer: pointerTo([...path, key]), reason: issue.message }));
@@ -41,13 +57,22 @@ function errorsOf(issue: Issue, prefix: readonly PropertyKey[], part: FieldError
     const branch = meantBranch(issue.errors);
     if (branch !== undefined) return branch.flatMap((inner) => errorsOf(inner, path, part));
   }
-  return [{ in: part, pointer: pointerTo(path), reason: issue.message }];
+  return [{ in: part, pointer: pointerTo(path), reason: issue.message, ...choiceOf(issue) }];
 }
 
-/** Of the alternatives, the one whose discriminators agree with the input; else the first. */
+/** Where one of several texts is expected: what was given, and which these are. */
+function choiceOf(issue: Issue): Pick<Found, 'given' | 'among'> {
+  if (issue.code === 'invalid_value') return { given: issue.input, among: issue.values.map(String) };
+  if (issue.code !== 'invalid_union' || !('options' in issue) || issue.discriminator === undefined) return {};
+  const { input, discriminator, options = [] } = issue;
+  return { given: (input as Record<string, unknown>)[discriminator], among: options.map(String) };
+}
+
+/** Of the alternatives, one whose discriminators agree with the input, if possible one that it fits on the outside. */
 function meantBranch(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
   const tells = (issue: Issue): boolean => DISCRIMINATORS.includes(String(issue.path.at(-1)));
-  return branches.find((branch) => !branch.some(tells)) ?? branches[0];
+  const agreeing = branches.filter((branch) => !branch.some(tells));
+  return agreeing.find((branch) => branch.every(({ path }) => path.length > 0)) ?? agreeing[0] ?? branches[0];
 }
 
 const DISCRIMINATORS = ['call', 'request', 'op'];

@@ -1,5 +1,5 @@
 /** How a lane fails where the fault is ours, and how errors get from thread to thread. */
-import { StoreUnavailable, TenantExists } from '../store/errors.ts';
+import { StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
 
 /** A bug met while a host worked: nothing was stored, and the host goes on from what is stored. */
 export class HostFault extends Error {
@@ -56,6 +56,8 @@ function make(name: string, message: string, incident: string): Error {
       return new StoreUnavailable(message);
     case 'AnswerLost':
       return new AnswerLost(message);
+    case 'StoreFull':
+      return new StoreFull(message);
     case 'TenantExists':
       return new TenantExists(message);
     default:

@@ -8,7 +8,7 @@ import type { Engine, LoadedHost, Rebuilding } from './replay.ts';
  * Says what snapshots mean. To be raised when the fields of a class of host, kernel or machine change: older
  * snapshots have the older ones, and are not used.
  */
-export const ENGINE = '5';
+export const ENGINE = '6';
 
 /** Throws where the bytes are not those of a host. */
 export type RestoreHost = (bytes: Uint8Array) => Engine;

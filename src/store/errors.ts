@@ -2,7 +2,12 @@
 
 /** Nothing was stored, or nothing could be read: the disk is full, gone or locked. Trying again later may help. */
 export class StoreUnavailable extends Error {
-  override readonly name = 'StoreUnavailable';
+  override readonly name: string = 'StoreUnavailable';
+}
+
+/** There is no room for what was to be stored. */
+export class StoreFull extends StoreUnavailable {
+  override readonly name = 'StoreFull';
 }
 
 /** A tenant of that name, or with that key, is there already. */
@@ -16,7 +21,8 @@ export class HandoverDamaged extends Error {
 }
 
 export function unavailable(what: string, cause: unknown): StoreUnavailable {
-  return new StoreUnavailable(`${what}: ${reason(cause)}`, { cause });
+  const kind = (cause as { code?: string } | undefined)?.code === 'SQLITE_FULL' ? StoreFull : StoreUnavailable;
+  return new kind(`${what}: ${reason(cause)}`, { cause });
 }
 
 export function reason(cause: unknown): string {

@@ -102,6 +102,11 @@ function prepareWrites(database: Database.Database, journal: JournalEnds, histor
   const insertPart = database.prepare(
     'INSERT OR REPLACE INTO parts (host_id, sequence, kind, part, data) VALUES (?, ?, ?, ?, ?)',
   );
+  // Other bytes each time, or there would be nothing to write.
+  const check = database.prepare(
+    `INSERT OR REPLACE INTO parts (host_id, sequence, kind, part, data)
+     VALUES ('check', 0, 'payload', 0, randomblob(65536))`,
+  );
   // Of a host that is gone, or older than the older one of its snapshots, and of commands that are not kept any more.
   const prunePart = database.prepare(
     `DELETE FROM parts WHERE rowid = (
@@ -158,6 +163,8 @@ function prepareWrites(database: Database.Database, journal: JournalEnds, histor
         const { hostId, sequence, kind, part, data } = write.row;
         return insertPart.run(hostId, sequence, kind, part, data).changes;
       }
+      case 'check':
+        return check.run().changes;
       case 'part.prune':
         return prunePart.run({ host: write.hostId }).changes;
     }
@@ -186,6 +193,8 @@ function typed(write: Write, error: unknown): StoreUnavailable | TenantExists {
       return unavailable(`cannot store a snapshot of host ${write.row.hostId}`, error);
     case 'part':
       return unavailable(`cannot store a ${write.row.kind} of host ${write.row.hostId}`, error);
+    case 'check':
+      return unavailable('cannot store anything', error);
     case 'part.prune':
       return unavailable(`cannot delete what is no longer used of host ${write.hostId}`, error);
   }

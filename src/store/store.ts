@@ -3,8 +3,8 @@
  * asynchronous and goes to one writer, which may be in another thread; reads are synchronous, on a connection of
  * whoever reads.
  */
+import { openCheck } from './check.ts';
 import { connectForReading, type Durability, openDatabase } from './database.ts';
-import { unavailable } from './errors.ts';
 import { type Hosts, openHosts } from './hosts.ts';
 import { type Journal, openJournal } from './journal.ts';
 import { openSnapshots, type Snapshots } from './snapshots.ts';
@@ -38,8 +38,8 @@ export interface Store extends HostStore {
   announce(address: string): void;
   /** From now on another one writes, and this connection only reads; null: it writes itself again. */
   writeBy(writer: Writer | null): void;
-  /** Throws StoreUnavailable where the database does not answer. */
-  check(): void;
+  /** Rejects with StoreUnavailable where the database does not answer, or nothing can be stored. */
+  check(): Promise<void>;
   close(): void;
 }
 
@@ -52,7 +52,6 @@ export interface StoreOptions {
 /** Opens the data directory and brings its schema up to date. Throws StoreUnavailable, saying why. */
 export function openStore({ directory, durability = 'process' }: StoreOptions): Store {
   const { database, applied, announce, close } = openDatabase(directory, durability);
-  const probe = database.prepare('SELECT count(*) FROM migrations').pluck();
   const own = new GroupWriter(database);
   let writer: Writer = own;
   const pen: Writer = { write: (write) => writer.write(write) };
@@ -69,13 +68,7 @@ export function openStore({ directory, durability = 'process' }: StoreOptions): 
       writer = another ?? own;
       database.pragma(`query_only = ${another === null ? 'OFF' : 'ON'}`);
     },
-    check() {
-      try {
-        probe.get();
-      } catch (error) {
-        throw unavailable('the database does not answer', error);
-      }
-    },
+    check: openCheck(database, pen),
     close() {
       own.flush();
       close();

@@ -53,7 +53,9 @@ export type Write =
   | { kind: 'snapshot'; row: SnapshotRow }
   | { kind: 'part'; row: PartRow }
   /** Deletes one part that belongs to nothing that is kept. */
-  | { kind: 'part.prune'; hostId: string };
+  | { kind: 'part.prune'; hostId: string }
+  /** As much as some commands take, of no host, always in one place: whether there is room. */
+  | { kind: 'check' };
 
 /** Takes writes and stores them in the order in which it got them. */
 export interface Writer {

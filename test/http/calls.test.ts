@@ -2,6 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MAX_CALLS } from '../../src/http/schemas/calls.ts';
+import * as shmem from '../../src/kernel/mm/shmem.ts';
+import * as bits from '../../src/kernel/uapi/bits.ts';
+import { CALLS as CALL_TABLE } from '../../src/kernel/uapi/calls.ts';
+import { REQUESTS } from '../../src/kernel/uapi/index.ts';
+import * as iommufd from '../../src/kernel/uapi/iommufd.ts';
 import { fixture, HOST, pointers } from './fixture.ts';
 
 const CALLS = `/v1/hosts/${HOST}/processes/9/calls`;
@@ -37,16 +42,86 @@ test('calls go to the host as they came', async (t) => {
     ioctl('0x3bf0'),
     ioctl('0xBA0F', { size: 8 }, -1),
   ];
-  const { status, text } = await ask('post', CALLS, { calls, stop_on_error: true });
+  const { status, text } = await ask('post', CALLS, { calls, stopOnError: true });
   assert.equal(status, 200, text);
   assert.deepEqual(lanes.commands, [{ op: 'calls', pid: 9, calls, stopOnError: true }]);
+});
+
+test('stop_on_error is taken for stopOnError, unless both are given and differ', async (t) => {
+  const { ask, lanes } = await fixture(t);
+  lanes.onCommand = () => ({ kind: 'ok', value: { results: [] } });
+  const both = { stopOnError: false, stop_on_error: false };
+  for (const given of [{ stop_on_error: true }, both, {}]) await ask('post', CALLS, { calls: [], ...given });
+  assert.deepEqual(
+    lanes.commands.map((command) => 'stopOnError' in command && command.stopOnError),
+    [true, false, false],
+  );
+  const { status, body } = await ask('post', CALLS, { calls: [], stopOnError: true, stop_on_error: false });
+  assert.equal(status, 400);
+  assert.deepEqual(pointers(body), ['/stop_on_error']);
+  assert.equal(lanes.commands.length, 3);
+});
+
+test('words of flags are given as numbers or by the names of their bits', async (t) => {
+  const { ask, lanes } = await fixture(t);
+  lanes.onCommand = () => ({ kind: 'ok', value: { results: [] } });
+  const READ_WRITE = ['IOMMU_IOAS_MAP_READABLE', 'IOMMU_IOAS_MAP_WRITEABLE'];
+  const memfd = { call: 'memfd_create', name: 'ram', size: 4096 };
+  const mmap = { call: 'mmap', addr: 0, length: 4096 };
+  const named = [
+    { ...memfd, flags: ['MFD_ALLOW_SEALING', 'MFD_CLOEXEC', 'MFD_CLOEXEC'] },
+    { ...memfd, flags: [] },
+    { call: 'add_seals', fd: 3, seals: ['F_SEAL_SHRINK', 'F_SEAL_GROW'] },
+    { call: 'fallocate', fd: 3, mode: ['FALLOC_FL_KEEP_SIZE', 'FALLOC_FL_PUNCH_HOLE'], offset: 0, length: 1 },
+    { ...mmap, prot: ['PROT_READ'] },
+    ioctl('IOMMU_IOAS_MAP', { flags: READ_WRITE, ioas_id: 2 }),
+    ioctl('VFIO_IOMMU_UNMAP_DMA', { flags: ['VFIO_DMA_UNMAP_FLAG_ALL'] }),
+  ];
+  const { status, text } = await ask('post', CALLS, { calls: named });
+  assert.equal(status, 200, text);
+  const [command] = lanes.commands as unknown as [{ calls: unknown[] }];
+  assert.deepEqual(command.calls, [
+    { ...memfd, flags: 3 },
+    { ...memfd, flags: 0 },
+    { call: 'add_seals', fd: 3, seals: 6 },
+    { call: 'fallocate', fd: 3, mode: 3, offset: 0, length: 1 },
+    { ...mmap, prot: 1 },
+    ioctl('IOMMU_IOAS_MAP', { flags: 6, ioas_id: 2 }),
+    ioctl('VFIO_IOMMU_UNMAP_DMA', { flags: 2 }),
+  ]);
+  const { body } = await ask('post', CALLS, { calls: [{ call: 'add_seals', fd: 3, seals: ['F_SEAL_GROWS', 4] }] });
+  assert.deepEqual(pointers(body), ['/calls/0/seals/0', '/calls/0/seals/1']);
+  assert.match(body.errors[0].reason, /^expected one of F_SEAL_SEAL, .*; did you mean `F_SEAL_GROW`\?$/);
+});
+
+test('every word of flags in the tables has names, or must be 0', () => {
+  const words = [
+    ...[...CALL_TABLE.values()].flatMap(({ name, parameters }) =>
+      Object.entries(parameters).map(([field, parameter]) => ({ name, field, ...parameter, direction: 'in' })),
+    ),
+    ...[...REQUESTS.values()].flatMap(({ name, fields }) =>
+      Object.entries(fields).map(([field, type]) => ({ name, field, ...type })),
+    ),
+  ].filter(({ field, direction }) => ['flags', 'seals', 'prot', 'perm', 'mode'].includes(field) && direction !== 'out');
+  assert.ok(words.length > 20, `${words.length}`);
+  for (const { name, field, about, bits } of words)
+    assert.ok(bits !== undefined || about === 'Must be 0.', `${name} ${field}: ${about}`);
+});
+
+test('names of bits mean what the kernel takes them for', () => {
+  const kernel: Record<string, unknown> = { ...shmem, ...iommufd };
+  for (const [name, bit] of Object.entries({ ...bits.MEMFD_FLAGS, ...bits.SEALS })) {
+    if (name !== 'MFD_CLOEXEC') assert.equal(kernel[name], bit, name);
+  }
+  for (const [name, bit] of Object.entries({ ...bits.MAP_FLAGS, ...bits.HWPT_ALLOC_FLAGS }))
+    assert.equal(kernel[name.replace(/^IOMMU_(IOAS_)?/, '')], bit, name);
 });
 
 test('what is wrong with a call is named to the field', async (t) => {
   const { ask, lanes } = await fixture(t);
   const cases: [unknown, string, RegExp][] = [
     [{ call: 'opne', path: '/' }, '/call', /^expected one of ioctl, open, close/],
-    [{ path: '/' }, '/call', /^expected one of ioctl, open/],
+    [{ path: '/' }, '/call', /^required: one of ioctl, open/],
     ['open', '', /^expected a JSON object/],
     [{ call: 'open' }, '/path', /^required: a string/],
     [{ call: 'open', path: 'x'.repeat(4097) }, '/path', /at most 4096/],
@@ -65,7 +140,11 @@ test('what is wrong with a call is named to the field', async (t) => {
     [ioctl('IOMMU_IOAS_MAP', { iova: '0xg' }), '/arg/iova', /hexadecimal/],
     [ioctl('IOMMU_IOAS_MAP', { ioas_id: -1 }), '/arg/ioas_id', /from 0 to 4294967295/],
     [ioctl('IOMMU_IOAS_MAP', { tail: 256 }), '/arg/tail', /from 0 to 255/],
-    [ioctl('IOMMU_IOAS_MAP', { iovaa: 0 }), '/arg/iovaa', /unknown field; allowed here: flags, ioas_id/],
+    [
+      ioctl('IOMMU_IOAS_MAP', { iovaa: 0 }),
+      '/arg/iovaa',
+      /^unknown field; did you mean `iova`\? allowed here: flags, ioas_id/,
+    ],
     [ioctl('IOMMU_IOAS_ALLOC', { out_ioas_id: 1 }), '/arg/out_ioas_id', /^unknown field/],
     [ioctl('IOMMU_OPTION', { op: 65536 }), '/arg/op', /from 0 to 65535/],
     [ioctl('VFIO_DEVICE_BIND_IOMMUFD', { iommufd: 4294967295 }), '/arg/iommufd', /to 2147483647/],

@@ -6,9 +6,36 @@ import request from 'supertest';
 import { PROBLEMS } from '../../src/http/problems.ts';
 import { HostFault } from '../../src/lanes/errors.ts';
 import { StoreUnavailable } from '../../src/store/store.ts';
-import { BODY_LIMIT, fixture, HOST, KEY, pointers } from './fixture.ts';
+import { BODY_LIMIT, fixture, HOST, KEY, type ProblemBody, pointers } from './fixture.ts';
 
 const CLOCK = `/v1/hosts/${HOST}/clock`;
+
+test('every answer in JSON ends its line', async (t) => {
+  const { ask, lanes, app } = await fixture(t);
+  lanes.onQuery = () => ({ kind: 'ok', value: { host: 'ü' } });
+  const batch = `/v1/hosts/${HOST}/processes/1/iommufds/3/ioases/2/batch`;
+  const answers = [
+    await ask('get', '/livez'),
+    await ask('get', '/openapi.json'),
+    await ask('get', '/docs/json'),
+    await ask('get', `/v1/hosts/${HOST}`),
+    await ask('post', '/v1/hosts', { preset: 'vmm-lab' }),
+    await ask('post', batch, { operations: [] }),
+    await ask('post', CLOCK, '{').type('json'),
+    await ask('post', CLOCK, { advance: -1 }),
+    await ask('get', '/v1/hosts', undefined, null),
+    await ask('get', '/nothing'),
+    await ask('put', '/v1/hosts', {}),
+    await ask('get', '/v1/hosts/%zz'),
+    await ask('get', '/docs/static/nothing'),
+    await request(app.server).post(CLOCK).auth(KEY, { type: 'bearer' }).type('text').send('x'),
+  ];
+  for (const { status, text, headers } of answers) {
+    assert.match(text, /^\{[^\n]*\}\n$/, `${status} ${text}`);
+    assert.equal(Number(headers['content-length']), Buffer.byteLength(text));
+  }
+  assert.equal((await ask('post', `/v1/hosts/${HOST}/crash`)).text, '{}\n');
+});
 
 test('malformed JSON is 400 and says what the parser said', async (t) => {
   const { ask, lanes } = await fixture(t);
@@ -31,6 +58,65 @@ test('an unknown field is named, with those that are allowed', async (t) => {
   assert.equal(body.type, '/problems/invalid-request');
   assert.deepEqual(body.errors, [{ in: 'body', pointer: '/speed', reason: 'unknown field; allowed here: advance' }]);
   assert.match(body.detail, /\/speed/);
+  assert.deepEqual(lanes.commands, []);
+});
+
+test('what is near to a name that there is, is taken for a slip', async (t) => {
+  const { ask, lanes } = await fixture(t);
+  const H = `/v1/hosts/${HOST}`;
+  const calls = `${H}/processes/1/calls`;
+  const cases: [string, unknown, string, string][] = [
+    ['/v1/hosts', { prest: 'vmm-lab' }, '/prest', 'unknown field; did you mean `preset`? allowed here: name, '],
+    ['/v1/hosts', { preset: 'vm-lab' }, '/preset', '; did you mean `vmm-lab`?'],
+    [CLOCK, { 'advance/': 1 }, '/advance~1', 'unknown field; did you mean `advance`? allowed here: advance'],
+    [CLOCK, { ['advance'.repeat(5000)]: 1 }, `/${'advance'.repeat(5000)}`, 'unknown field; allowed here: advance'],
+    [`${H}/kexec`, { mode: 'live-updat' }, '/mode', '; did you mean `live-update`?'],
+    [`${H}/faults`, { point: 'memfd.frieze' }, '/point', '; did you mean `memfd.freeze`?'],
+    [calls, { calls: [{ call: 'opn', path: '/' }] }, '/calls/0/call', '; did you mean `open`?'],
+    [calls, { calls: [{ call: 'close', df: 3 }] }, '/calls/0/df', 'did you mean `fd`? allowed here: call, fd'],
+    [
+      calls,
+      { calls: [{ call: 'ioctl', fd: 3, request: 'IOMMU_IOAS_ALOC' }] },
+      '/calls/0/request',
+      '; did you mean `IOMMU_IOAS_ALLOC`?',
+    ],
+    [
+      calls,
+      { calls: [{ call: 'ioctl', fd: 3, request: 'IOMMU_IOAS_UNMAP', arg: { ioas: 2 } }] },
+      '/calls/0/arg/ioas',
+      'unknown field; allowed here: ioas_id, ',
+    ],
+  ];
+  for (const [path, body, pointer, reason] of cases) {
+    const { status, body: problem } = await ask('post', path, body as object);
+    assert.equal(status, 400);
+    const found = (problem as ProblemBody).errors!.find((error) => error.pointer === pointer);
+    assert.ok(found?.reason.includes(reason), `${JSON.stringify(body).slice(0, 200)}: ${JSON.stringify(problem)}`);
+  }
+  assert.deepEqual(lanes.commands, []);
+});
+
+test('of a number that cannot be taken it is said how to write it', async (t) => {
+  const { ask, lanes } = await fixture(t);
+  const cases: [unknown, string][] = [
+    [2 ** 53, 'write numbers above 9007199254740991 as a hexadecimal string, such as "0x20000000000000"'],
+    [1.8446744073709552e19, 'write numbers above 9007199254740991 as a hexadecimal string'],
+    [-4096, 'this is below 0'],
+    [1.5, 'this is not a whole number'],
+    ['4096', 'this number is "0x1000"'],
+    ['18446744073709551615', 'this number is "0xffffffffffffffff"'],
+    ['7f0000000000', 'hexadecimal begins with 0x'],
+    ['0x10000000000000000', 'this has more than 64 bits'],
+  ];
+  for (const [size, hint] of cases)
+    for (const [path, body] of [
+      ['memfds', { size }],
+      ['calls', { calls: [{ call: 'ftruncate', fd: 3, length: size }] }],
+    ] as const) {
+      const { body: problem } = await ask('post', `/v1/hosts/${HOST}/processes/1/${path}`, body);
+      const reason = (problem as Required<ProblemBody>).errors[0]!.reason;
+      assert.ok(reason.endsWith(`; ${hint}`) || reason.includes(`; ${hint},`), `${size}: ${reason}`);
+    }
   assert.deepEqual(lanes.commands, []);
 });
 
@@ -58,7 +144,7 @@ test('missing fields, wrong types and values out of range are named, with what i
     ['post', '/v1/hosts', { devices: [{ bdf: '01:00' }] }, '/devices/0/bdf', /dddd:bb:dd\.f/],
     ['post', '/v1/hosts', { iommus: [{ kind: 'intel-vtd', pageSizes: [3] }] }, '/iommus/0/pageSizes/0', /power of two/],
     ['post', '/v1/hosts', { topology: { format: 'lspci-by-group', text: '?' } }, '/topology/text', /line 1/],
-    ['post', `${H}/devices/0000:01:00.0/dma`, { accesses: [{ op: 'copy' }] }, '/accesses/0/op', /read or write/],
+    ['post', `${H}/devices/0000:01:00.0/dma`, { accesses: [{ op: 'copy' }] }, '/accesses/0/op', /one of read, write/],
     [
       'post',
       `${H}/devices/0000:01:00.0/dma`,
@@ -110,9 +196,10 @@ test('parameters of the path and of the query are named like fields', async (t) 
 test('a path that is not there is 404, a wrong method 405 with those that are allowed', async (t) => {
   const { ask } = await fixture(t);
   for (const path of ['/', '/v1', '/v2/hosts', `/v1/hosts/${HOST}/nothing`, `/v1/hosts/${HOST}/`]) {
-    const { status, body } = await ask('get', path);
+    const { status, body } = await ask('get', `${path}?x=1`);
     assert.equal(status, 404, path);
     assert.equal(body.type, '/problems/not-found');
+    assert.ok(body.detail.startsWith(`There is no path ${path}.`), body.detail);
     assert.match(body.detail, /openapi\.json/);
   }
   const wrong = await ask('put', '/v1/hosts?x=1', {});
@@ -120,6 +207,53 @@ test('a path that is not there is 404, a wrong method 405 with those that are al
   assert.equal(wrong.headers.allow, 'POST, GET');
   assert.equal(wrong.body.type, '/problems/method-not-allowed');
   assert.equal((await ask('post', `/v1/hosts/${HOST}/devices/0000:01:00.0`, {})).headers.allow, 'GET, PATCH, DELETE');
+});
+
+test('the path that was meant is named', async (t) => {
+  const { ask } = await fixture(t);
+  const P = '/v1/hosts/{host}/processes/{pid}';
+  const cases: [string, string | null][] = [
+    ['/hosts', '/v1/hosts'],
+    ['/v2/hosts', '/v1/hosts'],
+    ['/v1/host', '/v1/hosts'],
+    ['/v1/presets/', '/v1/presets'],
+    ['/V1/HOSTS', '/v1/hosts'],
+    ['/api/v1/hosts', '/v1/hosts'],
+    ['/v1/hosts/h-1/process', '/v1/hosts/{host}/processes'],
+    ['/v1/hosts/h-1/kexecs', '/v1/hosts/{host}/kexec'],
+    ['/v1/hosts/h-1/processes/1/iommufd/3/', `${P}/iommufds/{fd}`],
+    ['/v1/hosts/h-1/processes/1/iommufds/3/hwpt/4', `${P}/iommufds/{fd}/hwpts/{hwpt}`],
+    ['/v1/hosts/h-1/hwpts/4', `${P}/iommufds/{fd}/hwpts/{hwpt}`],
+    ['/v1/hosts/h-1/nothing', '/v1/hosts/{host}'],
+    ['/v1/tenants', '/v1/admin/tenants'],
+    ['/ready', '/readyz'],
+    ['/openapi.yaml', '/openapi.json'],
+    ['/doc', '/docs'],
+    ['/', null],
+    ['/something/else', null],
+    [`/${'x/'.repeat(3000)}`, null],
+  ];
+  for (const [path, meant] of cases) {
+    const { body } = await ask('get', path);
+    const named = / The nearest is (\S+)\. /.exec(body.detail)?.[1] ?? null;
+    assert.equal(named, meant, path);
+    assert.ok(body.detail.length < 400, body.detail);
+  }
+});
+
+test('whoever would delete a descriptor is told how it is closed', async (t) => {
+  const { ask } = await fixture(t);
+  const process = `/v1/hosts/${HOST}/processes/1`;
+  for (const descriptor of [
+    ...['iommufds/3', 'memfds/3', 'cdevs/3', 'sessions/3', 'vfio-groups/3', 'liveupdates/3'],
+    'iommufds/4/accesses/3',
+  ]) {
+    const { status, body } = await ask('delete', `${process}/${descriptor}`);
+    assert.equal(status, 405, descriptor);
+    assert.match(body.detail, new RegExp(` A descriptor is closed by DELETE ${process}/descriptors/3\\.$`));
+  }
+  const { body } = await ask('delete', `${process}/memfds/3/size`);
+  assert.equal(body.detail, 'This path has no DELETE: it has PUT.');
 });
 
 test('what is not JSON is 415, what is too large 413 with the limit', async (t) => {
@@ -165,7 +299,7 @@ test('what is not HTTP is answered as a problem, too', async (t) => {
   );
   assert.match(
     answers[0]!,
-    /^HTTP\/1\.1 400 [\s\S]*application\/problem\+json[\s\S]*"type":"\/problems\/malformed-body"/,
+    /^HTTP\/1\.1 400 [\s\S]*application\/problem\+json[\s\S]*"type":"\/problems\/malformed-body".*\}\n$/,
   );
   assert.match(answers[1]!, /^HTTP\/1\.1 431 [\s\S]*"type":"\/problems\/headers-too-large"/);
 });

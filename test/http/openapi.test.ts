@@ -1,6 +1,10 @@
 /** The OpenAPI document: served, committed, complete, and its examples are true. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { get, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { openapiDocument } from '../../src/http/openapi.ts';
 import { ROUTES } from '../../src/http/routes.ts';
@@ -37,6 +41,55 @@ test('it is served without a key, and so are the pages made of it, from the serv
   assert.doesNotMatch(page.text, /(src|href)="(https?:)?\/\//);
   assert.equal((await ask('get', '/docs', undefined, null).redirects(1)).status, 200);
   assert.equal((await ask('get', '/docs/static/swagger-ui-bundle.js', undefined, null)).status, 200);
+});
+
+test('it is always the same bytes, and who has them is told so', async (t) => {
+  const { ask } = await fixture(t);
+  const first = await ask('get', '/openapi.json', undefined, null);
+  const etag = first.headers.etag!;
+  assert.match(etag, /^"[\w-]+"$/);
+  assert.equal(first.headers['cache-control'], 'no-cache');
+  assert.equal(first.headers['content-type'], 'application/json');
+  const page = await ask('get', '/docs/json', undefined, null);
+  assert.deepEqual([page.text, page.headers.etag], [first.text, etag]);
+  for (const known of [etag, `W/${etag}`, `"another", ${etag}`, '*']) {
+    const again = await ask('get', '/openapi.json', undefined, null).set('if-none-match', known);
+    assert.deepEqual([again.status, again.text, again.headers.etag], [304, '', etag], known);
+  }
+  assert.equal((await ask('get', '/openapi.json', undefined, null).set('if-none-match', '"another"')).status, 200);
+  assert.equal((await ask('get', '/docs/yaml', undefined, null)).status, 404);
+});
+
+test('files of the pages that are not sent say why', async (t) => {
+  const { app, ask } = await fixture(t);
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  const { port } = app.server.address() as AddressInfo;
+  const FILE = '/docs/static/index.css';
+  const LONG_AGO = 'Mon, 01 Jan 2001 00:00:00 GMT';
+  const cases: [string, OutgoingHttpHeaders, number, string][] = [
+    [FILE, { range: 'bytes=0-3' }, 206, ''],
+    [FILE, { range: 'bytes=999999999-' }, 416, 'range-not-satisfiable'],
+    [FILE, { 'if-match': '"another"' }, 412, 'precondition-failed'],
+    [FILE, { 'if-unmodified-since': LONG_AGO }, 412, 'precondition-failed'],
+    ['/docs/static/../lib/routes.js', {}, 403, 'path-forbidden'],
+    ['/docs/static/%2e%2e/lib/routes.js', {}, 403, 'path-forbidden'],
+    ['/docs/static/a%00b', {}, 403, 'path-forbidden'],
+    [`/docs/static/${'a'.repeat(5000)}`, {}, 403, 'path-forbidden'],
+    ['/docs/static/.env', {}, 404, 'not-found'],
+    ['/docs/static/nothing.css', {}, 404, 'not-found'],
+  ];
+  for (const [path, headers, status, problem] of cases) {
+    // As it is: others tidy paths up.
+    const [response] = (await once(get({ port, path, headers }), 'response')) as [IncomingMessage];
+    const body = await text(response);
+    assert.equal(response.statusCode, status, path);
+    if (status === 416) assert.match(response.headers['content-range']!, /^bytes \*\/\d+$/);
+    if (problem !== '') assert.equal(JSON.parse(body).type, `/problems/${problem}`, path);
+  }
+  for (const path of ['/docs', FILE, '/openapi.json']) {
+    const { status, headers } = await ask('post', path, {});
+    assert.deepEqual([status, headers.allow], [405, 'GET'], path);
+  }
 });
 
 test('every route is an operation of its own with a summary, a tag, examples and its problems', () => {

@@ -129,6 +129,8 @@ const ARGUMENTS: [string, 'post' | 'put' | 'get' | 'delete', unknown, Record<str
   ['cdevs/4/attachment', 'put', { pageTable: 3, pasid: 9 }, { fd: 4, arg: { pt_id: 3, flags: 1, pasid: 9, size: 16 } }],
   ['cdevs/4/attachment?pasid=9', 'delete', undefined, { fd: 4, arg: { flags: 1, pasid: 9, size: 12 } }],
   ['iommufds/3/restored-hwpts/18446744073709551615', 'get', undefined, { arg: { token: '0xffffffffffffffff' } }],
+  ['memfds', 'post', { size: 1, flags: ['MFD_HUGETLB'] }, { call: 'memfd_create', flags: 4, size: 1 }],
+  ['memfds/3/seals', 'post', { seals: ['F_SEAL_WRITE', 'F_SEAL_GROW'] }, { call: 'add_seals', fd: 3, seals: 12 }],
   ['memory/4096?length=8', 'get', undefined, { call: 'peek', addr: '0x1000', length: '0x8' }],
   ['iommufds/3/container/mappings?all=true', 'delete', undefined, { arg: { flags: 2, iova: '0x0', size: '0x0' } }],
   [

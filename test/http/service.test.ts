@@ -3,6 +3,8 @@ import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { receiveError, sendError } from '../../src/lanes/errors.ts';
+import { StoreFull } from '../../src/store/store.ts';
 import { fixture, HOST, KEY } from './fixture.ts';
 
 test('/livez and /readyz need no key', async (t) => {
@@ -11,6 +13,50 @@ test('/livez and /readyz need no key', async (t) => {
     const { status, body } = await ask('get', path, undefined, null);
     assert.deepEqual([status, body], [200, { status: 'ok' }]);
   }
+});
+
+test('/livez and /readyz take any query', async (t) => {
+  const { ask } = await fixture(t);
+  for (const path of ['/livez?_=1', '/readyz?verbose&exclude=etcd&exclude=x&a[b]=%00'])
+    assert.equal((await ask('get', path, undefined, null)).status, 200, path);
+});
+
+test('a service whose disk is full lives, but is not ready until there is room', async (t) => {
+  const { ask, store, lanes } = await fixture(t);
+  let full = true;
+  let writes = 0;
+  store.writeBy({
+    async write() {
+      writes += 1;
+      // As it comes from the thread that writes.
+      if (full) throw receiveError(sendError(new StoreFull('cannot store it: database or disk is full')));
+      return 1;
+    },
+  });
+  lanes.onCommand = () => Promise.reject(new StoreFull('cannot store it'));
+  for (const answer of [
+    await ask('get', '/readyz', undefined, null),
+    await ask('post', `/v1/hosts/${HOST}/crash`),
+    await ask('get', '/readyz', undefined, null),
+  ]) {
+    assert.equal(answer.status, 503);
+    assert.match(answer.body.detail, /^The disk of the data directory \(HOLDOVER_DATA_DIR\) is full\. /);
+  }
+  assert.equal((await ask('get', '/livez', undefined, null)).status, 200);
+  full = false;
+  writes = 0;
+  const answers = await Promise.all(Array.from({ length: 20 }, () => ask('get', '/readyz', undefined, null)));
+  assert.deepEqual(new Set(answers.map(({ status }) => status)), new Set([200]));
+  assert.ok(writes < 5, `${writes} writes`);
+});
+
+test('a writer that is busy leaves the service as ready as it was', async (t) => {
+  const { ask, store } = await fixture(t);
+  const room = Promise.withResolvers<number>();
+  store.writeBy({ write: () => room.promise });
+  assert.equal((await ask('get', '/readyz', undefined, null)).status, 200);
+  room.reject(new StoreFull('cannot store it'));
+  assert.equal((await ask('get', '/readyz', undefined, null)).status, 503);
 });
 
 test('a service whose store is gone lives, but is not ready', async (t) => {

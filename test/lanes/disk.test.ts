@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test';
 import type Database from 'better-sqlite3';
 import { Lane } from '../../src/lanes/lane.ts';
 import { connectForReading, connectForWriting } from '../../src/store/database.ts';
-import { openHostStore, openStore, StoreUnavailable } from '../../src/store/store.ts';
+import { openHostStore, openStore, StoreFull, StoreUnavailable } from '../../src/store/store.ts';
 import { GroupWriter } from '../../src/store/writer.ts';
 import { temporaryDirectory } from '../support/service.ts';
 import { someTenant, temporaryStore } from '../support/store.ts';
@@ -72,6 +72,24 @@ test('a full disk: commands are refused, reads go on, and all is well when there
   database.pragma('max_page_count = 1000000');
   assert.deepEqual(await host.execute('h', TICK), { kind: 'ok', value: { now: stored + 1 } });
   assert.equal(await clock(laneOn(database)), stored + 1);
+});
+
+test('a full disk: a check of the store says so, until there is room again', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = temporaryStore(t, directory);
+  const database = connectForWriting(directory, 'process');
+  t.after(() => database.close());
+  store.writeBy(new GroupWriter(database));
+  database.pragma(`max_page_count = ${database.pragma('page_count', { simple: true })}`);
+  await assert.rejects(store.check(), StoreFull);
+  await assert.rejects(store.check(), /database or disk is full/);
+  database.pragma('max_page_count = 1000000');
+  await store.check();
+  store.close();
+  // What it wrote is not kept.
+  const again = openStore({ directory });
+  t.after(() => again.close());
+  assert.equal(database.prepare('SELECT count(*) FROM parts').pluck().get(), 0);
 });
 
 test('a database that cannot be written: commands are refused, reads go on', async (t) => {

@@ -6,6 +6,7 @@ import { buildHostSpec } from '../../src/host/host-spec.ts';
 import { HostFault, LaneBusy, ThreadDied } from '../../src/lanes/errors.ts';
 import { laneOf } from '../../src/lanes/owner.ts';
 import { LanePool, type PoolOptions } from '../../src/lanes/pool.ts';
+import { connectForReading } from '../../src/store/database.ts';
 import { openStore, type Store, StoreUnavailable } from '../../src/store/store.ts';
 import { temporaryDirectory } from '../support/service.ts';
 import { someTenant } from '../support/store.ts';
@@ -194,6 +195,16 @@ test('when the writer dies, nothing acknowledged is lost and the lanes go on', a
   for (const list of stored) assert.deepEqual(list, upTo(list.length));
   assert.ok(stored.flat().length >= fulfilled(outcomes) + 2);
   assert.ok(errors.includes('the writer died: another one takes its place'));
+});
+
+test('whichever thread writes, a check of the store has it store something', async (t) => {
+  for (const lanes of [1, 2]) {
+    const { store } = await lab(t, { lanes });
+    await store.check();
+    const parts = connectForReading(store.directory);
+    t.after(() => parts.close());
+    assert.equal(parts.prepare('SELECT length(data) FROM parts').pluck().get(), 65_536);
+  }
 });
 
 test('errors keep their meaning from thread to thread', async (t) => {

@@ -143,7 +143,7 @@ test('a store that is gone says so at every door', async (t) => {
   const store = openStore({ directory: temporaryDirectory(t) });
   const tenant = await someTenant(store);
   store.close();
-  assert.throws(() => store.check(), StoreUnavailable);
+  await assert.rejects(store.check(), StoreUnavailable);
   assert.throws(() => store.tenants.list(), StoreUnavailable);
   assert.throws(() => store.hosts.get('h'), StoreUnavailable);
   assert.throws(() => store.journal.read('h', 0), StoreUnavailable);

@@ -1,7 +1,7 @@
 /** Reads a batch that is given as columns: of each field a list of values, or one value for all operations. */
 import { MAP_FIXED_IOVA, MAP_READABLE, MAP_WRITEABLE } from '../../kernel/uapi/iommufd.ts';
 import { type Columns, MAP, MAP_FILE, Numbers, OP_BITS, Words } from './columns.ts';
-import { FIELD, isAllowed, OP_NAMES, OPERATION, OPS, RULES, type Wrong } from './fields.ts';
+import { FIELD, isAllowed, OP_NAMES, OPERATION, OPS, RULES, reasonFor, type Wrong } from './fields.ts';
 import { CLOSE_BRACKET, type JsonReader, OPEN_BRACKET } from './json-reader.ts';
 
 export const COLUMNS = Object.keys(FIELD) as ColumnName[];
@@ -77,7 +77,7 @@ class Column {
       return;
     } else {
       const row = this.isList ? `/${this.rows}` : '';
-      wrong.push({ pointer: `/columns/${this.name}${row}`, reason: `expected ${RULES[this.name]}` });
+      wrong.push({ pointer: `/columns/${this.name}${row}`, reason: reasonFor(this.name, value) });
     }
     if (this.words) this.words.push(0, 0);
     else this.numbers!.push(0);

@@ -2,6 +2,8 @@
  * Reads the body of a batch: JSON in one of three shapes, or lines with an operation each. It is read in pieces, so that
  * a large one does not keep a lane to itself.
  */
+import { didYouMean } from '../../nearest.ts';
+import { unknownField } from '../request-values.ts';
 import { COLUMNS, type ColumnName, ColumnReader } from './column-reader.ts';
 import type { Columns } from './columns.ts';
 import { escapePointer, MAX_OPERATIONS, type Wrong } from './fields.ts';
@@ -128,7 +130,7 @@ class JsonBody {
       case 'onError': {
         const value = reader.value();
         if (ON_ERROR.includes(value as OnError)) this._options.onError = value as OnError;
-        else this._refuse('/onError', `expected one of ${ON_ERROR.join(', ')}`);
+        else this._refuse('/onError', `expected one of ${ON_ERROR.join(', ')}${didYouMean(value, ON_ERROR)}`);
         return;
       }
       case 'results': {
@@ -144,7 +146,7 @@ class JsonBody {
         return yield* this._readColumns();
       default:
         reader.skipValue();
-        this._refuse(`/${escapePointer(name)}`, `unknown field; allowed here: ${TOP.join(', ')}`);
+        this._refuse(`/${escapePointer(name)}`, unknownField(TOP));
     }
   }
 
@@ -176,7 +178,7 @@ class JsonBody {
         else {
           reader.skipValue();
           const pointer = `/columns/${escapePointer(name)}`;
-          columns.wrong.push({ pointer, reason: `unknown field; allowed here: ${COLUMNS.join(', ')}` });
+          columns.wrong.push({ pointer, reason: unknownField(COLUMNS) });
         }
         if (columns.wrong.length >= MAX_WRONG) break;
       } while (reader.more(CLOSE_BRACE));

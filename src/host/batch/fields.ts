@@ -1,5 +1,8 @@
 /** The fields of an operation of a batch, and of a run of operations: which there are, and what their values may be. */
+import { didYouMean } from '../../nearest.ts';
+import { U64_RULE, unknownField, wrongU64 } from '../request-values.ts';
 import { Token } from './json-reader.ts';
+
 /** A field of a request (JSON pointer), and why it is refused. */
 export interface Wrong {
   pointer: string;
@@ -67,8 +70,6 @@ export interface Shape {
   required: readonly (readonly Field[])[];
 }
 
-export const U64_RULE =
-  'a hexadecimal string of at most 64 bits, such as "0x1000", or a whole number from 0 to 9007199254740991';
 const FD_RULE = 'a whole number from -2147483648 to 2147483647';
 /** Operations of a batch at the most. What is longer is sent as lines. */
 export const MAX_OPERATIONS = 2 ** 24;
@@ -126,26 +127,26 @@ export function wrongWith(value: unknown, shape: Shape, pointer: string): Wrong[
     return [{ pointer, reason: 'expected a JSON object' }];
   const row = value as Record<string, unknown>;
   const op = OPS.indexOf(row.op as (typeof OPS)[number]);
-  if (op < 0) return [refusal(pointer, 'op', row.op)];
+  if (op < 0) return [{ pointer: `${pointer}/op`, reason: reasonFor('op', row.op) }];
   const allowed: readonly string[] = shape.allowed[op]!;
   const wrong: Wrong[] = [];
   for (const field of shape.allowed[op]!) {
     const given = row[field];
     const missing = !Object.hasOwn(row, field);
     if (missing ? shape.required[op]!.includes(field) : !isAllowed(field, given))
-      wrong.push(refusal(pointer, field, given));
+      wrong.push({ pointer: `${pointer}/${field}`, reason: reasonFor(field, given) });
   }
   for (const name of Object.keys(row))
-    if (!allowed.includes(name)) {
-      const reason = `unknown field; allowed here: ${allowed.join(', ')}`;
-      wrong.push({ pointer: `${pointer}/${escapePointer(name)}`, reason });
-    }
+    if (!allowed.includes(name))
+      wrong.push({ pointer: `${pointer}/${escapePointer(name)}`, reason: unknownField(allowed) });
   return wrong;
 }
 
-function refusal(pointer: string, field: Field, given: unknown): Wrong {
+/** Why a field may not have this value. */
+export function reasonFor(field: Field, given: unknown): string {
+  if (RULES[field] === U64_RULE) return wrongU64(given);
   const verb = given === undefined ? 'required:' : 'expected';
-  return { pointer: `${pointer}/${field}`, reason: `${verb} ${RULES[field]}` };
+  return `${verb} ${RULES[field]}${field === 'op' ? didYouMean(given, OPS) : ''}`;
 }
 
 export const escapePointer = (name: string): string => name.replaceAll('~', '~0').replaceAll('/', '~1');

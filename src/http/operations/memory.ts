@@ -1,7 +1,8 @@
 /** Memory of a process: anonymous, mapped from a file, and memfds with what can be done to them. */
 import { z } from 'zod';
+import { FALLOCATE_MODE, MEMFD_FLAGS, PROTECTION, SEALS } from '../../kernel/uapi/bits.ts';
 import { u64Text } from '../parameters.ts';
-import { Base64, Hex64, integer, S32_MAX, S32_MIN, strict, text, U32_MAX, U64, u32 } from '../schemas/values.ts';
+import { Base64, bits, Hex64, integer, S32_MAX, S32_MIN, strict, text, U64, u32 } from '../schemas/values.ts';
 import { type CallOperation, Data, descriptorAnswer, fdField, operation } from './operation.ts';
 
 const Count = strict({ count: z.int().meta({ description: 'Bytes written.' }) }).meta({ id: 'Count' });
@@ -25,7 +26,7 @@ export const MEMORY_OPERATIONS: readonly CallOperation[] = [
       fd: fdField('A descriptor to map instead of anonymous memory.').optional(),
       offset: U64.meta({ description: 'First byte of the file.' }).optional(),
       shared: z.boolean().meta({ description: 'MAP_SHARED instead of MAP_PRIVATE.' }).optional(),
-      prot: u32().meta({ description: 'PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4; 3 if not given.' }).optional(),
+      prot: bits(u32(), PROTECTION, '3 if not given.').optional(),
     }),
     bodyExample: { address: '0x7f0000000000', length: '0x200000' },
     status: 201,
@@ -85,11 +86,9 @@ export const MEMORY_OPERATIONS: readonly CallOperation[] = [
     body: strict({
       name: text(249, 'For people.').default('memfd'),
       size: U64.meta({ description: 'Bytes.' }),
-      flags: u32()
-        .meta({ description: 'MFD_CLOEXEC 1, ALLOW_SEALING 2, HUGETLB 4, NOEXEC_SEAL 8, EXEC 16.' })
-        .default(0),
+      flags: bits(u32(), MEMFD_FLAGS, 'Flags.').prefault(0),
     }),
-    bodyExample: { name: 'ram', size: '0x4000000', flags: 2 },
+    bodyExample: { name: 'ram', size: '0x4000000', flags: ['MFD_ALLOW_SEALING'] },
     status: 201,
     parameters: ({ body }) => body,
     answer: descriptorAnswer('A descriptor of the memfd.'),
@@ -144,11 +143,9 @@ export const MEMORY_OPERATIONS: readonly CallOperation[] = [
     summary: 'Seal a memfd',
     call: 'add_seals',
     body: strict({
-      seals: integer(0, U32_MAX).meta({
-        description: 'SEAL 1, SHRINK 2, GROW 4, WRITE 8, FUTURE_WRITE 16, EXEC 32.',
-      }),
+      seals: bits(u32(), SEALS, 'Seals.'),
     }),
-    bodyExample: { seals: 7 },
+    bodyExample: { seals: ['F_SEAL_SEAL', 'F_SEAL_SHRINK', 'F_SEAL_GROW'] },
     status: 204,
     parameters: ({ body }) => ({ seals: body.seals }),
   }),
@@ -160,7 +157,7 @@ export const MEMORY_OPERATIONS: readonly CallOperation[] = [
     summary: 'Allocate or punch a range of a memfd',
     call: 'fallocate',
     body: strict({
-      mode: u32().meta({ description: 'FALLOC_FL_KEEP_SIZE 1, PUNCH_HOLE 2.' }).default(0),
+      mode: bits(u32(), FALLOCATE_MODE, 'Mode.').prefault(0),
       offset: U64.meta({ description: 'First byte.' }),
       length: U64.meta({ description: 'Bytes.' }),
     }),

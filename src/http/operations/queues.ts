@@ -1,7 +1,8 @@
 /** What queues of page faults and events hold, and what devices put there of their own accord. */
 import { z } from 'zod';
+import { FAULT_PERMISSIONS } from '../../kernel/uapi/bits.ts';
 import { id } from '../parameters.ts';
-import { Hex64, strict, U64, u32 } from '../schemas/values.ts';
+import { bits, Hex64, strict, U64, u32 } from '../schemas/values.ts';
 import { type CallOperation, Nothing, operation } from './operation.ts';
 
 const RESPONSE_BYTES = 8;
@@ -110,7 +111,7 @@ export const QUEUE_OPERATIONS: readonly CallOperation[] = [
     body: strict({
       pasid: u32().default(0),
       group: u32().meta({ description: 'Number of the request.' }).default(0),
-      permission: u32().meta({ description: 'READ 1, WRITE 2, EXEC 4, PRIV 8.' }).default(1),
+      permission: bits(u32(), FAULT_PERMISSIONS, 'What it wants to do there.').prefault(1),
       address: U64,
     }),
     bodyExample: { address: '0x1000' },

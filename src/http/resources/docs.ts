@@ -1,18 +1,44 @@
 /** The OpenAPI document, and pages made of it. They need no key and no network. */
+import { hash } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { asLine } from '../errors.ts';
 import { openapiDocument } from '../openapi.ts';
+
+const PAGES = '/docs';
 
 export async function addDocs(app: FastifyInstance): Promise<void> {
   const document = openapiDocument();
+  const sendDocument = sender(document);
   // The types of the plugin know versions up to 3.0; it takes the document as it is.
   await app.register(swagger, { mode: 'static', specification: { document: document as never } });
   await app.register(swaggerUi, {
-    routePrefix: '/docs',
+    routePrefix: PAGES,
     // Without the bar at the top, which is for choosing among documents: there is one.
     uiConfig: { docExpansion: 'none', layout: 'BaseLayout', filter: true, persistAuthorization: true },
     theme: { title: 'Holdover: API' },
+    uiHooks: {
+      // The plugin would make the text anew for everybody who asks.
+      onRequest(request, reply, done) {
+        const { url } = request.routeOptions;
+        if (url === `${PAGES}/json`) sendDocument(request, reply);
+        else if (url === `${PAGES}/yaml`) reply.callNotFound();
+        else done();
+      },
+    },
   });
-  app.get('/openapi.json', () => document);
+  app.get('/openapi.json', sendDocument);
+}
+
+/** Sends the document, always the same bytes; or 304 to those who have it. */
+function sender(document: object): (request: FastifyRequest, reply: FastifyReply) => FastifyReply {
+  const bytes = Buffer.from(asLine(document));
+  const tag = `"${hash('sha256', bytes, 'base64url')}"`;
+  return (request, reply) => {
+    reply.headers({ etag: tag, 'cache-control': 'no-cache' });
+    const known = request.headers['if-none-match']?.split(',').map((one) => one.trim().replace(/^W\//, '')) ?? [];
+    if (known.includes(tag) || known.includes('*')) return reply.code(304).send();
+    return reply.type('application/json').send(bytes);
+  };
 }

@@ -20,9 +20,15 @@ const ADVANCE_RULE = expected(
   'nanoseconds: a decimal string of at most 18 digits, or a whole number from 0 to 9007199254740991',
 );
 const Advance = z
-  .union([z.string().regex(/^\d{1,18}$/, { error: ADVANCE_RULE }), z.int().min(0, { error: ADVANCE_RULE })], {
-    error: ADVANCE_RULE,
-  })
+  .union(
+    [
+      z.string().regex(/^\d{1,18}$/, { error: ADVANCE_RULE }),
+      z.int({ error: ADVANCE_RULE }).min(0, { error: ADVANCE_RULE }),
+    ],
+    {
+      error: ADVANCE_RULE,
+    },
+  )
   .transform(String)
   .meta({ description: 'Nanoseconds, as a decimal string or a safe non-negative integer.' });
 

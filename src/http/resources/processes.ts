@@ -117,7 +117,7 @@ export const PROCESS_ROUTES: readonly Route[] = [
     tag: 'Calls',
     summary: 'Run system calls',
     description:
-      `One after the other, at most ${MAX_CALLS}. A call that fails does not stop the rest unless \`stop_on_error\` is ` +
+      `One after the other, at most ${MAX_CALLS}. A call that fails does not stop the rest unless \`stopOnError\` is ` +
       'true. `arg` has the fields of the uAPI struct; those that are not given are 0. What the calls of a request read ' +
       `(memory, files, bitmaps of dirty pages, information of the hardware) is at most ${MAX_READ >> 20} MiB together.`,
     access,
@@ -137,7 +137,7 @@ export const PROCESS_ROUTES: readonly Route[] = [
       },
     },
     async handle({ lanes }, { host, params: { pid }, body }) {
-      const { calls, stop_on_error: stopOnError } = body;
+      const { calls, stop_on_error: before, stopOnError = before } = body;
       checkReads(calls);
       const stop = stopOnError === undefined ? {} : { stopOnError };
       return granted(await lanes.execute(host.id, { op: 'calls', pid, calls, ...stop }));

@@ -9,6 +9,8 @@ const tag = 'Service';
 const access = 'public';
 
 const Health = strict({ status: z.literal('ok') }).meta({ id: 'Health' });
+/** Whoever probes may add what keeps an answer out of a cache. */
+const ANY_QUERY = z.looseObject({});
 const healthy = { description: 'Yes.', schema: Health, example: { status: 'ok' } };
 
 export const SERVICE_ROUTES: readonly Route[] = [
@@ -19,6 +21,7 @@ export const SERVICE_ROUTES: readonly Route[] = [
     tag,
     summary: 'Is the service alive?',
     access,
+    query: ANY_QUERY,
     success: { 200: healthy },
     problems: ['method-not-allowed'],
     handle: () => ({ status: 'ok' }),
@@ -29,12 +32,13 @@ export const SERVICE_ROUTES: readonly Route[] = [
     operationId: 'getReadiness',
     tag,
     summary: 'Can the service be used?',
-    description: 'Its store answers, and it is not stopping.',
+    description: 'Its store answers and has room, and it is not stopping.',
     access,
+    query: ANY_QUERY,
     success: { 200: healthy },
     problems: ['method-not-allowed'],
-    handle({ store }) {
-      store.check();
+    async handle({ store }) {
+      await store.check();
       return { status: 'ok' };
     },
   }),

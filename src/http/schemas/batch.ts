@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { COLUMNS, MAY_BE_NULL } from '../../host/batch/column-reader.ts';
 import { MAX_RESULTS, ON_ERROR } from '../../host/batch/decode.ts';
 import { isAllowed, isU64, MAX_OPERATIONS, OPERATION, OPS, RULES } from '../../host/batch/fields.ts';
-import { ErrnoName, expected, flag, Hex64, integer, s32, strict, U64 } from './values.ts';
+import { ErrnoName, expected, flag, Hex64, integer, s32, strict, told, U64 } from './values.ts';
 
 const iova = U64.meta({ description: 'Where to map it; the kernel chooses if it is not given.' }).optional();
 const length = U64.meta({ description: 'Bytes.' });
@@ -37,7 +37,7 @@ const MAP_FILE = {
 };
 const UNMAP = { op: z.literal('unmap'), iova: U64.meta({ description: 'First IOVA.' }), length };
 
-const anOp = { error: expected(RULES.op) };
+const anOp = { error: told('op', RULES.op) };
 
 export const BatchOperation = z
   .discriminatedUnion('op', [strict(MAP), strict(MAP_FILE), strict(UNMAP)], anOp)

@@ -8,6 +8,7 @@ import { CALLS, type CallDescriptor, type Parameter } from '../../kernel/uapi/ca
 import { type Field, type FieldType, REQUESTS, type RequestDescriptor } from '../../kernel/uapi/index.ts';
 import {
   Base64,
+  bits,
   ErrnoName,
   expected,
   Hex64,
@@ -18,6 +19,7 @@ import {
   s32,
   strict,
   text,
+  told,
   U32_MAX,
   U64,
   u16,
@@ -45,7 +47,8 @@ const DESCRIPTORS = ['fd', 'to', 'access'];
 
 const PageResponse = strict({ cookie: u32(), code: u32() }).meta({ id: 'PageResponse' });
 
-function parameterType(name: string, { type, about }: Parameter): z.ZodType {
+function parameterType(name: string, { type, about, bits: known }: Parameter): z.ZodType {
+  if (known !== undefined) return bits(integer(S32_MIN, U32_MAX), known, about);
   switch (type) {
     case 'int':
       // A descriptor that is not open is a legal try; of other numbers the call says what sign they have.
@@ -65,7 +68,8 @@ function parameterType(name: string, { type, about }: Parameter): z.ZodType {
 
 function callSchema({ name, about, parameters }: CallDescriptor) {
   const fields = Object.entries(parameters).map(([field, parameter]) => {
-    const schema = parameterType(field, parameter).meta({ description: parameter.about });
+    const type = parameterType(field, parameter);
+    const schema = parameter.bits === undefined ? type.meta({ description: parameter.about }) : type;
     return [field, parameter.optional ? schema.optional() : schema];
   });
   return strict({ call: z.literal(name), ...Object.fromEntries(fields) }).meta({
@@ -74,7 +78,10 @@ function callSchema({ name, about, parameters }: CallDescriptor) {
   });
 }
 
-const fieldType = ({ type, about }: Field) => FIELD_TYPES[type]().meta({ description: about }).optional();
+function fieldType({ type, about, bits: known }: Field) {
+  const schema = known === undefined ? FIELD_TYPES[type]().meta({ description: about }) : bits(u32(), known, about);
+  return schema.optional();
+}
 
 /** Replaces the size of the struct, as programs built for another kernel have it. */
 function sizeFields({ sizeField, size, fields }: RequestDescriptor): Record<string, z.ZodType> {
@@ -102,25 +109,19 @@ function ioctlSchema(descriptor: RequestDescriptor) {
 
 type Discriminated = ReturnType<typeof callSchema>;
 
+const REQUEST_RULE = 'the name of a request, such as IOMMU_IOAS_ALLOC, or the number of an ioctl, such as "0x3bf0"';
+
 const KnownIoctl = z
   .discriminatedUnion('request', [...REQUESTS.values()].map(ioctlSchema) as unknown as [Discriminated], {
-    error: (issue) => (issue.code === 'invalid_union' ? unknownRequest(issue.input) : undefined),
+    error: told('request', REQUEST_RULE),
   })
   .meta({ id: 'Ioctl' });
-
-const requestRule = expected(
-  'the name of a request, such as IOMMU_IOAS_ALLOC, or the number of an ioctl, such as "0x3bf0"',
-);
-
-function unknownRequest(call: unknown): string {
-  return requestRule({ input: (call as { request?: unknown }).request });
-}
 
 /** Any number of an ioctl: answered as a request that the descriptor does not know. */
 const RawIoctl = strict({
   call: z.literal('ioctl'),
   fd: s32(),
-  request: z.string().regex(/^0x[0-9a-fA-F]{1,8}$/, { error: requestRule, abort: true }),
+  request: z.string().regex(/^0x[0-9a-fA-F]{1,8}$/, { error: expected(REQUEST_RULE), abort: true }),
   arg: strict({ size: u32().optional(), tail: integer(0, 0xff).optional() }).optional(),
 }).meta({ id: 'RawIoctl', description: 'An ioctl by its number, with 256 zero bytes that begin with the size 8.' });
 
@@ -129,7 +130,7 @@ const callNames = ['ioctl', ...CALLS.keys()].join(', ');
 const KnownCall = z.discriminatedUnion(
   'call',
   [KnownIoctl as unknown as Discriminated, ...[...CALLS.values()].map(callSchema)],
-  { error: (issue) => (issue.code === 'invalid_union' ? `expected one of ${callNames}` : undefined) },
+  { error: told('call', `one of ${callNames}`) },
 );
 
 /** The types of what is made from tables are lost on the way; the tables are those of the kernel. */
@@ -141,8 +142,20 @@ export const CallsInput = strict({
   calls: z
     .array(Call, { error: expected('an array of calls') })
     .max(MAX_CALLS, { error: `at most ${MAX_CALLS} calls in a request` }),
-  stop_on_error: z.boolean().meta({ description: 'Stop behind the first call that fails.' }).optional(),
-}).meta({ id: 'CallsInput' });
+  stopOnError: z.boolean().meta({ description: 'Stop behind the first call that fails.' }).optional(),
+  stop_on_error: z
+    .boolean()
+    .meta({ deprecated: true, description: 'As `stopOnError`, which it was before.' })
+    .optional(),
+})
+  .refine(
+    ({ stopOnError: now, stop_on_error: before }) => now === undefined || before === undefined || now === before,
+    {
+      path: ['stop_on_error'],
+      error: 'says the opposite of stopOnError, which it was before: leave it out',
+    },
+  )
+  .meta({ id: 'CallsInput' });
 
 export const CallResult = strict({
   ret: z.union([z.int(), z.string()]).meta({ description: '-1: refused. A string for the address of mmap only.' }),

@@ -1,6 +1,6 @@
 /** One-shot DMA: accesses in, data and faults out. */
 import { z } from 'zod';
-import { Base64, byteCount, decodedLength, expected, Hex64, hexOf, strict } from './values.ts';
+import { Base64, byteCount, decodedLength, Hex64, hexOf, strict, told } from './values.ts';
 
 const MAX_ACCESSES = 1000;
 const MAX_ACCESS_BYTES = 1 << 20;
@@ -27,7 +27,7 @@ const Write = strict({
 
 export const DmaInput = strict({
   accesses: z
-    .array(z.discriminatedUnion('op', [Read, Write], { error: expected('an access whose op is read or write') }))
+    .array(z.discriminatedUnion('op', [Read, Write], { error: told('op', 'one of read, write') }))
     .max(MAX_ACCESSES)
     .refine((accesses) => accesses.reduce((sum, { length }) => sum + length, 0) <= MAX_BYTES, {
       error: `at most ${MAX_BYTES} bytes in a request`,

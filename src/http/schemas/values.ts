@@ -3,20 +3,26 @@
  * hexadecimal strings; on input a safe non-negative integer will do as well.
  */
 import { z } from 'zod';
+import { unknownField, wrongU64 } from '../../host/request-values.ts';
 import { ERRNO, type Errno } from '../../kernel/errno.ts';
+import type { Bits } from '../../kernel/uapi/bits.ts';
 
 /** The message of a value that is not what is expected, or not there. */
 export function expected(what: string) {
   return (issue: { input?: unknown }): string => (issue.input === undefined ? `required: ${what}` : `expected ${what}`);
 }
 
+/** The message of an object that is none of several since the field that tells which is not as it should be. */
+export function told(field: string, what: string) {
+  const message = expected(what);
+  return ({ code, input }: { code?: string; input?: unknown }): string | undefined =>
+    code === 'invalid_union' ? message({ input: (input as Record<string, unknown>)[field] }) : undefined;
+}
+
 /** An object that takes the fields it names and no other. */
 export function strict<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
-  const names = Object.keys(shape);
-  const allowed = names.length === 0 ? 'nothing is allowed here' : `allowed here: ${names.join(', ')}`;
-  return z.strictObject(shape, {
-    error: (issue) => (issue.code === 'unrecognized_keys' ? `unknown field; ${allowed}` : undefined),
-  });
+  const unknown = unknownField(Object.keys(shape));
+  return z.strictObject(shape, { error: ({ code }) => (code === 'unrecognized_keys' ? unknown : undefined) });
 }
 
 export function integer(least: number, most: number) {
@@ -32,20 +38,28 @@ export const u16 = () => integer(0, 0xffff);
 export const u32 = () => integer(0, U32_MAX);
 export const s32 = () => integer(S32_MIN, S32_MAX);
 
-/** Where a member of a union knows best what is wrong, zod takes its message: so all of them say the whole. */
-const U64_RULE = expected(
-  'a hexadecimal string of at most 64 bits, such as "0x1000", or a whole number from 0 to 9007199254740991',
-);
+/** A word of flags: its number, or a list of the names of its bits. */
+export function bits<Word extends z.ZodInt>(word: Word, known: Bits, about: string) {
+  const names = Object.keys(known);
+  const list = z
+    .array(z.enum(names))
+    .max(names.length)
+    .transform((given) => given.reduce((all, name) => all | known[name]!, 0));
+  const rule = expected(`a whole number, or a list of these: ${names.join(', ')}`);
+  const meanings = names.map((name) => `${name} ${known[name]}`).join(', ');
+  return z
+    .union([word, list], { error: (issue) => (Array.isArray(issue.input) ? undefined : rule(issue)) })
+    .meta({ description: `${about} A number, or a list of names: ${meanings}.` });
+}
 
-export const U64 = z
-  .union([z.string().regex(/^0x[0-9a-fA-F]{1,16}$/, { error: U64_RULE }), z.int().min(0, { error: U64_RULE })], {
-    error: U64_RULE,
-  })
-  .meta({
-    id: 'U64',
-    description: 'A 64-bit number: a hexadecimal string of at most 16 digits, or a safe non-negative integer.',
-    examples: ['0x1000', 4096],
-  });
+/** Where a member of a union knows best what is wrong, zod takes its message: so all of them say the whole. */
+const wrong = { error: (issue: { input?: unknown }): string => wrongU64(issue.input) };
+
+export const U64 = z.union([z.string().regex(/^0x[0-9a-fA-F]{1,16}$/, wrong), z.int(wrong).min(0, wrong)], wrong).meta({
+  id: 'U64',
+  description: 'A 64-bit number: a hexadecimal string of at most 16 digits, or a safe non-negative integer.',
+  examples: ['0x1000', 4096],
+});
 
 export type U64 = z.output<typeof U64>;
 

@@ -1,6 +1,7 @@
 /** The system calls of the `calls` face, as data. `ioctl` carries a request of the request table. */
 
 import type { Errno } from '../errno.ts';
+import { type Bits, FALLOCATE_MODE, FAULT_PERMISSIONS, MEMFD_FLAGS, PROTECTION, SEALS } from './bits.ts';
 
 /**
  * `int` is a 32-bit number, `u64` a hexadecimal string or safe integer, `bytes` base64, `responses` an array of
@@ -12,6 +13,8 @@ export interface Parameter {
   readonly type: ParameterType;
   readonly optional: boolean;
   readonly about: string;
+  /** As in Field. */
+  readonly bits?: Bits;
 }
 
 export interface CallDescriptor {
@@ -24,6 +27,7 @@ export interface CallDescriptor {
 
 const need = (type: ParameterType, about: string): Parameter => ({ type, optional: false, about });
 const may = (type: ParameterType, about: string): Parameter => ({ type, optional: true, about });
+const bits = (known: Bits, about: string): Parameter => ({ ...need('int', about), bits: known });
 const fd = need('int', 'Descriptor.');
 
 function call(name: string, about: string, returns: string, parameters: Record<string, Parameter>): CallDescriptor {
@@ -43,7 +47,7 @@ const LEVERS: readonly CallDescriptor[] = [
     device,
     pasid: need('int', 'PASID; 0: the device itself.'),
     grpid: need('int', 'Number of the request.'),
-    perm: need('int', 'What it wants to do there: READ 1, WRITE 2, EXEC 4, PRIV 8.'),
+    perm: bits(FAULT_PERMISSIONS, 'What it wants to do there.'),
     addr: need('u64', 'Address.'),
   }),
   call('trigger_event', 'The device, on a nested HWPT of a vIOMMU, has an event for the guest.', '0', {
@@ -119,7 +123,7 @@ export const CALLS: ReadonlyMap<string, CallDescriptor> = new Map(
       fd: may('int', 'A descriptor to map instead of anonymous memory.'),
       offset: may('u64', 'First byte of the file.'),
       shared: may('boolean', 'MAP_SHARED instead of MAP_PRIVATE.'),
-      prot: may('int', 'PROT_READ 1, PROT_WRITE 2, PROT_EXEC 4; 3 if absent.'),
+      prot: { ...bits(PROTECTION, '3 if absent.'), optional: true },
     }),
     call('munmap', 'munmap(addr, length)', '0', { addr: need('u64', 'Address.'), length: need('u64', 'Bytes.') }),
     call('poke', 'The process stores these bytes.', '0', {
@@ -132,13 +136,13 @@ export const CALLS: ReadonlyMap<string, CallDescriptor> = new Map(
     }),
     call('memfd_create', 'memfd_create(name, flags), then ftruncate to size.', 'the descriptor', {
       name: need('string', 'Name, for people.'),
-      flags: need('int', 'MFD_CLOEXEC 1, ALLOW_SEALING 2, HUGETLB 4, NOEXEC_SEAL 8, EXEC 16.'),
+      flags: bits(MEMFD_FLAGS, 'Flags.'),
       size: need('u64', 'Bytes.'),
     }),
     call('ftruncate', 'ftruncate(fd, length)', '0', { fd, length: need('u64', 'Bytes.') }),
     call('fallocate', 'fallocate(fd, mode, offset, length)', '0', {
       fd,
-      mode: need('int', 'FALLOC_FL_KEEP_SIZE 1, PUNCH_HOLE 2.'),
+      mode: bits(FALLOCATE_MODE, 'Mode.'),
       offset: need('u64', 'First byte.'),
       length: need('u64', 'Bytes.'),
     }),
@@ -150,7 +154,7 @@ export const CALLS: ReadonlyMap<string, CallDescriptor> = new Map(
     call('fstat', 'fstat(fd); the size is in `size`.', '0', { fd }),
     call('add_seals', 'fcntl(fd, F_ADD_SEALS, seals)', '0', {
       fd,
-      seals: need('int', 'SEAL 1, SHRINK 2, GROW 4, WRITE 8, FUTURE_WRITE 16, EXEC 32.'),
+      seals: bits(SEALS, 'Seals.'),
     }),
     call('get_seals', 'fcntl(fd, F_GET_SEALS)', 'the seals', { fd }),
     call('pread', 'pread(fd, length, offset); the bytes are in `data`.', 'the count', {

@@ -1,7 +1,16 @@
 /** Requests of /dev/iommu: include/uapi/linux/iommufd.h, and the type1 requests of include/uapi/linux/vfio.h. */
-import { type Field, inout, input, output, type RequestDescriptor } from './types.ts';
+import {
+  DMA_MAP_FLAGS,
+  DMA_UNMAP_FLAGS,
+  GET_DIRTY_BITMAP_FLAGS,
+  HW_INFO_FLAGS,
+  HWPT_ALLOC_FLAGS,
+  MAP_FLAGS,
+  SET_DIRTY_TRACKING_FLAGS,
+} from './bits.ts';
+import { bits, type Field, inout, input, output, type RequestDescriptor } from './types.ts';
 
-const flags = input('u32', 'Flag bits.');
+const flags = input('u32', 'Must be 0.');
 const reserved = input('u32', 'Must be 0.');
 const ioasId = input('u32', 'Id of the IOAS.');
 
@@ -40,7 +49,7 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     allowed_iovas: input('ranges', 'The ranges; an empty list lifts the bound.'),
   }),
   request('IOMMU_IOAS_COPY', 0x3b83, 40, 40, 'Maps again what another IOAS has mapped.', {
-    flags,
+    flags: bits(MAP_FLAGS),
     dst_ioas_id: input('u32', 'Id of the IOAS to map into.'),
     src_ioas_id: input('u32', 'Id of the IOAS to copy from.'),
     length: input('u64', 'Bytes.'),
@@ -55,7 +64,7 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     out_iova_alignment: output('u64', 'IOVA and length must be multiples of this.'),
   }),
   request('IOMMU_IOAS_MAP', 0x3b85, 40, 40, 'Maps memory of the calling process.', {
-    flags,
+    flags: bits(MAP_FLAGS),
     ioas_id: ioasId,
     __reserved: reserved,
     user_va: input('u64', 'Address in the process.'),
@@ -86,7 +95,7 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     48,
     'Makes a hardware page table of an IOAS, or nested on another.',
     {
-      flags,
+      flags: bits(HWPT_ALLOC_FLAGS),
       dev_id: input('u32', 'Id of the device it is made for.'),
       pt_id: input('u32', 'Id of the IOAS, parent HWPT or vIOMMU.'),
       out_hwpt_id: output('u32', 'Id of the new HWPT.'),
@@ -106,7 +115,7 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     40,
     'What the IOMMU of a device can do.',
     {
-      flags,
+      flags: bits(HW_INFO_FLAGS),
       dev_id: input('u32', 'Id of the device.'),
       data_len: inout('u32', 'Room for the data; then its real length.'),
       data: output('bytes', 'The buffer after the call, base64.'),
@@ -119,13 +128,13 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     { ends: { out_capabilities: 40 } },
   ),
   request('IOMMU_HWPT_SET_DIRTY_TRACKING', 0x3b8b, 16, 16, 'Switches dirty tracking.', {
-    flags: input('u32', '1: on, 0: off.'),
+    flags: bits(SET_DIRTY_TRACKING_FLAGS, '0: off.'),
     hwpt_id: input('u32', 'Id of the HWPT.'),
     __reserved: input('u32', 'Not looked at.'),
   }),
   request('IOMMU_HWPT_GET_DIRTY_BITMAP', 0x3b8c, 48, 48, 'Reads, and clears, what devices have written.', {
     hwpt_id: input('u32', 'Id of the HWPT.'),
-    flags: input('u32', '1: do not clear.'),
+    flags: bits(GET_DIRTY_BITMAP_FLAGS),
     __reserved: reserved,
     iova: input('u64', 'First IOVA.'),
     length: input('u64', 'Bytes.'),
@@ -146,7 +155,7 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     out_fault_fd: output('u32', 'Its descriptor.'),
   }),
   request('IOMMU_IOAS_MAP_FILE', 0x3b8f, 40, 40, 'Maps a memfd.', {
-    flags,
+    flags: bits(MAP_FLAGS),
     ioas_id: ioasId,
     fd: input('s32', 'Descriptor of the memfd.'),
     start: input('u64', 'First byte of the file.'),
@@ -251,7 +260,7 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     32,
     'Maps memory of the calling process.',
     {
-      flags: input('u32', 'Bit 0: read, bit 1: write.'),
+      flags: bits(DMA_MAP_FLAGS),
       vaddr: input('u64', 'Address in the process.'),
       iova: input('u64', 'IOVA.'),
       size: input('u64', 'Bytes.'),
@@ -265,7 +274,7 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     24,
     'Unmaps.',
     {
-      flags: input('u32', 'Bit 1: all.'),
+      flags: bits(DMA_UNMAP_FLAGS),
       iova: input('u64', 'First IOVA.'),
       size: inout('u64', 'Bytes; then the bytes unmapped.'),
     },

@@ -3,6 +3,8 @@
  * the schemas of the HTTP face, its documentation and the tests read one source.
  */
 
+import type { Bits } from './bits.ts';
+
 /** What an ioctl can be asked of. */
 export type FileKind =
   | 'iommufd'
@@ -27,6 +29,8 @@ export interface Field {
   /** Whether the caller gives it, the kernel writes it, or both. */
   readonly direction: 'in' | 'out' | 'inout';
   readonly about: string;
+  /** Of a word of flags: callers of the HTTP face may give these names instead of the number. */
+  readonly bits?: Bits;
 }
 
 export interface RequestDescriptor {
@@ -64,6 +68,8 @@ export const field = (type: FieldType, direction: Field['direction'], about: str
   direction,
   about,
 });
+/** A word of flags. */
+export const bits = (known: Bits, about = 'Flags.'): Field => ({ ...field('u32', 'in', about), bits: known });
 export const input = (type: FieldType, about: string): Field => field(type, 'in', about);
 export const output = (type: FieldType, about: string): Field => field(type, 'out', about);
 export const inout = (type: FieldType, about: string): Field => field(type, 'inout', about);

@@ -1,5 +1,6 @@
 /** Requests of VFIO device and group files: include/uapi/linux/vfio.h. */
-import { inout, input, output, type RequestDescriptor } from './types.ts';
+import { ATTACH_FLAGS, BIND_FLAGS, DETACH_FLAGS } from './bits.ts';
+import { bits, inout, input, output, type RequestDescriptor } from './types.ts';
 
 export const VFIO_REQUESTS: readonly RequestDescriptor[] = [
   {
@@ -39,7 +40,7 @@ export const VFIO_REQUESTS: readonly RequestDescriptor[] = [
     about: 'Binds the device to an iommufd, which becomes its DMA owner.',
     support: 'full',
     fields: {
-      flags: input('u32', 'Bit 0: token.'),
+      flags: bits(BIND_FLAGS),
       iommufd: input('s32', 'Descriptor of the iommufd.'),
       out_devid: output('u32', 'Id of the device in the iommufd.'),
       token_uuid_ptr: input('u64', 'Token of virtual functions.'),
@@ -57,7 +58,7 @@ export const VFIO_REQUESTS: readonly RequestDescriptor[] = [
     about: 'Attaches the device to an IOAS or HWPT, or moves it there.',
     support: 'full',
     fields: {
-      flags: input('u32', 'Bit 0: PASID.'),
+      flags: bits(ATTACH_FLAGS),
       pt_id: inout('u32', 'Id of the IOAS or HWPT; then of the HWPT it is on.'),
       pasid: input('u32', 'The PASID, with the flag.'),
     },
@@ -73,7 +74,7 @@ export const VFIO_REQUESTS: readonly RequestDescriptor[] = [
     sizeField: 'size',
     about: 'Detaches the device; its DMA is blocked then.',
     support: 'full',
-    fields: { flags: input('u32', 'Bit 0: PASID.'), pasid: input('u32', 'The PASID, with the flag.') },
+    fields: { flags: bits(DETACH_FLAGS), pasid: input('u32', 'The PASID, with the flag.') },
     ends: { pasid: 12 },
   },
   {
