@@ -149,7 +149,7 @@ test('no snapshot to be used, but all commands: the host begins anew', async (t)
 for (const [what, sql, why] of [
   ['damaged', FLIP, /Restored data doesn't match checksum|[Cc]orrupt/],
   ['not all there', 'UPDATE snapshots SET parts = 2', /of its 2 parts 0 are there/],
-  ['of another engine', "UPDATE snapshots SET engine = '99'", /is of engine 99, this is engine 5/],
+  ['of another engine', "UPDATE snapshots SET engine = '99'", /is of engine 99, this is engine 6/],
   ['in another format', 'UPDATE snapshots SET format = 9', /format 9, which this version does not know/],
 ] as const) {
   test(`all snapshots ${what}, and old commands gone: the host cannot be read, says why, and can be deleted`, async (t) => {
