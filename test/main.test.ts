@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync, realpathSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { Script } from 'node:vm';
 import { runMain, type Service, startService, temporaryDirectory } from './support/service.ts';
 
 const HOSTS = '/v1/hosts';
@@ -76,6 +78,33 @@ test('SIGTERM and SIGINT end it in order, and the next start has the same tenant
   assert.deepEqual(await second.stop('SIGINT'), { code: 0, signal: null });
 });
 
+test('one signal is enough, and those that follow change nothing', async (t) => {
+  const service = await startService(t, temporaryDirectory(t), {
+    dev: false,
+    env: { HOLDOVER_TENANTS: 'dev:dev-key' },
+  });
+  // A request that has begun keeps the stop from being over at once.
+  const body = JSON.stringify({ preset: 'vmm-lab' });
+  const headers = {
+    authorization: 'Bearer dev-key',
+    'content-type': 'application/json',
+    'content-length': body.length,
+  };
+  const begun = request(`${service.url}${HOSTS}`, { method: 'POST', headers });
+  begun.write(body.slice(0, 5));
+  await service.request('GET', HOSTS);
+
+  service.kill('SIGINT');
+  await service.printed(/"stopping"/);
+  service.kill('SIGINT');
+  service.kill('SIGTERM');
+  begun.end(body.slice(5));
+  const [answer] = (await once(begun, 'response')) as [IncomingMessage];
+  assert.equal(answer.statusCode, 201);
+  answer.resume();
+  assert.deepEqual(await service.exited, { code: 0, signal: null });
+});
+
 test('outside of development mode it says where it listens in one line, and no key anywhere', async (t) => {
   const directory = temporaryDirectory(t);
   const env = { HOLDOVER_TENANTS: 'acme:secret-of-acme', HOLDOVER_ADMIN_KEY: 'secret-of-admin' };
@@ -135,5 +164,11 @@ test('an old Node is refused before anything is imported', async () => {
     NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(pretend)}`,
   });
   assert.equal(code, 1);
-  assert.match(output, /^holdover: Node 26 or newer is needed, this is 24\.1\.0\./);
+  assert.match(output, /^holdover: Node 26 or newer is needed, this is 24\.1\.0\..*\n$/);
+});
+
+test('the entry is plain CommonJS to a Node that knows no TypeScript', () => {
+  const entry = realpathSync(new URL('../src/main.ts', import.meta.url));
+  assert.doesNotThrow(() => new Script(readFileSync(entry, 'utf8')));
+  assert.deepEqual(JSON.parse(readFileSync(join(dirname(entry), 'package.json'), 'utf8')), { type: 'commonjs' });
 });
