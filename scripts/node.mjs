@@ -1,0 +1,105 @@
+/**
+ * `node scripts/node.mjs ARGUMENTS…`: runs the project's own Node with these arguments, after having installed what
+ * package-lock.json says if it is not there. Plain JavaScript for whatever Node runs npm, and a step of its own rather
+ * than a hook (`prestart`): npm leaves hooks out where scripts of packages are not run, as .npmrc says.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const LINK = `${root}node_modules/.bin/node`;
+
+/** Packages by path, or null. npm keeps the list of what it has installed in node_modules. */
+function packages(path) {
+  try {
+    return JSON.parse(readFileSync(`${root}${path}`, 'utf8')).packages;
+  } catch {
+    return null;
+  }
+}
+
+const wanted = packages('package-lock.json') ?? {};
+
+/** The project's Node, or undefined: a package for each system, of which npm installs the one for this. */
+function ownNode() {
+  const names = Object.keys(wanted['']?.optionalDependencies ?? {});
+  return names.map((name) => `node_modules/${name}/bin/node`).find((path) => existsSync(`${root}${path}`));
+}
+
+/**
+ * Why an install is needed, or null. What is compared is contents: git sets the times of files as it likes. Optional
+ * packages may be missing, as most of them are for other systems.
+ */
+function reasonToInstall() {
+  const installed = packages('node_modules/.package-lock.json');
+  if (!installed) return 'nothing is installed yet';
+  const same = (a, b) => a.version === b.version && a.integrity === b.integrity;
+  for (const [path, entry] of Object.entries(wanted)) {
+    if (path === '' || entry.link || (!installed[path] && entry.optional)) continue;
+    if (!installed[path] || !same(entry, installed[path])) return `${path} is not what package-lock.json says`;
+  }
+  return ownNode() ? null : 'node_modules has no Node of its own';
+}
+
+let child = null;
+let stopped = null;
+// Who stops this process means what it runs: nothing is left behind, and nothing more is begun.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+  process.on(signal, () => {
+    stopped = signal;
+    child?.kill(signal);
+  });
+}
+
+function fail(message) {
+  console.error(message);
+  process.exit(1);
+}
+
+/** Resolves with how the process ended. */
+function run(command, args, options) {
+  return new Promise((resolve) => {
+    child = spawn(command, args, { stdio: 'inherit', ...options });
+    child.on('error', (error) => fail(`${command} cannot be started: ${error.message}`));
+    child.on('exit', (code, signal) => resolve({ code, signal }));
+  });
+}
+
+function install() {
+  // What npm would leave out by somebody's own configuration is named. Warnings are left out: that this Node is too old
+  // for some packages is why the project brings its own.
+  const options = ['ci', '--no-audit', '--no-fund', '--include=dev', '--include=optional', '--loglevel=error'];
+  // npm's own Node rather than the one of node_modules, which is about to be removed.
+  const { npm_execpath: npm, npm_node_execpath: node } = process.env;
+  const [command, ...first] = node && npm?.endsWith('npm-cli.js') ? [node, npm] : ['npm'];
+  return run(command, [...first, ...options], { cwd: root });
+}
+
+async function runOwnNode() {
+  const node = ownNode();
+  if (!node) {
+    fail(
+      `npm has no Node for ${process.platform} on ${process.arch} (or optional packages are switched off). ` +
+        'With a Node of your own, 26 or newer: node src/main.ts --dev',
+    );
+  }
+  // npm 10 and older leave the link out where packages for other systems have a program of the same name.
+  if (!existsSync(LINK)) {
+    rmSync(LINK, { force: true });
+    symlinkSync(`../../${node}`, LINK);
+  }
+  return run(`${root}${node}`, process.argv.slice(2));
+}
+
+const DONE = { code: 0, signal: null };
+const reason = reasonToInstall();
+if (reason) console.log(`Installing the packages of package-lock.json (npm ci), because ${reason}.`);
+let end = reason ? await install() : DONE;
+if (end.code === 0 && stopped) end = { code: null, signal: stopped };
+if (end.code === 0) end = await runOwnNode();
+
+// Ends as what it ran did.
+if (end.signal === null) process.exit(end.code);
+process.removeAllListeners(end.signal);
+process.kill(process.pid, end.signal);
