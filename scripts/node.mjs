@@ -43,12 +43,14 @@ function reasonToInstall() {
 }
 
 let child = null;
+let installing = false;
 let stopped = null;
-// Who stops this process means what it runs: nothing is left behind, and nothing more is begun.
+// Who stops this process means what it runs: nothing is left behind, and nothing more is begun. npm would first let its
+// downloads end; a node_modules that is not complete is installed anew the next time.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
   process.on(signal, () => {
     stopped = signal;
-    child?.kill(signal);
+    child?.kill(installing ? 'SIGKILL' : signal);
   });
 }
 
@@ -66,14 +68,17 @@ function run(command, args, options) {
   });
 }
 
-function install() {
+async function install() {
   // What npm would leave out by somebody's own configuration is named. Warnings are left out: that this Node is too old
   // for some packages is why the project brings its own.
   const options = ['ci', '--no-audit', '--no-fund', '--include=dev', '--include=optional', '--loglevel=error'];
   // npm's own Node rather than the one of node_modules, which is about to be removed.
   const { npm_execpath: npm, npm_node_execpath: node } = process.env;
   const [command, ...first] = node && npm?.endsWith('npm-cli.js') ? [node, npm] : ['npm'];
-  return run(command, [...first, ...options], { cwd: root });
+  installing = true;
+  const end = await run(command, [...first, ...options], { cwd: root });
+  installing = false;
+  return stopped ? { code: null, signal: stopped } : end;
 }
 
 async function runOwnNode() {
@@ -96,7 +101,6 @@ const DONE = { code: 0, signal: null };
 const reason = reasonToInstall();
 if (reason) console.log(`Installing the packages of package-lock.json (npm ci), because ${reason}.`);
 let end = reason ? await install() : DONE;
-if (end.code === 0 && stopped) end = { code: null, signal: stopped };
 if (end.code === 0) end = await runOwnNode();
 
 // Ends as what it ran did.

@@ -16,6 +16,12 @@ export class ListenFailed extends Error {
 /** How long begun requests may take to end when the service stops, in milliseconds. */
 const CLOSE_DELAY_MS = 10_000;
 
+/**
+ * What stops it in order. One of them is enough, and more change nothing: a Ctrl-C arrives from the terminal and again
+ * from npm, which passes it on. It may not take longer than CLOSE_DELAY_MS.
+ */
+const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
 /** Resolves when the service listens and has said so. Throws ListenFailed, StoreUnavailable and TenantExists. */
 export async function runService(config: Config): Promise<void> {
   const log = await createLog(config);
@@ -26,13 +32,21 @@ export async function runService(config: Config): Promise<void> {
   await lanes.recover();
   const app = await buildApp({ config, store, lanes, log, dev: config.dev });
 
-  closeWithGrace({ delay: CLOSE_DELAY_MS, logger: log }, async ({ signal, err }) => {
+  let stopping = false;
+  const grace = closeWithGrace({ delay: CLOSE_DELAY_MS, logger: log, skip: [...STOPPING] }, async ({ err }) => {
+    stopping = true;
     if (err) log.error({ err }, 'stopping after an error');
-    else log.info({ signal }, 'stopping');
     await app.close();
     await lanes.close();
     store.close();
   });
+  for (const signal of STOPPING) {
+    process.on(signal, () => {
+      if (stopping) return;
+      log.info({ signal }, 'stopping');
+      void grace.close();
+    });
+  }
 
   const { host, port } = config;
   const address = await app.listen({ host, port }).catch(async (error: NodeJS.ErrnoException) => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, readFileSync } from 'node:fs';
+import { type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -74,6 +75,33 @@ test('SIGTERM and SIGINT end it in order, and the next start has the same tenant
   assert.equal((await second.request('GET', `${HOSTS}/${acmeHost}`, undefined, key)).status, 200);
   assert.equal((await second.request('GET', `${HOSTS}/${acmeHost}`)).status, 404);
   assert.deepEqual(await second.stop('SIGINT'), { code: 0, signal: null });
+});
+
+test('one signal is enough, and those that follow change nothing', async (t) => {
+  const service = await startService(t, temporaryDirectory(t), {
+    dev: false,
+    env: { HOLDOVER_TENANTS: 'dev:dev-key' },
+  });
+  // A request that has begun keeps the stop from being over at once.
+  const body = JSON.stringify({ preset: 'vmm-lab' });
+  const headers = {
+    authorization: 'Bearer dev-key',
+    'content-type': 'application/json',
+    'content-length': body.length,
+  };
+  const begun = request(`${service.url}${HOSTS}`, { method: 'POST', headers });
+  begun.write(body.slice(0, 5));
+  await service.request('GET', HOSTS);
+
+  service.kill('SIGINT');
+  await service.printed(/"stopping"/);
+  service.kill('SIGINT');
+  service.kill('SIGTERM');
+  begun.end(body.slice(5));
+  const [answer] = (await once(begun, 'response')) as [IncomingMessage];
+  assert.equal(answer.statusCode, 201);
+  answer.resume();
+  assert.deepEqual(await service.exited, { code: 0, signal: null });
 });
 
 test('outside of development mode it says where it listens in one line, and no key anywhere', async (t) => {

@@ -29,6 +29,10 @@ export interface Service {
   output(): string;
   /** How the process ended, or will. */
   exited: Promise<Exit>;
+  /** Resolves when the output has it. */
+  printed(pattern: RegExp): Promise<void>;
+  /** Sends the signal. */
+  kill(signal: NodeJS.Signals): void;
   /** Sends the signal and waits for the end. */
   stop(signal?: NodeJS.Signals): Promise<Exit>;
   /** One JSON request with a bearer key (default: that of the development mode). */
@@ -71,6 +75,14 @@ export async function startService(
     url,
     output,
     exited,
+    async printed(pattern) {
+      const ended = exited.then(() => Promise.reject(new Error(`it ended without ${pattern}:\n${output()}`)));
+      while (!pattern.test(output())) await Promise.race([once(child.stdout!, 'data'), ended]);
+      ended.catch(() => {});
+    },
+    kill(signal) {
+      child.kill(signal);
+    },
     stop(signal = 'SIGTERM') {
       child.kill(signal);
       return exited;

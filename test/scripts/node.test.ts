@@ -1,0 +1,75 @@
+/** `npm start` as a person runs it: through npm, sh and scripts/node.mjs. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { temporaryDirectory } from '../support/service.ts';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Runs `npm start` in a directory. What it has begun holds its output open: `close` comes when nothing of it is left. */
+function npmStart(t: TestContext, directory: string, env: Record<string, string>): ChildProcess {
+  const own = Object.entries(process.env).filter(([name]) => !/^(HOLDOVER_|npm_|NODE_TEST_CONTEXT$)/i.test(name));
+  const npm = spawn('npm', ['start'], {
+    cwd: directory,
+    env: { ...Object.fromEntries(own), ...env },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true,
+  });
+  t.after(() => {
+    // What a failed test has left behind.
+    if (npm.stdout?.closed === false) process.kill(-npm.pid!, 'SIGKILL');
+  });
+  return npm;
+}
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  test(`npm start ended by ${signal} leaves nothing running`, async (t) => {
+    const npm = npmStart(t, ROOT, { HOLDOVER_PORT: '0', HOLDOVER_DATA_DIR: temporaryDirectory(t) });
+    const closed = once(npm, 'close');
+    let output = '';
+    for await (const chunk of npm.stdout!.setEncoding('utf8')) {
+      output += chunk;
+      if (/^ *API +http:\S+$/m.test(output)) npm.kill(signal);
+    }
+    await closed;
+    const url = /^ *API +(http:\S+)$/m.exec(output)?.[1] ?? assert.fail(output);
+    await assert.rejects(fetch(url), (error: Error) => (error.cause as { code: string }).code === 'ECONNREFUSED');
+  });
+}
+
+test('npm start ended while it installs leaves nothing running', async (t) => {
+  const directory = temporaryDirectory(t);
+  for (const file of ['package.json', 'package-lock.json', '.npmrc', 'scripts/node.mjs']) {
+    cpSync(join(ROOT, file), join(directory, file));
+  }
+  // A registry that never answers: npm waits for it until it is stopped.
+  const registry = createServer();
+  const sockets: Socket[] = [];
+  registry.on('connection', (socket) => sockets.push(socket));
+  registry.listen(0, '127.0.0.1');
+  await once(registry, 'listening');
+  t.after(() => registry.close());
+
+  const npm = npmStart(t, directory, {
+    npm_config_registry: `http://127.0.0.1:${(registry.address() as AddressInfo).port}/`,
+    npm_config_cache: join(directory, 'cache'),
+    npm_config_update_notifier: 'false',
+  });
+  const closed = once(npm, 'close');
+  npm.stdout!.resume();
+  await once(registry, 'request');
+  npm.kill('SIGTERM');
+  await closed;
+  await Promise.all(sockets.map((socket) => socket.closed || once(socket, 'close')));
+});
+
+test('the Node of every system is of one version', () => {
+  const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<string, object>;
+  assert.deepEqual([...new Set(Object.values(manifest.optionalDependencies!))], [process.versions.node]);
+});
