@@ -2,7 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before } from 'node:test';
+import { after, beforeEach } from 'node:test';
 import request from 'supertest';
 import { readConfig } from '../../src/config.ts';
 import { buildApp } from '../../src/http/app.ts';
@@ -38,8 +38,9 @@ export class TestApp implements Served {
     return Host.create(this, described ? body : { preset: 'vmm-lab', ...body });
   }
 
+  /** Starts it unless it runs. */
   async start(): Promise<void> {
-    this.#running = await serve();
+    this.#running ??= await serve();
   }
 
   async stop(): Promise<void> {
@@ -72,10 +73,13 @@ async function serve(): Promise<Running> {
   };
 }
 
-/** Starts the service before the tests of this file and stops it after them. */
+/**
+ * Starts the service before the first test of this file and stops it after the last. Not with `before`: that runs even
+ * where no test of the file is to be run (--test-name-pattern), and `after` does not; the process would never end.
+ */
 export function useApp(): TestApp {
   const app = new TestApp();
-  before(() => app.start());
+  beforeEach(() => app.start());
   after(() => app.stop());
   return app;
 }
