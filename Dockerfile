@@ -1,8 +1,15 @@
-# The service with what it needs to run, as the user `node`. Its state is in the volume /data.
+# The service with what it needs to run, as the user `node` (uid 1000). Its state is in the volume /data, and nothing else
+# is written: the root may be read-only, and the uid another one if /data is writable for it.
 FROM node:26-slim AS packages
 WORKDIR /app
 COPY package.json package-lock.json ./
-RUN npm ci --omit=dev --no-audit --no-fund
+# No install scripts: better-sqlite3 brings its binaries, but npm would compile it. The optional packages are Node itself.
+RUN npm ci --omit=dev --omit=optional --ignore-scripts --no-audit --no-fund
+# What does not run here: C sources and binaries of other systems, declarations of types, source maps.
+RUN cd node_modules \
+ && rm -r better-sqlite3/deps better-sqlite3/src \
+ && find better-sqlite3/prebuilds -type f ! -name "linux-$(node -p process.arch).node" -delete \
+ && find . -type f \( -name '*.ts' -o -name '*.[cm]ts' -o -name '*.map' \) -delete
 
 FROM node:26-slim
 LABEL org.opencontainers.image.title="Holdover" \
