@@ -98,10 +98,21 @@ async function runOwnNode() {
 }
 
 const DONE = { code: 0, signal: null };
+/** What the system's loader ends with where a library is missing; it has said which. */
+const NOT_LOADED = 127;
+
 const reason = reasonToInstall();
 if (reason) console.log(`Installing the packages of package-lock.json (npm ci), because ${reason}.`);
 let end = reason ? await install() : DONE;
-if (end.code === 0) end = await runOwnNode();
+if (end.code === 0) {
+  end = await runOwnNode();
+  if (end.code === NOT_LOADED) {
+    fail(
+      'Node 26 needs a library that is missing here. If it is libatomic.so.1, install the package libatomic1 ' +
+        '(Debian, Ubuntu) or libatomic (Fedora, RHEL), and start again.',
+    );
+  }
+}
 
 // Ends as what it ran did.
 if (end.signal === null) process.exit(end.code);
