@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, readFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync, realpathSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { Script } from 'node:vm';
 import { runMain, type Service, startService, temporaryDirectory } from './support/service.ts';
 
 const HOSTS = '/v1/hosts';
@@ -163,5 +164,11 @@ test('an old Node is refused before anything is imported', async () => {
     NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(pretend)}`,
   });
   assert.equal(code, 1);
-  assert.match(output, /^holdover: Node 26 or newer is needed, this is 24\.1\.0\./);
+  assert.match(output, /^holdover: Node 26 or newer is needed, this is 24\.1\.0\..*\n$/);
+});
+
+test('the entry is plain CommonJS to a Node that knows no TypeScript', () => {
+  const entry = realpathSync(new URL('../src/main.ts', import.meta.url));
+  assert.doesNotThrow(() => new Script(readFileSync(entry, 'utf8')));
+  assert.deepEqual(JSON.parse(readFileSync(join(dirname(entry), 'package.json'), 'utf8')), { type: 'commonjs' });
 });

@@ -1,0 +1,17 @@
+/**
+ * The entry, `node src/main.ts [--dev]`, looks at the version of Node before anything else is imported: an old one cannot
+ * read TypeScript, and the native part of better-sqlite3 ends it without a word. src/main.ts is a link to this file, so
+ * that the package.json beside it counts: in a package of modules no Node before 22.18 reads a file of this name at all.
+ * Here it is plain CommonJS to them, and has to stay JavaScript as it is.
+ */
+const OLDEST_NODE = 26;
+
+if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
+  const version = process.versions.node;
+  process.stderr.write(
+    `holdover: Node ${OLDEST_NODE} or newer is needed, this is ${version}. In the project, npm start brings one.\n`,
+  );
+  process.exitCode = 1;
+} else {
+  import('../run.ts');
+}
