@@ -1,7 +1,8 @@
 /**
  * `node scripts/node.mjs ARGUMENTS…`: runs the project's own Node with these arguments, after having installed what
- * package-lock.json says if it is not there. Plain JavaScript for whatever Node runs npm, and a step of its own rather
- * than a hook (`prestart`): npm leaves hooks out where scripts of packages are not run, as .npmrc says.
+ * package-lock.json says if it is not there. Plain JavaScript for the Node that runs npm, which package.json names, since
+ * npm puts the project's own first on the PATH. A step of its own rather than a hook (`prestart`): npm leaves hooks out
+ * where scripts of packages are not run, as .npmrc says.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, symlinkSync } from 'node:fs';

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, readFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo, Socket } from 'node:net';
 import { join } from 'node:path';
@@ -18,9 +18,10 @@ function npmStart(t: TestContext, directory: string, env: Record<string, string>
   const npm = spawn('npm', ['start'], {
     cwd: directory,
     env: { ...Object.fromEntries(own), ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });
+  npm.stderr!.resume();
   t.after(() => {
     // What a failed test has left behind.
     if (npm.stdout?.closed === false) process.kill(-npm.pid!, 'SIGKILL');
@@ -43,11 +44,17 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   });
 }
 
-test('npm start ended while it installs leaves nothing running', async (t) => {
+/** What `npm start` needs of the project before anything is installed, in a directory of its own. */
+function copyOfProject(t: TestContext): string {
   const directory = temporaryDirectory(t);
   for (const file of ['package.json', 'package-lock.json', '.npmrc', 'scripts/node.mjs']) {
     cpSync(join(ROOT, file), join(directory, file));
   }
+  return directory;
+}
+
+test('npm start ended while it installs leaves nothing running', async (t) => {
+  const directory = copyOfProject(t);
   // A registry that never answers: npm waits for it until it is stopped.
   const registry = createServer();
   const sockets: Socket[] = [];
@@ -69,7 +76,26 @@ test('npm start ended while it installs leaves nothing running', async (t) => {
   await Promise.all(sockets.map((socket) => socket.closed || once(socket, 'close')));
 });
 
+const { optionalDependencies: NODES } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+  optionalDependencies: Record<string, string>;
+};
+
+test('npm start says what to install where the system cannot load the Node of the project, each time', async (t) => {
+  const directory = copyOfProject(t);
+  const bin = join(directory, 'node_modules', Object.keys(NODES)[0]!, 'bin');
+  mkdirSync(bin, { recursive: true });
+  writeFileSync(join(bin, 'node'), '#!/bin/sh\nexit 127\n', { mode: 0o755 });
+  mkdirSync(join(directory, 'node_modules/.bin'));
+  cpSync(join(ROOT, 'node_modules/.package-lock.json'), join(directory, 'node_modules/.package-lock.json'));
+  for (const _time of [1, 2]) {
+    const npm = npmStart(t, directory, {});
+    let output = '';
+    npm.stdout!.resume();
+    for await (const chunk of npm.stderr!.setEncoding('utf8')) output += chunk;
+    assert.match(output, /^Node 26 needs a library that is missing here\. .*libatomic1/m);
+  }
+});
+
 test('the Node of every system is of one version', () => {
-  const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<string, object>;
-  assert.deepEqual([...new Set(Object.values(manifest.optionalDependencies!))], [process.versions.node]);
+  assert.deepEqual([...new Set(Object.values(NODES))], [process.versions.node]);
 });
