@@ -136,7 +136,9 @@ export class Kernel {
       );
       kernel.luo = new LiveUpdate(kernel, handlers, known?.luo ?? null);
     }
-    kernel.emit('boot', known ? `booted with a handover of ${known.luo.sessions.length} sessions` : 'booted cold', {
+    const sessions = known?.luo.sessions.length;
+    const how = known ? `with a handover of ${sessions} session${sessions === 1 ? '' : 's'}` : 'cold';
+    kernel.emit('boot', `booted ${how}`, {
       profile: options.profile,
       handover: known !== null,
       liveupdate: enabled,
