@@ -4,9 +4,15 @@ import { crc32 } from 'node:zlib';
 import type { Answer } from '../host/command.ts';
 
 /**
- * SHA-256 of an answer in canonical JSON (keys sorted), in hexadecimal. `why` is left out: a sentence may be put
- * better by a later version, while errno, place and values may not change. With a payload, its checksum is in it: a
- * changed one may lead to the same answer.
+ * Left out wherever they are: `why`, as a sentence may be put better by a later version, while errno, place and values
+ * may not change; and what views of a device repeat of its description, which no command changes: an earlier version
+ * did not tell it, and its hosts have to go on.
+ */
+const LEFT_OUT: ReadonlySet<string> = new Set(['why', 'reset', 'sriov', 'physicalFunction', 'realDmaDevice']);
+
+/**
+ * SHA-256 of an answer in canonical JSON (keys sorted), in hexadecimal. With a payload, its checksum is in it: a changed
+ * one may lead to the same answer.
  */
 export function digest(answer: Answer, payload?: Uint8Array): string {
   const text = canonical(answer);
@@ -20,7 +26,7 @@ function canonical(value: unknown): string {
   const object = value as Record<string, unknown>;
   let text = '{';
   for (const name of Object.keys(object).sort()) {
-    if (name === 'why' || object[name] === undefined) continue;
+    if (LEFT_OUT.has(name) || object[name] === undefined) continue;
     text += `${text === '{' ? '' : ','}${JSON.stringify(name)}:${canonical(object[name])}`;
   }
   return `${text}}`;

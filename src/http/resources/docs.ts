@@ -38,7 +38,9 @@ function sender(document: object): (request: FastifyRequest, reply: FastifyReply
   return (request, reply) => {
     reply.headers({ etag: tag, 'cache-control': 'no-cache' });
     const known = request.headers['if-none-match']?.split(',').map((one) => one.trim().replace(/^W\//, '')) ?? [];
-    if (known.includes(tag) || known.includes('*')) return reply.code(304).send();
+    // Of an answer to HEAD the bytes only give the length, which of none would be 0.
+    const none = request.method === 'HEAD' ? bytes : undefined;
+    if (known.includes(tag) || known.includes('*')) return reply.code(304).send(none);
     return reply.type('application/json').send(bytes);
   };
 }
