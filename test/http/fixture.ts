@@ -18,7 +18,7 @@ export const BATCH_LIMIT = 128 * 1024;
 export const HOST = 'h-one';
 export const OTHER_HOST = 'h-of-another';
 
-type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
+type Method = 'get' | 'head' | 'post' | 'put' | 'patch' | 'delete';
 
 export interface Fixture {
   app: FastifyInstance;

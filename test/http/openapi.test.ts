@@ -57,6 +57,11 @@ test('it is always the same bytes, and who has them is told so', async (t) => {
     assert.deepEqual([again.status, again.text, again.headers.etag], [304, '', etag], known);
   }
   assert.equal((await ask('get', '/openapi.json', undefined, null).set('if-none-match', '"another"')).status, 200);
+  for (const path of ['/openapi.json', '/docs/json']) {
+    const head = await ask('head', path, undefined, null).set('if-none-match', etag);
+    const { 'content-length': length } = head.headers;
+    assert.deepEqual([head.status, Number(length)], [304, Buffer.byteLength(first.text)], path);
+  }
   assert.equal((await ask('get', '/docs/yaml', undefined, null)).status, 404);
 });
 

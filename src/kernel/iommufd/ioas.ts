@@ -79,16 +79,29 @@ export function ioasAllowIovas(context: IommufdContext, arg: Arg): IoctlOk | Ref
   if (!(ioas instanceof Ioas)) return ioas;
   const given = (arg.allowed_iovas as IovaRange[] | undefined) ?? [];
   const count = num(arg, 'num_iovas');
+  /** In ascending order, as in the kernel's tree: there may be tens of thousands. */
   const taken: IovaRange[] = [];
   for (let i = 0; i < count; i++) {
     const range = given[i];
     if (!range) return refuse('EFAULT', where, `num_iovas is ${count}, but only ${given.length} ranges are there`);
     if (range.start >= range.last) return refuse('EINVAL', where, `range ${i}: start must be below last`);
-    if (taken.some((other) => other.start <= range.last && other.last >= range.start))
+    const at = firstEndingAt(range.start, taken);
+    if (at < taken.length && taken[at]!.start <= range.last)
       return refuse('EINVAL', where, `range ${i} overlaps an earlier one`);
-    taken.push(range);
+    taken.splice(at, 0, range);
   }
   return ioas.iopt.allow(taken) ?? {};
+}
+
+/** Index of the first of some ranges, ascending and apart, that ends at an address or above it. */
+function firstEndingAt(address: bigint, ranges: readonly IovaRange[]): number {
+  let [low, high] = [0, ranges.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ranges[middle]!.last < address) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /** What a struct says of where and how much to map, and from which memory on. */
