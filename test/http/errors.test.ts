@@ -96,6 +96,20 @@ test('what is near to a name that there is, is taken for a slip', async (t) => {
   assert.deepEqual(lanes.commands, []);
 });
 
+test('of a name that is empty it is said how long it has to be', async (t) => {
+  const { ask, lanes } = await fixture(t);
+  const cases: ['post' | 'put', string, object][] = [
+    ['post', '/v1/hosts', { preset: 'vmm-lab', name: '' }],
+    ['put', `/v1/hosts/${HOST}/devices/0000:01:00.0/driver`, { driver: '' }],
+  ];
+  for (const [method, path, body] of cases) {
+    const { status, body: problem } = await ask(method, path, body);
+    assert.equal(status, 400);
+    assert.equal((problem as ProblemBody).errors![0]!.reason, 'expected a string of 1 to 64 characters');
+  }
+  assert.deepEqual(lanes.commands, []);
+});
+
 test('of a number that cannot be taken it is said how to write it', async (t) => {
   const { ask, lanes } = await fixture(t);
   const cases: [unknown, string][] = [
@@ -133,7 +147,7 @@ test('missing fields, wrong types and values out of range are named, with what i
     ['post', `${H}/faults`, { point: 'memfd.freeze', nth: 0 }, '/nth', /a whole number from 1 to 2147483647/],
     ['post', `${H}/faults`, { point: 'nowhere' }, '/point', /memfd\.freeze/],
     ['post', `${H}/faults`, { point: 'allocation', errno: 'EWHAT' }, '/errno', /ENOMEM/],
-    ['put', `${H}/devices/0000:01:00.0/driver`, { driver: 7 }, '/driver', /at most 64 characters/],
+    ['put', `${H}/devices/0000:01:00.0/driver`, { driver: 7 }, '/driver', /1 to 64 characters/],
     ['post', `${H}/processes`, { capabilities: ['CAP_WIZARD'] }, '/capabilities/0', /CAP_SYS_BOOT/],
     ['post', `${H}/processes/1/memfds`, { size: '0x10000000000000000' }, '/size', /at most 64 bits/],
     ['post', `${H}/processes/1/memfds`, { size: 2 ** 53 }, '/size', /9007199254740991/],

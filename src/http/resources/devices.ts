@@ -8,7 +8,7 @@ import { u64Text } from '../parameters.ts';
 import { type Route, route } from '../route.ts';
 import { DmaAnswer, DmaInput } from '../schemas/dma.ts';
 import { DeviceInput } from '../schemas/host.ts';
-import { strict, text, whole } from '../schemas/values.ts';
+import { name, strict, whole } from '../schemas/values.ts';
 import { Device, DeviceList, TranslationRunList } from '../schemas/views.ts';
 import { invalid } from '../validation.ts';
 
@@ -45,7 +45,7 @@ const DEVICE_EXAMPLE = {
 };
 
 const deviceAnswer = { description: 'The device.', schema: Device, example: DEVICE_EXAMPLE };
-const Driver = text(64, 'Such as vfio-pci, nvme, virtio-pci.').min(1);
+const Driver = name('Such as vfio-pci, nvme, virtio-pci.');
 
 export const RUN_EXAMPLE = {
   address: '0x100000000',
