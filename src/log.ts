@@ -33,11 +33,16 @@ export interface RequestFacts {
 
 const REDACTED = ['authorization', 'headers.authorization', 'req.headers.authorization'];
 
+/** What is kept where it cannot be written for now, in bytes; what is more is dropped. */
+const MOST_UNWRITTEN = 1 << 20;
+
 export async function createLog(config: Pick<Config, 'dev' | 'logLevel'>): Promise<Logger> {
   const options = { level: config.logLevel, redact: REDACTED };
   const toLine = config.dev ? await lineMaker() : undefined;
-  if (toLine === undefined) return pino(options);
-  const output = pino.destination({ dest: process.stdout.fd, sync: true });
+  const output = pino.destination({ dest: process.stdout.fd, sync: true, maxLength: MOST_UNWRITTEN });
+  // A terminal that was closed, a full disk: what cannot be logged keeps nothing from being served, or stopped in order.
+  output.on('error', () => {});
+  if (toLine === undefined) return pino(options, output);
   return pino(options, { write: (entry) => output.write(toLine(JSON.parse(entry) as Entry)) });
 }
 
