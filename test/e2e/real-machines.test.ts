@@ -210,3 +210,21 @@ test('a VMM with the memory layout of a real QEMU goes through a live update whi
   await next.bind(restoredCdev, restoredIommufd);
   await sameBytes();
 });
+
+test('what a text says is in use is bound, whatever class the function has; `devices` are held to the drivers’ tables', async () => {
+  const text = `IOMMU Group 4 07:00.0 Bridge [0680]: NVIDIA Corporation GH100 [H100 NVSwitch] [10de:22a3]
+\tKernel driver in use: nvidia
+IOMMU Group 5 00:1f.3 Multimedia controller [0480]: Intel Corporation Smart Sound Technology [8086:a0c8]
+\tKernel driver in use: snd_hda_intel`;
+  const [nvswitch, audio] = ['0000:07:00.0', '0000:00:1f.3'];
+  const host = await app.host({ topology: { text } });
+  assert.deepEqual(
+    [(await host.device(nvswitch)).driver, (await host.device(audio)).driver],
+    ['nvidia', 'snd_hda_intel'],
+  );
+  await host.unbindDriver(audio);
+  await assert.rejects(host.bindDriver(audio, 'nvme'), { errno: 'ENODEV' });
+  assert.equal((await host.bindDriver(audio, 'snd_hda_intel')).driver, 'snd_hda_intel');
+  const other = app.host({ topology: { text }, devices: [{ bdf: nvswitch, driver: 'nvme' }] });
+  await assert.rejects(other, /\/devices\/0\/driver/);
+});
