@@ -10,6 +10,8 @@ import { type Line, NO_IOMMU, type Reader, type Reading, type TopologyFunction }
 
 const FORM = '[dddd:]bb:dd.f Class name [cccc]: Vendor and device name [vvvv:dddd] (rev xx)';
 const GROUP = /^[([]?(?:iommu[ _-]?)?group[ _:#=-]*(\d{1,20})(?!\d)[ :;.)\]*=#|>–—-]*(.*)$/i;
+/** Numbers of lines and of list items, and those of groups in a column of their own. */
+const NUMBERED = /^(\d{1,10})(?:[.):|;,-] ?| [|:-]? ?)(?=[^\s])(.*)$/;
 /** Scripts that print what they go through. */
 const PATH = /^\S*iommu_groups\/(\d{1,20})(?:\/devices(?:\/([^/\s]*))?)?\/?:?$/;
 /** What lspci says below a function, with -v and with -vmm. */
@@ -18,12 +20,12 @@ const OF_FUNCTION = /^IOMMU(?: group|Group): \d+$/;
 const NO_GROUP = /\bgroup[ :]+\*(?!\*)/i;
 const UNIT = /^iommu(?: unit)?[ :=]+((?:dmar|ivhd|smmu|arm-smmu)[\w.:-]{0,60})$/i;
 const BEFORE_ADDRESS = /^(?:(?:(?:group )?device|slot|pci)[ :=]+)?-* ?(.*)$/i;
-const ADDRESS = /^[("']?((?:[0-9a-f]{1,16}:)?[0-9a-f]{1,8}:[0-9a-f]{1,8}\.[0-9a-f]{1,8})(?![\w.])[)"']?[ ,;:-]*(.*)$/i;
+const ADDRESS = /^[("']?((?:[0-9a-f]{1,16}:)?[0-9a-f]{1,8}:[0-9a-f]{1,8}\.[0-9a-f]{1,8})(?![\w.])[)"']?[ ,;:|-]*(.*)$/i;
 const ID_MARK = /^\[([0-9a-f]{4}):([0-9a-f]{4})\] */i;
 const RESET_MARK = /^\[R(?:ESET)?\] */i;
 const NUMBERS = /^(?:Class )?([0-9a-f]{4}): ([0-9a-f]{4}):([0-9a-f]{4})\b/i;
 /** Names have brackets of their own: the class is the first four digits in brackets with a colon, the ids are the last pair. */
-const CLASS = /\[([0-9a-f]{4})\] ?:/i;
+const CLASS = /\[([0-9a-f]{4})\] ?[:|]/i;
 const IDS = /\[([0-9a-f]{4}):([0-9a-f]{4})\]/i;
 const ALL_IDS = new RegExp(IDS, 'gi');
 const NUMBER_BEHIND = / ?\[([0-9a-f]{4})\]$/i;
@@ -55,6 +57,8 @@ export class LspciReader implements Reader {
   groupsBehind = false;
   /** It was lspci that said something of a function, not only sysfs its address. */
   described = false;
+  /** The first line that has the number of its group, and only that, before the address. */
+  groupColumn: Line | null = null;
   /** The first line that has a mark of those that can be reset. */
   resetMark: Line | null = null;
 
@@ -84,7 +88,35 @@ export class LspciReader implements Reader {
     const path = PATH.exec(text);
     if (path) return this._groupIs(path[1]!) ?? (path[2] ? this._readFunction(line, path[2]) : null);
     if (USB.test(text)) return { passed: 'what hangs on a controller is no function: passed over' };
-    return this._readFunction(line, text) ?? this._readDetail(text, indent);
+    const found = this._readFunction(line, text);
+    if (found !== undefined) return found;
+    const numbered = this._readNumbered(line);
+    if (numbered !== undefined) return numbered;
+    return this._readRest(line) ?? this._readDetail(text, indent);
+  }
+
+  /** What has a number before it: of the line or of a list's item or, where no header says any group, that of the group. */
+  private _readNumbered(line: Line): Reading {
+    const [, number, text] = NUMBERED.exec(line.text) ?? [];
+    if (number === undefined || text === undefined) return undefined;
+    if (GROUP.test(text) || DETAIL.test(text)) return this.read({ ...line, text });
+    const isGroup = this.groupColumn !== null || this._group === null;
+    const refused = isGroup && ADDRESS.test(text) ? this._groupIs(number) : null;
+    if (refused) return refused;
+    const found = this._readFunction(line, text);
+    if (isGroup && Array.isArray(found)) this.groupColumn ??= line;
+    return found;
+  }
+
+  /** The second half of a line that a mail program has wrapped: it has the ids that the first has not. */
+  private _readRest(line: Line): Reading {
+    const last = this._last;
+    if (!last || last.vendor !== null || last.class === null || line.number !== last.line.number + 1) return undefined;
+    if (!IDS.test(line.text) || /^Subsystem:/.test(line.text)) return undefined;
+    const said = describe(`${last.name ?? ''} ${line.text}`, true);
+    if ('reason' in said) return said;
+    Object.assign(last, { vendor: said.vendor, device: said.device, name: said.name });
+    return { passed: 'taken for the rest of the line before it, which has no ids' };
   }
 
   private _groupIs(digits: string): { reason: string } | null {

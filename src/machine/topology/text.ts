@@ -52,6 +52,8 @@ export interface Reader {
   /** What it reads, for an error. */
   readonly expected: string;
   read(line: Line): Reading;
+  /** A command of the shell, which may say what the lines behind it are of. */
+  command?(text: string): void;
 }
 
 export interface TextOutcome {
@@ -162,11 +164,18 @@ function merge(fn: TopologyFunction, first: TopologyFunction): TopologyFunction 
   return fn;
 }
 
-/** What a line is that no reader knows, but shells and programs print. */
+/** An address, a class or ids in brackets, a path: a line with one has something to say, and has to be understood. */
+const TELLING =
+  /[0-9a-f]:[0-9a-f]{1,8}\.[0-9a-f]|\[[0-9a-f]{4}(?::[0-9a-f]{4})?\]|^(?:iommu[ _-]?)?group\b(?! ?\|\D*$)|iommu_groups\/|\/devices\//i;
+/** A word or two and a number: the header of a group in words that no reader knows. */
+const HEADER = /^(?!cpu|single)[\p{L}][\p{L} _-]{0,30}[ :#=-]{0,3}\d{1,10}[ :)\]]{0,3}$/iu;
+
+/** What a line is that no reader knows, but shells and programs print, or people write. */
 function noiseOf({ text, raw }: Line): string | null {
   if (COMPLAINT.test(text)) return 'a complaint of a program: passed over';
   if (COMMAND.test(text)) return COMMAND_PASSED.passed;
-  return /^\s*#/.test(raw) ? 'a comment: passed over' : null;
+  if (/^\s*#/.test(raw)) return 'a comment: passed over';
+  return TELLING.test(text) || HEADER.test(text) ? null : 'says nothing of a group or a function: passed over';
 }
 
 /** Reads a text line by line. The first word on a function counts; a second one that says otherwise is an error. */
@@ -195,6 +204,7 @@ export function readText(text: string, reader: Reader): TextOutcome {
       return;
     }
     const reading = isPrompt(line.text) ? COMMAND_PASSED : reader.read(line);
+    if (reading === COMMAND_PASSED || (reading === undefined && COMMAND.test(line.text))) reader.command?.(line.text);
     if (reading === null) return;
     if (reading === undefined) {
       const noise = noiseOf(line);

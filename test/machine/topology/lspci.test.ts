@@ -303,7 +303,7 @@ IOMMU: ivhd0
 
 test('lines that cannot be read are all quoted, with what is allowed', () => {
   const cases: [string, RegExp][] = [
-    ['here is my list', /expected `IOMMU Group <n>:`, or \[dddd:\]bb:dd\.f Class name/],
+    ['Gruppe 7:', /expected `IOMMU Group <n>:`, or \[dddd:\]bb:dd\.f Class name/],
     ['05:00.0 something', /no class, such as \[0108\]: .* which `lspci -nn` prints/],
     ['Host bridge [0600]: Intel Corporation Device [8086:4660]', /expected `IOMMU Group <n>:`, or/],
     [NVME.replace('05:00.0', '05:20.0'), /device .* out of range: 0 to 1f/],
@@ -316,7 +316,7 @@ test('lines that cannot be read are all quoted, with what is allowed', () => {
     ['IOMMU Group *', /this machine has no IOMMU/],
     ['IOMMU Group *:', /this machine has no IOMMU, or it is off: such a host is given as `iommus: \[\]`/],
     ["find: '/sys/kernel/iommu_groups/': No such file or directory", /this machine has no IOMMU/],
-    ['\u001b[31mred\u001b[0m words', /expected/],
+    ['\u001b[31mred\u001b[0m 7', /expected/],
   ];
   const errors = errorsOf(['IOMMU Group 0:', ...cases.map(([line]) => `\t${line}`)].join('\n'));
   assert.equal(errors.length, cases.length);
@@ -355,4 +355,52 @@ test('the other form says so, and is taken where no format is given', () => {
   );
   const mixed = `/sys/kernel/iommu_groups/22/devices/0000:05:00.0\n${NVME}`;
   assert.deepEqual(briefs(mixed), IN_22, 'scripts print what they go through');
+});
+
+test('numbers of lines and of list items, and groups in a column of their own', () => {
+  const numbered = [
+    (text: string, index: number) => `${index + 1}. ${text}`,
+    (text: string, index: number) => `${index + 1}) ${text}`,
+    (text: string, index: number) => `     ${index + 1}\t${text}`,
+    (text: string, index: number) => `${index + 1}:${text}`,
+  ];
+  const lines = ['IOMMU Group 22:', `\t${NVME}`, '\tKernel driver in use: nvme'];
+  for (const number of numbered) {
+    const { functions, notes } = read(lines.map(number).join('\n'));
+    assert.deepEqual(functions.map(brief), ['0000:05:00.0@22 0108 c0a9:540a nvme']);
+    assert.deepEqual(notes, []);
+    assert.deepEqual(briefs(number(`IOMMU Group 22 ${NVME}`, 0)), IN_22);
+  }
+  for (const row of [`| 22 | ${NVME} |`, `22\t${NVME}`, `22: ${NVME}`, `22 - ${NVME}`, `22 | ${NVME}`]) {
+    const { functions, notes } = read(`| Group | Device |\n|---|---|\n${row}`);
+    assert.deepEqual(functions.map(brief), IN_22, row);
+    assert.deepEqual(
+      notes.map(({ line, what }) => [line, what]),
+      [
+        [1, 'says nothing of a group or a function: passed over'],
+        [3, 'the number before the address is taken for that of the group'],
+      ],
+    );
+  }
+  const columns = '| IOMMU Group 22 | 05:00.0 | Non-Volatile memory controller [0108] | Micron [c0a9:540a] (rev 01) |';
+  assert.deepEqual(briefs(columns), IN_22);
+  assert.match(errorsOf(`99999999999 ${NVME}`)[0]!, /expected/);
+  assert.match(errorsOf(`9999999999 ${NVME}`)[0]!, /group 9999999999 is out of range/);
+});
+
+test('lines that a mail has wrapped', () => {
+  const { functions, notes } = read(`IOMMU Group 22:
+05:00.0 Non-Volatile memory controller [0108]: Micron/Crucial Technology P2
+NVMe PCIe SSD [c0a9:540a] (rev 01)
+06:00.0 Non-Volatile memory controller
+[0108]: Micron/Crucial Technology P2 [c0a9:540a] (rev 01)
+07:00.0 VGA compatible controller [0300]: NVIDIA Corporation [10de:1c03]
+(rev a1)`);
+  assert.deepEqual(functions.map(brief), [
+    ...IN_22,
+    '0000:06:00.0@22 0108 c0a9:540a',
+    '0000:07:00.0@22 0300 10de:1c03',
+  ]);
+  assert.equal(functions[0]!.name, 'Micron/Crucial Technology P2 NVMe PCIe SSD');
+  assert.match(notes[0]!.what, /^taken for the rest of the line before it, which has no ids \(and 1 more/);
 });
