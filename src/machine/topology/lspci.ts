@@ -12,6 +12,7 @@ const FORM = '[dddd:]bb:dd.f Class name [cccc]: Vendor and device name [vvvv:ddd
 const GROUP = /^[([]?(?:iommu[ _-]?)?group[ _:#=-]*(\d{1,20})(?!\d)[ :;.)\]*=#|>–—-]*(.*)$/i;
 /** Numbers of lines and of list items, and those of groups in a column of their own. */
 const NUMBERED = /^(\d{1,10})(?:[.):|;,-] ?| [|:-]? ?)(?=[^\s])(.*)$/;
+const LIST = /[ ,;]+(?!$)/;
 /** Scripts that print what they go through. */
 const PATH = /^\S*iommu_groups\/(\d{1,20})(?:\/devices(?:\/([^/\s]*))?)?\/?:?$/;
 /** What lspci says below a function, with -v and with -vmm. */
@@ -81,6 +82,7 @@ export class LspciReader implements Reader {
       const rest = header[2]!;
       if (rest === '' || /^\([^()]*\)[ :]*$/.test(rest)) return null;
       return (
+        this._readList(line, rest) ??
         this._readFunction(line, rest) ?? { reason: `no address of a function behind the group: expected ${FORM}` }
       );
     }
@@ -88,11 +90,19 @@ export class LspciReader implements Reader {
     const path = PATH.exec(text);
     if (path) return this._groupIs(path[1]!) ?? (path[2] ? this._readFunction(line, path[2]) : null);
     if (USB.test(text)) return { passed: 'what hangs on a controller is no function: passed over' };
-    const found = this._readFunction(line, text);
+    const found = this._readList(line, text) ?? this._readFunction(line, text);
     if (found !== undefined) return found;
     const numbered = this._readNumbered(line);
     if (numbered !== undefined) return numbered;
     return this._readRest(line) ?? this._readDetail(text, indent);
+  }
+
+  /** Addresses and nothing else, as of a script that prints what it lists. */
+  private _readList(line: Line, text: string): Exclude<Reading, null> {
+    const names = text.split(LIST);
+    if (names.length === 1 || !names.every((name) => ADDRESS.exec(name)?.[2] === '')) return undefined;
+    const found = names.map((name) => this._readFunction(line, name));
+    return found.find((reading) => !Array.isArray(reading)) ?? (found as TopologyFunction[][]).flat();
   }
 
   /** What has a number before it: of the line or of a list's item or, where no header says any group, that of the group. */
@@ -184,7 +194,7 @@ export class LspciReader implements Reader {
   /** What lspci says below a function. */
   private _readDetail(text: string, indent: number): Reading {
     const last = this._last;
-    const driver = /^Kernel driver in use: (\S+)/.exec(text)?.[1];
+    const driver = /^Kernel driver in use ?: (\S+)/.exec(text)?.[1];
     if (driver && last) {
       last.driver = driver;
       return null;
@@ -193,8 +203,7 @@ export class LspciReader implements Reader {
     if (record) return this._readRecord(last, record[1]!, record[2]!);
     if (text.startsWith('Flags: ')) {
       const group = /\bIOMMU group (\d{1,20})/.exec(text)?.[1];
-      const refused = group ? this._groupIsOfLast(group) : null;
-      if (refused) return refused;
+      if (group) return this._groupIsOfLast(group);
     }
     if (text.startsWith('!!!')) return { passed: 'lspci could not read the function: its line stands as it is' };
     if (/^Kernel modules:/.test(text))

@@ -57,7 +57,7 @@ export class SysfsReader implements Reader {
       if (refused) return refused;
       return inGroup[2] ? this._function(line, inGroup[2]) : null;
     }
-    const linked = /(?:^|\/)([^/ ]+)\/iommu_group$/.exec(name);
+    const linked = /(?:^|\/)([^/ ]+)\/iommu_group$/.exec(name) ?? (ADDRESS.test(name) ? [name, name] : null);
     const groupOfLink = /iommu_groups\/(\d{1,20})\/?$/.exec(target);
     if (linked && groupOfLink) {
       const refused = this._enter(groupOfLink[1]!);

@@ -83,8 +83,8 @@ const INVISIBLE = /[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u
 const TAGS =
   /\[\/?(?:code|quote|spoiler|pre|tt)(?:[= ][^[\]]{0,60})?\]|<\/?(?:pre|code|br|p|details|summary|blockquote|kbd)\b[^<>]{0,60}>/gi;
 /** What stands before a line in quotes, lists, trees and tables, and behind it. */
-const BEFORE = '>|│┃├└┌╰╭─━┬`*•·+#~=_- ';
-const BEHIND = '`*|│┃─━=_~ ';
+const BEFORE = '>|│┃├└┌╰╭─━┬`*•·+#~=_-“„«‘ ';
+const BEHIND = '`*|│┃─━=_~”»’ ';
 
 /** The line without all that does not count; the indentation is that of what is left. */
 function clean(raw: string): { text: string; indent: number } {

@@ -404,3 +404,20 @@ NVMe PCIe SSD [c0a9:540a] (rev 01)
   assert.equal(functions[0]!.name, 'Micron/Crucial Technology P2 NVMe PCIe SSD');
   assert.match(notes[0]!.what, /^taken for the rest of the line before it, which has no ids \(and 1 more/);
 });
+
+test('addresses behind the group, or in columns below it', () => {
+  const both = ['0000:01:00.0@7 null null:null', '0000:01:00.1@7 null null:null'];
+  for (const text of [
+    'IOMMU Group 7: 0000:01:00.0 0000:01:00.1',
+    'Group 7 - 01:00.0, 01:00.1',
+    'Group 7:\n0000:01:00.0  0000:01:00.1',
+    'Group 7: 01:00.0, 01:00.1,',
+  ])
+    assert.deepEqual(briefs(text), both, text);
+  assert.match(errorsOf('Group 7: 01:00.0 01:00.9')[0]!, /function of 01:00\.9 is out of range: 0 to 7/);
+});
+
+test('typographic quotes, and blanks before colons', () => {
+  const text = `“IOMMU Group 22: ${NVME}”\n  Kernel driver in use : nvme`;
+  assert.deepEqual(briefs(text), ['0000:05:00.0@22 0108 c0a9:540a nvme']);
+});

@@ -188,6 +188,15 @@ test('a text that is something else gives a few errors, not thousands', () => {
   assert.deepEqual(more, []);
 });
 
+test('an address, and the link to its group', () => {
+  for (const line of [
+    '0000:01:00.0 -> ../../../kernel/iommu_groups/12',
+    '/sys/bus/pci/devices/0000:01:00.0/iommu_group -> ../../../../kernel/iommu_groups/12',
+    '0000:01:00.0: /sys/kernel/iommu_groups/12',
+  ])
+    assert.deepEqual(groupsOf(line), { 12: ['0000:01:00.0'] }, line);
+});
+
 test('`ls -l` of one group says which only in the command', () => {
   const listing = `total 0
 drwxr-xr-x 2 root root 0 Mar 24 11:22 .
