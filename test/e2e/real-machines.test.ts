@@ -228,3 +228,13 @@ IOMMU Group 5 00:1f.3 Multimedia controller [0480]: Intel Corporation Smart Soun
   const other = app.host({ topology: { text }, devices: [{ bdf: nvswitch, driver: 'nvme' }] });
   await assert.rejects(other, /\/devices\/0\/driver/);
 });
+
+test('a function of which two lines speak can be reset as any other', async () => {
+  const text = `/sys/kernel/iommu_groups/22/devices/0000:05:00.0
+05:00.0 Non-Volatile memory controller [0108]: Micron/Crucial Technology P2 [c0a9:540a] (rev 01)
+\tKernel driver in use: vfio-pci`;
+  const { group, reset, canReset, driver } = await (await app.host({ topology: { text } })).device('0000:05:00.0');
+  assert.deepEqual([group, reset, canReset, driver], [22, true, true, 'vfio-pci']);
+  const without = app.host({ topology: { text }, iommus: [] });
+  await assert.rejects(without, /\/topology\/text: the driver of 0000:05:00\.0 cannot .*none \(null\)/);
+});

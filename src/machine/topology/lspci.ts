@@ -15,6 +15,8 @@ const NUMBERED = /^(\d{1,10})(?:[.):|;,-] ?| [|:-]? ?)(?=[^\s])(.*)$/;
 const LIST = /[ ,;]+(?!$)/;
 /** Scripts that print what they go through. */
 const PATH = /^\S*iommu_groups\/(\d{1,20})(?:\/devices(?:\/([^/\s]*))?)?\/?:?$/;
+/** The kernel's log. */
+const ADDED = /(?:^| )([^ ]+): Adding to iommu group (\d{1,20})$/;
 /** What lspci says below a function, with -v and with -vmm. */
 const OF_FUNCTION = /^IOMMU(?: group|Group): \d+$/;
 /** A script's `for` over no group at all. */
@@ -88,7 +90,9 @@ export class LspciReader implements Reader {
     }
     if (NO_GROUP.test(line.raw)) return { reason: NO_IOMMU };
     const path = PATH.exec(text);
-    if (path) return this._groupIs(path[1]!) ?? (path[2] ? this._readFunction(line, path[2]) : null);
+    if (path) return path[2] ? this._readMember(line, path[2], path[1]!) : this._groupIs(path[1]!);
+    const added = ADDED.exec(text);
+    if (added) return this._readMember(line, added[1]!, added[2]!);
     if (USB.test(text)) return { passed: 'what hangs on a controller is no function: passed over' };
     const found = this._readList(line, text) ?? this._readFunction(line, text);
     if (found !== undefined) return found;
@@ -136,6 +140,16 @@ export class LspciReader implements Reader {
     return null;
   }
 
+  /** A function with its group, which says nothing of others: what lspci says of this one may come much later. */
+  private _readMember(line: Line, name: string, digits: string): Reading {
+    const refused = this._groupIs(digits);
+    if (refused) return refused;
+    const found = this._readFunction(line, name);
+    this._group = null;
+    this.groupsBehind = true;
+    return found ?? { passed: `"${name}" is not a PCI function: passed over` };
+  }
+
   /** The group of the function before; where its header has said it this says nothing new. */
   private _groupIsOfLast(digits: string): { reason: string } | null {
     const before = this._group;
@@ -158,7 +172,7 @@ export class LspciReader implements Reader {
     const said = describe(behind.rest, before.ids !== null || behind.ids !== null);
     if ('reason' in said) return said;
     const [, vendor, device] = before.ids ?? behind.ids ?? [null, said.vendor, said.device];
-    this.described ||= !PATH.test(line.text);
+    this.described ||= !PATH.test(line.text) && !ADDED.test(line.text);
     this._last = {
       bdf: parsed.bdf,
       group: this._group,

@@ -152,16 +152,10 @@ function isPrompt(text: string): boolean {
   return /[$#%❯]/.test(rest);
 }
 
-/** The later one, which a reader may have more to say of, with what only the first line says. */
+/** The later one, which a reader may have more to say of, with what only the first line says; nothing that neither does. */
 function merge(fn: TopologyFunction, first: TopologyFunction): TopologyFunction {
-  fn.class ??= first.class;
-  fn.vendor ??= first.vendor;
-  fn.device ??= first.device;
-  fn.name ??= first.name;
-  fn.iommu ??= first.iommu;
-  fn.driver ??= first.driver;
-  fn.reset ??= first.reset;
-  return fn;
+  const said = Object.entries(fn).filter(([, value]) => value != null);
+  return Object.assign(fn, first, Object.fromEntries(said));
 }
 
 /** An address, a class or ids in brackets, a path: a line with one has something to say, and has to be understood. */
@@ -186,7 +180,7 @@ export function readText(text: string, reader: Reader): TextOutcome {
   const refuse = (line: Line, reason: string) => errors.push({ line, reason });
   const add = (fn: TopologyFunction): void => {
     const first = found.get(fn.bdf);
-    if (first && first.group !== fn.group)
+    if (first && fn.group !== null && first.group !== null && first.group !== fn.group)
       refuse(fn.line, `${fn.bdf} is already in line ${first.line.number}, in another group: each function once`);
     else if (first) {
       notes.add('a function that is in the text already: what either line says counts', fn.line);

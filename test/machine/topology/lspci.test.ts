@@ -421,3 +421,19 @@ test('typographic quotes, and blanks before colons', () => {
   const text = `“IOMMU Group 22: ${NVME}”\n  Kernel driver in use : nvme`;
   assert.deepEqual(briefs(text), ['0000:05:00.0@22 0108 c0a9:540a nvme']);
 });
+
+test('the paths of the groups, or the kernel’s log, and lspci behind them', () => {
+  const sata = '06:00.0 SATA controller [0106]: Intel Corporation SATA [8086:a352]';
+  const alone = '07:00.0 Ethernet controller [0200]: Intel Corporation I210 [8086:1533]';
+  const lspci = `${NVME}\n\tKernel driver in use: nvme\n${sata}\n${alone}`;
+  const paths = '/sys/kernel/iommu_groups/22/devices/0000:05:00.0\n/sys/kernel/iommu_groups/3/devices/0000:06:00.0';
+  const log =
+    '[ 0.5] pci 0000:05:00.0: Adding to iommu group 22\n[ 0.5] pci 0000:06:00.0: Adding to iommu group 3\n[ 0.5] platform MSFT0101:00: Adding to iommu group 4';
+  for (const text of [`${paths}\n\n${lspci}`, `${log}\n\n${lspci}`, `${lspci}\n\n${paths}`]) {
+    const { functions, notes } = read(text);
+    assert.deepEqual(functions.map(brief), ['0000:05:00.0@22 0108 c0a9:540a nvme', '0000:06:00.0@3 0106 8086:a352']);
+    // What nobody says is not there, so that it is what it is by default.
+    assert.ok(functions.every((fn) => !Object.values(fn).includes(undefined)));
+    assert.equal(notes.find(({ what }) => what === 'a function without an IOMMU group: left out')?.text, alone);
+  }
+});
