@@ -6,10 +6,10 @@
 import { readClassName } from './class-names.ts';
 import { MAX_GROUP, parseBdf } from './functions.ts';
 import type { Platform } from './platform.ts';
-import { type Line, NO_IOMMU, type Reader, type Reading, type TopologyFunction } from './text.ts';
+import { type Line, NO_IOMMU, type Reader, type Reading, TELLING, type TopologyFunction } from './text.ts';
 
 const FORM = '[dddd:]bb:dd.f Class name [cccc]: Vendor and device name [vvvv:dddd] (rev xx)';
-const GROUP = /^[([]?(?:iommu[ _-]?)?group[ _:#=-]*(\d{1,20})(?!\d)[ :;.)\]*=#|>–—-]*(.*)$/i;
+const GROUP = /^[([]?(?:iommu[ _-]?)?group[ _:#=-]*(\d{1,20})(?!\d)[ :;.)\]*=#|>`–—-]*(.*)$/i;
 /** Numbers of lines and of list items, and those of groups in a column of their own. */
 const NUMBERED = /^(\d{1,10})(?:[.):|;,-] ?| [|:-]? ?)(?=[^\s])(.*)$/;
 const LIST = /[ ,;]+(?!$)/;
@@ -23,7 +23,8 @@ const OF_FUNCTION = /^IOMMU(?: group|Group): \d+$/;
 const NO_GROUP = /\bgroup[ :]+\*(?!\*)/i;
 const UNIT = /^iommu(?: unit)?[ :=]+((?:dmar|ivhd|smmu|arm-smmu)[\w.:-]{0,60})$/i;
 const BEFORE_ADDRESS = /^(?:(?:(?:group )?device|slot|pci)[ :=]+)?-* ?(.*)$/i;
-const ADDRESS = /^[("']?((?:[0-9a-f]{1,16}:)?[0-9a-f]{1,8}:[0-9a-f]{1,8}\.[0-9a-f]{1,8})(?![\w.])[)"']?[ ,;:|-]*(.*)$/i;
+const ADDRESS =
+  /^[("']?((?:[0-9a-f]{1,16}:)?[0-9a-f]{1,8}:[0-9a-f]{1,8}\.[0-9a-f]{1,8})(?![\w.])[)"'`]?[ ,;:|-]*(.*)$/i;
 const ID_MARK = /^\[([0-9a-f]{4}):([0-9a-f]{4})\] */i;
 const RESET_MARK = /^\[R(?:ESET)?\] */i;
 const NUMBERS = /^(?:Class )?([0-9a-f]{4}): ([0-9a-f]{4}):([0-9a-f]{4})\b/i;
@@ -83,10 +84,11 @@ export class LspciReader implements Reader {
       if (refused) return refused;
       const rest = header[2]!;
       if (rest === '' || /^\([^()]*\)[ :]*$/.test(rest)) return null;
-      return (
-        this._readList(line, rest) ??
-        this._readFunction(line, rest) ?? { reason: `no address of a function behind the group: expected ${FORM}` }
-      );
+      const behind = this._readList(line, rest) ?? this._readFunction(line, rest);
+      if (behind !== undefined) return behind;
+      return TELLING.test(rest) || readClassName(rest)
+        ? { reason: `no address of a function behind the group: expected ${FORM}` }
+        : { passed: 'words behind a group: passed over' };
     }
     if (NO_GROUP.test(line.raw)) return { reason: NO_IOMMU };
     const path = PATH.exec(text);

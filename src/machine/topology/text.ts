@@ -81,14 +81,30 @@ const SEQUENCES =
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const INVISIBLE = /[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]/g;
 const TAGS =
-  /\[\/?(?:code|quote|spoiler|pre|tt)(?:[= ][^[\]]{0,60})?\]|<\/?(?:pre|code|br|p|details|summary|blockquote|kbd)\b[^<>]{0,60}>/gi;
+  /\[\/?(?:code|quote|spoiler|pre|tt)(?:[= ][^[\]]{0,60})?\]|\*\*|<\/?(?:pre|code|br|p|details|summary|blockquote|kbd)\b[^<>]{0,60}>/gi;
+/** Markdown's backslashes, and what HTML has for these characters. */
+const ESCAPES = /\\(?=[[\]()*#`<>|~-])|&(?:gt|lt|amp|quot|nbsp|#39|#x27|#x200b|#160);/gi;
+const UNESCAPED: Readonly<Record<string, string>> = {
+  '&gt;': '>',
+  '&lt;': '<',
+  '&amp;': '&',
+  '&quot;': '"',
+  '&nbsp;': ' ',
+  '&#160;': ' ',
+  '&#39;': "'",
+  '&#x27;': "'",
+};
 /** What stands before a line in quotes, lists, trees and tables, and behind it. */
-const BEFORE = '>|│┃├└┌╰╭─━┬`*•·+#~=_-“„«‘ ';
-const BEHIND = '`*|│┃─━=_~”»’ ';
+const BEFORE = '>|│┃├└┌╰╭─━┬`*•·◦▪‣○●→–—+#~=_-“„«‘ ';
+const BEHIND = '`*|│┃─━=_~”»’\\ ';
 
 /** The line without all that does not count; the indentation is that of what is left. */
 function clean(raw: string): { text: string; indent: number } {
-  const plain = raw.replace(SEQUENCES, '').replace(INVISIBLE, '').replace(TAGS, '');
+  const plain = raw
+    .replace(SEQUENCES, '')
+    .replace(INVISIBLE, '')
+    .replace(ESCAPES, (found) => UNESCAPED[found.toLowerCase()] ?? '')
+    .replace(TAGS, '');
   let indent = 0;
   let from = 0;
   for (; from < plain.length; from++) {
@@ -159,8 +175,9 @@ function merge(fn: TopologyFunction, first: TopologyFunction): TopologyFunction 
 }
 
 /** An address, a class or ids in brackets, a path: a line with one has something to say, and has to be understood. */
-const TELLING =
-  /[0-9a-f]:[0-9a-f]{1,8}\.[0-9a-f]|\[[0-9a-f]{4}(?::[0-9a-f]{4})?\]|^(?:iommu[ _-]?)?group\b(?! ?\|\D*$)|iommu_groups\/|\/devices\//i;
+export const TELLING = /[0-9a-f]:[0-9a-f]{1,8}\.[0-9a-f]|\[[0-9a-f]{4}(?::[0-9a-f]{4})?\]|iommu_groups\/|\/devices\//i;
+/** The same of the header of a group; that of a table says nothing. */
+const GROUP = /^(?:iommu[ _-]?)?group\b(?! ?\|\D*$)/i;
 /** A word or two and a number: the header of a group in words that no reader knows. */
 const HEADER = /^(?!cpu|single)[\p{L}][\p{L} _-]{0,30}[ :#=-]{0,3}\d{1,10}[ :)\]]{0,3}$/iu;
 
@@ -169,7 +186,9 @@ function noiseOf({ text, raw }: Line): string | null {
   if (COMPLAINT.test(text)) return 'a complaint of a program: passed over';
   if (COMMAND.test(text)) return COMMAND_PASSED.passed;
   if (/^\s*#/.test(raw)) return 'a comment: passed over';
-  return TELLING.test(text) || HEADER.test(text) ? null : 'says nothing of a group or a function: passed over';
+  return TELLING.test(text) || GROUP.test(text) || HEADER.test(text)
+    ? null
+    : 'says nothing of a group or a function: passed over';
 }
 
 /** Reads a text line by line. The first word on a function counts; a second one that says otherwise is an error. */
