@@ -132,8 +132,9 @@ function fromTopology(
   }
   const { platform, notes } = parsed;
   const functions = parsed.functions.map(({ line, iommu, ...spec }): WantedFunction => {
-    if (units?.length === 0) return { spec: { ...spec, group: null }, pointer };
-    return { spec: units ? spec : { ...spec, ...(iommu && { iommu }) }, pointer };
+    const proven = { ...spec, ...(spec.driver && { provenDriver: spec.driver }) };
+    if (units?.length === 0) return { spec: { ...proven, group: null }, pointer };
+    return { spec: units ? proven : { ...proven, ...(iommu && { iommu }) }, pointer };
   });
   const names = new Set(functions.flatMap(({ spec }) => spec.iommu ?? []));
   const others = functions.filter(({ spec }) => !spec.iommu).map(requester);

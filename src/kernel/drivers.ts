@@ -66,7 +66,9 @@ const MATCHES: ReadonlyMap<string, Match> = new Map(
   }),
 );
 
-function takes({ classes, vendor }: Match, { spec }: PciFunction): boolean {
+function takes(driver: string, { spec }: PciFunction): boolean {
+  if (spec.provenDriver === driver) return true;
+  const { classes, vendor } = MATCHES.get(driver) ?? {};
   if (vendor && spec.vendor !== null && spec.vendor !== vendor) return false;
   return !classes || spec.class === null || classes.some((prefix) => spec.class!.startsWith(prefix));
 }
@@ -111,7 +113,7 @@ export class Drivers {
     const group = MANAGES_DMA.has(driver) ? null : this._kernel.iommu.groupOf(fn);
     const refusal = group?.useDefaultDomain();
     if (refusal) return refusal;
-    if (takes(MATCHES.get(driver) ?? {}, fn)) return null;
+    if (takes(driver, fn)) return null;
     group?.unuseDefaultDomain();
     const { class: code, vendor } = fn.spec;
     const what = `class ${code ?? 'unknown'}, vendor ${vendor ?? 'unknown'}`;
@@ -171,8 +173,7 @@ export class Drivers {
     for (const bdf of [...this._kernel.machine.functions.keys()].sort())
       for (const driver of this._kernel.boot.builtinDrivers) {
         const fn = this._kernel.machine.functions.get(bdf)!;
-        const match = MATCHES.get(driver);
-        const listed = match ? takes(match, fn) : fn.spec.class === null;
+        const listed = MATCHES.has(driver) ? takes(driver, fn) : fn.spec.class === null;
         if (listed && !this.bound.has(bdf)) this.bind(fn, driver);
       }
   }

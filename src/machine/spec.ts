@@ -57,6 +57,8 @@ export interface FunctionSpec {
   iommu: string | null;
   /** Driver that has been bound to it when the host is made. */
   driver: string | null;
+  /** Driver that the real machine had bound to it: it takes the function, of whatever class that is. */
+  provenDriver?: string;
   /** Whether the function can be reset. */
   reset: boolean;
   ats: boolean;

@@ -210,3 +210,31 @@ test('a VMM with the memory layout of a real QEMU goes through a live update whi
   await next.bind(restoredCdev, restoredIommufd);
   await sameBytes();
 });
+
+test('what a text says is in use is bound, whatever class the function has; `devices` are held to the drivers’ tables', async () => {
+  const text = `IOMMU Group 4 07:00.0 Bridge [0680]: NVIDIA Corporation GH100 [H100 NVSwitch] [10de:22a3]
+\tKernel driver in use: nvidia
+IOMMU Group 5 00:1f.3 Multimedia controller [0480]: Intel Corporation Smart Sound Technology [8086:a0c8]
+\tKernel driver in use: snd_hda_intel`;
+  const [nvswitch, audio] = ['0000:07:00.0', '0000:00:1f.3'];
+  const host = await app.host({ topology: { text } });
+  assert.deepEqual(
+    [(await host.device(nvswitch)).driver, (await host.device(audio)).driver],
+    ['nvidia', 'snd_hda_intel'],
+  );
+  await host.unbindDriver(audio);
+  await assert.rejects(host.bindDriver(audio, 'nvme'), { errno: 'ENODEV' });
+  assert.equal((await host.bindDriver(audio, 'snd_hda_intel')).driver, 'snd_hda_intel');
+  const other = app.host({ topology: { text }, devices: [{ bdf: nvswitch, driver: 'nvme' }] });
+  await assert.rejects(other, /\/devices\/0\/driver/);
+});
+
+test('a function of which two lines speak can be reset as any other', async () => {
+  const text = `/sys/kernel/iommu_groups/22/devices/0000:05:00.0
+05:00.0 Non-Volatile memory controller [0108]: Micron/Crucial Technology P2 [c0a9:540a] (rev 01)
+\tKernel driver in use: vfio-pci`;
+  const { group, reset, canReset, driver } = await (await app.host({ topology: { text } })).device('0000:05:00.0');
+  assert.deepEqual([group, reset, canReset, driver], [22, true, true, 'vfio-pci']);
+  const without = app.host({ topology: { text }, iommus: [] });
+  await assert.rejects(without, /\/topology\/text: the driver of 0000:05:00\.0 cannot .*none \(null\)/);
+});

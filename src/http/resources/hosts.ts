@@ -70,12 +70,17 @@ function unbindable(request: HostRequest, { errno, where, rule, functions = [] }
     ({ bdf, errno: own, why }): FieldError => ({
       in: 'body',
       pointer: driverPointer(request, bdf),
-      reason: `the driver of ${bdf} cannot be bound: ${own}, ${why}`,
+      reason: `the driver of ${bdf} cannot be bound: ${own}, ${why}${pastedHint(request)}`,
     }),
   );
   const more = functions.length > 1 ? ` (and ${functions.length - 1} more, see errors)` : '';
   const detail = `body ${errors[0]!.pointer}: ${errors[0]!.reason}${more}`;
   return new Problem('kernel-refusal', detail, { kernel: { errno, where, ...(rule && { rule }) }, errors });
+}
+
+/** What to do about a driver that a text names. */
+function pastedHint({ topology }: HostRequest): string {
+  return topology ? '; `devices` beside `topology` give a function another driver, or none (null)' : '';
 }
 
 /** Where a request says which driver a function begins with. */

@@ -60,7 +60,7 @@ export function readClassName(text: string): { class: string; rest: string } | n
   for (const [code, name] of CLASSES) {
     if (!lower.startsWith(name.toLowerCase())) continue;
     const behind = text.slice(name.length);
-    if (/^(?:$|[: ])/.test(behind)) return { class: code, rest: behind.replace(/^[: ]+/, '') };
+    if (/^(?:$|[: ])/.test(behind)) return { class: code, rest: behind.replace(/^[: |]+/, '') };
   }
   return null;
 }

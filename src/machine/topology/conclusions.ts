@@ -5,6 +5,8 @@ import type { Notes, TopologyFunction } from './text.ts';
 const VIRTUAL = /\bVirtual Function\b|\bVF\b/i;
 /** Whose virtual functions take turns: the port of each is its number modulo that of the ports. */
 const TAKE_TURNS = /82576|82580|I350|82599|X540|X550/;
+/** As in kernel/drivers.ts: VFIO's drivers do not take a physical function whose virtual ones are there. */
+const VFIO_DRIVER = /(^|[-_])vfio[-_]pci$/;
 /** How many buses virtual functions may be behind their physical one. */
 const MAX_BUSES = 4;
 
@@ -20,12 +22,13 @@ function routingId(bdf: string): number {
  */
 export function findVirtualFunctions(functions: readonly TopologyFunction[], notes: Notes): void {
   const kindOf = ({ bdf, vendor, class: code }: TopologyFunction) => `${segmentOf(bdf)} ${vendor} ${code}`;
+  const isOnVfio = ({ driver }: TopologyFunction) => driver != null && VFIO_DRIVER.test(driver);
   const physical = new Map<string, Map<number, TopologyFunction[]>>();
+  const onVfio: typeof physical = new Map();
   const isVirtual = ({ name }: TopologyFunction) => name !== null && VIRTUAL.test(name);
   for (const fn of functions) {
-    // VFIO's drivers do not take a physical function whose virtual ones are there.
-    if (isVirtual(fn) || fn.driver?.endsWith('vfio-pci')) continue;
-    const buses = physical.getOrInsertComputed(kindOf(fn), () => new Map());
+    if (isVirtual(fn)) continue;
+    const buses = (isOnVfio(fn) ? onVfio : physical).getOrInsertComputed(kindOf(fn), () => new Map());
     buses.getOrInsertComputed(routingId(fn.bdf) >> 8, () => []).push(fn);
   }
   /** The last virtual function of this first owner: its successor, and how many gaps there were. */
@@ -39,7 +42,13 @@ export function findVirtualFunctions(functions: readonly TopologyFunction[], not
     run = { first: owners[0], next: id + 1, index };
     const turns = TAKE_TURNS.test(fn.name!);
     const owner = owners[turns ? (id & 7) % owners.length : Math.min(index, owners.length - 1)];
-    if (!owner) notes.add('a virtual function by its name, whose physical one is not in the text', fn.line);
+    const [taken] = owner ? [] : candidates(onVfio.get(kindOf(fn)), id);
+    if (taken)
+      notes.add(
+        `virtual functions by their names, of no physical one: ${taken.bdf} is on ${taken.driver}, whose probe refuses one that has any`,
+        fn.line,
+      );
+    else if (!owner) notes.add('a virtual function by its name, whose physical one is not in the text', fn.line);
     else {
       fn.physicalFunction = owner.bdf;
       const doubt = owners.length === 1 ? '' : `, the likeliest of ${owners.length}`;

@@ -6,24 +6,30 @@
 import { readClassName } from './class-names.ts';
 import { MAX_GROUP, parseBdf } from './functions.ts';
 import type { Platform } from './platform.ts';
-import { type Line, NO_IOMMU, type Reader, type Reading, type TopologyFunction } from './text.ts';
+import { type Line, NO_IOMMU, type Reader, type Reading, TELLING, type TopologyFunction } from './text.ts';
 
 const FORM = '[dddd:]bb:dd.f Class name [cccc]: Vendor and device name [vvvv:dddd] (rev xx)';
-const GROUP = /^[([]?(?:iommu[ _-]?)?group[ _:#=-]*(\d{1,20})(?!\d)[ :;.)\]*=#|>–—-]*(.*)$/i;
+const GROUP = /^[([]?(?:iommu[ _-]?)?group[ _:#=-]*(\d{1,20})(?!\d)[ :;.)\]*=#|>`–—-]*(.*)$/i;
+/** Numbers of lines and of list items, and those of groups in a column of their own. */
+const NUMBERED = /^(\d{1,10})(?:[.):|;,-] ?| [|:-]? ?)(?=[^\s])(.*)$/;
+const LIST = /[ ,;]+(?!$)/;
 /** Scripts that print what they go through. */
 const PATH = /^\S*iommu_groups\/(\d{1,20})(?:\/devices(?:\/([^/\s]*))?)?\/?:?$/;
+/** The kernel's log. */
+const ADDED = /(?:^| )([^ ]+): Adding to iommu group (\d{1,20})$/;
 /** What lspci says below a function, with -v and with -vmm. */
 const OF_FUNCTION = /^IOMMU(?: group|Group): \d+$/;
 /** A script's `for` over no group at all. */
 const NO_GROUP = /\bgroup[ :]+\*(?!\*)/i;
 const UNIT = /^iommu(?: unit)?[ :=]+((?:dmar|ivhd|smmu|arm-smmu)[\w.:-]{0,60})$/i;
 const BEFORE_ADDRESS = /^(?:(?:(?:group )?device|slot|pci)[ :=]+)?-* ?(.*)$/i;
-const ADDRESS = /^[("']?((?:[0-9a-f]{1,16}:)?[0-9a-f]{1,8}:[0-9a-f]{1,8}\.[0-9a-f]{1,8})(?![\w.])[)"']?[ ,;:-]*(.*)$/i;
+const ADDRESS =
+  /^[("']?((?:[0-9a-f]{1,16}:)?[0-9a-f]{1,8}:[0-9a-f]{1,8}\.[0-9a-f]{1,8})(?![\w.])[)"'`]?[ ,;:|-]*(.*)$/i;
 const ID_MARK = /^\[([0-9a-f]{4}):([0-9a-f]{4})\] */i;
 const RESET_MARK = /^\[R(?:ESET)?\] */i;
 const NUMBERS = /^(?:Class )?([0-9a-f]{4}): ([0-9a-f]{4}):([0-9a-f]{4})\b/i;
 /** Names have brackets of their own: the class is the first four digits in brackets with a colon, the ids are the last pair. */
-const CLASS = /\[([0-9a-f]{4})\] ?:/i;
+const CLASS = /\[([0-9a-f]{4})\] ?[:|]/i;
 const IDS = /\[([0-9a-f]{4}):([0-9a-f]{4})\]/i;
 const ALL_IDS = new RegExp(IDS, 'gi');
 const NUMBER_BEHIND = / ?\[([0-9a-f]{4})\]$/i;
@@ -55,6 +61,8 @@ export class LspciReader implements Reader {
   groupsBehind = false;
   /** It was lspci that said something of a function, not only sysfs its address. */
   described = false;
+  /** The first line that has the number of its group, and only that, before the address. */
+  groupColumn: Line | null = null;
   /** The first line that has a mark of those that can be reset. */
   resetMark: Line | null = null;
 
@@ -76,15 +84,55 @@ export class LspciReader implements Reader {
       if (refused) return refused;
       const rest = header[2]!;
       if (rest === '' || /^\([^()]*\)[ :]*$/.test(rest)) return null;
-      return (
-        this._readFunction(line, rest) ?? { reason: `no address of a function behind the group: expected ${FORM}` }
-      );
+      const behind = this._readList(line, rest) ?? this._readFunction(line, rest);
+      if (behind !== undefined) return behind;
+      return TELLING.test(rest) || readClassName(rest)
+        ? { reason: `no address of a function behind the group: expected ${FORM}` }
+        : { passed: 'words behind a group: passed over' };
     }
     if (NO_GROUP.test(line.raw)) return { reason: NO_IOMMU };
     const path = PATH.exec(text);
-    if (path) return this._groupIs(path[1]!) ?? (path[2] ? this._readFunction(line, path[2]) : null);
+    if (path) return path[2] ? this._readMember(line, path[2], path[1]!) : this._groupIs(path[1]!);
+    const added = ADDED.exec(text);
+    if (added) return this._readMember(line, added[1]!, added[2]!);
     if (USB.test(text)) return { passed: 'what hangs on a controller is no function: passed over' };
-    return this._readFunction(line, text) ?? this._readDetail(text, indent);
+    const found = this._readList(line, text) ?? this._readFunction(line, text);
+    if (found !== undefined) return found;
+    const numbered = this._readNumbered(line);
+    if (numbered !== undefined) return numbered;
+    return this._readRest(line) ?? this._readDetail(text, indent);
+  }
+
+  /** Addresses and nothing else, as of a script that prints what it lists. */
+  private _readList(line: Line, text: string): Exclude<Reading, null> {
+    const names = text.split(LIST);
+    if (names.length === 1 || !names.every((name) => ADDRESS.exec(name)?.[2] === '')) return undefined;
+    const found = names.map((name) => this._readFunction(line, name));
+    return found.find((reading) => !Array.isArray(reading)) ?? (found as TopologyFunction[][]).flat();
+  }
+
+  /** What has a number before it: of the line or of a list's item or, where no header says any group, that of the group. */
+  private _readNumbered(line: Line): Reading {
+    const [, number, text] = NUMBERED.exec(line.text) ?? [];
+    if (number === undefined || text === undefined) return undefined;
+    if (GROUP.test(text) || DETAIL.test(text)) return this.read({ ...line, text });
+    const isGroup = this.groupColumn !== null || this._group === null;
+    const refused = isGroup && ADDRESS.test(text) ? this._groupIs(number) : null;
+    if (refused) return refused;
+    const found = this._readFunction(line, text);
+    if (isGroup && Array.isArray(found)) this.groupColumn ??= line;
+    return found;
+  }
+
+  /** The second half of a line that a mail program has wrapped: it has the ids that the first has not. */
+  private _readRest(line: Line): Reading {
+    const last = this._last;
+    if (!last || last.vendor !== null || last.class === null || line.number !== last.line.number + 1) return undefined;
+    if (!IDS.test(line.text) || /^Subsystem:/.test(line.text)) return undefined;
+    const said = describe(`${last.name ?? ''} ${line.text}`, true);
+    if ('reason' in said) return said;
+    Object.assign(last, { vendor: said.vendor, device: said.device, name: said.name });
+    return { passed: 'taken for the rest of the line before it, which has no ids' };
   }
 
   private _groupIs(digits: string): { reason: string } | null {
@@ -92,6 +140,16 @@ export class LspciReader implements Reader {
     if (group > MAX_GROUP) return { reason: `group ${digits} is out of range: 0 to ${MAX_GROUP}` };
     this._group = group;
     return null;
+  }
+
+  /** A function with its group, which says nothing of others: what lspci says of this one may come much later. */
+  private _readMember(line: Line, name: string, digits: string): Reading {
+    const refused = this._groupIs(digits);
+    if (refused) return refused;
+    const found = this._readFunction(line, name);
+    this._group = null;
+    this.groupsBehind = true;
+    return found ?? { passed: `"${name}" is not a PCI function: passed over` };
   }
 
   /** The group of the function before; where its header has said it this says nothing new. */
@@ -116,7 +174,7 @@ export class LspciReader implements Reader {
     const said = describe(behind.rest, before.ids !== null || behind.ids !== null);
     if ('reason' in said) return said;
     const [, vendor, device] = before.ids ?? behind.ids ?? [null, said.vendor, said.device];
-    this.described ||= !PATH.test(line.text);
+    this.described ||= !PATH.test(line.text) && !ADDED.test(line.text);
     this._last = {
       bdf: parsed.bdf,
       group: this._group,
@@ -152,7 +210,7 @@ export class LspciReader implements Reader {
   /** What lspci says below a function. */
   private _readDetail(text: string, indent: number): Reading {
     const last = this._last;
-    const driver = /^Kernel driver in use: (\S+)/.exec(text)?.[1];
+    const driver = /^Kernel driver in use ?: (\S+)/.exec(text)?.[1];
     if (driver && last) {
       last.driver = driver;
       return null;
@@ -161,8 +219,7 @@ export class LspciReader implements Reader {
     if (record) return this._readRecord(last, record[1]!, record[2]!);
     if (text.startsWith('Flags: ')) {
       const group = /\bIOMMU group (\d{1,20})/.exec(text)?.[1];
-      const refused = group ? this._groupIsOfLast(group) : null;
-      if (refused) return refused;
+      if (group) return this._groupIsOfLast(group);
     }
     if (text.startsWith('!!!')) return { passed: 'lspci could not read the function: its line stands as it is' };
     if (/^Kernel modules:/.test(text))

@@ -63,8 +63,12 @@ const isNetwork = ({ class: code }: TopologyFunction): boolean => code?.startsWi
 /** QEMU's generic host bridge, which its x86 machines do not have. */
 const isGenericHost = ({ vendor, device }: TopologyFunction): boolean => vendor === '1b36' && device === '0008';
 
+/** NVIDIA's switches of NVLink are in x86 machines, too. */
+const isNvSwitch = ({ vendor, class: code }: TopologyFunction): boolean => vendor === '10de' && code === '0680';
+
 function vendorKind(fn: TopologyFunction): IommuKind | undefined {
   if (isGenericHost(fn)) return 'arm-smmuv3';
+  if (isNvSwitch(fn)) return undefined;
   const vendor = fn.vendor ?? NAMES.find(([name]) => fn.name !== null && name.test(fn.name))?.[1];
   return vendor === undefined ? undefined : VENDORS[vendor];
 }

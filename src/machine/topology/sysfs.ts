@@ -14,6 +14,7 @@ const GROUP = /^(?:[^ ]*iommu_groups\/|\.\/)?(\d{1,20})\/?:?$/;
 const BELOW_GROUP = /^(?:[^ ]*\/)?(?:iommu_groups|devices|reserved_regions|type|name|power|uevent)\/?:?$/;
 /** `ls -l` and `find -ls`; a dash in front may have been taken for a quote. */
 const LISTED = /^(?:\d+ )*[ld]?[rwxst-]{9}[.+@]? /;
+const LISTS_GROUP = /\bls [^|;&]{0,200}iommu_groups\/(\d{1,20})(?:\/devices)?\/?$/;
 const IDS = /^pci \S+: \[([0-9a-f]{4}):([0-9a-f]{4})\] type [0-9a-f]{2} class 0x([0-9a-f]{4})/;
 const LOG =
   /^(?:<\d+>|kern )|^\[ ?[\d.]+\] |^\[\w{3} \w{3} |\bkernel: ?|^(?:pci|pcieport|iommu|vfio-pci|platform|DMAR|AMD-Vi|arm-smmu\S*)\b[^/]*: /;
@@ -56,7 +57,7 @@ export class SysfsReader implements Reader {
       if (refused) return refused;
       return inGroup[2] ? this._function(line, inGroup[2]) : null;
     }
-    const linked = /(?:^|\/)([^/ ]+)\/iommu_group$/.exec(name);
+    const linked = /(?:^|\/)([^/ ]+)\/iommu_group$/.exec(name) ?? (ADDRESS.test(name) ? [name, name] : null);
     const groupOfLink = /iommu_groups\/(\d{1,20})\/?$/.exec(target);
     if (linked && groupOfLink) {
       const refused = this._enter(groupOfLink[1]!);
@@ -72,6 +73,12 @@ export class SysfsReader implements Reader {
     if (!pair) return undefined;
     const address = pair[1]!.split('/').findLast((part) => ADDRESS.test(part));
     return address === undefined ? undefined : (this._enter(pair[2]!) ?? this._function(line, address));
+  }
+
+  /** `ls -l` of one group prints its functions without it. */
+  command(text: string): void {
+    const group = LISTS_GROUP.exec(text);
+    if (group) this._enter(group[1]!);
   }
 
   private _listed(line: Line, names: string[]): Reading {

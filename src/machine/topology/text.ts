@@ -52,6 +52,8 @@ export interface Reader {
   /** What it reads, for an error. */
   readonly expected: string;
   read(line: Line): Reading;
+  /** A command of the shell, which may say what the lines behind it are of. */
+  command?(text: string): void;
 }
 
 export interface TextOutcome {
@@ -79,14 +81,30 @@ const SEQUENCES =
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
 const INVISIBLE = /[\u0000-\u0008\u000e-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202a-\u202e\u2060\ufeff]/g;
 const TAGS =
-  /\[\/?(?:code|quote|spoiler|pre|tt)(?:[= ][^[\]]{0,60})?\]|<\/?(?:pre|code|br|p|details|summary|blockquote|kbd)\b[^<>]{0,60}>/gi;
+  /\[\/?(?:code|quote|spoiler|pre|tt)(?:[= ][^[\]]{0,60})?\]|\*\*|<\/?(?:pre|code|br|p|details|summary|blockquote|kbd)\b[^<>]{0,60}>/gi;
+/** Markdown's backslashes, and what HTML has for these characters. */
+const ESCAPES = /\\(?=[[\]()*#`<>|~-])|&(?:gt|lt|amp|quot|nbsp|#39|#x27|#x200b|#160);/gi;
+const UNESCAPED: Readonly<Record<string, string>> = {
+  '&gt;': '>',
+  '&lt;': '<',
+  '&amp;': '&',
+  '&quot;': '"',
+  '&nbsp;': ' ',
+  '&#160;': ' ',
+  '&#39;': "'",
+  '&#x27;': "'",
+};
 /** What stands before a line in quotes, lists, trees and tables, and behind it. */
-const BEFORE = '>|│┃├└┌╰╭─━┬`*•·+#~=_- ';
-const BEHIND = '`*|│┃─━=_~ ';
+const BEFORE = '>|│┃├└┌╰╭─━┬`*•·◦▪‣○●→–—+#~=_-“„«‘ ';
+const BEHIND = '`*|│┃─━=_~”»’\\ ';
 
 /** The line without all that does not count; the indentation is that of what is left. */
 function clean(raw: string): { text: string; indent: number } {
-  const plain = raw.replace(SEQUENCES, '').replace(INVISIBLE, '').replace(TAGS, '');
+  const plain = raw
+    .replace(SEQUENCES, '')
+    .replace(INVISIBLE, '')
+    .replace(ESCAPES, (found) => UNESCAPED[found.toLowerCase()] ?? '')
+    .replace(TAGS, '');
   let indent = 0;
   let from = 0;
   for (; from < plain.length; from++) {
@@ -150,23 +168,27 @@ function isPrompt(text: string): boolean {
   return /[$#%❯]/.test(rest);
 }
 
-/** The later one, which a reader may have more to say of, with what only the first line says. */
+/** The later one, which a reader may have more to say of, with what only the first line says; nothing that neither does. */
 function merge(fn: TopologyFunction, first: TopologyFunction): TopologyFunction {
-  fn.class ??= first.class;
-  fn.vendor ??= first.vendor;
-  fn.device ??= first.device;
-  fn.name ??= first.name;
-  fn.iommu ??= first.iommu;
-  fn.driver ??= first.driver;
-  fn.reset ??= first.reset;
-  return fn;
+  const said = Object.entries(fn).filter(([, value]) => value != null);
+  return Object.assign(fn, first, Object.fromEntries(said));
 }
 
-/** What a line is that no reader knows, but shells and programs print. */
+/** An address, a class or ids in brackets, a path: a line with one has something to say, and has to be understood. */
+export const TELLING = /[0-9a-f]:[0-9a-f]{1,8}\.[0-9a-f]|\[[0-9a-f]{4}(?::[0-9a-f]{4})?\]|iommu_groups\/|\/devices\//i;
+/** The same of the header of a group; that of a table says nothing. */
+const GROUP = /^(?:iommu[ _-]?)?group\b(?! ?\|\D*$)/i;
+/** A word or two and a number: the header of a group in words that no reader knows. */
+const HEADER = /^(?!cpu|single)[\p{L}][\p{L} _-]{0,30}[ :#=-]{0,3}\d{1,10}[ :)\]]{0,3}$/iu;
+
+/** What a line is that no reader knows, but shells and programs print, or people write. */
 function noiseOf({ text, raw }: Line): string | null {
   if (COMPLAINT.test(text)) return 'a complaint of a program: passed over';
   if (COMMAND.test(text)) return COMMAND_PASSED.passed;
-  return /^\s*#/.test(raw) ? 'a comment: passed over' : null;
+  if (/^\s*#/.test(raw)) return 'a comment: passed over';
+  return TELLING.test(text) || GROUP.test(text) || HEADER.test(text)
+    ? null
+    : 'says nothing of a group or a function: passed over';
 }
 
 /** Reads a text line by line. The first word on a function counts; a second one that says otherwise is an error. */
@@ -177,7 +199,7 @@ export function readText(text: string, reader: Reader): TextOutcome {
   const refuse = (line: Line, reason: string) => errors.push({ line, reason });
   const add = (fn: TopologyFunction): void => {
     const first = found.get(fn.bdf);
-    if (first && first.group !== fn.group)
+    if (first && fn.group !== null && first.group !== null && first.group !== fn.group)
       refuse(fn.line, `${fn.bdf} is already in line ${first.line.number}, in another group: each function once`);
     else if (first) {
       notes.add('a function that is in the text already: what either line says counts', fn.line);
@@ -195,6 +217,7 @@ export function readText(text: string, reader: Reader): TextOutcome {
       return;
     }
     const reading = isPrompt(line.text) ? COMMAND_PASSED : reader.read(line);
+    if (reading === COMMAND_PASSED || (reading === undefined && COMMAND.test(line.text))) reader.command?.(line.text);
     if (reading === null) return;
     if (reading === undefined) {
       const noise = noiseOf(line);

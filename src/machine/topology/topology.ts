@@ -54,6 +54,11 @@ function parseAs(text: string, format: TopologyFormat, groupless: boolean): Topo
   const lspci = format === 'lspci-by-group' ? new LspciReader(platform) : null;
   const reader = lspci ?? new SysfsReader(platform);
   const { functions: read, notes, errors } = readText(text, reader);
+  let first: Line | null = null;
+  eachLine(text, (line) => {
+    first = line;
+    return false;
+  });
   const [ungrouped] = read.filter(({ group }) => group === null);
   const left = lspci?.groupsBehind && !groupless ? grouped(read, notes) : read;
   const other = otherThan(format);
@@ -62,13 +67,14 @@ function parseAs(text: string, format: TopologyFormat, groupless: boolean): Topo
   if (foreign)
     return refused(foreign.line, `this looks like \`${other}\`, and \`format\` is \`${format}\`: give the other`);
   if (errors.length > 0) return { errors: errors.map(({ line, reason }) => quotedError(line, reason)) };
-  if (left.length === 0) return refused(null, `no functions: expected ${reader.expected}; ${WITHOUT_IOMMU}`);
+  if (left.length === 0) return refused(first, `no functions: expected ${reader.expected}; ${WITHOUT_IOMMU}`);
   if (ungrouped && !groupless && left.includes(ungrouped))
     return refused(ungrouped.line, `no line before it says its group: expected ${reader.expected}; ${WITHOUT_IOMMU}`);
   if (lspci?.resetMark) {
     for (const fn of left) fn.reset ??= false;
     notes.add('functions with this mark can be reset, all others cannot', lspci.resetMark);
   }
+  if (lspci?.groupColumn) notes.add('the number before the address is taken for that of the group', lspci.groupColumn);
   for (const { vendor, name, line } of left)
     if (vendor === null && name !== null)
       notes.add('no vendor and device in numbers, which `lspci -nn` prints: both are unknown', line);

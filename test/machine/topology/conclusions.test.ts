@@ -64,7 +64,15 @@ test('of several ports the first has the first run of addresses, and so on', () 
 test('a port on vfio-pci has no virtual functions', () => {
   const driven = `${physical('3b:00.0')}\n\tKernel driver in use: vfio-pci`;
   assert.deepEqual(owners(read(driven, physical('3b:00.1'), virtual('3b:02.0'))), { '0000:3b:02.0': '0000:3b:00.1' });
-  assert.deepEqual(owners(read(driven, virtual('3b:02.0'))), { '0000:3b:02.0': undefined });
+  for (const driver of ['vfio-pci', 'nvgrace_gpu_vfio_pci']) {
+    const alone = read(driven.replace('vfio-pci', driver), virtual('3b:02.0'));
+    assert.deepEqual(owners(alone), { '0000:3b:02.0': undefined });
+    assert.ok(
+      alone.notes[0]!.what.startsWith(
+        `virtual functions by their names, of no physical one: 0000:3b:00.0 is on ${driver}`,
+      ),
+    );
+  }
 });
 
 test('ports whose virtual functions take turns', () => {
@@ -152,6 +160,8 @@ test('the IOMMU is that of the machine’s bridges', () => {
     ],
     ['arm-smmuv3', [pci('000d:00:01.0', bridge, '1def:e101')]],
     ['arm-smmuv3', [pci('00:00.0', bridge, '177d:af84')]],
+    ['arm-smmuv3', [pci('0009:00:00.0', bridge, '10de:22b8')]],
+    ['intel-vtd', [pci('07:00.0', 'Bridge [0680]', '10de:22a3')]],
     ['arm-smmuv3', [pci('00:00.0', host, '1b36:0008')]],
     ['intel-vtd', [pci('00:00.0', host, '8086:29c0'), pci('00:02.0', bridge, '1b36:000c')]],
     ['intel-vtd', [nvme, pci('01:00.0', 'VGA compatible controller [0300]', '10de:1c03')]],

@@ -91,6 +91,12 @@ test('headers in every spelling', () => {
     '[Group 22]',
     '### IOMMU Group 22 ###',
     '**IOMMU Group 22:**',
+    'IOMMU Group **22**:',
+    '◦ IOMMU Group 22:',
+    'IOMMU Group 22:\\',
+    'IOMMU Group 22: # my drive',
+    'IOMMU Group 22 <- my drive',
+    '&gt; IOMMU&nbsp;Group 22:',
     '- IOMMU Group 22',
     '> IOMMU Group 22:',
     '--- Group 22 ---',
@@ -115,6 +121,10 @@ test('group and function on one line', () => {
     `Group 22 | ${NVME} |`,
     `| Group 22 | ${NVME}`,
     `* Group 22: ${NVME}`,
+    `**Group 22:** \`${NVME}\``,
+    `Group 22: **05:00.0** ${NVME.slice(8)}`,
+    `Group 22 ${NVME.replace('c0a9:540a', '**c0a9:540a**')}`,
+    `&gt; Group 22 ${NVME.replace(/[[\]]/g, '\\$&')}\\`,
     `IOMMU Group 22 [RESET] ${NVME}`,
     `IOMMU Group: 22 Device: ${NVME}`,
   ];
@@ -303,7 +313,7 @@ IOMMU: ivhd0
 
 test('lines that cannot be read are all quoted, with what is allowed', () => {
   const cases: [string, RegExp][] = [
-    ['here is my list', /expected `IOMMU Group <n>:`, or \[dddd:\]bb:dd\.f Class name/],
+    ['Gruppe 7:', /expected `IOMMU Group <n>:`, or \[dddd:\]bb:dd\.f Class name/],
     ['05:00.0 something', /no class, such as \[0108\]: .* which `lspci -nn` prints/],
     ['Host bridge [0600]: Intel Corporation Device [8086:4660]', /expected `IOMMU Group <n>:`, or/],
     [NVME.replace('05:00.0', '05:20.0'), /device .* out of range: 0 to 1f/],
@@ -311,12 +321,13 @@ test('lines that cannot be read are all quoted, with what is allowed', () => {
     [NVME.replace('05:00.0', '105:00.0'), /bus .* out of range: 0 to ff/],
     [NVME.replace('05:00.0', '100000000:05:00.0'), /domain .* out of range: 0 to ffffffff/],
     ['IOMMU Group 99999999999:', /group 99999999999 is out of range/],
+    ['IOMMU Group 1: Host bridge: Intel', /no address of a function behind the group/],
     ['IOMMU Group 1: Host bridge [0600]: Intel', /no address of a function behind the group/],
     ['IOMMU Group :', /expected `IOMMU Group <n>:`/],
     ['IOMMU Group *', /this machine has no IOMMU/],
     ['IOMMU Group *:', /this machine has no IOMMU, or it is off: such a host is given as `iommus: \[\]`/],
     ["find: '/sys/kernel/iommu_groups/': No such file or directory", /this machine has no IOMMU/],
-    ['\u001b[31mred\u001b[0m words', /expected/],
+    ['\u001b[31mred\u001b[0m 7', /expected/],
   ];
   const errors = errorsOf(['IOMMU Group 0:', ...cases.map(([line]) => `\t${line}`)].join('\n'));
   assert.equal(errors.length, cases.length);
@@ -355,4 +366,85 @@ test('the other form says so, and is taken where no format is given', () => {
   );
   const mixed = `/sys/kernel/iommu_groups/22/devices/0000:05:00.0\n${NVME}`;
   assert.deepEqual(briefs(mixed), IN_22, 'scripts print what they go through');
+});
+
+test('numbers of lines and of list items, and groups in a column of their own', () => {
+  const numbered = [
+    (text: string, index: number) => `${index + 1}. ${text}`,
+    (text: string, index: number) => `${index + 1}) ${text}`,
+    (text: string, index: number) => `     ${index + 1}\t${text}`,
+    (text: string, index: number) => `${index + 1}:${text}`,
+  ];
+  const lines = ['IOMMU Group 22:', `\t${NVME}`, '\tKernel driver in use: nvme'];
+  for (const number of numbered) {
+    const { functions, notes } = read(lines.map(number).join('\n'));
+    assert.deepEqual(functions.map(brief), ['0000:05:00.0@22 0108 c0a9:540a nvme']);
+    assert.deepEqual(notes, []);
+    assert.deepEqual(briefs(number(`IOMMU Group 22 ${NVME}`, 0)), IN_22);
+  }
+  for (const row of [`| 22 | ${NVME} |`, `22\t${NVME}`, `22: ${NVME}`, `22 - ${NVME}`, `22 | ${NVME}`]) {
+    const { functions, notes } = read(`| Group | Device |\n|---|---|\n${row}`);
+    assert.deepEqual(functions.map(brief), IN_22, row);
+    assert.deepEqual(
+      notes.map(({ line, what }) => [line, what]),
+      [
+        [1, 'says nothing of a group or a function: passed over'],
+        [3, 'the number before the address is taken for that of the group'],
+      ],
+    );
+  }
+  const columns = '| IOMMU Group 22 | 05:00.0 | Non-Volatile memory controller [0108] | Micron [c0a9:540a] (rev 01) |';
+  assert.deepEqual(briefs(columns), IN_22);
+  assert.match(errorsOf(`99999999999 ${NVME}`)[0]!, /expected/);
+  assert.match(errorsOf(`9999999999 ${NVME}`)[0]!, /group 9999999999 is out of range/);
+});
+
+test('lines that a mail has wrapped', () => {
+  const { functions, notes } = read(`IOMMU Group 22:
+05:00.0 Non-Volatile memory controller [0108]: Micron/Crucial Technology P2
+NVMe PCIe SSD [c0a9:540a] (rev 01)
+06:00.0 Non-Volatile memory controller
+[0108]: Micron/Crucial Technology P2 [c0a9:540a] (rev 01)
+07:00.0 VGA compatible controller [0300]: NVIDIA Corporation [10de:1c03]
+(rev a1)`);
+  assert.deepEqual(functions.map(brief), [
+    ...IN_22,
+    '0000:06:00.0@22 0108 c0a9:540a',
+    '0000:07:00.0@22 0300 10de:1c03',
+  ]);
+  assert.equal(functions[0]!.name, 'Micron/Crucial Technology P2 NVMe PCIe SSD');
+  assert.match(notes[0]!.what, /^taken for the rest of the line before it, which has no ids \(and 1 more/);
+});
+
+test('addresses behind the group, or in columns below it', () => {
+  const both = ['0000:01:00.0@7 null null:null', '0000:01:00.1@7 null null:null'];
+  for (const text of [
+    'IOMMU Group 7: 0000:01:00.0 0000:01:00.1',
+    'Group 7 - 01:00.0, 01:00.1',
+    'Group 7:\n0000:01:00.0  0000:01:00.1',
+    'Group 7: 01:00.0, 01:00.1,',
+  ])
+    assert.deepEqual(briefs(text), both, text);
+  assert.match(errorsOf('Group 7: 01:00.0 01:00.9')[0]!, /function of 01:00\.9 is out of range: 0 to 7/);
+});
+
+test('typographic quotes, and blanks before colons', () => {
+  const text = `“IOMMU Group 22: ${NVME}”\n  Kernel driver in use : nvme`;
+  assert.deepEqual(briefs(text), ['0000:05:00.0@22 0108 c0a9:540a nvme']);
+});
+
+test('the paths of the groups, or the kernel’s log, and lspci behind them', () => {
+  const sata = '06:00.0 SATA controller [0106]: Intel Corporation SATA [8086:a352]';
+  const alone = '07:00.0 Ethernet controller [0200]: Intel Corporation I210 [8086:1533]';
+  const lspci = `${NVME}\n\tKernel driver in use: nvme\n${sata}\n${alone}`;
+  const paths = '/sys/kernel/iommu_groups/22/devices/0000:05:00.0\n/sys/kernel/iommu_groups/3/devices/0000:06:00.0';
+  const log =
+    '[ 0.5] pci 0000:05:00.0: Adding to iommu group 22\n[ 0.5] pci 0000:06:00.0: Adding to iommu group 3\n[ 0.5] platform MSFT0101:00: Adding to iommu group 4';
+  for (const text of [`${paths}\n\n${lspci}`, `${log}\n\n${lspci}`, `${lspci}\n\n${paths}`]) {
+    const { functions, notes } = read(text);
+    assert.deepEqual(functions.map(brief), ['0000:05:00.0@22 0108 c0a9:540a nvme', '0000:06:00.0@3 0106 8086:a352']);
+    // What nobody says is not there, so that it is what it is by default.
+    assert.ok(functions.every((fn) => !Object.values(fn).includes(undefined)));
+    assert.equal(notes.find(({ what }) => what === 'a function without an IOMMU group: left out')?.text, alone);
+  }
 });

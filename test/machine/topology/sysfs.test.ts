@@ -148,7 +148,7 @@ test('a function in two groups is named with the line that had it first; twice i
 
 test('lines that cannot be read are all quoted, with what is allowed', () => {
   const cases: [string, RegExp][] = [
-    ['my machine', /expected \/sys\/kernel\/iommu_groups\/<group>\/devices\/<dddd:bb:dd\.f>/],
+    ['Gruppe 7:', /expected \/sys\/kernel\/iommu_groups\/<group>\/devices\/<dddd:bb:dd\.f>/],
     [link(1, '0000:100:00.0'), /bus of 0000:100:00\.0 is out of range: 0 to ff/],
     [link(1, '0000:00:20.0'), /device .* out of range: 0 to 1f/],
     [link(1, '0000:00:1f.8'), /function .* out of range: 0 to 7/],
@@ -168,7 +168,7 @@ test('lines that cannot be read are all quoted, with what is allowed', () => {
 });
 
 test('a text without functions says what was expected', () => {
-  for (const text of ['', '\n \r\n', '/sys/kernel/iommu_groups'])
+  for (const text of ['', '\n \r\n', '/sys/kernel/iommu_groups', 'my machine\n[sudo] password for bob:\n(END)'])
     assert.match(errorsOf(text)[0]!, /no functions: expected \/sys.*; a machine without an IOMMU has `iommus: \[\]`/);
 });
 
@@ -182,5 +182,45 @@ test('the other form says so', () => {
 });
 
 test('a text that is something else gives a few errors, not thousands', () => {
-  assert.equal(errorsOf('nonsense\n'.repeat(5000)).length, 20);
+  assert.equal(errorsOf('0000:01:00.0\n'.repeat(5000)).length, 20);
+  const [only, ...more] = errorsOf('nonsense\n'.repeat(5000));
+  assert.match(only!, /^1 nonsense: no functions: expected \/sys/);
+  assert.deepEqual(more, []);
+});
+
+test('an address, and the link to its group', () => {
+  for (const line of [
+    '0000:01:00.0 -> ../../../kernel/iommu_groups/12',
+    '/sys/bus/pci/devices/0000:01:00.0/iommu_group -> ../../../../kernel/iommu_groups/12',
+    '0000:01:00.0: /sys/kernel/iommu_groups/12',
+  ])
+    assert.deepEqual(groupsOf(line), { 12: ['0000:01:00.0'] }, line);
+});
+
+test('`ls -l` of one group says which only in the command', () => {
+  const listing = `total 0
+drwxr-xr-x 2 root root 0 Mar 24 11:22 .
+lrwxrwxrwx 1 root root 0 Mar 24 11:22 0000:00:01.0 -> ../../../../devices/pci0000:00/0000:00:01.0
+lrwxrwxrwx. 1 root root 0 Mar 24 11:22 0000:01:00.0 -> ../../../../devices/pci0000:00/0000:00:01.0/0000:01:00.0`;
+  for (const command of ['', 'root@pve:~# ', '$ '])
+    for (const path of ['/sys/kernel/iommu_groups/12/devices/', '/sys/kernel/iommu_groups/12/devices'])
+      assert.deepEqual(groupsOf(`${command}ls -lah ${path}\n${listing}`), { 12: ['0000:00:01.0', '0000:01:00.0'] });
+});
+
+test('what people write around it, and programs before and behind it, is passed over and noted', () => {
+  const { functions, notes } =
+    read(`-- Logs begin at Mon 2021-03-01 10:00:00 CET, end at Tue 2021-03-02 12:00:00 CET. --
+Mar 02 11:59:01 fedora kernel: pci 0000:00:02.0: Adding to iommu group 1
+So what should I pass through?
+lines 1-2/2 (END)
+logout
+Connection to 192.0.2.7 closed.`);
+  assert.deepEqual(
+    functions.map(({ bdf, group }) => [bdf, group]),
+    [['0000:00:02.0', 1]],
+  );
+  assert.deepEqual(
+    notes.map(({ line, what }) => [line, what]),
+    [[1, 'says nothing of a group or a function: passed over (and 4 more such lines)']],
+  );
 });
