@@ -135,6 +135,13 @@ export class LspciReader implements Reader {
     return { passed: 'taken for the rest of the line before it, which has no ids' };
   }
 
+  /** What another command prints does not belong to the group before it. */
+  command(): void {
+    if (this._group === null) return;
+    this._group = null;
+    this.groupsBehind = true;
+  }
+
   private _groupIs(digits: string): { reason: string } | null {
     const group = Number(digits);
     if (group > MAX_GROUP) return { reason: `group ${digits} is out of range: 0 to ${MAX_GROUP}` };

@@ -448,3 +448,14 @@ test('the paths of the groups, or the kernel’s log, and lspci behind them', ()
     assert.equal(notes.find(({ what }) => what === 'a function without an IOMMU group: left out')?.text, alone);
   }
 });
+
+test('a list by groups, and what another command prints behind it', () => {
+  const other = NVME.replace('05:00.0', '06:00.0');
+  const list = `IOMMU Group 22:\n\t${NVME}\nIOMMU Group 23:\n\t${other}`;
+  const alone = NVME.replace('05:00.0', '07:00.0');
+  for (const command of ['user@host:~$ lspci -nnk', '$ lspci -nnk', 'lspci -nnk:']) {
+    const { functions, notes } = read(`${list}\n${command}\n${NVME}\n\tKernel driver in use: nvme\n${other}\n${alone}`);
+    assert.deepEqual(functions.map(brief), ['0000:05:00.0@22 0108 c0a9:540a nvme', '0000:06:00.0@23 0108 c0a9:540a']);
+    assert.equal(notes.find(({ what }) => what === 'a function without an IOMMU group: left out')?.text, alone);
+  }
+});
