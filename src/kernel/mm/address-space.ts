@@ -2,6 +2,7 @@
 import { FRAME_SIZE, type PhysicalMemory } from '../../machine/memory.ts';
 import { type Refusal, refuse } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
+import { PROTECTION } from '../uapi/bits.ts';
 import { FrameMap, type FrameSpan } from './frame-map.ts';
 import { F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, placement, type ShmemInode } from './shmem.ts';
 
@@ -9,7 +10,7 @@ const PAGE = 4096n;
 /** TASK_SIZE of x86-64 with four levels. */
 const TASK_SIZE = 2n ** 47n - PAGE;
 const HUGE_PAGES = 512;
-const PROT_WRITE = 2;
+const { PROT_WRITE } = PROTECTION;
 
 interface Mapping {
   /** First and last page number. */

@@ -6,25 +6,17 @@ import { FRAME_SIZE, type PhysicalMemory } from '../../machine/memory.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
 import { OpenFile } from '../file.ts';
 import type { Kernel } from '../kernel.ts';
+import { FALLOCATE_MODE, MEMFD_FLAGS, SEALS } from '../uapi/bits.ts';
 import { FrameMap, type FrameSpan } from './frame-map.ts';
 
-export const F_SEAL_SEAL = 1;
-export const F_SEAL_SHRINK = 2;
-export const F_SEAL_GROW = 4;
-export const F_SEAL_WRITE = 8;
-export const F_SEAL_FUTURE_WRITE = 16;
-export const F_SEAL_EXEC = 32;
+export const { F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE, F_SEAL_EXEC } = SEALS;
 const ALL_SEALS = 63;
 
-export const MFD_ALLOW_SEALING = 2;
-export const MFD_HUGETLB = 4;
-export const MFD_NOEXEC_SEAL = 8;
-export const MFD_EXEC = 16;
+const { MFD_ALLOW_SEALING, MFD_HUGETLB, MFD_NOEXEC_SEAL, MFD_EXEC } = MEMFD_FLAGS;
 const MFD_ALL = 31;
 const MAX_NAME = 249;
 
-const FALLOC_KEEP_SIZE = 1;
-const FALLOC_PUNCH_HOLE = 2;
+const { FALLOC_FL_KEEP_SIZE: FALLOC_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE: FALLOC_PUNCH_HOLE } = FALLOCATE_MODE;
 
 const PAGE = 4096n;
 const HUGE = 2n * 1024n * 1024n;

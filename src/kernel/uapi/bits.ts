@@ -2,63 +2,63 @@
 export type Bits = Readonly<Record<string, number>>;
 
 /** include/uapi/linux/memfd.h */
-export const MEMFD_FLAGS: Bits = {
+export const MEMFD_FLAGS = {
   MFD_CLOEXEC: 1,
   MFD_ALLOW_SEALING: 2,
   MFD_HUGETLB: 4,
   MFD_NOEXEC_SEAL: 8,
   MFD_EXEC: 16,
-};
+} as const satisfies Bits;
 
 /** include/uapi/linux/fcntl.h */
-export const SEALS: Bits = {
+export const SEALS = {
   F_SEAL_SEAL: 1,
   F_SEAL_SHRINK: 2,
   F_SEAL_GROW: 4,
   F_SEAL_WRITE: 8,
   F_SEAL_FUTURE_WRITE: 16,
   F_SEAL_EXEC: 32,
-};
+} as const satisfies Bits;
 
 /** include/uapi/linux/falloc.h */
-export const FALLOCATE_MODE: Bits = { FALLOC_FL_KEEP_SIZE: 1, FALLOC_FL_PUNCH_HOLE: 2 };
+export const FALLOCATE_MODE = { FALLOC_FL_KEEP_SIZE: 1, FALLOC_FL_PUNCH_HOLE: 2 } as const satisfies Bits;
 
 /** include/uapi/asm-generic/mman-common.h */
-export const PROTECTION: Bits = { PROT_READ: 1, PROT_WRITE: 2, PROT_EXEC: 4 };
+export const PROTECTION = { PROT_READ: 1, PROT_WRITE: 2, PROT_EXEC: 4 } as const satisfies Bits;
 
 /** include/uapi/linux/iommufd.h */
-export const MAP_FLAGS: Bits = {
+export const MAP_FLAGS = {
   IOMMU_IOAS_MAP_FIXED_IOVA: 1,
   IOMMU_IOAS_MAP_WRITEABLE: 2,
   IOMMU_IOAS_MAP_READABLE: 4,
-};
-export const HWPT_ALLOC_FLAGS: Bits = {
+} as const satisfies Bits;
+export const HWPT_ALLOC_FLAGS = {
   IOMMU_HWPT_ALLOC_NEST_PARENT: 1,
   IOMMU_HWPT_ALLOC_DIRTY_TRACKING: 2,
   IOMMU_HWPT_FAULT_ID_VALID: 4,
   IOMMU_HWPT_ALLOC_PASID: 8,
-};
-export const HW_INFO_FLAGS: Bits = { IOMMU_HW_INFO_FLAG_INPUT_TYPE: 1 };
-export const SET_DIRTY_TRACKING_FLAGS: Bits = { IOMMU_HWPT_DIRTY_TRACKING_ENABLE: 1 };
-export const GET_DIRTY_BITMAP_FLAGS: Bits = { IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR: 1 };
-export const FAULT_PERMISSIONS: Bits = {
+} as const satisfies Bits;
+export const HW_INFO_FLAGS = { IOMMU_HW_INFO_FLAG_INPUT_TYPE: 1 } as const satisfies Bits;
+export const SET_DIRTY_TRACKING_FLAGS = { IOMMU_HWPT_DIRTY_TRACKING_ENABLE: 1 } as const satisfies Bits;
+export const GET_DIRTY_BITMAP_FLAGS = { IOMMU_HWPT_GET_DIRTY_BITMAP_NO_CLEAR: 1 } as const satisfies Bits;
+export const FAULT_PERMISSIONS = {
   IOMMU_PGFAULT_PERM_READ: 1,
   IOMMU_PGFAULT_PERM_WRITE: 2,
   IOMMU_PGFAULT_PERM_EXEC: 4,
   IOMMU_PGFAULT_PERM_PRIV: 8,
-};
+} as const satisfies Bits;
 
 /** include/uapi/linux/vfio.h */
-export const DMA_MAP_FLAGS: Bits = {
+export const DMA_MAP_FLAGS = {
   VFIO_DMA_MAP_FLAG_READ: 1,
   VFIO_DMA_MAP_FLAG_WRITE: 2,
   VFIO_DMA_MAP_FLAG_VADDR: 4,
-};
-export const DMA_UNMAP_FLAGS: Bits = {
+} as const satisfies Bits;
+export const DMA_UNMAP_FLAGS = {
   VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP: 1,
   VFIO_DMA_UNMAP_FLAG_ALL: 2,
   VFIO_DMA_UNMAP_FLAG_VADDR: 4,
-};
-export const BIND_FLAGS: Bits = { VFIO_DEVICE_BIND_FLAG_TOKEN: 1 };
-export const ATTACH_FLAGS: Bits = { VFIO_DEVICE_ATTACH_PASID: 1 };
-export const DETACH_FLAGS: Bits = { VFIO_DEVICE_DETACH_PASID: 1 };
+} as const satisfies Bits;
+export const BIND_FLAGS = { VFIO_DEVICE_BIND_FLAG_TOKEN: 1 } as const satisfies Bits;
+export const ATTACH_FLAGS = { VFIO_DEVICE_ATTACH_PASID: 1 } as const satisfies Bits;
+export const DETACH_FLAGS = { VFIO_DEVICE_DETACH_PASID: 1 } as const satisfies Bits;

@@ -26,13 +26,17 @@ function request(
   return { name, number, kind: 'iommufd', minSize, size, sizeField: 'size', fields, about, support: 'full', ...extra };
 }
 
-export const MAP_FIXED_IOVA = 1;
-export const MAP_WRITEABLE = 2;
-export const MAP_READABLE = 4;
-export const HWPT_ALLOC_NEST_PARENT = 1;
-export const HWPT_ALLOC_DIRTY_TRACKING = 2;
-export const HWPT_FAULT_ID_VALID = 4;
-export const HWPT_ALLOC_PASID = 8;
+export const {
+  IOMMU_IOAS_MAP_FIXED_IOVA: MAP_FIXED_IOVA,
+  IOMMU_IOAS_MAP_WRITEABLE: MAP_WRITEABLE,
+  IOMMU_IOAS_MAP_READABLE: MAP_READABLE,
+} = MAP_FLAGS;
+export const {
+  IOMMU_HWPT_ALLOC_NEST_PARENT: HWPT_ALLOC_NEST_PARENT,
+  IOMMU_HWPT_ALLOC_DIRTY_TRACKING: HWPT_ALLOC_DIRTY_TRACKING,
+  IOMMU_HWPT_FAULT_ID_VALID: HWPT_FAULT_ID_VALID,
+  IOMMU_HWPT_ALLOC_PASID: HWPT_ALLOC_PASID,
+} = HWPT_ALLOC_FLAGS;
 
 export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
   request('IOMMU_DESTROY', 0x3b80, 8, 8, 'Destroys an object that nothing uses.', {

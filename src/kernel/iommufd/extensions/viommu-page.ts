@@ -1,12 +1,13 @@
 /** The page of a vIOMMU that a process can map through the iommufd (drivers/iommu/iommufd/main.c, iommufd_fops_mmap). */
 import { type Refusal, refuse } from '../../errno.ts';
 import { ShmemInode } from '../../mm/shmem.ts';
+import { PROTECTION } from '../../uapi/bits.ts';
 import type { IommufdContext } from '../context.ts';
 import type { Viommu } from './viommu.ts';
 
 const PAGE = 4096n;
 const BYTES = 2n * PAGE;
-const PROT_EXEC = 4;
+const { PROT_EXEC } = PROTECTION;
 
 /** Memory of a device, as far as mappings go: each of their pieces keeps the vIOMMU and the iommufd. */
 export class ViommuPage extends ShmemInode {
