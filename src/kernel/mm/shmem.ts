@@ -12,7 +12,7 @@ import { FrameMap, type FrameSpan } from './frame-map.ts';
 export const { F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE, F_SEAL_EXEC } = SEALS;
 const ALL_SEALS = 63;
 
-const { MFD_ALLOW_SEALING, MFD_HUGETLB, MFD_NOEXEC_SEAL, MFD_EXEC } = MEMFD_FLAGS;
+export const { MFD_ALLOW_SEALING, MFD_HUGETLB, MFD_NOEXEC_SEAL, MFD_EXEC } = MEMFD_FLAGS;
 const MFD_ALL = 31;
 const MAX_NAME = 249;
 
