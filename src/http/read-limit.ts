@@ -2,8 +2,8 @@
 import type { CallInput } from '../host/command.ts';
 import { big, MAX_TRANSFER } from '../kernel/call-input.ts';
 import { decodeU64 } from '../kernel/ioctl.ts';
-import { MAX_HW_INFO } from '../kernel/iommufd/device.ts';
-import { dirtyBits, MAX_DIRTY_BITS } from '../kernel/iommufd/dirty.ts';
+import { MAX_HW_INFO } from '../kernel/iommufd/device/device.ts';
+import { dirtyBits, MAX_DIRTY_BITS } from '../kernel/iommufd/hw-pagetable/dirty.ts';
 import { invalid } from './validation.ts';
 
 /** Bytes that the calls of one request may read together. */

@@ -1,9 +1,17 @@
 /** Works a batch off, operation by operation, each exactly as its ioctl would be. */
 import { ERRNO, type Errno, type Refusal } from '../../kernel/errno.ts';
+import {
+  accessOf,
+  checkMap,
+  mapFile,
+  mapUser,
+  mapUserPages,
+  unmap,
+  unmapPages,
+} from '../../kernel/iommufd/io-pagetable/mapping.ts';
+import type { Account } from '../../kernel/iommufd/io-pagetable/pages.ts';
+import { type Span, span } from '../../kernel/iommufd/io-pagetable/span.ts';
 import { accountOf, type Ioas } from '../../kernel/iommufd/ioas.ts';
-import { accessOf, checkMap, mapFile, mapUser, mapUserPages, unmap, unmapPages } from '../../kernel/iommufd/mapping.ts';
-import type { Account } from '../../kernel/iommufd/pages.ts';
-import { type Span, span } from '../../kernel/iommufd/span.ts';
 import type { Process } from '../../kernel/process.ts';
 import { MAP_FIXED_IOVA } from '../../kernel/uapi/iommufd.ts';
 import { Alike } from './alike.ts';

@@ -1,6 +1,6 @@
 /** Hardware page tables: making, marking for a live update, dirty tracking, invalidation; what the IOMMU can do. */
 import { z } from 'zod';
-import { MAX_DIRTY_BITS } from '../../kernel/iommufd/dirty.ts';
+import { MAX_DIRTY_BITS } from '../../kernel/iommufd/hw-pagetable/dirty.ts';
 import {
   HWPT_ALLOC_DIRTY_TRACKING,
   HWPT_ALLOC_NEST_PARENT,

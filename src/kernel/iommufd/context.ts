@@ -8,13 +8,13 @@ import type { IommuGroup } from '../iommu/group.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import type { RequestDescriptor } from '../uapi/types.ts';
-import type { GroupAttachment } from './device.ts';
-import { PasidTable } from './extensions/pasid.ts';
-import type { ViommuPage } from './extensions/viommu-page.ts';
+import type { GroupAttachment } from './device/device.ts';
+import { PasidTable } from './device/pasid.ts';
 import { IOMMUFD_HANDLERS } from './handlers.ts';
 import type { Ioas } from './ioas.ts';
 import type { RestoredIommufd } from './liveupdate.ts';
 import { type IommufdObject, ObjectTable } from './objects.ts';
+import type { ViommuPage } from './viommu/viommu-page.ts';
 
 export class IommufdContext extends OpenFile {
   readonly kind = 'iommufd';

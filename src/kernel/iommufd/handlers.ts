@@ -4,15 +4,12 @@ import { type Arg, type IoctlOk, num } from '../file.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import type { IommufdContext } from './context.ts';
-import { getHwInfo } from './device.ts';
-import { hwptGetDirtyBitmap, hwptSetDirtyTracking } from './dirty.ts';
-import { faultQueueAlloc } from './extensions/fault-queue.ts';
-import { hwQueueAlloc } from './extensions/hw-queue.ts';
-import { hwptInvalidate } from './extensions/invalidate.ts';
-import { vdeviceAlloc } from './extensions/vdevice.ts';
-import { veventqAlloc } from './extensions/veventq.ts';
-import { viommuAlloc } from './extensions/viommu.ts';
-import { hwptAlloc } from './hwpt-alloc.ts';
+import { getHwInfo } from './device/device.ts';
+import { faultQueueAlloc } from './eventq/fault-queue.ts';
+import { veventqAlloc } from './eventq/veventq.ts';
+import { hwptGetDirtyBitmap, hwptSetDirtyTracking } from './hw-pagetable/dirty.ts';
+import { hwptAlloc } from './hw-pagetable/hwpt-alloc.ts';
+import { hwptInvalidate } from './hw-pagetable/invalidate.ts';
 import {
   ioasAlloc,
   ioasAllowIovas,
@@ -26,6 +23,9 @@ import {
 } from './ioas.ts';
 import { hwptRestore, hwptSetPreserve } from './liveupdate.ts';
 import { checkExtension, iommuGetInfo, mapDma, setIommu, unmapDma, vfioIoas } from './vfio-compat.ts';
+import { hwQueueAlloc } from './viommu/hw-queue.ts';
+import { vdeviceAlloc } from './viommu/vdevice.ts';
+import { viommuAlloc } from './viommu/viommu.ts';
 
 type Handler = (context: IommufdContext, arg: Arg, process: Process, kernel: Kernel) => IoctlOk | Refusal;
 

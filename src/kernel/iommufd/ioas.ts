@@ -5,14 +5,14 @@ import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import { MAP_FIXED_IOVA, MAP_WRITEABLE } from '../uapi/iommufd.ts';
 import type { IovaRange } from '../uapi/types.ts';
-import type { Area } from './area-cursor.ts';
+import type { Area } from './areas/area-cursor.ts';
 import type { IommufdContext } from './context.ts';
-import type { HwptPaging } from './hwpt.ts';
-import { IoPagetable } from './io-pagetable.ts';
-import { accessOf, checkMap, mapFile, mapUser, unmap } from './mapping.ts';
+import type { HwptPaging } from './hw-pagetable/hwpt.ts';
+import { IoPagetable } from './io-pagetable/io-pagetable.ts';
+import { accessOf, checkMap, mapFile, mapUser, unmap } from './io-pagetable/mapping.ts';
+import { type Account, charge, type SharedPages, type Source, uncharge } from './io-pagetable/pages.ts';
+import { big, type Span, span, UMAX } from './io-pagetable/span.ts';
 import { IommufdObject } from './objects.ts';
-import { type Account, charge, type SharedPages, type Source, uncharge } from './pages.ts';
-import { big, type Span, span, UMAX } from './span.ts';
 
 export class Ioas extends IommufdObject {
   readonly type = 'ioas';

@@ -13,9 +13,9 @@ import type { RestoredHwpt } from '../iommu/restored.ts';
 import type { Kernel } from '../kernel.ts';
 import type { FileHandler, IncomingFile, OutgoingFile, OutgoingSession } from '../liveupdate/handler.ts';
 import { MemfdFile } from '../mm/shmem.ts';
-import type { Area } from './area-cursor.ts';
+import type { Area } from './areas/area-cursor.ts';
 import { IommufdContext } from './context.ts';
-import { HwptPaging } from './hwpt.ts';
+import { HwptPaging } from './hw-pagetable/hwpt.ts';
 
 /** IOMMU kinds whose driver can preserve domains. */
 const PRESERVING: ReadonlySet<IommuKind> = new Set(['intel-vtd', 'generic']);

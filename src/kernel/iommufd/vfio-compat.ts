@@ -4,9 +4,9 @@ import { type Refusal, refuse } from '../errno.ts';
 import { type Arg, type IoctlOk, num, u64 } from '../file.ts';
 import type { Process } from '../process.ts';
 import type { IommufdContext } from './context.ts';
+import { mapUser } from './io-pagetable/mapping.ts';
+import { PAGE, span, UMAX } from './io-pagetable/span.ts';
 import { accountOf, Ioas, lookupIoas } from './ioas.ts';
-import { mapUser } from './mapping.ts';
-import { PAGE, span, UMAX } from './span.ts';
 
 const TYPE1 = 1;
 const TYPE1V2 = 3;

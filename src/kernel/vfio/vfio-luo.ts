@@ -1,7 +1,7 @@
 /** The LUO handler of VFIO cdevs, `vfio-pci-v1` (C3, R6, R17, R22). */
 import { type Refusal, refuse } from '../errno.ts';
 import type { OpenFile } from '../file.ts';
-import { HwptPaging } from '../iommufd/hwpt.ts';
+import { HwptPaging } from '../iommufd/hw-pagetable/hwpt.ts';
 import type { Kernel } from '../kernel.ts';
 import type { FileHandler, IncomingFile, OutgoingFile, OutgoingSession } from '../liveupdate/handler.ts';
 import { VfioDeviceFile } from './device-file.ts';

@@ -1,7 +1,7 @@
 /** VFIO devices: what a VFIO driver makes of a function (drivers/vfio/vfio_main.c, group.c). */
 import { type PciFunction, virtualFunctionsOf } from '../../machine/pci.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
-import type { IommufdDevice } from '../iommufd/device.ts';
+import type { IommufdDevice } from '../iommufd/device/device.ts';
 import type { Kernel } from '../kernel.ts';
 import type { VfioDeviceFile } from './device-file.ts';
 import type { VfioGroupFile } from './group-file.ts';

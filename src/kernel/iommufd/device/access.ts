@@ -1,0 +1,159 @@
+/**
+ * Users of an IOAS inside the kernel (drivers/iommu/iommufd/device.c, iommufd_access): they pin pages behind IOVAs, or
+ * read and write there, without DMA. A mediated device is one, a hardware queue another.
+ */
+import { READ, WRITE } from '../../../machine/page-table.ts';
+import { Refusal, refuse } from '../../errno.ts';
+import type { FrameSpan } from '../../mm/frame-map.ts';
+import type { IommufdContext } from '../context.ts';
+import type { IoptAccess } from '../io-pagetable/domain-space.ts';
+import { charge, type SharedPages, uncharge } from '../io-pagetable/pages.ts';
+import { PAGE, pageRange, UMAX } from '../io-pagetable/span.ts';
+import type { Ioas } from '../ioas.ts';
+import { IommufdObject } from '../objects.ts';
+
+/** A part of an area that is pinned. */
+interface Piece {
+  area: bigint;
+  pages: SharedPages;
+  first: number;
+  last: number;
+}
+
+interface Pin {
+  iova: bigint;
+  last: bigint;
+  pieces: Piece[];
+}
+
+export class Access extends IommufdObject implements IoptAccess {
+  readonly type = 'access';
+  readonly context: IommufdContext;
+  /** It pins pages, which needs an alignment of 4096 in the IOAS. */
+  readonly pinsPages: boolean;
+  /** What it pins cannot be unmapped: it does not let go when asked. */
+  private readonly _locks: boolean;
+  ioas: Ioas | null = null;
+  private readonly _pins = new Map<number, Pin>();
+  private _nextPin = 0;
+
+  constructor(context: IommufdContext, pinsPages: boolean, locks: boolean) {
+    super();
+    this.context = context;
+    this.pinsPages = pinsPages;
+    this._locks = locks;
+    // Whoever made it is a user: IOMMU_DESTROY is always EBUSY.
+    this.users = 1;
+  }
+
+  /** iommufd_access_change_ioas: EADDRINUSE areas that do not fit. All pins end; null: it leaves. */
+  moveTo(ioas: Ioas | null): Refusal | null {
+    if (ioas === this.ioas) return null;
+    const refusal = ioas?.iopt.addAccess(this, this.pinsPages ? PAGE : 1n) ?? null;
+    if (refusal) return refusal;
+    for (const number of this._pins.keys()) this.unpin(number);
+    if (this.ioas) {
+      this.ioas.iopt.removeAccess(this);
+      this.ioas.users--;
+    }
+    if (ioas) ioas.users++;
+    this.ioas = ioas;
+    return null;
+  }
+
+  /** Its maker lets it go. */
+  close(): void {
+    this.users--;
+    this.context.destroy(this);
+  }
+
+  destroy(): void {
+    this.moveTo(null);
+  }
+
+  unmapped(start: bigint, last: bigint): void {
+    for (const [number, pin] of this._pins) if (pin.iova <= last && pin.last >= start) this.unpin(number);
+  }
+
+  /**
+   * iommufd_access_pin_pages. EINVAL length 0, or not whole pages; EOVERFLOW; ENOENT a hole; EPERM the area or its memory
+   * does not allow it; what pinning and charging answer; or what `check` says of the frames. All or nothing. Answers the
+   * number of the pin.
+   */
+  pin(
+    iova: bigint,
+    length: bigint,
+    write: boolean,
+    check: (frames: readonly FrameSpan[]) => Refusal | null,
+  ): number | Refusal {
+    const where = 'iommufd_access_pin_pages';
+    if (length === 0n) return refuse('EINVAL', where, 'length is 0');
+    const last = iova + length - 1n;
+    if (last > UMAX) return refuse('EOVERFLOW', where, 'the range reaches beyond 64 bits');
+    const pin: Pin = { iova, last, pieces: [] };
+    for (let cursor = iova; cursor <= last; ) {
+      const piece = this._pinPiece(cursor, last, length, write);
+      if (piece instanceof Refusal) {
+        this._undo(pin);
+        return piece;
+      }
+      pin.pieces.push(piece);
+      cursor += BigInt(piece.last - piece.first + 1) * PAGE;
+    }
+    const refusal = check(pin.pieces.flatMap(({ pages, first, last: end }) => pages.frames(first, end)));
+    if (refusal) {
+      this._undo(pin);
+      return refusal;
+    }
+    const number = this._nextPin++;
+    this._pins.set(number, pin);
+    return number;
+  }
+
+  /** ENOENT: there is no such pin, or it has ended. */
+  unpin(number: number): Refusal | null {
+    const pin = this._pins.get(number);
+    if (!pin) return refuse('ENOENT', 'iommufd_test_access_item_destroy', `there is no pin ${number}, or it has ended`);
+    this._pins.delete(number);
+    this._undo(pin);
+    return null;
+  }
+
+  private _pinPiece(cursor: bigint, last: bigint, length: bigint, write: boolean): Piece | Refusal {
+    const where = 'iommufd_access_pin_pages';
+    const { iopt } = this.ioas!;
+    const area = iopt.areas.at(cursor);
+    if (!area) return refuse('ENOENT', where, `nothing is mapped at 0x${cursor.toString(16)}`);
+    const rest = { ...area, start: area.start + (cursor - area.iova), iova: cursor };
+    if (cursor % PAGE || rest.start % PAGE || length % PAGE)
+      return refuse('EINVAL', where, 'only whole pages are pinned');
+    if (!(area.access & (write ? WRITE : READ)))
+      return refuse('EPERM', where, `the area at 0x${area.iova.toString(16)} is not mapped for this`);
+    if (write && !iopt.sources.at(area.source).writable)
+      return refuse('EPERM', 'iopt_area_add_access', 'the memory was mapped without WRITEABLE');
+    const [first, end] = pageRange({ ...rest, last: area.last < last ? area.last : last });
+    const pages = iopt.share(area);
+    const fresh = pages.pin(first, end);
+    if (typeof fresh !== 'number') return fresh;
+    const refusal = charge(pages.account, fresh);
+    if (refusal) {
+      pages.unpin(first, end);
+      return refusal;
+    }
+    const holds = iopt.holds.get(area.iova) ?? { pins: 0, locks: 0 };
+    iopt.holds.set(area.iova, holds);
+    holds.pins++;
+    if (this._locks) holds.locks++;
+    return { area: area.iova, pages, first, last: end };
+  }
+
+  private _undo(pin: Pin): void {
+    const { holds } = this.ioas!.iopt;
+    for (const { area, pages, first, last } of pin.pieces) {
+      uncharge(pages.account, pages.unpin(first, last));
+      const held = holds.get(area)!;
+      if (this._locks) held.locks--;
+      if (--held.pins === 0) holds.delete(area);
+    }
+  }
+}

@@ -1,0 +1,41 @@
+/** What the extensions have to do with a group that goes from one HWPT to another: the hooks of device.ts. */
+import type { IommuUnit } from '../../../machine/iommu-unit.ts';
+import { type Refusal, refuse } from '../../errno.ts';
+import type { Hwpt } from '../hw-pagetable/hwpt.ts';
+import { HwptNested } from '../hw-pagetable/nested.ts';
+import type { Viommu } from '../viommu/viommu.ts';
+import type { GroupAttachment, IommufdDevice } from './device.ts';
+
+/** Before hardware is told. EINVAL a HWPT that was not made for PASIDs while there are some, or what faults ask for. */
+export function mayMove({ context, group, fn }: IommufdDevice, hwpt: Hwpt): Refusal | null {
+  if (!hwpt.pasidCompatible && context.pasids.has(group))
+    return refuse(
+      'EINVAL',
+      'iommufd_hwpt_pasid_compat',
+      `PASIDs of ${fn.bdf} are attached, and HWPT ${hwpt.id} was allocated without PASID`,
+    );
+  return mayFault(context.kernel.machine.unitOf(fn), hwpt);
+}
+
+/** intel_iommu_enable_iopf: the functions here make no page requests (PRI), and VT-d's driver insists. */
+export function mayFault({ kind }: IommuUnit, hwpt: Hwpt): Refusal | null {
+  return hwpt.fault && kind === 'intel-vtd'
+    ? refuse(
+        'ENODEV',
+        'intel_iommu_enable_iopf',
+        'the device makes no page requests, HWPTs with a fault queue need them',
+      )
+    : null;
+}
+
+const viommuOf = (hwpt: Hwpt | null): Viommu | null => (hwpt instanceof HwptNested ? hwpt.viommu : null);
+
+/** After hardware was told; null: the blocking domain. */
+export function moved({ group }: IommufdDevice, attachment: GroupAttachment, from: Hwpt | null, to: Hwpt | null): void {
+  from?.fault?.forget(attachment);
+  const left = viommuOf(from);
+  const reached = viommuOf(to);
+  if (left === reached) return;
+  left?.leave(group.functions);
+  reached?.arrive(group.functions);
+}

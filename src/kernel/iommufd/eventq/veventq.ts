@@ -1,0 +1,108 @@
+/** Queues of events of a vIOMMU (drivers/iommu/iommufd/eventq.c): what a guest's IOMMU would report to the guest. */
+import { type Refusal, refuse } from '../../errno.ts';
+import { type Arg, type IoctlOk, num, type ReadOk } from '../../file.ts';
+import type { Process } from '../../process.ts';
+import type { IommufdContext } from '../context.ts';
+import { IommufdObject } from '../objects.ts';
+import { Viommu } from '../viommu/viommu.ts';
+import { ObjectFile, publish } from './queue-file.ts';
+
+interface Event {
+  sequence: number;
+  virtId: number;
+}
+
+const LOST_EVENTS = 1;
+const MAX_SEQUENCE = 0x7fffffff;
+/** struct iommufd_vevent_header, and with the data of the mock driver's events. */
+const HEADER_BYTES = 8n;
+const EVENT_BYTES = 12n;
+const MAX_DEPTH = 2 ** 19;
+
+export class Veventq extends IommufdObject {
+  readonly type = 'veventq';
+  readonly eventType: number;
+  private readonly _viommu: Viommu;
+  private readonly _depth: number;
+  private readonly _events: Event[] = [];
+  /** Sequence number of the last event that found no room, behind all that did; a later one that does ends it. */
+  private _lost: number | null = null;
+  private _sequence = 0;
+
+  constructor(viommu: Viommu, eventType: number, depth: number) {
+    super();
+    this._viommu = viommu;
+    this.eventType = eventType;
+    this._depth = depth;
+    viommu.veventqs.push(this);
+    viommu.users++;
+  }
+
+  report(virtId: number): void {
+    const sequence = this._sequence;
+    this._sequence = sequence === MAX_SEQUENCE ? 0 : sequence + 1;
+    if (this._events.length === this._depth) {
+      this._lost = sequence;
+      return;
+    }
+    this._lost = null;
+    this._events.push({ sequence, virtId });
+  }
+
+  read(length: bigint): ReadOk | Refusal {
+    const room = length / EVENT_BYTES;
+    const count = room < this._events.length ? Number(room) : this._events.length;
+    const events: Record<string, number>[] = this._events
+      .splice(0, count)
+      .map(({ sequence, virtId }) => ({ flags: 0, sequence, virt_id: virtId }));
+    let done = BigInt(count) * EVENT_BYTES;
+    if (this._lost !== null && this._events.length === 0 && done + HEADER_BYTES <= length) {
+      events.push({ flags: LOST_EVENTS, sequence: this._lost });
+      this._lost = null;
+      done += HEADER_BYTES;
+    }
+    if (done === 0n && (this._events.length > 0 || this._lost !== null))
+      return refuse('EINVAL', 'iommufd_veventq_fops_read', 'no room for the event that waits');
+    return { ret: Number(done), ...(done > 0n && { events }) };
+  }
+
+  destroy(): void {
+    this._viommu.veventqs = this._viommu.veventqs.filter((other) => other !== this);
+    this._viommu.users--;
+  }
+}
+
+export class VeventqFile extends ObjectFile {
+  readonly kind = 'event-queue';
+  private readonly _queue: Veventq;
+
+  constructor(context: IommufdContext, queue: Veventq) {
+    super(context, queue);
+    this._queue = queue;
+  }
+  link(): string {
+    return 'anon_inode:[iommufd-viommu-event]';
+  }
+  override read(length: bigint): ReadOk | Refusal {
+    return this._queue.read(length);
+  }
+}
+
+/** EOPNOTSUPP flags, reserved, type; EINVAL depth; ENOENT; EEXIST one of this type is there. */
+export function veventqAlloc(context: IommufdContext, arg: Arg, process: Process): IoctlOk | Refusal {
+  const where = 'iommufd_veventq_alloc';
+  const type = num(arg, 'type');
+  const depth = num(arg, 'veventq_depth');
+  if (num(arg, 'flags') || num(arg, '__reserved') || type === 0)
+    return refuse('EOPNOTSUPP', where, 'flags and __reserved must be 0, type must not');
+  if (depth === 0 || depth > MAX_DEPTH) return refuse('EINVAL', where, `veventq_depth is 1 to ${MAX_DEPTH}`);
+  const viommu = context.objects.lookup(num(arg, 'viommu_id'), Viommu, 'a vIOMMU');
+  if (!(viommu instanceof Viommu)) return viommu;
+  if (viommu.veventqs.some((queue) => queue.eventType === type))
+    return refuse('EEXIST', where, `vIOMMU ${viommu.id} has a queue of this type`);
+  const injected = context.kernel.faults.refusal('allocation', where);
+  if (injected) return injected;
+  const queue = new Veventq(viommu, type, depth);
+  const made = publish(context, process, queue, new VeventqFile(context, queue));
+  return 'errno' in made ? made : { arg: { out_veventq_id: made.id, out_veventq_fd: made.fd } };
+}

@@ -1,0 +1,127 @@
+/**
+ * What an IOAS asks of its areas (drivers/iommu/iommufd/io_pagetable.c): the domains, which must all show every area, and
+ * the alignment that they and users inside the kernel need.
+ */
+import type { PhysicalMemory } from '../../../machine/memory.ts';
+import { type Refusal, refuse } from '../../errno.ts';
+import type { PagingDomain } from '../../iommu/domain.ts';
+import type { Kernel } from '../../kernel.ts';
+import { AreaPages } from '../areas/area-pages.ts';
+import { IovaSpace } from './iova-space.ts';
+import { SourceList } from './source-list.ts';
+import { PAGE, UMAX } from './span.ts';
+
+/** A user of the IOAS inside the kernel: it is asked to let go of what is about to be unmapped. */
+export interface IoptAccess {
+  unmapped(start: bigint, last: bigint): void;
+}
+
+export class DomainSpace extends IovaSpace {
+  protected readonly _memory: PhysicalMemory;
+  protected readonly _pages: AreaPages;
+  readonly sources: SourceList;
+  /** Users inside the kernel (accesses, hardware queues), and the alignment that each asks for. */
+  readonly accesses = new Map<IoptAccess, bigint>();
+
+  constructor(kernel: Kernel) {
+    super();
+    this._memory = kernel.machine.memory;
+    this._pages = new AreaPages(this._memory, this.areas);
+    this.sources = new SourceList(kernel);
+  }
+
+  get domains(): readonly PagingDomain[] {
+    return this._pages.domains;
+  }
+
+  get hugePages(): boolean {
+    return this._pages.hugePages;
+  }
+
+  /** iopt_calculate_iova_alignment, with these domains. */
+  private _alignmentWith(domains: readonly PagingDomain[], hugePages: boolean): bigint {
+    let alignment = hugePages ? 1n : PAGE;
+    for (const domain of domains) if (domain.minPage > alignment) alignment = domain.minPage;
+    for (const wanted of this.accesses.values()) if (wanted > alignment) alignment = wanted;
+    return alignment;
+  }
+
+  /** iopt_table_add_domain. EINVAL page too large, EADDRINUSE alignment or aperture, or what filling answers. */
+  addDomain(domain: PagingDomain): Refusal | null {
+    const where = 'iopt_table_add_domain';
+    if (domain.minPage > PAGE) return refuse('EINVAL', where, 'the smallest page of the IOMMU is larger than 4096');
+    const before = this.alignment;
+    const undo = (refusal: Refusal): Refusal => {
+      this.unreserve(domain);
+      this.alignment = before;
+      return refusal;
+    };
+    const misaligned = this.realign(this._alignmentWith([...this.domains, domain], this.hugePages));
+    if (misaligned) return misaligned;
+    const { apertureStart, apertureLast } = domain.format;
+    const low = apertureStart > 0n ? this.reserve(0n, apertureStart - 1n, domain) : null;
+    if (low) return undo(low);
+    const high = apertureLast < UMAX ? this.reserve(apertureLast + 1n, UMAX, domain) : null;
+    if (high) return undo(high);
+    const { areas } = this;
+    const first = this.domains.length === 0;
+    let filled = 0;
+    for (let more = areas.seekFirst(); more; more = areas.next()) {
+      const source = this.sources.at(areas.source);
+      const at = this._pages.currentSpan();
+      const refusal = first
+        ? this._pages.fill(at, source, areas.access, [domain])
+        : this._pages.load(at, this._pages.framesOfCurrent(source), areas.access, [domain]);
+      if (refusal) {
+        areas.seekFirst();
+        for (; filled > 0; filled--, areas.next()) this._pages.unload(this.sources.at(areas.source), domain, first);
+        return undo(refusal);
+      }
+      filled++;
+    }
+    this._pages.domains.push(domain);
+    return null;
+  }
+
+  /** iopt_table_remove_domain: the last one unpins everything. The caller frees the domain. */
+  removeDomain(domain: PagingDomain): void {
+    const { areas } = this;
+    const isLast = this.domains.length === 1;
+    // The domain is about to be freed with all its tables: nothing has to be taken out of it one by one.
+    if (isLast)
+      for (let more = areas.seekFirst(); more; more = areas.next())
+        this._pages.unpinCurrent(this.sources.at(areas.source), domain);
+    this._pages.domains = this.domains.filter((other) => other !== domain);
+    this.unreserve(domain);
+    this.alignment = this._alignmentWith(this.domains, this.hugePages);
+  }
+
+  /** HUGE_PAGES. EINVAL with areas in a domain, EADDRINUSE areas that do not fit. */
+  setHugePages(on: boolean): Refusal | null {
+    if (on) {
+      this._pages.hugePages = true;
+      this.alignment = this._alignmentWith(this.domains, true);
+      return null;
+    }
+    if (!this.hugePages) return null;
+    if (this.domains.length > 0 && this.areas.size > 0)
+      return refuse('EINVAL', 'iopt_disable_large_pages', 'areas are mapped into a HWPT already');
+    const refusal = this.realign(this._alignmentWith(this.domains, false));
+    if (refusal) return refusal;
+    this._pages.hugePages = false;
+    return null;
+  }
+
+  /** Raises the alignment for a user inside the kernel; EADDRINUSE. */
+  addAccess(user: IoptAccess, alignment: bigint): Refusal | null {
+    this.accesses.set(user, alignment);
+    const refusal = this.realign(this._alignmentWith(this.domains, this.hugePages));
+    if (refusal) this.accesses.delete(user);
+    return refusal;
+  }
+
+  removeAccess(user: IoptAccess): void {
+    this.accesses.delete(user);
+    this.alignment = this._alignmentWith(this.domains, this.hugePages);
+  }
+}

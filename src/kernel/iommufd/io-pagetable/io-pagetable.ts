@@ -1,0 +1,386 @@
+/**
+ * The IO page table of an IOAS (drivers/iommu/iommufd/io_pagetable.c): areas, reserved and allowed ranges, and the
+ * domains that must show every area. All answers are the ioctls' of Linux, in its order of checks.
+ *
+ * Invariants: areas are disjoint, lie outside reserved ranges, are multiples of `alignment`, and are present in every
+ * domain; no allowed range touches a reserved one.
+ */
+import { type Refusal, refuse } from '../../errno.ts';
+import type { Area } from '../areas/area-cursor.ts';
+import { DomainSpace } from './domain-space.ts';
+import { chooseIova, chooseLowIova } from './iova-allocator.ts';
+import { charge, type Origin, SharedPages, type Source, uncharge } from './pages.ts';
+import {
+  below,
+  big,
+  HIGH_PAGES,
+  hex,
+  highOf,
+  lastHighOf,
+  lastLowOf,
+  lowOf,
+  PAGE,
+  PAGE_SHIFT,
+  PAGE_SIZE,
+  type PageRow,
+  pageOf,
+  pageRange,
+  type Span,
+  span,
+  UMAX,
+  WORD,
+} from './span.ts';
+
+/** What users inside the kernel hold of an area: pins, of which some are locks (hardware queues live there). */
+export interface Holds {
+  pins: number;
+  locks: number;
+}
+
+const IMMUTABLE = 'a HWPT of this IOAS is preserved: close the session to change mappings';
+
+export class IoPagetable extends DomainSpace {
+  /** Areas that `accesses` hold, by IOVA: such an area cannot be cut, and not be unmapped while it is locked. */
+  readonly holds = new Map<bigint, Holds>();
+  /** The last IOVA of what was checked last. */
+  private _lastHigh = 0;
+  private _lastLow = 0;
+  /** Number of preserved HWPTs: nothing may change while there is one (C2). */
+  immutable = 0;
+
+  // ---- mapping ---------------------------------------------------------------------------------------------------
+
+  /**
+   * iopt_map_pages at a fixed IOVA: rows 7 to 10 of IOMMU_IOAS_MAP. EBUSY immutable (C2); EINVAL length or alignment,
+   * reserved; EOVERFLOW; EEXIST taken; with a domain what pinning and loading answer. Nothing changes on failure.
+   */
+  mapFixed(at: Span, source: Source, access: number): Refusal | null {
+    const wrong = this._check(at);
+    if (wrong) return wrong;
+    const { iovaHigh, iovaLow, startLow } = at;
+    if (startLow & this.mask)
+      return refuse('EINVAL', 'iopt_insert_area', `the memory is not aligned to ${this.alignment} within its page`);
+    if (this.domains.length > 0) {
+      const refusal = this._pages.fillPages(at, source, access);
+      if (refusal) return refusal;
+    }
+    const number = this.sources.number(source);
+    source.areas++;
+    this.areas.insertAfter(iovaHigh, iovaLow, this._lastHigh, this._lastLow, at.startHigh, startLow, number, access);
+    return null;
+  }
+
+  /**
+   * `mapFixed` for many single pages of process memory, as long as none of them is refused: the same, but what is common
+   * to them is done once. Answers how many were mapped; 0 also where that cannot be said at once.
+   */
+  mapPages(row: PageRow, source: Source, access: number): number {
+    const { page, stride, start, startStride, count } = row;
+    const domain = this.domains[0];
+    if (this.immutable > 0 || this.domains.length > 1 || source.shared || source.origin.kind !== 'user') return 0;
+    if (domain && (domain.format.minShift !== PAGE_SHIFT || domain.checkAccess(access))) return 0;
+    const last = page + (count - 1) * stride;
+    const [firstHigh, firstLow] = [Math.floor(page / HIGH_PAGES), (page * PAGE_SIZE) >>> 0];
+    const [lastHigh, lastLow] = [Math.floor(last / HIGH_PAGES), ((last * PAGE_SIZE) >>> 0) + PAGE_SIZE - 1];
+    if (!this.isFree(firstHigh, firstLow, lastHigh, lastLow)) return 0;
+    if (this.areas.seek(lastHigh, lastLow) && this.areas.reaches(firstHigh, firstLow)) return 0;
+    let done = count;
+    if (domain) {
+      if (charge(source.account, count)) return 0;
+      done = this._pages.fillMany(domain, row, source, access);
+      uncharge(source.account, count - done);
+      if (done === 0) return 0;
+    }
+    const number = this.sources.number(source);
+    source.areas += done;
+    this.areas.insertPages(page, stride, start, startStride, done, number, access);
+    return done;
+  }
+
+  /** Maps where the kernel chooses; `at` gets the IOVA. */
+  mapChosen(at: Span, source: Source, access: number): Refusal | null {
+    if (this.immutable === 0 && at.lengthHigh === 0 && at.lengthLow < WORD / 2 && (at.lengthLow & this.mask) === 0) {
+      const low = chooseLowIova(this, at.lengthLow, at.startLow);
+      if (low >= 0) {
+        at.iovaHigh = Math.floor(low / WORD);
+        at.iovaLow = low >>> 0;
+        return this.mapFixed(at, source, access);
+      }
+    }
+    const chosen = this._choose(big(at.lengthHigh, at.lengthLow), big(at.startHigh, at.startLow));
+    if (typeof chosen !== 'bigint') return chosen;
+    at.iovaHigh = highOf(chosen);
+    at.iovaLow = lowOf(chosen);
+    return this.mapFixed(at, source, access);
+  }
+
+  private _choose(length: bigint, start: bigint): bigint | Refusal {
+    if (this.immutable > 0) return refuse('EBUSY', 'iopt_map_pages', IMMUTABLE, 'C2');
+    if (length % this.alignment !== 0n)
+      return refuse('EINVAL', 'iopt_alloc_area_pages', `length is not a multiple of ${this.alignment}`);
+    return chooseIova(this, start, length);
+  }
+
+  /** iopt_map_pages for several slices at once (COPY): all or nothing. Answers the IOVA of the first. */
+  mapSlices(
+    wanted: bigint | null,
+    slices: readonly { start: bigint; length: bigint; source: Source }[],
+    access: number,
+    needsWrite: boolean,
+  ): bigint | Refusal {
+    const length = slices.reduce((sum, slice) => sum + slice.length, 0n);
+    const iova = wanted ?? this._choose(length, slices[0]!.start);
+    if (typeof iova !== 'bigint') return iova;
+    const wrong = this._check(span(iova, length, 0n));
+    if (wrong) return wrong;
+    let at = iova;
+    for (const slice of slices) {
+      if (needsWrite && !slice.source.writable)
+        return refuse('EPERM', 'iopt_map_pages', 'the source was mapped without WRITEABLE');
+      if (slice.start % this.alignment !== 0n)
+        return refuse('EINVAL', 'iopt_insert_area', `the memory is not aligned to ${this.alignment} within its page`);
+    }
+    for (const [index, slice] of slices.entries()) {
+      const refusal = this.mapFixed(span(at, slice.length, slice.start), slice.source, access);
+      if (refusal) {
+        for (let undo = index; undo > 0; undo--) {
+          at -= slices[undo - 1]!.length;
+          this.areas.seek(highOf(at), lowOf(at));
+          this._unfillAreas(this.areas.slot, 1);
+          this.areas.remove();
+        }
+        return refusal;
+      }
+      at += slice.length;
+    }
+    return iova;
+  }
+
+  /** iopt_check_iova, and what comes before it; the table goes to where an area can be inserted, `_last…` to its end. */
+  private _check(at: Span): Refusal | null {
+    const { iovaHigh, iovaLow, lengthHigh, lengthLow } = at;
+    if (this.immutable > 0) return refuse('EBUSY', 'iopt_map_pages', IMMUTABLE, 'C2');
+    const mask = this.mask;
+    if (lengthLow & mask)
+      return refuse('EINVAL', 'iopt_alloc_area_pages', `length is not a multiple of ${this.alignment}`);
+    const check = 'iopt_check_iova';
+    if (iovaLow & mask) return refuse('EINVAL', check, `iova is not a multiple of ${this.alignment}`);
+    const lastLow = lastLowOf(iovaLow, lengthLow);
+    const lastHigh = lastHighOf(iovaHigh, iovaLow, lengthHigh, lengthLow);
+    if (lastHigh >= WORD) return refuse('EOVERFLOW', check, 'the last IOVA is beyond 64 bits');
+    if (!this.isFree(iovaHigh, iovaLow, lastHigh, lastLow))
+      return refuse(
+        'EINVAL',
+        check,
+        'the range touches a reserved one or lies outside the aperture; see IOMMU_IOAS_IOVA_RANGES',
+      );
+    if (this.areas.seek(lastHigh, lastLow) && this.areas.reaches(iovaHigh, iovaLow))
+      return refuse('EEXIST', check, `${hex(this.areas.iovaHigh, this.areas.iovaLow)} is mapped already`);
+    this._lastHigh = lastHigh;
+    this._lastLow = lastLow;
+    return null;
+  }
+
+  // ---- unmapping -------------------------------------------------------------------------------------------------
+
+  /**
+   * iopt_unmap_iova: whole areas of [start, last], ascending. ENOENT at the first one that the range cuts, EBUSY at one
+   * that hardware holds; those before stay unmapped. Adds the bytes unmapped to `progress`.
+   */
+  unmap(start: bigint, last: bigint, progress: { bytes: bigint }): Refusal | null {
+    const counted = { high: 0, low: 0 };
+    const refusal = this.unmapRange(highOf(start), lowOf(start), highOf(last), lowOf(last), counted) as Refusal | null;
+    progress.bytes += (BigInt(counted.high) << 32n) + BigInt(counted.low);
+    return refusal;
+  }
+
+  /**
+   * The same with words; `counted` gets the bytes unmapped, its low word below 2^53. After about `most` areas it pauses
+   * (`more`): asked again, with nothing in between, it goes on.
+   */
+  unmapRange(
+    startHigh: number,
+    startLow: number,
+    endHigh: number,
+    endLow: number,
+    counted: { high: number; low: number },
+    most = Number.POSITIVE_INFINITY,
+  ): Refusal | null | 'more' {
+    if (this.immutable > 0) return refuse('EBUSY', 'iopt_unmap_iova_range', IMMUTABLE, 'C2');
+    const { areas } = this;
+    let found = areas.seek(startHigh, startLow) && areas.reaches(startHigh, startLow);
+    if (!found) found = areas.next();
+    for (let left = most; found; ) {
+      if (left <= 0) return 'more';
+      // What lies in one block is taken out of it at once.
+      const { slot, leftInBlock } = areas;
+      let taken = 0;
+      let refusal: Refusal | null | undefined = null;
+      let reached = false;
+      for (; taken < leftInBlock; taken++) {
+        areas.slot = slot + taken;
+        refusal = this._judgeUnmap(startHigh, startLow, endHigh, endLow);
+        if (refusal !== null) break;
+        counted.high += areas.lastHigh - areas.iovaHigh;
+        counted.low += areas.lastLow - areas.iovaLow + 1;
+        // Most ranges end with their first area: what follows it need not be looked at.
+        if (taken === 0 && areas.lastLow === endLow && areas.lastHigh === endHigh) {
+          reached = true;
+          taken = 1;
+          break;
+        }
+      }
+      this._unfillAreas(slot, taken);
+      areas.removeRun(slot, taken);
+      left -= taken;
+      if (refusal !== null || reached) return refusal ?? null;
+      found = areas.next();
+    }
+    return null;
+  }
+
+  /** Takes areas of the current block out of all domains; they are no longer counted as those of their sources. */
+  private _unfillAreas(slot: number, count: number): void {
+    const { areas } = this;
+    for (let at = slot; at < slot + count; ) {
+      areas.slot = at;
+      const source = this.sources.at(areas.source);
+      const page = pageOf(areas.iovaHigh, areas.iovaLow);
+      const row = Math.max(1, this._alike(page, 1, 1, slot + count - at));
+      if (this.domains.length > 0 && (row === 1 || !this._pages.unfillRow(source, page, row)))
+        for (let each = at; each < at + row; each++) {
+          areas.slot = each;
+          this._pages.unfill(source);
+        }
+      this._leave(source, row);
+      at += row;
+    }
+  }
+
+  /**
+   * Unmaps areas of `pages` pages each, `stride` pages from one to the next, as long as there are just these. Answers how
+   * many; 0 also where that cannot be said at once. Page numbers are below 2^40.
+   */
+  unmapPages(page: number, stride: number, pages: number, count: number): number {
+    if (this.immutable > 0 || this.holds.size > 0) return 0;
+    const { areas } = this;
+    if (!areas.seek(Math.floor(page / HIGH_PAGES), (page * PAGE_SIZE) >>> 0)) return 0;
+    for (let done = 0; done < count; ) {
+      const { slot } = areas;
+      const first = page + done * stride;
+      const taken = this._alike(first, stride, pages, Math.min(areas.leftInBlock, count - done));
+      if (taken === 0) return done;
+      const source = this.sources.at(areas.source);
+      if (this.domains.length > 0 && (pages > 1 || stride > 1 || !this._pages.unfillRow(source, first, taken)))
+        for (let at = slot; at < slot + taken; at++) {
+          areas.slot = at;
+          this._pages.unfill(source);
+        }
+      this._leave(source, taken);
+      areas.removeRun(slot, taken);
+      done += taken;
+      if (!areas.next()) return done;
+    }
+    return count;
+  }
+
+  /** How many areas of one source, from the current one on and in its block, lie at these places. Goes nowhere. */
+  private _alike(page: number, stride: number, pages: number, most: number): number {
+    const { areas } = this;
+    const { slot, source } = areas;
+    let alike = 0;
+    for (; alike < most; alike++) {
+      areas.slot = slot + alike;
+      const first = page + alike * stride;
+      const last = first + pages - 1;
+      if (areas.iovaLow !== (first * PAGE_SIZE) >>> 0 || areas.lastLow !== ((last * PAGE_SIZE) >>> 0) + PAGE_SIZE - 1)
+        break;
+      if (areas.iovaHigh !== Math.floor(first / HIGH_PAGES) || areas.lastHigh !== Math.floor(last / HIGH_PAGES)) break;
+      if (areas.source !== source) break;
+    }
+    areas.slot = slot;
+    return alike;
+  }
+
+  /** Whether the current area may be unmapped with a range (null), is behind it (undefined), or why not. */
+  private _judgeUnmap(
+    startHigh: number,
+    startLow: number,
+    endHigh: number,
+    endLow: number,
+  ): Refusal | null | undefined {
+    const where = 'iopt_unmap_iova_range';
+    const { areas } = this;
+    const { iovaHigh, iovaLow, lastHigh, lastLow } = areas;
+    if (below(endHigh, endLow, iovaHigh, iovaLow)) return undefined;
+    const holds = this.holds.size > 0 ? this.holds.get(areas.area().iova) : undefined;
+    if (holds && holds.locks > 0)
+      return refuse('EBUSY', where, `a hardware queue lives in the area at ${hex(iovaHigh, iovaLow)}`);
+    if (below(iovaHigh, iovaLow, startHigh, startLow) || below(endHigh, endLow, lastHigh, lastLow))
+      return refuse('ENOENT', where, `the range cuts the area at ${hex(iovaHigh, iovaLow)}; areas are unmapped whole`);
+    if (holds) {
+      const { iova, last } = areas.area();
+      for (const access of this.accesses.keys()) access.unmapped(iova, last);
+      areas.seek(iovaHigh, iovaLow);
+    }
+    return null;
+  }
+
+  /** Fewer areas show a source. */
+  private _leave(source: Source, areas = 1): void {
+    source.areas -= areas;
+    if (source.areas === 0) this.sources.remove(source);
+  }
+
+  /** All maps go, as when the IOAS is destroyed. */
+  clear(): void {
+    this.immutable = 0;
+    this.unmap(0n, UMAX, { bytes: 0n });
+  }
+
+  /**
+   * iopt_cut_iova (TYPE1): splits the area that contains `iova`, whose byte `iova` begins the second piece. EINVAL at
+   * an odd place.
+   */
+  cut(iova: bigint): Refusal | null {
+    const where = 'iopt_cut_iova';
+    const area = this.areas.at(iova);
+    if (!area || area.iova === iova) return null;
+    if (iova % this.alignment !== 0n || (area.start + (iova - area.iova)) % PAGE !== 0n)
+      return refuse('EINVAL', where, `an area cannot be cut at 0x${iova.toString(16)}`);
+    if (this.holds.has(area.iova))
+      return refuse('EINVAL', where, `the area at 0x${area.iova.toString(16)} is pinned by an access`);
+    this.areas.seek(highOf(iova), lowOf(iova));
+    this.areas.cut(iova);
+    this.sources.at(area.source).areas++;
+    return null;
+  }
+
+  // ---- pages -----------------------------------------------------------------------------------------------------
+
+  /** The origin of an area's memory. */
+  originOf(area: Area): Origin {
+    return this.sources.at(area.source).origin;
+  }
+
+  /**
+   * The pages of an area as an object that others can share: for COPY, and for accesses that pin. From then on the
+   * area's pages are pinned there, once for all.
+   */
+  share(area: Area): SharedPages {
+    const source = this.sources.at(area.source);
+    if (source.shared) return source.shared;
+    const shared = new SharedPages(this._memory, source.origin, source.writable, source.account);
+    this.areas.seek(highOf(area.iova), lowOf(area.iova));
+    const [first, last] = pageRange(area);
+    if (this.domains.length > 0) {
+      shared.adopt(first, last, this._pages.framesOfCurrent(source));
+      source.pinnedPages -= last - first + 1;
+    }
+    const own = this.sources.forShared(shared);
+    own.areas++;
+    this.areas.source = this.sources.number(own);
+    this._leave(source);
+    return shared;
+  }
+}

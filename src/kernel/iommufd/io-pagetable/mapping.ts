@@ -1,0 +1,151 @@
+/**
+ * MAP, MAP_FILE and UNMAP behind the decoding of their structs: what the ioctls and batches of them share. Values of 64
+ * bits are pairs of words, and nothing is allocated where nothing is refused. The rows are those of the checks of
+ * iommufd_ioas_map and iommufd_ioas_unmap, in Linux's order.
+ */
+import { READ, WRITE } from '../../../machine/page-table.ts';
+import { type Refusal, refuse } from '../../errno.ts';
+import { F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, MemfdFile } from '../../mm/shmem.ts';
+import { MAP_FIXED_IOVA, MAP_READABLE, MAP_WRITEABLE } from '../../uapi/iommufd.ts';
+import type { IoPagetable } from './io-pagetable.ts';
+import type { Account } from './pages.ts';
+import { lastHighOf, lastLowOf, type Span } from './span.ts';
+
+const PRESERVE_SEALS = F_SEAL_SEAL | F_SEAL_GROW | F_SEAL_SHRINK;
+
+const MAP_FLAGS = MAP_FIXED_IOVA | MAP_WRITEABLE | MAP_READABLE;
+const WORD = 2 ** 32;
+const MAX = 0xffffffff;
+/** The low word of UMAX - PAGE. */
+const MAX_LENGTH_LOW = 0xffffefff;
+
+const isMax = (high: number, low: number): boolean => high === MAX && low === MAX;
+
+/** Whether a start and a length end beyond 2^64-1; the last address may be 2^64-1, or, if `strict`, not even that. */
+function overflows(high: number, low: number, lengthHigh: number, lengthLow: number, strict: boolean): boolean {
+  const end = low + lengthLow;
+  const carry = end >= WORD ? 1 : 0;
+  const endHigh = high + lengthHigh + carry;
+  return endHigh > WORD || (endHigh === WORD && (strict || end - carry * WORD > 0));
+}
+
+/** Rows 1 to 3 of MAP, MAP_FILE and COPY, which knows one more value that may be too large. */
+export function checkMap(where: string, flags: number, at: Span, tooLarge = false): Refusal | null {
+  if (flags & ~MAP_FLAGS) return refuse('EOPNOTSUPP', where, 'unknown flag');
+  if (tooLarge || isMax(at.iovaHigh, at.iovaLow) || isMax(at.lengthHigh, at.lengthLow))
+    return refuse('EOVERFLOW', where, 'an IOVA or length of 2^64-1 is too large');
+  if (!(flags & (MAP_READABLE | MAP_WRITEABLE)))
+    return refuse('EINVAL', where, 'READABLE, WRITEABLE or both must be set');
+  return null;
+}
+
+/** READ | WRITE of the page table. */
+export function accessOf(flags: number): number {
+  return (flags & MAP_READABLE ? READ : 0) | (flags & MAP_WRITEABLE ? WRITE : 0);
+}
+
+/**
+ * Rows 5 to 10 of MAP: maps memory of the account's process. `access` may be empty (VFIO_IOMMU_MAP_DMA). Where the IOVA
+ * is not fixed, `at` gets the one that is chosen.
+ */
+export function mapUser(iopt: IoPagetable, at: Span, fixed: boolean, access: number, account: Account): Refusal | null {
+  const where = 'iopt_map_user_pages';
+  const { lengthHigh, lengthLow } = at;
+  if (overflows(at.startHigh, at.startLow, lengthHigh, lengthLow, true))
+    return refuse('EOVERFLOW', where, 'the memory reaches beyond 64 bits');
+  if ((lengthHigh === 0 && lengthLow === 0) || (lengthHigh === MAX && lengthLow > MAX_LENGTH_LOW))
+    return refuse('EINVAL', where, 'length is 0 or too large');
+  const source = iopt.sources.ofProcess((access & WRITE) !== 0, account);
+  return fixed ? iopt.mapFixed(at, source, access) : iopt.mapChosen(at, source, access);
+}
+
+/** From here on addresses are not counted in pages that are exact: 2^52. */
+const HIGH_LIMIT = 2 ** 20;
+const PAGE = 4096;
+
+/** The number of a page, where an address is the first of one below 2^52; else -1. */
+function pageAt(high: number, low: number): number {
+  return high < HIGH_LIMIT && (low & (PAGE - 1)) === 0 ? high * 2 ** 20 + low / PAGE : -1;
+}
+
+/**
+ * As many times `mapUser` at fixed IOVAs as `count` says, each for the page behind: `stride` and `startStride` are in
+ * pages. Answers how many of them are done; the next one, which may be the first, is to be done by itself.
+ */
+export function mapUserPages(
+  iopt: IoPagetable,
+  at: Span,
+  access: number,
+  account: Account,
+  count: number,
+  stride: number,
+  startStride: number,
+): number {
+  if (at.lengthHigh !== 0 || at.lengthLow !== PAGE || access === 0) return 0;
+  const page = pageAt(at.iovaHigh, at.iovaLow);
+  const start = pageAt(at.startHigh, at.startLow);
+  const limit = HIGH_LIMIT * HIGH_LIMIT;
+  if (page < 0 || start < 0 || page + count * stride >= limit || start + count * startStride >= limit) return 0;
+  const source = iopt.sources.ofProcess((access & WRITE) !== 0, account);
+  return iopt.mapPages({ page, stride, start, startStride, count }, source, access);
+}
+
+/** As many times `unmap` as `count` says, each of the same length. Answers how many of them are done. */
+export function unmapPages(iopt: IoPagetable, at: Span, count: number, stride: number): number {
+  const page = pageAt(at.iovaHigh, at.iovaLow);
+  const pages = pageAt(at.lengthHigh, at.lengthLow);
+  const limit = HIGH_LIMIT * HIGH_LIMIT;
+  if (page < 0 || pages <= 0 || stride < pages || page + count * stride + pages >= limit) return 0;
+  return iopt.unmapPages(page, stride, pages, count);
+}
+
+/** Rows 5 to 10 of MAP_FILE. */
+export function mapFile(
+  iopt: IoPagetable,
+  at: Span,
+  fixed: boolean,
+  access: number,
+  account: Account,
+  fd: number,
+): Refusal | null {
+  const where = 'iommufd_ioas_map_file';
+  const { lengthHigh, lengthLow } = at;
+  if (lengthHigh === 0 && lengthLow === 0) return refuse('EINVAL', where, 'length is 0');
+  if (overflows(at.startHigh, at.startLow, lengthHigh, lengthLow, false))
+    return refuse('EOVERFLOW', where, 'the range reaches beyond 64 bits');
+  const file = account.process.file(fd);
+  if (!('refs' in file)) return file;
+  if (lengthHigh === MAX && lengthLow > MAX_LENGTH_LOW)
+    return refuse('EINVAL', 'iopt_alloc_file_pages', 'length is too large');
+  const sealedAtMap = file instanceof MemfdFile && (file.inode.seals & PRESERVE_SEALS) === PRESERVE_SEALS;
+  const source = iopt.sources.find({ kind: 'file', file, sealedAtMap }, (access & WRITE) !== 0, account);
+  return fixed ? iopt.mapFixed(at, source, access) : iopt.mapChosen(at, source, access);
+}
+
+/** Bytes as words; the low one may exceed 32 bits. */
+export interface Counted {
+  high: number;
+  low: number;
+}
+
+/**
+ * Rows 2 to 8 of UNMAP. `counted`, which is 0 in the beginning, gets the bytes unmapped, also those before a refusal. After
+ * about `most` areas it pauses (`more`): asked again, with nothing in between, it goes on.
+ */
+export function unmap(iopt: IoPagetable, at: Span, counted: Counted, most?: number): Refusal | null | 'more' {
+  const { iovaHigh, iovaLow, lengthHigh, lengthLow } = at;
+  if (iovaHigh === 0 && iovaLow === 0 && isMax(lengthHigh, lengthLow))
+    return iopt.unmapRange(0, 0, MAX, MAX, counted, most);
+  if (isMax(iovaHigh, iovaLow) || isMax(lengthHigh, lengthLow))
+    return refuse('EOVERFLOW', 'iommufd_ioas_unmap', 'an IOVA or length of 2^64-1 is too large');
+  if (lengthHigh === 0 && lengthLow === 0) return refuse('EINVAL', 'iopt_unmap_iova', 'length is 0');
+  if (overflows(iovaHigh, iovaLow, lengthHigh, lengthLow, false))
+    return refuse('EOVERFLOW', 'iopt_unmap_iova', 'the range reaches beyond 64 bits');
+  const lastLow = lastLowOf(iovaLow, lengthLow);
+  const lastHigh = lastHighOf(iovaHigh, iovaLow, lengthHigh, lengthLow);
+  const refusal = iopt.unmapRange(iovaHigh, iovaLow, lastHigh, lastLow, counted, most);
+  if (refusal) return refusal;
+  if (counted.high === 0 && counted.low === 0)
+    return refuse('ENOENT', 'iopt_unmap_iova_range', 'nothing is mapped in the range');
+  return null;
+}

@@ -1,0 +1,90 @@
+/** The sources of an IOAS: by number, for areas, and by what they are, so that equal ones are one. */
+import type { OpenFile } from '../../file.ts';
+import type { Kernel } from '../../kernel.ts';
+import type { Process } from '../../process.ts';
+import { type Account, type Origin, type SharedPages, Source } from './pages.ts';
+
+export class SourceList {
+  private readonly _kernel: Kernel;
+  private readonly _byNumber: (Source | null)[] = [];
+  private readonly _free: number[] = [];
+  /** Sources of a process or file, and of shared pages. */
+  private readonly _byOrigin = new Map<Process | OpenFile | SharedPages, Source[]>();
+
+  /** What `ofProcess` found last, as long as an area shows it. */
+  private _last: Source | null = null;
+
+  constructor(kernel: Kernel) {
+    this._kernel = kernel;
+  }
+
+  *[Symbol.iterator](): Generator<Source> {
+    for (const source of this._byNumber) if (source) yield source;
+  }
+
+  at(number: number): Source {
+    return this._byNumber[number]!;
+  }
+
+  /** The source for memory of the account's process: most maps want that of the one before. */
+  ofProcess(writable: boolean, account: Account): Source {
+    const last = this._last;
+    if (last !== null && last.writable === writable && sameAccount(last.account, account)) return last;
+    const found = this.find({ kind: 'user', process: account.process }, writable, account);
+    if (found.number >= 0) this._last = found;
+    return found;
+  }
+
+  /** The source for memory mapped now; it counts as soon as an area shows it. */
+  find(origin: Origin, writable: boolean, account: Account): Source {
+    const known = this._byOrigin.get(originKey(origin));
+    for (const source of known ?? [])
+      if (source.writable === writable && sameOrigin(source.origin, origin) && sameAccount(source.account, account))
+        return source;
+    return new Source(origin, writable, account, null);
+  }
+
+  /** The source of pages that are shared. */
+  forShared(shared: SharedPages): Source {
+    const known = this._byOrigin.get(shared)?.[0];
+    return known ?? new Source(shared.origin, shared.writable, shared.account, shared);
+  }
+
+  /** The number of a source, which is listed with its first area. */
+  number(source: Source): number {
+    if (source.number >= 0) return source.number;
+    const number = this._free.pop() ?? this._byNumber.length;
+    this._byNumber[number] = source;
+    source.number = number;
+    const key = source.shared ?? originKey(source.origin);
+    const others = this._byOrigin.get(key);
+    if (others) others.push(source);
+    else this._byOrigin.set(key, [source]);
+    if (source.shared) source.shared.users++;
+    if (source.origin.kind === 'file') source.origin.file.get();
+    return number;
+  }
+
+  /** No area shows it any more. The caller drops the file reference. */
+  remove(source: Source): void {
+    this._byNumber[source.number] = null;
+    this._free.push(source.number);
+    source.number = -1;
+    if (this._last === source) this._last = null;
+    const key = source.shared ?? originKey(source.origin);
+    const others = this._byOrigin.get(key)!.filter((other) => other !== source);
+    if (others.length > 0) this._byOrigin.set(key, others);
+    else this._byOrigin.delete(key);
+    if (source.shared) source.shared.users--;
+    if (source.origin.kind === 'file') source.origin.file.put(this._kernel);
+  }
+}
+
+const originKey = (origin: Origin): Process | OpenFile => (origin.kind === 'user' ? origin.process : origin.file);
+
+function sameOrigin(a: Origin, b: Origin): boolean {
+  return a.kind === 'user' || (b.kind === 'file' && a.sealedAtMap === b.sealedAtMap);
+}
+
+const sameAccount = (a: Account, b: Account): boolean =>
+  a.mode === b.mode && a.process === b.process && a.uid === b.uid && a.counter === b.counter;

@@ -1,0 +1,56 @@
+/** vDEVICEs: the number that a guest knows a device by on its vIOMMU (drivers/iommu/iommufd/viommu.c). */
+import { type Refusal, refuse } from '../../errno.ts';
+import { type Arg, type IoctlOk, num, u64 } from '../../file.ts';
+import type { IommufdContext } from '../context.ts';
+import { IommufdDevice } from '../device/device.ts';
+import { IommufdObject } from '../objects.ts';
+import { Viommu } from './viommu.ts';
+
+export class Vdevice extends IommufdObject {
+  readonly type = 'vdevice';
+  readonly viommu: Viommu;
+  readonly device: IommufdDevice;
+  readonly virtId: bigint;
+
+  constructor(viommu: Viommu, device: IommufdDevice, virtId: bigint) {
+    super();
+    this.viommu = viommu;
+    this.device = device;
+    this.virtId = virtId;
+    viommu.users++;
+    viommu.vdevices.set(virtId, this);
+    device.vdevice = this;
+  }
+
+  destroy(): void {
+    this.device.vdevice = null;
+    this.viommu.vdevices.delete(this.virtId);
+    this.viommu.users--;
+  }
+}
+
+/** ENOENT; EINVAL another IOMMU; EEXIST the device has one, or the number is taken. */
+export function vdeviceAlloc(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+  const where = 'iommufd_vdevice_alloc_ioctl';
+  const virtId = u64(arg, 'virt_id');
+  const viommu = context.objects.lookup(num(arg, 'viommu_id'), Viommu, 'a vIOMMU');
+  if (!(viommu instanceof Viommu)) return viommu;
+  const device = context.objects.lookup(num(arg, 'dev_id'), IommufdDevice, 'a device');
+  if (!(device instanceof IommufdDevice)) return device;
+  if (context.kernel.machine.unitOf(device.fn) !== viommu.unit)
+    return refuse('EINVAL', where, `${device.fn.bdf} is behind another IOMMU than the vIOMMU`);
+  if (device.vdevice) return refuse('EEXIST', where, `device ${device.id} has vDEVICE ${device.vdevice.id}`);
+  const injected = context.kernel.faults.refusal('allocation', where);
+  if (injected) return injected;
+  if (viommu.vdevices.has(virtId))
+    return refuse('EEXIST', where, `0x${virtId.toString(16)} is taken on vIOMMU ${viommu.id}`);
+  const vdevice = context.objects.commit(context.objects.reserve(), new Vdevice(viommu, device, virtId));
+  return { arg: { out_vdevice_id: vdevice.id } };
+}
+
+/** iommufd_device_remove_vdev: a device that goes takes its vDEVICE with it, whose id is never given again. */
+export function buryVdevice({ vdevice, context }: IommufdDevice): void {
+  if (!vdevice) return;
+  vdevice.destroy();
+  context.objects.tombstone(vdevice.id);
+}
