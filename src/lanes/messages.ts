@@ -5,8 +5,8 @@
  */
 import type { MessagePort, Transferable } from 'node:worker_threads';
 import type { BatchCommand, Command, Query } from '../host/command.ts';
+import type { Write } from '../store/sqlite/writes.ts';
 import type { Durability, HostRow } from '../store/store.ts';
-import type { Write } from '../store/writes.ts';
 import { AnswerLost, receiveError, type SentError, sendError } from './errors.ts';
 
 /**

@@ -2,10 +2,10 @@
 
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Log } from '../log.ts';
-import { connectForWriting } from '../store/database.ts';
+import { connectForWriting } from '../store/sqlite/database.ts';
+import { GroupWriter } from '../store/sqlite/writer.ts';
+import type { Write, Writer } from '../store/sqlite/writes.ts';
 import { openHostStore } from '../store/store.ts';
-import { GroupWriter } from '../store/writer.ts';
-import type { Write, Writer } from '../store/writes.ts';
 import { makeHost, restoreHost } from './engine.ts';
 import { Lane } from './lane.ts';
 import { Caller, type LaneRequest, type LaneSettings, type LogLine, serve, type WriteRequest } from './messages.ts';

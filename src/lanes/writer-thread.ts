@@ -3,8 +3,8 @@
  * next one.
  */
 import { type MessagePort, workerData } from 'node:worker_threads';
-import { connectForWriting } from '../store/database.ts';
-import { GroupWriter } from '../store/writer.ts';
+import { connectForWriting } from '../store/sqlite/database.ts';
+import { GroupWriter } from '../store/sqlite/writer.ts';
 import { serve, type WriteRequest, type WriterRequest, type WriterSettings } from './messages.ts';
 
 const { directory, durability, port } = workerData as WriterSettings;

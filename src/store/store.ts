@@ -3,23 +3,23 @@
  * asynchronous and goes to one writer, which may be in another thread; reads are synchronous, on a connection of
  * whoever reads.
  */
-import { openCheck } from './check.ts';
-import { connectForReading, type Durability, openDatabase } from './database.ts';
-import { type Hosts, openHosts } from './hosts.ts';
-import { type Journal, openJournal } from './journal.ts';
-import { openSnapshots, type Snapshots } from './snapshots.ts';
-import { openTenants, type Tenants } from './tenants.ts';
-import { GroupWriter } from './writer.ts';
-import type { Writer } from './writes.ts';
+import { openCheck } from './sqlite/check.ts';
+import { connectForReading, type Durability, openDatabase } from './sqlite/database.ts';
+import { type Hosts, openHosts } from './sqlite/hosts.ts';
+import { type Journal, openJournal } from './sqlite/journal.ts';
+import { openSnapshots, type Snapshots } from './sqlite/snapshots.ts';
+import { openTenants, type Tenants } from './sqlite/tenants.ts';
+import { GroupWriter } from './sqlite/writer.ts';
+import type { Writer } from './sqlite/writes.ts';
 
-export type { Durability } from './database.ts';
 export * from './errors.ts';
-export type { Hosts } from './hosts.ts';
-export type { Journal, StoredCommand } from './journal.ts';
 export { hashKey, newKey } from './keys.ts';
 export type * from './rows.ts';
-export type { Snapshot, Snapshots, StoredSnapshot } from './snapshots.ts';
-export type { Tenants } from './tenants.ts';
+export type { Durability } from './sqlite/database.ts';
+export type { Hosts } from './sqlite/hosts.ts';
+export type { Journal, StoredCommand } from './sqlite/journal.ts';
+export type { Snapshot, Snapshots, StoredSnapshot } from './sqlite/snapshots.ts';
+export type { Tenants } from './sqlite/tenants.ts';
 
 /** What hosts are run with. */
 export interface HostStore {

@@ -2,10 +2,10 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { Lane } from '../../src/lanes/lane.ts';
-import { connectForWriting } from '../../src/store/database.ts';
+import { connectForWriting } from '../../src/store/sqlite/database.ts';
+import { GroupWriter } from '../../src/store/sqlite/writer.ts';
+import type { Write, Writer } from '../../src/store/sqlite/writes.ts';
 import { type HostStore, openHostStore, StoreUnavailable } from '../../src/store/store.ts';
-import { GroupWriter } from '../../src/store/writer.ts';
-import type { Write, Writer } from '../../src/store/writes.ts';
 import { temporaryDirectory } from '../support/service.ts';
 import { someTenant, temporaryStore } from '../support/store.ts';
 import { FakeHost, SPEC } from './fake-host.ts';

@@ -6,7 +6,7 @@ import { buildHostSpec } from '../../src/host/host-spec.ts';
 import { HostFault, LaneBusy, ThreadDied } from '../../src/lanes/errors.ts';
 import { laneOf } from '../../src/lanes/owner.ts';
 import { LanePool, type PoolOptions } from '../../src/lanes/pool.ts';
-import { connectForReading } from '../../src/store/database.ts';
+import { connectForReading } from '../../src/store/sqlite/database.ts';
 import { openStore, type Store, StoreUnavailable } from '../../src/store/store.ts';
 import { temporaryDirectory } from '../support/service.ts';
 import { someTenant } from '../support/store.ts';

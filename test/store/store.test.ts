@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import Database from 'better-sqlite3';
-import { openDatabase } from '../../src/store/database.ts';
-import { migrate, readMigrations } from '../../src/store/migrations.ts';
+import { openDatabase } from '../../src/store/sqlite/database.ts';
+import { migrate, readMigrations } from '../../src/store/sqlite/migrations.ts';
 import {
   HandoverDamaged,
   type HostRow,

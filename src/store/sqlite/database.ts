@@ -4,8 +4,8 @@
  */
 import { join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
+import { StoreUnavailable } from '../errors.ts';
 import { DATABASE, explain, makeDirectory } from './directory.ts';
-import { StoreUnavailable } from './errors.ts';
 import { migrate } from './migrations.ts';
 import { InUse, type Owner, own } from './owner.ts';
 

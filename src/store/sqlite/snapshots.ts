@@ -1,7 +1,7 @@
 /** Snapshots: hosts as they were after a command. The two newest of each host are kept. */
 import type Database from 'better-sqlite3';
+import { reason, unavailable } from '../errors.ts';
 import { packLarge, unpack } from './blob.ts';
-import { reason, unavailable } from './errors.ts';
 import { openParts, type Parts } from './parts.ts';
 import type { SnapshotRow, Writer } from './writes.ts';
 

@@ -3,7 +3,7 @@
  * that fails does not take the others along, but it takes along the later commands of its host.
  */
 import type Database from 'better-sqlite3';
-import { type StoreUnavailable, TenantExists, unavailable } from './errors.ts';
+import { type StoreUnavailable, TenantExists, unavailable } from '../errors.ts';
 import { Histories, type HistoryLimits } from './histories.ts';
 import type { JournalRow, Write } from './writes.ts';
 

@@ -1,6 +1,7 @@
 /** Whatever changes the store, as plain data: it crosses threads to the one connection that writes. */
+
+import type { Tenant } from '../rows.ts';
 import type { Blob } from './blob.ts';
-import type { Tenant } from './rows.ts';
 
 export interface JournalRow {
   hostId: string;

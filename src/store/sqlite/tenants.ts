@@ -1,8 +1,8 @@
 /** Tenants, found by the hash of their key. */
 import { randomUUID } from 'node:crypto';
 import type Database from 'better-sqlite3';
-import { unavailable } from './errors.ts';
-import type { Tenant } from './rows.ts';
+import { unavailable } from '../errors.ts';
+import type { Tenant } from '../rows.ts';
 import type { Writer } from './writes.ts';
 
 export interface Tenants {

@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { randomFillSync } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
-import { connectForReading, openDatabase } from '../../src/store/database.ts';
-import { StoreUnavailable, TenantExists } from '../../src/store/errors.ts';
-import type { HistoryLimits } from '../../src/store/histories.ts';
-import { openJournal } from '../../src/store/journal.ts';
-import { openParts, PART_BYTES } from '../../src/store/parts.ts';
-import { openSnapshots } from '../../src/store/snapshots.ts';
-import { GroupWriter } from '../../src/store/writer.ts';
-import type { Write } from '../../src/store/writes.ts';
-import { temporaryDirectory } from '../support/service.ts';
+import { StoreUnavailable, TenantExists } from '../../../src/store/errors.ts';
+import { connectForReading, openDatabase } from '../../../src/store/sqlite/database.ts';
+import type { HistoryLimits } from '../../../src/store/sqlite/histories.ts';
+import { openJournal } from '../../../src/store/sqlite/journal.ts';
+import { openParts, PART_BYTES } from '../../../src/store/sqlite/parts.ts';
+import { openSnapshots } from '../../../src/store/sqlite/snapshots.ts';
+import { GroupWriter } from '../../../src/store/sqlite/writer.ts';
+import type { Write } from '../../../src/store/sqlite/writes.ts';
+import { temporaryDirectory } from '../../support/service.ts';
 
 const tenant = (name: string): Write => ({
   kind: 'tenant.create',

@@ -1,10 +1,10 @@
 /** The journal: every host's commands in order, and what a frozen kernel hands over to the next one. */
 import { hash } from 'node:crypto';
 import type Database from 'better-sqlite3';
+import { HandoverDamaged, reason, unavailable } from '../errors.ts';
+import type { JournalEntry } from '../rows.ts';
 import { isLarge, pack, packLarge, unpack } from './blob.ts';
-import { HandoverDamaged, reason, unavailable } from './errors.ts';
 import { openParts, type Parts } from './parts.ts';
-import type { JournalEntry } from './rows.ts';
 import type { HandoverRow, JournalRow, StoredBlob, Writer } from './writes.ts';
 
 export interface StoredCommand extends Pick<JournalEntry, 'sequence' | 'command' | 'digest' | 'payload'> {

@@ -1,9 +1,9 @@
 /** Hosts: what they began with, and whether their journal can still be replayed. */
 import type Database from 'better-sqlite3';
-import type { HostSpec } from '../host/command.ts';
-import { unavailable } from './errors.ts';
+import type { HostSpec } from '../../host/command.ts';
+import { unavailable } from '../errors.ts';
+import type { Divergence, HostCursor, HostIdentity, HostRow, HostSummary } from '../rows.ts';
 import { openParts } from './parts.ts';
-import type { Divergence, HostCursor, HostIdentity, HostRow, HostSummary } from './rows.ts';
 import type { Writer } from './writes.ts';
 
 export interface Hosts {
