@@ -12,8 +12,8 @@ import { Drivers } from './drivers.ts';
 import type { EventData, EventSink } from './events.ts';
 import type { Faults } from './faults.ts';
 import { IommuCore } from './iommu/iommu.ts';
-import { RestoredDomains } from './iommu/restored.ts';
-import { IOMMUFD_HANDLER } from './iommufd/liveupdate.ts';
+import { IOMMUFD_HANDLER } from './iommu/liveupdate/iommufd.ts';
+import { RestoredDomains } from './iommu/liveupdate/restored.ts';
 import {
   type DeviceRecord,
   type DomainRecord,

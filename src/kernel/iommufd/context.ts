@@ -5,6 +5,7 @@
 import { assert, type Refusal } from '../errno.ts';
 import { type Arg, type IoctlOk, OpenFile } from '../file.ts';
 import type { IommuGroup } from '../iommu/group.ts';
+import type { RestoredIommufd } from '../iommu/liveupdate/iommufd.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import type { RequestDescriptor } from '../uapi/types.ts';
@@ -12,7 +13,6 @@ import type { GroupAttachment } from './device/device.ts';
 import { PasidTable } from './device/pasid.ts';
 import { IOMMUFD_HANDLERS } from './handlers.ts';
 import type { Ioas } from './ioas.ts';
-import type { RestoredIommufd } from './liveupdate.ts';
 import { type IommufdObject, ObjectTable } from './objects.ts';
 import type { ViommuPage } from './viommu/viommu-page.ts';
 

@@ -1,6 +1,7 @@
 /** Which function answers which request of an iommufd. */
 import { type Refusal, refuse } from '../errno.ts';
 import { type Arg, type IoctlOk, num } from '../file.ts';
+import { hwptRestore, hwptSetPreserve } from '../iommu/liveupdate/iommufd.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import type { IommufdContext } from './context.ts';
@@ -21,7 +22,6 @@ import {
   ioasUnmap,
   option,
 } from './ioas.ts';
-import { hwptRestore, hwptSetPreserve } from './liveupdate.ts';
 import { checkExtension, iommuGetInfo, mapDma, setIommu, unmapDma, vfioIoas } from './vfio-compat.ts';
 import { hwQueueAlloc } from './viommu/hw-queue.ts';
 import { vdeviceAlloc } from './viommu/vdevice.ts';

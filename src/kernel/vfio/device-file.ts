@@ -4,7 +4,7 @@
  */
 import { assert, Refusal, refuse } from '../errno.ts';
 import { type Arg, type IoctlOk, num, OpenFile } from '../file.ts';
-import type { RestoredDevice } from '../iommu/restored.ts';
+import type { RestoredDevice } from '../iommu/liveupdate/restored.ts';
 import { IommufdContext } from '../iommufd/context.ts';
 import { attachDevice, bindDevice, detachDevice, unbindDevice } from '../iommufd/device/device.ts';
 import { attachPasid, detachPasid, replacePasid } from '../iommufd/device/pasid.ts';

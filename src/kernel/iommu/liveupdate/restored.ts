@@ -8,18 +8,18 @@
  *
  * Nothing but userspace ends a restored domain: IOMMU_DESTROY, or the end of its iommufd (R2, R13).
  */
-import type { FrameRun } from '../../machine/memory.ts';
-import { PageTable } from '../../machine/page-table.ts';
-import type { PciFunction } from '../../machine/pci.ts';
-import { type Refusal, refuse } from '../errno.ts';
-import type { IommufdContext } from '../iommufd/context.ts';
-import type { IommufdDevice } from '../iommufd/device/device.ts';
-import { HwptPaging } from '../iommufd/hw-pagetable/hwpt.ts';
-import type { Kernel } from '../kernel.ts';
-import type { DeviceRecord, DomainRecord, HandoverDocument } from '../kho/handover.ts';
-import type { ShmemInode } from '../mm/shmem.ts';
-import { PagingDomain } from './domain.ts';
-import { RestoredOwner } from './group.ts';
+import type { FrameRun } from '../../../machine/memory.ts';
+import { PageTable } from '../../../machine/page-table.ts';
+import type { PciFunction } from '../../../machine/pci.ts';
+import { type Refusal, refuse } from '../../errno.ts';
+import type { IommufdContext } from '../../iommufd/context.ts';
+import type { IommufdDevice } from '../../iommufd/device/device.ts';
+import { HwptPaging } from '../../iommufd/hw-pagetable/hwpt.ts';
+import type { Kernel } from '../../kernel.ts';
+import type { DeviceRecord, DomainRecord, HandoverDocument } from '../../kho/handover.ts';
+import type { ShmemInode } from '../../mm/shmem.ts';
+import { PagingDomain } from '../domain.ts';
+import { RestoredOwner } from '../group.ts';
 
 /** A marked HWPT of the previous kernel. */
 export interface RestoredHwpt {

@@ -6,16 +6,16 @@
  *   next kernel: RETRIEVE_FD gives a new iommufd that knows the tokens; BIND of a restored cdev makes the HWPT (R8);
  *   IOMMU_HWPT_LU_RESTORE only tells its id (R9)
  */
-import type { IommuKind } from '../../machine/spec.ts';
-import { type Refusal, refuse } from '../errno.ts';
-import { type Arg, type IoctlOk, num, type OpenFile, u64 } from '../file.ts';
-import type { RestoredHwpt } from '../iommu/restored.ts';
-import type { Kernel } from '../kernel.ts';
-import type { FileHandler, IncomingFile, OutgoingFile, OutgoingSession } from '../liveupdate/handler.ts';
-import { MemfdFile } from '../mm/shmem.ts';
-import type { Area } from './areas/area-cursor.ts';
-import { IommufdContext } from './context.ts';
-import { HwptPaging } from './hw-pagetable/hwpt.ts';
+import type { IommuKind } from '../../../machine/spec.ts';
+import { type Refusal, refuse } from '../../errno.ts';
+import { type Arg, type IoctlOk, num, type OpenFile, u64 } from '../../file.ts';
+import type { Area } from '../../iommufd/areas/area-cursor.ts';
+import { IommufdContext } from '../../iommufd/context.ts';
+import { HwptPaging } from '../../iommufd/hw-pagetable/hwpt.ts';
+import type { Kernel } from '../../kernel.ts';
+import type { FileHandler, IncomingFile, OutgoingFile, OutgoingSession } from '../../liveupdate/handler.ts';
+import { MemfdFile } from '../../mm/shmem.ts';
+import type { RestoredHwpt } from './restored.ts';
 
 /** IOMMU kinds whose driver can preserve domains. */
 const PRESERVING: ReadonlySet<IommuKind> = new Set(['intel-vtd', 'generic']);
