@@ -70,7 +70,6 @@ export class Host implements EventSink {
   panic: string | null = null;
   /** Why it cannot begin as its spec has it: a new host is not made then. */
   readonly refusal: Refused | null;
-  time = 0n;
   private _pending: PendingBoot | null = null;
   private _records: HostRecord[] = [];
 
@@ -110,18 +109,18 @@ export class Host implements EventSink {
 
   execute(command: Command): Execution {
     this._records = [];
-    this.time += COMMAND_NANOSECONDS;
+    this.machine.clock += COMMAND_NANOSECONDS;
     const answer = this._answer(command);
     // It is not journaled, so a replay knows nothing of it.
-    if (answer.kind === 'not-found') this.time -= COMMAND_NANOSECONDS;
+    if (answer.kind === 'not-found') this.machine.clock -= COMMAND_NANOSECONDS;
     return { answer, records: this._records };
   }
 
   private _answer(command: Command): Answer {
     switch (command.op) {
       case 'clock.advance':
-        this.time += BigInt(command.nanoseconds);
-        return ok({ now: this.time.toString() });
+        this.machine.clock += BigInt(command.nanoseconds);
+        return ok({ now: this.machine.clock.toString() });
       case 'device.dma':
         return this._onFunction(command.bdf, (fn) =>
           ok({ results: command.accesses.map((access) => this._dma(fn, access)) }),
@@ -304,7 +303,7 @@ export class Host implements EventSink {
     const pending = this._pending;
     if (!pending) return refused(refuse('EINVAL', 'kexec', 'no kernel waits to be booted'));
     this._pending = null;
-    this.time += BOOT_NANOSECONDS;
+    this.machine.clock += BOOT_NANOSECONDS;
     const { next } = pending;
     // From a crash kernel the machine goes back to the build it began with.
     const base = this.options.kdump ? this._firstOptions() : this.options;
@@ -330,7 +329,7 @@ export class Host implements EventSink {
   /** A panic with a crash kernel: it has no handover and no live update; devices were left running. */
   private _crash(): Answer {
     this.emit('crash', `kernel ${this.kernelNumber} crashes`, {});
-    this.time += BOOT_NANOSECONDS;
+    this.machine.clock += BOOT_NANOSECONDS;
     this._start({ ...this.options, boot: { ...this.options.boot, kho: false, liveupdate: false }, kdump: true }, null);
     this.state = 'kdump';
     return ok(hostView(this));
@@ -339,7 +338,7 @@ export class Host implements EventSink {
   /** Power cycle: everything is lost, the first kernel's build boots cold. */
   private _reset(): Answer {
     this.emit('reset', 'the host is reset', {});
-    this.time += BOOT_NANOSECONDS;
+    this.machine.clock += BOOT_NANOSECONDS;
     this._pending = null;
     for (const fn of this.machine.functions.values()) fn.interruptsEnabled = false;
     this._start(this._firstOptions(), null);
@@ -369,7 +368,7 @@ export class Host implements EventSink {
   /** Writes to the log; the kernel does so, too. */
   emit(kind: string, message: string, data: EventData, rule?: string): void {
     this.log.append({
-      time: this.time,
+      time: this.machine.clock,
       kernel: this.kernelNumber,
       kind,
       message,

@@ -124,7 +124,7 @@ export function hostView(host: Host): HostView {
       reserved: bytes(owners.get('reserved') ?? 0),
       owners: Object.fromEntries([...owners].sort().map(([owner, frames]) => [owner, bytes(frames)])),
     },
-    time: host.time.toString(),
+    time: host.machine.clock.toString(),
   };
 }
 

@@ -27,6 +27,8 @@ export interface DmaOutcome {
 }
 
 export class Machine {
+  /** Simulated nanoseconds since the machine was made: whoever runs it moves it on. */
+  clock = 0n;
   readonly memory: PhysicalMemory;
   readonly units = new Map<string, IommuUnit>();
   readonly functions = new Map<string, PciFunction>();

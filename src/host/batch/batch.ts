@@ -54,7 +54,7 @@ export class Batch {
     const kept = format === 'packed' ? payload : yield* packInSteps(columns, this._size);
     // A small batch is done in one step.
     if (columns.rows > this._size) yield;
-    this._host.time += COMMAND_NANOSECONDS;
+    this._host.machine.clock += COMMAND_NANOSECONDS;
     const execution = new BatchExecution(found.ioas, found.process, columns, options, command.base ?? 0);
     while (!execution.step(this._size)) yield;
     giveBack(columns);
