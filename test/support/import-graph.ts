@@ -1,0 +1,60 @@
+/** Which source files import which, types included, and the circles that they form. */
+import { readdirSync, readFileSync } from 'node:fs';
+import path from 'node:path';
+import { parseSync } from 'oxc-parser';
+
+/** What each file imports: paths of files, all of them below the same folder. */
+export type ImportGraph = ReadonlyMap<string, ReadonlySet<string>>;
+
+/** Relative imports of one file, `import type` and `export … from` included. Throws if it does not parse. */
+export function importsOf(file: string, text: string): string[] {
+  const { module, errors } = parseSync(file, text);
+  if (errors.length > 0) throw new Error(`${file}: ${errors[0]!.message}`);
+  const named = module.staticImports.map(({ moduleRequest }) => moduleRequest.value);
+  const passedOn = module.staticExports.flatMap(({ entries }) => entries.map((entry) => entry.moduleRequest?.value));
+  return [...named, ...passedOn].filter((name): name is string => name?.startsWith('.') === true);
+}
+
+/** The graph of the TypeScript files below a folder; what lies outside of it is left out. */
+export function readImportGraph(folder: string): ImportGraph {
+  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .sort();
+  const known = new Set(files);
+  const graph = new Map<string, Set<string>>();
+  for (const file of files) {
+    const found = importsOf(file, readFileSync(path.join(folder, file), 'utf8'));
+    const targets = found.map((name) => path.join(path.dirname(file), name)).filter((target) => known.has(target));
+    graph.set(file, new Set(targets));
+  }
+  return graph;
+}
+
+/**
+ * The circles: largest sets of files, of two or more, in which each one imports each other one, directly or through
+ * others of the set. The largest comes first, files in order of their names. Tarjan's algorithm.
+ */
+export function circlesOf(graph: ImportGraph): string[][] {
+  const index = new Map<string, number>();
+  const low = new Map<string, number>();
+  const stack: string[] = [];
+  const onStack = new Set<string>();
+  const circles: string[][] = [];
+  const visit = (file: string): void => {
+    const number = index.size;
+    index.set(file, number);
+    low.set(file, number);
+    stack.push(file);
+    onStack.add(file);
+    for (const target of graph.get(file) ?? []) {
+      if (!index.has(target)) visit(target);
+      if (onStack.has(target)) low.set(file, Math.min(low.get(file)!, low.get(target)!));
+    }
+    if (low.get(file) !== number) return;
+    const circle = stack.splice(stack.indexOf(file));
+    for (const member of circle) onStack.delete(member);
+    if (circle.length > 1) circles.push(circle.sort());
+  };
+  for (const file of graph.keys()) visit(file);
+  return circles.sort((a, b) => b.length - a.length);
+}
