@@ -69,7 +69,7 @@ interface Span {
 const chosen = (length: number): Operation => ({ op: 'map', iova: null, length, userVa: MEMORY });
 
 /** Linux's own way (iopt_alloc_iova): from the lowest area on, until a hole fits. Memory is aligned well here. */
-export function searchLinearly(areas: readonly Span[], length: number): { iova: number; at: number } {
+function searchLinearly(areas: readonly Span[], length: number): { iova: number; at: number } {
   const alignment = 2 ** Math.ceil(Math.log2(length));
   let end = PAGE;
   for (let at = 0; at <= areas.length; at++) {

@@ -16,7 +16,7 @@ export function machineLine(): string {
 const HEADERS = ['benchmark', 'value', 'floor', 'ratio', 'goal', 'met'];
 
 /** Three digits and thousands separated: 1,230,000, 12.3, 0.0123. */
-export function shown(value: number): string {
+function shown(value: number): string {
   return value.toLocaleString('en-US', { maximumSignificantDigits: 3 });
 }
 

@@ -9,7 +9,7 @@ import { openStore } from './store/store.ts';
 import { seedTenants } from './tenants.ts';
 
 /** Why the service cannot listen, in one sentence for the person who started it. */
-export class ListenFailed extends Error {
+class ListenFailed extends Error {
   override readonly name = 'ListenFailed';
 }
 

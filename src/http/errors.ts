@@ -7,7 +7,7 @@ import { StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
 import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
 
 /** When a client may try again, in seconds. */
-export const RETRY_AFTER = '1';
+const RETRY_AFTER = '1';
 
 export function unavailable(detail: string): Problem {
   return new Problem('unavailable', detail, { headers: { 'retry-after': RETRY_AFTER } });

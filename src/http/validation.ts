@@ -43,7 +43,7 @@ function advised({ in: part, pointer, reason, given, among = [] }: Found): Field
 
 type Issue = z.core.$ZodIssue;
 
-export function fieldErrors(issues: readonly Issue[], part: FieldError['in']): Found[] {
+function fieldErrors(issues: readonly Issue[], part: FieldError['in']): Found[] {
   const errors = issues.flatMap((issue) => errorsOf(issue, [], part));
   const seen = new Set<string>();
   return errors.filter(({ pointer, reason }) => seen.size !== seen.add(`${pointer} ${reason}`).size);
@@ -77,7 +77,7 @@ function meantBranch(branches: readonly (readonly Issue[])[]): readonly Issue[] 
 
 const DISCRIMINATORS = ['call', 'request', 'op'];
 
-export function pointerTo(path: readonly PropertyKey[]): string {
+function pointerTo(path: readonly PropertyKey[]): string {
   return path.map((part) => `/${String(part).replaceAll('~', '~0').replaceAll('/', '~1')}`).join('');
 }
 

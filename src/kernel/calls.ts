@@ -261,5 +261,3 @@ const CALLS: Readonly<Record<string, Call>> = {
     return { ret: answer.ret ?? 0, arg: encodeArg(answer.arg ?? {}) };
   },
 };
-
-export const CALL_NAMES: readonly string[] = Object.keys(CALLS);

@@ -72,7 +72,7 @@ export class Process {
 
   /** Memory goes first, then the descriptors in ascending order, as do_exit has it. */
   exit(kernel: Kernel): void {
-    this.mm.exit(kernel);
+    this.mm.exit();
     for (const fd of [...this._descriptors.keys()].sort((a, b) => a - b)) this.close(kernel, fd);
   }
 }

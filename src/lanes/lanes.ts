@@ -12,7 +12,6 @@ import { LanePool } from './pool.ts';
 import { killProcess } from './service-death.ts';
 
 export type { HostRow } from '../store/store.ts';
-export { HostFault, LaneBusy, ThreadDied } from './errors.ts';
 
 /**
  * Rejected promises: HostFault for a bug of ours, StoreUnavailable where nothing could be stored, LaneBusy where too

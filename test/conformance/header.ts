@@ -8,7 +8,7 @@ const MEMORY = '0x10000000000';
 const NO_ATS = 8n;
 
 /** The unit that functions are plugged in behind. */
-export const UNIT = 'iommu0';
+const UNIT = 'iommu0';
 
 export function hostBody(header: Header): { [key: string]: Json } {
   const { trace, suite, geometry, devices } = header;

@@ -61,7 +61,7 @@ export async function stateOf(look: Look): Promise<Map<string, unknown>> {
   return state;
 }
 
-export function digestOf(state: Map<string, unknown>): string {
+function digestOf(state: Map<string, unknown>): string {
   return hash('sha256', JSON.stringify([...state].sort(([a], [b]) => (a < b ? -1 : 1))), 'hex');
 }
 

@@ -17,7 +17,7 @@ export type Maker = (model: Model, picks: Picks) => Action;
 
 export const hex = (value: bigint): string => `0x${value.toString(16)}`;
 export const BAD_FD = 777;
-export const BAD_ID = 9999;
+const BAD_ID = 9999;
 
 export const call = (pid: number, name: string, parameters: Record<string, unknown>): Action => ({
   kind: 'call',

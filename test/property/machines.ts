@@ -1,5 +1,5 @@
 /** The machines that sequences run on: what the host is told, and what the model is told. */
-import { type Range, UMAX } from './model/base.ts';
+import type { Range } from './model/base.ts';
 import type { Format } from './model/ioas.ts';
 import type { PciFunction, Unit } from './model/objects.ts';
 
@@ -127,5 +127,3 @@ export function hostBody(plan: MachinePlan): Record<string, unknown> {
     })),
   };
 }
-
-export const WHOLE: Range = { start: 0n, last: UMAX };

@@ -20,7 +20,7 @@ export interface Step {
 /** Processes that exist from the start. */
 const PROCESSES = 2;
 
-export class Difference extends Error {}
+class Difference extends Error {}
 
 export function* runSequence(host: Host, model: Model, steps: readonly Step[], statistics: Statistics): Sequence {
   const log: string[] = [];

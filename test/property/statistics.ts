@@ -5,7 +5,7 @@ import type { Domain } from './model/ioas.ts';
 import type { Model } from './model.ts';
 
 /** Every errno of the uAPI that calls of the sequences can meet. */
-export const ERRNOS = [
+const ERRNOS = [
   'EPERM',
   'ENOENT',
   'E2BIG',

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { useApp } from '../support/app.ts';
-import { D1, MIB } from '../support/client.ts';
+import { D1, D3, D4, MIB } from '../support/client.ts';
 import { expectErrno } from '../support/kernel-error.ts';
 import { HUGETLB, type Process } from '../support/process.ts';
 import { adopt, prepare } from '../support/setups.ts';
@@ -35,7 +35,7 @@ test('links are those of /proc/PID/fd', async () => {
   );
   await host.unbindDriver(D1);
   assert.equal(await linkOf(vmm, cdev), '/dev/vfio/devices/vfio0 (deleted)');
-  for (const bdf of ['0000:03:00.0', '0000:03:00.1']) await host.unbindDriver(bdf);
+  for (const bdf of [D3, D4]) await host.unbindDriver(bdf);
   assert.equal(await linkOf(vmm, group), '/dev/vfio/2 (deleted)');
 });
 

@@ -21,8 +21,8 @@ export const BUFFER_BYTES = 16 * PAGE;
 export const UMAX = '0xffffffffffffffff';
 
 export const FIXED = 1;
-export const WRITEABLE = 2;
-export const READABLE = 4;
+const WRITEABLE = 2;
+const READABLE = 4;
 export const READ_WRITE = WRITEABLE | READABLE;
 
 export const NEST_PARENT = 1;

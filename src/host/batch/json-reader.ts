@@ -1,7 +1,8 @@
 /**
  * Reads JSON from bytes, value by value, without making objects of it. What is common is read directly: numbers and
  * hexadecimal strings as pairs of words, names that are known. Everything else is passed over by its grammar and given
- * to JSON.parse, so that all that JSON allows is understood as JSON.parse understands it.
+ * to JSON.parse, so that all that JSON allows is understood as JSON.parse understands it. Long because the reader is one
+ * loop over bytes: what is taken out of it would be called once a value.
  */
 
 const TAB = 0x09;

@@ -10,7 +10,7 @@ import { BatchAnswer, BatchInput, BatchOperation, BatchProgress, BatchQuery } fr
 import { invalid } from '../validation.ts';
 
 const PATH = '/v1/hosts/{host}/processes/{pid}/iommufds/{fd}/ioases/{ioas}/batch';
-export const LINES = 'application/x-ndjson';
+const LINES = 'application/x-ndjson';
 
 type BatchInputs = Input<
   typeof PATH,

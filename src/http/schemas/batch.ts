@@ -51,7 +51,7 @@ function fits(first: unknown, stride: unknown, count: number): boolean {
   return BigInt(first as U64) + BigInt(count - 1) * BigInt(stride as U64) <= UMAX;
 }
 
-export const BatchRun = z
+const BatchRun = z
   .discriminatedUnion(
     'op',
     [
@@ -92,7 +92,7 @@ const COLUMN_TYPES: Record<ColumnName, z.ZodType> = {
 
 const columns = Object.fromEntries(COLUMNS.map((name) => [name, column(name, COLUMN_TYPES[name])]));
 
-export const BatchColumns = strict(columns)
+const BatchColumns = strict(columns)
   .superRefine((given, context) => {
     for (const problem of columnProblems(given)) context.addIssue({ code: 'custom', ...problem });
   })
@@ -167,7 +167,7 @@ const Bytes = (about: string) =>
     .regex(/^0x(0|[1-9a-f][0-9a-f]*)$/)
     .meta({ description: `${about} Hexadecimal; it may exceed 64 bits.` });
 
-export const BatchError = strict({
+const BatchError = strict({
   index: count('Which operation of the batch, from 0.'),
   errno: ErrnoName,
   where: z.string().meta({ description: 'The kernel function that refuses.' }),

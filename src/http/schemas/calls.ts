@@ -134,7 +134,7 @@ const KnownCall = z.discriminatedUnion(
 );
 
 /** The types of what is made from tables are lost on the way; the tables are those of the kernel. */
-export const Call = z
+const Call = z
   .union([KnownCall, RawIoctl])
   .meta({ id: 'Call', description: 'One system call.' }) as unknown as z.ZodType<CallInput, CallInput>;
 
@@ -157,7 +157,7 @@ export const CallsInput = strict({
   )
   .meta({ id: 'CallsInput' });
 
-export const CallResult = strict({
+const CallResult = strict({
   ret: z.union([z.int(), z.string()]).meta({ description: '-1: refused. A string for the address of mmap only.' }),
   errno: ErrnoName.optional(),
   where: z.string().meta({ description: 'The kernel function that refuses.' }).optional(),

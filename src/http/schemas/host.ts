@@ -37,7 +37,7 @@ const PageSizes = z.array(U64).max(52).meta({ description: 'Powers of two, ascen
 /** Longer reports have nobody to read them. */
 const MAX_HW_INFO = 4096;
 
-export const IommuInput = strict({
+const IommuInput = strict({
   id: name('Such as `dmar0`, which is chosen if not given.').optional(),
   kind: z.enum(IOMMU_KINDS).meta({ description: 'Units of kind intel-vtd and generic can preserve domains.' }),
   aperture: RangeInput.optional(),
@@ -102,7 +102,7 @@ const policies = {
   virtualFunctions: z.enum(POLICY_VALUES.virtualFunctions),
 };
 
-export const Policies = strict(policies).meta({
+const Policies = strict(policies).meta({
   id: 'Policies',
   description: 'Where designs of persisted domains differ.',
 });
@@ -118,7 +118,7 @@ const boot = {
   ).optional(),
 };
 
-export const BootOptions = strict(boot).meta({ id: 'BootOptions' });
+const BootOptions = strict(boot).meta({ id: 'BootOptions' });
 const BootInput = strict({
   kho: boot.kho.optional(),
   liveupdate: boot.liveupdate.optional(),
@@ -126,7 +126,7 @@ const BootInput = strict({
   allowUnsafeInterrupts: boot.allowUnsafeInterrupts,
 }).meta({ id: 'BootInput', description: 'Everything that is not given is as by default.' });
 
-export const Profile = z.enum(PROFILES).meta({ id: 'Profile', description: 'What the kernel can do.' });
+const Profile = z.enum(PROFILES).meta({ id: 'Profile', description: 'What the kernel can do.' });
 
 export const HostInput = strict({
   name: name('For people; the id if not given.').optional(),
@@ -224,7 +224,7 @@ const diverged = strict({ sequence: z.int(), op: z.string(), why: z.string() })
 
 export const Host = strict({ ...identity, diverged, ...view }).meta({ id: 'Host' });
 
-export const TopologyNote = strict({
+const TopologyNote = strict({
   line: z.int().nullable().meta({ description: 'Number of the line, from 1 on; null: it is of no single line.' }),
   text: z.string().nullable().meta({ description: 'The line, shortened.' }),
   what: z.string().meta({ description: 'What was passed over, or concluded.' }),
@@ -239,7 +239,7 @@ export const CreatedHost = strict({
   }),
 }).meta({ id: 'CreatedHost' });
 
-export const HostSummary = strict({ ...identity, diverged }).meta({ id: 'HostSummary' });
+const HostSummary = strict({ ...identity, diverged }).meta({ id: 'HostSummary' });
 export const HostList = listOf('HostList', HostSummary);
 
 export const PresetList = listOf(

@@ -7,12 +7,12 @@ import { ErrnoName, Hex64, listOf, Nanoseconds, Range, strict } from './values.t
 const id = z.int();
 const nullableText = z.string().nullable();
 
-export const Owner = z.enum(['kernel', 'luo', 'iommufd']).nullable().meta({
+const Owner = z.enum(['kernel', 'luo', 'iommufd']).nullable().meta({
   id: 'Owner',
   description: 'Who owns its DMA: a kernel driver, the restored state, an iommufd (or a legacy group), or nobody.',
 });
 
-export const DeviceDomain = strict({
+const DeviceDomain = strict({
   kind: z.enum(['default', 'identity', 'blocked', 'paging', 'nested', 'none']).meta({
     description: '`none`: the host has no IOMMU, and DMA goes to memory as it is.',
   }),
@@ -59,7 +59,7 @@ export const Group = strict({
   reserved: z.array(strict({ start: Hex64, last: Hex64, type: z.string() })),
 }).meta({ id: 'Group' }) satisfies z.ZodType<views.GroupView>;
 
-export const Domain = strict({
+const Domain = strict({
   id,
   restored: z.boolean(),
   preserved: z.boolean(),
@@ -69,7 +69,7 @@ export const Domain = strict({
   aperture: Range,
 }).meta({ id: 'Domain' }) satisfies z.ZodType<views.DomainView>;
 
-export const Session = strict({
+const Session = strict({
   name: z.string(),
   side: z.enum(['outgoing', 'incoming']),
   state: z.enum(['open', 'waiting', 'retrieved', 'stuck']),
@@ -115,7 +115,7 @@ export const Ioas = strict({
   reserved: z.array(Range),
 }).meta({ id: 'Ioas', description: 'An IO address space.' }) satisfies z.ZodType<views.IoasView>;
 
-export const Mapping = strict({
+const Mapping = strict({
   iova: Hex64,
   length: Hex64,
   readable: z.boolean(),
@@ -136,7 +136,7 @@ export const Hwpt = strict({
   dirtyTracking: z.boolean(),
 }).meta({ id: 'Hwpt', description: 'A hardware page table.' }) satisfies z.ZodType<views.HwptView>;
 
-export const TranslationRun = strict({
+const TranslationRun = strict({
   address: Hex64,
   length: Hex64,
   physical: Hex64,
@@ -147,7 +147,7 @@ export const TranslationRun = strict({
   description: 'Contiguous addresses that lead to contiguous physical memory.',
 }) satisfies z.ZodType<views.TranslationRun>;
 
-export const HostEvent = strict({
+const HostEvent = strict({
   sequence: z.int().meta({ description: 'Position in the log of the host, from 1 on.' }),
   time: Nanoseconds,
   kernel: z.int().meta({ description: 'Number of the kernel that ran.' }),

@@ -1,7 +1,6 @@
 /** The memory of a process: mappings at fixed addresses, faulted in when made (mmap with MAP_FIXED_NOREPLACE). */
 import { FRAME_SIZE, type PhysicalMemory } from '../../machine/memory.ts';
 import { type Refusal, refuse } from '../errno.ts';
-import type { Kernel } from '../kernel.ts';
 import { PROTECTION } from '../uapi/bits.ts';
 import { FrameMap, type FrameSpan } from './frame-map.ts';
 import { F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, placement, type ShmemInode } from './shmem.ts';
@@ -168,7 +167,7 @@ export class AddressSpace {
     return this._transfer(address, bytes, true);
   }
 
-  exit(_kernel: Kernel): void {
+  exit(): void {
     for (const mapping of [...this._mappings]) this._cut(mapping, mapping.first, mapping.last);
     this.alive = false;
   }

@@ -63,7 +63,7 @@ export interface IovaRange {
 }
 export type ArgValue = number | bigint | string | Uint8Array | IovaRange[];
 
-export const field = (type: FieldType, direction: Field['direction'], about: string): Field => ({
+const field = (type: FieldType, direction: Field['direction'], about: string): Field => ({
   type,
   direction,
   about,

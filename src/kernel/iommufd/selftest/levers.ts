@@ -99,7 +99,7 @@ function pin({ access }: AccessFile, input: CallInput, process: Process): Outcom
 }
 
 /** EBADE unless the process has these very pages at this address; EFAULT where it has none. */
-export function pagesAt({ mm }: Process, address: bigint, frames: readonly FrameSpan[]): Refusal | null {
+function pagesAt({ mm }: Process, address: bigint, frames: readonly FrameSpan[]): Refusal | null {
   let page = Number(address / PAGE);
   for (const { frame, count } of frames)
     for (let index = 0; index < count; index++, page++) {

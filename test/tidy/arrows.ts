@@ -1,0 +1,54 @@
+/** Rooms import downwards only, as ARCHITECTURE.md draws them. */
+import type { Repository } from './repository.ts';
+
+/** What each room may import besides itself. Whatever lies in `src` itself, the start of the service, may import all. */
+const BELOW: Readonly<Record<string, readonly string[]>> = {
+  'src/machine/': [],
+  'src/kernel/': ['src/machine/'],
+  'src/host/': ['src/kernel/', 'src/machine/', 'src/nearest.ts'],
+  // What is stored of a host are its commands: the types of host/command.ts.
+  'src/store/': ['src/host/command.ts'],
+  'src/lanes/': ['src/host/', 'src/kernel/', 'src/machine/', 'src/store/', 'src/config.ts', 'src/log.ts'],
+  'src/http/': [
+    'src/lanes/',
+    'src/host/',
+    'src/kernel/',
+    'src/machine/',
+    'src/store/',
+    'src/config.ts',
+    'src/log.ts',
+    'src/nearest.ts',
+    // The version of the API is that of the package.
+    'package.json',
+  ],
+};
+
+/** The one room that knows SQLite, and the files that open it; all others use the contract in src/store. */
+const SQLITE = 'src/store/sqlite/';
+const OPENED_IN: ReadonlySet<string> = new Set([
+  'src/service.ts',
+  'src/store/store.ts',
+  'src/lanes/worker.ts',
+  'src/lanes/writer-thread.ts',
+]);
+
+export function checkArrows(repository: Repository): string[] {
+  const findings: string[] = [];
+  for (const [room, below] of Object.entries(BELOW))
+    for (const file of repository.paths([room], '.ts'))
+      for (const target of repository.imports(file))
+        if (![room, ...below].some((allowed) => target.startsWith(allowed)))
+          findings.push(
+            `${file} imports ${target}: ${room} may import ${below.join(', ') || 'nothing else'}; give it what it needs, or move one of them`,
+          );
+  for (const file of repository.paths(['src/'], '.ts')) {
+    if (file.startsWith(SQLITE)) continue;
+    if (repository.packages(file).includes('better-sqlite3'))
+      findings.push(`${file} imports better-sqlite3: only ${SQLITE} knows SQLite; use the store`);
+    if (OPENED_IN.has(file)) continue;
+    for (const target of repository.imports(file))
+      if (target.startsWith(SQLITE))
+        findings.push(`${file} imports ${target}: use the contract in src/store; only what opens a store names SQLite`);
+  }
+  return findings;
+}
