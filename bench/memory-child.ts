@@ -6,7 +6,7 @@
 import { setImmediate } from 'node:timers/promises';
 import { buildHostSpec } from '../src/host/host-spec.ts';
 import { createLanes } from '../src/lanes/lanes.ts';
-import { openStore } from '../src/store/store.ts';
+import { openStore } from '../src/store/sqlite/store.ts';
 import { EngineVmm } from './engine.ts';
 
 /** Resident bytes when all garbage is gone. */
@@ -43,7 +43,7 @@ async function bytesPerHost(directory: string): Promise<number> {
   await create(WARM, WARM + HOSTS);
   const after = await resident();
   await lanes.close();
-  store.close();
+  await store.close();
   return (after - before) / HOSTS;
 }
 

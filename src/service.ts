@@ -5,7 +5,7 @@ import type { Config } from './config.ts';
 import { buildApp } from './http/app.ts';
 import { createLanes } from './lanes/lanes.ts';
 import { createLog } from './log.ts';
-import { openStore } from './store/store.ts';
+import { openStore } from './store/sqlite/store.ts';
 import { seedTenants } from './tenants.ts';
 
 /** Why the service cannot listen, in one sentence for the person who started it. */
@@ -30,7 +30,7 @@ export async function runService(config: Config): Promise<void> {
   await seedTenants(store.tenants, config, log);
   const lanes = createLanes({ store, log, lanes: config.lanes, allowServiceDeath: config.allowServiceDeath });
   await lanes.recover();
-  const app = await buildApp({ config, store, lanes, log, dev: config.dev });
+  const app = await buildApp({ config, directory: store, lanes, log, dev: config.dev });
 
   let stopping = false;
   const grace = closeWithGrace({ delay: CLOSE_DELAY_MS, logger: log, skip: [...STOPPING] }, async ({ err }) => {
@@ -38,7 +38,7 @@ export async function runService(config: Config): Promise<void> {
     if (err) log.error({ err }, 'stopping after an error');
     await app.close();
     await lanes.close();
-    store.close();
+    await store.close();
   });
   for (const signal of STOPPING) {
     process.on(signal, () => {

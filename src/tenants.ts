@@ -9,7 +9,7 @@ type Given = Pick<Config, 'dev' | 'devKey' | 'adminKey' | 'tenants'>;
 export async function seedTenants(tenants: Tenants, config: Given, log: Log): Promise<void> {
   if (!config.dev) await lockDevTenant(tenants, config, log);
   for (const { name, key } of config.tenants) {
-    const tenant = tenants.findByName(name);
+    const tenant = await tenants.findByName(name);
     const made = tenant === undefined;
     if (made) await tenants.create(name, hashKey(key));
     const changed = !made && (await tenants.setKeyHash(tenant.id, hashKey(key)));
@@ -18,7 +18,7 @@ export async function seedTenants(tenants: Tenants, config: Given, log: Log): Pr
     if (made) log.info({ tenant: name }, 'tenant created from the configuration');
     if (changed) log.warn({ tenant: name }, 'tenant has another key now, that of the configuration');
   }
-  if (config.adminKey === null && tenants.list().length === 0) {
+  if (config.adminKey === null && (await tenants.list()).length === 0) {
     log.warn({}, 'nobody can use the service: set HOLDOVER_TENANTS or HOLDOVER_ADMIN_KEY');
   }
 }
@@ -28,7 +28,7 @@ export async function seedTenants(tenants: Tenants, config: Given, log: Log): Pr
  * network later, so the key is taken away, unless the configuration gives it to somebody.
  */
 async function lockDevTenant(tenants: Tenants, { devKey, tenants: given }: Given, log: Log): Promise<void> {
-  const tenant = tenants.findByKeyHash(hashKey(devKey));
+  const tenant = await tenants.findByKeyHash(hashKey(devKey));
   if (tenant === undefined || given.some(({ key }) => key === devKey)) return;
   await tenants.setKeyHash(tenant.id, hashKey(newKey()));
   log.warn({ tenant: tenant.name }, 'tenant locked: its key was that of the development mode');

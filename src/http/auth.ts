@@ -14,10 +14,10 @@ declare module 'fastify' {
   }
 }
 
-type Keys = Pick<Context, 'config' | 'store'>;
+type Keys = Pick<Context, 'config' | 'directory'>;
 
 /** Lets the request pass, and notes whose it is; or throws 401, 403 or 404. */
-export function authenticate(context: Keys, access: Access, request: FastifyRequest): void {
+export async function authenticate(context: Keys, access: Access, request: FastifyRequest): Promise<void> {
   if (access === 'public') return;
   const key = bearerKey(request.headers.authorization);
   if (isAdminKey(context, key)) {
@@ -27,7 +27,7 @@ export function authenticate(context: Keys, access: Access, request: FastifyRequ
       'The admin key may do what is below /v1/admin and nothing else: use the key of a tenant.',
     );
   }
-  const tenant = context.store.tenants.findByKeyHash(hashKey(key));
+  const tenant = await context.directory.tenants.findByKeyHash(hashKey(key));
   if (tenant === undefined) {
     throw unauthenticated('Nobody has this key. Check it, or have a tenant made.', ', error="invalid_token"');
   }
@@ -35,7 +35,7 @@ export function authenticate(context: Keys, access: Access, request: FastifyRequ
     throw new Problem('forbidden', 'This needs the admin key (HOLDOVER_ADMIN_KEY), not that of a tenant.');
   request.tenant = tenant;
   const { host } = request.params as { host?: string };
-  if (host !== undefined) request.visibleHost = hostOf(context, tenant, host);
+  if (host !== undefined) request.visibleHost = await hostOf(context, tenant, host);
 }
 
 const SCHEME = /^bearer +(\S+)$/i;
@@ -64,8 +64,8 @@ function isAdminKey({ config }: Keys, key: string): boolean {
 }
 
 /** A host of another tenant is not there, in the very words of one that is nowhere. */
-function hostOf({ store }: Keys, tenant: Tenant, id: string): HostIdentity {
-  const host = store.hosts.identity(id);
+async function hostOf({ directory }: Keys, tenant: Tenant, id: string): Promise<HostIdentity> {
+  const host = await directory.hosts.identity(id);
   if (host?.tenantId === tenant.id) return host;
   throw notFound('There is no such host. GET /v1/hosts lists yours.');
 }

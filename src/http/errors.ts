@@ -3,7 +3,7 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { AnswerLost, HostFault, LaneBusy, ThreadDied } from '../lanes/errors.ts';
-import { StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
+import { OwnerPassed, StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
 import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
 
 /** When a client may try again, in seconds. */
@@ -64,6 +64,9 @@ export function problemOf(error: Thrown, body = JSON_BODY): Problem {
   }
   if (error instanceof StoreUnavailable) {
     return unavailable('The store of the service does not answer. Nothing has changed: try again.');
+  }
+  if (error instanceof OwnerPassed) {
+    return unavailable('Another part of the service has this host by now. Nothing has changed: try again.');
   }
   if (error instanceof LaneBusy) {
     return unavailable(`Too much is asked at once: ${error.message}. Nothing has changed: try again.`);

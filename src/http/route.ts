@@ -7,7 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import type { Config } from '../config.ts';
 import type { Lanes } from '../lanes/lanes.ts';
-import type { HostIdentity, Store, Tenant } from '../store/store.ts';
+import type { Directory, HostIdentity, Tenant } from '../store/store.ts';
 import { authenticate } from './auth.ts';
 import { type PathValues, pathSchema } from './parameters.ts';
 import type { ProblemName } from './problems.ts';
@@ -17,7 +17,7 @@ import { read } from './validation.ts';
 /** What handlers work with. */
 export interface Context {
   config: Pick<Config, 'adminKey' | 'bodyLimit' | 'batchLimit'>;
-  store: Pick<Store, 'tenants' | 'hosts' | 'check'>;
+  directory: Directory;
   lanes: Lanes;
 }
 

@@ -17,7 +17,10 @@ export function encodeCommand(command: Command | BatchCommand, freeze: number | 
 }
 
 /** `handover` reads what the freeze of a sequence left. */
-export function decodeCommand(text: string, handover: (freeze: number) => string | null): Command | BatchCommand {
+export async function decodeCommand(
+  text: string,
+  handover: (freeze: number) => Promise<string | null>,
+): Promise<Command | BatchCommand> {
   const stored = JSON.parse(text) as Stored;
-  return stored.op === 'kexec.boot' ? { op: 'kexec.boot', handover: handover(stored.freeze) } : stored;
+  return stored.op === 'kexec.boot' ? { op: 'kexec.boot', handover: await handover(stored.freeze) } : stored;
 }

@@ -1,91 +1,57 @@
-/** A lane's thread as the main thread sees it: it is asked, and replaced when it dies. */
-import { MessageChannel, type MessagePort, type Transferable, Worker } from 'node:worker_threads';
+/** The thread of a lane: runs the hosts that it owns, with a view of the store that is its own. */
+import { parentPort, workerData } from 'node:worker_threads';
 import type { Log } from '../log.ts';
-import { Admission, type Limits } from './admission.ts';
-import { ThreadDied } from './errors.ts';
-import { Caller, type LaneRequest, type LaneSettings, type LogLine } from './messages.ts';
-import { threadFile } from './thread-file.ts';
+import { openShared } from '../store/sqlite/sharing.ts';
+import { serve } from '../threads/ports.ts';
+import { makeHost, restoreHost } from './engine.ts';
+import { Lane } from './lane.ts';
+import type { LaneRequest, LaneSettings, LogLine } from './messages.ts';
+import { laneOf } from './owner.ts';
+import { killProcess } from './service-death.ts';
 
-/** A lane that does not even start is not tried again before this, in milliseconds. */
-const RESTART_DELAY_MS = 1000;
+const settings = workerData as LaneSettings;
 
-export interface LaneThreadOptions extends Omit<LaneSettings, 'port' | 'writer'> {
-  log: Log;
-  limits: Limits | undefined;
-  /** A door to the writer for the next thread of this lane; null: it writes itself. */
-  attach: () => Promise<MessagePort | null>;
+/** Errors do not get to another thread as they are. */
+function plain(details: object): object {
+  const { err, ...rest } = details as { err?: unknown };
+  if (!(err instanceof Error)) return details;
+  return { ...rest, err: { type: err.name, message: err.message, stack: err.stack } };
 }
 
-export class LaneThread {
-  readonly admission: Admission;
-  readonly #options: LaneThreadOptions;
-  #caller: Caller<LaneRequest>;
-  #worker: Worker | undefined;
-  #stopped = false;
+function logAt(level: LogLine['level']): Log['info'] {
+  return (details, message) => parentPort?.postMessage({ level, details: plain(details), message } satisfies LogLine);
+}
 
-  constructor(options: LaneThreadOptions) {
-    this.#options = options;
-    this.admission = new Admission(options.limits);
-    this.#caller = this.#start(0);
-  }
+const store = openShared(settings.store);
+const lane = new Lane({
+  store,
+  log: { info: logAt('info'), warn: logAt('warn'), error: logAt('error') },
+  allowServiceDeath: settings.allowServiceDeath,
+  makeHost,
+  restoreHost,
+  die: killProcess,
+  owns: (hostId) => laneOf(hostId, settings.lanes) === settings.lane,
+});
 
-  ask<Value>(request: LaneRequest, transfer?: readonly Transferable[]): Promise<Value> {
-    return this.#caller.ask<Value>(request, transfer);
-  }
-
-  /** Ends the thread in the middle of whatever it does; another one takes its place. */
-  async kill(): Promise<void> {
-    await this.#worker?.terminate();
-  }
-
-  /** Ends the thread when it has done what it was asked. */
-  async close(): Promise<void> {
-    await this.ask({ ask: 'close' }).catch((error) => {
-      this.#options.log.error({ lane: this.#options.lane, err: error }, 'a lane did not stop in order');
-    });
-    this.#stopped = true;
-    await this.kill();
-    this.#caller.fail(new ThreadDied('the service has stopped'));
-  }
-
-  /** Requests wait at the port until the thread is there. */
-  #start(delay: number): Caller<LaneRequest> {
-    const { port1, port2 } = new MessageChannel();
-    const caller = new Caller<LaneRequest>(port1, 'plain');
-    const launch = (): void => {
-      this.#launch(port2).catch((error) => this.#died(error, false));
-    };
-    if (delay === 0) launch();
-    else setTimeout(launch, delay);
-    return caller;
-  }
-
-  async #launch(port: MessagePort): Promise<void> {
-    const { log, limits: _, attach, ...settings } = this.#options;
-    const writer = await attach();
-    if (this.#stopped) return;
-    const workerData: LaneSettings = { ...settings, port, writer };
-    const transferList = writer === null ? [port] : [port, writer];
-    const worker = new Worker(threadFile('worker'), { workerData, transferList, name: `lane ${settings.lane}` });
-    this.#worker = worker;
-    let failure: unknown = null;
-    let started = false;
-    worker.on('message', (line: LogLine | 'ready') => {
-      if (line === 'ready') started = true;
-      else log[line.level](line.details, line.message);
-    });
-    worker.on('error', (error) => {
-      failure = error;
-    });
-    worker.on('exit', () => this.#died(failure, started));
-  }
-
-  #died(error: unknown, started: boolean): void {
-    if (this.#stopped) return;
-    const { log, lane } = this.#options;
-    log.error({ lane, err: error }, 'a lane died: another one takes its place');
-    const died = this.#caller;
-    this.#caller = this.#start(started ? 0 : RESTART_DELAY_MS);
-    died.fail(new ThreadDied(`lane ${lane} ended`, { cause: error }));
+async function handle(request: LaneRequest): Promise<unknown> {
+  switch (request.ask) {
+    case 'create':
+      return await lane.create(request.row);
+    case 'execute':
+      return await lane.execute(request.hostId, request.command);
+    case 'batch':
+      return await lane.batch(request.hostId, request.command, request.payload);
+    case 'query':
+      return await lane.query(request.hostId, request.query);
+    case 'remove':
+      return await lane.remove(request.hostId);
+    case 'recover':
+      return await lane.recover();
+    case 'close':
+      await lane.close();
+      return await store.close();
   }
 }
+
+serve(settings.port, handle);
+parentPort?.postMessage('ready');

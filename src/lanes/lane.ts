@@ -49,7 +49,7 @@ export class Lane implements Lanes {
 
   async recover(): Promise<void> {
     const { store, log, owns = () => true } = this.#options;
-    for (const hostId of store.journal.unbooted().filter(owns)) {
+    for (const hostId of (await store.journal.unbooted()).filter(owns)) {
       try {
         const booted = await this.#runner(hostId).recover();
         if (booted) log.info({ host: hostId }, 'the next kernel booted after an interrupted kexec');

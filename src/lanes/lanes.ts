@@ -14,9 +14,9 @@ import { killProcess } from './service-death.ts';
 export type { HostRow } from '../store/store.ts';
 
 /**
- * Rejected promises: HostFault for a bug of ours, StoreUnavailable where nothing could be stored, LaneBusy where too
- * much waits. In all these cases the command has not happened. After ThreadDied it may have, or not, but never half.
- * A host that is not stored answers `not-found`.
+ * Rejected promises: HostFault for a bug of ours, StoreUnavailable where nothing could be stored, OwnerPassed where the
+ * host has another owner by now, LaneBusy where too much waits. In all these cases the command has not happened. After
+ * ThreadDied it may have, or not, but never half. A host that is not stored answers `not-found`.
  */
 export interface Lanes {
   /** Builds the host and stores it; the value is its HostView. */

@@ -1,18 +1,9 @@
-/**
- * What threads say to each other: requests with a ticket, and answers that bear it. All that is asked, or answered,
- * in one turn of the event loop goes in one message, because a message costs more than what is in it. It goes as JSON
- * where that is enough, which takes a quarter of the time of a structured clone.
- */
-import type { MessagePort, Transferable } from 'node:worker_threads';
+/** What lanes are asked, and what they are told at their start. */
+import type { MessagePort } from 'node:worker_threads';
 import type { BatchCommand, Command, Query } from '../host/command.ts';
-import type { Write } from '../store/sqlite/writes.ts';
-import type { Durability, HostRow } from '../store/store.ts';
-import { AnswerLost, receiveError, type SentError, sendError } from './errors.ts';
+import type { HostRow } from '../store/store.ts';
 
-/**
- * What lanes are asked: plain data, but for the payload of a batch, which is given away. `write` goes to a lane that
- * writes itself, because it is the only one.
- */
+/** Plain data, but for the payload of a batch, which is given away. */
 export type LaneRequest =
   | { ask: 'create'; row: HostRow }
   | { ask: 'execute'; hostId: string; command: Command }
@@ -20,33 +11,16 @@ export type LaneRequest =
   | { ask: 'query'; hostId: string; query: Query }
   | { ask: 'remove'; hostId: string }
   | { ask: 'recover' }
-  | { ask: 'close' }
-  | WriteRequest;
-
-/** What the writer is asked. `attach` gives a lane a new door, and shuts the one it had. */
-export type WriterRequest = WriteRequest | { ask: 'attach'; lane: number; port: MessagePort } | { ask: 'close' };
-
-export interface WriteRequest {
-  ask: 'write';
-  write: Write;
-}
+  | { ask: 'close' };
 
 export interface LaneSettings {
   lane: number;
   lanes: number;
-  directory: string;
-  durability: Durability;
   allowServiceDeath: boolean;
   /** Where requests come from. */
   port: MessagePort;
-  /** Where writes go; null: the lane writes itself. */
-  writer: MessagePort | null;
-}
-
-export interface WriterSettings {
-  directory: string;
-  durability: Durability;
-  port: MessagePort;
+  /** What the store is opened with. */
+  store: unknown;
 }
 
 /** A line of a lane for the log of the service. */
@@ -54,148 +28,4 @@ export interface LogLine {
   level: 'info' | 'warn' | 'error';
   details: object;
   message: string;
-}
-
-interface Ask<Request> {
-  ticket: number;
-  request: Request;
-}
-
-type Reply = { ticket: number; value: unknown } | { ticket: number; error: SentError };
-
-/** How things get to the other end: plain data as JSON (fields that are undefined do not arrive), or bytes and ports, too. */
-export type Speech = 'plain' | 'any';
-
-/** Items of one message. */
-type Message<Item> = Item[] | string;
-
-const itemsOf = <Item>(message: Message<Item>): Item[] =>
-  typeof message === 'string' ? (JSON.parse(message) as Item[]) : message;
-
-/** The end of a port that asks. */
-export class Caller<Request> {
-  readonly #port: MessagePort;
-  readonly #waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
-  readonly #outbox: Outbox<Ask<Request>>;
-  #next = 1;
-  #failed: Error | null = null;
-
-  /** `speech`: what requests are, but for those that give something away. */
-  constructor(port: MessagePort, speech: Speech) {
-    this.#port = port;
-    // All that the sockets which are read in one turn ask for goes together.
-    const refuse = ({ ticket }: Ask<Request>, error: unknown): void =>
-      this.#settle({ ticket, error: sendError(error) });
-    this.#outbox = new Outbox(port, speech, setImmediate, refuse);
-    port.on('message', (message: Message<Reply>) => {
-      for (const reply of itemsOf(message)) this.#settle(reply);
-    });
-  }
-
-  /** What is in `transfer` is no longer the caller's. Rejects with what the other end threw. */
-  ask<Value>(request: Request, transfer: readonly Transferable[] = []): Promise<Value> {
-    if (this.#failed !== null) return Promise.reject(this.#failed);
-    const { promise, resolve, reject } = Promise.withResolvers<Value>();
-    const ticket = this.#next++;
-    this.#waiting.set(ticket, { resolve, reject });
-    this.#outbox.add({ ticket, request }, transfer);
-    return promise;
-  }
-
-  /** The other end is gone: whatever waits, and whatever is asked from now on, fails with this. */
-  fail(error: Error): void {
-    this.#failed = error;
-    this.#port.close();
-    for (const { reject } of this.#waiting.values()) reject(error);
-    this.#waiting.clear();
-  }
-
-  #settle(reply: Reply): void {
-    const waiting = this.#waiting.get(reply.ticket);
-    this.#waiting.delete(reply.ticket);
-    if ('error' in reply) waiting?.reject(receiveError(reply.error));
-    else waiting?.resolve(reply.value as never);
-  }
-}
-
-/** Answers what is asked at the other end of a port. The result shuts it: what comes later is not heard. */
-export function serve<Request>(port: MessagePort, handle: (request: Request) => Promise<unknown>): () => void {
-  const refuse = ({ ticket }: Reply, error: unknown): void =>
-    outbox.add({ ticket, error: sendError(new AnswerLost(error instanceof Error ? error.message : String(error))) });
-  // After all that a commit, or a message, has come to, and without another turn of the event loop.
-  const outbox = new Outbox<Reply>(port, 'plain', process.nextTick, refuse);
-  const answer = async ({ ticket, request }: Ask<Request>): Promise<void> => {
-    try {
-      outbox.add({ ticket, value: await handle(request) });
-    } catch (error) {
-      outbox.add({ ticket, error: sendError(error) });
-    }
-  };
-  const hear = (message: Message<Ask<Request>>): void => {
-    for (const ask of itemsOf(message)) void answer(ask);
-  };
-  port.on('message', hear);
-  return () => {
-    port.off('message', hear);
-    port.close();
-  };
-}
-
-/** With more in a message the other end would wait for what it could begin with. */
-const MOST_ITEMS = 8;
-
-class Outbox<Item> {
-  readonly #port: MessagePort;
-  readonly #speech: Speech;
-  readonly #later: (send: () => void) => void;
-  /** Called with what cannot be sent: it holds what cannot be copied or given away. */
-  readonly #refuse: (item: Item, error: unknown) => void;
-  #items: Item[] = [];
-  #transfer: (readonly Transferable[])[] = [];
-
-  /** `later`: when what has been collected goes. */
-  constructor(
-    port: MessagePort,
-    speech: Speech,
-    later: (send: () => void) => void,
-    refuse: (item: Item, error: unknown) => void,
-  ) {
-    this.#port = port;
-    this.#speech = speech;
-    this.#later = later;
-    this.#refuse = refuse;
-  }
-
-  add(item: Item, transfer: readonly Transferable[] = []): void {
-    this.#transfer.push(transfer);
-    const count = this.#items.push(item);
-    if (count === 1) this.#later(this.#send);
-    if (count === MOST_ITEMS) this.#send();
-  }
-
-  readonly #send = (): void => {
-    if (this.#items.length === 0) return;
-    const items = this.#items;
-    const transfer = this.#transfer;
-    this.#items = [];
-    this.#transfer = [];
-    try {
-      this.#post(items, transfer.flat());
-    } catch {
-      for (const [index, item] of items.entries()) this.#sendAlone(item, transfer[index]!);
-    }
-  };
-
-  #sendAlone(item: Item, transfer: readonly Transferable[]): void {
-    try {
-      this.#post([item], transfer);
-    } catch (error) {
-      this.#refuse(item, error);
-    }
-  }
-
-  #post(items: Item[], transfer: readonly Transferable[]): void {
-    const message: Message<Item> = this.#speech === 'plain' && transfer.length === 0 ? JSON.stringify(items) : items;
-    this.#port.postMessage(message, [...transfer]);
-  }
 }

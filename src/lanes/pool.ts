@@ -1,17 +1,13 @@
-/**
- * Lanes as threads. Each owns hosts, runs them and reads the store by itself; one writes. That is a thread of its own,
- * which lanes speak to directly, or the lane itself where there is only one.
- */
-import type { MessagePort, Transferable } from 'node:worker_threads';
+/** Lanes as threads. Each owns hosts, and runs them with a view of the store that is its own. */
+import type { Transferable } from 'node:worker_threads';
 import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
-import type { HostRow, Store } from '../store/store.ts';
+import type { HostRow, SharedStore, Store } from '../store/store.ts';
 import { type Limits, sizeOf } from './admission.ts';
-import { LaneThread } from './lane-thread.ts';
+import { LaneHandle } from './lane-handle.ts';
 import type { Lanes } from './lanes.ts';
 import type { LaneRequest } from './messages.ts';
 import { laneOf } from './owner.ts';
-import { WriterHandle } from './writer-handle.ts';
 
 export interface PoolOptions {
   store: Store;
@@ -24,24 +20,24 @@ export interface PoolOptions {
 
 export class LanePool implements Lanes {
   readonly #store: Store;
-  readonly #lanes: LaneThread[];
-  readonly #writer: WriterHandle | null;
+  readonly #lanes: LaneHandle[];
+  readonly #shared: SharedStore;
+  readonly #log: Log;
   #closed: Promise<void> | undefined;
 
   constructor({ store, log, lanes, allowServiceDeath, limits }: PoolOptions) {
-    const { directory, durability } = store;
     this.#store = store;
-    const onDeath = (): void => {
+    this.#log = log;
+    const onLost = (cause: unknown): void => {
+      log.error({ err: cause }, 'the lanes have lost the store: all of them begin anew');
       for (const lane of this.#lanes) void lane.kill();
     };
-    const writer = lanes > 1 ? new WriterHandle({ directory, durability, log, onDeath }) : null;
-    this.#writer = writer;
-    this.#lanes = Array.from({ length: lanes }, (_, lane) => {
-      const attach = async (): Promise<MessagePort | null> => (writer === null ? null : await writer.attach(lane));
-      return new LaneThread({ lane, lanes, directory, durability, allowServiceDeath, log, limits, attach });
-    });
-    const scribe = writer ?? this.#lanes[0]!;
-    store.writeBy({ write: (write) => scribe.ask<number>({ ask: 'write', write }) });
+    const shared = store.share(lanes, onLost);
+    this.#shared = shared;
+    this.#lanes = Array.from(
+      { length: lanes },
+      (_, lane) => new LaneHandle({ lane, lanes, allowServiceDeath, log, limits, pass: () => shared.pass(lane) }),
+    );
   }
 
   create(row: HostRow): Promise<Answer> {
@@ -67,7 +63,8 @@ export class LanePool implements Lanes {
   }
 
   async recover(): Promise<void> {
-    const concerned = new Set(this.#store.journal.unbooted().map((hostId) => this.#laneOf(hostId)));
+    const unbooted = await this.#store.journal.unbooted();
+    const concerned = new Set(unbooted.map((hostId) => this.#laneOf(hostId)));
     await Promise.all([...concerned].map((lane) => lane.ask({ ask: 'recover' })));
   }
 
@@ -78,18 +75,12 @@ export class LanePool implements Lanes {
 
   async #close(): Promise<void> {
     await Promise.all(this.#lanes.map((lane) => lane.close()));
-    await this.#writer?.close();
-    this.#store.writeBy(null);
+    await this.#shared.close().catch((error) => this.#log.error({ err: error }, 'the store did not stop in order'));
   }
 
   /** For tests: ends the thread of a host in the middle of whatever it does. */
   async kill(hostId: string): Promise<void> {
     await this.#laneOf(hostId).kill();
-  }
-
-  /** For tests: the same with the thread that writes. */
-  async killWriter(): Promise<void> {
-    await this.#writer?.kill();
   }
 
   /** What is in `transfer` is no longer the caller's. */
@@ -104,7 +95,7 @@ export class LanePool implements Lanes {
     }
   }
 
-  #laneOf(hostId: string): LaneThread {
+  #laneOf(hostId: string): LaneHandle {
     return this.#lanes[laneOf(hostId, this.#lanes.length)]!;
   }
 }

@@ -16,7 +16,7 @@ import {
 } from '../store/store.ts';
 import { decodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
-import { type RestoreHost, startOf, unreadable } from './snapshots.ts';
+import { lost, type RestoreHost, startOf, unreadable } from './snapshots.ts';
 
 /** What a lane needs of a host. */
 export interface Engine {
@@ -61,6 +61,8 @@ export type MakeHost = (spec: HostSpec) => Engine;
 /** A host in memory, with its place in the journal. */
 export interface LoadedHost {
   engine: Engine;
+  /** In which it is ours; null: it is not, and may only be looked at. */
+  epoch: number | null;
   /** Of the last command in the journal; 0: none yet. */
   sequence: number;
   /** Sequence of the last freeze that left a handover. */
@@ -79,34 +81,39 @@ export interface Rebuilding {
   log: Log;
 }
 
-/** Undefined where no such host is stored. Throws StoreUnavailable, and what `makeHost` throws. */
-export async function rebuild(hostId: string, from: Rebuilding): Promise<LoadedHost | undefined> {
+/**
+ * Undefined where no such host is stored; `epoch` is the one in which it is the caller's. Throws StoreUnavailable, and
+ * what `makeHost` throws.
+ */
+export async function rebuild(hostId: string, epoch: number | null, from: Rebuilding): Promise<LoadedHost | undefined> {
   const { store, log } = from;
-  const stored = store.hosts.get(hostId);
-  const spec = store.hosts.spec(hostId);
-  if (stored === undefined || spec === undefined) return undefined;
-  const { diverged } = stored;
+  const origin = await store.hosts.origin(hostId);
+  if (origin === undefined) return undefined;
+  const { diverged } = origin;
+  if ('damaged' in origin) return unreadable(hostId, { epoch, sequence: 0, diverged }, origin.damaged, log);
   const end = diverged === null ? Number.MAX_SAFE_INTEGER : diverged.sequence - 1;
-  const start = startOf(hostId, spec, end, from);
+  const start = await startOf(hostId, origin.spec, end, from);
   const { engine, sequence } = start;
   const behind = { commands: 0, bytes: 0 };
-  const host: LoadedHost = { engine, sequence, freeze: null, diverged, unreadable: null, behind };
+  const host: LoadedHost = { engine, epoch, sequence, freeze: null, diverged, unreadable: null, behind };
   for (;;) {
-    const commands = store.journal.read(hostId, host.sequence).filter((command) => command.sequence <= end);
+    const read = await store.journal.read(hostId, host.sequence);
+    const commands = read.filter((command) => command.sequence <= end);
     if (commands.length === 0) break;
     for (const command of commands) {
-      if (command.sequence !== host.sequence + 1) return unreadable(hostId, host, start, log);
+      if (command.sequence !== host.sequence + 1) return unreadable(hostId, host, lost(host, start), log);
       const why = await replayOne(hostId, host, command, store);
       if (why === null) continue;
       const difference: Divergence = { sequence: command.sequence, op: opOf(command), why };
-      await store.hosts.markDiverged(hostId, difference);
+      if (epoch === null) throw new StoreUnavailable(`host ${hostId} diverges, and nothing can be stored`);
+      await store.hosts.markDiverged({ hostId, epoch }, difference);
       log.error({ host: hostId, diverged: difference }, 'host diverged at replay');
-      return await rebuild(hostId, from);
+      return await rebuild(hostId, epoch, from);
     }
     await setImmediate();
   }
   const reaches = start.unusable[0]?.sequence ?? 0;
-  return host.sequence < reaches ? unreadable(hostId, host, start, log) : host;
+  return host.sequence < reaches ? unreadable(hostId, host, lost(host, start), log) : host;
 }
 
 /** What differs, or null. */
@@ -119,7 +126,9 @@ async function replayOne(
   if (stored.damaged !== undefined) return stored.damaged;
   let execution: Execution;
   try {
-    const command = decodeCommand(stored.command, (freeze) => store.journal.handover(hostId, freeze).text);
+    const command = await decodeCommand(stored.command, async (freeze) => {
+      return (await store.journal.handover(hostId, freeze)).text;
+    });
     execution =
       command.op === 'batch' ? await replayBatch(host, command, stored.payload) : host.engine.execute(command);
     if (digest(execution.answer, stored.payload) !== stored.digest)

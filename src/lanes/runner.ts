@@ -9,7 +9,15 @@ import { setImmediate } from 'node:timers/promises';
 import type { BatchOutcome } from '../host/batch/batch.ts';
 import type { Answer, BatchCommand, Command, Execution, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
-import { type Divergence, HandoverDamaged, type HostRow, type HostStore, type JournalEntry } from '../store/store.ts';
+import {
+  type Divergence,
+  FIRST_EPOCH,
+  HandoverDamaged,
+  type HostRow,
+  type HostStore,
+  type JournalEntry,
+  StoreUnavailable,
+} from '../store/store.ts';
 import { encodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
 import { HostFault } from './errors.ts';
@@ -38,6 +46,10 @@ interface Outcome<T> {
   value: T;
   stored: Promise<void>;
 }
+
+type OwnedHost = LoadedHost & { epoch: number };
+
+const isOwned = (host: LoadedHost): host is OwnedHost => host.epoch !== null;
 
 const NO_HOST: Answer = { kind: 'not-found', what: 'host' };
 const STORED = Promise.resolve();
@@ -70,7 +82,15 @@ export class HostRunner {
       const answer = this.#guard('query', () => engine.query({ view: 'host' }));
       await this.#options.store.hosts.insert(row);
       const behind = { commands: 0, bytes: 0 };
-      this.#loaded = { engine, sequence: 0, freeze: null, diverged: null, unreadable: null, behind };
+      this.#loaded = {
+        engine,
+        epoch: FIRST_EPOCH,
+        sequence: 0,
+        freeze: null,
+        diverged: null,
+        unreadable: null,
+        behind,
+      };
       return now(answer);
     });
   }
@@ -79,7 +99,7 @@ export class HostRunner {
     if (command.op === 'kexec.boot') throw new Error('a boot follows its freeze and is not asked for');
     const hardware = command.op === 'device.dma';
     return this.#enqueue(hardware, async () => {
-      const host = this.#loaded ?? (await this.#load());
+      const host = this.#owned ?? (await this.#own());
       if (host === undefined) return now(NO_HOST);
       if (this.#isForbidden(command)) return now(serviceDeathRefused());
       // Left frozen by the death of the process, or by a boot that failed.
@@ -93,9 +113,9 @@ export class HostRunner {
   /** The same for a batch, which is worked off in slices: between them other hosts have their turns. */
   batch(command: BatchCommand, payload: Uint8Array): Promise<Answer> {
     return this.#enqueue(false, async () => {
-      const frozen = this.#loaded ?? (await this.#load());
+      const frozen = this.#owned ?? (await this.#own());
       if (frozen?.engine.pendingBoot) await this.#boot();
-      const host = this.#loaded ?? (await this.#load());
+      const host = this.#owned ?? (await this.#own());
       if (host === undefined) return now(NO_HOST);
       if (host.unreadable !== null) return now(host.unreadable);
       if (host.diverged !== null) return now(divergedRefusal(host.diverged));
@@ -106,6 +126,7 @@ export class HostRunner {
       const committed = this.#change('batch', () => {
         const entry: JournalEntry = {
           hostId: this.#hostId,
+          epoch: host.epoch,
           sequence: host.sequence + 1,
           command: encodeCommand(stored.command, host.freeze),
           digest: digest(stored.proof, stored.payload),
@@ -131,7 +152,7 @@ export class HostRunner {
 
   query(query: Query): Promise<Answer> {
     return this.#enqueue(true, async () => {
-      const host = this.#loaded ?? (await this.#load());
+      const host = this.#owned ?? (await this.#look());
       if (host === undefined) return now(NO_HOST);
       const value = this.#guard(`query ${query.view}`, () => host.engine.query(query));
       return { value, stored: this.#stored };
@@ -140,7 +161,10 @@ export class HostRunner {
 
   remove(): Promise<void> {
     return this.#enqueue(false, async () => {
-      await this.#options.store.hosts.delete(this.#hostId);
+      const { hosts } = this.#options.store;
+      await this.#arrived();
+      const epoch = this.#owned?.epoch ?? (await hosts.own(this.#hostId));
+      if (epoch !== undefined) await hosts.delete({ hostId: this.#hostId, epoch });
       this.#loaded = undefined;
       return now(undefined);
     });
@@ -149,7 +173,7 @@ export class HostRunner {
   /** Boots the next kernel where the process died before it could; false where that is not so. */
   recover(): Promise<boolean> {
     return this.#enqueue(false, async () => {
-      const host = await this.#load();
+      const host = this.#owned ?? (await this.#own());
       if (host === undefined || !host.engine.pendingBoot) return now(false);
       return now((await this.#boot()).kind === 'ok');
     });
@@ -163,8 +187,9 @@ export class HostRunner {
   /** For a clean stop, when it is idle: what is in memory need not be replayed at the next start. */
   async rest(): Promise<void> {
     await this.#snapshot;
-    if (this.#loaded === undefined || !isWorthwhile(this.#loaded)) return;
-    await this.#makeSnapshot(this.#loaded);
+    const host = this.#owned;
+    if (host === undefined || !isWorthwhile(host)) return;
+    await this.#makeSnapshot(host);
     await this.#snapshot;
   }
 
@@ -188,7 +213,8 @@ export class HostRunner {
     while (this.#jobs.length > 0) {
       await this.#turns.take();
       await this.#jobs.shift()?.run();
-      if (this.#loaded !== undefined && isDue(this.#loaded, this.#snapshotSize)) await this.#makeSnapshot(this.#loaded);
+      const host = this.#owned;
+      if (host !== undefined && isDue(host, this.#snapshotSize)) await this.#makeSnapshot(host);
     }
     this.#working = false;
   }
@@ -197,7 +223,7 @@ export class HostRunner {
     const { value, stored } = await this.#perform(command);
     await stored;
     const { answer, records } = value;
-    if (answer.kind !== 'ok' || !this.#loaded?.engine.pendingBoot) return answer;
+    if (answer.kind !== 'ok' || !this.#owned?.engine.pendingBoot) return answer;
     if (this.#options.allowServiceDeath && records.some((record) => record.kind === 'die')) {
       this.#options.log.warn({ host: this.#hostId }, 'the fault point service.death kills the service');
       await this.#options.die();
@@ -216,13 +242,13 @@ export class HostRunner {
 
   /** Boots the next kernel from what is stored, and from nothing else. */
   async #boot(): Promise<Answer> {
-    const host = this.#loaded ?? (await this.#load());
+    const host = this.#owned ?? (await this.#own());
     if (host === undefined) return NO_HOST;
     if (host.diverged !== null) return divergedRefusal(host.diverged);
     if (host.freeze === null) throw this.#fault('kexec.boot', new Error('frozen without a stored handover'));
     let handover: string | null;
     try {
-      handover = this.#options.store.journal.handover(this.#hostId, host.freeze).text;
+      handover = (await this.#options.store.journal.handover(this.#hostId, host.freeze)).text;
     } catch (error) {
       if (error instanceof HandoverDamaged) return await this.#diverge(host, error.message);
       throw error;
@@ -234,7 +260,7 @@ export class HostRunner {
 
   /** Executes and hands the command to the journal; `stored` is when it has arrived there. */
   async #perform(command: Command): Promise<Outcome<Execution>> {
-    const host = this.#loaded ?? (await this.#load());
+    const host = this.#owned ?? (await this.#own());
     if (host === undefined) return now({ answer: NO_HOST, records: [] });
     if (host.unreadable !== null) return now({ answer: host.unreadable, records: [] });
     if (host.diverged !== null) return now({ answer: divergedRefusal(host.diverged), records: [] });
@@ -248,7 +274,7 @@ export class HostRunner {
   }
 
   #commit(host: LoadedHost, entry: JournalEntry): Promise<void> {
-    const stored = this.#options.store.journal.commit([entry]);
+    const stored = this.#options.store.journal.append(entry);
     this.#stored = stored;
     stored.catch(() => {
       if (this.#loaded === host) this.#loaded = undefined;
@@ -256,10 +282,11 @@ export class HostRunner {
     return stored;
   }
 
-  #entry(host: LoadedHost, command: Command, { answer, records }: Execution): JournalEntry {
+  #entry(host: OwnedHost, command: Command, { answer, records }: Execution): JournalEntry {
     const handover = records.find((record) => record.kind === 'handover');
     return {
       hostId: this.#hostId,
+      epoch: host.epoch,
       sequence: host.sequence + 1,
       command: encodeCommand(command, host.freeze),
       digest: digest(answer),
@@ -267,20 +294,47 @@ export class HostRunner {
     };
   }
 
-  async #load(): Promise<LoadedHost | undefined> {
-    if (this.#loaded !== undefined) return this.#loaded;
-    // What is on its way to the journal either arrives there or does not, but it is part of what is read.
+  /** What is in memory, if it is ours. */
+  get #owned(): OwnedHost | undefined {
+    const host = this.#loaded;
+    return host !== undefined && isOwned(host) ? host : undefined;
+  }
+
+  /** Makes the host ours, and builds it from what is stored. */
+  async #own(): Promise<OwnedHost | undefined> {
+    await this.#arrived();
+    const epoch = await this.#options.store.hosts.own(this.#hostId);
+    this.#loaded = undefined;
+    if (epoch !== undefined) this.#loaded = await this.#rebuild(epoch);
+    return this.#owned;
+  }
+
+  /** The same to look at it, which is possible where nothing can be stored, as on a full disk. */
+  async #look(): Promise<LoadedHost | undefined> {
+    try {
+      return await this.#own();
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error;
+      this.#loaded ??= await this.#rebuild(null);
+      return this.#loaded;
+    }
+  }
+
+  /** What is on its way to the journal either arrives there or does not, but it is part of what is read. */
+  async #arrived(): Promise<void> {
     await settled(this.#stored);
     this.#stored = STORED;
+  }
+
+  #rebuild(epoch: number | null): Promise<LoadedHost | undefined> {
     const makeHost: MakeHost = (spec) => this.#guard('create', () => this.#options.makeHost(spec));
-    this.#loaded = await rebuild(this.#hostId, { ...this.#options, makeHost });
-    return this.#loaded;
+    return rebuild(this.#hostId, epoch, { ...this.#options, makeHost });
   }
 
   /** Takes it while the host waits; compressing and storing it does not keep the host. */
-  async #makeSnapshot(host: LoadedHost): Promise<void> {
+  async #makeSnapshot(host: OwnedHost): Promise<void> {
     const { store, log } = this.#options;
-    const { sequence } = host;
+    const { epoch, sequence } = host;
     const stored = this.#stored;
     host.behind = { commands: 0, bytes: 0 };
     try {
@@ -289,7 +343,7 @@ export class HostRunner {
       for (; !step.done; step = making.next()) await this.#turns.take();
       const bytes = step.value;
       this.#snapshotSize = bytes.byteLength;
-      const snapshot = { hostId: this.#hostId, sequence, engine: ENGINE, bytes };
+      const snapshot = { hostId: this.#hostId, epoch, sequence, engine: ENGINE, bytes };
       this.#snapshot = Promise.all([this.#snapshot, stored])
         .then(() => store.snapshots.put(snapshot))
         .catch((error) => log.warn({ host: this.#hostId, err: error }, 'a snapshot could not be stored'));
@@ -298,9 +352,9 @@ export class HostRunner {
     }
   }
 
-  async #diverge(host: LoadedHost, why: string): Promise<Answer> {
+  async #diverge(host: OwnedHost, why: string): Promise<Answer> {
     const diverged: Divergence = { sequence: host.sequence + 1, op: 'kexec.boot', why };
-    await this.#options.store.hosts.markDiverged(this.#hostId, diverged);
+    await this.#options.store.hosts.markDiverged({ hostId: this.#hostId, epoch: host.epoch }, diverged);
     host.diverged = diverged;
     this.#options.log.error({ host: this.#hostId, diverged }, 'host diverged');
     return divergedRefusal(diverged);

@@ -40,11 +40,11 @@ export interface Start {
 }
 
 /** The newest snapshot up to `end` that can be used, or the spec. */
-export function startOf(hostId: string, spec: HostSpec, end: number, from: Rebuilding): Start {
+export async function startOf(hostId: string, spec: HostSpec, end: number, from: Rebuilding): Promise<Start> {
   const { store, makeHost, restoreHost, log } = from;
   const unusable: Start['unusable'] = [];
   for (let before = end + 1; ; ) {
-    const snapshot = store.snapshots.before(hostId, before);
+    const snapshot = await store.snapshots.before(hostId, before);
     if (snapshot === undefined) return { engine: makeHost(spec), sequence: 0, unusable };
     const { sequence } = snapshot;
     const engine = restore(snapshot, restoreHost);
@@ -68,13 +68,22 @@ function restore(snapshot: StoredSnapshot, restoreHost: RestoreHost | undefined)
   }
 }
 
+/** Why a host cannot be built from what is kept of it. */
+export function lost({ sequence }: LoadedHost, { unusable }: Start): string {
+  const snapshots = unusable.map((one) => `that of command ${one.sequence}: ${one.why}`).join('; ');
+  return `commands behind ${sequence} are no longer kept, and no snapshot can be used (${snapshots || 'there is none'})`;
+}
+
 /**
  * Stands in for a host of which too much is lost. It is not marked in the store: another version of the service may
  * be able to read what this one cannot.
  */
-export function unreadable(hostId: string, host: LoadedHost, { unusable }: Start, log: Log): LoadedHost {
-  const snapshots = unusable.map(({ sequence, why }) => `that of command ${sequence}: ${why}`).join('; ');
-  const why = `commands behind ${host.sequence} are no longer kept, and no snapshot can be used (${snapshots || 'there is none'})`;
+export function unreadable(
+  hostId: string,
+  { epoch, sequence, diverged }: Pick<LoadedHost, 'epoch' | 'sequence' | 'diverged'>,
+  why: string,
+  log: Log,
+): LoadedHost {
   log.error({ host: hostId, why }, 'a host cannot be read');
   const answer: Answer = {
     kind: 'refused',
@@ -83,5 +92,6 @@ export function unreadable(hostId: string, host: LoadedHost, { unusable }: Start
     why: `this host cannot be read: ${why}; it can be deleted`,
   };
   const engine: Engine = { pendingBoot: false, query: () => answer, execute: () => ({ answer, records: [] }) };
-  return { ...host, engine, unreadable: answer };
+  const behind = { commands: 0, bytes: 0 };
+  return { engine, epoch, sequence, freeze: null, diverged, unreadable: answer, behind };
 }

@@ -1,4 +1,5 @@
-/** The ways in which the store fails: each an error of its own, so that callers can tell them apart. */
+/** The ways in which a store fails: each an error of its own, so that callers can tell them apart. */
+import type { SentError } from '../threads/errors.ts';
 
 /** Nothing was stored, or nothing could be read: the disk is full, gone or locked. Trying again later may help. */
 export class StoreUnavailable extends Error {
@@ -8,6 +9,11 @@ export class StoreUnavailable extends Error {
 /** There is no room for what was to be stored. */
 export class StoreFull extends StoreUnavailable {
   override readonly name = 'StoreFull';
+}
+
+/** The host has another owner by now, or is gone: nothing was stored, and what is in memory of it may be out of date. */
+export class OwnerPassed extends Error {
+  override readonly name = 'OwnerPassed';
 }
 
 /** A tenant of that name, or with that key, is there already. */
@@ -20,11 +26,18 @@ export class HandoverDamaged extends Error {
   override readonly name = 'HandoverDamaged';
 }
 
-export function unavailable(what: string, cause: unknown): StoreUnavailable {
-  const kind = (cause as { code?: string } | undefined)?.code === 'SQLITE_FULL' ? StoreFull : StoreUnavailable;
-  return new kind(`${what}: ${reason(cause)}`, { cause });
-}
-
-export function reason(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
+/** Those with which a write rejects, as they arrive from another thread. */
+export function makeStoreError({ name, message }: SentError): Error | undefined {
+  switch (name) {
+    case 'StoreUnavailable':
+      return new StoreUnavailable(message);
+    case 'StoreFull':
+      return new StoreFull(message);
+    case 'OwnerPassed':
+      return new OwnerPassed(message);
+    case 'TenantExists':
+      return new TenantExists(message);
+    default:
+      return undefined;
+  }
 }

@@ -1,4 +1,4 @@
-/** What the store keeps: plain data. Times are ISO 8601 in UTC. */
+/** What a store keeps: plain data. Times are ISO 8601 in UTC. */
 import type { HostSpec } from '../host/command.ts';
 
 export interface Tenant {
@@ -32,21 +32,47 @@ export interface HostSummary extends HostIdentity {
   diverged: Divergence | null;
 }
 
+/** Where a host begins, and whether its journal can still be replayed; `damaged` says what is wrong with the spec. */
+export type HostOrigin = { diverged: Divergence | null } & ({ spec: HostSpec } | { damaged: string });
+
 /** Place in a list of hosts: the last one seen. */
 export interface HostCursor {
   created: string;
   id: string;
 }
 
-/** A command as stored: JSON text, and the SHA-256 of its answer. */
-export interface JournalEntry {
+/** In whose name something is written: the epoch is the one in which the writer owns the host. */
+export interface Ownership {
   hostId: string;
+  /** 1 for who made the host; one more each time another one becomes its owner. */
+  epoch: number;
+}
+
+/** A command as stored: JSON text, and the SHA-256 of its answer. What comes with it is stored with it, or not at all. */
+export interface JournalEntry extends Ownership {
   /** From 1 on, without gaps. */
   sequence: number;
   command: string;
   digest: string;
   /** What the command carries beside its JSON. */
   payload?: Uint8Array;
-  /** The handover that a freeze leaves, stored in the same transaction. `text` is null where nothing is handed over. */
+  /** The handover that a freeze leaves. `text` is null where nothing is handed over. */
   handover?: { text: string | null };
 }
+
+/** A command as it was found. */
+export interface StoredCommand extends Pick<JournalEntry, 'sequence' | 'command' | 'digest' | 'payload'> {
+  /** Why the payload, which is missing then, cannot be read. */
+  damaged?: string;
+}
+
+export interface Snapshot extends Ownership {
+  /** Of the last command that it holds. */
+  sequence: number;
+  /** Version of the engine that made it. */
+  engine: string;
+  bytes: Uint8Array;
+}
+
+/** A snapshot as it was found: `damaged` says what is wrong with it. */
+export type StoredSnapshot = Pick<Snapshot, 'sequence' | 'engine'> & ({ bytes: Uint8Array } | { damaged: string });

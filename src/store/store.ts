@@ -1,88 +1,136 @@
 /**
- * What outlives the process: tenants, hosts, their journals, handovers and snapshots, in SQLite. Whatever writes is
- * asynchronous and goes to one writer, which may be in another thread; reads are synchronous, on a connection of
- * whoever reads.
+ * The contract of a store: what outlives the process. Whatever uses one knows nothing else of it, and
+ * test/store/contract.ts is what each has to pass. SQLite is one, in a folder of its own.
+ *
+ * - **Stored.** When a promise resolves, what was asked is stored: it is there after the death of the process, and
+ *   whoever asks from then on sees it, in whichever thread or process. A read sees all of a write or nothing of it.
+ * - **All or nothing.** A write that rejects has changed nothing, but for ThreadDied: then it has happened or it has not.
+ * - **Order.** Writes of one HostStore about one host are stored in the order in which they were asked for, whether those
+ *   before have resolved or not, except where a large payload or a snapshot takes its time on the way: who writes it waits.
+ * - **Owners.** A host has one owner at a time, known by its epoch. Who makes a host owns it at epoch 1, and `own` makes
+ *   the caller the owner. From then on whatever is written in an older epoch is refused with OwnerPassed.
+ * - **Damage** of what is read is told as a value or as a typed error, with what is wrong; it is never taken for what it
+ *   was. Everything else that goes wrong is StoreUnavailable.
  */
-import { openCheck } from './sqlite/check.ts';
-import { connectForReading, type Durability, openDatabase } from './sqlite/database.ts';
-import { type Hosts, openHosts } from './sqlite/hosts.ts';
-import { type Journal, openJournal } from './sqlite/journal.ts';
-import { openSnapshots, type Snapshots } from './sqlite/snapshots.ts';
-import { openTenants, type Tenants } from './sqlite/tenants.ts';
-import { GroupWriter } from './sqlite/writer.ts';
-import type { Writer } from './sqlite/writes.ts';
+import type { Transferable } from 'node:worker_threads';
+import type {
+  Divergence,
+  HostCursor,
+  HostIdentity,
+  HostOrigin,
+  HostRow,
+  HostSummary,
+  JournalEntry,
+  Ownership,
+  Snapshot,
+  StoredCommand,
+  StoredSnapshot,
+  Tenant,
+} from './rows.ts';
 
 export * from './errors.ts';
 export { hashKey, newKey } from './keys.ts';
 export type * from './rows.ts';
-export type { Durability } from './sqlite/database.ts';
-export type { Hosts } from './sqlite/hosts.ts';
-export type { Journal, StoredCommand } from './sqlite/journal.ts';
-export type { Snapshot, Snapshots, StoredSnapshot } from './sqlite/snapshots.ts';
-export type { Tenants } from './sqlite/tenants.ts';
 
-/** What hosts are run with. */
+/** In which a host belongs to whoever has made it. */
+export const FIRST_EPOCH = 1;
+
+export interface Tenants {
+  /** Throws TenantExists where the name or the key is taken. `keyHash` is that of `hashKey`. */
+  create(name: string, keyHash: string): Promise<Tenant>;
+  /** From memory where it is known, as every request asks for it. */
+  findByKeyHash(keyHash: string): Promise<Tenant | undefined>;
+  findByName(name: string): Promise<Tenant | undefined>;
+  /** All of them, by name. */
+  list(): Promise<Tenant[]>;
+  /** Gives a tenant another key; false where it had that key already. Throws TenantExists where another has it. */
+  setKeyHash(id: string, keyHash: string): Promise<boolean>;
+}
+
+/** Which hosts there are. */
+export interface HostDirectory {
+  get(id: string): Promise<HostSummary | undefined>;
+  /** The same from memory, as every request asks for it. Whoever has a host deleted elsewhere has it forgotten here. */
+  identity(id: string): Promise<HostIdentity | undefined>;
+  forget(id: string): void;
+  origin(id: string): Promise<HostOrigin | undefined>;
+  /** A tenant's hosts in the order of their creation, at most `limit` of those after the cursor. */
+  list(tenantId: string, limit: number, after?: HostCursor): Promise<HostSummary[]>;
+}
+
+/** What is known of tenants and hosts without running one: all that the HTTP face needs of a store. */
+export interface Directory {
+  tenants: Tenants;
+  hosts: HostDirectory;
+  /** Rejects with StoreUnavailable where the store does not answer, or nothing can be stored. */
+  check(): Promise<void>;
+}
+
+export interface Hosts extends HostDirectory {
+  /** Whoever stores a host owns it, at FIRST_EPOCH. */
+  insert(row: HostRow): Promise<void>;
+  /**
+   * Makes the caller the owner: the new epoch, or undefined where there is no such host. What the owner before has stored
+   * is there to be read; nothing of what it asks for comes after.
+   */
+  own(id: string): Promise<number | undefined>;
+  markDiverged(owner: Ownership, divergence: Divergence): Promise<void>;
+  /** Deletes the host with all that is stored of it. One that is made again under its id begins anew. */
+  delete(owner: Ownership): Promise<void>;
+}
+
+export interface Journal {
+  /** Its sequence must follow on the last one stored: what was asked for behind an entry that is refused is refused, too. */
+  append(entry: JournalEntry): Promise<void>;
+  /** The commands after sequence `after`, in order: some of them (at least one), none at the end. */
+  read(hostId: string, after: number): Promise<StoredCommand[]>;
+  /** What the freeze of that sequence left. Throws HandoverDamaged where it is not what was stored. */
+  handover(hostId: string, sequence: number): Promise<{ text: string | null }>;
+  /** Hosts whose last freeze was not followed by a boot. */
+  unbooted(): Promise<string[]>;
+}
+
+export interface Snapshots {
+  /**
+   * Stores it, and forgets all but the one before. Where a host has more commands than the store keeps, those which that
+   * one holds may be forgotten, too.
+   */
+  put(snapshot: Snapshot): Promise<void>;
+  /** The newest one before that sequence. */
+  before(hostId: string, sequence: number): Promise<StoredSnapshot | undefined>;
+}
+
+/** What hosts are run with, in one thread. */
 export interface HostStore {
   hosts: Hosts;
   journal: Journal;
   snapshots: Snapshots;
+  /** Resolves when all that was asked for is stored. */
+  close(): Promise<void>;
 }
 
-export interface Store extends HostStore {
-  tenants: Tenants;
-  directory: string;
-  durability: Durability;
-  /** Migrations applied when it was opened. */
-  applied: string[];
-  /** Leaves word for a second service, which cannot have the directory, where this one serves. */
-  announce(address: string): void;
-  /** From now on another one writes, and this connection only reads; null: it writes itself again. */
-  writeBy(writer: Writer | null): void;
-  /** Rejects with StoreUnavailable where the database does not answer, or nothing can be stored. */
-  check(): Promise<void>;
-  close(): void;
+export interface Store extends Directory, HostStore {
+  hosts: Hosts;
+  /**
+   * From now on hosts are run by so many other threads of this process. `onLost` is called where what they have asked
+   * for may never be answered: all of them have to end, and others to begin, each with a new pass.
+   */
+  share(threads: number, onLost: (cause: unknown) => void): SharedStore;
 }
 
-export interface StoreOptions {
-  /** The data directory; made where it is not there. */
-  directory: string;
-  durability?: Durability;
+export interface SharedStore {
+  /**
+   * For the thread of that number (from 0 on), or for the one that takes its place: when it resolves, whatever its
+   * predecessor wrote is stored or never will be.
+   */
+  pass(thread: number): Promise<StorePass>;
+  /** When the threads have ended. Hosts may be run in this thread again, or be shared anew. */
+  close(): Promise<void>;
 }
 
-/** Opens the data directory and brings its schema up to date. Throws StoreUnavailable, saying why. */
-export function openStore({ directory, durability = 'process' }: StoreOptions): Store {
-  const { database, applied, announce, close } = openDatabase(directory, durability);
-  const own = new GroupWriter(database);
-  let writer: Writer = own;
-  const pen: Writer = { write: (write) => writer.write(write) };
-  return {
-    tenants: openTenants(database, pen),
-    hosts: openHosts(database, pen),
-    journal: openJournal(database, pen),
-    snapshots: openSnapshots(database, pen),
-    directory,
-    durability,
-    applied,
-    announce,
-    writeBy(another) {
-      writer = another ?? own;
-      database.pragma(`query_only = ${another === null ? 'OFF' : 'ON'}`);
-    },
-    check: openCheck(database, pen),
-    close() {
-      own.flush();
-      close();
-    },
-  };
-}
-
-/** The store as a lane sees it: it reads by itself and writes by `writer`. The directory is open already. */
-export function openHostStore(directory: string, writer: Writer): HostStore & { close(): void } {
-  const database = connectForReading(directory);
-  return {
-    hosts: openHosts(database, writer),
-    journal: openJournal(database, writer),
-    snapshots: openSnapshots(database, writer),
-    close: () => database.close(),
-  };
+/** With what another thread opens its HostStore. */
+export interface StorePass {
+  /** Can be sent to it when what is in `transfer` is given away to it. */
+  data: unknown;
+  transfer: Transferable[];
 }

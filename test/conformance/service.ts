@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { readConfig } from '../../src/config.ts';
 import { buildApp } from '../../src/http/app.ts';
 import { createLanes } from '../../src/lanes/lanes.ts';
-import { openStore } from '../../src/store/store.ts';
+import { openStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
 import type { Api } from './api.ts';
 import type { JsonObject } from './trace.ts';
@@ -29,7 +29,7 @@ export async function startService(): Promise<Service> {
   const lanes = createLanes({ store });
   await seedTenants(store.tenants, config, SILENT);
   // Whether answers are what the OpenAPI document says costs little, and nothing else asks this often.
-  const app = await buildApp({ config, store, lanes, checkAnswers: true });
+  const app = await buildApp({ config, directory: store, lanes, checkAnswers: true });
   const headers = { authorization: `Bearer ${KEY}` };
   return {
     api: {
@@ -49,7 +49,7 @@ export async function startService(): Promise<Service> {
     async stop() {
       await app.close();
       await lanes.close();
-      store.close();
+      await store.close();
       rmSync(directory, { recursive: true, force: true });
     },
   };

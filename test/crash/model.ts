@@ -8,7 +8,8 @@ import { readConfig } from '../../src/config.ts';
 import type { Answer as HostAnswer } from '../../src/host/command.ts';
 import { buildApp } from '../../src/http/app.ts';
 import { createLanes, type Lanes } from '../../src/lanes/lanes.ts';
-import { openStore, type Store, type StoredCommand } from '../../src/store/store.ts';
+import { openStore } from '../../src/store/sqlite/store.ts';
+import type { Store, StoredCommand } from '../../src/store/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
 import { endOf } from './batches.ts';
 import { type Found, saidBy } from './journal.ts';
@@ -32,7 +33,7 @@ export class Model {
     const store = openStore({ directory });
     const lanes = createLanes({ store });
     await seedTenants(store.tenants, config, { info() {}, warn() {}, error() {} });
-    return new Model(await buildApp({ config, store, lanes, checkAnswers: true }), store, lanes);
+    return new Model(await buildApp({ config, directory: store, lanes, checkAnswers: true }), store, lanes);
   }
 
   async host(body: object): Promise<ModelHost> {
@@ -50,22 +51,25 @@ export class Model {
     return { status: response.statusCode, body: response.body === '' ? null : response.json() };
   }
 
-  journal(hostId: string, after: number): StoredCommand[] {
+  journal(hostId: string, after: number): Promise<StoredCommand[]> {
     return readAll((from) => this.#store.journal.read(hostId, from), after);
   }
 
   async stop(): Promise<void> {
     await this.#app.close();
     await this.lanes.close();
-    this.#store.close();
+    await this.#store.close();
   }
 }
 
 /** A journal to its end: one read gives a part of it. */
-export function readAll(read: (after: number) => StoredCommand[], after: number): StoredCommand[] {
+export async function readAll(
+  read: (after: number) => Promise<StoredCommand[]>,
+  after: number,
+): Promise<StoredCommand[]> {
   const rows: StoredCommand[] = [];
   for (;;) {
-    const more = read(rows.at(-1)?.sequence ?? after);
+    const more = await read(rows.at(-1)?.sequence ?? after);
     if (more.length === 0) return rows;
     rows.push(...more);
   }
@@ -97,7 +101,7 @@ export class ModelHost {
       else if (one.operation.kind === 'kexec.freeze') index += await this.#repeatKexec(found, index);
       else this.#compare(one.operation, await this.#ask(one.operation.request));
     }
-    const rows = this.#model.journal(this.id, this.#sequence);
+    const rows = await this.#model.journal(this.id, this.#sequence);
     for (const [index, { row }] of found.entries()) {
       assertSame(essence(row), essence(rows[index]), 'the journals of both hosts');
     }

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import type { DeviceView } from '../../src/host/views.ts';
-import { openHostStore } from '../../src/store/store.ts';
+import { openHostStore } from '../../src/store/sqlite/host-store.ts';
 import { Fleet } from './fleet.ts';
 import { JournalCheck } from './journal.ts';
 import { CrashHost, HOST_BODY, Load } from './load.ts';
@@ -106,7 +106,7 @@ async function laneRounds(bench: Bench, ends: Ends): Promise<Play> {
       victim = null;
     }
     victim ??= await LaneVictim.start(bench.directory, random.between(1, 3));
-    const { wire, pool } = victim;
+    const { wire, pool, store } = victim;
     await bench.prepare(wire, random);
     const load = new Load();
     const work = bench.run(wire, load);
@@ -116,7 +116,7 @@ async function laneRounds(bench: Bench, ends: Ends): Promise<Play> {
       const hostId = random.pick(bench.hosts)!.host.id;
       const writer = random.chance(0.2);
       deaths.push(writer ? 'writer' : 'lane');
-      await (writer ? pool.killWriter() : pool.kill(hostId));
+      await (writer ? store.killWriter() : pool.kill(hostId));
     }
     // The hosts that are left go on for a while.
     await Promise.race([load.after(random.between(1, 100)), work]);
@@ -213,7 +213,7 @@ class Bench {
         const { host, model } = tested;
         await host.inspect(wire);
         for (const queue of host.asked.values()) for (const operation of queue) this.#statistics.note(operation);
-        const rows = readAll((after) => store.journal.read(host.id, after), tested.sequence);
+        const rows = await readAll((after) => store.journal.read(host.id, after), tested.sequence);
         assertSame(
           rows.map(({ sequence }) => sequence),
           rows.map((_, index) => tested.sequence + index + 1),
@@ -232,7 +232,7 @@ class Bench {
         this.#statistics.states += 1;
       }
     } finally {
-      store.close();
+      await store.close();
     }
     await this.#fleet.check(wire, this.#model);
   }

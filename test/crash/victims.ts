@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { readConfig } from '../../src/config.ts';
 import { buildApp } from '../../src/http/app.ts';
 import { LanePool } from '../../src/lanes/pool.ts';
-import { openStore } from '../../src/store/store.ts';
+import { openStore, type SqliteStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
 import { type Service, startService } from '../support/service.ts';
 import { ADMIN_KEY, KEY, Wire } from './wire.ts';
@@ -74,11 +74,13 @@ export class ProcessVictim {
 export class LaneVictim {
   readonly directory: string;
   readonly pool: LanePool;
+  readonly store: SqliteStore;
   readonly wire: Wire;
   readonly #stop: () => Promise<void>;
 
-  private constructor(directory: string, pool: LanePool, wire: Wire, stop: () => Promise<void>) {
-    this.directory = directory;
+  private constructor(store: SqliteStore, pool: LanePool, wire: Wire, stop: () => Promise<void>) {
+    this.directory = store.directory;
+    this.store = store;
     this.pool = pool;
     this.wire = wire;
     this.#stop = stop;
@@ -91,13 +93,13 @@ export class LaneVictim {
     const pool = new LanePool({ store, log, lanes, allowServiceDeath: false });
     await seedTenants(store.tenants, config, log);
     await pool.recover();
-    const app = await buildApp({ config, store, lanes: pool });
+    const app = await buildApp({ config, directory: store, lanes: pool });
     const wire = new Wire(await app.listen({ host: config.host, port: 0 }));
-    return new LaneVictim(directory, pool, wire, async () => {
+    return new LaneVictim(store, pool, wire, async () => {
       wire.close();
       await app.close();
       await pool.close();
-      store.close();
+      await store.close();
     });
   }
 

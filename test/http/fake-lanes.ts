@@ -1,7 +1,7 @@
 /** Lanes that do nothing but answer what a test says, and remember what they were asked. */
 import type { Answer, BatchCommand, Command, Query } from '../../src/host/command.ts';
 import type { HostRow, Lanes } from '../../src/lanes/lanes.ts';
-import { hashKey, type Store } from '../../src/store/store.ts';
+import { FIRST_EPOCH, hashKey, type Store } from '../../src/store/store.ts';
 
 const ok = (value: unknown): Answer => ({ kind: 'ok', value });
 
@@ -39,7 +39,7 @@ export class FakeLanes implements Lanes {
   }
 
   remove(hostId: string): Promise<void> {
-    return this.#store.hosts.delete(hostId);
+    return this.#store.hosts.delete({ hostId, epoch: FIRST_EPOCH });
   }
 
   async recover(): Promise<void> {}

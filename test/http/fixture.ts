@@ -5,7 +5,7 @@ import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import request from 'supertest';
 import { buildApp } from '../../src/http/app.ts';
-import type { Store } from '../../src/store/store.ts';
+import type { SqliteStore } from '../../src/store/sqlite/store.ts';
 import { SPEC } from '../lanes/fake-host.ts';
 import { temporaryStore } from '../support/store.ts';
 import { FakeLanes, tenantWith } from './fake-lanes.ts';
@@ -22,7 +22,7 @@ type Method = 'get' | 'head' | 'post' | 'put' | 'patch' | 'delete';
 
 export interface Fixture {
   app: FastifyInstance;
-  store: Store;
+  store: SqliteStore;
   lanes: FakeLanes;
   /** All that was logged. */
   logged: () => string;
@@ -49,7 +49,7 @@ export async function fixture(
     },
   });
   const config = { adminKey, bodyLimit: BODY_LIMIT, batchLimit: BATCH_LIMIT };
-  const app = await buildApp({ config, store, lanes, log: pino({ level: 'trace' }, stream), dev });
+  const app = await buildApp({ config, directory: store, lanes, log: pino({ level: 'trace' }, stream), dev });
   t.after(() => app.close());
   return {
     app,

@@ -1,10 +1,18 @@
 /** Resources: bodies become commands, answers become pages, and what is made says where it is. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { HostSpec } from '../../src/host/command.ts';
+import type { Directory } from '../../src/store/store.ts';
 import { fixture, HOST } from './fixture.ts';
 
 const H = `/v1/hosts/${HOST}`;
 const D1 = '0000:01:00.0';
+
+async function specOf(store: Directory, id: string): Promise<HostSpec> {
+  const origin = await store.hosts.origin(id);
+  assert.ok(origin !== undefined && 'spec' in origin);
+  return origin.spec;
+}
 
 test('a host says where it is, and what it is made of is filled in', async (t) => {
   const { ask, store } = await fixture(t);
@@ -13,10 +21,10 @@ test('a host says where it is, and what it is made of is filled in', async (t) =
   assert.match(made.body.id, /^h-[a-z2-7]{16}$/);
   assert.equal(made.headers.location, `/v1/hosts/${made.body.id}`);
   assert.equal(made.body.name, made.body.id);
-  const spec = store.hosts.spec(made.body.id);
-  assert.equal(spec?.profile, 'persisted-domains');
-  assert.equal(spec?.machine.memory, '0x400000000');
-  assert.equal(spec?.machine.functions[0]?.bdf, D1);
+  const spec = await specOf(store, made.body.id);
+  assert.equal(spec.profile, 'persisted-domains');
+  assert.equal(spec.machine.memory, '0x400000000');
+  assert.equal(spec.machine.functions[0]?.bdf, D1);
   assert.equal((await ask('delete', `/v1/hosts/${made.body.id}`)).status, 204);
   assert.equal((await ask('get', `/v1/hosts/${made.body.id}`)).status, 404);
 });
@@ -124,7 +132,7 @@ test('a plugged-in function is placed among those that are there', async (t) => 
   assert.ok(command?.op === 'device.add');
   assert.deepEqual(
     [command.device.group, command.device.iommu],
-    [1, store.hosts.spec(made.body.id)?.machine.iommus[0]?.id],
+    [1, (await specOf(store, made.body.id)).machine.iommus[0]?.id],
   );
   const again = await ask('post', path, { bdf: D1 });
   assert.equal(again.status, 400);

@@ -3,8 +3,9 @@ import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { receiveError, sendError } from '../../src/lanes/errors.ts';
+import { makeLaneError } from '../../src/lanes/errors.ts';
 import { StoreFull } from '../../src/store/store.ts';
+import { receiveError, sendError } from '../../src/threads/errors.ts';
 import { fixture, HOST, KEY } from './fixture.ts';
 
 test('/livez and /readyz need no key', async (t) => {
@@ -29,7 +30,9 @@ test('a service whose disk is full lives, but is not ready until there is room',
     async write() {
       writes += 1;
       // As it comes from the thread that writes.
-      if (full) throw receiveError(sendError(new StoreFull('cannot store it: database or disk is full')));
+      if (full) {
+        throw receiveError(sendError(new StoreFull('cannot store it: database or disk is full')), makeLaneError);
+      }
       return 1;
     },
   });
@@ -61,7 +64,7 @@ test('a writer that is busy leaves the service as ready as it was', async (t) =>
 
 test('a service whose store is gone lives, but is not ready', async (t) => {
   const { ask, store } = await fixture(t);
-  store.close();
+  await store.close();
   assert.equal((await ask('get', '/livez', undefined, null)).status, 200);
   const { status, headers, body } = await ask('get', '/readyz', undefined, null);
   assert.equal(status, 503);

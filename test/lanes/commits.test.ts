@@ -3,9 +3,10 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { Lane } from '../../src/lanes/lane.ts';
 import { connectForWriting } from '../../src/store/sqlite/database.ts';
+import { openHostStore } from '../../src/store/sqlite/host-store.ts';
 import { GroupWriter } from '../../src/store/sqlite/writer.ts';
 import type { Write, Writer } from '../../src/store/sqlite/writes.ts';
-import { type HostStore, openHostStore, StoreUnavailable } from '../../src/store/store.ts';
+import { type HostStore, StoreUnavailable } from '../../src/store/store.ts';
 import { temporaryDirectory } from '../support/service.ts';
 import { someTenant, temporaryStore } from '../support/store.ts';
 import { FakeHost, SPEC } from './fake-host.ts';
@@ -41,8 +42,8 @@ async function lab(t: TestContext): Promise<Lab> {
     makeHost: () => new FakeHost(),
     die: () => Promise.reject(new Error('not here')),
   });
-  t.after(() => {
-    store.close();
+  t.after(async () => {
+    await store.close();
     database.close();
   });
   const made: Lab = {
@@ -58,7 +59,8 @@ async function lab(t: TestContext): Promise<Lab> {
   return made;
 }
 
-const sequences = (store: HostStore, id: string): number[] => store.journal.read(id, 0).map(({ sequence }) => sequence);
+const sequences = async (store: HostStore, id: string): Promise<number[]> =>
+  (await store.journal.read(id, 0)).map(({ sequence }) => sequence);
 
 test('many hosts, and many commands of one, go into one commit', async (t) => {
   const { lane, group, store, add } = await lab(t);
@@ -69,7 +71,7 @@ test('many hosts, and many commands of one, go into one commit', async (t) => {
   assert.ok(answers.every(({ kind }) => kind === 'ok'));
   // 96 commands; how many turns of the event loop they take depends on the machine.
   assert.ok(group.commits - before < 20, `${group.commits - before} commits`);
-  for (const id of ids) assert.deepEqual(sequences(store, id), [1, 2, 3]);
+  for (const id of ids) assert.deepEqual(await sequences(store, id), [1, 2, 3]);
 });
 
 test('a commit that fails takes along what its host did after it, and nothing else', async (t) => {
@@ -77,7 +79,7 @@ test('a commit that fails takes along what its host did after it, and nothing el
   const { lane, store } = made;
   await made.add('h', 'other');
   made.before = (write) =>
-    write.kind === 'journal' && write.rows[0]?.hostId === 'h' && write.rows[0].sequence === 3
+    write.kind === 'append' && write.row.hostId === 'h' && write.row.sequence === 3
       ? Promise.reject(new StoreUnavailable('the disk is full'))
       : undefined;
   const outcomes = await Promise.allSettled([1, 2, 3, 4, 5].map(() => lane.execute('h', TICK)));
@@ -90,7 +92,7 @@ test('a commit that fails takes along what its host did after it, and nothing el
     assert.ok((outcome as PromiseRejectedResult).reason instanceof StoreUnavailable);
   }
   assert.ok(other.every(({ kind }) => kind === 'ok'));
-  assert.deepEqual(sequences(store, 'h'), [1, 2]);
+  assert.deepEqual(await sequences(store, 'h'), [1, 2]);
   made.before = () => undefined;
   assert.deepEqual(await lane.execute('h', TICK), { kind: 'ok', value: { now: 3 } });
 });
@@ -136,5 +138,5 @@ test('a bug in a host spares what it did before, though that is on its way only'
     outcomes.map(({ status }) => status),
     ['fulfilled', 'rejected', 'fulfilled'],
   );
-  assert.deepEqual(sequences(store, 'h'), [1, 2]);
+  assert.deepEqual(await sequences(store, 'h'), [1, 2]);
 });

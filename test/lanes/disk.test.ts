@@ -6,8 +6,10 @@ import { type TestContext, test } from 'node:test';
 import type Database from 'better-sqlite3';
 import { Lane } from '../../src/lanes/lane.ts';
 import { connectForReading, connectForWriting } from '../../src/store/sqlite/database.ts';
+import { openHostStore } from '../../src/store/sqlite/host-store.ts';
+import { openStore } from '../../src/store/sqlite/store.ts';
 import { GroupWriter } from '../../src/store/sqlite/writer.ts';
-import { openHostStore, openStore, StoreFull, StoreUnavailable } from '../../src/store/store.ts';
+import { type HostStore, StoreFull, StoreUnavailable } from '../../src/store/store.ts';
 import { temporaryDirectory } from '../support/service.ts';
 import { someTenant, temporaryStore } from '../support/store.ts';
 import { FakeHost, type FakeView, SPEC } from './fake-host.ts';
@@ -47,7 +49,7 @@ async function lab(t: TestContext): Promise<Lab> {
   };
 }
 
-function lane(store: ReturnType<typeof openHostStore>): Lane {
+function lane(store: HostStore): Lane {
   const log = { info() {}, warn() {}, error() {} };
   const die = (): Promise<never> => Promise.reject(new Error('not here'));
   return new Lane({ store, log, allowServiceDeath: false, makeHost: () => new FakeHost(), die });
@@ -85,7 +87,7 @@ test('a full disk: a check of the store says so, until there is room again', asy
   await assert.rejects(store.check(), /database or disk is full/);
   database.pragma('max_page_count = 1000000');
   await store.check();
-  store.close();
+  await store.close();
   // What it wrote is not kept.
   const again = openStore({ directory });
   t.after(() => again.close());
@@ -123,9 +125,9 @@ test('a truncated WAL: what is left of it is whole, and the host goes on from th
     const left = await clock(again);
     assert.ok(left >= most && left <= 20, `${left} commands of ${part}`);
     most = left;
-    assert.equal(store.journal.read('h', 0).length, left);
+    assert.equal((await store.journal.read('h', 0)).length, left);
     assert.deepEqual(await again.execute('h', TICK), { kind: 'ok', value: { now: left + 1 } });
-    store.close();
+    await store.close();
   }
   assert.equal(most, 20);
 });

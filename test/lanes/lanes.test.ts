@@ -28,7 +28,7 @@ interface Lab {
   /** Another start on the same store: hosts are built anew. */
   restart(quirks?: Quirks, allowServiceDeath?: boolean): Lanes;
   add(id: string): Promise<Answer>;
-  journal(id: string): { op: string }[];
+  journal(id: string): Promise<{ op: string }[]>;
 }
 
 async function lab(t: TestContext, store: Store = temporaryStore(t)): Promise<Lab> {
@@ -51,7 +51,7 @@ async function lab(t: TestContext, store: Store = temporaryStore(t)): Promise<La
     errors,
     restart: start,
     add: (id) => lanes.create({ id, tenantId, name: id, spec: SPEC, created: '2026-01-01T00:00:00.000Z' }),
-    journal: (id) => store.journal.read(id, 0).map(({ command }) => JSON.parse(command)),
+    journal: async (id) => (await store.journal.read(id, 0)).map(({ command }) => JSON.parse(command)),
   };
 }
 
@@ -75,12 +75,12 @@ interface Gate {
 
 function gated(store: Store): Gate {
   const gate: Gate = { store, commits: 0, before: async () => {} };
-  const commit = async (entries: readonly JournalEntry[]): Promise<void> => {
+  const append = async (entry: JournalEntry): Promise<void> => {
     gate.commits += 1;
     await gate.before();
-    await store.journal.commit(entries);
+    await store.journal.append(entry);
   };
-  gate.store = { ...store, journal: { ...store.journal, commit } };
+  gate.store = { ...store, journal: { ...store.journal, append } };
   return gate;
 }
 
@@ -104,8 +104,8 @@ test('a removed host is gone, with what is stored of it, and commands behind the
   await lanes.execute('h', TICK);
   const [, late] = await Promise.all([lanes.remove('h'), lanes.execute('h', TICK)]);
   assert.equal(late.kind, 'not-found');
-  assert.equal(store.hosts.get('h'), undefined);
-  assert.deepEqual(journal('h'), []);
+  assert.equal(await store.hosts.get('h'), undefined);
+  assert.deepEqual(await journal('h'), []);
 });
 
 test('commands of a host run in the order in which they were asked', async (t) => {
@@ -125,7 +125,7 @@ test('what is executed is journaled, refusals too, but not what was not found', 
   await lanes.execute('h', { op: 'device.flr', bdf: '0000:09:00.0' });
   await lanes.execute('h', TICK);
   assert.deepEqual(
-    journal('h').map(({ op }) => op),
+    (await journal('h')).map(({ op }) => op),
     ['driver.bind', 'clock.advance'],
   );
 });
@@ -154,7 +154,7 @@ test('a kexec boots the next kernel from the stored handover, which the journal 
   await lanes.execute('h', TICK);
   const answer = await lanes.execute('h', KEXEC);
   assert.deepEqual(answer, { kind: 'ok', value: { state: 'running', kernel: 2, clock: 1, dma: 0 } });
-  assert.deepEqual(journal('h').slice(1), [KEXEC, { op: 'kexec.boot', freeze: 2 }]);
+  assert.deepEqual((await journal('h')).slice(1), [KEXEC, { op: 'kexec.boot', freeze: 2 }]);
   assert.deepEqual(await view(restart(), 'h'), { state: 'running', kernel: 2, clock: 1, dma: 0 });
 });
 
@@ -184,7 +184,7 @@ test('between freeze and boot DMA and queries go on, everything else waits for t
   assert.deepEqual(order, ['query', 'dma', 'kexec', 'tick']);
   assert.equal((between as { value: FakeView }).value.state, 'kexec');
   assert.deepEqual(
-    journal('h').map(({ op }) => op),
+    (await journal('h')).map(({ op }) => op),
     ['kexec.freeze', 'device.dma', 'kexec.boot', 'clock.advance'],
   );
   assert.deepEqual(await view(restart(), 'h'), { state: 'running', kernel: 2, clock: 1, dma: 1 });
@@ -197,14 +197,14 @@ test('service.death: the service dies after the freeze is stored, and the next o
   await lanes.execute('h', TICK);
   await lanes.execute('h', ARM_DEATH);
   await assert.rejects(lanes.execute('h', KEXEC), Died);
-  assert.equal(journal('h').at(-1)?.op, 'kexec.freeze');
+  assert.equal((await journal('h')).at(-1)?.op, 'kexec.freeze');
 
   const next = restart();
   await next.recover();
-  assert.equal(journal('h').at(-1)?.op, 'kexec.boot');
+  assert.equal((await journal('h')).at(-1)?.op, 'kexec.boot');
   assert.deepEqual(await view(next, 'h'), { state: 'running', kernel: 2, clock: 1, dma: 0 });
   await restart().recover();
-  assert.equal(journal('h').length, 4);
+  assert.equal((await journal('h')).length, 4);
 });
 
 test('without recovery the first command boots the kernel, and hardware does not wait for it', async (t) => {
@@ -229,7 +229,7 @@ test('service.death is refused where the configuration does not allow it, and ki
   const { errno, why } = refusal(await forbidding.execute('h', ARM_DEATH));
   assert.equal(errno, 'EPERM');
   assert.match(why, /HOLDOVER_ALLOW_SERVICE_DEATH=1/);
-  assert.deepEqual(journal('h'), []);
+  assert.deepEqual(await journal('h'), []);
   assert.equal((await forbidding.execute('armed', KEXEC)).kind, 'ok');
 });
 
@@ -245,7 +245,7 @@ test('a bug in a host leaves nothing of its command, and no other host notices',
   assert.ok(fault instanceof HostFault);
   assert.equal((errors[0] as { incident: string }).incident, fault.incident);
   assert.equal(other.kind, 'ok');
-  assert.equal(journal('h').length, 1);
+  assert.equal((await journal('h')).length, 1);
   assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 2 } });
 });
 
@@ -264,7 +264,7 @@ test('a command whose answer cannot be written down leaves nothing, and those be
   const kept = { state: 'running', kernel: 1, clock: 1002, dma: 0 };
   assert.deepEqual(await view(lanes, 'h'), kept);
   assert.deepEqual(
-    journal('h').map(({ op }) => op),
+    (await journal('h')).map(({ op }) => op),
     ['clock.advance', 'clock.advance', 'batch'],
   );
   assert.deepEqual(await view(restart(), 'h'), kept);
@@ -274,7 +274,7 @@ test('a host that cannot be shown is not made', async (t) => {
   const { restart, store, tenantId } = await lab(t);
   const row = { id: 'h', tenantId, name: 'h', spec: SPEC, created: '2026-01-01T00:00:00.000Z' };
   await assert.rejects(restart({ failsAtQuery: true }).create(row), HostFault);
-  assert.equal(store.hosts.get('h'), undefined);
+  assert.equal(await store.hosts.get('h'), undefined);
 });
 
 test('a commit that fails leaves nothing of its command', async (t) => {
@@ -285,7 +285,7 @@ test('a commit that fails leaves nothing of its command', async (t) => {
   await assert.rejects(lanes.execute('h', TICK), StoreUnavailable);
   await assert.rejects(lanes.execute('h', KEXEC), StoreUnavailable);
   assert.deepEqual(await view(lanes, 'h'), { state: 'running', kernel: 1, clock: 0, dma: 0 });
-  assert.deepEqual(journal('h'), []);
+  assert.deepEqual(await journal('h'), []);
   gate.before = async () => {};
   assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 1 } });
 });
@@ -312,12 +312,12 @@ for (const [what, quirks, why] of [
     assert.equal(answer.errno, 'EIO');
     assert.match(answer.why, why);
     assert.equal((await view(later, 'h')).dma, 0);
-    assert.notEqual(store.hosts.get('h')?.diverged, null);
+    assert.notEqual((await store.hosts.get('h'))?.diverged, null);
     // It stays so, whichever version comes next, until it is deleted.
     const back = restart();
     assert.match(refusal(await back.execute('h', DMA)).why, why);
     await back.remove('h');
-    assert.equal(store.hosts.get('h'), undefined);
+    assert.equal(await store.hosts.get('h'), undefined);
   });
 }
 
@@ -340,7 +340,7 @@ test('a damaged handover is not booted from', async (t) => {
   await lanes.execute('h', TICK);
   await lanes.execute('h', ARM_DEATH);
   await assert.rejects(lanes.execute('h', KEXEC), Died);
-  store.journal.handover = () => {
+  store.journal.handover = async () => {
     throw new HandoverDamaged('the handover of command 3 does not match its checksum');
   };
   const next = restart();
@@ -354,5 +354,5 @@ test('closing waits for what was asked before', async (t) => {
   await add('h');
   void lanes.execute('h', KEXEC);
   await lanes.close();
-  assert.equal(journal('h').at(-1)?.op, 'kexec.boot');
+  assert.equal((await journal('h')).at(-1)?.op, 'kexec.boot');
 });

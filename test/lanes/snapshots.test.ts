@@ -72,8 +72,8 @@ async function clock(lane: Lane): Promise<number> {
 }
 
 /** First and last command of the journal. */
-function kept(store: Store): [number, number] {
-  const sequences = store.journal.read('h', 0).map(({ sequence }) => sequence);
+async function kept(store: Store): Promise<[number, number]> {
+  const sequences = (await store.journal.read('h', 0)).map(({ sequence }) => sequence);
   return [sequences[0]!, sequences.at(-1)!];
 }
 
@@ -98,7 +98,7 @@ test('a clean stop makes a snapshot, and the next start replays only what came b
   assert.equal(await clock(made.start()), MANY + 5);
   assert.equal(made.executed, 5);
   // With one snapshot all is still there to begin anew from.
-  assert.deepEqual(kept(made.store), [1, MANY + 5]);
+  assert.deepEqual(await kept(made.store), [1, MANY + 5]);
 });
 
 test('a stop after a few commands makes none', async (t) => {
@@ -106,16 +106,16 @@ test('a stop after a few commands makes none', async (t) => {
   const lane = made.start();
   await tick(lane, 5);
   await lane.close();
-  assert.equal(made.store.snapshots.before('h', 1000), undefined);
+  assert.equal(await made.store.snapshots.before('h', 1000), undefined);
 });
 
 test('two snapshots are kept, and all commands', async (t) => {
   const made = await lab(t);
   await history(made, 4);
-  assert.deepEqual(kept(made.store), [1, 4 * MANY + 5]);
-  assert.equal(made.store.snapshots.before('h', 10_000)?.sequence, 4 * MANY);
-  assert.equal(made.store.snapshots.before('h', 4 * MANY)?.sequence, 3 * MANY);
-  assert.equal(made.store.snapshots.before('h', 3 * MANY), undefined);
+  assert.deepEqual(await kept(made.store), [1, 4 * MANY + 5]);
+  assert.equal((await made.store.snapshots.before('h', 10_000))?.sequence, 4 * MANY);
+  assert.equal((await made.store.snapshots.before('h', 4 * MANY))?.sequence, 3 * MANY);
+  assert.equal(await made.store.snapshots.before('h', 3 * MANY), undefined);
 });
 
 test('a host in use makes one when much would have to be replayed', async (t) => {
@@ -123,7 +123,7 @@ test('a host in use makes one when much would have to be replayed', async (t) =>
   const lane = start();
   await tick(lane, 10_001);
   await lane.close();
-  const made = store.snapshots.before('h', 20_000);
+  const made = await store.snapshots.before('h', 20_000);
   assert.ok(made !== undefined && made.sequence >= 10_000);
 });
 
@@ -162,8 +162,8 @@ for (const [what, sql, why] of [
     assert.match(refusal(await lane.execute('h', TICK)), why);
     assert.ok(made.errors.includes('a host cannot be read'));
     await lane.remove('h');
-    assert.equal(made.store.hosts.get('h'), undefined);
-    assert.equal(made.store.snapshots.before('h', 10_000), undefined);
+    assert.equal(await made.store.hosts.get('h'), undefined);
+    assert.equal(await made.store.snapshots.before('h', 10_000), undefined);
   });
 }
 
@@ -188,9 +188,9 @@ test('no snapshot is made of a host between two kernels', async (t) => {
   await dying.execute('h', { op: 'fault.arm', point: 'service.death' });
   await assert.rejects(dying.execute('h', { op: 'kexec.freeze', mode: 'live-update', image: 'loaded' }));
   await dying.close();
-  assert.equal(made.store.snapshots.before('h', 10_000), undefined);
+  assert.equal(await made.store.snapshots.before('h', 10_000), undefined);
   const next = made.start();
   await next.recover();
   await next.close();
-  assert.equal(made.store.snapshots.before('h', 10_000)?.sequence, MANY + 3);
+  assert.equal((await made.store.snapshots.before('h', 10_000))?.sequence, MANY + 3);
 });

@@ -7,7 +7,7 @@ import request from 'supertest';
 import { readConfig } from '../../src/config.ts';
 import { buildApp } from '../../src/http/app.ts';
 import { createLanes } from '../../src/lanes/lanes.ts';
-import { openStore } from '../../src/store/store.ts';
+import { openStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
 import { Host, type HostBody, type Served } from './client.ts';
 
@@ -60,14 +60,14 @@ async function serve(): Promise<Running> {
   const store = openStore({ directory, durability: config.durability });
   const lanes = createLanes({ store, lanes: config.lanes });
   await seedTenants(store.tenants, config, { info() {}, warn() {}, error() {} });
-  const app = await buildApp({ config, store, lanes, checkAnswers: true });
+  const app = await buildApp({ config, directory: store, lanes, checkAnswers: true });
   const url = await app.listen({ host: config.host, port: config.port });
   return {
     url,
     stop: async () => {
       await app.close();
       await lanes.close();
-      store.close();
+      await store.close();
       await rm(directory, { recursive: true, force: true });
     },
   };

@@ -79,11 +79,11 @@ export const DEVICE_ROUTES: readonly Route[] = [
     body: DeviceInput,
     bodyExample: { bdf: '0000:05:00.0', driver: 'vfio-pci' },
     success: { 201: { ...deviceAnswer, headers: { Location: 'Path of the device.' } } },
-    async handle({ lanes, store }, { host, body }, reply) {
-      const spec = store.hosts.spec(host.id);
-      if (spec === undefined) throw notFound('The host is being deleted.');
+    async handle({ lanes, directory }, { host, body }, reply) {
       const functions = granted<DeviceView[]>(await lanes.query(host.id, { view: 'devices' }));
-      const built = buildFunction(body, { iommus: spec.machine.iommus, functions });
+      const origin = await directory.hosts.origin(host.id);
+      if (origin === undefined || 'damaged' in origin) throw notFound('The host is being deleted.');
+      const built = buildFunction(body, { iommus: origin.spec.machine.iommus, functions });
       if ('errors' in built) throw invalid(built.errors.map((error) => ({ in: 'body' as const, ...error })));
       const device = built.function;
       reply.header('location', `/v1/hosts/${host.id}/devices/${device.bdf}`);

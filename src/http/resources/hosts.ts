@@ -176,8 +176,8 @@ export const HOST_ROUTES: readonly Route[] = [
         example: { items: [{ ...IDENTITY_EXAMPLE, diverged: null }], nextPageToken: null },
       },
     },
-    handle({ store }, { query, tenant }) {
-      const found = store.hosts.list(tenant.id, query.limit + 1, query.after);
+    async handle({ directory }, { query, tenant }) {
+      const found = await directory.hosts.list(tenant.id, query.limit + 1, query.after);
       const items = found.slice(0, query.limit);
       return {
         items: items.map(identityOf),
@@ -199,9 +199,9 @@ export const HOST_ROUTES: readonly Route[] = [
         example: { ...IDENTITY_EXAMPLE, diverged: null, ...HOST_VIEW_EXAMPLE },
       },
     },
-    async handle({ lanes, store }, { host }) {
+    async handle({ lanes, directory }, { host }) {
       const view = granted<HostView>(await lanes.query(host.id, { view: 'host' }));
-      return { ...identityOf(store.hosts.get(host.id) ?? { ...host, diverged: null }), ...view };
+      return { ...identityOf((await directory.hosts.get(host.id)) ?? { ...host, diverged: null }), ...view };
     },
   }),
   route({
@@ -213,9 +213,9 @@ export const HOST_ROUTES: readonly Route[] = [
     description: 'With its history.',
     access: 'tenant',
     success: { 204: { description: 'It is gone.' } },
-    async handle({ lanes, store }, { host }) {
+    async handle({ lanes, directory }, { host }) {
       await lanes.remove(host.id);
-      store.hosts.forget(host.id);
+      directory.hosts.forget(host.id);
     },
   }),
   route({

@@ -37,8 +37,8 @@ export const SERVICE_ROUTES: readonly Route[] = [
     query: ANY_QUERY,
     success: { 200: healthy },
     problems: ['method-not-allowed'],
-    async handle({ store }) {
-      await store.check();
+    async handle({ directory }) {
+      await directory.check();
       return { status: 'ok' };
     },
   }),

@@ -37,9 +37,9 @@ export const TENANT_ROUTES: readonly Route[] = [
       },
     },
     problems: ['conflict'],
-    async handle({ store }, { body }, reply) {
+    async handle({ directory }, { body }, reply) {
       const key = newKey();
-      const created = await store.tenants.create(body.name, hashKey(key));
+      const created = await directory.tenants.create(body.name, hashKey(key));
       reply.header('cache-control', 'no-store');
       return { ...created, key };
     },
@@ -54,6 +54,6 @@ export const TENANT_ROUTES: readonly Route[] = [
     success: {
       200: { description: 'All of them.', schema: listOf('TenantList', Tenant), example: whole([TENANT_EXAMPLE]) },
     },
-    handle: ({ store }) => whole(store.tenants.list()),
+    handle: async ({ directory }) => whole(await directory.tenants.list()),
   }),
 ];

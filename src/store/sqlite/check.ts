@@ -1,7 +1,7 @@
 /** Whether the store can be used: it is read, and something is stored, as only that shows whether there is room. */
 import { setTimeout } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
-import { unavailable } from '../errors.ts';
+import { unavailable } from './errors.ts';
 import type { Writer } from './writes.ts';
 
 /** How long what was stored proves that there is room: whoever asks more often writes no more. */

@@ -3,26 +3,30 @@
  * that fails does not take the others along, but it takes along the later commands of its host.
  */
 import type Database from 'better-sqlite3';
-import { type StoreUnavailable, TenantExists, unavailable } from '../errors.ts';
+import { OwnerPassed, type StoreUnavailable, TenantExists } from '../errors.ts';
+import { Ends } from './ends.ts';
+import { unavailable } from './errors.ts';
 import { Histories, type HistoryLimits } from './histories.ts';
-import type { JournalRow, Write } from './writes.ts';
+import type { Write } from './writes.ts';
 
-/** What became of a write: the rows it changed, or why nothing of it is stored. */
-export type Outcome = { changes: number } | { error: StoreUnavailable | TenantExists };
+type Failure = StoreUnavailable | OwnerPassed | TenantExists;
+
+/** What became of a write: what it gives, or why nothing of it is stored. */
+export type Outcome = { result: number } | { error: Failure };
 
 type Apply = (write: Write) => number;
 
 export class GroupCommit {
   readonly #apply: Apply;
-  readonly #journal: JournalEnds;
+  readonly #ends: Ends;
   readonly #histories: Histories;
   readonly #group: (writes: readonly Write[]) => number[];
   #commits = 0;
 
   constructor(database: Database.Database, limits?: HistoryLimits) {
-    this.#journal = new JournalEnds(database);
+    this.#ends = new Ends(database);
     this.#histories = new Histories(database, limits);
-    this.#apply = prepareWrites(database, this.#journal, this.#histories);
+    this.#apply = prepareWrites(database, this.#ends, this.#histories);
     const group = database.transaction((writes: readonly Write[]) => writes.map(this.#apply));
     this.#group = (writes) => group.immediate(writes);
   }
@@ -36,9 +40,9 @@ export class GroupCommit {
   commit(writes: readonly Write[]): Outcome[] {
     try {
       this.#commits += 1;
-      return this.#group(writes).map((changes) => ({ changes }));
+      return this.#group(writes).map((result) => ({ result }));
     } catch (error) {
-      this.#journal.forget();
+      this.#ends.forget();
       this.#histories.forget();
       if (writes.length === 1) return [{ error: typed(writes[0]!, error) }];
       // One of them is at fault: alone, it fails alone.
@@ -47,39 +51,13 @@ export class GroupCommit {
   }
 }
 
-/**
- * Where each host's journal ends. A lane executes ahead of its commits, so when one fails, its host's next ones are
- * on the way already: they do not follow on what is stored, and are refused.
- */
-class JournalEnds {
-  readonly #ends = new Map<string, number>();
-  readonly #stored: Database.Statement<[string, string], number>;
-
-  constructor(database: Database.Database) {
-    this.#stored = database
-      .prepare<[string, string], number>(
-        `SELECT max(coalesce((SELECT max(sequence) FROM journal WHERE host_id = ?), 0),
-                    coalesce((SELECT max(sequence) FROM snapshots WHERE host_id = ?), 0))`,
-      )
-      .pluck();
-  }
-
-  advance({ hostId, sequence }: JournalRow): void {
-    const end = this.#ends.get(hostId) ?? (this.#stored.get(hostId, hostId) as number);
-    if (sequence !== end + 1) throw new Error(`command ${sequence} does not follow on ${end}, the last one stored`);
-    this.#ends.set(hostId, sequence);
-  }
-
-  forget(hostId?: string): void {
-    if (hostId === undefined) this.#ends.clear();
-    else this.#ends.delete(hostId);
-  }
-}
-
-function prepareWrites(database: Database.Database, journal: JournalEnds, histories: Histories): Apply {
+function prepareWrites(database: Database.Database, ends: Ends, histories: Histories): Apply {
   const createTenant = database.prepare('INSERT INTO tenants (id, name, key_hash, created) VALUES (?, ?, ?, ?)');
   const setKey = database.prepare('UPDATE tenants SET key_hash = ? WHERE id = ? AND key_hash <> ?');
   const insertHost = database.prepare('INSERT INTO hosts (id, tenant_id, name, spec, created) VALUES (?, ?, ?, ?, ?)');
+  const own = database
+    .prepare<[string], number>('UPDATE hosts SET epoch = epoch + 1 WHERE id = ? RETURNING epoch')
+    .pluck();
   const diverge = database.prepare('UPDATE hosts SET diverged = ? WHERE id = ?');
   const deleteHost = database.prepare('DELETE FROM hosts WHERE id = ?');
   const append = database.prepare(
@@ -130,25 +108,33 @@ function prepareWrites(database: Database.Database, journal: JournalEnds, histor
         return setKey.run(write.keyHash, write.id, write.keyHash).changes;
       case 'host.insert':
         return insertHost.run(write.id, write.tenantId, write.name, write.spec, write.created).changes;
+      case 'host.own':
+        ends.forget(write.id);
+        return own.get(write.id) ?? 0;
       case 'host.diverge':
-        return diverge.run(write.divergence, write.id).changes;
-      case 'host.delete':
-        journal.forget(write.id);
-        histories.forget(write.id);
-        return deleteHost.run(write.id).changes;
-      case 'journal':
-        for (const row of write.rows) {
-          journal.advance(row);
-          histories.note(row);
-          const { data = null, format = null, parts = null } = row.payload ?? {};
-          append.run(row.hostId, row.sequence, row.command, row.digest, data, format, parts);
+        ends.check(write.owner);
+        return diverge.run(write.divergence, write.owner.hostId).changes;
+      case 'host.delete': {
+        const { hostId } = write.owner;
+        ends.check(write.owner);
+        ends.forget(hostId);
+        histories.forget(hostId);
+        return deleteHost.run(hostId).changes;
+      }
+      case 'append': {
+        const { row, handover } = write;
+        ends.advance(row);
+        histories.note(row);
+        const { data = null, format = null, parts = null } = row.payload ?? {};
+        append.run(row.hostId, row.sequence, row.command, row.digest, data, format, parts);
+        if (handover !== null) {
+          handOver.run(row.hostId, row.sequence, handover.format, handover.data, handover.checksum);
         }
-        for (const row of write.handovers) {
-          handOver.run(row.hostId, row.sequence, row.format, row.data, row.checksum);
-        }
-        return write.rows.length;
+        return 1;
+      }
       case 'snapshot': {
         const { hostId, sequence, engine, format, data, parts } = write.row;
+        ends.check(write.row);
         insertSnapshot.run(hostId, sequence, engine, format, data, parts);
         // The one before stays, with the commands behind it, should the new one turn out damaged.
         const older = kept.get(hostId);
@@ -161,6 +147,8 @@ function prepareWrites(database: Database.Database, journal: JournalEnds, histor
       }
       case 'part': {
         const { hostId, sequence, kind, part, data } = write.row;
+        // Or it would replace that of the owner.
+        ends.check(write.row);
         return insertPart.run(hostId, sequence, kind, part, data).changes;
       }
       case 'check':
@@ -172,7 +160,8 @@ function prepareWrites(database: Database.Database, journal: JournalEnds, histor
 }
 
 /** What a failed write tells those who asked for it. */
-function typed(write: Write, error: unknown): StoreUnavailable | TenantExists {
+function typed(write: Write, error: unknown): Failure {
+  if (error instanceof OwnerPassed) return error;
   switch (write.kind) {
     case 'tenant.create':
     case 'tenant.key': {
@@ -183,11 +172,13 @@ function typed(write: Write, error: unknown): StoreUnavailable | TenantExists {
       return unavailable(`cannot store tenant ${tenant}`, error);
     }
     case 'host.insert':
-    case 'host.diverge':
+    case 'host.own':
       return unavailable(`cannot store host ${write.id}`, error);
+    case 'host.diverge':
+      return unavailable(`cannot store host ${write.owner.hostId}`, error);
     case 'host.delete':
-      return unavailable(`cannot delete host ${write.id}`, error);
-    case 'journal':
+      return unavailable(`cannot delete host ${write.owner.hostId}`, error);
+    case 'append':
       return unavailable('cannot store what the host did', error);
     case 'snapshot':
       return unavailable(`cannot store a snapshot of host ${write.row.hostId}`, error);

@@ -1,30 +1,21 @@
 /** Hosts: what they began with, and whether their journal can still be replayed. */
 import type Database from 'better-sqlite3';
 import type { HostSpec } from '../../host/command.ts';
-import { unavailable } from '../errors.ts';
-import type { Divergence, HostCursor, HostIdentity, HostRow, HostSummary } from '../rows.ts';
+import type { Divergence, HostIdentity, HostOrigin, HostSummary, Hosts } from '../store.ts';
+import { reason, unavailable } from './errors.ts';
 import { openParts } from './parts.ts';
 import type { Writer } from './writes.ts';
-
-export interface Hosts {
-  insert(row: HostRow): Promise<void>;
-  get(id: string): HostSummary | undefined;
-  /** The same from memory, as every request asks for it. Whoever has a host deleted elsewhere has it forgotten here. */
-  identity(id: string): HostIdentity | undefined;
-  forget(id: string): void;
-  spec(id: string): HostSpec | undefined;
-  /** A tenant's hosts in the order of their creation, at most `limit` of those after the cursor. */
-  list(tenantId: string, limit: number, after?: HostCursor): HostSummary[];
-  markDiverged(id: string, divergence: Divergence): Promise<void>;
-  /** Deletes the host with its journal, handovers and snapshots. */
-  delete(id: string): Promise<void>;
-}
 
 interface Columns {
   id: string;
   tenantId: string;
   name: string;
   created: string;
+  diverged: string | null;
+}
+
+interface Origin {
+  spec: string;
   diverged: string | null;
 }
 
@@ -35,52 +26,71 @@ const COLUMNS = 'id, tenant_id AS tenantId, name, created, diverged';
 
 export function openHosts(database: Database.Database, writer: Writer): Hosts {
   const byId = database.prepare<[string], Columns>(`SELECT ${COLUMNS} FROM hosts WHERE id = ?`);
-  const specById = database.prepare<[string], string>('SELECT spec FROM hosts WHERE id = ?').pluck();
+  const originById = database.prepare<[string], Origin>('SELECT spec, diverged FROM hosts WHERE id = ?');
   const page = database.prepare<[string, string, string, number], Columns>(
     `SELECT ${COLUMNS} FROM hosts WHERE tenant_id = ? AND (created, id) > (?, ?) ORDER BY created, id LIMIT ?`,
   );
 
   const known = new Map<string, HostIdentity>();
   const parts = openParts(database, writer);
+  const find = (id: string): HostSummary | undefined =>
+    attempt('read', id, () => {
+      const columns = byId.get(id);
+      return columns === undefined ? undefined : summary(columns);
+    });
 
   return {
     async insert({ spec, ...row }) {
       await writer.write({ kind: 'host.insert', ...row, spec: JSON.stringify(spec) });
     },
-    get(id) {
-      const columns = attempt('read', id, () => byId.get(id));
-      return columns === undefined ? undefined : summary(columns);
-    },
-    identity(id) {
-      const identity = known.get(id) ?? this.get(id);
+    get: async (id) => find(id),
+    async identity(id) {
+      const identity = known.get(id) ?? find(id);
       if (identity === undefined) return undefined;
       if (known.size >= MOST_KNOWN) known.clear();
       known.set(id, identity);
       return identity;
     },
     forget: (id) => void known.delete(id),
-    spec(id) {
-      const text = attempt('read', id, () => specById.get(id));
-      return text === undefined ? undefined : (JSON.parse(text as string) as HostSpec);
+    async own(id) {
+      const epoch = await writer.write({ kind: 'host.own', id });
+      return epoch === 0 ? undefined : epoch;
     },
-    list(tenantId, limit, after = { created: '', id: '' }) {
-      return attempt('list', tenantId, () => page.all(tenantId, after.created, after.id, limit)).map(summary);
+    origin: async (id) =>
+      attempt('read', id, () => {
+        const row = originById.get(id);
+        return row === undefined ? undefined : origin(row);
+      }),
+    async list(tenantId, limit, after = { created: '', id: '' }) {
+      return attempt('list', tenantId, () => page.all(tenantId, after.created, after.id, limit).map(summary));
     },
-    async markDiverged(id, divergence) {
-      await writer.write({ kind: 'host.diverge', id, divergence: JSON.stringify(divergence) });
+    async markDiverged(owner, divergence) {
+      await writer.write({ kind: 'host.diverge', owner, divergence: JSON.stringify(divergence) });
     },
-    async delete(id) {
-      await writer.write({ kind: 'host.delete', id });
-      known.delete(id);
+    async delete(owner) {
+      await writer.write({ kind: 'host.delete', owner });
+      known.delete(owner.hostId);
       // Nobody waits for that. What is left by a stop goes at the next start.
-      parts.prune(id).catch(() => {});
+      parts.prune(owner.hostId).catch(() => {});
     },
   };
 }
 
 function summary(columns: Columns): HostSummary {
-  const diverged = columns.diverged === null ? null : (JSON.parse(columns.diverged) as Divergence);
-  return { ...columns, diverged };
+  return { ...columns, diverged: divergence(columns.diverged) };
+}
+
+function origin({ spec, diverged }: Origin): HostOrigin {
+  const mark = divergence(diverged);
+  try {
+    return { spec: JSON.parse(spec) as HostSpec, diverged: mark };
+  } catch (error) {
+    return { damaged: `its description cannot be read: ${reason(error)}`, diverged: mark };
+  }
+}
+
+function divergence(text: string | null): Divergence | null {
+  return text === null ? null : (JSON.parse(text) as Divergence);
 }
 
 function attempt<T>(verb: string, id: string, work: () => T): T {

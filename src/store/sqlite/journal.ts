@@ -1,30 +1,11 @@
 /** The journal: every host's commands in order, and what a frozen kernel hands over to the next one. */
 import { hash } from 'node:crypto';
 import type Database from 'better-sqlite3';
-import { HandoverDamaged, reason, unavailable } from '../errors.ts';
-import type { JournalEntry } from '../rows.ts';
+import { HandoverDamaged, type Journal, type JournalEntry, type StoredCommand } from '../store.ts';
 import { isLarge, pack, packLarge, unpack } from './blob.ts';
+import { reason, unavailable } from './errors.ts';
 import { openParts, type Parts } from './parts.ts';
 import type { HandoverRow, JournalRow, StoredBlob, Writer } from './writes.ts';
-
-export interface StoredCommand extends Pick<JournalEntry, 'sequence' | 'command' | 'digest' | 'payload'> {
-  /** Why the payload, which is missing then, cannot be read. */
-  damaged?: string;
-}
-
-export interface Journal {
-  /**
-   * All entries or none; when it resolves they are stored. Rejects with StoreUnavailable. What is committed while
-   * this has not resolved comes after it, unless one of the payloads is large.
-   */
-  commit(entries: readonly JournalEntry[]): Promise<void>;
-  /** The commands after sequence `after`, in order: some of them (at least one), none at the end. */
-  read(hostId: string, after: number): StoredCommand[];
-  /** What the freeze of that sequence left. Throws HandoverDamaged where it is not what was stored. */
-  handover(hostId: string, sequence: number): { text: string | null };
-  /** Hosts whose last freeze was not followed by a boot. */
-  unbooted(): string[];
-}
 
 /** How much one read of the journal returns at most (plus one command), in UTF-16 units and bytes. */
 const READ_LIMIT = 1 << 20;
@@ -38,14 +19,12 @@ interface Columns {
   parts: number | null;
 }
 
-type HandoverColumns = Pick<HandoverRow, 'format' | 'data' | 'checksum'>;
-
 export function openJournal(database: Database.Database, writer: Writer): Journal {
   const after = database.prepare<[string, number], Columns>(
     `SELECT sequence, command, digest, payload, payload_format AS format, payload_parts AS parts FROM journal
      WHERE host_id = ? AND sequence > ? ORDER BY sequence`,
   );
-  const handover = database.prepare<[string, number], HandoverColumns>(
+  const handover = database.prepare<[string, number], HandoverRow>(
     'SELECT format, data, checksum FROM handovers WHERE host_id = ? AND sequence = ?',
   );
   const unbooted = database
@@ -61,14 +40,14 @@ export function openJournal(database: Database.Database, writer: Writer): Journa
   const parts = openParts(database, writer);
 
   return {
-    async commit(entries) {
-      const handovers = entries.flatMap(handoverRow);
-      const large = entries.some(({ payload }) => payload !== undefined && isLarge(payload));
-      // Not a promise where it need not be one: what is committed next must come next.
-      const rows = large ? await Promise.all(entries.map((entry) => largeRow(entry, parts))) : entries.map(smallRow);
-      await writer.write({ kind: 'journal', rows, handovers });
+    async append(entry) {
+      const { payload } = entry;
+      // Not a promise where it need not be one: what is appended next must come next.
+      const row =
+        payload !== undefined && isLarge(payload) ? await largeRow(entry, payload, parts) : smallRow(entry, payload);
+      await writer.write({ kind: 'append', row, handover: handoverRow(entry) });
     },
-    read(hostId, sequence) {
+    async read(hostId, sequence) {
       try {
         const commands: StoredCommand[] = [];
         let size = 0;
@@ -83,7 +62,7 @@ export function openJournal(database: Database.Database, writer: Writer): Journa
         throw unavailable(`cannot read the journal of host ${hostId}`, error);
       }
     },
-    handover(hostId, sequence) {
+    async handover(hostId, sequence) {
       const row = attemptRead(() => handover.get(hostId, sequence));
       if (row === undefined) throw new HandoverDamaged(`the handover of command ${sequence} is missing`);
       const text = textOf(row, sequence);
@@ -92,29 +71,29 @@ export function openJournal(database: Database.Database, writer: Writer): Journa
       }
       return { text };
     },
-    unbooted: () => attemptRead(() => unbooted.all()),
+    unbooted: async () => attemptRead(() => unbooted.all()),
   };
 }
 
-function handoverRow({ hostId, sequence, handover }: JournalEntry): HandoverRow[] {
-  if (handover === undefined) return [];
+function handoverRow({ handover }: JournalEntry): HandoverRow | null {
+  if (handover === undefined) return null;
   const { text } = handover;
   const { format, data } = pack(new TextEncoder().encode(text ?? ''));
-  return [{ hostId, sequence, format, data: text === null ? null : data, checksum: checksum(text) }];
+  return { format, data: text === null ? null : data, checksum: checksum(text) };
 }
 
-function smallRow(entry: JournalEntry): JournalRow {
-  return row(entry, entry.payload === undefined ? null : { ...pack(entry.payload), parts: null });
+function smallRow(entry: JournalEntry, payload: Uint8Array | undefined): JournalRow {
+  return rowOf(entry, payload === undefined ? null : { ...pack(payload), parts: null });
 }
 
-async function largeRow(entry: JournalEntry, parts: Parts): Promise<JournalRow> {
-  const { hostId, sequence, payload } = entry;
-  if (payload === undefined || !isLarge(payload)) return smallRow(entry);
-  return row(entry, await parts.put({ hostId, sequence, kind: 'payload' }, await packLarge(payload)));
+async function largeRow(entry: JournalEntry, payload: Uint8Array, parts: Parts): Promise<JournalRow> {
+  const { hostId, epoch, sequence } = entry;
+  const place = { hostId, epoch, sequence, kind: 'payload' } as const;
+  return rowOf(entry, await parts.put(place, await packLarge(payload)));
 }
 
-function row({ hostId, sequence, command, digest }: JournalEntry, payload: StoredBlob | null): JournalRow {
-  return { hostId, sequence, command, digest, payload };
+function rowOf({ hostId, epoch, sequence, command, digest }: JournalEntry, payload: StoredBlob | null): JournalRow {
+  return { hostId, epoch, sequence, command, digest, payload };
 }
 
 function storedCommand(hostId: string, columns: Columns, inParts: Parts): StoredCommand {
@@ -129,7 +108,7 @@ function storedCommand(hostId: string, columns: Columns, inParts: Parts): Stored
   }
 }
 
-function textOf({ format, data }: HandoverColumns, sequence: number): string | null {
+function textOf({ format, data }: HandoverRow, sequence: number): string | null {
   if (data === null) return null;
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(unpack({ format, data }));

@@ -1,5 +1,6 @@
 /** Large bytes in parts, each stored by itself: between them the writer has its hands free for others. */
 import type Database from 'better-sqlite3';
+import type { Ownership } from '../rows.ts';
 import type { Blob } from './blob.ts';
 import type { PartRow, StoredBlob, Writer } from './writes.ts';
 
@@ -8,7 +9,7 @@ export const PART_BYTES = 512 * 1024;
 
 export interface Parts {
   /** Resolves when they are stored; they count when what is answered is stored, too. */
-  put(place: PartPlace, blob: Blob): Promise<StoredBlob>;
+  put(place: PartPlace & Ownership, blob: Blob): Promise<StoredBlob>;
   /** Throws where some are missing. */
   whole(place: PartPlace, blob: StoredBlob): Blob;
   /** Deletes what belongs to nothing any more, part by part. */

@@ -1,20 +1,9 @@
 /** Tenants, found by the hash of their key. */
 import { randomUUID } from 'node:crypto';
 import type Database from 'better-sqlite3';
-import { unavailable } from '../errors.ts';
-import type { Tenant } from '../rows.ts';
+import type { Tenant, Tenants } from '../store.ts';
+import { unavailable } from './errors.ts';
 import type { Writer } from './writes.ts';
-
-export interface Tenants {
-  /** Throws TenantExists where the name or the key is taken. `keyHash` is that of `hashKey`. */
-  create(name: string, keyHash: string): Promise<Tenant>;
-  findByKeyHash(keyHash: string): Tenant | undefined;
-  findByName(name: string): Tenant | undefined;
-  /** All of them, by name. */
-  list(): Tenant[];
-  /** Gives a tenant another key; false where it had that key already. Throws TenantExists where another has it. */
-  setKeyHash(id: string, keyHash: string): Promise<boolean>;
-}
 
 const COLUMNS = 'id, name, created';
 
@@ -31,13 +20,13 @@ export function openTenants(database: Database.Database, writer: Writer): Tenant
       await writer.write({ kind: 'tenant.create', tenant, keyHash });
       return tenant;
     },
-    findByKeyHash(keyHash) {
+    async findByKeyHash(keyHash) {
       const tenant = known.get(keyHash) ?? read(() => byKeyHash.get(keyHash));
       if (tenant !== undefined) known.set(keyHash, tenant);
       return tenant;
     },
-    findByName: (name) => read(() => byName.get(name)),
-    list: () => read(() => all.all()),
+    findByName: async (name) => read(() => byName.get(name)),
+    list: async () => read(() => all.all()),
     async setKeyHash(id, keyHash) {
       const changes = await writer.write({ kind: 'tenant.key', id, keyHash });
       known.clear();

@@ -6,7 +6,7 @@ import type { Write, Writer } from './writes.ts';
 
 interface Waiting {
   write: Write;
-  resolve: (changes: number) => void;
+  resolve: (result: number) => void;
   reject: (error: Error) => void;
 }
 
@@ -38,7 +38,7 @@ export class GroupWriter implements Writer {
     for (const [index, { resolve, reject }] of waiting.entries()) {
       const outcome = outcomes[index]!;
       if ('error' in outcome) reject(outcome.error);
-      else resolve(outcome.changes);
+      else resolve(outcome.result);
     }
   }
 }

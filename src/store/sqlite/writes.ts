@@ -1,10 +1,8 @@
 /** Whatever changes the store, as plain data: it crosses threads to the one connection that writes. */
-
-import type { Tenant } from '../rows.ts';
+import type { Ownership, Tenant } from '../rows.ts';
 import type { Blob } from './blob.ts';
 
-export interface JournalRow {
-  hostId: string;
+export interface JournalRow extends Ownership {
   sequence: number;
   command: string;
   digest: string;
@@ -17,8 +15,7 @@ export interface StoredBlob extends Blob {
 }
 
 /** One of the parts of a payload or snapshot. Another one in its place is replaced: that was never finished. */
-export interface PartRow {
-  hostId: string;
+export interface PartRow extends Ownership {
   /** Of the command, or of the last one that the snapshot holds. */
   sequence: number;
   kind: 'payload' | 'snapshot';
@@ -29,15 +26,12 @@ export interface PartRow {
 
 /** Bytes as stored; `format` says how they are to be read. `data` is null where there is nothing. */
 export interface HandoverRow {
-  hostId: string;
-  sequence: number;
   format: number;
   data: Uint8Array | null;
   checksum: string;
 }
 
-export interface SnapshotRow extends StoredBlob {
-  hostId: string;
+export interface SnapshotRow extends StoredBlob, Ownership {
   /** Of the last command that it holds. */
   sequence: number;
   engine: string;
@@ -48,9 +42,11 @@ export type Write =
   | { kind: 'tenant.create'; tenant: Tenant; keyHash: string }
   | { kind: 'tenant.key'; id: string; keyHash: string }
   | { kind: 'host.insert'; id: string; tenantId: string; name: string; spec: string; created: string }
-  | { kind: 'host.diverge'; id: string; divergence: string }
-  | { kind: 'host.delete'; id: string }
-  | { kind: 'journal'; rows: JournalRow[]; handovers: HandoverRow[] }
+  /** Gives the new epoch; 0 where there is no such host. */
+  | { kind: 'host.own'; id: string }
+  | { kind: 'host.diverge'; owner: Ownership; divergence: string }
+  | { kind: 'host.delete'; owner: Ownership }
+  | { kind: 'append'; row: JournalRow; handover: HandoverRow | null }
   | { kind: 'snapshot'; row: SnapshotRow }
   | { kind: 'part'; row: PartRow }
   /** Deletes one part that belongs to nothing that is kept. */
@@ -61,8 +57,8 @@ export type Write =
 /** Takes writes and stores them in the order in which it got them. */
 export interface Writer {
   /**
-   * Resolves when it is stored, with the number of rows that it changed. Rejects with StoreUnavailable or
-   * TenantExists: then nothing of it is stored.
+   * Resolves when it is stored, with the number of rows that it changed unless it says otherwise. Rejects with
+   * StoreUnavailable, OwnerPassed or TenantExists: then nothing of it is stored.
    */
   write(write: Write): Promise<number>;
 }

@@ -5,11 +5,11 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, symlinkSync,
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import Database from 'better-sqlite3';
-import { openStore } from '../../../src/store/store.ts';
+import { openStore } from '../../../src/store/sqlite/store.ts';
 import { temporaryDirectory } from '../../support/service.ts';
 import { temporaryStore } from '../../support/store.ts';
 
-const STORE = new URL('../../../src/store/store.ts', import.meta.url).href;
+const STORE = new URL('../../../src/store/sqlite/store.ts', import.meta.url).href;
 const ANOTHER_UID = 65534;
 const IS_ROOT = process.getuid?.() === 0;
 

@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
 import { randomFillSync } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
-import { StoreUnavailable, TenantExists } from '../../../src/store/errors.ts';
+import { OwnerPassed, StoreUnavailable, TenantExists } from '../../../src/store/errors.ts';
 import { connectForReading, openDatabase } from '../../../src/store/sqlite/database.ts';
 import type { HistoryLimits } from '../../../src/store/sqlite/histories.ts';
 import { openJournal } from '../../../src/store/sqlite/journal.ts';
 import { openParts, PART_BYTES } from '../../../src/store/sqlite/parts.ts';
 import { openSnapshots } from '../../../src/store/sqlite/snapshots.ts';
 import { GroupWriter } from '../../../src/store/sqlite/writer.ts';
-import type { Write } from '../../../src/store/sqlite/writes.ts';
+import type { HandoverRow, Write } from '../../../src/store/sqlite/writes.ts';
+import type { Journal } from '../../../src/store/store.ts';
 import { temporaryDirectory } from '../../support/service.ts';
 
 const tenant = (name: string): Write => ({
@@ -26,10 +27,10 @@ const host = (id: string): Write => ({
   created: '2026-01-01T00:00:00.000Z',
 });
 
-const command = (hostId: string, sequence: number): Write => ({
-  kind: 'journal',
-  rows: [{ hostId, sequence, command: '{"op":"crash"}', digest: 'd', payload: null }],
-  handovers: [],
+const command = (hostId: string, sequence: number, handover: HandoverRow | null = null): Write => ({
+  kind: 'append',
+  row: { hostId, epoch: 1, sequence, command: '{"op":"crash"}', digest: 'd', payload: null },
+  handover,
 });
 
 async function open(t: TestContext, limits?: HistoryLimits) {
@@ -44,8 +45,8 @@ async function open(t: TestContext, limits?: HistoryLimits) {
   return { writer, journal: openJournal(reader, writer), snapshots: openSnapshots(reader, writer) };
 }
 
-const sequences = (journal: { read(id: string, after: number): { sequence: number }[] }, id: string): number[] =>
-  journal.read(id, 0).map(({ sequence }) => sequence);
+const sequences = async (journal: Journal, id: string): Promise<number[]> =>
+  (await journal.read(id, 0)).map(({ sequence }) => sequence);
 
 test('what is asked in one turn of the event loop is one commit', async (t) => {
   const { writer, journal } = await open(t);
@@ -57,7 +58,7 @@ test('what is asked in one turn of the event loop is one commit', async (t) => {
   );
   assert.equal(writer.commits - before, 1);
   assert.deepEqual(
-    [sequences(journal, 'a'), sequences(journal, 'b')],
+    [await sequences(journal, 'a'), await sequences(journal, 'b')],
     [
       [1, 2, 3],
       [1, 2, 3],
@@ -80,22 +81,22 @@ test('a write that fails fails alone, but for what follows on it', async (t) => 
   );
   assert.deepEqual(
     outcomes.map((outcome) => (outcome.status === 'fulfilled' ? 'stored' : outcome.reason.constructor)),
-    [TenantExists, 'stored', StoreUnavailable, StoreUnavailable, 'stored', StoreUnavailable, StoreUnavailable],
+    [TenantExists, 'stored', StoreUnavailable, StoreUnavailable, 'stored', OwnerPassed, StoreUnavailable],
   );
-  assert.deepEqual(sequences(journal, 'a'), [1]);
+  assert.deepEqual(await sequences(journal, 'a'), [1]);
   await writer.write(command('a', 2));
   await assert.rejects(writer.write(command('a', 2)), StoreUnavailable);
-  assert.deepEqual(sequences(journal, 'a'), [1, 2]);
+  assert.deepEqual(await sequences(journal, 'a'), [1, 2]);
 });
 
 test('a host that is made again under its name begins anew', async (t) => {
   const { writer, journal } = await open(t);
   await writer.write(command('a', 1));
-  await writer.write({ kind: 'host.delete', id: 'a' });
-  await assert.rejects(writer.write(command('a', 2)), StoreUnavailable);
+  await writer.write({ kind: 'host.delete', owner: { hostId: 'a', epoch: 1 } });
+  await assert.rejects(writer.write(command('a', 2)), OwnerPassed);
   await writer.write(host('a'));
   await writer.write(command('a', 1));
-  assert.deepEqual(sequences(journal, 'a'), [1]);
+  assert.deepEqual(await sequences(journal, 'a'), [1]);
 });
 
 test('payloads come back as they were, large ones take less room, and a damaged one is noticed', async (t) => {
@@ -107,11 +108,11 @@ test('payloads come back as they were, large ones take less room, and a damaged 
   const journal = openJournal(database, writer);
   const small = new Uint8Array([1, 2, 3]);
   const large = new TextEncoder().encode(JSON.stringify(Array.from({ length: 50_000 }, (_, index) => index * 4096)));
-  const entry = { hostId: 'a', command: '{}', digest: 'd' };
-  await journal.commit([{ ...entry, sequence: 1, payload: small }]);
-  await journal.commit([{ ...entry, sequence: 2, payload: large }]);
-  await journal.commit([{ ...entry, sequence: 3 }]);
-  const stored = [0, 1, 2].map((after) => journal.read('a', after)[0]!);
+  const entry = { hostId: 'a', epoch: 1, command: '{}', digest: 'd' };
+  await journal.append({ ...entry, sequence: 1, payload: small });
+  await journal.append({ ...entry, sequence: 2, payload: large });
+  await journal.append({ ...entry, sequence: 3 });
+  const stored = await Promise.all([0, 1, 2].map(async (after) => (await journal.read('a', after))[0]!));
   assert.deepEqual(Buffer.from(stored[0]!.payload!), Buffer.from(small));
   assert.deepEqual(Buffer.from(stored[1]!.payload!), Buffer.from(large));
   assert.equal(stored[2]!.payload, undefined);
@@ -120,7 +121,7 @@ test('payloads come back as they were, large ones take less room, and a damaged 
   database.exec(
     "UPDATE journal SET payload = CAST(substr(payload, 1, 100) || x'ff' || substr(payload, 102) AS BLOB) WHERE sequence = 2",
   );
-  assert.match(journal.read('a', 1)[0]!.damaged ?? '', /its payload cannot be read/);
+  assert.match((await journal.read('a', 1))[0]!.damaged ?? '', /its payload cannot be read/);
 });
 
 test('what is very large is stored in parts, which go with what they belong to', async (t) => {
@@ -134,21 +135,24 @@ test('what is very large is stored in parts, which go with what they belong to',
   const snapshots = openSnapshots(database, writer);
   const partsOf = (kind: string) =>
     database.prepare('SELECT host_id, sequence, count(*) FROM parts WHERE kind = ? GROUP BY 1, 2').raw().all(kind);
-  const entry = { command: '{}', digest: 'd', payload: bytes };
+  const entry = { epoch: 1, command: '{}', digest: 'd', payload: bytes };
   // Of a command that was not stored in the end.
-  await writer.write({ kind: 'part', row: { hostId: 'a', sequence: 1, kind: 'payload', part: 1, data: bytes } });
-  await journal.commit([{ ...entry, hostId: 'a', sequence: 1 }]);
-  await journal.commit([{ ...entry, hostId: 'b', sequence: 1 }]);
-  assert.deepEqual(Buffer.from(journal.read('a', 0)[0]!.payload!), Buffer.from(bytes));
+  await writer.write({
+    kind: 'part',
+    row: { hostId: 'a', epoch: 1, sequence: 1, kind: 'payload', part: 1, data: bytes },
+  });
+  await journal.append({ ...entry, hostId: 'a', sequence: 1 });
+  await journal.append({ ...entry, hostId: 'b', sequence: 1 });
+  assert.deepEqual(Buffer.from((await journal.read('a', 0))[0]!.payload!), Buffer.from(bytes));
   assert.deepEqual(partsOf('payload'), [
     ['a', 1, 3],
     ['b', 1, 3],
   ]);
   for (const sequence of [1, 2, 3]) {
-    await snapshots.put({ hostId: 'a', sequence, engine: '1', bytes });
-    await journal.commit([{ ...entry, hostId: 'a', sequence: sequence + 1 }]);
+    await snapshots.put({ hostId: 'a', epoch: 1, sequence, engine: '1', bytes });
+    await journal.append({ ...entry, hostId: 'a', sequence: sequence + 1 });
   }
-  assert.deepEqual(Buffer.from((snapshots.before('a', 9) as { bytes: Uint8Array }).bytes), Buffer.from(bytes));
+  assert.deepEqual(Buffer.from(((await snapshots.before('a', 9)) as { bytes: Uint8Array }).bytes), Buffer.from(bytes));
   assert.deepEqual(partsOf('snapshot'), [
     ['a', 2, 3],
     ['a', 3, 3],
@@ -159,8 +163,11 @@ test('what is very large is stored in parts, which go with what they belong to',
     ['b', 1, 3],
   ]);
   database.exec("DELETE FROM parts WHERE host_id = 'a' AND sequence = 4 AND part = 1");
-  assert.match(journal.read('a', 3)[0]!.damaged ?? '', /its payload cannot be read: of its 3 parts 2 are there/);
-  await writer.write({ kind: 'host.delete', id: 'a' });
+  assert.match(
+    (await journal.read('a', 3))[0]!.damaged ?? '',
+    /its payload cannot be read: of its 3 parts 2 are there/,
+  );
+  await writer.write({ kind: 'host.delete', owner: { hostId: 'a', epoch: 1 } });
   await openParts(database, writer).prune('a');
   assert.deepEqual(partsOf('payload'), [['b', 1, 3]]);
   assert.deepEqual(partsOf('snapshot'), []);
@@ -169,20 +176,19 @@ test('what is very large is stored in parts, which go with what they belong to',
 test('a handover of another version is refused', async (t) => {
   const { writer, journal } = await open(t);
   const data = new TextEncoder().encode('{}');
-  const handover = { hostId: 'a', sequence: 1, format: 7, data, checksum: 'any' };
-  await writer.write({ ...(command('a', 1) as Extract<Write, { kind: 'journal' }>), handovers: [handover] });
-  assert.throws(() => journal.handover('a', 1), { name: 'HandoverDamaged', message: /format 7, which this version/ });
+  await writer.write(command('a', 1, { format: 7, data, checksum: 'any' }));
+  await assert.rejects(journal.handover('a', 1), { name: 'HandoverDamaged', message: /format 7, which this version/ });
 });
 
 test('the sequence goes on behind a snapshot whose commands are gone', async (t) => {
   const { writer, snapshots, journal } = await open(t, { commands: 1, bytes: 1000 });
   for (const sequence of [1, 2]) {
     await writer.write(command('a', sequence));
-    await snapshots.put({ hostId: 'a', sequence, engine: '1', bytes: new Uint8Array(10) });
+    await snapshots.put({ hostId: 'a', epoch: 1, sequence, engine: '1', bytes: new Uint8Array(10) });
   }
-  assert.deepEqual(sequences(journal, 'a'), [2]);
+  assert.deepEqual(await sequences(journal, 'a'), [2]);
   await writer.write(command('a', 3));
-  assert.deepEqual(sequences(journal, 'a'), [2, 3]);
+  assert.deepEqual(await sequences(journal, 'a'), [2, 3]);
 });
 
 test('all commands are kept as long as they are not too many and not too much', async (t) => {
@@ -194,8 +200,9 @@ test('all commands are kept as long as they are not too many and not too much', 
     const { writer, snapshots, journal } = await open(t, limits);
     for (const sequence of [1, 2, 3, 4]) {
       await writer.write(command('a', sequence));
-      if (sequence >= 2) await snapshots.put({ hostId: 'a', sequence, engine: '1', bytes: new Uint8Array(10) });
+      if (sequence >= 2)
+        await snapshots.put({ hostId: 'a', epoch: 1, sequence, engine: '1', bytes: new Uint8Array(10) });
     }
-    assert.deepEqual(sequences(journal, 'a'), kept, JSON.stringify(limits));
+    assert.deepEqual(await sequences(journal, 'a'), kept, JSON.stringify(limits));
   }
 });

@@ -1,0 +1,94 @@
+/** A lane's thread as the main thread sees it: it is asked, and replaced when it dies. */
+import { MessageChannel, type MessagePort, type Transferable, Worker } from 'node:worker_threads';
+import type { Log } from '../log.ts';
+import type { StorePass } from '../store/store.ts';
+import { Caller } from '../threads/ports.ts';
+import { threadFile } from '../threads/thread-file.ts';
+import { Admission, type Limits } from './admission.ts';
+import { makeLaneError, ThreadDied } from './errors.ts';
+import type { LaneRequest, LaneSettings, LogLine } from './messages.ts';
+
+/** A lane that does not even start is not tried again before this, in milliseconds. */
+const RESTART_DELAY_MS = 1000;
+
+export interface LaneHandleOptions extends Omit<LaneSettings, 'port' | 'store'> {
+  log: Log;
+  limits: Limits | undefined;
+  /** With what the next thread of this lane opens the store. */
+  pass: () => Promise<StorePass>;
+}
+
+export class LaneHandle {
+  readonly admission: Admission;
+  readonly #options: LaneHandleOptions;
+  #caller: Caller<LaneRequest>;
+  #worker: Worker | undefined;
+  #stopped = false;
+
+  constructor(options: LaneHandleOptions) {
+    this.#options = options;
+    this.admission = new Admission(options.limits);
+    this.#caller = this.#start(0);
+  }
+
+  ask<Value>(request: LaneRequest, transfer?: readonly Transferable[]): Promise<Value> {
+    return this.#caller.ask<Value>(request, transfer);
+  }
+
+  /** Ends the thread in the middle of whatever it does; another one takes its place. */
+  async kill(): Promise<void> {
+    await this.#worker?.terminate();
+  }
+
+  /** Ends the thread when it has done what it was asked. */
+  async close(): Promise<void> {
+    await this.ask({ ask: 'close' }).catch((error) => {
+      this.#options.log.error({ lane: this.#options.lane, err: error }, 'a lane did not stop in order');
+    });
+    this.#stopped = true;
+    await this.kill();
+    this.#caller.fail(new ThreadDied('the service has stopped'));
+  }
+
+  /** Requests wait at the port until the thread is there. */
+  #start(delay: number): Caller<LaneRequest> {
+    const { port1, port2 } = new MessageChannel();
+    const caller = new Caller<LaneRequest>(port1, 'plain', makeLaneError);
+    const launch = (): void => {
+      this.#launch(port2).catch((error) => this.#died(error, false));
+    };
+    if (delay === 0) launch();
+    else setTimeout(launch, delay);
+    return caller;
+  }
+
+  async #launch(port: MessagePort): Promise<void> {
+    const { log, limits: _, pass, ...settings } = this.#options;
+    const { data, transfer } = await pass();
+    if (this.#stopped) return;
+    const workerData: LaneSettings = { ...settings, port, store: data };
+    const transferList = [port, ...transfer];
+    const file = threadFile(import.meta.url, 'lane-thread');
+    const worker = new Worker(file, { workerData, transferList, name: `lane ${settings.lane}` });
+    this.#worker = worker;
+    let failure: unknown = null;
+    let started = false;
+    worker.on('message', (line: LogLine | 'ready') => {
+      if (line === 'ready') started = true;
+      else log[line.level](line.details, line.message);
+    });
+    worker.on('error', (error) => {
+      failure = error;
+    });
+    worker.on('exit', () => this.#died(failure, started));
+  }
+
+  #died(error: unknown, started: boolean): void {
+    if (this.#stopped) return;
+    const { log, lane } = this.#options;
+    log.error({ lane, err: error }, 'a lane died: another one takes its place');
+    const died = this.#caller;
+    this.#caller = this.#start(started ? 0 : RESTART_DELAY_MS);
+    died.fail(new ThreadDied(`lane ${lane} ended`, { cause: error }));
+  }
+}

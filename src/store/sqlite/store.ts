@@ -1,0 +1,65 @@
+/** SQLite as a store: one database in a data directory, one connection that writes, any number that read. */
+import type { Store } from '../store.ts';
+import { openCheck } from './check.ts';
+import { type Durability, openDatabase } from './database.ts';
+import { openHosts } from './hosts.ts';
+import { openJournal } from './journal.ts';
+import { type SqliteShare, share } from './sharing.ts';
+import { openSnapshots } from './snapshots.ts';
+import { openTenants } from './tenants.ts';
+import { GroupWriter } from './writer.ts';
+import type { Writer } from './writes.ts';
+
+export interface SqliteStore extends Store {
+  directory: string;
+  /** Migrations applied when it was opened. */
+  applied: string[];
+  /** Leaves word for a second service, which cannot have the directory, where this one serves. */
+  announce(address: string): void;
+  /** From now on another one writes, and this connection only reads; null: it writes itself again. */
+  writeBy(writer: Writer | null): void;
+  /** For tests: ends the thread that writes, if it is one of its own, in the middle of whatever it does. */
+  killWriter(): Promise<void>;
+}
+
+export interface StoreOptions {
+  /** The data directory; made where it is not there. */
+  directory: string;
+  durability?: Durability;
+}
+
+/** Opens the data directory and brings its schema up to date. Throws StoreUnavailable, saying why. */
+export function openStore({ directory, durability = 'process' }: StoreOptions): SqliteStore {
+  const { database, applied, announce, close } = openDatabase(directory, durability);
+  const own = new GroupWriter(database);
+  let writer: Writer = own;
+  let shared: SqliteShare | undefined;
+  const pen: Writer = { write: (write) => writer.write(write) };
+  const writeBy = (another: Writer | null): void => {
+    own.flush();
+    writer = another ?? own;
+    database.pragma(`query_only = ${another === null ? 'OFF' : 'ON'}`);
+  };
+  return {
+    tenants: openTenants(database, pen),
+    hosts: openHosts(database, pen),
+    journal: openJournal(database, pen),
+    snapshots: openSnapshots(database, pen),
+    directory,
+    applied,
+    announce,
+    writeBy,
+    check: openCheck(database, pen),
+    share(threads, onLost) {
+      shared = share({ directory, durability, threads, onLost, writeBy });
+      return shared;
+    },
+    async killWriter() {
+      await shared?.killWriter();
+    },
+    async close() {
+      own.flush();
+      close();
+    },
+  };
+}

@@ -1,0 +1,354 @@
+/** What every store has to do: src/store/store.ts, sentence by sentence. A store that passes can run hosts. */
+import assert from 'node:assert/strict';
+import { randomFillSync } from 'node:crypto';
+import { type TestContext, test } from 'node:test';
+import {
+  type Directory,
+  HandoverDamaged,
+  type HostRow,
+  type HostStore,
+  hashKey,
+  type JournalEntry,
+  newKey,
+  OwnerPassed,
+  type StoredCommand,
+  StoreUnavailable,
+  TenantExists,
+} from '../../src/store/store.ts';
+import { SPEC } from '../lanes/fake-host.ts';
+
+type Contract = Directory & HostStore;
+
+export interface Subject {
+  store: Contract;
+  /** The same store by another way: in another thread, or at the next start. */
+  other: HostStore;
+  /** Spoils what is stored of a host: the newest of its handovers, payloads or snapshots, or its spec. */
+  damage(what: 'handover' | 'payload' | 'snapshot' | 'spec', hostId: string): void;
+}
+
+/** Larger than any store keeps in one piece. */
+const LARGE = new Uint8Array(randomFillSync(Buffer.alloc((2 << 20) + 1)));
+const DAMAGE = { sequence: 3, op: 'crash', why: 'it fails inside' };
+
+export function testContract(name: string, open: (t: TestContext) => Promise<Subject>): void {
+  const says = (what: string, run: (subject: Subject) => Promise<void>): void => {
+    test(`${name}: ${what}`, async (t) => run(await open(t)));
+  };
+
+  says('tenants are found by the hash of their key, and their names and keys are their own', async ({ store }) => {
+    const { tenants } = store;
+    const key = newKey();
+    const acme = await tenants.create('acme', hashKey(key));
+    assert.deepEqual(await tenants.findByKeyHash(hashKey(key)), acme);
+    assert.deepEqual(await tenants.findByName('acme'), acme);
+    assert.equal(await tenants.findByKeyHash(hashKey('other')), undefined);
+    await assert.rejects(tenants.create('acme', hashKey('other')), TenantExists);
+    await assert.rejects(tenants.create('zeta', hashKey(key)), TenantExists);
+    const zeta = await tenants.create('zeta', hashKey('other'));
+    assert.deepEqual(await tenants.list(), [acme, zeta]);
+    await assert.rejects(tenants.setKeyHash(zeta.id, hashKey(key)), TenantExists);
+    assert.equal(await tenants.setKeyHash(zeta.id, hashKey('third')), true);
+    assert.equal(await tenants.setKeyHash(zeta.id, hashKey('third')), false);
+    assert.deepEqual(await tenants.findByKeyHash(hashKey('third')), zeta);
+    assert.equal(await tenants.findByKeyHash(hashKey('other')), undefined);
+  });
+
+  says('hosts are listed by tenant in pages, the oldest first', async ({ store }) => {
+    const [acme, other] = [await tenant(store), await tenant(store, 'other')];
+    for (const id of ['c', 'a', 'b']) await store.hosts.insert(row(acme, id));
+    await store.hosts.insert(row(acme, 'first', '2025-01-01T00:00:00.000Z'));
+    await store.hosts.insert(row(other, 'foreign'));
+    const ids = async (...page: Parameters<typeof store.hosts.list>) =>
+      (await store.hosts.list(...page)).map(({ id }) => id);
+    const page = await store.hosts.list(acme, 2);
+    assert.deepEqual(
+      page.map(({ id }) => id),
+      ['first', 'a'],
+    );
+    // The host that the cursor names may be deleted between two pages.
+    await store.hosts.delete({ hostId: 'a', epoch: 1 });
+    assert.deepEqual(await ids(acme, 10, page[1]), ['b', 'c']);
+    assert.deepEqual(await ids(acme, 0), []);
+  });
+
+  says('a host is what it was made as, whoever asks', async ({ store, other }) => {
+    const { spec, ...identity } = row(await tenant(store), 'h');
+    await store.hosts.insert({ ...identity, spec });
+    for (const { hosts } of [store, other]) {
+      assert.deepEqual(await hosts.get('h'), { ...identity, diverged: null });
+      assert.deepEqual(await hosts.identity('h'), { ...identity, diverged: null });
+      assert.deepEqual(await hosts.origin('h'), { spec, diverged: null });
+      assert.deepEqual(
+        [await hosts.get('x'), await hosts.identity('x'), await hosts.origin('x')],
+        [undefined, undefined, undefined],
+      );
+    }
+    await assert.rejects(store.hosts.insert({ ...identity, spec }), StoreUnavailable);
+    await assert.rejects(store.hosts.insert(row('nobody', 'orphan')), StoreUnavailable);
+    assert.equal(await store.hosts.get('orphan'), undefined);
+  });
+
+  says('commands are read in the order of their sequence, a part at a time', async (subject) => {
+    const { store, other } = await withHost(subject);
+    const long = { ...entry(1), command: JSON.stringify('x'.repeat(2 << 20)) };
+    // None waits for the one before.
+    await Promise.all([long, entry(2), entry(3)].map((one) => store.journal.append(one)));
+    assert.deepEqual(sequences(await readAll(other)), [1, 2, 3]);
+    assert.deepEqual(sequences(await store.journal.read('h', 0)), [1]);
+    assert.deepEqual(await store.journal.read('h', 3), []);
+    const [second] = await store.journal.read('h', 1);
+    assert.deepEqual(second, { sequence: 2, command: entry(2).command, digest: 'd2' });
+    assert.deepEqual(await store.journal.read('nowhere', 0), []);
+  });
+
+  says(
+    'a command that does not follow is refused, with those behind it and all that comes with it',
+    async (subject) => {
+      const { store } = await withHost(subject);
+      const handover = { text: 'of a command that is none' };
+      const asked = [entry(1), { ...entry(3), handover }, entry(4), entry(2), { ...entry(2), handover }];
+      const outcomes = await Promise.allSettled(asked.map((one) => store.journal.append(one)));
+      assert.deepEqual(
+        outcomes.map((outcome) => (outcome.status === 'fulfilled' ? 'stored' : outcome.reason.constructor)),
+        ['stored', StoreUnavailable, StoreUnavailable, 'stored', StoreUnavailable],
+      );
+      assert.deepEqual(sequences(await readAll(store)), [1, 2]);
+      for (const sequence of [2, 3]) await assert.rejects(store.journal.handover('h', sequence), HandoverDamaged);
+    },
+  );
+
+  says('an owner whose epoch has passed changes nothing, in whatever way it writes', async (subject) => {
+    const { store, other } = await withHost(subject);
+    await store.journal.append(entry(1));
+    await store.snapshots.put({ ...snapshot(1), bytes: LARGE });
+    assert.equal(await other.hosts.own('h'), 2);
+    assert.deepEqual(sequences(await readAll(other)), [1]);
+    // The owner's, before and after the other one tries.
+    await other.journal.append({ ...entry(2), epoch: 2, payload: LARGE });
+    const owner = { hostId: 'h', epoch: 1 };
+    for (const late of [
+      () => store.journal.append(entry(2)),
+      () => store.journal.append(entry(3)),
+      () => store.journal.append({ ...entry(2), payload: new Uint8Array(LARGE.byteLength) }),
+      () => store.journal.append({ ...entry(3), payload: new Uint8Array(LARGE.byteLength) }),
+      () => store.snapshots.put({ ...snapshot(2), bytes: new Uint8Array(LARGE.byteLength) }),
+      () => store.hosts.markDiverged(owner, DAMAGE),
+      () => store.hosts.delete(owner),
+    ]) {
+      await assert.rejects(late, OwnerPassed);
+    }
+    await other.journal.append({ ...entry(3), epoch: 2 });
+    const read = await readAll(store);
+    assert.deepEqual(sequences(read), [1, 2, 3]);
+    assert.deepEqual(Buffer.from(read[1]!.payload!), Buffer.from(LARGE));
+    assert.deepEqual(await snapshots(store), [1]);
+    assert.equal((await store.hosts.get('h'))?.diverged, null);
+    // It may become the owner again.
+    assert.equal(await store.hosts.own('h'), 3);
+    await assert.rejects(other.journal.append({ ...entry(4), epoch: 2 }), OwnerPassed);
+    await store.journal.append({ ...entry(4), epoch: 3 });
+    assert.equal(await store.hosts.own('nowhere'), undefined);
+  });
+
+  says('what an owner has on its way when another one comes is stored before, or never', async (subject) => {
+    const { store, other } = await withHost(subject);
+    const asked = Array.from({ length: 20 }, (_, index) => store.journal.append(entry(index + 1)));
+    const outcomes = Promise.allSettled(asked);
+    const epoch = await other.hosts.own('h');
+    const found = sequences(await readAll(other));
+    const stored = (await outcomes).filter(({ status }) => status === 'fulfilled').length;
+    assert.ok(found.length >= stored, `${stored} acknowledged, ${found.length} found`);
+    await other.journal.append({ ...entry(found.length + 1), epoch: epoch! });
+    assert.deepEqual(
+      sequences(await readAll(store)),
+      Array.from({ length: found.length + 1 }, (_, index) => index + 1),
+    );
+  });
+
+  says('handovers come with their command, as they were', async (subject) => {
+    const { store, other } = await withHost(subject);
+    const texts = ['{"sessions":[]}', '', null, 'x'.repeat(100_000)];
+    for (const [index, text] of texts.entries()) {
+      await store.journal.append({ ...entry(index + 1, 'kexec.freeze'), handover: { text } });
+      assert.deepEqual(await other.journal.handover('h', index + 1), { text });
+    }
+    await assert.rejects(store.journal.handover('h', 9), HandoverDamaged);
+    await assert.rejects(store.journal.handover('nowhere', 1), HandoverDamaged);
+  });
+
+  says('hosts whose last freeze was not followed by a boot are found', async ({ store }) => {
+    const owner = await tenant(store);
+    const ops = {
+      fresh: [],
+      booted: ['kexec.freeze', 'device.dma', 'kexec.boot'],
+      frozen: ['clock.advance', 'kexec.freeze'],
+      'frozen-dma': ['kexec.freeze', 'kexec.boot', 'kexec.freeze', 'device.dma'],
+    };
+    for (const [hostId, commands] of Object.entries(ops)) {
+      await store.hosts.insert(row(owner, hostId));
+      for (const [index, op] of commands.entries()) {
+        const handover = op === 'kexec.freeze' ? { handover: { text: null } } : {};
+        await store.journal.append({ ...entry(index + 1, op), hostId, ...handover });
+      }
+    }
+    assert.deepEqual((await store.journal.unbooted()).sort(), ['frozen', 'frozen-dma']);
+  });
+
+  says('payloads come back as they were, small and large', async (subject) => {
+    const { store, other } = await withHost(subject);
+    const payloads = [new Uint8Array(), new Uint8Array([1, 2, 3]), LARGE, undefined];
+    for (const [index, payload] of payloads.entries()) {
+      await store.journal.append({ ...entry(index + 1), ...(payload && { payload }) });
+    }
+    const read = await readAll(other);
+    for (const [index, payload] of payloads.entries()) {
+      const found = read[index]!.payload;
+      assert.deepEqual(found && Buffer.from(found), payload && Buffer.from(payload));
+    }
+  });
+
+  says('two snapshots are kept, the newest ones, small and large', async (subject) => {
+    const { store, other } = await withHost(subject);
+    assert.equal(await store.snapshots.before('h', 99), undefined);
+    for (const sequence of [1, 2, 3]) {
+      await store.journal.append(entry(sequence));
+      await store.snapshots.put({ ...snapshot(sequence), bytes: sequence === 2 ? LARGE : new Uint8Array([sequence]) });
+    }
+    assert.deepEqual(await snapshots(other), [3, 2]);
+    const [newest, older] = [await other.snapshots.before('h', 99), await other.snapshots.before('h', 3)];
+    assert.ok(newest !== undefined && 'bytes' in newest && older !== undefined && 'bytes' in older);
+    assert.deepEqual([newest.engine, Buffer.from(newest.bytes)], ['engine', Buffer.from([3])]);
+    assert.deepEqual(Buffer.from(older.bytes), Buffer.from(LARGE));
+    await store.journal.append(entry(4));
+    assert.deepEqual(sequences(await readAll(store)).slice(-1), [4]);
+  });
+
+  says('a mark of divergence stays', async (subject) => {
+    const { store, other } = await withHost(subject);
+    await store.hosts.markDiverged({ hostId: 'h', epoch: 1 }, DAMAGE);
+    const origin = await other.hosts.origin('h');
+    assert.deepEqual([(await other.hosts.get('h'))?.diverged, origin?.diverged], [DAMAGE, DAMAGE]);
+  });
+
+  says(
+    'a host that is deleted is gone with all that was stored of it, and another one may have its id',
+    async (subject) => {
+      const { store, other } = await withHost(subject);
+      await store.journal.append({ ...entry(1, 'kexec.freeze'), handover: { text: 'old' }, payload: LARGE });
+      await store.snapshots.put({ ...snapshot(1), bytes: LARGE });
+      await store.hosts.delete({ hostId: 'h', epoch: 1 });
+      const gone = async (): Promise<void> => {
+        assert.deepEqual(await readAll(other), []);
+        assert.deepEqual([await snapshots(other), await other.journal.unbooted()], [[], []]);
+        await assert.rejects(other.journal.handover('h', 1), HandoverDamaged);
+      };
+      await gone();
+      assert.deepEqual([await store.hosts.get('h'), await store.hosts.identity('h')], [undefined, undefined]);
+      assert.equal(await other.hosts.own('h'), undefined);
+      for (const late of [
+        () => store.journal.append(entry(2)),
+        () => store.snapshots.put({ ...snapshot(1), bytes: LARGE }),
+        () => store.hosts.markDiverged({ hostId: 'h', epoch: 1 }, DAMAGE),
+        () => store.hosts.delete({ hostId: 'h', epoch: 1 }),
+      ]) {
+        await assert.rejects(late, OwnerPassed);
+      }
+      await store.hosts.insert(row((await store.tenants.findByName('acme'))!.id, 'h'));
+      await gone();
+      await store.journal.append(entry(1));
+      assert.deepEqual(sequences(await readAll(other)), [1]);
+    },
+  );
+
+  says('damage of what is read is told, and harms nothing else', async (subject) => {
+    const { store, other, damage } = await withHost(subject);
+    await store.journal.append({ ...entry(1, 'kexec.freeze'), handover: { text: '{"sessions":[1,2,3]}' } });
+    await store.journal.append({ ...entry(2, 'kexec.freeze'), handover: { text: '{"sessions":[1,2,3]}' } });
+    await store.journal.append({ ...entry(3), payload: LARGE });
+    await store.journal.append({ ...entry(4), payload: LARGE });
+    await store.snapshots.put({ ...snapshot(3), bytes: LARGE });
+    await store.snapshots.put({ ...snapshot(4), bytes: LARGE });
+    for (const what of ['handover', 'payload', 'snapshot', 'spec'] as const) damage(what, 'h');
+    await assert.rejects(other.journal.handover('h', 2), HandoverDamaged);
+    assert.deepEqual(await other.journal.handover('h', 1), { text: '{"sessions":[1,2,3]}' });
+    const [, , third, fourth] = await readAll(other);
+    assert.deepEqual([third?.damaged, third?.payload?.byteLength], [undefined, LARGE.byteLength]);
+    assert.deepEqual([typeof fourth?.damaged, fourth?.payload], ['string', undefined]);
+    const [newest, older] = [await other.snapshots.before('h', 99), await other.snapshots.before('h', 4)];
+    assert.ok(newest !== undefined && 'damaged' in newest && older !== undefined && 'bytes' in older);
+    assert.deepEqual([newest.sequence, newest.engine], [4, 'engine']);
+    const origin = await other.hosts.origin('h');
+    assert.ok(origin !== undefined && 'damaged' in origin);
+    assert.equal((await other.hosts.get('h'))?.name, 'host h');
+    assert.equal(await other.hosts.own('h'), 2);
+    await other.hosts.delete({ hostId: 'h', epoch: 2 });
+  });
+
+  says('a store that can be used says so, and one that is gone does at every door', async ({ store }) => {
+    const owner = await tenant(store);
+    await store.check();
+    await store.close();
+    for (const ask of [
+      () => store.check(),
+      () => store.tenants.list(),
+      () => store.tenants.findByName('acme'),
+      () => store.tenants.create('a', 'b'),
+      () => store.hosts.get('h'),
+      () => store.hosts.identity('h'),
+      () => store.hosts.origin('h'),
+      () => store.hosts.list(owner, 10),
+      () => store.hosts.own('h'),
+      () => store.hosts.insert(row(owner, 'h')),
+      () => store.journal.read('h', 0),
+      () => store.journal.handover('h', 1),
+      () => store.journal.unbooted(),
+      () => store.journal.append(entry(1)),
+      () => store.snapshots.before('h', 1),
+      () => store.snapshots.put({ ...snapshot(1), bytes: LARGE }),
+    ]) {
+      await assert.rejects(ask, StoreUnavailable, String(ask));
+    }
+  });
+}
+
+async function tenant({ tenants }: Contract, name = 'acme'): Promise<string> {
+  return (await tenants.create(name, hashKey(`key of ${name}`))).id;
+}
+
+function row(tenantId: string, id: string, created = '2026-01-01T00:00:00.000Z'): HostRow {
+  return { id, tenantId, name: `host ${id}`, spec: SPEC, created };
+}
+
+async function withHost(subject: Subject): Promise<Subject> {
+  await subject.store.hosts.insert(row(await tenant(subject.store), 'h'));
+  return subject;
+}
+
+function entry(sequence: number, op = 'clock.advance'): JournalEntry {
+  return { hostId: 'h', epoch: 1, sequence, command: JSON.stringify({ op }), digest: `d${sequence}` };
+}
+
+const snapshot = (sequence: number) => ({ hostId: 'h', epoch: 1, sequence, engine: 'engine' });
+
+async function readAll({ journal }: HostStore): Promise<StoredCommand[]> {
+  const commands: StoredCommand[] = [];
+  for (;;) {
+    const more = await journal.read('h', commands.at(-1)?.sequence ?? 0);
+    if (more.length === 0) return commands;
+    commands.push(...more);
+  }
+}
+
+const sequences = (commands: readonly StoredCommand[]): number[] => commands.map(({ sequence }) => sequence);
+
+/** Sequences of those that are kept, the newest first. */
+async function snapshots(store: HostStore): Promise<number[]> {
+  const found: number[] = [];
+  for (let before = 1000; ; ) {
+    const next = await store.snapshots.before('h', before);
+    if (next === undefined) return found;
+    found.push(next.sequence);
+    before = next.sequence;
+  }
+}

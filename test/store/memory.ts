@@ -1,0 +1,179 @@
+/** A store in memory, which shows that the contract is not about SQLite: what it keeps is gone with it. */
+import {
+  type Directory,
+  FIRST_EPOCH,
+  HandoverDamaged,
+  type HostRow,
+  type HostStore,
+  type HostSummary,
+  type JournalEntry,
+  OwnerPassed,
+  type Ownership,
+  type Snapshot,
+  StoreUnavailable,
+  type Tenant,
+  TenantExists,
+} from '../../src/store/store.ts';
+
+interface Kept {
+  row: HostRow;
+  epoch: number;
+  diverged: HostSummary['diverged'];
+  journal: JournalEntry[];
+  snapshots: Snapshot[];
+  damaged: Set<object>;
+}
+
+interface Memory {
+  tenants: { tenant: Tenant; keyHash: string }[];
+  hosts: Map<string, Kept>;
+}
+
+export const newMemory = (): Memory => ({ tenants: [], hosts: new Map() });
+
+const PAGE_BYTES = 1 << 20;
+
+export function openMemory(memory: Memory): Directory & HostStore {
+  let open = true;
+  const { hosts } = memory;
+  const use = <T>(work: () => T): T => {
+    if (!open) throw new StoreUnavailable('it is closed');
+    return work();
+  };
+  const owned = ({ hostId, epoch }: Ownership): Kept => {
+    const host = hosts.get(hostId);
+    if (host?.epoch !== epoch) throw new OwnerPassed(`host ${hostId} is not at epoch ${epoch}`);
+    return host;
+  };
+  const summary = ({ row: { spec: _, ...identity }, diverged }: Kept): HostSummary => ({ ...identity, diverged });
+  const find = async (id: string) => use(() => hosts.get(id) && summary(hosts.get(id)!));
+  const taken = (name: string, keyHash: string, but?: string): boolean =>
+    memory.tenants.some(
+      (other) => other.tenant.id !== but && (other.tenant.name === name || other.keyHash === keyHash),
+    );
+
+  return {
+    tenants: {
+      create: async (name, keyHash) =>
+        use(() => {
+          if (taken(name, keyHash)) throw new TenantExists(`tenant ${name}`);
+          const tenant = { id: `t-${memory.tenants.length}`, name, created: '2026-01-01T00:00:00.000Z' };
+          memory.tenants.push({ tenant, keyHash });
+          return tenant;
+        }),
+      findByKeyHash: async (hash) => use(() => memory.tenants.find(({ keyHash }) => keyHash === hash)?.tenant),
+      findByName: async (name) => use(() => memory.tenants.find(({ tenant }) => tenant.name === name)?.tenant),
+      list: async () =>
+        use(() => memory.tenants.map(({ tenant }) => tenant).sort((a, b) => (a.name < b.name ? -1 : 1))),
+      setKeyHash: async (id, keyHash) =>
+        use(() => {
+          const found = memory.tenants.find(({ tenant }) => tenant.id === id);
+          if (found === undefined || found.keyHash === keyHash) return false;
+          if (taken(found.tenant.name, keyHash, id)) throw new TenantExists(`tenant ${id}`);
+          found.keyHash = keyHash;
+          return true;
+        }),
+    },
+    hosts: {
+      get: find,
+      identity: find,
+      forget() {},
+      origin: async (id) =>
+        use(() => {
+          const host = hosts.get(id);
+          if (host === undefined) return undefined;
+          const { row, diverged, damaged } = host;
+          return damaged.has(row) ? { damaged: 'its spec', diverged } : { spec: row.spec, diverged };
+        }),
+      list: async (tenantId, limit, after = { created: '', id: '' }) =>
+        use(() => {
+          const place = ({ created, id }: { created: string; id: string }): string => `${created} ${id}`;
+          return [...hosts.values()]
+            .map(summary)
+            .filter((host) => host.tenantId === tenantId && place(host) > place(after))
+            .sort((a, b) => (place(a) < place(b) ? -1 : 1))
+            .slice(0, limit);
+        }),
+      insert: async (row) =>
+        use(() => {
+          const known = memory.tenants.some(({ tenant }) => tenant.id === row.tenantId);
+          if (!known || hosts.has(row.id)) throw new StoreUnavailable(`host ${row.id}`);
+          const damaged = new Set<object>();
+          hosts.set(row.id, { row, epoch: FIRST_EPOCH, diverged: null, journal: [], snapshots: [], damaged });
+        }),
+      own: async (id) =>
+        use(() => {
+          const host = hosts.get(id);
+          if (host === undefined) return undefined;
+          host.epoch += 1;
+          return host.epoch;
+        }),
+      markDiverged: async (owner, divergence) =>
+        use(() => {
+          owned(owner).diverged = divergence;
+        }),
+      delete: async (owner) =>
+        use(() => {
+          owned(owner);
+          hosts.delete(owner.hostId);
+        }),
+    },
+    journal: {
+      append: async (entry) =>
+        use(() => {
+          const { journal } = owned(entry);
+          if (entry.sequence !== journal.length + 1) throw new StoreUnavailable(`command ${entry.sequence}`);
+          journal.push(entry);
+        }),
+      read: async (hostId, after) =>
+        use(() => {
+          const { journal = [], damaged = new Set() } = hosts.get(hostId) ?? {};
+          const found = [];
+          let size = 0;
+          for (const one of journal.slice(after)) {
+            const { sequence, command, digest, payload } = one;
+            const kept = damaged.has(one) ? { damaged: 'its payload' } : payload && { payload };
+            found.push({ sequence, command, digest, ...kept });
+            size += command.length + (payload?.byteLength ?? 0);
+            if (size >= PAGE_BYTES) break;
+          }
+          return found;
+        }),
+      handover: async (hostId, sequence) =>
+        use(() => {
+          const { journal = [], damaged = new Set() } = hosts.get(hostId) ?? {};
+          const handover = journal[sequence - 1]?.handover;
+          if (handover === undefined || damaged.has(handover)) throw new HandoverDamaged(`of command ${sequence}`);
+          return handover;
+        }),
+      unbooted: async () =>
+        use(() => {
+          const isOpen = ({ journal }: Kept): boolean => {
+            const freeze = journal.findLastIndex(({ handover }) => handover !== undefined);
+            const boot = journal.findLastIndex(({ command }) => JSON.parse(command).op === 'kexec.boot');
+            return freeze > boot;
+          };
+          return [...hosts].filter(([, host]) => isOpen(host)).map(([id]) => id);
+        }),
+    },
+    snapshots: {
+      put: async (snapshot) =>
+        use(() => {
+          const host = owned(snapshot);
+          host.snapshots = [...host.snapshots, snapshot].slice(-2);
+        }),
+      before: async (hostId, before) =>
+        use(() => {
+          const { snapshots = [], damaged = new Set() } = hosts.get(hostId) ?? {};
+          const found = snapshots.findLast(({ sequence }) => sequence < before);
+          if (found === undefined) return undefined;
+          const { sequence, engine, bytes } = found;
+          return { sequence, engine, ...(damaged.has(found) ? { damaged: 'its bytes' } : { bytes }) };
+        }),
+    },
+    check: async () => use(() => {}),
+    async close() {
+      open = false;
+    },
+  };
+}

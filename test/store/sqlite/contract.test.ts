@@ -1,0 +1,71 @@
+/** SQLite in each of the ways in which it writes: by this thread, by a thread of its own, and by the one that runs hosts. */
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import Database from 'better-sqlite3';
+import { connectForWriting } from '../../../src/store/sqlite/database.ts';
+import { openHostStore } from '../../../src/store/sqlite/host-store.ts';
+import { openShared } from '../../../src/store/sqlite/sharing.ts';
+import { openStore } from '../../../src/store/sqlite/store.ts';
+import { GroupWriter } from '../../../src/store/sqlite/writer.ts';
+import { temporaryDirectory } from '../../support/service.ts';
+import { type Subject, testContract } from '../contract.ts';
+
+/** One byte of the newest becomes another one. */
+const FLIP = 'CAST(substr(data, 1, 9) || char(unicode(substr(data, 10, 1)) + 1) || substr(data, 11) AS BLOB)';
+const NEWEST_PART = (kind: string) =>
+  `UPDATE parts SET data = zeroblob(100) WHERE host_id = ? AND kind = '${kind}' AND part = 1 AND sequence =
+     (SELECT max(sequence) FROM parts WHERE host_id = ? AND kind = '${kind}')`;
+const DAMAGE = {
+  handover: `UPDATE handovers SET data = ${FLIP} WHERE host_id = ?
+             AND sequence = (SELECT max(sequence) FROM handovers WHERE host_id = ?)`,
+  payload: NEWEST_PART('payload'),
+  snapshot: NEWEST_PART('snapshot'),
+  spec: "UPDATE hosts SET spec = '{' WHERE id IN (?, ?)",
+};
+
+function damage(directory: string): Subject['damage'] {
+  return (what, hostId) => {
+    const database = new Database(join(directory, 'holdover.db'));
+    database.prepare(DAMAGE[what]).run(hostId, hostId);
+    database.close();
+  };
+}
+
+testContract('SQLite, one thread', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = openStore({ directory });
+  const database = connectForWriting(directory, 'process');
+  const writer = new GroupWriter(database);
+  store.writeBy(writer);
+  const other = openHostStore(directory, writer);
+  const close = async (): Promise<void> => {
+    database.close();
+    await store.close();
+  };
+  t.after(async () => {
+    await other.close();
+    await close();
+  });
+  return { store: { ...store, close }, other, damage: damage(directory) };
+});
+
+async function shared(t: TestContext, threads: number): Promise<Subject> {
+  const directory = temporaryDirectory(t);
+  const store = openStore({ directory });
+  const share = store.share(threads, () => {});
+  const { data } = await share.pass(0);
+  const other = openShared(data);
+  let closed: Promise<void> | undefined;
+  const close = (): Promise<void> => {
+    closed ??= other
+      .close()
+      .then(() => share.close())
+      .then(() => store.close());
+    return closed;
+  };
+  t.after(close);
+  return { store: { ...store, close }, other, damage: damage(directory) };
+}
+
+testContract('SQLite, a thread that writes', (t) => shared(t, 2));
+testContract('SQLite, a thread that writes for itself', (t) => shared(t, 1));
