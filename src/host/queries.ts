@@ -12,6 +12,7 @@ import type { Process } from '../kernel/process.ts';
 import { FRAME_SIZE } from '../machine/memory.ts';
 import { READ, WRITE } from '../machine/page-table.ts';
 import type { PciFunction } from '../machine/pci.ts';
+import { notFound, ok } from './answers.ts';
 import type { Answer, Query } from './command.ts';
 import type { Host } from './host.ts';
 import type {
@@ -27,9 +28,6 @@ import type {
   SessionView,
   TranslationRun,
 } from './views.ts';
-
-const ok = (value: unknown): Answer => ({ kind: 'ok', value });
-const notFound = (what: string): Answer => ({ kind: 'not-found', what });
 
 export function answerQuery(host: Host, query: Query): Answer {
   switch (query.view) {
