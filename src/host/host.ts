@@ -18,7 +18,7 @@ import { refused } from './answers.ts';
 import type { Answer, Command, Execution, HostRecord, HostSpec, NextKernel, Query, Refused } from './command.ts';
 import { perform } from './commands/index.ts';
 import { EventLog } from './event-log.ts';
-import { answerQuery } from './queries.ts';
+import { answerQuery } from './queries/index.ts';
 
 /** What a command costs of simulated time. */
 export const COMMAND_NANOSECONDS = 1000n;

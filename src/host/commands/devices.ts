@@ -5,7 +5,7 @@ import type { PciFunction } from '../../machine/pci.ts';
 import { ok, refused } from '../answers.ts';
 import type { DmaAccess, DmaResult } from '../command.ts';
 import type { Host } from '../host.ts';
-import { deviceView } from '../queries.ts';
+import { deviceView } from '../queries/devices.ts';
 import type { Family, Rows } from './row.ts';
 
 export const DEVICES: Rows<Family<'device'>> = {

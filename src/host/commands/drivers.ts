@@ -1,7 +1,7 @@
 /** Drivers of functions, by sysfs. */
 import { Refusal } from '../../kernel/errno.ts';
 import { ok, refused } from '../answers.ts';
-import { deviceView } from '../queries.ts';
+import { deviceView } from '../queries/devices.ts';
 import type { Family, Rows } from './row.ts';
 
 export const DRIVERS: Rows<Family<'driver'>> = {

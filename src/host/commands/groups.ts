@@ -1,6 +1,6 @@
 /** IOMMU groups, by sysfs. */
 import { notFound, ok, refused } from '../answers.ts';
-import { groupView } from '../queries.ts';
+import { groupView } from '../queries/groups.ts';
 import type { Family, Rows } from './row.ts';
 
 export const GROUPS: Rows<Family<'group'>> = {

@@ -1,7 +1,7 @@
 /** The end of a kernel, and what comes after it. The steps themselves are those of the host's life: see host.ts. */
 import { refuse } from '../../kernel/errno.ts';
 import { notFound, ok, refused } from '../answers.ts';
-import { hostView } from '../queries.ts';
+import { hostView } from '../queries/host.ts';
 import type { Family, Rows } from './row.ts';
 
 export const KEXEC: Rows<Family<'kexec'> | 'crash' | 'reset'> = {

@@ -2,7 +2,7 @@
 import { runCall } from '../../kernel/calls.ts';
 import { CAPABILITIES } from '../../kernel/process.ts';
 import { ok } from '../answers.ts';
-import { processView } from '../queries.ts';
+import { processView } from '../queries/processes.ts';
 import type { Family, Rows } from './row.ts';
 
 export const PROCESSES: Rows<'calls' | Family<'process'>> = {
