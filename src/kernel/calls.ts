@@ -10,13 +10,13 @@ import type { Kernel } from './kernel.ts';
 import { LiveUpdateFile } from './liveupdate/files.ts';
 import { MemfdFile, memfdCreate, type ShmemInode } from './mm/shmem.ts';
 import type { Process } from './process.ts';
-import type { CallInput, CallResult, PageResponse } from './uapi/calls.ts';
+import type { CallInput, CallName, CallResult, PageResponse } from './uapi/calls.ts';
 import { VfioDeviceFile } from './vfio/device-file.ts';
 import { VfioGroupFile } from './vfio/group-file.ts';
 
 /** Runs one call. The answer of a refused one has ret -1. */
 export function runCall(kernel: Kernel, process: Process, input: CallInput): CallResult {
-  const outcome = CALLS[input.call]!(kernel, process, input);
+  const outcome = CALLS[input.call as keyof typeof CALLS](kernel, process, input);
   if (!(outcome instanceof Refusal)) return outcome;
   const { errno, where, why, rule, arg } = outcome;
   return { ret: -1, errno, where, why, ...(rule && { rule }), ...(arg && { arg: encodeArg(arg) }) };
@@ -187,7 +187,7 @@ function lost(
   return before.filter(({ start, count }) => !kept.some(([from, to]) => from <= start && start + count <= to));
 }
 
-const CALLS: Readonly<Record<string, Call>> = {
+const CALLS: Readonly<Record<CallName | 'ioctl', Call>> = {
   open: (kernel, process, input) => {
     const file = open(kernel, process, String(input.path));
     return file instanceof Refusal ? file : install(kernel, process, file);

@@ -6,9 +6,9 @@ import { assert, type Refusal, refuse } from './errno.ts';
 import type { Kernel } from './kernel.ts';
 import type { Process } from './process.ts';
 import type { CallResult, PageResponse } from './uapi/calls.ts';
-import type { ArgValue, FileKind, RequestDescriptor } from './uapi/types.ts';
+import type { ArgOf, ArgValue, FileKind, RequestDescriptor, RequestKind, RequestNameOf } from './uapi/index.ts';
 
-/** Fields of a uAPI struct, u64 as bigint. Fields that the caller did not give read as 0 (see `numberField`). */
+/** Fields of a uAPI struct, u64 as bigint. */
 export type Arg = Record<string, ArgValue>;
 
 /** What an ioctl wrote and returned; `ret` is 0 if absent. */
@@ -16,6 +16,22 @@ export interface IoctlOk {
   ret?: number;
   arg?: Arg;
 }
+
+/** Which function answers which request of files of a kind. A map that lacks one does not compile. */
+export type Handlers<Kind extends RequestKind, File> = {
+  readonly [Name in RequestNameOf<Kind>]: (
+    file: File,
+    arg: ArgOf<Name>,
+    process: Process,
+    kernel: Kernel,
+  ) => IoctlOk | Refusal;
+};
+
+/** The handlers of any kind of file, for whoever knows that file, request and struct belong together: the decoder. */
+export type AnyHandlers = Readonly<
+  Record<string, (file: never, arg: never, process: Process, kernel: Kernel) => IoctlOk | Refusal>
+>;
+const NO_HANDLERS: AnyHandlers = {};
 
 /** What a read of a queue answers: the bytes it took, and what they say. */
 export type ReadOk = Pick<CallResult, 'faults' | 'events'> & { ret: number };
@@ -43,9 +59,9 @@ export abstract class OpenFile {
     return null;
   }
 
-  /** Answers a request whose struct has been decoded. */
-  ioctl(_kernel: Kernel, _process: Process, request: RequestDescriptor, _arg: Arg): IoctlOk | Refusal {
-    return refuse('ENOTTY', 'vfs_ioctl', `a descriptor of ${this.link()} knows no ${request.name}`);
+  /** Answers of files of a kind that has requests: their `Handlers`. */
+  get handlers(): AnyHandlers {
+    return NO_HANDLERS;
   }
 
   read(_length: bigint): ReadOk | Refusal {
@@ -71,13 +87,3 @@ export class NullFile extends OpenFile {
   }
   release(): void {}
 }
-
-export const num = (arg: Arg, name: string): number => {
-  const value = arg[name];
-  return typeof value === 'number' ? value : 0;
-};
-
-export const u64 = (arg: Arg, name: string): bigint => {
-  const value = arg[name];
-  return typeof value === 'bigint' ? value : 0n;
-};

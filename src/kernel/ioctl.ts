@@ -3,7 +3,7 @@
  * struct is large enough, whether an unknown tail is zero; then the handler of the file. Sources:
  * iommufd_fops_ioctl, luo_session_ioctl, copy_struct_from_user.
  */
-import { Refusal, refuse } from './errno.ts';
+import { assert, Refusal, refuse } from './errno.ts';
 import type { Arg, IoctlOk, OpenFile } from './file.ts';
 import type { Kernel } from './kernel.ts';
 import type { Process } from './process.ts';
@@ -12,10 +12,58 @@ import { type ArgValue, type FieldType, type IovaRange, REQUESTS, type RequestDe
 /** Bytes that a raw request finds in its struct: a size of 8 and zeroes. */
 type Raw = Record<string, unknown>;
 
+/** A field that the caller gives. */
+interface Input {
+  name: string;
+  decode: (value: unknown) => ArgValue;
+  /** What it is where the caller does not give it. */
+  absent: ArgValue | undefined;
+  /** Bytes of a struct that has it; 0: all have. */
+  end: number;
+}
+
+interface Request {
+  descriptor: RequestDescriptor;
+  inputs: readonly Input[];
+  /** Fields that not every struct has, and where they end. */
+  ends: readonly (readonly [name: string, end: number])[];
+}
+
+const asNumber = (value: unknown): number => value as number;
+
+const DECODERS: Readonly<Record<FieldType, { decode: (value: unknown) => ArgValue; absent: ArgValue | undefined }>> = {
+  u8: { decode: asNumber, absent: 0 },
+  u16: { decode: asNumber, absent: 0 },
+  u32: { decode: asNumber, absent: 0 },
+  s32: { decode: asNumber, absent: 0 },
+  u64: { decode: decodeU64, absent: 0n },
+  bytes: { decode: (value) => Uint8Array.fromBase64(value as string), absent: undefined },
+  ranges: {
+    decode: (value) =>
+      (value as Record<keyof IovaRange, string>[]).map(({ start, last }) => ({
+        start: decodeU64(start),
+        last: decodeU64(last),
+      })),
+    absent: undefined,
+  },
+  name: { decode: (value) => value as string, absent: undefined },
+};
+
+function prepare(descriptor: RequestDescriptor): Request {
+  const { fields, ends = {} } = descriptor;
+  const inputs = Object.entries(fields)
+    .filter(([, { direction }]) => direction !== 'out')
+    .map(([name, { type }]) => ({ name, ...DECODERS[type], end: ends[name] ?? 0 }));
+  return { descriptor, inputs, ends: Object.entries(ends) };
+}
+
+const PREPARED = new Map([...REQUESTS].map(([name, descriptor]) => [name, prepare(descriptor)]));
+
 /** Answers an ioctl by name (`IOMMU_IOAS_MAP`) or by a number (`0x3bf0`) that no request of the descriptor has. */
 export function ioctl(kernel: Kernel, process: Process, file: OpenFile, request: string, raw: Raw): IoctlOk | Refusal {
-  const descriptor = REQUESTS.get(request);
-  if (!descriptor) return unknownRequest(file, Number.parseInt(request, 16));
+  const known = PREPARED.get(request);
+  if (!known) return unknownRequest(file, Number.parseInt(request, 16));
+  const { descriptor, ends } = known;
   if (descriptor.kind !== file.kind) return unknownRequest(file, descriptor.number);
   const early = file.beforeIoctl(descriptor);
   if (early) return early;
@@ -25,9 +73,11 @@ export function ioctl(kernel: Kernel, process: Process, file: OpenFile, request:
     const { keeps } = descriptor;
     return keeps ? refusal.withArg({ [keeps]: decodeU64(raw[keeps] ?? 0) }) : refusal;
   }
-  const answer = file.ioctl(kernel, process, descriptor, decode(descriptor, raw, size));
-  if (!(answer instanceof Refusal) && descriptor.ends && answer.arg)
-    for (const [name, end] of Object.entries(descriptor.ends)) if (end > size) delete answer.arg[name];
+  const handler = file.handlers[descriptor.name];
+  assert(handler, `${descriptor.name} has a handler`);
+  const answer = handler(file as never, decode(known, raw, size) as never, process, kernel);
+  if (!(answer instanceof Refusal) && answer.arg)
+    for (const [name, end] of ends) if (end > size) delete answer.arg[name];
   return answer;
 }
 
@@ -49,11 +99,7 @@ function checkSize(descriptor: RequestDescriptor, size: number, tail: number): R
       'copy_struct_from_user',
       `${descriptor.sizeField} is ${size}, ${descriptor.name} needs ${descriptor.minSize}`,
     );
-  // VFIO ignores what lies behind its structs, except in BIND, which copies like the newer interfaces.
-  const strict =
-    descriptor.sizeField === 'size' &&
-    (descriptor.kind !== 'vfio-cdev' || descriptor.name === 'VFIO_DEVICE_BIND_IOMMUFD');
-  if (strict && size > descriptor.size && tail !== 0)
+  if (descriptor.tail === 'zero' && size > descriptor.size && tail !== 0)
     return refuse(
       'E2BIG',
       'copy_struct_from_user',
@@ -62,15 +108,13 @@ function checkSize(descriptor: RequestDescriptor, size: number, tail: number): R
   return null;
 }
 
-function decode(descriptor: RequestDescriptor, raw: Raw, size: number): Arg {
+function decode({ descriptor, inputs }: Request, raw: Raw, size: number): Arg {
   const arg: Arg = {};
-  for (const [name, { type, direction }] of Object.entries(descriptor.fields)) {
-    if (direction === 'out') continue;
-    const end = descriptor.ends?.[name];
-    if (end !== undefined && end > size) continue;
+  for (const { name, decode: read, absent, end } of inputs) {
+    if (end > size) continue;
     const value = raw[name];
-    if (value !== undefined) arg[name] = decodeValue(type, value);
-    else if (end !== undefined && type === 'u32') arg[name] = 0;
+    if (value !== undefined) arg[name] = read(value);
+    else if (absent !== undefined) arg[name] = absent;
   }
   if (descriptor.sizeField === 'argsz') arg.argsz = size;
   return arg;
@@ -78,24 +122,6 @@ function decode(descriptor: RequestDescriptor, raw: Raw, size: number): Arg {
 
 export function decodeU64(value: unknown): bigint {
   return BigInt(value as string | number);
-}
-
-function decodeValue(type: FieldType, value: unknown): ArgValue {
-  switch (type) {
-    case 'u64':
-      return decodeU64(value);
-    case 'bytes':
-      return Uint8Array.fromBase64(value as string);
-    case 'ranges':
-      return (value as Record<keyof IovaRange, string>[]).map(({ start, last }) => ({
-        start: decodeU64(start),
-        last: decodeU64(last),
-      }));
-    case 'name':
-      return value as string;
-    default:
-      return value as number;
-  }
 }
 
 export const hex = (value: bigint | number): string => `0x${value.toString(16)}`;

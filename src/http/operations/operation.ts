@@ -1,6 +1,8 @@
 /** What an operation that is one system call is made of. */
 import type { z } from 'zod';
 import type { CallResult } from '../../host/command.ts';
+import type { CallName } from '../../kernel/uapi/calls.ts';
+import type { RequestName } from '../../kernel/uapi/index.ts';
 import type { PathValues } from '../parameters.ts';
 import type { Method, Success, Tag } from '../route.ts';
 import { Base64, S32_MAX, s32, strict } from '../schemas/values.ts';
@@ -19,14 +21,14 @@ interface Shape<Path extends string, Query extends z.ZodType, Body extends z.Zod
   tag: Tag;
   summary: string;
   description?: string;
-  /** The call of the call table, and for `ioctl` the request. */
-  call: string;
-  request?: string;
   query?: Query;
   body?: Body;
   bodyExample?: z.input<Body>;
   status: 200 | 201 | 204;
 }
+
+/** The call of the call table, and for `ioctl` the request. */
+type Performs = { call: CallName; request?: undefined } | { call: 'ioctl'; request: RequestName };
 
 interface Functions<Values> {
   /** Parameters of the call beside `fd`. */
@@ -37,13 +39,15 @@ interface Functions<Values> {
   answer?: Success & { from: (result: CallResult, values: Values) => unknown };
 }
 
-export interface CallOperation extends Shape<string, z.ZodType, z.ZodType>, Functions<never> {}
+export type CallOperation = Shape<string, z.ZodType, z.ZodType> & Performs & Functions<never>;
 
 export function operation<
   Path extends string,
   Query extends z.ZodType = z.ZodUndefined,
   Body extends z.ZodType = z.ZodUndefined,
->(entry: Shape<Path, Query, Body> & Functions<Values<Path, z.output<Query>, z.output<Body>>>): CallOperation {
+>(
+  entry: Shape<Path, Query, Body> & Performs & Functions<Values<Path, z.output<Query>, z.output<Body>>>,
+): CallOperation {
   return entry as unknown as CallOperation;
 }
 

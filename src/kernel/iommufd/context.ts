@@ -2,13 +2,11 @@
  * An iommufd: the file behind one open of /dev/iommu, which is the context that owns its objects
  * (drivers/iommu/iommufd/main.c). Bound devices hold a reference, so the context outlives its descriptors with them.
  */
-import { assert, type Refusal } from '../errno.ts';
-import { type Arg, type IoctlOk, OpenFile } from '../file.ts';
+import { assert } from '../errno.ts';
+import { type Handlers, OpenFile } from '../file.ts';
 import type { IommuGroup } from '../iommu/group.ts';
 import type { RestoredIommufd } from '../iommu/liveupdate/iommufd.ts';
 import type { Kernel } from '../kernel.ts';
-import type { Process } from '../process.ts';
-import type { RequestDescriptor } from '../uapi/types.ts';
 import type { GroupAttachment } from './device/device.ts';
 import { PasidTable } from './device/pasid.ts';
 import { IOMMUFD_HANDLERS } from './handlers.ts';
@@ -44,10 +42,8 @@ export class IommufdContext extends OpenFile {
     return this.restored ? 'anon_inode:iommufd' : '/dev/iommu';
   }
 
-  override ioctl(kernel: Kernel, process: Process, request: RequestDescriptor, arg: Arg): IoctlOk | Refusal {
-    const handler = IOMMUFD_HANDLERS[request.name];
-    assert(handler, `${request.name} has a handler`);
-    return handler(this, arg, process, kernel);
+  override get handlers(): Handlers<'iommufd', IommufdContext> {
+    return IOMMUFD_HANDLERS;
   }
 
   /** Destroys whatever nothing uses, leaves first, until nothing is left. */

@@ -1,9 +1,8 @@
 /** Which function answers which request of an iommufd. */
 import { type Refusal, refuse } from '../errno.ts';
-import { type Arg, type IoctlOk, num } from '../file.ts';
+import type { Handlers, IoctlOk } from '../file.ts';
 import { hwptRestore, hwptSetPreserve } from '../iommu/liveupdate/iommufd.ts';
-import type { Kernel } from '../kernel.ts';
-import type { Process } from '../process.ts';
+import type { ArgOf } from '../uapi/index.ts';
 import type { IommufdContext } from './context.ts';
 import { getHwInfo } from './device/device.ts';
 import { faultQueueAlloc } from './eventq/fault-queue.ts';
@@ -27,11 +26,9 @@ import { hwQueueAlloc } from './viommu/hw-queue.ts';
 import { vdeviceAlloc } from './viommu/vdevice.ts';
 import { viommuAlloc } from './viommu/viommu.ts';
 
-type Handler = (context: IommufdContext, arg: Arg, process: Process, kernel: Kernel) => IoctlOk | Refusal;
-
-function destroy(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+function destroy(context: IommufdContext, arg: ArgOf<'IOMMU_DESTROY'>): IoctlOk | Refusal {
   const where = 'iommufd_destroy';
-  const id = num(arg, 'id');
+  const { id } = arg;
   const object = context.objects.get(id);
   if (!object) return refuse('ENOENT', where, `object ${id} of this iommufd is not there`);
   if (object.users > 0)
@@ -46,7 +43,7 @@ function destroy(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
   return {};
 }
 
-export const IOMMUFD_HANDLERS: Readonly<Record<string, Handler>> = {
+export const IOMMUFD_HANDLERS: Handlers<'iommufd', IommufdContext> = {
   IOMMU_DESTROY: destroy,
   IOMMU_IOAS_ALLOC: ioasAlloc,
   IOMMU_IOAS_ALLOW_IOVAS: ioasAllowIovas,

@@ -1,8 +1,9 @@
 /** IO address spaces and their ioctls (drivers/iommu/iommufd/ioas.c). The order of the checks is Linux's. */
 import { type Refusal, refuse } from '../errno.ts';
-import { type Arg, type IoctlOk, num, u64 } from '../file.ts';
+import type { IoctlOk } from '../file.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
+import type { ArgOf } from '../uapi/index.ts';
 import { MAP_FIXED_IOVA, MAP_WRITEABLE } from '../uapi/iommufd.ts';
 import type { IovaRange } from '../uapi/types.ts';
 import type { Area } from './areas/area-cursor.ts';
@@ -43,21 +44,21 @@ export function accountOf(context: IommufdContext, process: Process, kernel: Ker
   return { mode, process, counter: mode === 'mm' ? process.locked : kernel.userLocked(process.uid), uid: process.uid };
 }
 
-export function ioasAlloc(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
-  if (num(arg, 'flags')) return refuse('EOPNOTSUPP', 'iommufd_ioas_alloc_ioctl', 'flags must be 0');
+export function ioasAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_ALLOC'>): IoctlOk | Refusal {
+  if (arg.flags) return refuse('EOPNOTSUPP', 'iommufd_ioas_alloc_ioctl', 'flags must be 0');
   const injected = context.kernel.faults.refusal('allocation', 'iommufd_ioas_alloc_ioctl');
   if (injected) return injected;
   const ioas = context.objects.commit(context.objects.reserve(), new Ioas(context));
   return { arg: { out_ioas_id: ioas.id } };
 }
 
-export function ioasIovaRanges(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function ioasIovaRanges(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_IOVA_RANGES'>): IoctlOk | Refusal {
   const where = 'iommufd_ioas_iova_ranges';
-  if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
-  const ioas = lookupIoas(context, num(arg, 'ioas_id'));
+  if (arg.__reserved) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
+  const ioas = lookupIoas(context, arg.ioas_id);
   if (!(ioas instanceof Ioas)) return ioas;
   const ranges = ioas.iopt.ranges();
-  const room = num(arg, 'num_iovas');
+  const room = arg.num_iovas;
   const out = {
     num_iovas: ranges.length,
     out_iova_alignment: ioas.iopt.alignment,
@@ -72,13 +73,13 @@ export function ioasIovaRanges(context: IommufdContext, arg: Arg): IoctlOk | Ref
   return { arg: out };
 }
 
-export function ioasAllowIovas(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function ioasAllowIovas(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_ALLOW_IOVAS'>): IoctlOk | Refusal {
   const where = 'iommufd_ioas_allow_iovas';
-  if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
-  const ioas = lookupIoas(context, num(arg, 'ioas_id'));
+  if (arg.__reserved) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
+  const ioas = lookupIoas(context, arg.ioas_id);
   if (!(ioas instanceof Ioas)) return ioas;
-  const given = (arg.allowed_iovas as IovaRange[] | undefined) ?? [];
-  const count = num(arg, 'num_iovas');
+  const given = arg.allowed_iovas ?? [];
+  const count = arg.num_iovas;
   /** In ascending order, as in the kernel's tree: there may be tens of thousands. */
   const taken: IovaRange[] = [];
   for (let i = 0; i < count; i++) {
@@ -104,46 +105,44 @@ function firstEndingAt(address: bigint, ranges: readonly IovaRange[]): number {
   return low;
 }
 
-/** What a struct says of where and how much to map, and from which memory on. */
-function mapSpan(arg: Arg, start: string): Span {
-  return span(u64(arg, 'iova'), u64(arg, 'length'), u64(arg, start));
-}
-
 const iovaOf = ({ iovaHigh, iovaLow }: Span): IoctlOk => ({ arg: { iova: big(iovaHigh, iovaLow) } });
 
-export function ioasMap(context: IommufdContext, arg: Arg, process: Process): IoctlOk | Refusal {
+export function ioasMap(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_MAP'>, process: Process): IoctlOk | Refusal {
   const where = 'iommufd_ioas_map';
-  const flags = num(arg, 'flags');
-  if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
-  const at = mapSpan(arg, 'user_va');
+  const { flags } = arg;
+  if (arg.__reserved) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
+  const at = span(arg.iova, arg.length, arg.user_va);
   const wrong = checkMap(where, flags, at);
   if (wrong) return wrong;
-  const ioas = lookupIoas(context, num(arg, 'ioas_id'));
+  const ioas = lookupIoas(context, arg.ioas_id);
   if (!(ioas instanceof Ioas)) return ioas;
   const account = accountOf(context, process, context.kernel);
   return mapUser(ioas.iopt, at, (flags & MAP_FIXED_IOVA) !== 0, accessOf(flags), account) ?? iovaOf(at);
 }
 
-export function ioasMapFile(context: IommufdContext, arg: Arg, process: Process): IoctlOk | Refusal {
-  const flags = num(arg, 'flags');
-  const at = mapSpan(arg, 'start');
+export function ioasMapFile(
+  context: IommufdContext,
+  arg: ArgOf<'IOMMU_IOAS_MAP_FILE'>,
+  process: Process,
+): IoctlOk | Refusal {
+  const { flags } = arg;
+  const at = span(arg.iova, arg.length, arg.start);
   const wrong = checkMap('iommufd_ioas_map_file', flags, at);
   if (wrong) return wrong;
-  const ioas = lookupIoas(context, num(arg, 'ioas_id'));
+  const ioas = lookupIoas(context, arg.ioas_id);
   if (!(ioas instanceof Ioas)) return ioas;
   const account = accountOf(context, process, context.kernel);
   const fixed = (flags & MAP_FIXED_IOVA) !== 0;
-  return mapFile(ioas.iopt, at, fixed, accessOf(flags), account, num(arg, 'fd')) ?? iovaOf(at);
+  return mapFile(ioas.iopt, at, fixed, accessOf(flags), account, arg.fd) ?? iovaOf(at);
 }
 
-export function ioasCopy(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function ioasCopy(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_COPY'>): IoctlOk | Refusal {
   const where = 'iommufd_ioas_copy';
-  const flags = num(arg, 'flags');
-  const length = u64(arg, 'length');
-  const source = u64(arg, 'src_iova');
-  const wrong = checkMap(where, flags, span(u64(arg, 'dst_iova'), length, source), source === UMAX);
+  const { flags, length } = arg;
+  const source = arg.src_iova;
+  const wrong = checkMap(where, flags, span(arg.dst_iova, length, source), source === UMAX);
   if (wrong) return wrong;
-  const from = lookupIoas(context, num(arg, 'src_ioas_id'));
+  const from = lookupIoas(context, arg.src_ioas_id);
   if (!(from instanceof Ioas)) return from;
   if (length === 0n) return refuse('EINVAL', 'iopt_get_pages', 'length is 0');
   const last = source + length - 1n;
@@ -156,7 +155,7 @@ export function ioasCopy(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
     pieces.push({ area, from: cursor, length: end - cursor + 1n });
     cursor = end + 1n;
   }
-  const to = lookupIoas(context, num(arg, 'dst_ioas_id'));
+  const to = lookupIoas(context, arg.dst_ioas_id);
   if (!(to instanceof Ioas)) return to;
   // What is copied is shared from now on: its pages are pinned and charged once for all that show them.
   const slices = pieces.map(({ area, from: start, length: bytes }) => ({
@@ -164,16 +163,16 @@ export function ioasCopy(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
     length: bytes,
     source: to.iopt.sources.forShared(from.iopt.share(area)),
   }));
-  const wanted = flags & MAP_FIXED_IOVA ? u64(arg, 'dst_iova') : null;
+  const wanted = flags & MAP_FIXED_IOVA ? arg.dst_iova : null;
   const iova = to.iopt.mapSlices(wanted, slices, accessOf(flags), (flags & MAP_WRITEABLE) !== 0);
   return typeof iova === 'bigint' ? { arg: { dst_iova: iova } } : iova;
 }
 
-export function ioasUnmap(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
-  const ioas = lookupIoas(context, num(arg, 'ioas_id'));
+export function ioasUnmap(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_UNMAP'>): IoctlOk | Refusal {
+  const ioas = lookupIoas(context, arg.ioas_id);
   if (!(ioas instanceof Ioas)) return ioas;
   const counted = { high: 0, low: 0 };
-  const refusal = unmap(ioas.iopt, span(u64(arg, 'iova'), u64(arg, 'length'), 0n), counted) as Refusal | null;
+  const refusal = unmap(ioas.iopt, span(arg.iova, arg.length, 0n), counted) as Refusal | null;
   return refusal ?? { arg: { length: (BigInt(counted.high) << 32n) + BigInt(counted.low) } };
 }
 
@@ -187,12 +186,12 @@ function payers(context: IommufdContext): Set<Source | SharedPages> {
 
 export function ioasChangeProcess(
   context: IommufdContext,
-  arg: Arg,
+  arg: ArgOf<'IOMMU_IOAS_CHANGE_PROCESS'>,
   process: Process,
   kernel: Kernel,
 ): IoctlOk | Refusal {
   const where = 'iommufd_ioas_change_process';
-  if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
+  if (arg.__reserved) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
   const all = [...payers(context)];
   if (all.some(({ origin }) => origin.kind !== 'file'))
     return refuse('EINVAL', where, 'an area of process memory is mapped; only file mappings can change hands');
@@ -220,13 +219,13 @@ const movedTo = ({ mode }: Account, process: Process, kernel: Kernel): Account =
   uid: process.uid,
 });
 
-export function option(context: IommufdContext, arg: Arg, process: Process): IoctlOk | Refusal {
+export function option(context: IommufdContext, arg: ArgOf<'IOMMU_OPTION'>, process: Process): IoctlOk | Refusal {
   const where = 'iommufd_option';
-  const op = num(arg, 'op');
-  const objectId = num(arg, 'object_id');
-  const value = u64(arg, 'val64');
-  if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
-  switch (num(arg, 'option_id')) {
+  const { op } = arg;
+  const objectId = arg.object_id;
+  const value = arg.val64;
+  if (arg.__reserved) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
+  switch (arg.option_id) {
     case 0: {
       if (objectId !== 0) return refuse('EOPNOTSUPP', where, 'RLIMIT_MODE belongs to the context: object_id must be 0');
       if (op === 1) return { arg: { val64: context.perProcessLimit ? 1n : 0n } };

@@ -1,8 +1,9 @@
 /** The type1 container requests of VFIO on an iommufd (drivers/iommu/iommufd/vfio_compat.c). */
 import { READ, WRITE } from '../../machine/page-table.ts';
 import { type Refusal, refuse } from '../errno.ts';
-import { type Arg, type IoctlOk, num, u64 } from '../file.ts';
+import type { Arg, IoctlOk } from '../file.ts';
 import type { Process } from '../process.ts';
+import type { ArgOf } from '../uapi/index.ts';
 import type { IommufdContext } from './context.ts';
 import { mapUser } from './io-pagetable/mapping.ts';
 import { PAGE, span, UMAX } from './io-pagetable/span.ts';
@@ -21,16 +22,16 @@ function compatIoas(context: IommufdContext): Ioas | Refusal {
   );
 }
 
-export function vfioIoas(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function vfioIoas(context: IommufdContext, arg: ArgOf<'IOMMU_VFIO_IOAS'>): IoctlOk | Refusal {
   const where = 'iommufd_vfio_ioas';
-  if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
-  switch (num(arg, 'op')) {
+  if (arg.__reserved) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
+  switch (arg.op) {
     case 0: {
       const ioas = compatIoas(context);
       return ioas instanceof Ioas ? { arg: { ioas_id: ioas.id } } : ioas;
     }
     case 1: {
-      const ioas = lookupIoas(context, num(arg, 'ioas_id'));
+      const ioas = lookupIoas(context, arg.ioas_id);
       if (!(ioas instanceof Ioas)) return ioas;
       context.vfioIoas = ioas;
       return {};
@@ -43,8 +44,8 @@ export function vfioIoas(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
   }
 }
 
-export function checkExtension(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
-  switch (num(arg, 'extension')) {
+export function checkExtension(context: IommufdContext, arg: ArgOf<'VFIO_CHECK_EXTENSION'>): IoctlOk | Refusal {
+  switch (arg.extension) {
     case TYPE1:
     case TYPE1V2:
     case UNMAP_ALL:
@@ -59,8 +60,8 @@ export function checkExtension(context: IommufdContext, arg: Arg): IoctlOk | Ref
   }
 }
 
-export function setIommu(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
-  const type = num(arg, 'type');
+export function setIommu(context: IommufdContext, arg: ArgOf<'VFIO_SET_IOMMU'>): IoctlOk | Refusal {
+  const { type } = arg;
   if (type !== TYPE1 && type !== TYPE1V2)
     return refuse('EINVAL', 'iommufd_vfio_set_iommu', 'the type is 1 (TYPE1) or 3 (TYPE1v2)');
   const ioas = compatIoas(context);
@@ -68,21 +69,19 @@ export function setIommu(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
   return (type === TYPE1 ? ioas.iopt.setHugePages(false) : null) ?? {};
 }
 
-export function mapDma(context: IommufdContext, arg: Arg, process: Process): IoctlOk | Refusal {
-  const flags = num(arg, 'flags');
+export function mapDma(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_MAP_DMA'>, process: Process): IoctlOk | Refusal {
+  const { flags } = arg;
   if (flags & ~3) return refuse('EINVAL', 'iommufd_vfio_map_dma', 'unknown flag');
   const ioas = compatIoas(context);
   if (!(ioas instanceof Ioas)) return ioas;
-  const at = span(u64(arg, 'iova'), u64(arg, 'size'), u64(arg, 'vaddr'));
+  const at = span(arg.iova, arg.size, arg.vaddr);
   const access = (flags & 1 ? READ : 0) | (flags & 2 ? WRITE : 0);
   return mapUser(ioas.iopt, at, true, access, accountOf(context, process, context.kernel)) ?? {};
 }
 
-export function unmapDma(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function unmapDma(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_UNMAP_DMA'>): IoctlOk | Refusal {
   const where = 'iommufd_vfio_unmap_dma';
-  const flags = num(arg, 'flags');
-  const iova = u64(arg, 'iova');
-  const size = u64(arg, 'size');
+  const { flags, iova, size } = arg;
   const keep = (refusal: Refusal): Refusal => refusal.withArg({ size });
   if (flags & ~2) return keep(refuse('EINVAL', where, 'unknown flag'));
   const ioas = compatIoas(context);
@@ -125,10 +124,10 @@ const RANGES_BYTES = 16;
 const RANGE_BYTES = 16;
 
 /** VFIO_IOMMU_GET_INFO: page sizes, and two capabilities as far as they fit. */
-export function iommuGetInfo(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function iommuGetInfo(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_GET_INFO'>): IoctlOk | Refusal {
   const ioas = compatIoas(context);
   if (!(ioas instanceof Ioas)) return ioas;
-  const argsz = num(arg, 'argsz');
+  const { argsz } = arg;
   let sizes = UMAX;
   for (const hwpt of ioas.hwpts)
     sizes &= hwpt.domain.format.leafShifts.reduce((bits, shift) => bits | (1n << BigInt(shift)), 0n);

@@ -1,17 +1,17 @@
 /** The files behind /dev/liveupdate and behind sessions. */
 import { Refusal, refuse } from '../errno.ts';
-import { type Arg, type IoctlOk, num, OpenFile, u64 } from '../file.ts';
+import { type Handlers, type IoctlOk, OpenFile } from '../file.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
-import { LIVEUPDATE_REQUESTS } from '../uapi/liveupdate.ts';
-import type { RequestDescriptor } from '../uapi/types.ts';
+import type { RequestDescriptor, RequestNameOf, RequestTable } from '../uapi/index.ts';
+import { LIVEUPDATE_REQUESTS, SESSION_REQUESTS } from '../uapi/liveupdate.ts';
 import type { OutgoingSession } from './handler.ts';
 import type { IncomingSession, LiveUpdate } from './luo.ts';
 
-const numbersOf = (kind: string): ReadonlySet<number> =>
-  new Set(LIVEUPDATE_REQUESTS.filter((request) => request.kind === kind).map((request) => request.number & 0xff));
-const DEVICE_NUMBERS = numbersOf('liveupdate');
-const SESSION_NUMBERS = numbersOf('session');
+const numbersOf = (table: RequestTable): ReadonlySet<number> =>
+  new Set(Object.values(table).map(({ number }) => number & 0xff));
+const DEVICE_NUMBERS = numbersOf(LIVEUPDATE_REQUESTS);
+const SESSION_NUMBERS = numbersOf(SESSION_REQUESTS);
 
 /** The number is looked at before the type: unknown numbers are EINVAL, known ones of another type ENOTTY. */
 function unknown(numbers: ReadonlySet<number>, number: number): Refusal {
@@ -22,7 +22,15 @@ function unknown(numbers: ReadonlySet<number>, number: number): Refusal {
 }
 
 /** The name up to the first NUL; 64 bytes without one make a name that is too long for any session. */
-const nameOf = (arg: Arg): string => String(arg.name ?? '').split('\0', 1)[0]!;
+const nameOf = ({ name = '' }: { name: string | undefined }): string => name.split('\0', 1)[0]!;
+
+/** The descriptor of a file that has just been made, in the field `fd`. */
+function install(process: Process, file: OpenFile, kernel: Kernel): IoctlOk | Refusal {
+  const fd = process.install(file);
+  if (typeof fd === 'number') return { arg: { fd } };
+  file.put(kernel);
+  return fd;
+}
 
 export class LiveUpdateFile extends OpenFile {
   readonly kind = 'liveupdate';
@@ -46,19 +54,21 @@ export class LiveUpdateFile extends OpenFile {
     return unknown(DEVICE_NUMBERS, number);
   }
 
-  override ioctl(kernel: Kernel, process: Process, request: RequestDescriptor, arg: Arg): IoctlOk | Refusal {
-    const name = nameOf(arg);
-    const session =
-      request.name === 'LIVEUPDATE_IOCTL_CREATE_SESSION' ? this.luo.create(name) : this.luo.retrieveSession(name);
-    if (session instanceof Refusal) return session;
-    const file =
-      'state' in session ? new SessionFile(this.luo, null, session) : new SessionFile(this.luo, session, null);
-    const fd = process.install(file);
-    if (typeof fd === 'number') return { arg: { fd } };
-    file.put(kernel);
-    return fd;
+  override get handlers(): Handlers<'liveupdate', LiveUpdateFile> {
+    return DEVICE_HANDLERS;
   }
 }
+
+const DEVICE_HANDLERS: Handlers<'liveupdate', LiveUpdateFile> = {
+  LIVEUPDATE_IOCTL_CREATE_SESSION({ luo }, arg, process, kernel) {
+    const session = luo.create(nameOf(arg));
+    return session instanceof Refusal ? session : install(process, new SessionFile(luo, session, null), kernel);
+  },
+  LIVEUPDATE_IOCTL_RETRIEVE_SESSION({ luo }, arg, process, kernel) {
+    const session = luo.retrieveSession(nameOf(arg));
+    return session instanceof Refusal ? session : install(process, new SessionFile(luo, null, session), kernel);
+  },
+};
 
 export class SessionFile extends OpenFile {
   readonly kind = 'session';
@@ -92,36 +102,41 @@ export class SessionFile extends OpenFile {
 
   override beforeIoctl(request: RequestDescriptor | null): Refusal | null {
     if (!request) return null;
-    const wantsOutgoing = request.name === 'LIVEUPDATE_SESSION_PRESERVE_FD';
-    const wantsIncoming =
-      request.name === 'LIVEUPDATE_SESSION_RETRIEVE_FD' || request.name === 'LIVEUPDATE_SESSION_FINISH';
-    if ((wantsOutgoing && !this.outgoing) || (wantsIncoming && !this.incoming))
-      return refuse(
-        'EINVAL',
-        'luo_session_ioctl',
-        `session "${this.name}" is ${this.outgoing ? 'outgoing: it was created in this kernel' : 'incoming: it came from the previous kernel'}`,
-      );
-    return null;
+    const side = SIDES[request.name as RequestNameOf<'session'>];
+    if (side === 'either' || this[side]) return null;
+    return refuse(
+      'EINVAL',
+      'luo_session_ioctl',
+      `session "${this.name}" is ${this.outgoing ? 'outgoing: it was created in this kernel' : 'incoming: it came from the previous kernel'}`,
+    );
   }
 
-  override ioctl(kernel: Kernel, process: Process, request: RequestDescriptor, arg: Arg): IoctlOk | Refusal {
-    switch (request.name) {
-      case 'LIVEUPDATE_SESSION_PRESERVE_FD':
-        return this.luo.preserve(this.outgoing!, u64(arg, 'token'), () => process.file(num(arg, 'fd'))) ?? {};
-      case 'LIVEUPDATE_SESSION_RETRIEVE_FD': {
-        const file = this.luo.retrieve(this.incoming!, u64(arg, 'token'));
-        if (file instanceof Refusal) return file;
-        const fd = process.install(file);
-        if (typeof fd === 'number') return { arg: { fd } };
-        file.put(kernel);
-        return fd;
-      }
-      case 'LIVEUPDATE_SESSION_FINISH':
-        if (num(arg, 'reserved')) return refuse('EINVAL', 'luo_session_finish', 'reserved must be 0');
-        return this.luo.finish(this.incoming!) ?? {};
-      default:
-        if (num(arg, 'reserved')) return refuse('EINVAL', 'luo_session_get_name', 'reserved must be 0');
-        return { arg: { name: this.name } };
-    }
+  override get handlers(): Handlers<'session', SessionFile> {
+    return SESSION_HANDLERS;
   }
 }
+
+/** Sessions of which side know a request. */
+const SIDES: Readonly<Record<RequestNameOf<'session'>, 'outgoing' | 'incoming' | 'either'>> = {
+  LIVEUPDATE_SESSION_PRESERVE_FD: 'outgoing',
+  LIVEUPDATE_SESSION_RETRIEVE_FD: 'incoming',
+  LIVEUPDATE_SESSION_FINISH: 'incoming',
+  LIVEUPDATE_SESSION_GET_NAME: 'either',
+};
+
+const SESSION_HANDLERS: Handlers<'session', SessionFile> = {
+  LIVEUPDATE_SESSION_PRESERVE_FD: ({ luo, outgoing }, { fd, token }, process) =>
+    luo.preserve(outgoing!, token, () => process.file(fd)) ?? {},
+  LIVEUPDATE_SESSION_RETRIEVE_FD({ luo, incoming }, { token }, process, kernel) {
+    const file = luo.retrieve(incoming!, token);
+    return file instanceof Refusal ? file : install(process, file, kernel);
+  },
+  LIVEUPDATE_SESSION_FINISH({ luo, incoming }, { reserved }) {
+    if (reserved) return refuse('EINVAL', 'luo_session_finish', 'reserved must be 0');
+    return luo.finish(incoming!) ?? {};
+  },
+  LIVEUPDATE_SESSION_GET_NAME({ name }, { reserved }) {
+    if (reserved) return refuse('EINVAL', 'luo_session_get_name', 'reserved must be 0');
+    return { arg: { name } };
+  },
+};

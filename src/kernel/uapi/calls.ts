@@ -2,6 +2,7 @@
 
 import type { Errno } from '../errno.ts';
 import { type Bits, FALLOCATE_MODE, FAULT_PERMISSIONS, MEMFD_FLAGS, PROTECTION, SEALS } from './bits.ts';
+import { FULL, type Support } from './types.ts';
 
 /**
  * `int` is a 32-bit number, `u64` a hexadecimal string or safe integer, `bytes` base64, `responses` an array of
@@ -17,21 +18,23 @@ export interface Parameter {
   readonly bits?: Bits;
 }
 
-export interface CallDescriptor {
-  readonly name: string;
+/** A row of the table of calls. */
+export type CallRow = Support & {
   readonly about: string;
   readonly parameters: Readonly<Record<string, Parameter>>;
   /** What `ret` is on success. */
   readonly returns: string;
-}
+};
+
+export type CallDescriptor = CallRow & { readonly name: string };
 
 const need = (type: ParameterType, about: string): Parameter => ({ type, optional: false, about });
 const may = (type: ParameterType, about: string): Parameter => ({ type, optional: true, about });
 const bits = (known: Bits, about: string): Parameter => ({ ...need('int', about), bits: known });
 const fd = need('int', 'Descriptor.');
 
-function call(name: string, about: string, returns: string, parameters: Record<string, Parameter>): CallDescriptor {
-  return { name, about, returns, parameters };
+function call(about: string, returns: string, parameters: Record<string, Parameter>, support: Support = FULL): CallRow {
+  return { about, returns, parameters, ...support };
 }
 
 const iommufd = need('int', 'Descriptor of the iommufd.');
@@ -41,8 +44,8 @@ const iova = need('u64', 'First IOVA.');
 const length = need('u64', 'Bytes.');
 
 /** What devices and users inside the kernel do of their own accord: the tests of Linux have IOMMU_TEST_CMD for it. */
-const LEVERS: readonly CallDescriptor[] = [
-  call('page_fault', 'The device asks for a page; the request goes to the fault queue of its HWPT.', '0', {
+const LEVERS = {
+  page_fault: call('The device asks for a page; the request goes to the fault queue of its HWPT.', '0', {
     fd: iommufd,
     device,
     pasid: need('int', 'PASID; 0: the device itself.'),
@@ -50,34 +53,34 @@ const LEVERS: readonly CallDescriptor[] = [
     perm: bits(FAULT_PERMISSIONS, 'What it wants to do there.'),
     addr: need('u64', 'Address.'),
   }),
-  call('trigger_event', 'The device, on a nested HWPT of a vIOMMU, has an event for the guest.', '0', {
+  trigger_event: call('The device, on a nested HWPT of a vIOMMU, has an event for the guest.', '0', {
     fd: iommufd,
     device,
   }),
-  call('check_iotlb', 'Whether an entry of the cache of a nested HWPT has this value; EINVAL if not.', '0', {
+  check_iotlb: call('Whether an entry of the cache of a nested HWPT has this value; EINVAL if not.', '0', {
     fd: iommufd,
     hwpt: need('int', 'Id of the nested HWPT.'),
     index: need('int', 'Number of the entry.'),
     value: need('int', 'The value.'),
   }),
-  call('check_dev_cache', 'Whether an entry of the cache of a device has this value; EINVAL if not.', '0', {
+  check_dev_cache: call('Whether an entry of the cache of a device has this value; EINVAL if not.', '0', {
     fd: iommufd,
     device,
     index: need('int', 'Number of the entry.'),
     value: need('int', 'The value.'),
   }),
-  call('pasid_check', 'Whether a PASID of the device is on this HWPT; EINVAL if not.', '0', {
+  pasid_check: call('Whether a PASID of the device is on this HWPT; EINVAL if not.', '0', {
     fd: iommufd,
     device,
     pasid: need('int', 'PASID.'),
     hwpt: need('int', 'Id of the HWPT; 0: on none.'),
   }),
-  call('access_create', 'A user of an IOAS inside the kernel, as a mediated device is one.', 'its descriptor', {
+  access_create: call('A user of an IOAS inside the kernel, as a mediated device is one.', 'its descriptor', {
     fd: iommufd,
     ioas: need('int', 'Id of the IOAS.'),
     pin: need('boolean', 'Whether it pins pages.'),
   }),
-  call('access_pin', 'It pins the pages behind IOVAs.', 'the number of the pin', {
+  access_pin: call('It pins the pages behind IOVAs.', 'the number of the pin', {
     fd: iommufd,
     access,
     iova,
@@ -85,8 +88,8 @@ const LEVERS: readonly CallDescriptor[] = [
     write: need('boolean', 'For writing.'),
     va: may('u64', 'Address of the pages in the calling process; EBADE if they are others.'),
   }),
-  call('access_unpin', 'It lets go of a pin.', '0', { fd: iommufd, access, pin: need('int', 'Number of the pin.') }),
-  call('access_rw', 'It writes `data`, or reads; the bytes are in `data` then.', '0', {
+  access_unpin: call('It lets go of a pin.', '0', { fd: iommufd, access, pin: need('int', 'Number of the pin.') }),
+  access_rw: call('It writes `data`, or reads; the bytes are in `data` then.', '0', {
     fd: iommufd,
     access,
     iova,
@@ -94,92 +97,97 @@ const LEVERS: readonly CallDescriptor[] = [
     write: need('boolean', 'Writes.'),
     data: may('bytes', 'The bytes to write.'),
   }),
-  call('access_replace', 'It goes over to another IOAS; its pins end.', '0', {
+  access_replace: call('It goes over to another IOAS; its pins end.', '0', {
     fd: iommufd,
     access,
     ioas: need('int', 'Id of the IOAS.'),
   }),
-];
+};
 
+const SYSTEM_CALLS = {
+  open: call('open(path, O_RDWR)', 'the descriptor', {
+    path: need(
+      'string',
+      '/dev/iommu, /dev/liveupdate, /dev/vfio/devices/vfioN, /dev/vfio/N, /dev/null, /proc/self/fd/N',
+    ),
+  }),
+  close: call('close(fd)', '0', { fd }),
+  dup: call('dup(fd)', 'the new descriptor', { fd }),
+  send_fd: call('Sends a descriptor to another process, as by SCM_RIGHTS.', 'the descriptor there', {
+    fd,
+    to: need('int', 'pid of the receiver'),
+  }),
+  mmap: call('Maps memory at exactly this address, faulted in.', 'the address', {
+    addr: need('u64', 'Address, a multiple of 4096.'),
+    length: need('u64', 'Bytes.'),
+    huge: may('string', '"2M": pages of 2 MiB.'),
+    fd: may('int', 'A descriptor to map instead of anonymous memory.'),
+    offset: may('u64', 'First byte of the file.'),
+    shared: may('boolean', 'MAP_SHARED instead of MAP_PRIVATE.'),
+    prot: { ...bits(PROTECTION, '3 if absent.'), optional: true },
+  }),
+  munmap: call('munmap(addr, length)', '0', { addr: need('u64', 'Address.'), length: need('u64', 'Bytes.') }),
+  poke: call('The process stores these bytes.', '0', {
+    addr: need('u64', 'Address.'),
+    data: need('bytes', 'The bytes.'),
+  }),
+  peek: call('The process reads its memory; the bytes are in `data`.', '0', {
+    addr: need('u64', 'Address.'),
+    length: need('u64', 'Bytes, at most 1 MiB.'),
+  }),
+  memfd_create: call('memfd_create(name, flags), then ftruncate to size.', 'the descriptor', {
+    name: need('string', 'Name, for people.'),
+    flags: bits(MEMFD_FLAGS, 'Flags.'),
+    size: need('u64', 'Bytes.'),
+  }),
+  ftruncate: call('ftruncate(fd, length)', '0', { fd, length: need('u64', 'Bytes.') }),
+  fallocate: call('fallocate(fd, mode, offset, length)', '0', {
+    fd,
+    mode: bits(FALLOCATE_MODE, 'Mode.'),
+    offset: need('u64', 'First byte.'),
+    length: need('u64', 'Bytes.'),
+  }),
+  lseek: call('lseek(fd, offset, whence)', 'the position', {
+    fd,
+    offset: need('u64', 'Bytes.'),
+    whence: need('int', '0: SET, 1: CUR, 2: END.'),
+  }),
+  fstat: call('fstat(fd); the size is in `size`.', '0', { fd }),
+  add_seals: call('fcntl(fd, F_ADD_SEALS, seals)', '0', {
+    fd,
+    seals: bits(SEALS, 'Seals.'),
+  }),
+  get_seals: call('fcntl(fd, F_GET_SEALS)', 'the seals', { fd }),
+  pread: call('pread(fd, length, offset); the bytes are in `data`.', 'the count', {
+    fd,
+    offset: need('u64', 'First byte.'),
+    length: need('u64', 'Bytes, at most 1 MiB.'),
+  }),
+  pwrite: call('pwrite(fd, data, offset)', 'the count', {
+    fd,
+    offset: need('u64', 'First byte.'),
+    data: need('bytes', 'The bytes.'),
+  }),
+  read: call('read(fd, length) of a queue; what it holds is in `faults` or `events`.', 'the bytes', {
+    fd,
+    length: need('u64', 'Bytes: 40 a fault, 12 an event.'),
+  }),
+  write: call('write(fd, responses, length) to a fault queue.', 'the bytes of the responses taken', {
+    fd,
+    length: need('u64', 'Bytes: 8 a response.'),
+    responses: need('responses', 'Answers to faults: their cookies, and 0 (success) or 1 (invalid).'),
+  }),
+  setuid: call('setresuid(uid, uid, uid); away from 0 all capabilities go.', '0', { uid: need('int', 'User.') }),
+  setrlimit: call('setrlimit(RLIMIT_MEMLOCK), soft and hard.', '0', { memlock: need('u64', 'Bytes.') }),
+};
+
+export type LeverName = keyof typeof LEVERS;
 /** Every call but `ioctl`, whose shape depends on its request. */
+export type CallName = keyof typeof SYSTEM_CALLS | LeverName;
+
+/** All of them, by name. */
 export const CALLS: ReadonlyMap<string, CallDescriptor> = new Map(
-  [
-    call('open', 'open(path, O_RDWR)', 'the descriptor', {
-      path: need(
-        'string',
-        '/dev/iommu, /dev/liveupdate, /dev/vfio/devices/vfioN, /dev/vfio/N, /dev/null, /proc/self/fd/N',
-      ),
-    }),
-    call('close', 'close(fd)', '0', { fd }),
-    call('dup', 'dup(fd)', 'the new descriptor', { fd }),
-    call('send_fd', 'Sends a descriptor to another process, as by SCM_RIGHTS.', 'the descriptor there', {
-      fd,
-      to: need('int', 'pid of the receiver'),
-    }),
-    call('mmap', 'Maps memory at exactly this address, faulted in.', 'the address', {
-      addr: need('u64', 'Address, a multiple of 4096.'),
-      length: need('u64', 'Bytes.'),
-      huge: may('string', '"2M": pages of 2 MiB.'),
-      fd: may('int', 'A descriptor to map instead of anonymous memory.'),
-      offset: may('u64', 'First byte of the file.'),
-      shared: may('boolean', 'MAP_SHARED instead of MAP_PRIVATE.'),
-      prot: { ...bits(PROTECTION, '3 if absent.'), optional: true },
-    }),
-    call('munmap', 'munmap(addr, length)', '0', { addr: need('u64', 'Address.'), length: need('u64', 'Bytes.') }),
-    call('poke', 'The process stores these bytes.', '0', {
-      addr: need('u64', 'Address.'),
-      data: need('bytes', 'The bytes.'),
-    }),
-    call('peek', 'The process reads its memory; the bytes are in `data`.', '0', {
-      addr: need('u64', 'Address.'),
-      length: need('u64', 'Bytes, at most 1 MiB.'),
-    }),
-    call('memfd_create', 'memfd_create(name, flags), then ftruncate to size.', 'the descriptor', {
-      name: need('string', 'Name, for people.'),
-      flags: bits(MEMFD_FLAGS, 'Flags.'),
-      size: need('u64', 'Bytes.'),
-    }),
-    call('ftruncate', 'ftruncate(fd, length)', '0', { fd, length: need('u64', 'Bytes.') }),
-    call('fallocate', 'fallocate(fd, mode, offset, length)', '0', {
-      fd,
-      mode: bits(FALLOCATE_MODE, 'Mode.'),
-      offset: need('u64', 'First byte.'),
-      length: need('u64', 'Bytes.'),
-    }),
-    call('lseek', 'lseek(fd, offset, whence)', 'the position', {
-      fd,
-      offset: need('u64', 'Bytes.'),
-      whence: need('int', '0: SET, 1: CUR, 2: END.'),
-    }),
-    call('fstat', 'fstat(fd); the size is in `size`.', '0', { fd }),
-    call('add_seals', 'fcntl(fd, F_ADD_SEALS, seals)', '0', {
-      fd,
-      seals: bits(SEALS, 'Seals.'),
-    }),
-    call('get_seals', 'fcntl(fd, F_GET_SEALS)', 'the seals', { fd }),
-    call('pread', 'pread(fd, length, offset); the bytes are in `data`.', 'the count', {
-      fd,
-      offset: need('u64', 'First byte.'),
-      length: need('u64', 'Bytes, at most 1 MiB.'),
-    }),
-    call('pwrite', 'pwrite(fd, data, offset)', 'the count', {
-      fd,
-      offset: need('u64', 'First byte.'),
-      data: need('bytes', 'The bytes.'),
-    }),
-    call('read', 'read(fd, length) of a queue; what it holds is in `faults` or `events`.', 'the bytes', {
-      fd,
-      length: need('u64', 'Bytes: 40 a fault, 12 an event.'),
-    }),
-    call('write', 'write(fd, responses, length) to a fault queue.', 'the bytes of the responses taken', {
-      fd,
-      length: need('u64', 'Bytes: 8 a response.'),
-      responses: need('responses', 'Answers to faults: their cookies, and 0 (success) or 1 (invalid).'),
-    }),
-    call('setuid', 'setresuid(uid, uid, uid); away from 0 all capabilities go.', '0', { uid: need('int', 'User.') }),
-    call('setrlimit', 'setrlimit(RLIMIT_MEMLOCK), soft and hard.', '0', { memlock: need('u64', 'Bytes.') }),
-    ...LEVERS,
-  ].map((descriptor) => [descriptor.name, descriptor]),
+  Object.entries<CallRow>({ ...SYSTEM_CALLS, ...LEVERS }).map(([name, row]) => [name, { ...row, name }]),
 );
 
 /** An answer to a page fault. */

@@ -1,11 +1,35 @@
-/** The request table: every ioctl that a descriptor of the simulated kernel knows, by name. */
+/** The request tables: every ioctl that a descriptor of the simulated kernel knows. */
 import { IOMMUFD_REQUESTS } from './iommufd.ts';
-import { LIVEUPDATE_REQUESTS } from './liveupdate.ts';
-import type { RequestDescriptor } from './types.ts';
-import { VFIO_REQUESTS } from './vfio.ts';
+import { LIVEUPDATE_REQUESTS, SESSION_REQUESTS } from './liveupdate.ts';
+import type { DecodedArg, RequestKind, RequestRow, RequestTable } from './types.ts';
+import { VFIO_DEVICE_REQUESTS, VFIO_GROUP_REQUESTS } from './vfio.ts';
 
+/** By the kind of file that is asked. */
+const TABLES = {
+  iommufd: IOMMUFD_REQUESTS,
+  'vfio-cdev': VFIO_DEVICE_REQUESTS,
+  'vfio-group': VFIO_GROUP_REQUESTS,
+  liveupdate: LIVEUPDATE_REQUESTS,
+  session: SESSION_REQUESTS,
+} as const satisfies Record<RequestKind, RequestTable>;
+
+type Tables = typeof TABLES;
+type Rows = Tables['iommufd'] & Tables['vfio-cdev'] & Tables['vfio-group'] & Tables['liveupdate'] & Tables['session'];
+
+export type RequestName = keyof Rows;
+/** Names of the requests that files of a kind know. */
+export type RequestNameOf<Kind extends RequestKind> = keyof Tables[Kind] & RequestName;
+
+/** The struct of a request as its handler gets it. */
+export type ArgOf<Name extends RequestName> = DecodedArg<Rows[Name]>;
+
+export type RequestDescriptor = RequestRow & { readonly name: RequestName; readonly kind: RequestKind };
+
+/** All of them, by name. */
 export const REQUESTS: ReadonlyMap<string, RequestDescriptor> = new Map(
-  [...IOMMUFD_REQUESTS, ...VFIO_REQUESTS, ...LIVEUPDATE_REQUESTS].map((descriptor) => [descriptor.name, descriptor]),
+  Object.entries(TABLES).flatMap(([kind, table]) =>
+    Object.entries(table).map(([name, row]) => [name, { ...row, name, kind } as RequestDescriptor] as const),
+  ),
 );
 
 export * from './types.ts';

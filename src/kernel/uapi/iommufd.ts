@@ -8,22 +8,43 @@ import {
   MAP_FLAGS,
   SET_DIRTY_TRACKING_FLAGS,
 } from './bits.ts';
-import { bits, type Field, inout, input, output, type RequestDescriptor } from './types.ts';
+import { bits, type Fields, FULL, inout, input, output, type RequestRow, type Support } from './types.ts';
 
 const flags = input('u32', 'Must be 0.');
 const reserved = input('u32', 'Must be 0.');
 const ioasId = input('u32', 'Id of the IOAS.');
 
-function request(
-  name: string,
+interface More<Ends> {
+  ends?: Ends;
+  keeps?: string;
+  support?: Support;
+}
+
+/** A struct that is copied as copy_struct_from_user does it. */
+function request<
+  const Given extends Fields,
+  const Ends extends Readonly<Record<string, number>> = Record<never, number>,
+>(
   number: number,
   minSize: number,
   size: number,
   about: string,
-  fields: Record<string, Field>,
-  extra: Partial<RequestDescriptor> = {},
-): RequestDescriptor {
-  return { name, number, kind: 'iommufd', minSize, size, sizeField: 'size', fields, about, support: 'full', ...extra };
+  fields: Given,
+  { support = FULL, ...more }: More<Ends> = {},
+): RequestRow<Given, Ends> {
+  return { number, minSize, size, sizeField: 'size', tail: 'zero', fields, about, ...support, ...more };
+}
+
+/** A struct of VFIO: what lies behind it is not looked at. */
+function container<const Given extends Fields>(
+  number: number,
+  minSize: number,
+  size: number,
+  about: string,
+  fields: Given,
+  { support = FULL, ...more }: More<Record<never, number>> = {},
+): RequestRow<Given, Record<never, number>> {
+  return { number, minSize, size, sizeField: 'argsz', tail: 'ignored', fields, about, ...support, ...more };
 }
 
 export const {
@@ -38,21 +59,21 @@ export const {
   IOMMU_HWPT_ALLOC_PASID: HWPT_ALLOC_PASID,
 } = HWPT_ALLOC_FLAGS;
 
-export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
-  request('IOMMU_DESTROY', 0x3b80, 8, 8, 'Destroys an object that nothing uses.', {
+export const IOMMUFD_REQUESTS = {
+  IOMMU_DESTROY: request(0x3b80, 8, 8, 'Destroys an object that nothing uses.', {
     id: input('u32', 'Id of the object.'),
   }),
-  request('IOMMU_IOAS_ALLOC', 0x3b81, 12, 12, 'Makes an empty IO address space.', {
+  IOMMU_IOAS_ALLOC: request(0x3b81, 12, 12, 'Makes an empty IO address space.', {
     flags,
     out_ioas_id: output('u32', 'Id of the new IOAS.'),
   }),
-  request('IOMMU_IOAS_ALLOW_IOVAS', 0x3b82, 24, 24, 'Bounds the IOVAs that the kernel may choose.', {
+  IOMMU_IOAS_ALLOW_IOVAS: request(0x3b82, 24, 24, 'Bounds the IOVAs that the kernel may choose.', {
     ioas_id: ioasId,
     num_iovas: input('u32', 'Number of ranges.'),
     __reserved: reserved,
     allowed_iovas: input('ranges', 'The ranges; an empty list lifts the bound.'),
   }),
-  request('IOMMU_IOAS_COPY', 0x3b83, 40, 40, 'Maps again what another IOAS has mapped.', {
+  IOMMU_IOAS_COPY: request(0x3b83, 40, 40, 'Maps again what another IOAS has mapped.', {
     flags: bits(MAP_FLAGS),
     dst_ioas_id: input('u32', 'Id of the IOAS to map into.'),
     src_ioas_id: input('u32', 'Id of the IOAS to copy from.'),
@@ -60,14 +81,14 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     dst_iova: inout('u64', 'IOVA in the destination, chosen by the kernel without FIXED_IOVA.'),
     src_iova: input('u64', 'IOVA in the source.'),
   }),
-  request('IOMMU_IOAS_IOVA_RANGES', 0x3b84, 32, 32, 'The IOVAs that may be mapped, and their alignment.', {
+  IOMMU_IOAS_IOVA_RANGES: request(0x3b84, 32, 32, 'The IOVAs that may be mapped, and their alignment.', {
     ioas_id: ioasId,
     num_iovas: inout('u32', 'Room in the array; then the number of ranges there are.'),
     __reserved: reserved,
     allowed_iovas: output('ranges', 'The ranges, as far as they fit.'),
     out_iova_alignment: output('u64', 'IOVA and length must be multiples of this.'),
   }),
-  request('IOMMU_IOAS_MAP', 0x3b85, 40, 40, 'Maps memory of the calling process.', {
+  IOMMU_IOAS_MAP: request(0x3b85, 40, 40, 'Maps memory of the calling process.', {
     flags: bits(MAP_FLAGS),
     ioas_id: ioasId,
     __reserved: reserved,
@@ -75,25 +96,24 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     length: input('u64', 'Bytes.'),
     iova: inout('u64', 'IOVA, chosen by the kernel without FIXED_IOVA.'),
   }),
-  request('IOMMU_IOAS_UNMAP', 0x3b86, 24, 24, 'Unmaps whole areas.', {
+  IOMMU_IOAS_UNMAP: request(0x3b86, 24, 24, 'Unmaps whole areas.', {
     ioas_id: ioasId,
     iova: input('u64', 'First IOVA.'),
     length: inout('u64', 'Bytes; then the bytes unmapped.'),
   }),
-  request('IOMMU_OPTION', 0x3b87, 24, 24, 'Reads or sets an option of the context or of an IOAS.', {
+  IOMMU_OPTION: request(0x3b87, 24, 24, 'Reads or sets an option of the context or of an IOAS.', {
     option_id: input('u32', '0: RLIMIT_MODE, 1: HUGE_PAGES.'),
     op: input('u16', '0: set, 1: get.'),
     __reserved: input('u16', 'Must be 0.'),
     object_id: input('u32', 'Id of the IOAS; 0 for the context.'),
     val64: inout('u64', 'The value.'),
   }),
-  request('IOMMU_VFIO_IOAS', 0x3b88, 12, 12, 'The IOAS that the container requests of VFIO act on.', {
+  IOMMU_VFIO_IOAS: request(0x3b88, 12, 12, 'The IOAS that the container requests of VFIO act on.', {
     ioas_id: inout('u32', 'Id of the IOAS.'),
     op: input('u16', '0: get, 1: set, 2: clear.'),
     __reserved: input('u16', 'Must be 0.'),
   }),
-  request(
-    'IOMMU_HWPT_ALLOC',
+  IOMMU_HWPT_ALLOC: request(
     0x3b89,
     24,
     48,
@@ -112,8 +132,7 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     },
     { ends: { data_type: 28, data_len: 32, data: 40, fault_id: 44, __reserved2: 48 } },
   ),
-  request(
-    'IOMMU_GET_HW_INFO',
+  IOMMU_GET_HW_INFO: request(
     0x3b8a,
     32,
     40,
@@ -131,12 +150,12 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     },
     { ends: { out_capabilities: 40 } },
   ),
-  request('IOMMU_HWPT_SET_DIRTY_TRACKING', 0x3b8b, 16, 16, 'Switches dirty tracking.', {
+  IOMMU_HWPT_SET_DIRTY_TRACKING: request(0x3b8b, 16, 16, 'Switches dirty tracking.', {
     flags: bits(SET_DIRTY_TRACKING_FLAGS, '0: off.'),
     hwpt_id: input('u32', 'Id of the HWPT.'),
     __reserved: input('u32', 'Not looked at.'),
   }),
-  request('IOMMU_HWPT_GET_DIRTY_BITMAP', 0x3b8c, 48, 48, 'Reads, and clears, what devices have written.', {
+  IOMMU_HWPT_GET_DIRTY_BITMAP: request(0x3b8c, 48, 48, 'Reads, and clears, what devices have written.', {
     hwpt_id: input('u32', 'Id of the HWPT.'),
     flags: bits(GET_DIRTY_BITMAP_FLAGS),
     __reserved: reserved,
@@ -145,7 +164,7 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     page_size: input('u64', 'Bytes that one bit stands for.'),
     data: output('bytes', 'The bitmap, base64, rounded up to 64 bits.'),
   }),
-  request('IOMMU_HWPT_INVALIDATE', 0x3b8d, 32, 32, 'Invalidates caches of a nested HWPT or a vIOMMU.', {
+  IOMMU_HWPT_INVALIDATE: request(0x3b8d, 32, 32, 'Invalidates caches of a nested HWPT or a vIOMMU.', {
     hwpt_id: input('u32', 'Id of the HWPT or vIOMMU.'),
     data: input('bytes', 'The entries, base64.'),
     data_type: input('u32', 'Kind of entries.'),
@@ -153,12 +172,12 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     entry_num: inout('u32', 'Number of entries; then of entries done.'),
     __reserved: reserved,
   }),
-  request('IOMMU_FAULT_QUEUE_ALLOC', 0x3b8e, 16, 16, 'Makes a queue of page faults.', {
+  IOMMU_FAULT_QUEUE_ALLOC: request(0x3b8e, 16, 16, 'Makes a queue of page faults.', {
     flags,
     out_fault_id: output('u32', 'Id of the queue.'),
     out_fault_fd: output('u32', 'Its descriptor.'),
   }),
-  request('IOMMU_IOAS_MAP_FILE', 0x3b8f, 40, 40, 'Maps a memfd.', {
+  IOMMU_IOAS_MAP_FILE: request(0x3b8f, 40, 40, 'Maps a memfd.', {
     flags: bits(MAP_FLAGS),
     ioas_id: ioasId,
     fd: input('s32', 'Descriptor of the memfd.'),
@@ -166,8 +185,7 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     length: input('u64', 'Bytes.'),
     iova: inout('u64', 'IOVA, chosen by the kernel without FIXED_IOVA.'),
   }),
-  request(
-    'IOMMU_VIOMMU_ALLOC',
+  IOMMU_VIOMMU_ALLOC: request(
     0x3b90,
     24,
     40,
@@ -184,17 +202,16 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     },
     { ends: { data_len: 28, __reserved: 32, data: 40 } },
   ),
-  request('IOMMU_VDEVICE_ALLOC', 0x3b91, 24, 24, 'Gives a device a number on a vIOMMU.', {
+  IOMMU_VDEVICE_ALLOC: request(0x3b91, 24, 24, 'Gives a device a number on a vIOMMU.', {
     viommu_id: input('u32', 'Id of the vIOMMU.'),
     dev_id: input('u32', 'Id of the device.'),
     out_vdevice_id: output('u32', 'Id of the new vDEVICE.'),
     virt_id: input('u64', 'The number.'),
   }),
-  request('IOMMU_IOAS_CHANGE_PROCESS', 0x3b92, 8, 8, 'Moves the accounting of file mappings to the caller.', {
+  IOMMU_IOAS_CHANGE_PROCESS: request(0x3b92, 8, 8, 'Moves the accounting of file mappings to the caller.', {
     __reserved: reserved,
   }),
-  request(
-    'IOMMU_VEVENTQ_ALLOC',
+  IOMMU_VEVENTQ_ALLOC: request(
     0x3b93,
     28,
     32,
@@ -210,7 +227,7 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     },
     { ends: { __reserved: 32 } },
   ),
-  request('IOMMU_HW_QUEUE_ALLOC', 0x3b94, 40, 40, 'Gives a vIOMMU a hardware queue in guest memory.', {
+  IOMMU_HW_QUEUE_ALLOC: request(0x3b94, 40, 40, 'Gives a vIOMMU a hardware queue in guest memory.', {
     flags,
     viommu_id: input('u32', 'Id of the vIOMMU.'),
     type: input('u32', 'Kind of queue.'),
@@ -219,60 +236,41 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
     nesting_parent_iova: input('u64', 'Where its memory is.'),
     length: input('u64', 'Bytes.'),
   }),
-  request(
-    'IOMMU_HWPT_LU_SET_PRESERVE',
+  IOMMU_HWPT_LU_SET_PRESERVE: request(
     0x3bc0,
     24,
     24,
     'Marks a HWPT for the next live update (profile persisted-domains).',
     { flags, hwpt_id: input('u32', 'Id of the HWPT.'), token: input('u64', 'Its name in the next kernel.') },
   ),
-  request(
-    'IOMMU_HWPT_LU_RESTORE',
+  IOMMU_HWPT_LU_RESTORE: request(
     0x3bc1,
     24,
     24,
     'Tells the id of the HWPT that wraps a restored domain (profile persisted-domains).',
     { flags, hwpt_id: output('u32', 'Id of the HWPT.'), token: input('u64', 'The token it was marked with.') },
   ),
-  request('VFIO_GET_API_VERSION', 0x3b64, 0, 0, 'The version of the VFIO interface.', {}),
-  request('VFIO_CHECK_EXTENSION', 0x3b65, 0, 0, 'Whether an extension of VFIO is there.', {
+  VFIO_GET_API_VERSION: request(0x3b64, 0, 0, 'The version of the VFIO interface.', {}),
+  VFIO_CHECK_EXTENSION: request(0x3b65, 0, 0, 'Whether an extension of VFIO is there.', {
     extension: input('u32', 'Number of the extension; the argument itself.'),
   }),
-  request('VFIO_SET_IOMMU', 0x3b66, 0, 0, 'Chooses the kind of container.', {
+  VFIO_SET_IOMMU: request(0x3b66, 0, 0, 'Chooses the kind of container.', {
     type: input('u32', '1: TYPE1, 3: TYPE1v2; the argument itself.'),
   }),
-  request(
-    'VFIO_IOMMU_GET_INFO',
-    0x3b70,
-    16,
-    24,
-    'Page sizes and IOVA ranges of the container.',
-    {
-      argsz: inout('u32', 'Room; then the room needed.'),
-      flags: output('u32', 'Bit 0: page sizes, bit 1: capabilities.'),
-      iova_pgsizes: output('u64', 'Page sizes.'),
-      cap_offset: output('u32', 'Where the capabilities begin.'),
-      data: output('bytes', 'What lies behind the struct, base64.'),
-    },
-    { sizeField: 'argsz' },
-  ),
-  request(
-    'VFIO_IOMMU_MAP_DMA',
-    0x3b71,
-    32,
-    32,
-    'Maps memory of the calling process.',
-    {
-      flags: bits(DMA_MAP_FLAGS),
-      vaddr: input('u64', 'Address in the process.'),
-      iova: input('u64', 'IOVA.'),
-      size: input('u64', 'Bytes.'),
-    },
-    { sizeField: 'argsz' },
-  ),
-  request(
-    'VFIO_IOMMU_UNMAP_DMA',
+  VFIO_IOMMU_GET_INFO: container(0x3b70, 16, 24, 'Page sizes and IOVA ranges of the container.', {
+    argsz: inout('u32', 'Room; then the room needed.'),
+    flags: output('u32', 'Bit 0: page sizes, bit 1: capabilities.'),
+    iova_pgsizes: output('u64', 'Page sizes.'),
+    cap_offset: output('u32', 'Where the capabilities begin.'),
+    data: output('bytes', 'What lies behind the struct, base64.'),
+  }),
+  VFIO_IOMMU_MAP_DMA: container(0x3b71, 32, 32, 'Maps memory of the calling process.', {
+    flags: bits(DMA_MAP_FLAGS),
+    vaddr: input('u64', 'Address in the process.'),
+    iova: input('u64', 'IOVA.'),
+    size: input('u64', 'Bytes.'),
+  }),
+  VFIO_IOMMU_UNMAP_DMA: container(
     0x3b72,
     24,
     24,
@@ -282,6 +280,6 @@ export const IOMMUFD_REQUESTS: readonly RequestDescriptor[] = [
       iova: input('u64', 'First IOVA.'),
       size: inout('u64', 'Bytes; then the bytes unmapped.'),
     },
-    { sizeField: 'argsz', keeps: 'size' },
+    { keeps: 'size' },
   ),
-];
+};

@@ -1,73 +1,70 @@
 /** Requests of /dev/liveupdate and of session files: include/uapi/linux/liveupdate.h. */
-import { input, output, type RequestDescriptor } from './types.ts';
+import { input, output, type RequestTable } from './types.ts';
 
 const name = 'Name of the session: bytes U+0000 to U+00FF, 1 to 63 of them before the NUL.';
 
-export const LIVEUPDATE_REQUESTS: readonly RequestDescriptor[] = [
-  {
-    name: 'LIVEUPDATE_IOCTL_CREATE_SESSION',
+export const LIVEUPDATE_REQUESTS = {
+  LIVEUPDATE_IOCTL_CREATE_SESSION: {
     number: 0xba00,
-    kind: 'liveupdate',
     minSize: 72,
     size: 72,
     sizeField: 'size',
+    tail: 'zero',
     about: 'Makes an outgoing session.',
     support: 'full',
     fields: { fd: output('s32', 'Descriptor of the session.'), name: input('name', name) },
   },
-  {
-    name: 'LIVEUPDATE_IOCTL_RETRIEVE_SESSION',
+  LIVEUPDATE_IOCTL_RETRIEVE_SESSION: {
     number: 0xba01,
-    kind: 'liveupdate',
     minSize: 72,
     size: 72,
     sizeField: 'size',
+    tail: 'zero',
     about: 'Takes a session that the previous kernel handed over.',
     support: 'full',
     fields: { fd: output('s32', 'Descriptor of the session.'), name: input('name', name) },
   },
-  {
-    name: 'LIVEUPDATE_SESSION_PRESERVE_FD',
+} as const satisfies RequestTable;
+
+export const SESSION_REQUESTS = {
+  LIVEUPDATE_SESSION_PRESERVE_FD: {
     number: 0xba40,
-    kind: 'session',
     minSize: 16,
     size: 16,
     sizeField: 'size',
+    tail: 'zero',
     about: 'Puts a descriptor into an outgoing session.',
     support: 'full',
     fields: { fd: input('s32', 'The descriptor.'), token: input('u64', 'Its name in the session.') },
   },
-  {
-    name: 'LIVEUPDATE_SESSION_RETRIEVE_FD',
+  LIVEUPDATE_SESSION_RETRIEVE_FD: {
     number: 0xba41,
-    kind: 'session',
     minSize: 16,
     size: 16,
     sizeField: 'size',
+    tail: 'zero',
     about: 'Takes a descriptor out of an incoming session.',
     support: 'full',
     fields: { fd: output('s32', 'The descriptor.'), token: input('u64', 'Its name in the session.') },
   },
-  {
-    name: 'LIVEUPDATE_SESSION_FINISH',
+  LIVEUPDATE_SESSION_FINISH: {
     number: 0xba42,
-    kind: 'session',
     minSize: 8,
     size: 8,
     sizeField: 'size',
+    tail: 'zero',
     about: 'Ends the restore of an incoming session.',
     support: 'full',
     fields: { reserved: input('u32', 'Must be 0.') },
   },
-  {
-    name: 'LIVEUPDATE_SESSION_GET_NAME',
+  LIVEUPDATE_SESSION_GET_NAME: {
     number: 0xba43,
-    kind: 'session',
     minSize: 72,
     size: 72,
     sizeField: 'size',
+    tail: 'zero',
     about: 'The name of the session.',
     support: 'full',
     fields: { reserved: input('u32', 'Must be 0.'), name: output('name', name) },
   },
-];
+} as const satisfies RequestTable;

@@ -1,15 +1,15 @@
 /** Requests of VFIO device and group files: include/uapi/linux/vfio.h. */
 import { ATTACH_FLAGS, BIND_FLAGS, DETACH_FLAGS } from './bits.ts';
-import { bits, inout, input, output, type RequestDescriptor } from './types.ts';
+import { bits, inout, input, output, type RequestTable } from './types.ts';
 
-export const VFIO_REQUESTS: readonly RequestDescriptor[] = [
-  {
-    name: 'VFIO_DEVICE_GET_INFO',
+/** VFIO does not look at what lies behind its structs, except in BIND, which copies like the newer interfaces. */
+export const VFIO_DEVICE_REQUESTS = {
+  VFIO_DEVICE_GET_INFO: {
     number: 0x3b6b,
-    kind: 'vfio-cdev',
     minSize: 16,
     size: 24,
     sizeField: 'size',
+    tail: 'ignored',
     about: 'What the device is and has.',
     support: 'full',
     fields: {
@@ -18,25 +18,23 @@ export const VFIO_REQUESTS: readonly RequestDescriptor[] = [
       num_irqs: output('u32', 'Number of interrupt indexes.'),
     },
   },
-  {
-    name: 'VFIO_DEVICE_RESET',
+  VFIO_DEVICE_RESET: {
     number: 0x3b6f,
-    kind: 'vfio-cdev',
     minSize: 0,
     size: 0,
     sizeField: 'size',
+    tail: 'ignored',
     about: 'Resets the function; attachments stay.',
     support: 'full',
     fields: {},
   },
-  {
-    name: 'VFIO_DEVICE_BIND_IOMMUFD',
+  VFIO_DEVICE_BIND_IOMMUFD: {
     number: 0x3b76,
-    kind: 'vfio-cdev',
     minSize: 16,
     size: 24,
     defaultSize: 16,
     sizeField: 'size',
+    tail: 'zero',
     about: 'Binds the device to an iommufd, which becomes its DMA owner.',
     support: 'full',
     fields: {
@@ -47,14 +45,13 @@ export const VFIO_REQUESTS: readonly RequestDescriptor[] = [
     },
     ends: { token_uuid_ptr: 24 },
   },
-  {
-    name: 'VFIO_DEVICE_ATTACH_IOMMUFD_PT',
+  VFIO_DEVICE_ATTACH_IOMMUFD_PT: {
     number: 0x3b77,
-    kind: 'vfio-cdev',
     minSize: 12,
     size: 16,
     defaultSize: 12,
     sizeField: 'size',
+    tail: 'ignored',
     about: 'Attaches the device to an IOAS or HWPT, or moves it there.',
     support: 'full',
     fields: {
@@ -64,61 +61,59 @@ export const VFIO_REQUESTS: readonly RequestDescriptor[] = [
     },
     ends: { pasid: 16 },
   },
-  {
-    name: 'VFIO_DEVICE_DETACH_IOMMUFD_PT',
+  VFIO_DEVICE_DETACH_IOMMUFD_PT: {
     number: 0x3b78,
-    kind: 'vfio-cdev',
     minSize: 8,
     size: 12,
     defaultSize: 8,
     sizeField: 'size',
+    tail: 'ignored',
     about: 'Detaches the device; its DMA is blocked then.',
     support: 'full',
     fields: { flags: bits(DETACH_FLAGS), pasid: input('u32', 'The PASID, with the flag.') },
     ends: { pasid: 12 },
   },
-  {
-    name: 'VFIO_GROUP_GET_STATUS',
+} as const satisfies RequestTable;
+
+export const VFIO_GROUP_REQUESTS = {
+  VFIO_GROUP_GET_STATUS: {
     number: 0x3b67,
-    kind: 'vfio-group',
     minSize: 8,
     size: 8,
     sizeField: 'size',
+    tail: 'zero',
     about: 'Whether the group is viable and has a container.',
     support: 'full',
     fields: { flags: output('u32', 'Bit 0: viable, bit 1: container set.') },
   },
-  {
-    name: 'VFIO_GROUP_SET_CONTAINER',
+  VFIO_GROUP_SET_CONTAINER: {
     number: 0x3b68,
-    kind: 'vfio-group',
     minSize: 0,
     size: 0,
     sizeField: 'size',
+    tail: 'zero',
     about: 'Puts the group into a container: here, an iommufd.',
     support: 'full',
     fields: { container: input('s32', 'Descriptor of the iommufd.') },
   },
-  {
-    name: 'VFIO_GROUP_UNSET_CONTAINER',
+  VFIO_GROUP_UNSET_CONTAINER: {
     number: 0x3b69,
-    kind: 'vfio-group',
     minSize: 0,
     size: 0,
     sizeField: 'size',
+    tail: 'zero',
     about: 'Takes the group out of its container.',
     support: 'full',
     fields: {},
   },
-  {
-    name: 'VFIO_GROUP_GET_DEVICE_FD',
+  VFIO_GROUP_GET_DEVICE_FD: {
     number: 0x3b6a,
-    kind: 'vfio-group',
     minSize: 0,
     size: 0,
     sizeField: 'size',
+    tail: 'zero',
     about: 'Opens a device of the group, bound and attached.',
     support: 'full',
     fields: { name: input('name', 'Address of the function.') },
   },
-];
+} as const satisfies RequestTable;

@@ -3,7 +3,7 @@
  * group. A cdev file is unbound, then bound; there is no way back but close.
  */
 import { assert, Refusal, refuse } from '../errno.ts';
-import { type Arg, type IoctlOk, num, OpenFile } from '../file.ts';
+import { type Handlers, type IoctlOk, OpenFile } from '../file.ts';
 import type { RestoredDevice } from '../iommu/liveupdate/restored.ts';
 import { IommufdContext } from '../iommufd/context.ts';
 import { attachDevice, bindDevice, detachDevice, unbindDevice } from '../iommufd/device/device.ts';
@@ -12,12 +12,15 @@ import { Hwpt } from '../iommufd/hw-pagetable/hwpt.ts';
 import { Ioas } from '../iommufd/ioas.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
-import type { RequestDescriptor } from '../uapi/types.ts';
+import type { ArgOf, RequestDescriptor } from '../uapi/index.ts';
 import type { VfioDevice } from './vfio.ts';
 
 const FLAG_RESET = 1;
 const FLAG_PCI = 2;
 const MAX_PASID = 2 ** 31 - 1;
+
+type AttachArg = ArgOf<'VFIO_DEVICE_ATTACH_IOMMUFD_PT'>;
+type DetachArg = ArgOf<'VFIO_DEVICE_DETACH_IOMMUFD_PT'>;
 
 export class VfioDeviceFile extends OpenFile {
   readonly kind = 'vfio-cdev';
@@ -64,28 +67,21 @@ export class VfioDeviceFile extends OpenFile {
     );
   }
 
-  override ioctl(kernel: Kernel, process: Process, request: RequestDescriptor, arg: Arg): IoctlOk | Refusal {
+  override get handlers(): Handlers<'vfio-cdev', VfioDeviceFile> {
+    return HANDLERS;
+  }
+
+  getInfo(): IoctlOk {
+    const { regions, irqs } = this.device.fn.spec;
+    const flags = FLAG_PCI | (this._resetWorks ? FLAG_RESET : 0);
+    return { arg: { flags, num_regions: regions, num_irqs: irqs } };
+  }
+
+  reset(kernel: Kernel): IoctlOk | Refusal {
     const { fn } = this.device;
-    switch (request.name) {
-      case 'VFIO_DEVICE_BIND_IOMMUFD':
-        return this._bindIoctl(kernel, process, arg);
-      case 'VFIO_DEVICE_GET_INFO':
-        return {
-          arg: {
-            flags: FLAG_PCI | (this._resetWorks ? FLAG_RESET : 0),
-            num_regions: fn.spec.regions,
-            num_irqs: fn.spec.irqs,
-          },
-        };
-      case 'VFIO_DEVICE_RESET':
-        if (!this._resetWorks) return refuse('EINVAL', 'vfio_pci_ioctl_reset', `${fn.bdf} cannot be reset`);
-        kernel.resetFunction(fn, 'VFIO_DEVICE_RESET');
-        return {};
-      case 'VFIO_DEVICE_ATTACH_IOMMUFD_PT':
-        return this._attachIoctl(arg);
-      default:
-        return this._detachIoctl(arg);
-    }
+    if (!this._resetWorks) return refuse('EINVAL', 'vfio_pci_ioctl_reset', `${fn.bdf} cannot be reset`);
+    kernel.resetFunction(fn, 'VFIO_DEVICE_RESET');
+    return {};
   }
 
   private get _resetWorks(): boolean {
@@ -93,16 +89,16 @@ export class VfioDeviceFile extends OpenFile {
   }
 
   /** vfio_df_ioctl_bind_iommufd: the order of the checks is that of vfio.md 3 and R6. */
-  private _bindIoctl(kernel: Kernel, process: Process, arg: Arg): IoctlOk | Refusal {
+  bindIoctl(kernel: Kernel, process: Process, arg: ArgOf<'VFIO_DEVICE_BIND_IOMMUFD'>): IoctlOk | Refusal {
     const where = 'vfio_df_ioctl_bind_iommufd';
     const { device } = this;
-    const fd = num(arg, 'iommufd');
-    if (fd < 0 || num(arg, 'flags') & ~1) return refuse('EINVAL', where, 'unknown flag, or a negative descriptor');
+    const fd = arg.iommufd;
+    if (fd < 0 || arg.flags & ~1) return refuse('EINVAL', where, 'unknown flag, or a negative descriptor');
     if (!this.cdev) return refuse('EINVAL', where, 'the device was opened through its legacy group');
     if (kernel.vfio.groupFiles.has(device.fn.spec.group!))
       return refuse('EBUSY', 'vfio_device_block_group', `legacy group /dev/vfio/${device.fn.spec.group} is open`);
     if (this.bound) return refuse('EINVAL', where, 'this descriptor is bound already');
-    if (num(arg, 'flags') & 1)
+    if (arg.flags & 1)
       return refuse('EINVAL', 'vfio_pci_core_match_token_uuid', 'the device is no virtual function and takes no token');
     const file = process.file(fd);
     if (file instanceof Refusal) return file;
@@ -147,31 +143,30 @@ export class VfioDeviceFile extends OpenFile {
     return device && !device.adopted && !device.ended ? device : null;
   }
 
-  private _checkAttachment(where: string, arg: Arg): Refusal | null {
-    if (num(arg, 'flags') & ~1) return refuse('EINVAL', where, 'unknown flag');
+  private _checkAttachment(where: string, flags: number): Refusal | null {
+    if (flags & ~1) return refuse('EINVAL', where, 'unknown flag');
     if (this.preserved)
       return refuse('EBUSY', where, 'the device is preserved: close the session to change its attachment', 'C3');
     return null;
   }
 
-  private _attachIoctl(arg: Arg): IoctlOk | Refusal {
+  attachIoctl(arg: AttachArg): IoctlOk | Refusal {
     const where = 'vfio_df_ioctl_attach_pt';
     if (!this.cdev) return refuse('ENOTTY', where, 'a device of a legacy group is attached by its container');
-    const refusal = this._checkAttachment(where, arg);
+    const refusal = this._checkAttachment(where, arg.flags);
     if (refusal) return refusal;
-    const hwpt = num(arg, 'flags') & 1 ? this._attachPasid(arg) : attachDevice(this.device.bound!, num(arg, 'pt_id'));
+    const hwpt = arg.flags & 1 ? this._attachPasid(arg) : attachDevice(this.device.bound!, arg.pt_id);
     return hwpt instanceof Hwpt ? { arg: { pt_id: hwpt.id } } : hwpt;
   }
 
   /** vfio_iommufd_physical_pasid_attach_ioas: one that is attached is moved. */
-  private _attachPasid(arg: Arg): Hwpt | Refusal {
+  private _attachPasid({ pasid, pt_id: target }: AttachArg): Hwpt | Refusal {
     const where = 'vfio_iommufd_physical_pasid_attach_ioas';
     const { bound, pasids } = this.device;
-    const pasid = num(arg, 'pasid');
-    if (arg.pasid === undefined) return refuse('EINVAL', where, 'the struct is too small for a PASID');
-    if (pasids.has(pasid)) return replacePasid(bound!, pasid, num(arg, 'pt_id'));
+    if (pasid === undefined) return refuse('EINVAL', where, 'the struct is too small for a PASID');
+    if (pasids.has(pasid)) return replacePasid(bound!, pasid, target);
     if (pasid > MAX_PASID) return refuse('ENOSPC', where, 'a PASID has 31 bits');
-    const hwpt = attachPasid(bound!, pasid, num(arg, 'pt_id'));
+    const hwpt = attachPasid(bound!, pasid, target);
     if (hwpt instanceof Hwpt) pasids.add(pasid);
     return hwpt;
   }
@@ -181,14 +176,14 @@ export class VfioDeviceFile extends OpenFile {
     if (pasids.delete(pasid)) detachPasid(bound!, pasid);
   }
 
-  private _detachIoctl(arg: Arg): IoctlOk | Refusal {
+  detachIoctl(arg: DetachArg): IoctlOk | Refusal {
     const where = 'vfio_df_ioctl_detach_pt';
     if (!this.cdev) return refuse('ENOTTY', where, 'a device of a legacy group is detached by closing it');
-    const refusal = this._checkAttachment(where, arg);
+    const refusal = this._checkAttachment(where, arg.flags);
     if (refusal) return refusal;
-    if (num(arg, 'flags') & 1) {
+    if (arg.flags & 1) {
       if (arg.pasid === undefined) return refuse('EINVAL', where, 'the struct is too small for a PASID');
-      this._detachPasid(num(arg, 'pasid'));
+      this._detachPasid(arg.pasid);
       return {};
     }
     detachDevice(this.device.bound!);
@@ -228,3 +223,11 @@ export class VfioDeviceFile extends OpenFile {
     unbindDevice(bound, null);
   }
 }
+
+const HANDLERS: Handlers<'vfio-cdev', VfioDeviceFile> = {
+  VFIO_DEVICE_GET_INFO: (file) => file.getInfo(),
+  VFIO_DEVICE_RESET: (file, _arg, _process, kernel) => file.reset(kernel),
+  VFIO_DEVICE_BIND_IOMMUFD: (file, arg, process, kernel) => file.bindIoctl(kernel, process, arg),
+  VFIO_DEVICE_ATTACH_IOMMUFD_PT: (file, arg) => file.attachIoctl(arg),
+  VFIO_DEVICE_DETACH_IOMMUFD_PT: (file, arg) => file.detachIoctl(arg),
+};

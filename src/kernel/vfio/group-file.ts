@@ -1,11 +1,10 @@
 /** The legacy group of VFIO (drivers/vfio/group.c): /dev/vfio/N, whose container is an iommufd here. */
 import { Refusal, refuse } from '../errno.ts';
-import { type Arg, type IoctlOk, num, OpenFile } from '../file.ts';
+import { type Handlers, type IoctlOk, OpenFile } from '../file.ts';
 import { IommufdContext } from '../iommufd/context.ts';
 import { Ioas } from '../iommufd/ioas.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
-import type { RequestDescriptor } from '../uapi/types.ts';
 import { VfioDeviceFile } from './device-file.ts';
 
 const VIABLE = 1;
@@ -33,23 +32,11 @@ export class VfioGroupFile extends OpenFile {
     if (kernel.vfio.groupFiles.get(this.group) === this) kernel.vfio.groupFiles.delete(this.group);
   }
 
-  override ioctl(kernel: Kernel, process: Process, request: RequestDescriptor, arg: Arg): IoctlOk | Refusal {
-    switch (request.name) {
-      case 'VFIO_GROUP_GET_STATUS':
-        return this._status(kernel);
-      case 'VFIO_GROUP_SET_CONTAINER':
-        return this._setContainer(process, num(arg, 'container'));
-      case 'VFIO_GROUP_UNSET_CONTAINER':
-        if (!this.container) return refuse('EINVAL', 'vfio_group_ioctl_unset_container', 'the group has no container');
-        this.container.put(kernel);
-        this.container = null;
-        return {};
-      default:
-        return this._getDevice(kernel, process, String(arg.name ?? '').split('\0', 1)[0]!);
-    }
+  override get handlers(): Handlers<'vfio-group', VfioGroupFile> {
+    return HANDLERS;
   }
 
-  private _status(kernel: Kernel): IoctlOk | Refusal {
+  status(kernel: Kernel): IoctlOk | Refusal {
     const where = 'vfio_group_ioctl_get_status';
     if (this.dead) return refuse('ENODEV', where, 'no function of the group is on a VFIO driver any more');
     if (this.container) return { arg: { flags: VIABLE | CONTAINER_SET } };
@@ -57,7 +44,7 @@ export class VfioGroupFile extends OpenFile {
     return { arg: { flags: owned ? 0 : VIABLE } };
   }
 
-  private _setContainer(process: Process, fd: number): IoctlOk | Refusal {
+  setContainer(process: Process, fd: number): IoctlOk | Refusal {
     const where = 'vfio_group_ioctl_set_container';
     const file = process.file(fd);
     if (file instanceof Refusal) return file;
@@ -69,7 +56,14 @@ export class VfioGroupFile extends OpenFile {
     return {};
   }
 
-  private _getDevice(kernel: Kernel, process: Process, name: string): IoctlOk | Refusal {
+  unsetContainer(kernel: Kernel): IoctlOk | Refusal {
+    if (!this.container) return refuse('EINVAL', 'vfio_group_ioctl_unset_container', 'the group has no container');
+    this.container.put(kernel);
+    this.container = null;
+    return {};
+  }
+
+  getDevice(kernel: Kernel, process: Process, name: string): IoctlOk | Refusal {
     const where = 'vfio_group_ioctl_get_device_fd';
     const device = kernel.vfio.devicesOfGroup(this.group).find(({ fn }) => fn.bdf === name);
     if (!device || this.dead)
@@ -92,3 +86,11 @@ export class VfioGroupFile extends OpenFile {
     return fd;
   }
 }
+
+const HANDLERS: Handlers<'vfio-group', VfioGroupFile> = {
+  VFIO_GROUP_GET_STATUS: (file, _arg, _process, kernel) => file.status(kernel),
+  VFIO_GROUP_SET_CONTAINER: (file, { container }, process) => file.setContainer(process, container),
+  VFIO_GROUP_UNSET_CONTAINER: (file, _arg, _process, kernel) => file.unsetContainer(kernel),
+  VFIO_GROUP_GET_DEVICE_FD: (file, { name = '' }, process, kernel) =>
+    file.getDevice(kernel, process, name.split('\0', 1)[0]!),
+};

@@ -8,13 +8,14 @@
  */
 import type { IommuKind } from '../../../machine/spec.ts';
 import { type Refusal, refuse } from '../../errno.ts';
-import { type Arg, type IoctlOk, num, type OpenFile, u64 } from '../../file.ts';
+import type { IoctlOk, OpenFile } from '../../file.ts';
 import type { Area } from '../../iommufd/areas/area-cursor.ts';
 import { IommufdContext } from '../../iommufd/context.ts';
 import { HwptPaging } from '../../iommufd/hw-pagetable/hwpt.ts';
 import type { Kernel } from '../../kernel.ts';
 import type { FileHandler, IncomingFile, OutgoingFile, OutgoingSession } from '../../liveupdate/handler.ts';
 import { MemfdFile } from '../../mm/shmem.ts';
+import type { ArgOf } from '../../uapi/index.ts';
 import type { RestoredHwpt } from './restored.ts';
 
 /** IOMMU kinds whose driver can preserve domains. */
@@ -29,19 +30,19 @@ export interface RestoredIommufd {
 }
 
 /** IOMMU_HWPT_LU_SET_PRESERVE: ENOENT, EINVAL (R11, R14), EADDRINUSE token taken, EBUSY too late (C1). */
-export function hwptSetPreserve(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function hwptSetPreserve(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_LU_SET_PRESERVE'>): IoctlOk | Refusal {
   const where = 'iommufd_hwpt_lu_set_preserve';
   const { kernel } = context;
   if (kernel.profile !== 'persisted-domains')
     return refuse('ENOTTY', 'iommufd_fops_ioctl', 'this kernel (profile linux-7.3) has no such request', 'C1');
-  if (num(arg, 'flags')) return refuse('EOPNOTSUPP', where, 'flags must be 0', 'C1');
-  const hwpt = context.objects.lookup(num(arg, 'hwpt_id'), HwptPaging, 'a paging HWPT');
+  if (arg.flags) return refuse('EOPNOTSUPP', where, 'flags must be 0', 'C1');
+  const hwpt = context.objects.lookup(arg.hwpt_id, HwptPaging, 'a paging HWPT');
   if (!(hwpt instanceof HwptPaging)) return hwpt;
   if (hwpt.restored)
     return refuse('EINVAL', where, 'a restored HWPT cannot be marked: hot-swap to a new one first', 'R11');
   if (hwpt.auto && kernel.policies.markAutoHwpt === 'refuse')
     return refuse('EINVAL', where, 'an automatic HWPT cannot be marked: make one with IOMMU_HWPT_ALLOC', 'R14');
-  const token = u64(arg, 'token');
+  const { token } = arg;
   for (const other of context.objects.visible())
     if (other instanceof HwptPaging && other !== hwpt && other.mark === token)
       return refuse('EADDRINUSE', where, `HWPT ${other.id} carries token 0x${token.toString(16)}`, 'C1');
@@ -57,13 +58,13 @@ export function hwptSetPreserve(context: IommufdContext, arg: Arg): IoctlOk | Re
 }
 
 /** IOMMU_HWPT_LU_RESTORE: ENOTTY no restored iommufd, ENOENT unknown or destroyed, ENODEV no device bound yet (R9). */
-export function hwptRestore(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function hwptRestore(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_LU_RESTORE'>): IoctlOk | Refusal {
   const where = 'iommufd_hwpt_lu_restore';
   if (context.kernel.profile !== 'persisted-domains')
     return refuse('ENOTTY', 'iommufd_fops_ioctl', 'this kernel (profile linux-7.3) has no such request', 'R9');
-  if (num(arg, 'flags')) return refuse('EOPNOTSUPP', where, 'flags must be 0', 'R9');
+  if (arg.flags) return refuse('EOPNOTSUPP', where, 'flags must be 0', 'R9');
   if (!context.restored) return refuse('ENOTTY', where, 'this iommufd did not come out of a session', 'R9');
-  const token = u64(arg, 'token');
+  const { token } = arg;
   const record = context.restored.hwpts.get(token);
   if (!record || record.gone)
     return refuse(

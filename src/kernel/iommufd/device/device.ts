@@ -4,8 +4,9 @@
  */
 import type { PciFunction } from '../../../machine/pci.ts';
 import { assert, type Refusal, refuse } from '../../errno.ts';
-import { type Arg, type IoctlOk, num } from '../../file.ts';
+import type { IoctlOk } from '../../file.ts';
 import type { IommuGroup, RestoredOwner } from '../../iommu/group.ts';
+import type { ArgOf } from '../../uapi/index.ts';
 import type { IommufdContext } from '../context.ts';
 import { allocPagingHwpt, Hwpt, HwptPaging, joinIoas } from '../hw-pagetable/hwpt.ts';
 import { Ioas } from '../ioas.ts';
@@ -270,17 +271,17 @@ const INPUT_TYPE = 1;
 /** Bytes of a caller's buffer: no driver has more than a few dozen to tell. */
 export const MAX_HW_INFO = 65536;
 
-export function getHwInfo(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function getHwInfo(context: IommufdContext, arg: ArgOf<'IOMMU_GET_HW_INFO'>): IoctlOk | Refusal {
   const where = 'iommufd_get_hw_info';
-  if (num(arg, 'flags') & ~INPUT_TYPE || num(arg, '__reserved'))
+  if (arg.flags & ~INPUT_TYPE || arg.__reserved)
     return refuse('EOPNOTSUPP', where, 'unknown flag, or __reserved is not 0');
-  const device = context.objects.lookup(num(arg, 'dev_id'), IommufdDevice, 'a device');
+  const device = context.objects.lookup(arg.dev_id, IommufdDevice, 'a device');
   if (!(device instanceof IommufdDevice)) return device;
   const unit = context.kernel.machine.unitOf(device.fn);
   const { hwInfo } = unit.spec;
-  if (num(arg, 'flags') & INPUT_TYPE && num(arg, 'in_data_type') !== 0 && num(arg, 'in_data_type') !== hwInfo.type)
+  if (arg.flags & INPUT_TYPE && arg.in_data_type !== 0 && arg.in_data_type !== hwInfo.type)
     return refuse('EOPNOTSUPP', where, 'the driver has no information of this type');
-  const room = num(arg, 'data_len');
+  const room = arg.data_len;
   if (room > MAX_HW_INFO) return refuse('EFAULT', where, `a buffer has at most ${MAX_HW_INFO} bytes here`);
   const buffer = new Uint8Array(room);
   if (hwInfo.data) buffer.set(Uint8Array.fromBase64(hwInfo.data).subarray(0, room));

@@ -4,10 +4,11 @@
  * all its faults by itself.
  */
 import { type Refusal, refuse } from '../../errno.ts';
-import { type Arg, type IoctlOk, num, type ReadOk } from '../../file.ts';
+import type { IoctlOk, ReadOk } from '../../file.ts';
 import { hex } from '../../ioctl.ts';
 import type { Process } from '../../process.ts';
 import type { PageResponse } from '../../uapi/calls.ts';
+import type { ArgOf } from '../../uapi/index.ts';
 import type { IommufdContext } from '../context.ts';
 import type { GroupAttachment, IommufdDevice } from '../device/device.ts';
 import { HwptNested } from '../hw-pagetable/nested.ts';
@@ -129,9 +130,13 @@ export class FaultQueueFile extends ObjectFile {
   }
 }
 
-export function faultQueueAlloc(context: IommufdContext, arg: Arg, process: Process): IoctlOk | Refusal {
+export function faultQueueAlloc(
+  context: IommufdContext,
+  arg: ArgOf<'IOMMU_FAULT_QUEUE_ALLOC'>,
+  process: Process,
+): IoctlOk | Refusal {
   const where = 'iommufd_fault_alloc';
-  if (num(arg, 'flags')) return refuse('EOPNOTSUPP', where, 'flags must be 0');
+  if (arg.flags) return refuse('EOPNOTSUPP', where, 'flags must be 0');
   const injected = context.kernel.faults.refusal('allocation', where);
   if (injected) return injected;
   const queue = new FaultQueue();

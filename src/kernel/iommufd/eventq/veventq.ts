@@ -1,7 +1,8 @@
 /** Queues of events of a vIOMMU (drivers/iommu/iommufd/eventq.c): what a guest's IOMMU would report to the guest. */
 import { type Refusal, refuse } from '../../errno.ts';
-import { type Arg, type IoctlOk, num, type ReadOk } from '../../file.ts';
+import type { IoctlOk, ReadOk } from '../../file.ts';
 import type { Process } from '../../process.ts';
+import type { ArgOf } from '../../uapi/index.ts';
 import type { IommufdContext } from '../context.ts';
 import { IommufdObject } from '../objects.ts';
 import { Viommu } from '../viommu/viommu.ts';
@@ -89,14 +90,18 @@ export class VeventqFile extends ObjectFile {
 }
 
 /** EOPNOTSUPP flags, reserved, type; EINVAL depth; ENOENT; EEXIST one of this type is there. */
-export function veventqAlloc(context: IommufdContext, arg: Arg, process: Process): IoctlOk | Refusal {
+export function veventqAlloc(
+  context: IommufdContext,
+  arg: ArgOf<'IOMMU_VEVENTQ_ALLOC'>,
+  process: Process,
+): IoctlOk | Refusal {
   const where = 'iommufd_veventq_alloc';
-  const type = num(arg, 'type');
-  const depth = num(arg, 'veventq_depth');
-  if (num(arg, 'flags') || num(arg, '__reserved') || type === 0)
+  const { type } = arg;
+  const depth = arg.veventq_depth;
+  if (arg.flags || arg.__reserved || type === 0)
     return refuse('EOPNOTSUPP', where, 'flags and __reserved must be 0, type must not');
   if (depth === 0 || depth > MAX_DEPTH) return refuse('EINVAL', where, `veventq_depth is 1 to ${MAX_DEPTH}`);
-  const viommu = context.objects.lookup(num(arg, 'viommu_id'), Viommu, 'a vIOMMU');
+  const viommu = context.objects.lookup(arg.viommu_id, Viommu, 'a vIOMMU');
   if (!(viommu instanceof Viommu)) return viommu;
   if (viommu.veventqs.some((queue) => queue.eventType === type))
     return refuse('EEXIST', where, `vIOMMU ${viommu.id} has a queue of this type`);

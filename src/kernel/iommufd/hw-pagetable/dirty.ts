@@ -1,16 +1,20 @@
 /** Which pages devices have written (drivers/iommu/iommufd/hw_pagetable.c, io_pagetable.c). */
 import { type Refusal, refuse } from '../../errno.ts';
-import { type Arg, type IoctlOk, num, u64 } from '../../file.ts';
+import type { IoctlOk } from '../../file.ts';
+import type { ArgOf } from '../../uapi/index.ts';
 import type { AreaTable } from '../areas/area-table.ts';
 import type { IommufdContext } from '../context.ts';
 import { highOf, lowOf, UMAX, unitOf } from '../io-pagetable/span.ts';
 import { HwptPaging } from './hwpt.ts';
 
-export function hwptSetDirtyTracking(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function hwptSetDirtyTracking(
+  context: IommufdContext,
+  arg: ArgOf<'IOMMU_HWPT_SET_DIRTY_TRACKING'>,
+): IoctlOk | Refusal {
   const where = 'iommufd_hwpt_set_dirty_tracking';
-  const flags = num(arg, 'flags');
+  const { flags } = arg;
   if (flags & ~1) return refuse('EOPNOTSUPP', where, 'unknown flag');
-  const hwpt = context.objects.lookup(num(arg, 'hwpt_id'), HwptPaging, 'a paging HWPT');
+  const hwpt = context.objects.lookup(arg.hwpt_id, HwptPaging, 'a paging HWPT');
   if (!(hwpt instanceof HwptPaging)) return hwpt;
   if (hwpt.restored) return refuse('EINVAL', where, 'a restored HWPT is only a handle: hot-swap to a new one', 'R11');
   if (!hwpt.domain.options.dirtyTracking)
@@ -29,16 +33,18 @@ export const MAX_DIRTY_BITS = 2 ** 24;
 export const dirtyBits = (length: bigint, pageSize: bigint): bigint =>
   pageSize === 0n ? 0n : (length + pageSize - 1n) / pageSize;
 
-export function hwptGetDirtyBitmap(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function hwptGetDirtyBitmap(
+  context: IommufdContext,
+  arg: ArgOf<'IOMMU_HWPT_GET_DIRTY_BITMAP'>,
+): IoctlOk | Refusal {
   const where = 'iommufd_hwpt_get_dirty_bitmap';
-  const flags = num(arg, 'flags');
-  if (flags & ~1 || num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, 'unknown flag, or __reserved is not 0');
-  const hwpt = context.objects.lookup(num(arg, 'hwpt_id'), HwptPaging, 'a paging HWPT');
+  const { flags } = arg;
+  if (flags & ~1 || arg.__reserved) return refuse('EOPNOTSUPP', where, 'unknown flag, or __reserved is not 0');
+  const hwpt = context.objects.lookup(arg.hwpt_id, HwptPaging, 'a paging HWPT');
   if (!(hwpt instanceof HwptPaging)) return hwpt;
   if (hwpt.restored) return refuse('EINVAL', where, 'a restored HWPT is only a handle: hot-swap to a new one', 'R11');
-  const iova = u64(arg, 'iova');
-  const length = u64(arg, 'length');
-  const pageSize = u64(arg, 'page_size');
+  const { iova, length } = arg;
+  const pageSize = arg.page_size;
   const check = 'iommufd_check_iova_range';
   if (length === 0n) return refuse('EINVAL', check, 'length is 0');
   if (iova + length - 1n > UMAX) return refuse('EOVERFLOW', check, 'the range reaches beyond 64 bits');

@@ -1,6 +1,7 @@
 /** IOMMU_HWPT_ALLOC (drivers/iommu/iommufd/hw_pagetable.c): of an IOAS, on a nesting parent, or on a vIOMMU. */
 import { type Refusal, refuse } from '../../errno.ts';
-import { type Arg, type IoctlOk, num } from '../../file.ts';
+import type { IoctlOk } from '../../file.ts';
+import type { ArgOf } from '../../uapi/index.ts';
 import { HWPT_ALLOC_NEST_PARENT, HWPT_FAULT_ID_VALID } from '../../uapi/iommufd.ts';
 import type { IommufdContext } from '../context.ts';
 import { IommufdDevice } from '../device/device.ts';
@@ -14,25 +15,24 @@ import { allocNested, allocNestedOnViommu } from './nested.ts';
 
 const KNOWN_FLAGS = 15;
 
-export function hwptAlloc(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function hwptAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_ALLOC'>): IoctlOk | Refusal {
   const where = 'iommufd_hwpt_alloc';
-  const flags = num(arg, 'flags');
+  const { flags } = arg;
   const data: DriverData = {
-    type: num(arg, 'data_type'),
-    length: num(arg, 'data_len'),
-    bytes: arg.data instanceof Uint8Array ? arg.data : null,
+    type: arg.data_type ?? 0,
+    length: arg.data_len ?? 0,
+    bytes: arg.data ?? null,
   };
-  if (num(arg, '__reserved')) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
+  if (arg.__reserved) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
   if ((data.type === 0) !== (data.length === 0))
     return refuse('EINVAL', where, 'data_type and data_len are both 0 or both given');
-  const device = context.objects.lookup(num(arg, 'dev_id'), IommufdDevice, 'a device');
+  const device = context.objects.lookup(arg.dev_id, IommufdDevice, 'a device');
   if (!(device instanceof IommufdDevice)) return device;
-  const target = context.objects.get(num(arg, 'pt_id'));
-  if (!target) return refuse('EINVAL', where, `object ${num(arg, 'pt_id')} of this iommufd is not there`);
+  const target = context.objects.get(arg.pt_id);
+  if (!target) return refuse('EINVAL', where, `object ${arg.pt_id} of this iommufd is not there`);
   const id = context.objects.reserve();
   const made = make(device, target, flags, data);
-  const refusal =
-    made instanceof Hwpt && flags & HWPT_FAULT_ID_VALID ? setFaultQueue(made, num(arg, 'fault_id')) : null;
+  const refusal = made instanceof Hwpt && flags & HWPT_FAULT_ID_VALID ? setFaultQueue(made, arg.fault_id ?? 0) : null;
   if (refusal || !(made instanceof Hwpt)) {
     context.objects.abort(id);
     return refusal ?? (made as Refusal);

@@ -1,6 +1,7 @@
 /** IOMMU_HWPT_INVALIDATE: a guest drops what hardware has cached (drivers/iommu/iommufd/hw_pagetable.c). */
 import { type Refusal, refuse } from '../../errno.ts';
-import { type Arg, type IoctlOk, num } from '../../file.ts';
+import type { IoctlOk } from '../../file.ts';
+import type { ArgOf } from '../../uapi/index.ts';
 import type { IommufdContext } from '../context.ts';
 import { CACHE_ENTRIES, canNest, INVALIDATE_TYPE } from '../selftest/mock-driver.ts';
 import { Viommu } from '../viommu/viommu.ts';
@@ -28,24 +29,20 @@ const VIOMMU_BYTES = 12;
 const failed = (refusal: Refusal): Outcome => ({ done: 0, refusal });
 
 /** The number of entries that were done is written whatever comes of it. */
-export function hwptInvalidate(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function hwptInvalidate(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_INVALIDATE'>): IoctlOk | Refusal {
   const { done, refusal } = invalidate(context, arg);
   return refusal?.withArg({ entry_num: done }) ?? { arg: { entry_num: done } };
 }
 
-function invalidate(context: IommufdContext, arg: Arg): Outcome {
+function invalidate(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_INVALIDATE'>): Outcome {
   const where = 'iommufd_hwpt_invalidate';
-  const count = num(arg, 'entry_num');
-  const length = num(arg, 'entry_len');
-  if (num(arg, '__reserved')) return failed(refuse('EOPNOTSUPP', where, '__reserved must be 0'));
-  if (count > 0 && (!(arg.data instanceof Uint8Array) || length === 0))
-    return failed(refuse('EINVAL', where, 'entries need data and a length'));
+  const { entry_num: count, entry_len: length, hwpt_id: id, data } = arg;
+  if (arg.__reserved) return failed(refuse('EOPNOTSUPP', where, '__reserved must be 0'));
+  if (count > 0 && (!data || length === 0)) return failed(refuse('EINVAL', where, 'entries need data and a length'));
   if (count > MAX_ENTRIES) return failed(refuse('EINVAL', where, `at most ${MAX_ENTRIES} entries`));
-  const id = num(arg, 'hwpt_id');
   const target = context.objects.get(id);
   if (!target) return failed(refuse('ENOENT', where, `object ${id} of this iommufd is not there`));
-  const data = arg.data instanceof Uint8Array ? arg.data : new Uint8Array();
-  const entries = { type: num(arg, 'data_type'), length, count, data };
+  const entries = { type: arg.data_type, length, count, data: data ?? new Uint8Array() };
   if (target instanceof HwptNested) return invalidateNested(target, entries);
   if (target instanceof Viommu)
     return canNest(target.unit)

@@ -6,7 +6,7 @@ import { big, bytes, type Call, done, integer, MAX_TRANSFER, type Outcome } from
 import { Refusal, refuse } from '../../errno.ts';
 import type { FrameSpan } from '../../mm/frame-map.ts';
 import type { Process } from '../../process.ts';
-import type { CallInput } from '../../uapi/calls.ts';
+import type { CallInput, LeverName } from '../../uapi/calls.ts';
 import { IommufdContext } from '../context.ts';
 import { Access } from '../device/access.ts';
 import { AccessFile } from '../device/access-file.ts';
@@ -128,7 +128,7 @@ function replace({ access }: AccessFile, input: CallInput): Outcome {
   return ioas instanceof Ioas ? done(access.moveTo(ioas)) : ioas;
 }
 
-export const LEVERS: Readonly<Record<string, Call>> = {
+export const LEVERS: Readonly<Record<LeverName, Call>> = {
   page_fault: onDevice((device, input) => {
     reportPageFault(device, {
       pasid: integer(input, 'pasid'),

@@ -4,8 +4,9 @@
  */
 import { FRAME_SHIFT, type PhysicalMemory } from '../../../machine/memory.ts';
 import { assert, Refusal, refuse } from '../../errno.ts';
-import { type Arg, type IoctlOk, num, u64 } from '../../file.ts';
+import type { IoctlOk } from '../../file.ts';
 import type { FrameSpan } from '../../mm/frame-map.ts';
+import type { ArgOf } from '../../uapi/index.ts';
 import type { IommufdContext } from '../context.ts';
 import { Access } from '../device/access.ts';
 import { PAGE, UMAX } from '../io-pagetable/span.ts';
@@ -45,15 +46,15 @@ export class HwQueue extends IommufdObject {
  * iommufd_hw_queue_alloc_ioctl. EOPNOTSUPP, EINVAL length 0, EOVERFLOW, ENOENT; then the memory (ERANGE, ENOMEM,
  * EADDRINUSE misaligned areas, ENOENT, EPERM, EFAULT not contiguous); then the driver (EINVAL, EEXIST, EIO).
  */
-export function hwQueueAlloc(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function hwQueueAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_HW_QUEUE_ALLOC'>): IoctlOk | Refusal {
   const where = 'iommufd_hw_queue_alloc_ioctl';
-  const type = num(arg, 'type');
-  const iova = u64(arg, 'nesting_parent_iova');
-  const length = u64(arg, 'length');
-  if (num(arg, 'flags') || type === 0) return refuse('EOPNOTSUPP', where, 'flags must be 0, type must not');
+  const { type } = arg;
+  const iova = arg.nesting_parent_iova;
+  const { length } = arg;
+  if (arg.flags || type === 0) return refuse('EOPNOTSUPP', where, 'flags must be 0, type must not');
   if (length === 0n) return refuse('EINVAL', where, 'length is 0');
   if (iova + length - 1n > UMAX) return refuse('EOVERFLOW', where, 'the queue reaches beyond 64 bits');
-  const viommu = context.objects.lookup(num(arg, 'viommu_id'), Viommu, 'a vIOMMU');
+  const viommu = context.objects.lookup(arg.viommu_id, Viommu, 'a vIOMMU');
   if (!(viommu instanceof Viommu)) return viommu;
   if (!canNest(viommu.unit) || type !== HW_QUEUE_TYPE)
     return refuse('EOPNOTSUPP', where, 'the driver has no hardware queues of this type');
@@ -61,14 +62,14 @@ export function hwQueueAlloc(context: IommufdContext, arg: Arg): IoctlOk | Refus
   if (injected) return injected;
   const id = context.objects.reserve();
   const access = pinQueue(viommu, iova, length);
-  const refusal = access instanceof Refusal ? access : checkIndex(viommu, num(arg, 'index'));
+  const refusal = access instanceof Refusal ? access : checkIndex(viommu, arg.index);
   if (refusal) {
     if (access instanceof Access) access.close();
     context.objects.abort(id);
     return refusal;
   }
   assert(access instanceof Access, 'the memory of the queue is pinned');
-  context.objects.commit(id, new HwQueue(viommu, access, num(arg, 'index')));
+  context.objects.commit(id, new HwQueue(viommu, access, arg.index));
   return { arg: { out_hw_queue_id: id } };
 }
 

@@ -1,6 +1,7 @@
 /** vDEVICEs: the number that a guest knows a device by on its vIOMMU (drivers/iommu/iommufd/viommu.c). */
 import { type Refusal, refuse } from '../../errno.ts';
-import { type Arg, type IoctlOk, num, u64 } from '../../file.ts';
+import type { IoctlOk } from '../../file.ts';
+import type { ArgOf } from '../../uapi/index.ts';
 import type { IommufdContext } from '../context.ts';
 import { IommufdDevice } from '../device/device.ts';
 import { IommufdObject } from '../objects.ts';
@@ -30,12 +31,12 @@ export class Vdevice extends IommufdObject {
 }
 
 /** ENOENT; EINVAL another IOMMU; EEXIST the device has one, or the number is taken. */
-export function vdeviceAlloc(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function vdeviceAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_VDEVICE_ALLOC'>): IoctlOk | Refusal {
   const where = 'iommufd_vdevice_alloc_ioctl';
-  const virtId = u64(arg, 'virt_id');
-  const viommu = context.objects.lookup(num(arg, 'viommu_id'), Viommu, 'a vIOMMU');
+  const virtId = arg.virt_id;
+  const viommu = context.objects.lookup(arg.viommu_id, Viommu, 'a vIOMMU');
   if (!(viommu instanceof Viommu)) return viommu;
-  const device = context.objects.lookup(num(arg, 'dev_id'), IommufdDevice, 'a device');
+  const device = context.objects.lookup(arg.dev_id, IommufdDevice, 'a device');
   if (!(device instanceof IommufdDevice)) return device;
   if (context.kernel.machine.unitOf(device.fn) !== viommu.unit)
     return refuse('EINVAL', where, `${device.fn.bdf} is behind another IOMMU than the vIOMMU`);

@@ -2,8 +2,9 @@
 import type { IommuUnit } from '../../../machine/iommu-unit.ts';
 import type { PciFunction } from '../../../machine/pci.ts';
 import { type Refusal, refuse } from '../../errno.ts';
-import { type Arg, type IoctlOk, num } from '../../file.ts';
+import type { IoctlOk } from '../../file.ts';
 import type { DomainGate } from '../../iommu/domain.ts';
+import type { ArgOf } from '../../uapi/index.ts';
 import type { IommufdContext } from '../context.ts';
 import { IommufdDevice } from '../device/device.ts';
 import type { Veventq } from '../eventq/veventq.ts';
@@ -81,24 +82,24 @@ export class Viommu extends IommufdObject implements DomainGate {
 }
 
 /** iommufd_viommu_alloc_ioctl. EOPNOTSUPP, ENOENT device or parent, EINVAL no nesting parent, or the driver data. */
-export function viommuAlloc(context: IommufdContext, arg: Arg): IoctlOk | Refusal {
+export function viommuAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_VIOMMU_ALLOC'>): IoctlOk | Refusal {
   const where = 'iommufd_viommu_alloc_ioctl';
-  const type = num(arg, 'type');
-  if (num(arg, 'flags') || type === 0) return refuse('EOPNOTSUPP', where, 'flags must be 0, type must not');
-  const device = context.objects.lookup(num(arg, 'dev_id'), IommufdDevice, 'a device');
+  const { type } = arg;
+  if (arg.flags || type === 0) return refuse('EOPNOTSUPP', where, 'flags must be 0, type must not');
+  const device = context.objects.lookup(arg.dev_id, IommufdDevice, 'a device');
   if (!(device instanceof IommufdDevice)) return device;
   const unit = context.kernel.machine.unitOf(device.fn);
   if (!hasViommu(unit, type))
     return refuse('EOPNOTSUPP', where, `the driver of IOMMU ${unit.id} has no vIOMMU of this type`);
-  const parent = context.objects.lookup(num(arg, 'hwpt_id'), HwptPaging, 'a paging HWPT');
+  const parent = context.objects.lookup(arg.hwpt_id, HwptPaging, 'a paging HWPT');
   if (!(parent instanceof HwptPaging)) return parent;
   if (!parent.domain.options.nestParent)
     return refuse('EINVAL', where, `HWPT ${parent.id} was not allocated with NEST_PARENT`);
   const injected = context.kernel.faults.refusal('allocation', where);
   if (injected) return injected;
   const viommu = new Viommu(context, parent, unit);
-  const bytes = arg.data instanceof Uint8Array ? arg.data : null;
-  const data = initialize(viommu, { type, length: num(arg, 'data_len'), bytes });
+  const bytes = arg.data ?? null;
+  const data = initialize(viommu, { type, length: arg.data_len ?? 0, bytes });
   if (data && 'errno' in data) {
     viommu.destroy();
     return data;

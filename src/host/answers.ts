@@ -1,0 +1,16 @@
+/** Answers of a host, made short. */
+import type { Refusal } from '../kernel/errno.ts';
+import type { Answer, Refused } from './command.ts';
+
+export const ok = (value: unknown): Answer => ({ kind: 'ok', value });
+
+/** A thing of the path that is not there. */
+export const notFound = (what: string): Answer => ({ kind: 'not-found', what });
+
+export const refused = ({ errno, where, why, rule }: Refusal): Refused => ({
+  kind: 'refused',
+  errno,
+  where,
+  why,
+  ...(rule && { rule }),
+});

@@ -1,0 +1,13 @@
+/** Time, which nothing but commands moves. */
+import { ok } from '../answers.ts';
+import type { Family, Rows } from './row.ts';
+
+export const CLOCK: Rows<Family<'clock'>> = {
+  'clock.advance': {
+    needs: 'machine',
+    run({ machine }, { nanoseconds }) {
+      machine.clock += BigInt(nanoseconds);
+      return ok({ now: machine.clock.toString() });
+    },
+  },
+};

@@ -1,0 +1,68 @@
+/** PCI functions: plugged in and out, their DMA, their resets. */
+import { refuse } from '../../kernel/errno.ts';
+import { hex } from '../../kernel/ioctl.ts';
+import type { PciFunction } from '../../machine/pci.ts';
+import { ok, refused } from '../answers.ts';
+import type { DmaAccess, DmaResult } from '../command.ts';
+import type { Host } from '../host.ts';
+import { deviceView } from '../queries/devices.ts';
+import type { Family, Rows } from './row.ts';
+
+export const DEVICES: Rows<Family<'device'>> = {
+  'device.add': {
+    needs: 'kernel',
+    run(host, { device }, kernel) {
+      if (host.machine.functions.has(device.bdf))
+        return refused(refuse('EEXIST', 'pci_scan_single_device', `${device.bdf} is there already`));
+      const fn = kernel.addFunction(device);
+      if (!device.driver) return ok(deviceView(host, fn));
+      const refusal = kernel.drivers.bind(fn, device.driver);
+      if (!refusal) return ok(deviceView(host, fn));
+      kernel.removeFunction(fn);
+      return refused(refusal);
+    },
+  },
+  'device.remove': {
+    needs: 'kernel and function',
+    run: (_host, _command, fn, { drivers }) => ok(drivers.remove(fn).blocked ? { blocked: true } : {}),
+  },
+  'device.update': {
+    needs: 'kernel and function',
+    run(host, { interruptsEnabled }, fn) {
+      fn.interruptsEnabled = interruptsEnabled;
+      return ok(deviceView(host, fn));
+    },
+  },
+  'device.dma': {
+    needs: 'function',
+    run: (host, { accesses }, fn) => ok({ results: accesses.map((access) => dma(host, fn, access)) }),
+  },
+  'device.flr': {
+    needs: 'kernel and function',
+    run(host, _command, fn, kernel) {
+      // Without a method of reset sysfs has no such file (pci_dev_reset_attr_is_visible).
+      if (!fn.spec.reset)
+        return refused(refuse('ENOENT', 'do_filp_open', `${fn.bdf} cannot be reset: it has no \`reset\` in sysfs`));
+      kernel.resetFunction(fn, 'sysfs');
+      return ok(deviceView(host, fn));
+    },
+  },
+};
+
+function dma(host: Host, fn: PciFunction, access: DmaAccess): DmaResult {
+  const data = new Uint8Array(access.length);
+  if (access.op === 'write' && access.data) data.set(Uint8Array.fromBase64(access.data).subarray(0, access.length));
+  const outcome = host.machine.dma(fn, access.op, BigInt(access.iova), data);
+  for (const frame of outcome.strayFrames)
+    host.emit('hazard', `${fn.bdf} wrote into frame ${frame}, which nobody owns`, {
+      hazard: 'stray-write',
+      bdf: fn.bdf,
+      frame,
+    });
+  if (outcome.interrupt) host.emit('pci.interrupt', `${fn.bdf} wrote to the interrupt window`, { bdf: fn.bdf });
+  if (!outcome.fault) return access.op === 'read' ? { ok: true, data: data.toBase64() } : { ok: true };
+  const { reason, op, iova, bdf } = outcome.fault;
+  const fault = { reason, op, iova: hex(iova), bdf };
+  host.emit('dma.fault', `${bdf}: ${op} of ${fault.iova} is refused: ${reason}`, fault);
+  return { ok: false, fault };
+}

@@ -1,0 +1,69 @@
+/** PCI functions, and where their DMA goes. */
+import type { PciFunction } from '../../machine/pci.ts';
+import { ok } from '../answers.ts';
+import type { Answer } from '../command.ts';
+import type { Host } from '../host.ts';
+import type { DeviceView } from '../views.ts';
+import { domainOf, ownerOf } from './groups.ts';
+import type { Rows } from './row.ts';
+import { MAX_RUNS, Runs } from './runs.ts';
+
+export function deviceView(host: Host, fn: PciFunction): DeviceView {
+  const { kernel } = host;
+  const unit = fn.spec.iommu === null ? null : host.machine.unitOf(fn);
+  const group = kernel?.iommu.groupOf(fn);
+  const vfio = kernel?.vfio.devices.get(fn.bdf);
+  const { name, vendor, device, class: code } = fn.spec;
+  return {
+    bdf: fn.bdf,
+    name,
+    vendor,
+    device,
+    class: code,
+    group: fn.spec.group,
+    iommu: unit?.id ?? null,
+    iommuKind: unit?.kind ?? null,
+    driver: kernel?.drivers.bound.get(fn.bdf) ?? null,
+    unbinding: vfio?.unbinding ?? false,
+    cdev: vfio && !vfio.unbinding ? vfio.path : null,
+    owner: group ? ownerOf(group) : null,
+    state: kernel?.restored.stateOf(fn) ?? 'N',
+    domain: group ? domainOf(group.domain) : { kind: unit ? 'blocked' : 'none', id: null, restored: false },
+    preserved: vfio?.files.some((file) => file.preserved) ?? false,
+    interruptsEnabled: fn.interruptsEnabled,
+    reset: fn.spec.reset,
+    canReset: fn.spec.reset,
+    resets: fn.resets,
+    sriov: fn.spec.sriov,
+    physicalFunction: fn.spec.physicalFunction ?? null,
+    realDmaDevice: fn.spec.realDmaDevice ?? null,
+  };
+}
+
+function translation(host: Host, fn: PciFunction, iova: bigint, length: bigint): Answer {
+  const found = new Runs();
+  if (length === 0n) return ok(found.runs);
+  for (const piece of host.machine.translations(fn, iova, iova + length - 1n)) {
+    found.add(piece.iova, BigInt(piece.length), piece.physical, piece.readable, piece.writeable);
+    if (found.runs.length > MAX_RUNS)
+      return {
+        kind: 'refused',
+        errno: 'E2BIG',
+        where: 'translation',
+        why: `the range has more than ${MAX_RUNS} runs: ask for a smaller one`,
+      };
+  }
+  return ok(found.runs);
+}
+
+export const DEVICE_VIEWS: Rows<'devices' | 'device' | 'translation'> = {
+  devices: {
+    needs: 'host',
+    answer: (host) => ok([...host.machine.functions.values()].map((fn) => deviceView(host, fn))),
+  },
+  device: { needs: 'function', answer: (host, _query, fn) => ok(deviceView(host, fn)) },
+  translation: {
+    needs: 'function',
+    answer: (host, { iova, length }, fn) => translation(host, fn, BigInt(iova), BigInt(length)),
+  },
+};

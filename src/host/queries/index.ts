@@ -1,0 +1,53 @@
+/** All queries. One that has no row does not compile. Nothing here changes anything. */
+import { IommufdContext } from '../../kernel/iommufd/context.ts';
+import { notFound } from '../answers.ts';
+import type { Answer, Query } from '../command.ts';
+import type { Host } from '../host.ts';
+import { DEVICE_VIEWS } from './devices.ts';
+import { GROUP_VIEWS } from './groups.ts';
+import { HOST_VIEWS } from './host.ts';
+import { IOMMUFD_VIEWS } from './iommufds.ts';
+import { PROCESS_VIEWS } from './processes.ts';
+import type { Row, Rows, View } from './row.ts';
+import { SESSION_VIEWS } from './sessions.ts';
+
+export const QUERIES: Rows<View> = {
+  ...HOST_VIEWS,
+  ...DEVICE_VIEWS,
+  ...GROUP_VIEWS,
+  ...SESSION_VIEWS,
+  ...PROCESS_VIEWS,
+  ...IOMMUFD_VIEWS,
+};
+
+/** Any query, with what a row may need of it: that it is there follows from the types of the rows. */
+interface Any {
+  view: View;
+  bdf: string;
+  pid: number;
+  fd: number;
+}
+
+export function answerQuery(host: Host, query: Query): Answer {
+  const row = QUERIES[query.view] as Row<Any>;
+  const given = query as Query & Any;
+  switch (row.needs) {
+    case 'host':
+      return row.answer(host, given);
+    case 'function': {
+      const fn = host.machine.functions.get(given.bdf);
+      return fn ? row.answer(host, given, fn) : notFound(`device ${given.bdf}`);
+    }
+    case 'process': {
+      const process = host.kernel?.processes.get(given.pid);
+      return process ? row.answer(process, given) : notFound(`process ${given.pid}`);
+    }
+    case 'iommufd': {
+      const process = host.kernel?.processes.get(given.pid);
+      if (!process) return notFound(`process ${given.pid}`);
+      const context = process.descriptors.get(given.fd);
+      if (context instanceof IommufdContext) return row.answer(context, given);
+      return notFound(`iommufd ${given.fd} of process ${given.pid}`);
+    }
+  }
+}

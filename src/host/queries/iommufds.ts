@@ -1,0 +1,96 @@
+/** iommufds, and what is in them. */
+import { hex } from '../../kernel/ioctl.ts';
+import type { IommufdContext } from '../../kernel/iommufd/context.ts';
+import { IommufdDevice } from '../../kernel/iommufd/device/device.ts';
+import { Hwpt, HwptPaging } from '../../kernel/iommufd/hw-pagetable/hwpt.ts';
+import { Ioas } from '../../kernel/iommufd/ioas.ts';
+import { READ, WRITE } from '../../machine/page-table.ts';
+import { notFound, ok } from '../answers.ts';
+import type { Answer } from '../command.ts';
+import type { HwptView, IoasView, IommufdView, MappingView } from '../views.ts';
+import type { Rows } from './row.ts';
+
+function iommufdView(context: IommufdContext): IommufdView {
+  const objects = [...context.objects.visible()];
+  return {
+    objects: objects.map(({ id, type, users }) => ({ id, type, users })),
+    ioases: objects.filter((object) => object instanceof Ioas).map(({ id }) => id),
+    hwpts: objects.filter((object) => object instanceof Hwpt).map(({ id }) => id),
+    devices: objects
+      .filter((object) => object instanceof IommufdDevice)
+      .map((device) => ({ id: device.id, bdf: device.fn.bdf, hwpt: device.hwpt?.id ?? null })),
+    preserved: context.preservedIn !== null,
+    restored: context.restored !== null,
+  };
+}
+
+function ioasView(ioas: Ioas): IoasView {
+  const { iopt } = ioas;
+  let total = 0n;
+  for (const area of iopt.areas) total += area.last - area.iova + 1n;
+  return {
+    ioas: ioas.id,
+    areas: iopt.areas.size,
+    bytes: hex(total),
+    alignment: hex(iopt.alignment),
+    hwpts: ioas.hwpts.map(({ id }) => id),
+    immutable: iopt.immutable > 0,
+    allowed: iopt.allowed.map(({ start, last }) => ({ start: hex(start), last: hex(last) })),
+    reserved: iopt.reserved.map(({ start, last }) => ({ start: hex(start), last: hex(last) })),
+  };
+}
+
+function mappings(ioas: Ioas, after: string | undefined, limit: number): MappingView[] {
+  const found: MappingView[] = [];
+  let area = after === undefined ? ioas.iopt.areas.first(0n, 2n ** 64n) : ioas.iopt.areas.after(BigInt(after));
+  for (; area && found.length < limit; area = ioas.iopt.areas.after(area.iova))
+    found.push({
+      iova: hex(area.iova),
+      length: hex(area.last - area.iova + 1n),
+      readable: (area.access & READ) !== 0,
+      writeable: (area.access & WRITE) !== 0,
+      source: ioas.iopt.originOf(area).kind,
+      offset: hex(area.start),
+    });
+  return found;
+}
+
+function hwptView(hwpt: Hwpt): HwptView {
+  const { context, paging } = hwpt;
+  const devices = [...context.attachments.values()]
+    .filter((attachment) => attachment.hwpt === hwpt)
+    .flatMap((attachment) => [...attachment.devices].map((device) => device.fn.bdf));
+  const mark = hwpt instanceof HwptPaging ? hwpt.mark : null;
+  return {
+    hwpt: hwpt.id,
+    type: hwpt.type === 'hwpt-paging' ? 'paging' : 'nested',
+    ioas: paging.ioas?.id ?? null,
+    auto: hwpt instanceof HwptPaging && hwpt.auto,
+    restored: paging.restored,
+    token: mark === null ? null : hex(mark),
+    domain: paging.domain.id,
+    devices,
+    dirtyTracking: paging.domain.dirtyEnabled,
+  };
+}
+
+function onIoas({ objects }: IommufdContext, id: number, answer: (ioas: Ioas) => unknown): Answer {
+  const ioas = objects.get(id);
+  return ioas instanceof Ioas ? ok(answer(ioas)) : notFound(`IOAS ${id}`);
+}
+
+export const IOMMUFD_VIEWS: Rows<'iommufd' | 'ioas' | 'mappings' | 'hwpt'> = {
+  iommufd: { needs: 'iommufd', answer: (context) => ok(iommufdView(context)) },
+  ioas: { needs: 'iommufd', answer: (context, { ioas }) => onIoas(context, ioas, ioasView) },
+  mappings: {
+    needs: 'iommufd',
+    answer: (context, { ioas: id, after, limit }) => onIoas(context, id, (ioas) => mappings(ioas, after, limit)),
+  },
+  hwpt: {
+    needs: 'iommufd',
+    answer({ objects }, { hwpt: id }) {
+      const hwpt = objects.get(id);
+      return hwpt instanceof Hwpt ? ok(hwptView(hwpt)) : notFound(`HWPT ${id}`);
+    },
+  },
+};

@@ -1,0 +1,22 @@
+/** A query as a row of a table: what has to be there, and what is answered of it. */
+import type { IommufdContext } from '../../kernel/iommufd/context.ts';
+import type { Process } from '../../kernel/process.ts';
+import type { PciFunction } from '../../machine/pci.ts';
+import type { Answer, Query } from '../command.ts';
+import type { Host } from '../host.ts';
+
+/** `needs` says what the query names: 404 where it is not there, which it is not without a kernel either. */
+export type Row<Of> =
+  | { needs: 'host'; answer: (host: Host, query: Of) => Answer }
+  | (Of extends { bdf: string }
+      ? { needs: 'function'; answer: (host: Host, query: Of, fn: PciFunction) => Answer }
+      : never)
+  | (Of extends { pid: number } ? { needs: 'process'; answer: (process: Process, query: Of) => Answer } : never)
+  | (Of extends { pid: number; fd: number }
+      ? { needs: 'iommufd'; answer: (context: IommufdContext, query: Of) => Answer }
+      : never);
+
+export type View = Query['view'];
+
+/** The rows of some queries: every one of them, and no other. */
+export type Rows<Some extends View> = { readonly [One in Some]: Row<Extract<Query, { view: One }>> };

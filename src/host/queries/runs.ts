@@ -1,0 +1,32 @@
+/** Runs of a translation. */
+import { hex } from '../../kernel/ioctl.ts';
+import type { TranslationRun } from '../views.ts';
+
+/** Runs of a translation in a range; holes are left out. At most this many runs are answered. */
+export const MAX_RUNS = 65536;
+
+export class Runs {
+  readonly runs: TranslationRun[] = [];
+  #end = 0n;
+  #physicalEnd = -1;
+  #length = 0n;
+
+  add(address: bigint, length: bigint, physical: number, readable: boolean, writeable: boolean): void {
+    const last = this.runs[this.runs.length - 1];
+    if (
+      last &&
+      this.#end === address &&
+      this.#physicalEnd === physical &&
+      last.readable === readable &&
+      last.writeable === writeable
+    ) {
+      this.#length += length;
+      last.length = hex(this.#length);
+    } else {
+      this.#length = length;
+      this.runs.push({ address: hex(address), length: hex(length), physical: hex(physical), readable, writeable });
+    }
+    this.#end = address + length;
+    this.#physicalEnd = physical + Number(length);
+  }
+}
