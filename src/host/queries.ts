@@ -2,7 +2,7 @@
 import { FAULT_POINTS } from '../kernel/faults.ts';
 import { hex } from '../kernel/ioctl.ts';
 import type { Domain, PagingDomain } from '../kernel/iommu/domain.ts';
-import { type IommuGroup, RestoredOwner } from '../kernel/iommu/group.ts';
+import type { GroupOwner, IommuGroup } from '../kernel/iommu/group.ts';
 import { IommufdContext } from '../kernel/iommufd/context.ts';
 import { IommufdDevice } from '../kernel/iommufd/device/device.ts';
 import { Hwpt, HwptPaging } from '../kernel/iommufd/hw-pagetable/hwpt.ts';
@@ -133,10 +133,15 @@ function domainOf(domain: Domain): DeviceView['domain'] {
   return { kind: domain.kind, id: paging?.id ?? null, restored: paging?.restored ?? false };
 }
 
+const OWNERS: Readonly<Record<GroupOwner['kind'], DeviceView['owner']>> = {
+  none: null,
+  kernel: 'kernel',
+  user: 'iommufd',
+  restored: 'luo',
+};
+
 function ownerOf(group: IommuGroup): DeviceView['owner'] {
-  if (group.owner instanceof RestoredOwner) return 'luo';
-  if (group.owner) return 'iommufd';
-  return group.ownerCount > 0 ? 'kernel' : null;
+  return OWNERS[group.owner.kind];
 }
 
 export function deviceView(host: Host, fn: PciFunction): DeviceView {

@@ -49,6 +49,7 @@ export class PagingDomain {
   readonly format: TableFormat;
   readonly options: PagingOptions;
   readonly table: PageTable;
+  /** The context entries of its groups say the same: `IommuCore.setDirtyTracking` changes both. */
   dirtyEnabled = false;
   /** Rebuilt from the previous kernel: immutable, holds a reference on each page it maps (R11, R20). */
   readonly restored: boolean;
