@@ -88,6 +88,17 @@ export class IommuCore {
     this._kernel.emit('iommu.free', `domain ${domain.id} is freed`, { id: domain.id, restored: domain.restored });
   }
 
+  /**
+   * Whose frame it is that a function has written, if the frame is not the function's to write: a restored domain maps it
+   * although it was not preserved, and it has been given to somebody since. Null otherwise: what any other domain maps is
+   * pinned for as long as it does.
+   */
+  foreignOwner(fn: PciFunction, frame: number): string | null {
+    const domain = this.groupOf(fn)?.domain;
+    if (domain?.kind !== 'paging' || !domain.hasLost(frame)) return null;
+    return this._kernel.machine.memory.runAt(frame)?.owner ?? null;
+  }
+
   /** Turns dirty tracking of a domain on or off, in the context entries of all groups on it (or on one nested on it). */
   setDirtyTracking(domain: PagingDomain, enabled: boolean): void {
     domain.dirtyEnabled = enabled;

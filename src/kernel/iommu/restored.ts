@@ -118,6 +118,14 @@ export class RestoredDomains {
     };
     const domain = new PagingDomain(record.id, unit, options, new PageTable(machine.memory, format, record.root), true);
     domain.holdPages(machine.memory);
+    const lost = domain.lostPages.reduce((sum, { count }) => sum + count, 0);
+    if (lost > 0)
+      this._kernel.emit(
+        'hazard',
+        `restored domain ${record.id} maps ${lost} pages that nobody had preserved, as their memfd has others in their place: devices go on using them`,
+        { hazard: 'memory-lost-under-domain', id: record.id },
+        'R20',
+      );
     this._domains.set(record.id, domain);
     iommu.domains.set(record.id, domain);
     return null;
