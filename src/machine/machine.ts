@@ -21,8 +21,8 @@ export interface DmaFault {
 export interface DmaOutcome {
   fault: DmaFault | null;
   data: Uint8Array;
-  /** Frames that were written although nobody owns them: the corruption of a real machine. */
-  strayFrames: number[];
+  /** Frames that were written, ascending in the order of the access. */
+  written: number[];
   interrupt: boolean;
 }
 
@@ -68,7 +68,7 @@ export class Machine {
    */
   dma(fn: PciFunction, op: 'read' | 'write', iova: bigint, data: Uint8Array): DmaOutcome {
     const unit = fn.spec.iommu === null ? null : this.unitOf(fn);
-    const outcome: DmaOutcome = { fault: null, data, strayFrames: [], interrupt: false };
+    const outcome: DmaOutcome = { fault: null, data, written: [], interrupt: false };
     for (let done = 0; done < data.length; ) {
       const at = iova + BigInt(done);
       const fail = (reason: FaultReason): DmaOutcome => {
@@ -91,9 +91,9 @@ export class Machine {
       const piece = data.subarray(done, done + length);
       if (op === 'read') this.memory.read(physical, piece);
       else {
-        if (!this.memory.runAt(frame)) outcome.strayFrames.push(frame);
         this.memory.write(physical, piece);
         unit?.markDirty(fn.sourceId, at);
+        outcome.written.push(frame);
       }
       done += length;
     }

@@ -278,6 +278,21 @@ export class PhysicalMemory {
     return run && run.start <= frame ? run : null;
   }
 
+  /** The parts of a range that nobody owns, ascending. */
+  freeWithin(start: number, count: number): FrameRun[] {
+    const end = start + count;
+    const free: FrameRun[] = [];
+    let cursor = start;
+    const first = this._indexAt(start);
+    for (let i = first < 0 ? this._lowerBound(start) : first; cursor < end; i++) {
+      const run = this._runs[i];
+      const stop = run ? Math.min(end, run.start) : end;
+      if (stop > cursor) free.push({ start: cursor, count: stop - cursor });
+      cursor = run ? run.start + run.count : end;
+    }
+    return free;
+  }
+
   /** What a kexec does: every frame outside `kept` is free, those inside belong to `owner`; pins are gone. */
   retain(kept: readonly FrameRun[], owner: string): void {
     const sorted = [...kept].sort((a, b) => a.start - b.start);

@@ -14,10 +14,10 @@ import {
   prepare,
   RAM,
   retrieveAll,
-  setUpVmm,
   TEXT,
   TOKEN,
   update,
+  updateTwoDevices,
 } from '../support/setups.ts';
 
 const app = useApp();
@@ -195,27 +195,8 @@ test('S38 death of the VMM in state A: it held the session itself', async () => 
   await host.dmaFaults(D1, IOVA);
 });
 
-/** D1 and D2 on one marked HWPT, both cdevs preserved (tokens 3 and 4), then a live update; nothing bound. */
-async function updateTwoDevices(): Promise<Adopted & { second: number; secondWatch: DmaWatch }> {
-  const { host, vmm, memfd, iommufd, cdev, hwpt, watch } = await setUpVmm(app);
-  const other = await vmm.openCdev(D2);
-  await vmm.bind(other, iommufd);
-  await vmm.attach(other, hwpt);
-  const session = await vmm.createSession(await vmm.openLiveupdate(), 'vm1');
-  await vmm.preserve(session, memfd, 1);
-  await vmm.mark(iommufd, hwpt, TOKEN);
-  await vmm.preserve(session, iommufd, 2);
-  await vmm.preserve(session, cdev, 3);
-  await vmm.preserve(session, other, 4);
-  const secondWatch = await new DmaWatch(host, D2, IOVA, TEXT).start();
-  await host.kexec();
-  await host.bindDriver(D2, 'vfio-pci');
-  const retrieved = await retrieveAll(host, watch);
-  return { ...retrieved, second: await retrieved.vmm.retrieve(retrieved.session, 4), secondWatch };
-}
-
 test('S39 two devices, one domain', async () => {
-  const both = await updateTwoDevices();
+  const both = await updateTwoDevices(app);
   const { host, vmm, session, iommufd, cdev, second, watch, secondWatch } = both;
   both.device = await vmm.bind(cdev, iommufd);
   const restored = await vmm.restore(iommufd, TOKEN);
@@ -239,7 +220,7 @@ test('S39 two devices, one domain', async () => {
 });
 
 test('S39 two devices, one domain: the failure of one leaves the other alone', async () => {
-  const { host, vmm, iommufd, cdev, second, watch, secondWatch } = await updateTwoDevices();
+  const { host, vmm, iommufd, cdev, second, watch, secondWatch } = await updateTwoDevices(app);
   await vmm.bind(cdev, iommufd);
   const restored = await vmm.restore(iommufd, TOKEN);
   await host.armFault('vfio.open', { errno: 'EIO' });

@@ -1,6 +1,6 @@
 /** The two situations that most scenarios begin with: prepared for a kexec (P), and adopted after it (Q). */
 import type { TestApp } from './app.ts';
-import { D1, type Host, type HostBody, MIB } from './client.ts';
+import { D1, D2, type Host, type HostBody, MIB } from './client.ts';
 import { DmaWatch } from './dma-watch.ts';
 import type { Process } from './process.ts';
 
@@ -98,6 +98,39 @@ export async function update(app: TestApp, body: HostBody = {}): Promise<Adopted
 export async function adopt(app: TestApp, body: HostBody = {}): Promise<Adopted> {
   const restored = await update(app, body);
   return { ...restored, device: await restored.vmm.bind(restored.cdev, restored.iommufd) };
+}
+
+/** D1 and D2 on one marked HWPT, both cdevs preserved (tokens 3 and 4): ready for a live update. */
+export async function prepareTwoDevices(
+  app: TestApp,
+  body: HostBody = {},
+): Promise<Prepared & { secondWatch: DmaWatch }> {
+  const ready = await setUpVmm(app, body);
+  const { host, vmm, memfd, iommufd, cdev, hwpt } = ready;
+  const other = await vmm.openCdev(D2);
+  await vmm.bind(other, iommufd);
+  await vmm.attach(other, hwpt);
+  const lu = await vmm.openLiveupdate();
+  const session = await vmm.createSession(lu, 'vm1');
+  await vmm.preserve(session, memfd, 1);
+  await vmm.mark(iommufd, hwpt, TOKEN);
+  await vmm.preserve(session, iommufd, 2);
+  await vmm.preserve(session, cdev, 3);
+  await vmm.preserve(session, other, 4);
+  const secondWatch = await new DmaWatch(host, D2, IOVA, TEXT).start();
+  return { ...ready, lu, session, secondWatch };
+}
+
+/** The two devices after the live update, everything retrieved and nothing bound: both in state L. */
+export async function updateTwoDevices(
+  app: TestApp,
+  body: HostBody = {},
+): Promise<Adopted & { second: number; secondWatch: DmaWatch }> {
+  const { host, watch, secondWatch } = await prepareTwoDevices(app, body);
+  await host.kexec();
+  await host.bindDriver(D2, 'vfio-pci');
+  const retrieved = await retrieveAll(host, watch);
+  return { ...retrieved, second: await retrieved.vmm.retrieve(retrieved.session, 4), secondWatch };
 }
 
 /** A new IOAS with the memory at the same place, and a HWPT of it: what a restored domain is replaced by. */

@@ -49,20 +49,34 @@ export const DEVICES: Rows<Family<'device'>> = {
   },
 };
 
+/** Owners of the frames that IOMMUs walk. */
+const IOMMU_TABLES: ReadonlySet<string> = new Set(['page-table', 'context-table']);
+
 function dma(host: Host, fn: PciFunction, access: DmaAccess): DmaResult {
   const data = new Uint8Array(access.length);
   if (access.op === 'write' && access.data) data.set(Uint8Array.fromBase64(access.data).subarray(0, access.length));
   const outcome = host.machine.dma(fn, access.op, BigInt(access.iova), data);
-  for (const frame of outcome.strayFrames)
-    host.emit('hazard', `${fn.bdf} wrote into frame ${frame}, which nobody owns`, {
-      hazard: 'stray-write',
-      bdf: fn.bdf,
-      frame,
-    });
+  for (const frame of outcome.written) judgeWrite(host, fn, frame);
   if (outcome.interrupt) host.emit('pci.interrupt', `${fn.bdf} wrote to the interrupt window`, { bdf: fn.bdf });
   if (!outcome.fault) return access.op === 'read' ? { ok: true, data: data.toBase64() } : { ok: true };
   const { reason, op, iova, bdf } = outcome.fault;
   const fault = { reason, op, iova: hex(iova), bdf };
   host.emit('dma.fault', `${bdf}: ${op} of ${fault.iova} is refused: ${reason}`, fault);
   return { ok: false, fault };
+}
+
+/** Writes into memory that is nobody's, or somebody else's: the corruption of a real machine. */
+function judgeWrite(host: Host, fn: PciFunction, frame: number): void {
+  const { bdf } = fn;
+  const run = host.machine.memory.runAt(frame);
+  if (!run) {
+    const stray = { hazard: 'stray-write', bdf, frame };
+    host.emit('hazard', `${bdf} wrote into frame ${frame}, which nobody owns`, stray);
+    return;
+  }
+  // Nothing is ever mapped to a table of an IOMMU: whoever sends a device there without translation is wrong, too.
+  const owner = IOMMU_TABLES.has(run.owner) ? run.owner : host.kernel?.iommu.foreignOwner(fn, frame);
+  if (!owner) return;
+  const foreign = { hazard: 'foreign-write', bdf, frame, owner };
+  host.emit('hazard', `${bdf} wrote into frame ${frame}, which belongs to somebody else by now: ${owner}`, foreign);
 }

@@ -1,7 +1,7 @@
 /** IOMMU groups, and the domains that translate. */
 import { hex } from '../../kernel/ioctl.ts';
 import type { Domain, PagingDomain } from '../../kernel/iommu/domain.ts';
-import { type IommuGroup, RestoredOwner } from '../../kernel/iommu/group.ts';
+import type { GroupOwner, IommuGroup } from '../../kernel/iommu/group.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import { notFound, ok } from '../answers.ts';
 import type { Host } from '../host.ts';
@@ -13,10 +13,15 @@ export function domainOf(domain: Domain): DeviceView['domain'] {
   return { kind: domain.kind, id: paging?.id ?? null, restored: paging?.restored ?? false };
 }
 
+const OWNERS: Readonly<Record<GroupOwner['kind'], DeviceView['owner']>> = {
+  none: null,
+  kernel: 'kernel',
+  user: 'iommufd',
+  restored: 'luo',
+};
+
 export function ownerOf(group: IommuGroup): DeviceView['owner'] {
-  if (group.owner instanceof RestoredOwner) return 'luo';
-  if (group.owner) return 'iommufd';
-  return group.ownerCount > 0 ? 'kernel' : null;
+  return OWNERS[group.owner.kind];
 }
 
 export function groupView(host: Host, group: IommuGroup): GroupView {

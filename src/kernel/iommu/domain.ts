@@ -49,12 +49,15 @@ export class PagingDomain {
   readonly format: TableFormat;
   readonly options: PagingOptions;
   readonly table: PageTable;
+  /** The context entries of its groups say the same: `IommuCore.setDirtyTracking` changes both. */
   dirtyEnabled = false;
   /** Rebuilt from the previous kernel: immutable, holds a reference on each page it maps (R11, R20). */
   readonly restored: boolean;
   /** In a session of LUO, for the next kernel. */
   preserved = false;
   private _held: FrameRun[] = [];
+  /** Frames that a restored domain maps although nobody had preserved them: they were free at boot, and may be anybody's. */
+  private _lost: FrameRun[] = [];
 
   constructor(id: number, unit: IommuUnit, options: PagingOptions, table: PageTable, restored: boolean) {
     this.id = id;
@@ -94,7 +97,10 @@ export class PagingDomain {
     this.table.unmap(unit, units);
   }
 
-  /** Takes a reference on every page that the table maps: a restored domain keeps its memory by itself. */
+  /**
+   * Takes a reference on every page that the table maps: a restored domain keeps its memory by itself. Pages that were
+   * free by then cannot be kept (`lostPages`).
+   */
   holdPages(memory: PhysicalMemory): void {
     const bytes = 2 ** this.format.minShift;
     for (const { physical, units } of this.table.extents(0, Number.MAX_SAFE_INTEGER)) {
@@ -104,7 +110,18 @@ export class PagingDomain {
       if (left && left.start + left.count === start) left.count += count;
       else this._held.push({ start, count });
     }
+    this._lost = this._held.flatMap(({ start, count }) => memory.freeWithin(start, count));
+    if (this._lost.length > 0) this._held = this._held.flatMap((run) => without(run, memory));
     for (const { start, count } of this._held) memory.pin(start, count);
+  }
+
+  get lostPages(): readonly FrameRun[] {
+    return this._lost;
+  }
+
+  /** Whether the domain maps this frame without keeping it. */
+  hasLost(frame: number): boolean {
+    return this._lost.some(({ start, count }) => frame >= start && frame < start + count);
   }
 
   /** Frames held by holdPages. */
@@ -115,6 +132,19 @@ export class PagingDomain {
   free(memory: PhysicalMemory): void {
     for (const run of this._held) memory.unpin(run.start, run.count);
     this._held = [];
+    this._lost = [];
     this.table.free();
   }
+}
+
+/** The parts of a run that somebody owns. */
+function without(run: FrameRun, memory: PhysicalMemory): FrameRun[] {
+  const owned: FrameRun[] = [];
+  let cursor = run.start;
+  const end = run.start + run.count;
+  for (const { start, count } of [...memory.freeWithin(run.start, run.count), { start: end, count: 0 }]) {
+    if (start > cursor) owned.push({ start: cursor, count: start - cursor });
+    cursor = start + count;
+  }
+  return owned;
 }

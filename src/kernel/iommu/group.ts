@@ -1,10 +1,19 @@
 /**
  * IOMMU groups and DMA ownership (drivers/iommu/iommu.c). A group is the unit of every change of domain.
  *
- *   FREE            ownerCount 0                      default domain
- *   KERNEL          n drivers that use the DMA API    default domain
- *   USER            n claims by one owner             blocking or a user's domain
- *   LUO (state L)   count 1, a RestoredOwner          restored domain (R5: a driver would ask, and must not get it)
+ *   owner      who                                   domain
+ *   none       nobody                                the default domain
+ *   kernel     n drivers that use the DMA API        the default domain
+ *   user       n claims by one iommufd               the blocking domain, or one of the user's
+ *   restored   what came from the previous kernel    the restored domain (R5: a driver would ask, and must not get it)
+ *
+ *   none --useDefaultDomain--> kernel --the last unuseDefaultDomain--> none
+ *   none --claimDmaOwner--> user --the last releaseDmaOwner--> none
+ *   none --adoptRestored, at boot--> restored (state L) --claimDmaOwner by the restored cdev--> user
+ *   user --returnToRestored, a bind that failed--> restored --endRestored, its function is removed--> none
+ *
+ * The group's domain and the context entries of its functions are one fact: only `_put` changes either, and a function
+ * that joins or leaves gets or loses its entry in the same step.
  */
 import type { ContextEntry } from '../../machine/iommu-unit.ts';
 import type { PciFunction } from '../../machine/pci.ts';
@@ -23,6 +32,14 @@ export class RestoredOwner {
   }
 }
 
+/** Never shared between groups, so that a host has the same objects however it came about. */
+export type GroupOwner =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'kernel'; count: number }
+  /** `context`: the iommufd that claims came from. */
+  | { readonly kind: 'user'; readonly context: object; count: number }
+  | { readonly kind: 'restored'; readonly owner: RestoredOwner };
+
 export type GroupType = 'DMA' | 'DMA-FQ' | 'identity' | 'blocked';
 
 export class IommuGroup {
@@ -31,16 +48,28 @@ export class IommuGroup {
   /** Grows by `concat`: `push` and spreading keep room for 16 more, in each group of each host. */
   functions: PciFunction[] = [];
   type: GroupType;
-  domain: Domain;
-  ownerCount = 0;
-  /** An iommufd context, a RestoredOwner, or null for kernel drivers. */
-  owner: object | null = null;
+  private _domain: Domain;
+  private _owner: GroupOwner = { kind: 'none' };
 
   constructor(kernel: Kernel, id: number, type: GroupType) {
     this._kernel = kernel;
     this.id = id;
     this.type = type;
-    this.domain = this.defaultDomain;
+    this._domain = this.defaultDomain;
+  }
+
+  get domain(): Domain {
+    return this._domain;
+  }
+
+  get owner(): GroupOwner {
+    return this._owner;
+  }
+
+  /** Linux's owner_cnt. */
+  get ownerCount(): number {
+    const owner = this._owner;
+    return owner.kind === 'none' ? 0 : owner.kind === 'restored' ? 1 : owner.count;
   }
 
   get defaultDomain(): Domain {
@@ -63,83 +92,90 @@ export class IommuGroup {
   /** iommu_device_use_default_domain: a driver that uses the DMA API is about to probe. EBUSY. */
   useDefaultDomain(): Refusal | null {
     const where = 'iommu_device_use_default_domain';
-    if (this.owner instanceof RestoredOwner)
-      return refuse(
-        'EBUSY',
-        where,
-        `a restored domain is attached to group ${this.id}: adopt it from session "${this.owner.session}" and close it first`,
-        'R5',
-      );
-    if (this.ownerCount > 0 && (this.owner !== null || this.domain !== this.defaultDomain))
-      return refuse('EBUSY', where, `the DMA of group ${this.id} is owned by a user; close its devices first`, 'R5');
-    this.ownerCount++;
-    return null;
+    const owner = this._owner;
+    switch (owner.kind) {
+      case 'restored':
+        return refuse(
+          'EBUSY',
+          where,
+          `a restored domain is attached to group ${this.id}: adopt it from session "${owner.owner.session}" and close it first`,
+          'R5',
+        );
+      case 'user':
+        return refuse('EBUSY', where, `the DMA of group ${this.id} is owned by a user; close its devices first`, 'R5');
+      case 'kernel':
+        owner.count++;
+        return null;
+      case 'none':
+        this._owner = { kind: 'kernel', count: 1 };
+        return null;
+    }
   }
 
   /** iommu_device_unuse_default_domain: such a driver is gone. */
   unuseDefaultDomain(): void {
-    assert(this.ownerCount > 0 && this.owner === null, 'a kernel driver owned the group');
-    this.ownerCount--;
+    const owner = this._owner;
+    assert(owner.kind === 'kernel', 'a kernel driver owned the group');
+    if (--owner.count === 0) this._owner = { kind: 'none' };
   }
 
   /**
-   * iommu_device_claim_dma_owner, called by BIND. EPERM another owner (R6, R7), EBUSY a foreign domain, EINVAL a
-   * firmware requirement. `restoredFor`: this is the bind of a restored cdev to its iommufd: ownership is transferred
-   * and the attached domain left alone.
+   * iommu_device_claim_dma_owner, called by BIND. EPERM another owner (R6, R7), EINVAL a firmware requirement. A group
+   * that nobody owns is on its default domain, so Linux's EBUSY for a foreign one never comes up. `restoredFor`: this is
+   * the bind of a restored cdev to its iommufd: ownership is transferred and the attached domain left alone.
    */
-  claimDmaOwner(owner: object, restoredFor: RestoredOwner | null): Refusal | null {
+  claimDmaOwner(context: object, restoredFor: RestoredOwner | null): Refusal | null {
     const where = 'iommu_device_claim_dma_owner';
-    if (this.owner instanceof RestoredOwner) {
-      if (this.owner !== restoredFor)
-        return refuse(
-          'EPERM',
-          where,
-          `the restored domain of group ${this.id} belongs to session "${this.owner.session}": only the cdev and the iommufd retrieved from it may take over`,
-          restoredFor ? 'R6' : 'R7',
-        );
-      this.owner = owner;
-      return null;
+    const owner = this._owner;
+    switch (owner.kind) {
+      case 'restored':
+        if (owner.owner !== restoredFor)
+          return refuse(
+            'EPERM',
+            where,
+            `the restored domain of group ${this.id} belongs to session "${owner.owner.session}": only the cdev and the iommufd retrieved from it may take over`,
+            restoredFor ? 'R6' : 'R7',
+          );
+        this._owner = { kind: 'user', context, count: 1 };
+        return null;
+      case 'user':
+        if (owner.context !== context) return refuse('EPERM', where, `group ${this.id} is owned by another user`);
+        owner.count++;
+        return null;
+      case 'kernel':
+        return refuse('EPERM', where, `group ${this.id} is owned by a kernel driver`);
+      case 'none':
+        break;
     }
-    if (this.ownerCount > 0) {
-      if (this.owner !== owner)
-        return refuse(
-          'EPERM',
-          where,
-          `group ${this.id} is owned by ${this.owner ? 'another user' : 'a kernel driver'}`,
-        );
-      this.ownerCount++;
-      return null;
-    }
-    if (this.domain !== this.defaultDomain) return refuse('EBUSY', where, 'the group is on a foreign domain');
     if (this.functions.some((fn) => this._kernel.iommu.reservedRanges(fn).some((range) => range.type === 'direct')))
       return refuse('EINVAL', where, 'firmware requires a 1:1 mapping for a function of the group');
-    this.owner = owner;
-    this.ownerCount = 1;
-    this._set(BLOCKED);
+    this._owner = { kind: 'user', context, count: 1 };
+    this._move(BLOCKED);
     return null;
   }
 
   /** Undoes a transferred claim whose bind failed: all or nothing (R6). */
   returnToRestored(owner: RestoredOwner): void {
-    this.owner = owner;
+    this._owner = { kind: 'restored', owner };
   }
 
   /** iommu_device_release_dma_owner: at the last one the group returns to its default domain. */
   releaseDmaOwner(): void {
-    assert(this.ownerCount > 0 && this.owner !== null, 'the group has an owner');
-    if (--this.ownerCount > 0) return;
-    this.owner = null;
-    this._set(this.defaultDomain);
+    const owner = this._owner;
+    assert(owner.kind === 'user', 'a user owned the group');
+    if (--owner.count > 0) return;
+    this._owner = { kind: 'none' };
+    this._move(this.defaultDomain);
   }
 
   /** iommu_attach_group. EBUSY foreign domain; EINVAL incompatible; injected errors. */
   attach(domain: Domain): Refusal | null {
     const where = 'iommu_attach_group';
-    if (this.domain !== this.defaultDomain && this.domain !== BLOCKED)
+    if (this._domain !== this.defaultDomain && this._domain !== BLOCKED)
       return refuse('EBUSY', where, 'the group is attached to another domain');
     const refusal = this._kernel.faults.refusal('iommu.attach', where) ?? this.compatible(domain);
     if (refusal) return refusal;
-    this._set(domain);
+    this._move(domain);
     return null;
   }
 
@@ -158,13 +194,13 @@ export class IommuGroup {
         },
         'R12',
       );
-    this._set(domain);
+    this._move(domain);
     return null;
   }
 
-  /** iommu_detach_group: to blocking while owned. */
+  /** iommu_detach_group: to blocking while a user owns it. */
   detach(): void {
-    this._set(this.owner ? BLOCKED : this.defaultDomain);
+    this._move(this._owner.kind === 'user' ? BLOCKED : this.defaultDomain);
   }
 
   /** The driver's attach_dev: EINVAL where the domain does not fit a function of the group. */
@@ -208,33 +244,38 @@ export class IommuGroup {
         'EPERM',
         where,
         `the DMA of group ${this.id} is in use`,
-        this.owner instanceof RestoredOwner ? 'R5' : undefined,
+        this._owner.kind === 'restored' ? 'R5' : undefined,
       );
-    const wasDefault = this.domain === this.defaultDomain;
+    const wasDefault = this._domain === this.defaultDomain;
     this.type = wanted;
-    if (wasDefault) this._set(this.defaultDomain);
+    if (wasDefault) this._move(this.defaultDomain);
     return null;
   }
 
-  /** At boot: the group is on the restored domain, owned by LUO; hardware has this already. */
+  /** At boot: the group is on the restored domain, owned by LUO; the function's entry says this already. */
   adoptRestored(fn: PciFunction, domain: PagingDomain, owner: RestoredOwner): void {
     this.functions = this.functions.concat(fn);
-    this.domain = domain;
-    this.owner = owner;
-    this.ownerCount = 1;
+    this._owner = { kind: 'restored', owner };
+    this._put(domain);
+  }
+
+  /** The function whose domain this was is gone: what else has joined the group is on the default domain (R1). */
+  endRestored(): void {
+    assert(this._owner.kind === 'restored', 'the group is in luo mode');
+    this._owner = { kind: 'none' };
+    this._move(this.defaultDomain);
   }
 
   /** Writes the context entries again, after a property of the domain changed. */
   reprogram(): void {
-    for (const fn of this.functions) this._program(fn);
+    this._put(this._domain);
   }
 
-  private _set(domain: Domain): void {
-    if (domain === this.domain) return;
-    const from = this.domain;
-    this.domain = domain;
-    for (const fn of this.functions) {
-      this._program(fn);
+  private _move(domain: Domain): void {
+    if (domain === this._domain) return;
+    const from = this._domain;
+    this._put(domain);
+    for (const fn of this.functions)
       this._kernel.emit('iommu.attach', `${fn.bdf}: ${describe(from)} to ${describe(domain)}`, {
         bdf: fn.bdf,
         group: this.id,
@@ -242,11 +283,16 @@ export class IommuGroup {
         domain: domain.kind,
         id: domain.kind === 'paging' ? domain.id : null,
       });
-    }
+  }
+
+  /** The one place that changes the domain: with the context entries of all functions. */
+  private _put(domain: Domain): void {
+    this._domain = domain;
+    for (const fn of this.functions) this._program(fn);
   }
 
   private _program(fn: PciFunction): void {
-    this._kernel.machine.unitOf(fn).setContext(fn.sourceId, contextEntry(this.domain));
+    this._kernel.machine.unitOf(fn).setContext(fn.sourceId, contextEntry(this._domain));
   }
 }
 

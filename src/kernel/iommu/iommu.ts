@@ -1,5 +1,4 @@
 /** The IOMMU core of one kernel: groups, domains and their ids. */
-import type { FrameRun } from '../../machine/memory.ts';
 import { PageTable } from '../../machine/page-table.ts';
 import type { PciFunction } from '../../machine/pci.ts';
 import type { ReservedRange } from '../../machine/spec.ts';
@@ -52,6 +51,7 @@ export class IommuCore {
     const group = this.groupOf(fn);
     if (!group) return;
     group.removeFunction(fn);
+    this._kernel.restored.functionRemoved(fn, group);
     if (group.functions.length === 0) this.groups.delete(group.id);
   }
 
@@ -80,16 +80,28 @@ export class IommuCore {
     return domain;
   }
 
+  /** The HWPT or the last device of a domain is gone. Where devices in luo mode are on it still, it stays for them. */
   freeDomain(domain: PagingDomain): void {
-    const held: readonly FrameRun[] = domain.heldPages;
-    if (domain.restored) this._kernel.restored.domainFreed(domain, held);
+    if (domain.restored && !this._kernel.restored.letGo(domain)) return;
     this.domains.delete(domain.id);
     domain.free(this._kernel.machine.memory);
     this._kernel.emit('iommu.free', `domain ${domain.id} is freed`, { id: domain.id, restored: domain.restored });
   }
 
-  /** Writes context entries again for all groups on this domain (or on one nested on it). */
-  reprogram(domain: PagingDomain): void {
+  /**
+   * Whose frame it is that a function has written, if the frame is not the function's to write: a restored domain maps it
+   * although it was not preserved, and it has been given to somebody since. Null otherwise: what any other domain maps is
+   * pinned for as long as it does.
+   */
+  foreignOwner(fn: PciFunction, frame: number): string | null {
+    const domain = this.groupOf(fn)?.domain;
+    if (domain?.kind !== 'paging' || !domain.hasLost(frame)) return null;
+    return this._kernel.machine.memory.runAt(frame)?.owner ?? null;
+  }
+
+  /** Turns dirty tracking of a domain on or off, in the context entries of all groups on it (or on one nested on it). */
+  setDirtyTracking(domain: PagingDomain, enabled: boolean): void {
+    domain.dirtyEnabled = enabled;
     for (const group of this.groups.values())
       if (group.domain === domain || (group.domain.kind === 'nested' && group.domain.parent === domain))
         group.reprogram();

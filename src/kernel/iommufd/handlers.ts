@@ -8,6 +8,7 @@ import { getHwInfo } from './device/device.ts';
 import { faultQueueAlloc } from './eventq/fault-queue.ts';
 import { veventqAlloc } from './eventq/veventq.ts';
 import { hwptGetDirtyBitmap, hwptSetDirtyTracking } from './hw-pagetable/dirty.ts';
+import { HwptPaging } from './hw-pagetable/hwpt.ts';
 import { hwptAlloc } from './hw-pagetable/hwpt-alloc.ts';
 import { hwptInvalidate } from './hw-pagetable/invalidate.ts';
 import {
@@ -37,6 +38,8 @@ function destroy(context: IommufdContext, arg: ArgOf<'IOMMU_DESTROY'>): IoctlOk 
       where,
       `${object.type} ${id} is in use: ${object.users} user${object.users > 1 ? 's' : ''} left`,
     );
+  if (object instanceof HwptPaging && context.kernel.restored.hasWaiting(object.domain))
+    return refuse('EBUSY', where, `devices that nobody has adopted yet are on the domain of HWPT ${id}`, 'R13');
   if ('preserved' in object && object.preserved)
     return refuse('EBUSY', where, `HWPT ${id} is preserved: close the session to destroy it`, 'C2');
   context.destroy(object);

@@ -5,8 +5,10 @@
  *   A  adopted: bound, on the restored domain                 -- ATTACH of a new HWPT -> S, DETACH -> X
  *   S  swapped: bound, on another HWPT    X  bound, blocking  -- last close of the cdev -> N
  *   N  no restored state applies
+ *   L -- the function is removed (hot-unplug) -> its record ends: N when it comes back (R1)
  *
- * Nothing but userspace ends a restored domain: IOMMU_DESTROY, or the end of its iommufd (R2, R13).
+ * Nothing but userspace ends a restored domain: IOMMU_DESTROY, or the end of its iommufd (R2, R13). One without a HWPT is
+ * dropped when the last of its devices in state L is removed, as nobody can reach it any more.
  */
 import type { FrameRun } from '../../../machine/memory.ts';
 import { PageTable } from '../../../machine/page-table.ts';
@@ -19,7 +21,7 @@ import type { Kernel } from '../../kernel.ts';
 import type { DeviceRecord, DomainRecord, HandoverDocument } from '../../kho/handover.ts';
 import type { ShmemInode } from '../../mm/shmem.ts';
 import { PagingDomain } from '../domain.ts';
-import { RestoredOwner } from '../group.ts';
+import { type IommuGroup, RestoredOwner } from '../group.ts';
 
 /** A marked HWPT of the previous kernel. */
 export interface RestoredHwpt {
@@ -39,7 +41,7 @@ export interface RestoredDevice {
   owner: RestoredOwner;
   resetWorks: boolean;
   adopted: boolean;
-  /** The restored cdev was closed for good: state N. */
+  /** The restored cdev was closed for good, or the function was removed in state L: state N. */
   ended: boolean;
 }
 
@@ -116,6 +118,14 @@ export class RestoredDomains {
     };
     const domain = new PagingDomain(record.id, unit, options, new PageTable(machine.memory, format, record.root), true);
     domain.holdPages(machine.memory);
+    const lost = domain.lostPages.reduce((sum, { count }) => sum + count, 0);
+    if (lost > 0)
+      this._kernel.emit(
+        'hazard',
+        `restored domain ${record.id} maps ${lost} pages that nobody had preserved, as their memfd has others in their place: devices go on using them`,
+        { hazard: 'memory-lost-under-domain', id: record.id },
+        'R20',
+      );
     this._domains.set(record.id, domain);
     iommu.domains.set(record.id, domain);
     return null;
@@ -133,7 +143,11 @@ export class RestoredDomains {
   }
 
   private _takeDevice({ bdf, domain, session, iommufdToken, resetWorks }: DeviceRecord): void {
-    const fn = this._kernel.machine.functions.get(bdf)!;
+    const { machine } = this._kernel;
+    const fn = machine.functions.get(bdf)!;
+    const entry = machine.unitOf(fn).context(fn.sourceId);
+    // The entry is kept as it is, and the domain says the same of it.
+    this._domains.get(domain)!.dirtyEnabled = entry.kind === 'table' && entry.dirtyEnabled;
     this.devices.set(bdf, {
       fn,
       domain: this._domains.get(domain)!,
@@ -206,6 +220,37 @@ export class RestoredDomains {
     if (device) device.ended = true;
   }
 
+  /**
+   * A function is gone, and its context entry with it: plugging it in again cannot bring its translation back (R1). Its
+   * group has lost its domain; the other devices on the domain go on. In A, S, X vfio-pci keeps the function.
+   */
+  functionRemoved(fn: PciFunction, group: IommuGroup): void {
+    const device = this.devices.get(fn.bdf);
+    if (!device || device.ended) return;
+    const { domain } = device;
+    device.ended = true;
+    group.endRestored();
+    this._kernel.emit(
+      'hazard',
+      `${fn.bdf} was removed before it was adopted: its DMA on restored domain ${domain.id} has ended for good`,
+      { hazard: 'removed-before-adopted', bdf: fn.bdf, id: domain.id },
+      'R1',
+    );
+    if (this.hasWaiting(domain) || this._recordsOf(domain).some(({ hwpt }) => hwpt)) return;
+    this._kernel.iommu.freeDomain(domain);
+    this._kernel.emit(
+      'restore.dropped',
+      `domain ${domain.id}: the last device that could have been adopted is gone, its tables are freed`,
+      { id: domain.id },
+      'R1',
+    );
+  }
+
+  /** Whether devices in luo mode are on the domain. */
+  hasWaiting(domain: PagingDomain): boolean {
+    return [...this.devices.values()].some((device) => device.domain === domain && !device.adopted && !device.ended);
+  }
+
   /** A device moved from a restored HWPT to another: what the old one mapped and the new one does not now faults. */
   swapped(old: HwptPaging, next: HwptPaging, bdf: string): void {
     this._kernel.emit(
@@ -263,18 +308,31 @@ export class RestoredDomains {
     }
   }
 
-  domainFreed(domain: PagingDomain, _held: readonly FrameRun[]): void {
+  /**
+   * Nobody has a handle of the domain any more. False, and it stays, where devices in luo mode are on it: their iommufd is
+   * closed (policy finish=ignore), and they go on as they are (R2).
+   */
+  letGo(domain: PagingDomain): boolean {
+    if (this.hasWaiting(domain)) {
+      for (const record of this._recordsOf(domain)) record.hwpt = null;
+      return false;
+    }
     this._domains.delete(domain.id);
     if (this._kernel.policies.freezeRestoredMemfd)
       for (const inode of this._frozen.get(domain) ?? []) inode.restoredDomains--;
     this._frozen.delete(domain);
-    for (const hwpts of this._hwpts.values())
-      for (const record of hwpts.values())
-        if (record.domain === domain) {
-          record.gone = true;
-          record.hwpt = null;
-          record.domain = null;
-        }
+    for (const record of this._recordsOf(domain)) {
+      record.gone = true;
+      record.hwpt = null;
+      record.domain = null;
+    }
+    return true;
+  }
+
+  private _recordsOf(domain: PagingDomain): RestoredHwpt[] {
+    return [...this._hwpts.values()].flatMap((hwpts) =>
+      [...hwpts.values()].filter((record) => record.domain === domain),
+    );
   }
 }
 

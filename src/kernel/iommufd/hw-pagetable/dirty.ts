@@ -21,8 +21,7 @@ export function hwptSetDirtyTracking(
     return refuse('EOPNOTSUPP', where, 'the HWPT was allocated without DIRTY_TRACKING');
   const { domain } = hwpt;
   if (flags & 1) domain.table.eachDirty(0, Number.MAX_SAFE_INTEGER, true, () => {});
-  domain.dirtyEnabled = (flags & 1) === 1;
-  context.kernel.iommu.reprogram(domain);
+  context.kernel.iommu.setDirtyTracking(domain, (flags & 1) === 1);
   return {};
 }
 
