@@ -38,20 +38,25 @@ export type ReadOk = Pick<CallResult, 'faults' | 'events'> & { ret: number };
 
 export abstract class OpenFile {
   abstract readonly kind: FileKind;
-  refs = 1;
+  private _refs = 1;
   /** What /proc/PID/fd shows. */
   abstract link(): string;
   /** The last reference is gone. */
   abstract release(kernel: Kernel): void;
 
+  /** Descriptors, and whoever else holds it. */
+  get refs(): number {
+    return this._refs;
+  }
+
   get(): this {
-    this.refs++;
+    this._refs++;
     return this;
   }
 
   put(kernel: Kernel): void {
-    assert(this.refs > 0, 'a released file is put');
-    if (--this.refs === 0) this.release(kernel);
+    assert(this._refs > 0, 'a released file is put');
+    if (--this._refs === 0) this.release(kernel);
   }
 
   /** What is judged before the struct is looked at; null for a request number that is unknown here. */

@@ -95,7 +95,7 @@ export function unmapDma(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_UNMAP_D
     return done(iopt.unmap(0n, UMAX, progress));
   }
   if (!iopt.hugePages) {
-    if (iopt.immutable > 0) return keep(refuse('EBUSY', 'iopt_cut_iova', 'a HWPT of this IOAS is preserved', 'C2'));
+    if (iopt.immutable) return keep(refuse('EBUSY', 'iopt_cut_iova', 'a HWPT of this IOAS is preserved', 'C2'));
     const cut = cutAt(ioas, iova, size);
     if (cut) return keep(cut);
   }

@@ -112,7 +112,7 @@ export const IOMMUFD_HANDLER: FileHandler = {
     for (const hwpt of marked) {
       hwpt.preserved = true;
       hwpt.domain.preserved = true;
-      hwpt.ioas!.iopt.immutable++;
+      hwpt.ioas!.iopt.preserve();
       kernel.kho.preserve(hwpt, hwpt.domain.table.tables());
     }
     context.preservedIn = session.name;
@@ -123,7 +123,7 @@ export const IOMMUFD_HANDLER: FileHandler = {
     for (const hwpt of (entry.state as State).hwpts) {
       hwpt.preserved = false;
       hwpt.domain.preserved = false;
-      hwpt.ioas!.iopt.immutable--;
+      hwpt.ioas!.iopt.unpreserve();
       kernel.kho.unpreserve(hwpt);
     }
     (entry.file as IommufdContext).preservedIn = null;

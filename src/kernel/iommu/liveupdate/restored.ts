@@ -184,7 +184,7 @@ export class RestoredDomains {
         new HwptPaging(context, null, device.domain, false),
       );
     }
-    record.hwpt.users++;
+    record.hwpt.hold();
     context.attachments.set(bound.group, { hwpt: record.hwpt, devices: new Set([bound]) });
     device.adopted = true;
     this._kernel.emit(
@@ -243,7 +243,7 @@ export class RestoredDomains {
       if (!inode.pages.spans.some((span) => overlaps(domain.heldPages, span.frame, span.count))) continue;
       const frozen = this._frozen.get(domain) ?? new Set();
       this._frozen.set(domain, frozen.add(inode));
-      if (this._kernel.policies.freezeRestoredMemfd) inode.restoredDomains++;
+      if (this._kernel.policies.freezeRestoredMemfd) inode.freeze();
     }
   }
 
@@ -265,8 +265,7 @@ export class RestoredDomains {
 
   domainFreed(domain: PagingDomain, _held: readonly FrameRun[]): void {
     this._domains.delete(domain.id);
-    if (this._kernel.policies.freezeRestoredMemfd)
-      for (const inode of this._frozen.get(domain) ?? []) inode.restoredDomains--;
+    if (this._kernel.policies.freezeRestoredMemfd) for (const inode of this._frozen.get(domain) ?? []) inode.thaw();
     this._frozen.delete(domain);
     for (const hwpts of this._hwpts.values())
       for (const record of hwpts.values())

@@ -14,11 +14,11 @@ export abstract class ObjectFile extends OpenFile {
     super();
     this._context = context.get();
     this._object = object;
-    object.users++;
+    object.hold();
   }
 
   release(kernel: Kernel): void {
-    this._object.users--;
+    this._object.drop();
     this._context.put(kernel);
   }
 }

@@ -60,7 +60,6 @@ export class SourceList {
     const others = this._byOrigin.get(key);
     if (others) others.push(source);
     else this._byOrigin.set(key, [source]);
-    if (source.shared) source.shared.users++;
     if (source.origin.kind === 'file') source.origin.file.get();
     return number;
   }
@@ -75,7 +74,6 @@ export class SourceList {
     const others = this._byOrigin.get(key)!.filter((other) => other !== source);
     if (others.length > 0) this._byOrigin.set(key, others);
     else this._byOrigin.delete(key);
-    if (source.shared) source.shared.users--;
     if (source.origin.kind === 'file') source.origin.file.put(this._kernel);
   }
 }
