@@ -5,7 +5,6 @@
 import { FRAME_SIZE, type PhysicalMemory } from '../../machine/memory.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
 import { OpenFile } from '../file.ts';
-import type { Kernel } from '../kernel.ts';
 import { FALLOCATE_MODE, MEMFD_FLAGS, SEALS } from '../uapi/bits.ts';
 import { FrameMap, type FrameSpan } from './frame-map.ts';
 
@@ -270,7 +269,7 @@ export class MemfdFile extends OpenFile {
     return `/${this.inode.name} (deleted)`;
   }
 
-  release(_kernel: Kernel): void {
+  release(): void {
     this.inode.put();
   }
 
@@ -285,14 +284,14 @@ export class MemfdFile extends OpenFile {
 }
 
 /** memfd_create(2), and the first ftruncate. */
-export function memfdCreate(kernel: Kernel, name: string, flags: number, size: bigint): MemfdFile | Refusal {
+export function memfdCreate(memory: PhysicalMemory, name: string, flags: number, size: bigint): MemfdFile | Refusal {
   const where = 'memfd_create';
   if (flags & ~MFD_ALL || flags < 0) return refuse('EINVAL', where, 'unknown flag');
   if (flags & MFD_EXEC && flags & MFD_NOEXEC_SEAL)
     return refuse('EINVAL', where, 'EXEC and NOEXEC_SEAL exclude each other');
   if (name.length > MAX_NAME) return refuse('EINVAL', where, `the name has more than ${MAX_NAME} bytes`);
   const seals = flags & MFD_NOEXEC_SEAL ? F_SEAL_EXEC : flags & MFD_ALLOW_SEALING ? 0 : F_SEAL_SEAL;
-  const inode = new ShmemInode(kernel.machine.memory, `memfd:${name}`, (flags & MFD_HUGETLB) !== 0, seals);
+  const inode = new ShmemInode(memory, `memfd:${name}`, (flags & MFD_HUGETLB) !== 0, seals);
   const refusal = inode.truncate(size);
   return refusal ?? new MemfdFile(inode);
 }

@@ -89,7 +89,7 @@ export function unbindDevice(device: IommufdDevice, restoredTo: RestoredOwner | 
   context.destroy(device);
   if (restoredTo) group.returnToRestored(restoredTo);
   else group.releaseDmaOwner();
-  context.put(context.kernel);
+  context.put();
 }
 
 /** Attaches, or moves if attached already (VFIO_DEVICE_ATTACH_IOMMUFD_PT). Answers the HWPT it is on. */

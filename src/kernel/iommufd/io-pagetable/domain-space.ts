@@ -5,7 +5,6 @@
 import type { PhysicalMemory } from '../../../machine/memory.ts';
 import { assert, type Refusal, refuse } from '../../errno.ts';
 import type { PagingDomain } from '../../iommu/domain.ts';
-import type { Kernel } from '../../kernel.ts';
 import { AreaPages } from '../areas/area-pages.ts';
 import { IovaSpace } from './iova-space.ts';
 import { SourceList } from './source-list.ts';
@@ -31,11 +30,11 @@ export class DomainSpace extends IovaSpace {
   /** Areas that `accesses` hold, by IOVA: such an area cannot be cut, and not be unmapped while it is locked. */
   readonly holds = new Map<bigint, Holds>();
 
-  constructor(kernel: Kernel) {
+  constructor(memory: PhysicalMemory) {
     super();
-    this._memory = kernel.machine.memory;
+    this._memory = memory;
     this._pages = new AreaPages(this._memory, this.areas);
-    this.sources = new SourceList(kernel);
+    this.sources = new SourceList();
   }
 
   get domains(): readonly PagingDomain[] {

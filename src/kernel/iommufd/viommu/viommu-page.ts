@@ -45,8 +45,7 @@ export class ViommuPage extends ShmemInode {
   override put(): void {
     super.put();
     this._viommu.drop();
-    const { context } = this._viommu;
-    context.put(context.kernel);
+    this._viommu.context.put();
   }
 
   /** The vIOMMU goes. */
