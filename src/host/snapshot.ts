@@ -43,6 +43,7 @@ import * as viommuPage from '../kernel/iommufd/viommu/viommu-page.ts';
 import * as kernel from '../kernel/kernel.ts';
 import * as kho from '../kernel/kho/handover.ts';
 import * as liveUpdateFiles from '../kernel/liveupdate/files.ts';
+import * as handler from '../kernel/liveupdate/handler.ts';
 import * as luo from '../kernel/liveupdate/luo.ts';
 import * as addressSpace from '../kernel/mm/address-space.ts';
 import * as frameMap from '../kernel/mm/frame-map.ts';
@@ -96,6 +97,7 @@ const MODULES: readonly Record<string, unknown>[] = [
   frameMap,
   group,
   groupFile,
+  handler,
   hwpt,
   ioPagetable,
   ioas,

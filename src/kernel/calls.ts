@@ -23,10 +23,10 @@ export function runCall(kernel: Kernel, process: Process, input: CallInput): Cal
 }
 
 /** Installs a new file, whose only reference goes to the descriptor or is dropped. */
-function install(kernel: Kernel, process: Process, file: OpenFile): Outcome {
+function install(process: Process, file: OpenFile): Outcome {
   const fd = process.install(file);
   if (typeof fd === 'number') return { ret: fd };
-  file.put(kernel);
+  file.put();
   return fd;
 }
 
@@ -78,7 +78,7 @@ function openGroup(kernel: Kernel, group: number): OpenFile | Refusal {
     );
   if (kernel.vfio.groupHasBoundCdev(group)) return refuse('EBUSY', where, `a cdev of group ${group} is bound`);
   if (kernel.vfio.groupFiles.has(group)) return refuse('EBUSY', where, `group ${group} is open already`);
-  const file = new VfioGroupFile(group);
+  const file = new VfioGroupFile(kernel, group);
   kernel.vfio.groupFiles.set(group, file);
   return file;
 }
@@ -149,7 +149,7 @@ function sendFd(kernel: Kernel, process: Process, input: CallInput): Outcome {
   if (file instanceof Refusal) return file;
   const to = kernel.processes.get(integer(input, 'to'));
   if (!to) return refuse('ENOENT', 'unix_scm_to_skb', `there is no process ${integer(input, 'to')}`);
-  return install(kernel, to, file.get());
+  return install(to, file.get());
 }
 
 function setUid(process: Process, uid: number): Outcome {
@@ -190,12 +190,12 @@ function lost(
 const CALLS: Readonly<Record<CallName | 'ioctl', Call>> = {
   open: (kernel, process, input) => {
     const file = open(kernel, process, String(input.path));
-    return file instanceof Refusal ? file : install(kernel, process, file);
+    return file instanceof Refusal ? file : install(process, file);
   },
-  close: (kernel, process, input) => done(process.close(kernel, integer(input, 'fd'))),
-  dup: (kernel, process, input) => {
+  close: (_kernel, process, input) => done(process.close(integer(input, 'fd'))),
+  dup: (_kernel, process, input) => {
     const file = process.file(integer(input, 'fd'));
-    return file instanceof Refusal ? file : install(kernel, process, file.get());
+    return file instanceof Refusal ? file : install(process, file.get());
   },
   send_fd: sendFd,
   mmap: (_kernel, process, input) => mmap(process, input),
@@ -208,8 +208,8 @@ const CALLS: Readonly<Record<CallName | 'ioctl', Call>> = {
     return data instanceof Refusal ? data : { ret: 0, data: data.toBase64() };
   },
   memfd_create: (kernel, process, input) => {
-    const file = memfdCreate(kernel, String(input.name), integer(input, 'flags'), big(input, 'size'));
-    return file instanceof Refusal ? file : install(kernel, process, file);
+    const file = memfdCreate(kernel.machine.memory, String(input.name), integer(input, 'flags'), big(input, 'size'));
+    return file instanceof Refusal ? file : install(process, file);
   },
   ftruncate: (kernel, process, input) => {
     const file = memfd(process, input, 'do_ftruncate');
@@ -253,10 +253,10 @@ const CALLS: Readonly<Record<CallName | 'ioctl', Call>> = {
   ...LEVERS,
   setuid: (_kernel, process, input) => setUid(process, integer(input, 'uid')),
   setrlimit: (_kernel, process, input) => setRlimit(process, big(input, 'memlock')),
-  ioctl: (kernel, process, input) => {
+  ioctl: (_kernel, process, input) => {
     const file = process.file(integer(input, 'fd'));
     if (file instanceof Refusal) return file;
-    const answer = ioctl(kernel, process, file, String(input.request), input.arg ?? {});
+    const answer = ioctl(process, file, String(input.request), input.arg ?? {});
     if (answer instanceof Refusal) return answer;
     return { ret: answer.ret ?? 0, arg: encodeArg(answer.arg ?? {}) };
   },

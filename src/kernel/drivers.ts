@@ -5,7 +5,7 @@
  */
 import type { PciFunction } from '../machine/pci.ts';
 import { ERRNO, type Refusal, refuse } from './errno.ts';
-import type { Kernel } from './kernel.ts';
+import type { VfioKernel } from './vfio/vfio.ts';
 
 interface Match {
   /** Prefixes of the class that the driver takes. */
@@ -74,10 +74,10 @@ function takes(driver: string, { spec }: PciFunction): boolean {
 }
 
 export class Drivers {
-  private readonly _kernel: Kernel;
+  private readonly _kernel: VfioKernel;
   readonly bound = new Map<string, string>();
 
-  constructor(kernel: Kernel) {
+  constructor(kernel: VfioKernel) {
     this._kernel = kernel;
   }
 

@@ -3,7 +3,6 @@
  * it: LUO, an iommufd for a bound device) and is released with the last one, as struct file is.
  */
 import { assert, type Refusal, refuse } from './errno.ts';
-import type { Kernel } from './kernel.ts';
 import type { Process } from './process.ts';
 import type { CallResult, PageResponse } from './uapi/calls.ts';
 import type { ArgOf, ArgValue, FileKind, RequestDescriptor, RequestKind, RequestNameOf } from './uapi/index.ts';
@@ -19,18 +18,11 @@ export interface IoctlOk {
 
 /** Which function answers which request of files of a kind. A map that lacks one does not compile. */
 export type Handlers<Kind extends RequestKind, File> = {
-  readonly [Name in RequestNameOf<Kind>]: (
-    file: File,
-    arg: ArgOf<Name>,
-    process: Process,
-    kernel: Kernel,
-  ) => IoctlOk | Refusal;
+  readonly [Name in RequestNameOf<Kind>]: (file: File, arg: ArgOf<Name>, process: Process) => IoctlOk | Refusal;
 };
 
 /** The handlers of any kind of file, for whoever knows that file, request and struct belong together: the decoder. */
-export type AnyHandlers = Readonly<
-  Record<string, (file: never, arg: never, process: Process, kernel: Kernel) => IoctlOk | Refusal>
->;
+export type AnyHandlers = Readonly<Record<string, (file: never, arg: never, process: Process) => IoctlOk | Refusal>>;
 const NO_HANDLERS: AnyHandlers = {};
 
 /** What a read of a queue answers: the bytes it took, and what they say. */
@@ -38,20 +30,25 @@ export type ReadOk = Pick<CallResult, 'faults' | 'events'> & { ret: number };
 
 export abstract class OpenFile {
   abstract readonly kind: FileKind;
-  refs = 1;
+  private _refs = 1;
   /** What /proc/PID/fd shows. */
   abstract link(): string;
   /** The last reference is gone. */
-  abstract release(kernel: Kernel): void;
+  abstract release(): void;
+
+  /** Descriptors, and whoever else holds it. */
+  get refs(): number {
+    return this._refs;
+  }
 
   get(): this {
-    this.refs++;
+    this._refs++;
     return this;
   }
 
-  put(kernel: Kernel): void {
-    assert(this.refs > 0, 'a released file is put');
-    if (--this.refs === 0) this.release(kernel);
+  put(): void {
+    assert(this._refs > 0, 'a released file is put');
+    if (--this._refs === 0) this.release();
   }
 
   /** What is judged before the struct is looked at; null for a request number that is unknown here. */

@@ -5,7 +5,6 @@
  */
 import { assert, Refusal, refuse } from './errno.ts';
 import type { Arg, IoctlOk, OpenFile } from './file.ts';
-import type { Kernel } from './kernel.ts';
 import type { Process } from './process.ts';
 import { type ArgValue, type FieldType, type IovaRange, REQUESTS, type RequestDescriptor } from './uapi/index.ts';
 
@@ -60,7 +59,7 @@ function prepare(descriptor: RequestDescriptor): Request {
 const PREPARED = new Map([...REQUESTS].map(([name, descriptor]) => [name, prepare(descriptor)]));
 
 /** Answers an ioctl by name (`IOMMU_IOAS_MAP`) or by a number (`0x3bf0`) that no request of the descriptor has. */
-export function ioctl(kernel: Kernel, process: Process, file: OpenFile, request: string, raw: Raw): IoctlOk | Refusal {
+export function ioctl(process: Process, file: OpenFile, request: string, raw: Raw): IoctlOk | Refusal {
   const known = PREPARED.get(request);
   if (!known) return unknownRequest(file, Number.parseInt(request, 16));
   const { descriptor, ends } = known;
@@ -75,7 +74,7 @@ export function ioctl(kernel: Kernel, process: Process, file: OpenFile, request:
   }
   const handler = file.handlers[descriptor.name];
   assert(handler, `${descriptor.name} has a handler`);
-  const answer = handler(file as never, decode(known, raw, size) as never, process, kernel);
+  const answer = handler(file as never, decode(known, raw, size) as never, process);
   if (!(answer instanceof Refusal) && answer.arg)
     for (const [name, end] of ends) if (end > size) delete answer.arg[name];
   return answer;

@@ -13,23 +13,15 @@ import type { EventData, EventSink } from './events.ts';
 import type { Faults } from './faults.ts';
 import { IommuCore } from './iommu/iommu.ts';
 import { IOMMUFD_HANDLER } from './iommu/liveupdate/iommufd.ts';
+import { iommuHandover, pciHandover, preservedFunctions } from './iommu/liveupdate/preserve.ts';
+import { restoreIommu } from './iommu/liveupdate/restore.ts';
 import { RestoredDomains } from './iommu/liveupdate/restored.ts';
-import {
-  type DeviceRecord,
-  type DomainRecord,
-  type HandoverDocument,
-  IOMMU_ABI,
-  KHO_ABI,
-  Kho,
-  LUO_ABI,
-  PCI_ABI,
-} from './kho/handover.ts';
-import type { FileHandler } from './liveupdate/handler.ts';
+import { type HandoverDocument, IOMMU_ABI, KHO_ABI, Kho, LUO_ABI, PCI_ABI } from './kho/handover.ts';
+import type { AnyFileHandler, LiveUpdateKernel } from './liveupdate/handler.ts';
 import { LiveUpdate } from './liveupdate/luo.ts';
 import { MEMFD_HANDLER } from './mm/memfd-luo.ts';
 import type { BootOptions, Policies, Profile } from './policies.ts';
 import { type LockedCounter, Process } from './process.ts';
-import { VfioDeviceFile } from './vfio/device-file.ts';
 import { Vfio } from './vfio/vfio.ts';
 import { VFIO_HANDLER } from './vfio/vfio-luo.ts';
 
@@ -47,12 +39,12 @@ export interface Panic {
   panic: string;
 }
 
-const HANDLERS: Readonly<Record<Profile, readonly FileHandler[]>> = {
+const HANDLERS: Readonly<Record<Profile, readonly AnyFileHandler[]>> = {
   'linux-7.3': [MEMFD_HANDLER],
   'persisted-domains': [MEMFD_HANDLER, IOMMUFD_HANDLER, VFIO_HANDLER],
 };
 
-export class Kernel {
+export class Kernel implements LiveUpdateKernel {
   readonly machine: Machine;
   readonly options: KernelOptions;
   readonly faults: Faults;
@@ -121,13 +113,8 @@ export class Kernel {
       return { panic: `IOMMU: incompatible handover "${known.iommu.abi}"` };
     if (known?.pci && knowsDomains && known.pci.abi !== ours.pci)
       return { panic: `PCI: incompatible handover "${known.pci.abi}"` };
-    const domains = known?.iommu && knowsDomains ? known.iommu : null;
-    for (const unit of machine.units.values())
-      if (!domains?.units.some((record) => record.unit === unit.id)) unit.reset();
-    if (domains) {
-      const failure = kernel.restored.boot(known!);
-      if (failure) return { panic: `IOMMU: ${failure}` };
-    }
+    const failure = restoreIommu(kernel, knowsDomains ? known : null);
+    if (failure) return { panic: `IOMMU: ${failure}` };
     for (const fn of machine.functions.values()) kernel.iommu.addFunction(fn);
     const enabled = boot.kho && boot.liveupdate && !kdump;
     if (enabled) {
@@ -152,14 +139,14 @@ export class Kernel {
   }
 
   createProcess(name: string, capabilities: readonly string[]): Process {
-    const process = new Process(this, this._nextPid++, name, capabilities);
+    const process = new Process(this.machine.memory, this._nextPid++, name, capabilities);
     this.processes.set(process.pid, process);
     return process;
   }
 
   killProcess(process: Process): void {
     this.processes.delete(process.pid);
-    process.exit(this);
+    process.exit();
     this.emit('process.exit', `process ${process.pid} (${process.name}) ends`, { pid: process.pid });
   }
 
@@ -196,67 +183,22 @@ export class Kernel {
 
   /** What the next kernel gets: called after a successful freeze. */
   handover(): HandoverDocument | null {
-    if (!this.luo) return null;
-    const vfioFiles = this.luo.outgoing.flatMap((session) =>
-      session.files
-        .filter((entry) => entry.file instanceof VfioDeviceFile)
-        .map((entry) => ({ session: session.name, file: entry.file as VfioDeviceFile })),
-    );
-    const iommu = this._iommuHandover(vfioFiles);
-    if (iommu) for (const unit of iommu.units) this.kho.preserve(unit, unit.tables);
+    const { luo } = this;
+    if (!luo) return null;
+    const iommu = iommuHandover(this, luo.outgoing);
     return {
       kho: KHO_ABI,
       kexecCount: this.kexecCount,
       preserved: this.kho.runs(),
-      luo: { abi: LUO_ABI, number: this.luo.number + 1, sessions: this.luo.serialize() },
+      luo: { abi: LUO_ABI, number: luo.number + 1, sessions: luo.serialize() },
       iommu,
-      pci: vfioFiles.length > 0 ? { abi: PCI_ABI, devices: vfioFiles.map(({ file }) => file.device.fn.bdf) } : null,
+      pci: pciHandover(luo.outgoing),
     };
-  }
-
-  /** The IOMMU's share: preserved domains, the devices on them, and the tables of their units (C2, C3). */
-  private _iommuHandover(files: readonly { session: string; file: VfioDeviceFile }[]): HandoverDocument['iommu'] {
-    const domains: DomainRecord[] = [...this.iommu.domains.values()]
-      .filter((domain) => domain.preserved)
-      .map((domain) => ({
-        id: domain.id,
-        unit: domain.unit.id,
-        tableType: domain.options.tableType,
-        dirtyTracking: domain.options.dirtyTracking,
-        root: domain.table.root,
-        tables: domain.table.tables(),
-      }));
-    if (domains.length === 0) return null;
-    const devices: DeviceRecord[] = [];
-    for (const { session, file } of files) {
-      const { fn, bound } = file.device;
-      const { domain } = this.iommu.groupOf(fn)!;
-      if (domain.kind !== 'paging' || !domain.preserved) continue;
-      const entry = this.luo!.outgoing.flatMap(({ files: entries }) => entries).find(
-        (candidate) => candidate.file === bound!.context,
-      );
-      devices.push({
-        bdf: fn.bdf,
-        unit: fn.spec.iommu!,
-        domain: domain.id,
-        session,
-        iommufdToken: `0x${entry!.token.toString(16)}`,
-        resetWorks: fn.spec.reset,
-      });
-    }
-    const units = [...new Set(devices.map((device) => device.unit))].map((id) => {
-      const unit = this.machine.units.get(id)!;
-      return { unit: id, root: unit.rootTable!, tables: unit.tables() };
-    });
-    return { abi: IOMMU_ABI, units, domains, devices };
   }
 
   /** Functions that the next kernel gets as they are; all others are quiesced by their drivers before a kexec. */
   preservedFunctions(): Set<PciFunction> {
-    const kept = new Set<PciFunction>();
-    for (const session of this.luo?.outgoing ?? [])
-      for (const { file } of session.files) if (file instanceof VfioDeviceFile) kept.add(file.device.fn);
-    return kept;
+    return preservedFunctions(this.luo?.outgoing ?? []);
   }
 
   /** Bytes that are preserved for the next kernel. */

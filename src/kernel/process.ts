@@ -1,7 +1,7 @@
 /** Processes: descriptors (the lowest free number, as POSIX has it), memory, user, capabilities, limits. */
+import type { PhysicalMemory } from '../machine/memory.ts';
 import { type Refusal, refuse } from './errno.ts';
 import type { OpenFile } from './file.ts';
-import type { Kernel } from './kernel.ts';
 import { AddressSpace } from './mm/address-space.ts';
 
 export const CAPABILITIES = [
@@ -34,11 +34,11 @@ export class Process {
   /** Standard input, output and error are taken: the first descriptor is 3. */
   static readonly FIRST_DESCRIPTOR = 3;
 
-  constructor(kernel: Kernel, pid: number, name: string, capabilities: readonly string[]) {
+  constructor(memory: PhysicalMemory, pid: number, name: string, capabilities: readonly string[]) {
     this.pid = pid;
     this.name = name;
     this.capabilities = new Set(capabilities);
-    this.mm = new AddressSpace(kernel.machine.memory);
+    this.mm = new AddressSpace(memory);
     this._lowestFree = Process.FIRST_DESCRIPTOR;
   }
 
@@ -61,18 +61,18 @@ export class Process {
     return fd;
   }
 
-  close(kernel: Kernel, fd: number): Refusal | null {
+  close(fd: number): Refusal | null {
     const file = this._descriptors.get(fd);
     if (!file) return refuse('EBADF', 'file_close_fd', `process ${this.pid} has no descriptor ${fd} open`);
     this._descriptors.delete(fd);
     this._lowestFree = Math.min(this._lowestFree, fd);
-    file.put(kernel);
+    file.put();
     return null;
   }
 
   /** Memory goes first, then the descriptors in ascending order, as do_exit has it. */
-  exit(kernel: Kernel): void {
+  exit(): void {
     this.mm.exit();
-    for (const fd of [...this._descriptors.keys()].sort((a, b) => a - b)) this.close(kernel, fd);
+    for (const fd of [...this._descriptors.keys()].sort((a, b) => a - b)) this.close(fd);
   }
 }

@@ -98,7 +98,7 @@ export class Batch {
     const file = process.file(fd);
     if (file instanceof Refusal) return refused(file);
     if (!(file instanceof IommufdContext)) {
-      const answer = ioctl(kernel, process, file, 'IOMMU_IOAS_MAP', {});
+      const answer = ioctl(process, file, 'IOMMU_IOAS_MAP', {});
       return refused(
         answer instanceof Refusal ? answer : refuse('ENOTTY', 'vfs_ioctl', `${file.link()} is no iommufd`),
       );

@@ -89,7 +89,7 @@ export class BatchExecution {
   /** `base`: how many operations came before, for the numbers in `errors`. */
   constructor(ioas: Ioas, process: Process, columns: Columns, options: BatchOptions, base: number) {
     this._ioas = ioas;
-    this._account = accountOf(ioas.context, process, ioas.context.kernel);
+    this._account = accountOf(ioas.context, process);
     this._columns = columns;
     this._options = options;
     this._base = base;

@@ -34,7 +34,7 @@ function ioasView(ioas: Ioas): IoasView {
     bytes: hex(total),
     alignment: hex(iopt.alignment),
     hwpts: ioas.hwpts.map(({ id }) => id),
-    immutable: iopt.immutable > 0,
+    immutable: iopt.immutable,
     allowed: iopt.allowed.map(({ start, last }) => ({ start: hex(start), last: hex(last) })),
     reserved: iopt.reserved.map(({ start, last }) => ({ start: hex(start), last: hex(last) })),
   };

@@ -18,8 +18,8 @@
 import type { ContextEntry } from '../../machine/iommu-unit.ts';
 import type { PciFunction } from '../../machine/pci.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
-import type { Kernel } from '../kernel.ts';
 import { BLOCKED, DEFAULT, type Domain, IDENTITY, type NestedDomain, type PagingDomain } from './domain.ts';
+import type { IommuKernel } from './iommu.ts';
 
 /** Owner of a group whose domain came from the previous kernel, until its restored cdev is bound. */
 export class RestoredOwner {
@@ -44,14 +44,14 @@ export type GroupType = 'DMA' | 'DMA-FQ' | 'identity' | 'blocked';
 
 export class IommuGroup {
   readonly id: number;
-  private readonly _kernel: Kernel;
+  private readonly _kernel: IommuKernel;
   /** Grows by `concat`: `push` and spreading keep room for 16 more, in each group of each host. */
   functions: PciFunction[] = [];
   type: GroupType;
   private _domain: Domain;
   private _owner: GroupOwner = { kind: 'none' };
 
-  constructor(kernel: Kernel, id: number, type: GroupType) {
+  constructor(kernel: IommuKernel, id: number, type: GroupType) {
     this._kernel = kernel;
     this.id = id;
     this.type = type;

@@ -3,9 +3,9 @@ import { PageTable } from '../../machine/page-table.ts';
 import type { PciFunction } from '../../machine/pci.ts';
 import type { ReservedRange } from '../../machine/spec.ts';
 import { type Refusal, refuse } from '../errno.ts';
-import type { Kernel } from '../kernel.ts';
+import type { KernelServices } from '../services.ts';
 import { PagingDomain, type PagingOptions } from './domain.ts';
-import { type GroupType, IommuGroup } from './group.ts';
+import { type GroupType, IommuGroup, type RestoredOwner } from './group.ts';
 
 /** Domain ids are 16 bits wide in VT-d's context entries; 0 is the DMA API's here. */
 const MAX_DOMAIN_ID = 0xffff;
@@ -16,12 +16,28 @@ export interface ReservedRegion {
   type: ReservedRange['type'];
 }
 
+/** What live update has to do with groups and domains (drivers/iommu/liveupdate.c). */
+export interface IommuLiveUpdate {
+  /** The domain of the previous kernel that a function is on, and who owns its group; null: none, or no longer so. */
+  waiting(fn: PciFunction): { domain: PagingDomain; owner: RestoredOwner } | null;
+  /** Nobody has a handle of a restored domain any more. False: devices in luo mode are on it, and it stays for them. */
+  letGo(domain: PagingDomain): boolean;
+  /** A function was removed, and its group has lost it. */
+  functionRemoved(fn: PciFunction, group: IommuGroup): void;
+}
+
+/** What the IOMMU core needs of the kernel. */
+export interface IommuKernel extends KernelServices {
+  readonly iommu: IommuCore;
+  readonly restored: IommuLiveUpdate;
+}
+
 export class IommuCore {
-  private readonly _kernel: Kernel;
+  private readonly _kernel: IommuKernel;
   readonly groups = new Map<number, IommuGroup>();
   readonly domains = new Map<number, PagingDomain>();
 
-  constructor(kernel: Kernel) {
+  constructor(kernel: IommuKernel) {
     this._kernel = kernel;
   }
 
@@ -41,9 +57,9 @@ export class IommuCore {
       group = new IommuGroup(this._kernel, fn.spec.group, type);
       this.groups.set(group.id, group);
     }
-    const restored = this._kernel.restored.devices.get(fn.bdf);
+    const restored = this._kernel.restored.waiting(fn);
     // Hardware is on the restored domain already: it is only told again what it has (R1).
-    if (restored && !restored.ended) group.adoptRestored(fn, restored.domain, restored.owner);
+    if (restored) group.adoptRestored(fn, restored.domain, restored.owner);
     else group.addFunction(fn);
   }
 

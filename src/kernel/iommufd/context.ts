@@ -4,19 +4,38 @@
  */
 import { assert } from '../errno.ts';
 import { type Handlers, OpenFile } from '../file.ts';
+import type { PagingDomain } from '../iommu/domain.ts';
 import type { IommuGroup } from '../iommu/group.ts';
-import type { RestoredIommufd } from '../iommu/liveupdate/iommufd.ts';
-import type { Kernel } from '../kernel.ts';
+import type { IommuKernel, IommuLiveUpdate } from '../iommu/iommu.ts';
+import type { RestoredIommufd } from '../iommu/liveupdate/restored-hwpt.ts';
+import type { LockedCounter } from '../process.ts';
 import type { GroupAttachment } from './device/device.ts';
 import { PasidTable } from './device/pasid.ts';
 import { IOMMUFD_HANDLERS } from './handlers.ts';
+import type { HwptPaging } from './hw-pagetable/hwpt.ts';
 import type { Ioas } from './ioas.ts';
 import { type IommufdObject, ObjectTable } from './objects.ts';
 import type { ViommuPage } from './viommu/viommu-page.ts';
 
+/** What live update has to know of iommufds. */
+export interface IommufdLiveUpdate extends IommuLiveUpdate {
+  /** Whether devices in luo mode are on the domain. */
+  hasWaiting(domain: PagingDomain): boolean;
+  iommufdClosed(context: IommufdContext): void;
+  /** A device has moved from a restored HWPT to another. */
+  swapped(old: HwptPaging, next: HwptPaging, bdf: string): void;
+}
+
+/** What iommufds need of the kernel. */
+export interface IommufdKernel extends IommuKernel {
+  readonly restored: IommufdLiveUpdate;
+  /** Locked pages of a user. */
+  userLocked(uid: number): LockedCounter;
+}
+
 export class IommufdContext extends OpenFile {
   readonly kind = 'iommufd';
-  readonly kernel: Kernel;
+  readonly kernel: IommufdKernel;
   readonly objects = new ObjectTable();
   /** What devices of each group are attached to. */
   readonly attachments = new Map<IommuGroup, GroupAttachment>();
@@ -32,7 +51,7 @@ export class IommufdContext extends OpenFile {
   /** In an outgoing session of LUO: the name of that session. */
   preservedIn: string | null = null;
 
-  constructor(kernel: Kernel) {
+  constructor(kernel: IommufdKernel) {
     super();
     this.kernel = kernel;
   }
@@ -47,7 +66,7 @@ export class IommufdContext extends OpenFile {
   }
 
   /** Destroys whatever nothing uses, leaves first, until nothing is left. */
-  release(_kernel: Kernel): void {
+  release(): void {
     for (;;) {
       const leaves = [...this.objects.visible()].filter((object) => object.users === 0);
       if (leaves.length === 0) break;

@@ -1,7 +1,7 @@
 /** Which function answers which request of an iommufd. */
 import { type Refusal, refuse } from '../errno.ts';
 import type { Handlers, IoctlOk } from '../file.ts';
-import { hwptRestore, hwptSetPreserve } from '../iommu/liveupdate/iommufd.ts';
+import { hwptRestore, hwptSetPreserve } from '../iommu/liveupdate/requests.ts';
 import type { ArgOf } from '../uapi/index.ts';
 import type { IommufdContext } from './context.ts';
 import { getHwInfo } from './device/device.ts';

@@ -1,7 +1,6 @@
 /** IO address spaces and their ioctls (drivers/iommu/iommufd/ioas.c). The order of the checks is Linux's. */
 import { type Refusal, refuse } from '../errno.ts';
 import type { IoctlOk } from '../file.ts';
-import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import type { ArgOf } from '../uapi/index.ts';
 import { MAP_FIXED_IOVA, MAP_WRITEABLE } from '../uapi/iommufd.ts';
@@ -25,7 +24,7 @@ export class Ioas extends IommufdObject {
   constructor(context: IommufdContext) {
     super();
     this.context = context;
-    this.iopt = new IoPagetable(context.kernel);
+    this.iopt = new IoPagetable(context.kernel.machine.memory);
   }
 
   destroy(): void {
@@ -39,9 +38,14 @@ export function lookupIoas(context: IommufdContext, id: number): Ioas | Refusal 
 }
 
 /** Who pays for memory that this process maps now. */
-export function accountOf(context: IommufdContext, process: Process, kernel: Kernel): Account {
+export function accountOf(context: IommufdContext, process: Process): Account {
   const mode = process.capabilities.has('CAP_IPC_LOCK') ? 'none' : context.perProcessLimit ? 'mm' : 'user';
-  return { mode, process, counter: mode === 'mm' ? process.locked : kernel.userLocked(process.uid), uid: process.uid };
+  return account(context, process, mode);
+}
+
+function account({ kernel }: IommufdContext, process: Process, mode: Account['mode']): Account {
+  const { uid } = process;
+  return { mode, process, counter: mode === 'mm' ? process.locked : kernel.userLocked(uid), uid };
 }
 
 export function ioasAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_ALLOC'>): IoctlOk | Refusal {
@@ -116,7 +120,7 @@ export function ioasMap(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_MAP'>, p
   if (wrong) return wrong;
   const ioas = lookupIoas(context, arg.ioas_id);
   if (!(ioas instanceof Ioas)) return ioas;
-  const account = accountOf(context, process, context.kernel);
+  const account = accountOf(context, process);
   return mapUser(ioas.iopt, at, (flags & MAP_FIXED_IOVA) !== 0, accessOf(flags), account) ?? iovaOf(at);
 }
 
@@ -131,7 +135,7 @@ export function ioasMapFile(
   if (wrong) return wrong;
   const ioas = lookupIoas(context, arg.ioas_id);
   if (!(ioas instanceof Ioas)) return ioas;
-  const account = accountOf(context, process, context.kernel);
+  const account = accountOf(context, process);
   const fixed = (flags & MAP_FIXED_IOVA) !== 0;
   return mapFile(ioas.iopt, at, fixed, accessOf(flags), account, arg.fd) ?? iovaOf(at);
 }
@@ -188,7 +192,6 @@ export function ioasChangeProcess(
   context: IommufdContext,
   arg: ArgOf<'IOMMU_IOAS_CHANGE_PROCESS'>,
   process: Process,
-  kernel: Kernel,
 ): IoctlOk | Refusal {
   const where = 'iommufd_ioas_change_process';
   if (arg.__reserved) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
@@ -196,28 +199,20 @@ export function ioasChangeProcess(
   if (all.some(({ origin }) => origin.kind !== 'file'))
     return refuse('EINVAL', where, 'an area of process memory is mapped; only file mappings can change hands');
   const moving = all
-    .filter(({ account }) => account.process !== process || account.uid !== process.uid)
-    .map((payer) => ({ payer, pages: payer.pinnedPages, account: movedTo(payer.account, process, kernel) }));
-  for (const [index, { account, pages }] of moving.entries()) {
-    const refusal = charge(account, pages);
+    .filter((payer) => payer.account.process !== process || payer.account.uid !== process.uid)
+    .map((payer) => ({ payer, pages: payer.pinnedPages, next: account(context, process, payer.account.mode) }));
+  for (const [index, { next, pages }] of moving.entries()) {
+    const refusal = charge(next, pages);
     if (!refusal) continue;
-    for (const done of moving.slice(0, index)) uncharge(done.account, done.pages);
+    for (const done of moving.slice(0, index)) uncharge(done.next, done.pages);
     return refusal;
   }
-  for (const { payer, pages, account } of moving) {
+  for (const { payer, pages, next } of moving) {
     uncharge(payer.account, pages);
-    payer.account = account;
+    payer.account = next;
   }
   return {};
 }
-
-/** The same kind of account, of another process. */
-const movedTo = ({ mode }: Account, process: Process, kernel: Kernel): Account => ({
-  mode,
-  process,
-  counter: mode === 'mm' ? process.locked : kernel.userLocked(process.uid),
-  uid: process.uid,
-});
 
 export function option(context: IommufdContext, arg: ArgOf<'IOMMU_OPTION'>, process: Process): IoctlOk | Refusal {
   const where = 'iommufd_option';

@@ -20,10 +20,25 @@ export type ObjectType =
 export abstract class IommufdObject {
   abstract readonly type: ObjectType;
   id = 0;
-  /** Whoever uses it besides its own existence; IOMMU_DESTROY answers EBUSY while there is one. */
-  users = 0;
+  private _users = 0;
   /** Undoes what the object holds; called when nothing uses it any more. */
   abstract destroy(): void;
+
+  /** How many use it besides its own existence; IOMMU_DESTROY answers EBUSY while anybody does. */
+  get users(): number {
+    return this._users;
+  }
+
+  /** Somebody, or each of several, uses it from now on. */
+  hold(users = 1): void {
+    this._users += users;
+  }
+
+  /** Ends what as many calls of `hold` began. */
+  drop(users = 1): void {
+    assert(this._users >= users, 'an object is dropped by those who hold it');
+    this._users -= users;
+  }
 }
 
 /** Largest id: 31 bits. */

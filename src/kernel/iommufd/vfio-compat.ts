@@ -76,7 +76,7 @@ export function mapDma(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_MAP_DMA'>
   if (!(ioas instanceof Ioas)) return ioas;
   const at = span(arg.iova, arg.size, arg.vaddr);
   const access = (flags & 1 ? READ : 0) | (flags & 2 ? WRITE : 0);
-  return mapUser(ioas.iopt, at, true, access, accountOf(context, process, context.kernel)) ?? {};
+  return mapUser(ioas.iopt, at, true, access, accountOf(context, process)) ?? {};
 }
 
 export function unmapDma(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_UNMAP_DMA'>): IoctlOk | Refusal {
@@ -95,7 +95,7 @@ export function unmapDma(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_UNMAP_D
     return done(iopt.unmap(0n, UMAX, progress));
   }
   if (!iopt.hugePages) {
-    if (iopt.immutable > 0) return keep(refuse('EBUSY', 'iopt_cut_iova', 'a HWPT of this IOAS is preserved', 'C2'));
+    if (iopt.immutable) return keep(refuse('EBUSY', 'iopt_cut_iova', 'a HWPT of this IOAS is preserved', 'C2'));
     const cut = cutAt(ioas, iova, size);
     if (cut) return keep(cut);
   }

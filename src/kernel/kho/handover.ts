@@ -3,6 +3,7 @@
  * carries everything else. The document is plain JSON: it is what is stored between two kernels.
  */
 import type { FrameRun } from '../../machine/memory.ts';
+import type { Json } from './json.ts';
 
 export const KHO_ABI = 'kho-v4';
 export const LUO_ABI = 'luo-v5';
@@ -36,7 +37,7 @@ export interface UnitRecord {
 export interface FileRecord {
   token: string;
   compatible: string;
-  data: unknown;
+  data: Json;
 }
 
 export interface HandoverDocument {

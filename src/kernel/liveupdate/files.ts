@@ -1,7 +1,6 @@
 /** The files behind /dev/liveupdate and behind sessions. */
 import { Refusal, refuse } from '../errno.ts';
 import { type Handlers, type IoctlOk, OpenFile } from '../file.ts';
-import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import type { RequestDescriptor, RequestNameOf, RequestTable } from '../uapi/index.ts';
 import { LIVEUPDATE_REQUESTS, SESSION_REQUESTS } from '../uapi/liveupdate.ts';
@@ -25,10 +24,10 @@ function unknown(numbers: ReadonlySet<number>, number: number): Refusal {
 const nameOf = ({ name = '' }: { name: string | undefined }): string => name.split('\0', 1)[0]!;
 
 /** The descriptor of a file that has just been made, in the field `fd`. */
-function install(process: Process, file: OpenFile, kernel: Kernel): IoctlOk | Refusal {
+function install(process: Process, file: OpenFile): IoctlOk | Refusal {
   const fd = process.install(file);
   if (typeof fd === 'number') return { arg: { fd } };
-  file.put(kernel);
+  file.put();
   return fd;
 }
 
@@ -60,13 +59,13 @@ export class LiveUpdateFile extends OpenFile {
 }
 
 const DEVICE_HANDLERS: Handlers<'liveupdate', LiveUpdateFile> = {
-  LIVEUPDATE_IOCTL_CREATE_SESSION({ luo }, arg, process, kernel) {
+  LIVEUPDATE_IOCTL_CREATE_SESSION({ luo }, arg, process) {
     const session = luo.create(nameOf(arg));
-    return session instanceof Refusal ? session : install(process, new SessionFile(luo, session, null), kernel);
+    return session instanceof Refusal ? session : install(process, new SessionFile(luo, session, null));
   },
-  LIVEUPDATE_IOCTL_RETRIEVE_SESSION({ luo }, arg, process, kernel) {
+  LIVEUPDATE_IOCTL_RETRIEVE_SESSION({ luo }, arg, process) {
     const session = luo.retrieveSession(nameOf(arg));
-    return session instanceof Refusal ? session : install(process, new SessionFile(luo, null, session), kernel);
+    return session instanceof Refusal ? session : install(process, new SessionFile(luo, null, session));
   },
 };
 
@@ -127,9 +126,9 @@ const SIDES: Readonly<Record<RequestNameOf<'session'>, 'outgoing' | 'incoming' |
 const SESSION_HANDLERS: Handlers<'session', SessionFile> = {
   LIVEUPDATE_SESSION_PRESERVE_FD: ({ luo, outgoing }, { fd, token }, process) =>
     luo.preserve(outgoing!, token, () => process.file(fd)) ?? {},
-  LIVEUPDATE_SESSION_RETRIEVE_FD({ luo, incoming }, { token }, process, kernel) {
+  LIVEUPDATE_SESSION_RETRIEVE_FD({ luo, incoming }, { token }, process) {
     const file = luo.retrieve(incoming!, token);
-    return file instanceof Refusal ? file : install(process, file, kernel);
+    return file instanceof Refusal ? file : install(process, file);
   },
   LIVEUPDATE_SESSION_FINISH({ luo, incoming }, { reserved }) {
     if (reserved) return refuse('EINVAL', 'luo_session_finish', 'reserved must be 0');

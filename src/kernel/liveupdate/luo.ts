@@ -6,9 +6,8 @@
  */
 import { Refusal, refuse } from '../errno.ts';
 import type { OpenFile } from '../file.ts';
-import type { Kernel } from '../kernel.ts';
 import type { FileRecord, HandoverDocument } from '../kho/handover.ts';
-import type { FileHandler, IncomingFile, OutgoingFile, OutgoingSession } from './handler.ts';
+import type { AnyFileHandler, IncomingFile, LiveUpdateKernel, Offer, OutgoingSession } from './handler.ts';
 
 /** 51 sessions, or 63 files of one session, per page-sized block, and at most 10000 blocks. */
 const MAX_SESSIONS = 51 * 10000;
@@ -23,8 +22,8 @@ export interface IncomingSession {
 const hex = (token: bigint): string => `0x${token.toString(16)}`;
 
 export class LiveUpdate {
-  private readonly _kernel: Kernel;
-  private readonly _handlers: readonly FileHandler[];
+  private readonly _kernel: LiveUpdateKernel;
+  private readonly _handlers: readonly AnyFileHandler[];
   readonly outgoing: OutgoingSession[] = [];
   /** Null until the device is opened for the first time, which deserializes everything. */
   incoming: IncomingSession[] = [];
@@ -36,7 +35,7 @@ export class LiveUpdate {
   /** /dev/liveupdate is open. */
   deviceOpen = false;
 
-  constructor(kernel: Kernel, handlers: readonly FileHandler[], incoming: HandoverDocument['luo'] | null) {
+  constructor(kernel: LiveUpdateKernel, handlers: readonly AnyFileHandler[], incoming: HandoverDocument['luo'] | null) {
     this._kernel = kernel;
     this._handlers = handlers;
     this._records = incoming?.sessions ?? [];
@@ -58,11 +57,13 @@ export class LiveUpdate {
         this.incoming.push(session);
         for (const { token, compatible, data } of record.files) {
           const handler = this._handlers.find((candidate) => candidate.compatible === compatible);
-          if (!handler) {
+          const file = handler?.receive(BigInt(token), data);
+          if (!file) {
             this._deserialized = 'failed';
+            const why = handler ? `token ${token} is no file` : 'no handler';
             this._kernel.emit(
               'luo.failed',
-              `no handler for "${compatible}" of session "${record.name}": nothing can be restored until the next reboot`,
+              `${why} for "${compatible}" of session "${record.name}": nothing can be restored until the next reboot`,
               {
                 session: record.name,
                 handler: compatible,
@@ -70,7 +71,7 @@ export class LiveUpdate {
             );
             break;
           }
-          session.files.push({ token: BigInt(token), handler, data, file: null, failed: null });
+          session.files.push(file);
         }
         if (this._deserialized === 'failed') break;
       }
@@ -126,19 +127,17 @@ export class LiveUpdate {
     if (session.files.length >= MAX_FILES) return refuse('ENOSPC', where, 'the session has too many files');
     const file = lookup();
     if (file instanceof Refusal) return file;
-    const handler = this._handlerOf(file);
-    if (typeof handler === 'string') return refuse('ENOENT', where, `nothing can preserve ${file.link()}: ${handler}`);
-    const identity = handler.identity(file);
+    const offer = this._offerFor(file);
+    if (typeof offer === 'string') return refuse('ENOENT', where, `nothing can preserve ${file.link()}: ${offer}`);
+    const { handler, identity } = offer;
     const holder = this._preserved.get(identity);
     if (holder !== undefined) return refuse('EBUSY', where, `it is in ${holder} already`);
     const injected =
       this._kernel.faults.refusal('allocation', where) ??
       this._kernel.faults.refusal(`${handler.point}.preserve`, where);
     if (injected) return injected;
-    const entry: OutgoingFile = { token, handler, file, state: null };
-    const state = handler.preserve(this._kernel, session, entry);
-    if (state instanceof Refusal) return state;
-    entry.state = state;
+    const entry = offer.preserve(session, token);
+    if (entry instanceof Refusal) return entry;
     file.get();
     session.files.push(entry);
     this._preserved.set(identity, `session "${session.name}"`);
@@ -146,13 +145,13 @@ export class LiveUpdate {
     return null;
   }
 
-  /** The handler that can preserve a file, or why there is none. */
-  private _handlerOf(file: OpenFile): FileHandler | string {
+  /** How a handler can preserve a file, or why none can. */
+  private _offerFor(file: OpenFile): Offer | string {
     let why = `this kernel has handlers of ${this._handlers.map(({ compatible }) => compatible).join(', ') || 'nothing'}`;
     for (const handler of this._handlers) {
-      const can = handler.canPreserve(this._kernel, file);
-      if (can === true) return handler;
-      if (can !== false) why = can;
+      const offer = handler.offer(this._kernel, file);
+      if (typeof offer === 'string') why = offer;
+      else if (offer) return offer;
     }
     return why;
   }
@@ -160,10 +159,10 @@ export class LiveUpdate {
   /** The last descriptor of an outgoing session is closed: the abort, newest file first (R21). */
   abort(session: OutgoingSession): void {
     for (const entry of session.files.reverse()) {
-      this._preserved.delete(entry.handler.identity(entry.file));
-      entry.handler.unpreserve(this._kernel, entry);
+      this._preserved.delete(entry.identity);
+      entry.unpreserve(this._kernel);
       this._log('luo.unpreserve', session.name, entry);
-      entry.file.put(this._kernel);
+      entry.file.put();
     }
     this.outgoing.splice(this.outgoing.indexOf(session), 1);
   }
@@ -183,13 +182,12 @@ export class LiveUpdate {
     if (entry.file) return entry.file.get();
     const file =
       this._kernel.faults.refusal(`${entry.handler.point}.retrieve`, where) ??
-      entry.handler.retrieve(this._kernel, session.name, entry);
+      entry.retrieve(this._kernel, session.name);
     if (file instanceof Refusal) {
       entry.failed = file.errno;
       return file;
     }
-    entry.file = file;
-    this._preserved.set(entry.handler.identity(file), `session "${session.name}", which is not finished`);
+    this._preserved.set(entry.identity!, `session "${session.name}", which is not finished`);
     this._log('luo.retrieve', session.name, entry);
     return file.get();
   }
@@ -197,15 +195,15 @@ export class LiveUpdate {
   /** FINISH: EBUSY with nothing done, or every file finished, newest first. */
   finish(session: IncomingSession): Refusal | null {
     for (const entry of session.files) {
-      const refusal = entry.handler.canFinish?.(this._kernel, entry) ?? null;
+      const refusal = entry.canFinish(this._kernel);
       if (refusal) return refusal;
     }
     for (const entry of session.files.splice(0).reverse()) {
-      entry.handler.finish(this._kernel, entry);
+      entry.finish(this._kernel);
       this._log('luo.finish', session.name, entry);
       if (!entry.file) continue;
-      this._preserved.delete(entry.handler.identity(entry.file));
-      entry.file.put(this._kernel);
+      this._preserved.delete(entry.identity!);
+      entry.file.put();
     }
     return null;
   }
@@ -236,9 +234,7 @@ export class LiveUpdate {
       for (const [index, entry] of session.files.entries()) {
         this._log('luo.freeze', session.name, entry);
         const refusal =
-          this._kernel.faults.refusal(`${entry.handler.point}.freeze`, 'luo_file_freeze') ??
-          entry.handler.freeze?.(this._kernel, entry) ??
-          null;
+          this._kernel.faults.refusal(`${entry.handler.point}.freeze`, 'luo_file_freeze') ?? entry.freeze(this._kernel);
         if (!refusal) continue;
         for (const undo of session.files.slice(0, index)) this._log('luo.unfreeze', session.name, undo);
         for (const earlier of frozen.reverse())
@@ -256,12 +252,12 @@ export class LiveUpdate {
       files: session.files.map((entry) => ({
         token: hex(entry.token),
         compatible: entry.handler.compatible,
-        data: entry.handler.serialize(this._kernel, entry),
+        data: entry.serialize(),
       })),
     }));
   }
 
-  private _log(kind: string, session: string, entry: { token: bigint; handler: FileHandler }): void {
+  private _log(kind: string, session: string, entry: { token: bigint; handler: AnyFileHandler }): void {
     const data: Record<string, string> = { session, token: hex(entry.token), handler: entry.handler.compatible };
     this._kernel.emit(kind, `${kind.slice(4)} token ${data.token} (${data.handler}) of session "${session}"`, data);
   }

@@ -78,7 +78,7 @@ export class AddressSpace {
     };
     if (inode && shared) {
       mapping.inode = inode.get();
-      if (mapping.writable) inode.sharedWritable++;
+      if (mapping.writable) inode.mapWritable();
     } else {
       mapping.frames = new FrameMap();
       const runs = this._memory.allocate(count, {
@@ -200,7 +200,7 @@ export class AddressSpace {
       if (frames) for (const span of mapping.frames!.range(from, to)) frames.insert(span);
       if (mapping.inode) {
         mapping.inode.get();
-        if (mapping.writable) mapping.inode.sharedWritable++;
+        if (mapping.writable) mapping.inode.mapWritable();
       }
       rest.push({ ...mapping, first: from, last: to, frames, filePage: mapping.filePage + (from - mapping.first) });
     };
@@ -208,7 +208,7 @@ export class AddressSpace {
     piece(last + 1, mapping.last);
     for (const span of mapping.frames?.range(first, last) ?? []) this._memory.release(span.frame, span.count);
     if (mapping.inode) {
-      if (mapping.writable) mapping.inode.sharedWritable--;
+      if (mapping.writable) mapping.inode.unmapWritable();
       mapping.inode.put();
     }
     this._mappings.splice(index, 1, ...rest);

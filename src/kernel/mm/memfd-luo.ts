@@ -1,9 +1,8 @@
 /** The LUO handler of memfds, `memfd-v2` (mm/memfd_luo.c). */
 import type { FrameRun } from '../../machine/memory.ts';
-import { type Refusal, refuse } from '../errno.ts';
-import type { OpenFile } from '../file.ts';
-import type { Kernel } from '../kernel.ts';
-import type { FileHandler, IncomingFile, OutgoingFile, OutgoingSession } from '../liveupdate/handler.ts';
+import { refuse } from '../errno.ts';
+import { isCount, isHex64, isList, isRecord, type Json } from '../kho/json.ts';
+import { fileHandler } from '../liveupdate/handler.ts';
 import { MemfdFile, ShmemInode } from './shmem.ts';
 
 const MAX_PAGES = 2n ** 32n - 1n;
@@ -12,29 +11,32 @@ interface State {
   seals: number;
 }
 
-interface Data {
-  size: string;
-  position: string;
-  seals: number;
+type Data = {
+  readonly size: string;
+  readonly position: string;
+  readonly seals: number;
   /** Page, frame, count. */
-  pages: [number, number, number][];
-}
+  readonly pages: readonly Span[];
+};
+type Span = readonly [page: number, frame: number, count: number];
+
+const isSpan = (json: Json): json is Span => isList(json) && json.length === 3 && json.every(isCount);
 
 const runsOf = (data: Data): FrameRun[] => data.pages.map(([, start, count]) => ({ start, count }));
 
-export const MEMFD_HANDLER: FileHandler = {
+export const MEMFD_HANDLER = fileHandler<MemfdFile, State, Data>({
   compatible: 'memfd-v2',
   point: 'memfd',
 
-  canPreserve(_kernel: Kernel, file: OpenFile): boolean | string {
-    if (!(file instanceof MemfdFile)) return false;
-    return !file.inode.hugetlb || 'a memfd of huge pages (MFD_HUGETLB) cannot be preserved, only one of ordinary pages';
+  takes: (file) => file instanceof MemfdFile,
+
+  whyNot(_kernel, { inode }) {
+    return inode.hugetlb ? 'a memfd of huge pages (MFD_HUGETLB) cannot be preserved, only one of ordinary pages' : null;
   },
 
-  identity: (file: OpenFile): object => (file as MemfdFile).inode,
+  identity: ({ inode }) => inode,
 
-  preserve(kernel: Kernel, _session: OutgoingSession, entry: OutgoingFile): State | Refusal {
-    const { inode } = entry.file as MemfdFile;
+  preserve(kernel, _session, { inode }) {
     const where = 'memfd_luo_preserve';
     const pages = inode.sizeInPages;
     if (pages > MAX_PAGES) return refuse('EFBIG', where, 'the memfd has more than 2^32-1 pages');
@@ -42,32 +44,38 @@ export const MEMFD_HANDLER: FileHandler = {
     if (!spans) return refuse('ENOMEM', where, 'no memory to fill the holes of the memfd');
     inode.preserved = true;
     kernel.kho.preserve(
-      entry,
+      inode,
       spans.map(({ frame, count }) => ({ start: frame, count })),
     );
     return { seals: inode.seals };
   },
 
-  unpreserve(kernel: Kernel, entry: OutgoingFile): void {
-    (entry.file as MemfdFile).inode.preserved = false;
-    kernel.kho.unpreserve(entry);
+  unpreserve(kernel, { inode }) {
+    inode.preserved = false;
+    kernel.kho.unpreserve(inode);
   },
 
   /** The size is the frozen one, the seals are those at PRESERVE_FD, the position the one at the freeze. */
-  serialize(_kernel: Kernel, entry: OutgoingFile): Data {
-    const { inode, position } = entry.file as MemfdFile;
+  serialize({ inode, position }, { seals }) {
     // Frozen since PRESERVE_FD: these are the pages that were preserved. Those behind the size are not (memfd_luo.c).
     const spans = inode.pages.range(0, Number(inode.sizeInPages) - 1);
     return {
       size: `0x${inode.size.toString(16)}`,
       position: `0x${position.toString(16)}`,
-      seals: (entry.state as State).seals,
-      pages: spans.map(({ page, frame, count }) => [page, frame, count]),
+      seals,
+      pages: spans.map(({ page, frame, count }): Span => [page, frame, count]),
     };
   },
 
-  retrieve(kernel: Kernel, _session: string, entry: IncomingFile): OpenFile | Refusal {
-    const data = entry.data as Data;
+  read(json) {
+    if (!isRecord(json)) return null;
+    const { size, position, seals, pages } = json;
+    return isHex64(size) && isHex64(position) && isCount(seals) && isList(pages) && pages.every(isSpan)
+      ? { size, position, seals, pages }
+      : null;
+  },
+
+  retrieve(kernel, _session, _token, data) {
     const { memory } = kernel.machine;
     const inode = new ShmemInode(memory, '', false, data.seals);
     inode.size = BigInt(data.size);
@@ -82,13 +90,13 @@ export const MEMFD_HANDLER: FileHandler = {
   },
 
   /** Never retrieved: its pages are freed. A failed retrieve has freed what it could. */
-  finish(kernel: Kernel, entry: IncomingFile): void {
-    if (entry.file || entry.failed) return;
-    const runs = runsOf(entry.data as Data);
-    kernel.restored.pagesLost(runs, `memfd with token 0x${entry.token.toString(16)} was not retrieved before FINISH`);
+  finish(kernel, { token, data, file, failed }) {
+    if (file || failed) return;
+    const runs = runsOf(data);
+    kernel.restored.pagesLost(runs, `memfd with token 0x${token.toString(16)} was not retrieved before FINISH`);
     for (const { start, count } of runs) {
       kernel.machine.memory.setOwner(start, count, 'memfd');
       kernel.machine.memory.release(start, count);
     }
   },
-};
+});

@@ -5,7 +5,6 @@
 import { FRAME_SIZE, type PhysicalMemory } from '../../machine/memory.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
 import { OpenFile } from '../file.ts';
-import type { Kernel } from '../kernel.ts';
 import { FALLOCATE_MODE, MEMFD_FLAGS, SEALS } from '../uapi/bits.ts';
 import { FrameMap, type FrameSpan } from './frame-map.ts';
 
@@ -37,18 +36,14 @@ export class ShmemInode {
   size = 0n;
   seals: number;
   readonly pages = new FrameMap();
-  /** Files, mappings, and iommufd pages that refer to it. */
-  refs = 1;
-  /** Pages held by DMA pins: F_SEAL_WRITE is EBUSY while there are any. */
-  pinnedPages = 0;
-  /** Shared writable mappings. */
-  sharedWritable = 0;
+  private _refs = 1;
+  private _pinnedPages = 0;
+  private _sharedWritable = 0;
   /** In a session of LUO, in this kernel. */
   preserved = false;
   /** False for memory of a device: it can be mapped, but DMA cannot pin it. */
   readonly pinnable: boolean = true;
-  /** Restored domains that map its pages (policy freezeRestoredMemfd). */
-  restoredDomains = 0;
+  private _restoredDomains = 0;
 
   constructor(memory: PhysicalMemory, name: string, hugetlb: boolean, seals: number) {
     this.memory = memory;
@@ -63,17 +58,64 @@ export class ShmemInode {
   }
 
   get frozen(): boolean {
-    return this.preserved || this.restoredDomains > 0;
+    return this.preserved || this._restoredDomains > 0;
+  }
+
+  /** Files, and mappings, that refer to it. */
+  get refs(): number {
+    return this._refs;
   }
 
   get(): this {
-    this.refs++;
+    this._refs++;
     return this;
   }
 
   put(): void {
-    assert(this.refs > 0, 'a released inode is put');
-    if (--this.refs === 0) this._drop(0, Number.MAX_SAFE_INTEGER);
+    assert(this._refs > 0, 'a released inode is put');
+    if (--this._refs === 0) this._drop(0, Number.MAX_SAFE_INTEGER);
+  }
+
+  /** Pages held by DMA pins: F_SEAL_WRITE is EBUSY while there are any. */
+  get pinnedPages(): number {
+    return this._pinnedPages;
+  }
+
+  /** Pins of its pages come, or, negative, go. */
+  countPins(pages: number): void {
+    assert(this._pinnedPages + pages >= 0, 'pages that are unpinned were pinned');
+    this._pinnedPages += pages;
+  }
+
+  /** Shared writable mappings: F_SEAL_WRITE is EBUSY while there are any. */
+  get sharedWritable(): number {
+    return this._sharedWritable;
+  }
+
+  /** mapping_map_writable. */
+  mapWritable(): void {
+    this._sharedWritable++;
+  }
+
+  /** mapping_unmap_writable. */
+  unmapWritable(): void {
+    assert(this._sharedWritable > 0, 'the memfd was mapped for writing');
+    this._sharedWritable--;
+  }
+
+  /** Restored domains that map its pages (policy freezeRestoredMemfd). */
+  get restoredDomains(): number {
+    return this._restoredDomains;
+  }
+
+  /** A restored domain maps its pages: it keeps its size until that domain is freed. */
+  freeze(): void {
+    this._restoredDomains++;
+  }
+
+  thaw(): void {
+    assert(this._restoredDomains > 0, 'a restored domain mapped the memfd');
+    this._restoredDomains--;
   }
 
   /** Frames of [first, last] (page numbers), allocating holes; null without memory. Pages must lie below the size. */
@@ -148,8 +190,8 @@ export class ShmemInode {
     if (this.seals & F_SEAL_SEAL)
       return refuse('EPERM', where, 'the memfd has F_SEAL_SEAL; create it with MFD_ALLOW_SEALING');
     if (seals & F_SEAL_WRITE && !(this.seals & F_SEAL_WRITE)) {
-      if (this.sharedWritable > 0) return refuse('EBUSY', where, 'the memfd is mapped shared and writable');
-      if (this.pinnedPages > 0 || (this.preserved && this.size > 0n))
+      if (this._sharedWritable > 0) return refuse('EBUSY', where, 'the memfd is mapped shared and writable');
+      if (this._pinnedPages > 0 || (this.preserved && this.size > 0n))
         return refuse('EBUSY', where, 'pages of the memfd are pinned');
     }
     this.seals |= seals;
@@ -227,7 +269,7 @@ export class MemfdFile extends OpenFile {
     return `/${this.inode.name} (deleted)`;
   }
 
-  release(_kernel: Kernel): void {
+  release(): void {
     this.inode.put();
   }
 
@@ -242,14 +284,14 @@ export class MemfdFile extends OpenFile {
 }
 
 /** memfd_create(2), and the first ftruncate. */
-export function memfdCreate(kernel: Kernel, name: string, flags: number, size: bigint): MemfdFile | Refusal {
+export function memfdCreate(memory: PhysicalMemory, name: string, flags: number, size: bigint): MemfdFile | Refusal {
   const where = 'memfd_create';
   if (flags & ~MFD_ALL || flags < 0) return refuse('EINVAL', where, 'unknown flag');
   if (flags & MFD_EXEC && flags & MFD_NOEXEC_SEAL)
     return refuse('EINVAL', where, 'EXEC and NOEXEC_SEAL exclude each other');
   if (name.length > MAX_NAME) return refuse('EINVAL', where, `the name has more than ${MAX_NAME} bytes`);
   const seals = flags & MFD_NOEXEC_SEAL ? F_SEAL_EXEC : flags & MFD_ALLOW_SEALING ? 0 : F_SEAL_SEAL;
-  const inode = new ShmemInode(kernel.machine.memory, `memfd:${name}`, (flags & MFD_HUGETLB) !== 0, seals);
+  const inode = new ShmemInode(memory, `memfd:${name}`, (flags & MFD_HUGETLB) !== 0, seals);
   const refusal = inode.truncate(size);
   return refusal ?? new MemfdFile(inode);
 }

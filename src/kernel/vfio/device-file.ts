@@ -4,13 +4,11 @@
  */
 import { assert, Refusal, refuse } from '../errno.ts';
 import { type Handlers, type IoctlOk, OpenFile } from '../file.ts';
-import type { RestoredDevice } from '../iommu/liveupdate/restored.ts';
 import { IommufdContext } from '../iommufd/context.ts';
 import { attachDevice, bindDevice, detachDevice, unbindDevice } from '../iommufd/device/device.ts';
 import { attachPasid, detachPasid, replacePasid } from '../iommufd/device/pasid.ts';
 import { Hwpt } from '../iommufd/hw-pagetable/hwpt.ts';
 import { Ioas } from '../iommufd/ioas.ts';
-import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import type { ArgOf, RequestDescriptor } from '../uapi/index.ts';
 import type { VfioDevice } from './vfio.ts';
@@ -50,10 +48,10 @@ export class VfioDeviceFile extends OpenFile {
     return `${this.device.path}${this.device.unbinding ? ' (deleted)' : ''}`;
   }
 
-  release(kernel: Kernel): void {
-    if (this.bound) this._unbind(kernel);
+  release(): void {
+    if (this.bound) this._unbind();
     this.device.files = this.device.files.filter((file) => file !== this);
-    kernel.vfio.fileClosed(this.device);
+    this.device.kernel.vfio.fileClosed(this.device);
   }
 
   override beforeIoctl(request: RequestDescriptor | null): Refusal | null {
@@ -77,8 +75,8 @@ export class VfioDeviceFile extends OpenFile {
     return { arg: { flags, num_regions: regions, num_irqs: irqs } };
   }
 
-  reset(kernel: Kernel): IoctlOk | Refusal {
-    const { fn } = this.device;
+  reset(): IoctlOk | Refusal {
+    const { fn, kernel } = this.device;
     if (!this._resetWorks) return refuse('EINVAL', 'vfio_pci_ioctl_reset', `${fn.bdf} cannot be reset`);
     kernel.resetFunction(fn, 'VFIO_DEVICE_RESET');
     return {};
@@ -89,13 +87,13 @@ export class VfioDeviceFile extends OpenFile {
   }
 
   /** vfio_df_ioctl_bind_iommufd: the order of the checks is that of vfio.md 3 and R6. */
-  bindIoctl(kernel: Kernel, process: Process, arg: ArgOf<'VFIO_DEVICE_BIND_IOMMUFD'>): IoctlOk | Refusal {
+  bindIoctl(process: Process, arg: ArgOf<'VFIO_DEVICE_BIND_IOMMUFD'>): IoctlOk | Refusal {
     const where = 'vfio_df_ioctl_bind_iommufd';
     const { device } = this;
     const fd = arg.iommufd;
     if (fd < 0 || arg.flags & ~1) return refuse('EINVAL', where, 'unknown flag, or a negative descriptor');
     if (!this.cdev) return refuse('EINVAL', where, 'the device was opened through its legacy group');
-    if (kernel.vfio.groupFiles.has(device.fn.spec.group!))
+    if (device.kernel.vfio.groupFiles.has(device.fn.spec.group!))
       return refuse('EBUSY', 'vfio_device_block_group', `legacy group /dev/vfio/${device.fn.spec.group} is open`);
     if (this.bound) return refuse('EINVAL', where, 'this descriptor is bound already');
     if (arg.flags & 1)
@@ -106,14 +104,15 @@ export class VfioDeviceFile extends OpenFile {
       return refuse('EBADFD', where, `descriptor ${fd} is ${file.link()}, not an iommufd`);
     if (device.boundFiles.length > 0)
       return refuse('EINVAL', 'vfio_df_device_first_open', 'the device is bound through another descriptor');
-    const refusal = this.bind(kernel, file);
+    const refusal = this.bind(file);
     return refusal ?? { arg: { out_devid: device.bound!.id } };
   }
 
   /** Claims ownership and opens the device; a restored one keeps its domain and is not reset. All or nothing (R6). */
-  bind(kernel: Kernel, context: IommufdContext): Refusal | null {
+  bind(context: IommufdContext): Refusal | null {
     const { device } = this;
-    const restored = this.retrieved ? this._restoredInLuoMode(kernel) : null;
+    const { kernel } = device;
+    const restored = this.retrieved ? kernel.restored.waiting(device.fn) : null;
     const owner = restored && kernel.restored.ownerFor(restored, context);
     const bound = bindDevice(context, device.fn, owner);
     if (bound instanceof Refusal) return bound;
@@ -136,11 +135,6 @@ export class VfioDeviceFile extends OpenFile {
   join(): void {
     this.bound = true;
     this.device.boundFiles = [...this.device.boundFiles, this];
-  }
-
-  private _restoredInLuoMode(kernel: Kernel): RestoredDevice | null {
-    const device = kernel.restored.devices.get(this.device.fn.bdf);
-    return device && !device.adopted && !device.ended ? device : null;
   }
 
   private _checkAttachment(where: string, flags: number): Refusal | null {
@@ -191,8 +185,8 @@ export class VfioDeviceFile extends OpenFile {
   }
 
   /** The first open through the legacy group: bind, and attach to the compatibility IOAS that is set now. */
-  openForGroup(kernel: Kernel, context: IommufdContext): Refusal | null {
-    const refusal = this.bind(kernel, context);
+  openForGroup(context: IommufdContext): Refusal | null {
+    const refusal = this.bind(context);
     if (refusal) return refusal;
     const ioas = context.vfioIoas;
     const hwpt =
@@ -200,7 +194,7 @@ export class VfioDeviceFile extends OpenFile {
         ? attachDevice(this.device.bound!, ioas.id)
         : refuse('ENODEV', 'vfio_iommufd_compat_attach_ioas', 'the container has no IOAS');
     if (hwpt instanceof Hwpt) return null;
-    this._unbind(kernel);
+    this._unbind();
     return hwpt;
   }
 
@@ -208,8 +202,9 @@ export class VfioDeviceFile extends OpenFile {
    * vfio_df_close: the last file of a bound device quiesces it (reset) first, then translation is removed, then
    * ownership returns (R16).
    */
-  private _unbind(kernel: Kernel): void {
+  private _unbind(): void {
     const { device } = this;
+    const { kernel } = device;
     this.bound = false;
     device.boundFiles = device.boundFiles.filter((file) => file !== this);
     if (device.boundFiles.length > 0) return;
@@ -226,8 +221,8 @@ export class VfioDeviceFile extends OpenFile {
 
 const HANDLERS: Handlers<'vfio-cdev', VfioDeviceFile> = {
   VFIO_DEVICE_GET_INFO: (file) => file.getInfo(),
-  VFIO_DEVICE_RESET: (file, _arg, _process, kernel) => file.reset(kernel),
-  VFIO_DEVICE_BIND_IOMMUFD: (file, arg, process, kernel) => file.bindIoctl(kernel, process, arg),
+  VFIO_DEVICE_RESET: (file) => file.reset(),
+  VFIO_DEVICE_BIND_IOMMUFD: (file, arg, process) => file.bindIoctl(process, arg),
   VFIO_DEVICE_ATTACH_IOMMUFD_PT: (file, arg) => file.attachIoctl(arg),
   VFIO_DEVICE_DETACH_IOMMUFD_PT: (file, arg) => file.detachIoctl(arg),
 };

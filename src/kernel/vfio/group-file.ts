@@ -3,22 +3,24 @@ import { Refusal, refuse } from '../errno.ts';
 import { type Handlers, type IoctlOk, OpenFile } from '../file.ts';
 import { IommufdContext } from '../iommufd/context.ts';
 import { Ioas } from '../iommufd/ioas.ts';
-import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import { VfioDeviceFile } from './device-file.ts';
+import type { VfioKernel } from './vfio.ts';
 
 const VIABLE = 1;
 const CONTAINER_SET = 2;
 
 export class VfioGroupFile extends OpenFile {
   readonly kind = 'vfio-group';
+  readonly kernel: VfioKernel;
   readonly group: number;
   container: IommufdContext | null = null;
   /** The last function of the group has left its VFIO driver. */
   dead = false;
 
-  constructor(group: number) {
+  constructor(kernel: VfioKernel, group: number) {
     super();
+    this.kernel = kernel;
     this.group = group;
   }
 
@@ -26,21 +28,22 @@ export class VfioGroupFile extends OpenFile {
     return `/dev/vfio/${this.group}${this.dead ? ' (deleted)' : ''}`;
   }
 
-  release(kernel: Kernel): void {
-    this.container?.put(kernel);
+  release(): void {
+    this.container?.put();
     this.container = null;
-    if (kernel.vfio.groupFiles.get(this.group) === this) kernel.vfio.groupFiles.delete(this.group);
+    const { vfio } = this.kernel;
+    if (vfio.groupFiles.get(this.group) === this) vfio.groupFiles.delete(this.group);
   }
 
   override get handlers(): Handlers<'vfio-group', VfioGroupFile> {
     return HANDLERS;
   }
 
-  status(kernel: Kernel): IoctlOk | Refusal {
+  status(): IoctlOk | Refusal {
     const where = 'vfio_group_ioctl_get_status';
     if (this.dead) return refuse('ENODEV', where, 'no function of the group is on a VFIO driver any more');
     if (this.container) return { arg: { flags: VIABLE | CONTAINER_SET } };
-    const owned = (kernel.iommu.groups.get(this.group)?.ownerCount ?? 0) > 0;
+    const owned = (this.kernel.iommu.groups.get(this.group)?.ownerCount ?? 0) > 0;
     return { arg: { flags: owned ? 0 : VIABLE } };
   }
 
@@ -56,16 +59,16 @@ export class VfioGroupFile extends OpenFile {
     return {};
   }
 
-  unsetContainer(kernel: Kernel): IoctlOk | Refusal {
+  unsetContainer(): IoctlOk | Refusal {
     if (!this.container) return refuse('EINVAL', 'vfio_group_ioctl_unset_container', 'the group has no container');
-    this.container.put(kernel);
+    this.container.put();
     this.container = null;
     return {};
   }
 
-  getDevice(kernel: Kernel, process: Process, name: string): IoctlOk | Refusal {
+  getDevice(process: Process, name: string): IoctlOk | Refusal {
     const where = 'vfio_group_ioctl_get_device_fd';
-    const device = kernel.vfio.devicesOfGroup(this.group).find(({ fn }) => fn.bdf === name);
+    const device = this.kernel.vfio.devicesOfGroup(this.group).find(({ fn }) => fn.bdf === name);
     if (!device || this.dead)
       return refuse('ENODEV', where, `${name} is no function of group ${this.group} on a VFIO driver`);
     if (!this.container) return refuse('EINVAL', where, 'the group has no container');
@@ -74,23 +77,22 @@ export class VfioGroupFile extends OpenFile {
     const file = new VfioDeviceFile(device, false);
     if (device.bound) file.join();
     else {
-      const refusal = file.openForGroup(kernel, this.container);
+      const refusal = file.openForGroup(this.container);
       if (refusal) {
-        file.put(kernel);
+        file.put();
         return refusal;
       }
     }
     const fd = process.install(file);
     if (typeof fd === 'number') return { ret: fd };
-    file.put(kernel);
+    file.put();
     return fd;
   }
 }
 
 const HANDLERS: Handlers<'vfio-group', VfioGroupFile> = {
-  VFIO_GROUP_GET_STATUS: (file, _arg, _process, kernel) => file.status(kernel),
+  VFIO_GROUP_GET_STATUS: (file) => file.status(),
   VFIO_GROUP_SET_CONTAINER: (file, { container }, process) => file.setContainer(process, container),
-  VFIO_GROUP_UNSET_CONTAINER: (file, _arg, _process, kernel) => file.unsetContainer(kernel),
-  VFIO_GROUP_GET_DEVICE_FD: (file, { name = '' }, process, kernel) =>
-    file.getDevice(kernel, process, name.split('\0', 1)[0]!),
+  VFIO_GROUP_UNSET_CONTAINER: (file) => file.unsetContainer(),
+  VFIO_GROUP_GET_DEVICE_FD: (file, { name = '' }, process) => file.getDevice(process, name.split('\0', 1)[0]!),
 };

@@ -1,23 +1,20 @@
 /** The LUO handler of VFIO cdevs, `vfio-pci-v1` (C3, R6, R17, R22). */
-import { type Refusal, refuse } from '../errno.ts';
-import type { OpenFile } from '../file.ts';
+import { refuse } from '../errno.ts';
 import { HwptPaging } from '../iommufd/hw-pagetable/hwpt.ts';
-import type { Kernel } from '../kernel.ts';
-import type { FileHandler, IncomingFile, OutgoingFile, OutgoingSession } from '../liveupdate/handler.ts';
+import { isRecord } from '../kho/json.ts';
+import { fileHandler } from '../liveupdate/handler.ts';
 import { VfioDeviceFile } from './device-file.ts';
 
-interface Data {
-  bdf: string;
-  resetWorks: boolean;
-}
+type Data = { readonly bdf: string; readonly resetWorks: boolean };
 
-export const VFIO_HANDLER: FileHandler = {
+export const VFIO_HANDLER = fileHandler<VfioDeviceFile, Data, Data>({
   compatible: 'vfio-pci-v1',
   point: 'vfio',
 
+  takes: (file) => file instanceof VfioDeviceFile,
+
   /** A bound cdev of vfio-pci itself; not a virtual function, unless the policy lets it. */
-  canPreserve(kernel: Kernel, file: OpenFile): boolean | string {
-    if (!(file instanceof VfioDeviceFile)) return false;
+  whyNot(kernel, file) {
     const { fn, path } = file.device;
     const driver = kernel.drivers.bound.get(fn.bdf);
     if (!file.cdev)
@@ -26,13 +23,12 @@ export const VFIO_HANDLER: FileHandler = {
     if (!file.bound) return `${fn.bdf} is not bound to an iommufd: VFIO_DEVICE_BIND_IOMMUFD comes first`;
     if (fn.spec.sriov === 'vf' && kernel.policies.virtualFunctions !== 'allow')
       return `${fn.bdf} is a virtual function (policy virtualFunctions: refuse)`;
-    return true;
+    return null;
   },
 
-  identity: (file: OpenFile): object => file,
+  identity: (file) => file,
 
-  preserve(kernel: Kernel, session: OutgoingSession, entry: OutgoingFile): Data | Refusal {
-    const file = entry.file as VfioDeviceFile;
+  preserve(kernel, session, file) {
     const { fn, bound } = file.device;
     const where = 'vfio_pci_liveupdate_preserve';
     const group = kernel.iommu.groupOf(fn)!;
@@ -69,12 +65,11 @@ export const VFIO_HANDLER: FileHandler = {
     return { bdf: fn.bdf, resetWorks: fn.spec.reset };
   },
 
-  unpreserve(_kernel: Kernel, entry: OutgoingFile): void {
-    (entry.file as VfioDeviceFile).preserved = false;
+  unpreserve(_kernel, file) {
+    file.preserved = false;
   },
 
-  freeze(kernel: Kernel, entry: OutgoingFile): Refusal | null {
-    const file = entry.file as VfioDeviceFile;
+  freeze(kernel, file) {
     const { fn } = file.device;
     if (fn.interruptsEnabled)
       return refuse(
@@ -90,10 +85,15 @@ export const VFIO_HANDLER: FileHandler = {
     return null;
   },
 
-  serialize: (_kernel: Kernel, entry: OutgoingFile): unknown => entry.state,
+  serialize: (_file, state) => state,
 
-  retrieve(kernel: Kernel, _session: string, entry: IncomingFile): OpenFile | Refusal {
-    const { bdf, resetWorks } = entry.data as Data;
+  read(json) {
+    if (!isRecord(json)) return null;
+    const { bdf, resetWorks } = json;
+    return typeof bdf === 'string' && typeof resetWorks === 'boolean' ? { bdf, resetWorks } : null;
+  },
+
+  retrieve(kernel, _session, _token, { bdf, resetWorks }) {
     const device = kernel.vfio.devices.get(bdf);
     if (!device || device.unbinding)
       return refuse(
@@ -106,10 +106,8 @@ export const VFIO_HANDLER: FileHandler = {
   },
 
   /** Retrieved, and bound since: else the device would be left where nobody can adopt it (R3). */
-  canFinish(kernel: Kernel, entry: IncomingFile): Refusal | null {
+  canFinish(kernel, { data: { bdf }, file }) {
     if (kernel.policies.finish === 'ignore') return null;
-    const { bdf } = entry.data as Data;
-    const file = entry.file as VfioDeviceFile | null;
     if (file?.bound) return null;
     return refuse(
       'EBUSY',
@@ -119,10 +117,9 @@ export const VFIO_HANDLER: FileHandler = {
     );
   },
 
-  finish(kernel: Kernel, entry: IncomingFile): void {
-    const { bdf } = entry.data as Data;
+  finish(kernel, { data: { bdf }, file }) {
     const fn = kernel.machine.functions.get(bdf);
-    if (fn && kernel.restored.stateOf(fn) === 'L' && !entry.file)
+    if (fn && kernel.restored.stateOf(fn) === 'L' && !file)
       kernel.emit(
         'hazard',
         `${bdf} was finished before it was adopted: nobody can adopt it any more in this kernel`,
@@ -133,4 +130,4 @@ export const VFIO_HANDLER: FileHandler = {
         'R3',
       );
   },
-};
+});

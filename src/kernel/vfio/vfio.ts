@@ -1,12 +1,25 @@
 /** VFIO devices: what a VFIO driver makes of a function (drivers/vfio/vfio_main.c, group.c). */
 import { type PciFunction, virtualFunctionsOf } from '../../machine/pci.ts';
+import type { Drivers } from '../drivers.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
+import type { RestoredDomains } from '../iommu/liveupdate/restored.ts';
+import type { IommufdKernel } from '../iommufd/context.ts';
 import type { IommufdDevice } from '../iommufd/device/device.ts';
-import type { Kernel } from '../kernel.ts';
 import type { VfioDeviceFile } from './device-file.ts';
 import type { VfioGroupFile } from './group-file.ts';
 
+/** What VFIO and drivers need of the kernel. */
+export interface VfioKernel extends IommufdKernel {
+  readonly vfio: Vfio;
+  readonly drivers: Drivers;
+  readonly restored: RestoredDomains;
+  /** Resets a function; its translation stays (R18). */
+  resetFunction(fn: PciFunction, why: string): void;
+  removeFunction(fn: PciFunction): void;
+}
+
 export class VfioDevice {
+  readonly kernel: VfioKernel;
   readonly fn: PciFunction;
   /** N of /dev/vfio/devices/vfioN. */
   readonly index: number;
@@ -22,7 +35,8 @@ export class VfioDevice {
   /** The function is to be removed when the driver is unbound. */
   removing = false;
 
-  constructor(fn: PciFunction, index: number) {
+  constructor(kernel: VfioKernel, fn: PciFunction, index: number) {
+    this.kernel = kernel;
     this.fn = fn;
     this.index = index;
   }
@@ -36,12 +50,12 @@ export class VfioDevice {
 const BRIDGES: readonly string[] = ['0604', '0607', '0609'];
 
 export class Vfio {
-  private readonly _kernel: Kernel;
+  private readonly _kernel: VfioKernel;
   readonly devices = new Map<string, VfioDevice>();
   /** The open file of each legacy group. */
   readonly groupFiles = new Map<number, VfioGroupFile>();
 
-  constructor(kernel: Kernel) {
+  constructor(kernel: VfioKernel) {
     this._kernel = kernel;
   }
 
@@ -69,7 +83,7 @@ export class Vfio {
     const taken = new Set([...this.devices.values()].map((device) => device.index));
     let index = 0;
     while (taken.has(index)) index++;
-    this.devices.set(fn.bdf, new VfioDevice(fn, index));
+    this.devices.set(fn.bdf, new VfioDevice(this._kernel, fn, index));
     return null;
   }
 

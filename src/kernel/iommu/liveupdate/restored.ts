@@ -11,166 +11,87 @@
  * dropped when the last of its devices in state L is removed, as nobody can reach it any more.
  */
 import type { FrameRun } from '../../../machine/memory.ts';
-import { PageTable } from '../../../machine/page-table.ts';
 import type { PciFunction } from '../../../machine/pci.ts';
 import { type Refusal, refuse } from '../../errno.ts';
-import type { IommufdContext } from '../../iommufd/context.ts';
+import type { IommufdContext, IommufdKernel, IommufdLiveUpdate } from '../../iommufd/context.ts';
 import type { IommufdDevice } from '../../iommufd/device/device.ts';
 import { HwptPaging } from '../../iommufd/hw-pagetable/hwpt.ts';
-import type { Kernel } from '../../kernel.ts';
-import type { DeviceRecord, DomainRecord, HandoverDocument } from '../../kho/handover.ts';
 import type { ShmemInode } from '../../mm/shmem.ts';
-import { PagingDomain } from '../domain.ts';
+import type { PagingDomain } from '../domain.ts';
 import { type IommuGroup, RestoredOwner } from '../group.ts';
+import type { RestoredHwpt, RestoredHwpts } from './restored-hwpt.ts';
 
-/** A marked HWPT of the previous kernel. */
-export interface RestoredHwpt {
-  token: bigint;
-  domain: PagingDomain | null;
-  /** Made at the first BIND of a device on the domain (R8). */
-  hwpt: HwptPaging | null;
-  /** RESTORE has told its id (policy finish=strict asks for it). */
-  claimed: boolean;
-  /** Destroyed, or dropped at boot since no device was left on it. */
-  gone: boolean;
+/** A device in state L. */
+export interface WaitingDevice {
+  readonly state: 'waiting';
+  readonly domain: PagingDomain;
+  /** Who owns its group. */
+  readonly owner: RestoredOwner;
 }
 
-export interface RestoredDevice {
-  fn: PciFunction;
-  domain: PagingDomain;
-  owner: RestoredOwner;
-  resetWorks: boolean;
-  adopted: boolean;
-  /** The restored cdev was closed for good, or the function was removed in state L: state N. */
-  ended: boolean;
-}
+/** A device whose restored cdev was bound: in state A, S or X, as its group's domain says. In state N there is none. */
+export type RestoredDevice = WaitingDevice | { readonly state: 'adopted'; readonly domain: PagingDomain };
 
-export class RestoredDomains {
-  private readonly _kernel: Kernel;
+export class RestoredDomains implements IommufdLiveUpdate {
+  private readonly _kernel: IommufdKernel;
+  /** By address of the function. */
   readonly devices = new Map<string, RestoredDevice>();
   private readonly _domains = new Map<number, PagingDomain>();
   /** By session and token of the iommufd. */
-  private readonly _hwpts = new Map<string, Map<bigint, RestoredHwpt>>();
+  private readonly _hwpts = new Map<string, RestoredHwpts>();
   private readonly _frozen = new Map<PagingDomain, Set<ShmemInode>>();
   /** The iommufd that was retrieved, by session and token. */
   private readonly _contexts = new Map<string, IommufdContext>();
 
-  constructor(kernel: Kernel) {
+  constructor(kernel: IommufdKernel) {
     this._kernel = kernel;
   }
 
-  /**
-   * At boot, before anybody can use a device (R1, C7): takes over root tables, clears entries of devices that were not
-   * preserved, rebuilds domains. Returns why the kernel must panic, or null.
-   */
-  boot(document: HandoverDocument): string | null {
-    const { machine } = this._kernel;
-    const record = document.iommu;
-    if (!record) return null;
-    for (const { unit: id, root, tables } of record.units) {
-      const unit = machine.units.get(id);
-      if (!unit || unit.rootTable !== root) return `IOMMU ${id}: no root table at frame ${root}`;
-      for (const run of tables) machine.memory.setOwner(run.start, run.count, 'context-table');
-    }
-    const present = record.devices.filter(({ bdf }) => machine.functions.has(bdf));
-    for (const domain of record.domains) {
-      const used = present.some((device) => device.domain === domain.id);
-      const failure = used ? this._rebuild(domain) : this._dropTables(domain);
-      if (failure) return failure;
-    }
-    for (const { unit: id } of record.units) {
-      const unit = machine.units.get(id)!;
-      const kept = new Set(
-        present.filter((device) => device.unit === id).map(({ bdf }) => machine.functions.get(bdf)!.sourceId),
-      );
-      for (const source of unit.sources()) if (!kept.has(source)) unit.setContext(source, { kind: 'blocked' });
-    }
-    for (const device of present) this._takeDevice(device);
-    for (const session of document.luo.sessions)
-      for (const file of session.files) {
-        if (file.compatible !== 'iommufd-v1') continue;
-        const hwpts = (file.data as { hwpts: { token: string; domain: number }[] }).hwpts;
-        const map = new Map<bigint, RestoredHwpt>();
-        for (const { token, domain } of hwpts) {
-          const found = this._domains.get(domain) ?? null;
-          map.set(BigInt(token), { token: BigInt(token), domain: found, hwpt: null, claimed: false, gone: !found });
-        }
-        this._hwpts.set(key(session.name, BigInt(file.token)), map);
-      }
-    return null;
+  // ---- at boot ---------------------------------------------------------------------------------------------------
+
+  takeDomain(domain: PagingDomain): void {
+    this._domains.set(domain.id, domain);
+    this._kernel.iommu.domains.set(domain.id, domain);
   }
 
-  private _rebuild(record: DomainRecord): string | null {
-    const { machine, iommu } = this._kernel;
-    const unit = machine.units.get(record.unit);
-    const format = unit?.formats[record.tableType];
-    if (!unit || !format) return `domain ${record.id}: IOMMU ${record.unit} is not there`;
-    for (const run of record.tables) {
-      for (let frame = run.start; frame < run.start + run.count; frame++)
-        if (!machine.memory.runAt(frame)) return `domain ${record.id}: page table page ${frame} was not preserved`;
-      machine.memory.setOwner(run.start, run.count, 'page-table');
-    }
-    const options = {
-      tableType: record.tableType,
-      dirtyTracking: record.dirtyTracking,
-      nestParent: false,
-      pasid: false,
-    };
-    const domain = new PagingDomain(record.id, unit, options, new PageTable(machine.memory, format, record.root), true);
-    domain.holdPages(machine.memory);
-    const lost = domain.lostPages.reduce((sum, { count }) => sum + count, 0);
-    if (lost > 0)
-      this._kernel.emit(
-        'hazard',
-        `restored domain ${record.id} maps ${lost} pages that nobody had preserved, as their memfd has others in their place: devices go on using them`,
-        { hazard: 'memory-lost-under-domain', id: record.id },
-        'R20',
-      );
-    this._domains.set(record.id, domain);
-    iommu.domains.set(record.id, domain);
-    return null;
-  }
-
-  private _dropTables(record: DomainRecord): string | null {
-    for (const run of record.tables) this._kernel.machine.memory.release(run.start, run.count);
-    this._kernel.emit(
-      'restore.dropped',
-      `domain ${record.id}: none of its devices is there, its tables are freed`,
-      { id: record.id },
-      'R1',
-    );
-    return null;
-  }
-
-  private _takeDevice({ bdf, domain, session, iommufdToken, resetWorks }: DeviceRecord): void {
-    const { machine } = this._kernel;
-    const fn = machine.functions.get(bdf)!;
-    const entry = machine.unitOf(fn).context(fn.sourceId);
-    // The entry is kept as it is, and the domain says the same of it.
-    this._domains.get(domain)!.dirtyEnabled = entry.kind === 'table' && entry.dirtyEnabled;
-    this.devices.set(bdf, {
-      fn,
-      domain: this._domains.get(domain)!,
-      owner: new RestoredOwner(session, BigInt(iommufdToken)),
-      resetWorks,
-      adopted: false,
-      ended: false,
-    });
+  /** The device stays on a domain that was taken. */
+  takeDevice(bdf: string, domain: number, session: string, iommufdToken: bigint): void {
+    const owner = new RestoredOwner(session, iommufdToken);
+    this.devices.set(bdf, { state: 'waiting', domain: this._domains.get(domain)!, owner });
     this._kernel.emit('restore.device', `${bdf} stays on restored domain ${domain}`, { bdf, id: domain }, 'R1');
   }
 
-  /** State of persisted-domains.md for a function. */
+  /** The marked HWPTs of an iommufd. */
+  takeHwpts(session: string, token: bigint, hwpts: RestoredHwpts): void {
+    this._hwpts.set(key(session, token), hwpts);
+  }
+
+  // ---- what there is ---------------------------------------------------------------------------------------------
+
+  domain(id: number): PagingDomain | undefined {
+    return this._domains.get(id);
+  }
+
+  hwptsOf(session: string, token: bigint): RestoredHwpts {
+    return this._hwpts.get(key(session, token)) ?? new Map();
+  }
+
+  /** State of persisted domains for a function. */
   stateOf(fn: PciFunction): 'L' | 'A' | 'S' | 'X' | 'N' {
     const device = this.devices.get(fn.bdf);
-    if (!device || device.ended) return 'N';
-    if (!device.adopted) return 'L';
+    if (!device) return 'N';
+    if (device.state === 'waiting') return 'L';
     const { domain } = this._kernel.iommu.groupOf(fn)!;
     return domain === device.domain ? 'A' : domain.kind === 'blocked' ? 'X' : 'S';
   }
 
-  hwptsOf(session: string, token: bigint): Map<bigint, RestoredHwpt> {
-    return this._hwpts.get(key(session, token)) ?? new Map();
+  /** The device of a function in state L. */
+  waiting(fn: PciFunction): WaitingDevice | null {
+    const device = this.devices.get(fn.bdf);
+    return device?.state === 'waiting' ? device : null;
   }
+
+  // ---- what happens to it ----------------------------------------------------------------------------------------
 
   iommufdRetrieved(context: IommufdContext): void {
     this._contexts.set(key(context.restored!.session, context.restored!.token), context);
@@ -181,43 +102,47 @@ export class RestoredDomains {
   }
 
   /** The owner whose claim passes for this restored device and iommufd; null: none (EPERM in the claim). */
-  ownerFor(device: RestoredDevice, context: IommufdContext): RestoredOwner | null {
-    return this._contexts.get(key(device.owner.session, device.owner.iommufdToken)) === context ? device.owner : null;
+  ownerFor({ owner }: WaitingDevice, context: IommufdContext): RestoredOwner | null {
+    return this._contexts.get(key(owner.session, owner.iommufdToken)) === context ? owner : null;
   }
 
   /** R8: the HWPT appears by itself at the BIND, and the device counts as attached to it. ENOMEM leaves state L. */
-  adopt(device: RestoredDevice, bound: IommufdDevice): Refusal | null {
-    const { context } = bound;
-    const record = [...context.restored!.hwpts.values()].find(({ domain }) => domain === device.domain);
-    if (!record) return refuse('EINVAL', 'iommufd_device_adopt', 'the restored domain belongs to no marked HWPT', 'R8');
-    if (!record.hwpt) {
-      const injected = this._kernel.faults.refusal('allocation', 'iommufd_hwpt_lu_adopt');
-      if (injected) return injected;
-      record.hwpt = context.objects.commit(
-        context.objects.reserve(),
-        new HwptPaging(context, null, device.domain, false),
-      );
-    }
-    record.hwpt.users++;
-    context.attachments.set(bound.group, { hwpt: record.hwpt, devices: new Set([bound]) });
-    device.adopted = true;
+  adopt({ domain }: WaitingDevice, bound: IommufdDevice): Refusal | null {
+    const { context, fn } = bound;
+    const hwpt = this._hwptOf(domain, context);
+    if (!(hwpt instanceof HwptPaging)) return hwpt;
+    hwpt.hold();
+    context.attachments.set(bound.group, { hwpt, devices: new Set([bound]) });
+    this.devices.set(fn.bdf, { state: 'adopted', domain });
     this._kernel.emit(
       'restore.adopted',
-      `${device.fn.bdf} is bound with its restored domain, HWPT ${record.hwpt.id}`,
-      {
-        bdf: device.fn.bdf,
-        hwpt: record.hwpt.id,
-        id: device.domain.id,
-      },
+      `${fn.bdf} is bound with its restored domain, HWPT ${hwpt.id}`,
+      { bdf: fn.bdf, hwpt: hwpt.id, id: domain.id },
       'R8',
     );
     return null;
   }
 
-  /** The restored cdev of a device was closed for good. */
+  /** The HWPT of a domain, made if its device is the first one. */
+  private _hwptOf(domain: PagingDomain, context: IommufdContext): HwptPaging | Refusal {
+    const where = 'iommufd_device_adopt';
+    const { hwpts } = context.restored!;
+    for (const [token, record] of hwpts) {
+      if (record.state === 'gone' || record.domain !== domain) continue;
+      if (record.state === 'live') return record.hwpt;
+      const injected = this._kernel.faults.refusal('allocation', 'iommufd_hwpt_lu_adopt');
+      if (injected) return injected;
+      const { objects } = context;
+      const hwpt = objects.commit(objects.reserve(), new HwptPaging(context, null, domain, false));
+      hwpts.set(token, { state: 'live', domain, hwpt, claimed: false });
+      return hwpt;
+    }
+    return refuse('EINVAL', where, 'the restored domain belongs to no marked HWPT', 'R8');
+  }
+
+  /** The restored cdev of a device was closed for good: state N. */
   closed(fn: PciFunction): void {
-    const device = this.devices.get(fn.bdf);
-    if (device) device.ended = true;
+    this.devices.delete(fn.bdf);
   }
 
   /**
@@ -226,9 +151,9 @@ export class RestoredDomains {
    */
   functionRemoved(fn: PciFunction, group: IommuGroup): void {
     const device = this.devices.get(fn.bdf);
-    if (!device || device.ended) return;
+    if (!device) return;
     const { domain } = device;
-    device.ended = true;
+    this.devices.delete(fn.bdf);
     group.endRestored();
     this._kernel.emit(
       'hazard',
@@ -236,7 +161,7 @@ export class RestoredDomains {
       { hazard: 'removed-before-adopted', bdf: fn.bdf, id: domain.id },
       'R1',
     );
-    if (this.hasWaiting(domain) || this._recordsOf(domain).some(({ hwpt }) => hwpt)) return;
+    if (this.hasWaiting(domain) || this._isLive(domain)) return;
     this._kernel.iommu.freeDomain(domain);
     this._kernel.emit(
       'restore.dropped',
@@ -248,7 +173,7 @@ export class RestoredDomains {
 
   /** Whether devices in luo mode are on the domain. */
   hasWaiting(domain: PagingDomain): boolean {
-    return [...this.devices.values()].some((device) => device.domain === domain && !device.adopted && !device.ended);
+    return [...this.devices.values()].some((device) => device.state === 'waiting' && device.domain === domain);
   }
 
   /** A device moved from a restored HWPT to another: what the old one mapped and the new one does not now faults. */
@@ -288,7 +213,7 @@ export class RestoredDomains {
       if (!inode.pages.spans.some((span) => overlaps(domain.heldPages, span.frame, span.count))) continue;
       const frozen = this._frozen.get(domain) ?? new Set();
       this._frozen.set(domain, frozen.add(inode));
-      if (this._kernel.policies.freezeRestoredMemfd) inode.restoredDomains++;
+      if (this._kernel.policies.freezeRestoredMemfd) inode.freeze();
     }
   }
 
@@ -314,24 +239,25 @@ export class RestoredDomains {
    */
   letGo(domain: PagingDomain): boolean {
     if (this.hasWaiting(domain)) {
-      for (const record of this._recordsOf(domain)) record.hwpt = null;
+      this._setRecordsOf(domain, { state: 'waiting', domain });
       return false;
     }
     this._domains.delete(domain.id);
-    if (this._kernel.policies.freezeRestoredMemfd)
-      for (const inode of this._frozen.get(domain) ?? []) inode.restoredDomains--;
+    if (this._kernel.policies.freezeRestoredMemfd) for (const inode of this._frozen.get(domain) ?? []) inode.thaw();
     this._frozen.delete(domain);
-    for (const record of this._recordsOf(domain)) {
-      record.gone = true;
-      record.hwpt = null;
-      record.domain = null;
-    }
+    this._setRecordsOf(domain, { state: 'gone' });
     return true;
   }
 
-  private _recordsOf(domain: PagingDomain): RestoredHwpt[] {
-    return [...this._hwpts.values()].flatMap((hwpts) =>
-      [...hwpts.values()].filter((record) => record.domain === domain),
+  private _setRecordsOf(domain: PagingDomain, next: RestoredHwpt): void {
+    for (const hwpts of this._hwpts.values())
+      for (const [token, record] of hwpts)
+        if (record.state !== 'gone' && record.domain === domain) hwpts.set(token, next);
+  }
+
+  private _isLive(domain: PagingDomain): boolean {
+    return [...this._hwpts.values()].some((hwpts) =>
+      [...hwpts.values()].some((record) => record.state === 'live' && record.domain === domain),
     );
   }
 }

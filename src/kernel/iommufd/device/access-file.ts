@@ -1,6 +1,5 @@
 /** The descriptor of an access: closing it ends the access. */
 import { OpenFile } from '../../file.ts';
-import type { Kernel } from '../../kernel.ts';
 import type { Access } from './access.ts';
 
 export class AccessFile extends OpenFile {
@@ -17,9 +16,9 @@ export class AccessFile extends OpenFile {
     return 'anon_inode:[iommufd_test_staccess]';
   }
 
-  release(kernel: Kernel): void {
+  release(): void {
     const { context } = this.access;
     this.access.close();
-    context.put(kernel);
+    context.put();
   }
 }

@@ -43,7 +43,7 @@ export class Access extends IommufdObject implements IoptAccess {
     this.pinsPages = pinsPages;
     this._locks = locks;
     // Whoever made it is a user: IOMMU_DESTROY is always EBUSY.
-    this.users = 1;
+    this.hold();
   }
 
   /** iommufd_access_change_ioas: EADDRINUSE areas that do not fit. All pins end; null: it leaves. */
@@ -54,16 +54,16 @@ export class Access extends IommufdObject implements IoptAccess {
     for (const number of this._pins.keys()) this.unpin(number);
     if (this.ioas) {
       this.ioas.iopt.removeAccess(this);
-      this.ioas.users--;
+      this.ioas.drop();
     }
-    if (ioas) ioas.users++;
+    ioas?.hold();
     this.ioas = ioas;
     return null;
   }
 
   /** Its maker lets it go. */
   close(): void {
-    this.users--;
+    this.drop();
     this.context.destroy(this);
   }
 
@@ -140,20 +140,15 @@ export class Access extends IommufdObject implements IoptAccess {
       pages.unpin(first, end);
       return refusal;
     }
-    const holds = iopt.holds.get(area.iova) ?? { pins: 0, locks: 0 };
-    iopt.holds.set(area.iova, holds);
-    holds.pins++;
-    if (this._locks) holds.locks++;
+    iopt.holdArea(area.iova, this._locks);
     return { area: area.iova, pages, first, last: end };
   }
 
   private _undo(pin: Pin): void {
-    const { holds } = this.ioas!.iopt;
+    const { iopt } = this.ioas!;
     for (const { area, pages, first, last } of pin.pieces) {
       uncharge(pages.account, pages.unpin(first, last));
-      const held = holds.get(area)!;
-      if (this._locks) held.locks--;
-      if (--held.pins === 0) holds.delete(area);
+      iopt.dropArea(area, this._locks);
     }
   }
 }

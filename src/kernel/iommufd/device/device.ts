@@ -37,7 +37,7 @@ export class IommufdDevice extends IommufdObject {
     this.fn = fn;
     this.group = context.kernel.iommu.groupOf(fn)!;
     // The driver that bound it is a user: IOMMU_DESTROY is always EBUSY.
-    this.users = 1;
+    this.hold();
   }
 
   /** The HWPT that the device is attached to. */
@@ -85,11 +85,11 @@ export function unbindDevice(device: IommufdDevice, restoredTo: RestoredOwner | 
   const { context, group } = device;
   assert(device.hwpt === null || restoredTo, 'a bound device is detached before it is unbound');
   buryVdevice(device);
-  device.users = 0;
+  device.drop();
   context.destroy(device);
   if (restoredTo) group.returnToRestored(restoredTo);
   else group.releaseDmaOwner();
-  context.put(context.kernel);
+  context.put();
 }
 
 /** Attaches, or moves if attached already (VFIO_DEVICE_ATTACH_IOMMUFD_PT). Answers the HWPT it is on. */
@@ -161,7 +161,7 @@ function leaveIoas(hwpt: HwptPaging): void {
   const ioas = hwpt.ioas!;
   ioas.iopt.removeDomain(hwpt.domain);
   ioas.hwpts = ioas.hwpts.filter((other) => other !== hwpt);
-  ioas.users--;
+  ioas.drop();
 }
 
 /** The IOAS whose reserved ranges a HWPT's devices bring. */
@@ -205,7 +205,7 @@ function attachHwpt(device: IommufdDevice, hwpt: Hwpt): Refusal | null {
     context.attachments.set(group, made);
     moved(device, made, null, hwpt);
   }
-  hwpt.users++;
+  hwpt.hold();
   return null;
 }
 
@@ -232,8 +232,8 @@ function replaceHwpt(device: IommufdDevice, hwpt: Hwpt): Refusal | null {
   const refusal = mayMove(device, hwpt) ?? group.replace(hwpt.domain);
   if (refusal) return undo(refusal);
   if (ioas !== oldIoas && oldIoas) for (const other of attachment.devices) oldIoas.iopt.unreserve(other);
-  old.users -= attachment.devices.size;
-  hwpt.users += attachment.devices.size;
+  old.drop(attachment.devices.size);
+  hwpt.hold(attachment.devices.size);
   attachment.hwpt = hwpt;
   moved(device, attachment, old, hwpt);
   if (old.paging.restored) context.kernel.restored.swapped(old.paging, hwpt.paging, device.fn.bdf);
@@ -257,7 +257,7 @@ function detachHwpt(device: IommufdDevice, destroyAuto: boolean): void {
     moved(device, attachment, hwpt, null);
   }
   ioasOf(hwpt)?.iopt.unreserve(device);
-  hwpt.users--;
+  hwpt.drop();
   if (destroyAuto) dropAuto(hwpt);
 }
 

@@ -56,7 +56,7 @@ export function detachPasid(device: IommufdDevice, pasid: number): void {
   const attachment = context.pasids.get(group, pasid);
   if (!attachment?.devices.delete(device)) return;
   const { hwpt } = attachment;
-  hwpt.users--;
+  hwpt.drop();
   if (attachment.devices.size > 0) return;
   context.pasids.delete(group, pasid);
   hwpt.fault?.forget(attachment);
@@ -75,7 +75,7 @@ function attach(device: IommufdDevice, pasid: number, hwpt: Hwpt): Refusal | nul
     if (refusal) return refusal;
     context.pasids.set(group, pasid, { hwpt, devices: new Set([device]) });
   }
-  hwpt.users++;
+  hwpt.hold();
   return null;
 }
 
@@ -87,8 +87,8 @@ function replace(device: IommufdDevice, pasid: number, hwpt: Hwpt): Refusal | nu
   if (old === hwpt) return null;
   const refusal = mayCome(device, pasid, hwpt, 'iommu.replace');
   if (refusal) return refusal;
-  old.users -= attachment.devices.size;
-  hwpt.users += attachment.devices.size;
+  old.drop(attachment.devices.size);
+  hwpt.hold(attachment.devices.size);
   attachment.hwpt = hwpt;
   old.fault?.forget(attachment);
   return null;

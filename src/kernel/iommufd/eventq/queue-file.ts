@@ -1,7 +1,6 @@
 /** Descriptors of queues (drivers/iommu/iommufd/eventq.c): they keep the queue and the iommufd, and never block. */
 import { Refusal } from '../../errno.ts';
 import { OpenFile } from '../../file.ts';
-import type { Kernel } from '../../kernel.ts';
 import type { Process } from '../../process.ts';
 import type { IommufdContext } from '../context.ts';
 import type { IommufdObject } from '../objects.ts';
@@ -14,12 +13,12 @@ export abstract class ObjectFile extends OpenFile {
     super();
     this._context = context.get();
     this._object = object;
-    object.users++;
+    object.hold();
   }
 
-  release(kernel: Kernel): void {
-    this._object.users--;
-    this._context.put(kernel);
+  release(): void {
+    this._object.drop();
+    this._context.put();
   }
 }
 
@@ -33,7 +32,7 @@ export function publish(
   const id = context.objects.reserve();
   const fd = process.install(file);
   if (fd instanceof Refusal) {
-    file.put(context.kernel);
+    file.put();
     object.destroy();
     context.objects.abort(id);
     return fd;

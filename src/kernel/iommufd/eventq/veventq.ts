@@ -36,7 +36,7 @@ export class Veventq extends IommufdObject {
     this.eventType = eventType;
     this._depth = depth;
     viommu.veventqs.push(this);
-    viommu.users++;
+    viommu.hold();
   }
 
   report(virtId: number): void {
@@ -69,7 +69,7 @@ export class Veventq extends IommufdObject {
 
   destroy(): void {
     this._viommu.veventqs = this._viommu.veventqs.filter((other) => other !== this);
-    this._viommu.users--;
+    this._viommu.drop();
   }
 }
 

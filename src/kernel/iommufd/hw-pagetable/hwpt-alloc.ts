@@ -67,7 +67,7 @@ function setFaultQueue(hwpt: Hwpt, id: number): Refusal | null {
   const queue = hwpt.context.objects.lookup(id, FaultQueue, 'a fault queue');
   if (queue instanceof FaultQueue) {
     hwpt.fault = queue;
-    queue.users++;
+    queue.hold();
     return null;
   }
   hwpt.destroy();

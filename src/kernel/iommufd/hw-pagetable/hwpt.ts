@@ -26,7 +26,7 @@ export abstract class Hwpt extends IommufdObject {
   }
 
   protected dropFault(): void {
-    if (this.fault) this.fault.users--;
+    this.fault?.drop();
   }
 }
 
@@ -65,7 +65,7 @@ export class HwptPaging extends Hwpt {
     if (this.ioas) {
       this.ioas.iopt.removeDomain(this.domain);
       this.ioas.hwpts = this.ioas.hwpts.filter((other) => other !== this);
-      this.ioas.users--;
+      this.ioas.drop();
     }
     this.context.kernel.iommu.freeDomain(this.domain);
     this.dropFault();
@@ -121,6 +121,6 @@ export function joinIoas(hwpt: HwptPaging): Refusal | null {
   const refusal = ioas.iopt.addDomain(hwpt.domain);
   if (refusal) return refusal;
   ioas.hwpts.push(hwpt);
-  ioas.users++;
+  ioas.hold();
   return null;
 }

@@ -38,11 +38,11 @@ export class HwptNested extends Hwpt {
     this.pasidCompatible = pasidCompatible;
     this.cache = cache;
     this.domain = { kind: 'nested', parent: parent.domain, gate: viommu };
-    (viommu ?? parent).users++;
+    (viommu ?? parent).hold();
   }
 
   destroy(): void {
-    (this.viommu ?? this.paging).users--;
+    (this.viommu ?? this.paging).drop();
     this.dropFault();
   }
 }

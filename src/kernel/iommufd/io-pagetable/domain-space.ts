@@ -3,9 +3,8 @@
  * the alignment that they and users inside the kernel need.
  */
 import type { PhysicalMemory } from '../../../machine/memory.ts';
-import { type Refusal, refuse } from '../../errno.ts';
+import { assert, type Refusal, refuse } from '../../errno.ts';
 import type { PagingDomain } from '../../iommu/domain.ts';
-import type { Kernel } from '../../kernel.ts';
 import { AreaPages } from '../areas/area-pages.ts';
 import { IovaSpace } from './iova-space.ts';
 import { SourceList } from './source-list.ts';
@@ -16,18 +15,26 @@ export interface IoptAccess {
   unmapped(start: bigint, last: bigint): void;
 }
 
+/** What users inside the kernel hold of an area: pins, of which some are locks (hardware queues live there). */
+export interface Holds {
+  pins: number;
+  locks: number;
+}
+
 export class DomainSpace extends IovaSpace {
   protected readonly _memory: PhysicalMemory;
   protected readonly _pages: AreaPages;
   readonly sources: SourceList;
   /** Users inside the kernel (accesses, hardware queues), and the alignment that each asks for. */
   readonly accesses = new Map<IoptAccess, bigint>();
+  /** Areas that `accesses` hold, by IOVA: such an area cannot be cut, and not be unmapped while it is locked. */
+  readonly holds = new Map<bigint, Holds>();
 
-  constructor(kernel: Kernel) {
+  constructor(memory: PhysicalMemory) {
     super();
-    this._memory = kernel.machine.memory;
+    this._memory = memory;
     this._pages = new AreaPages(this._memory, this.areas);
-    this.sources = new SourceList(kernel);
+    this.sources = new SourceList();
   }
 
   get domains(): readonly PagingDomain[] {
@@ -123,5 +130,20 @@ export class DomainSpace extends IovaSpace {
   removeAccess(user: IoptAccess): void {
     this.accesses.delete(user);
     this.alignment = this._alignmentWith(this.domains, this.hugePages);
+  }
+
+  /** An access pins pages of the area that begins at an IOVA; with a lock they cannot be unmapped. */
+  holdArea(iova: bigint, locked: boolean): void {
+    const holds = this.holds.get(iova) ?? { pins: 0, locks: 0 };
+    this.holds.set(iova, holds);
+    holds.pins++;
+    if (locked) holds.locks++;
+  }
+
+  dropArea(iova: bigint, locked: boolean): void {
+    const holds = this.holds.get(iova);
+    assert(holds && holds.pins > 0 && (!locked || holds.locks > 0), 'an access held the area');
+    if (locked) holds.locks--;
+    if (--holds.pins === 0) this.holds.delete(iova);
   }
 }

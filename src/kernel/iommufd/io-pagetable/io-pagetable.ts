@@ -5,7 +5,7 @@
  * Invariants: areas are disjoint, lie outside reserved ranges, are multiples of `alignment`, and are present in every
  * domain; no allowed range touches a reserved one.
  */
-import { type Refusal, refuse } from '../../errno.ts';
+import { assert, type Refusal, refuse } from '../../errno.ts';
 import type { Area } from '../areas/area-cursor.ts';
 import { DomainSpace } from './domain-space.ts';
 import { chooseIova, chooseLowIova } from './iova-allocator.ts';
@@ -31,22 +31,28 @@ import {
   WORD,
 } from './span.ts';
 
-/** What users inside the kernel hold of an area: pins, of which some are locks (hardware queues live there). */
-export interface Holds {
-  pins: number;
-  locks: number;
-}
-
 const IMMUTABLE = 'a HWPT of this IOAS is preserved: close the session to change mappings';
 
 export class IoPagetable extends DomainSpace {
-  /** Areas that `accesses` hold, by IOVA: such an area cannot be cut, and not be unmapped while it is locked. */
-  readonly holds = new Map<bigint, Holds>();
   /** The last IOVA of what was checked last. */
   private _lastHigh = 0;
   private _lastLow = 0;
-  /** Number of preserved HWPTs: nothing may change while there is one (C2). */
-  immutable = 0;
+  private _preserved = 0;
+
+  /** Whether a HWPT of it is preserved: nothing may change then (C2). */
+  get immutable(): boolean {
+    return this._preserved > 0;
+  }
+
+  /** A HWPT of it is preserved. */
+  preserve(): void {
+    this._preserved++;
+  }
+
+  unpreserve(): void {
+    assert(this._preserved > 0, 'a HWPT of the IOAS was preserved');
+    this._preserved--;
+  }
 
   // ---- mapping ---------------------------------------------------------------------------------------------------
 
@@ -65,7 +71,7 @@ export class IoPagetable extends DomainSpace {
       if (refusal) return refusal;
     }
     const number = this.sources.number(source);
-    source.areas++;
+    source.hold(1);
     this.areas.insertAfter(iovaHigh, iovaLow, this._lastHigh, this._lastLow, at.startHigh, startLow, number, access);
     return null;
   }
@@ -77,7 +83,7 @@ export class IoPagetable extends DomainSpace {
   mapPages(row: PageRow, source: Source, access: number): number {
     const { page, stride, start, startStride, count } = row;
     const domain = this.domains[0];
-    if (this.immutable > 0 || this.domains.length > 1 || source.shared || source.origin.kind !== 'user') return 0;
+    if (this.immutable || this.domains.length > 1 || source.shared || source.origin.kind !== 'user') return 0;
     if (domain && (domain.format.minShift !== PAGE_SHIFT || domain.checkAccess(access))) return 0;
     const last = page + (count - 1) * stride;
     const [firstHigh, firstLow] = [Math.floor(page / HIGH_PAGES), (page * PAGE_SIZE) >>> 0];
@@ -92,14 +98,14 @@ export class IoPagetable extends DomainSpace {
       if (done === 0) return 0;
     }
     const number = this.sources.number(source);
-    source.areas += done;
+    source.hold(done);
     this.areas.insertPages(page, stride, start, startStride, done, number, access);
     return done;
   }
 
   /** Maps where the kernel chooses; `at` gets the IOVA. */
   mapChosen(at: Span, source: Source, access: number): Refusal | null {
-    if (this.immutable === 0 && at.lengthHigh === 0 && at.lengthLow < WORD / 2 && (at.lengthLow & this.mask) === 0) {
+    if (!this.immutable && at.lengthHigh === 0 && at.lengthLow < WORD / 2 && (at.lengthLow & this.mask) === 0) {
       const low = chooseLowIova(this, at.lengthLow, at.startLow);
       if (low >= 0) {
         at.iovaHigh = Math.floor(low / WORD);
@@ -115,7 +121,7 @@ export class IoPagetable extends DomainSpace {
   }
 
   private _choose(length: bigint, start: bigint): bigint | Refusal {
-    if (this.immutable > 0) return refuse('EBUSY', 'iopt_map_pages', IMMUTABLE, 'C2');
+    if (this.immutable) return refuse('EBUSY', 'iopt_map_pages', IMMUTABLE, 'C2');
     if (length % this.alignment !== 0n)
       return refuse('EINVAL', 'iopt_alloc_area_pages', `length is not a multiple of ${this.alignment}`);
     return chooseIova(this, start, length);
@@ -159,7 +165,7 @@ export class IoPagetable extends DomainSpace {
   /** iopt_check_iova, and what comes before it; the table goes to where an area can be inserted, `_last…` to its end. */
   private _check(at: Span): Refusal | null {
     const { iovaHigh, iovaLow, lengthHigh, lengthLow } = at;
-    if (this.immutable > 0) return refuse('EBUSY', 'iopt_map_pages', IMMUTABLE, 'C2');
+    if (this.immutable) return refuse('EBUSY', 'iopt_map_pages', IMMUTABLE, 'C2');
     const mask = this.mask;
     if (lengthLow & mask)
       return refuse('EINVAL', 'iopt_alloc_area_pages', `length is not a multiple of ${this.alignment}`);
@@ -206,7 +212,7 @@ export class IoPagetable extends DomainSpace {
     counted: { high: number; low: number },
     most = Number.POSITIVE_INFINITY,
   ): Refusal | null | 'more' {
-    if (this.immutable > 0) return refuse('EBUSY', 'iopt_unmap_iova_range', IMMUTABLE, 'C2');
+    if (this.immutable) return refuse('EBUSY', 'iopt_unmap_iova_range', IMMUTABLE, 'C2');
     const { areas } = this;
     let found = areas.seek(startHigh, startLow) && areas.reaches(startHigh, startLow);
     if (!found) found = areas.next();
@@ -262,7 +268,7 @@ export class IoPagetable extends DomainSpace {
    * many; 0 also where that cannot be said at once. Page numbers are below 2^40.
    */
   unmapPages(page: number, stride: number, pages: number, count: number): number {
-    if (this.immutable > 0 || this.holds.size > 0) return 0;
+    if (this.immutable || this.holds.size > 0) return 0;
     const { areas } = this;
     if (!areas.seek(Math.floor(page / HIGH_PAGES), (page * PAGE_SIZE) >>> 0)) return 0;
     for (let done = 0; done < count; ) {
@@ -328,13 +334,13 @@ export class IoPagetable extends DomainSpace {
 
   /** Fewer areas show a source. */
   private _leave(source: Source, areas = 1): void {
-    source.areas -= areas;
+    source.drop(areas);
     if (source.areas === 0) this.sources.remove(source);
   }
 
   /** All maps go, as when the IOAS is destroyed. */
   clear(): void {
-    this.immutable = 0;
+    assert(!this.immutable, 'a preserved HWPT keeps its IOAS');
     this.unmap(0n, UMAX, { bytes: 0n });
   }
 
@@ -352,7 +358,7 @@ export class IoPagetable extends DomainSpace {
       return refuse('EINVAL', where, `the area at 0x${area.iova.toString(16)} is pinned by an access`);
     this.areas.seek(highOf(iova), lowOf(iova));
     this.areas.cut(iova);
-    this.sources.at(area.source).areas++;
+    this.sources.at(area.source).hold(1);
     return null;
   }
 
@@ -375,10 +381,10 @@ export class IoPagetable extends DomainSpace {
     const [first, last] = pageRange(area);
     if (this.domains.length > 0) {
       shared.adopt(first, last, this._pages.framesOfCurrent(source));
-      source.pinnedPages -= last - first + 1;
+      source.passOnPins(last - first + 1);
     }
     const own = this.sources.forShared(shared);
-    own.areas++;
+    own.hold(1);
     this.areas.source = this.sources.number(own);
     this._leave(source);
     return shared;

@@ -4,7 +4,7 @@
  * iommufd_ioas_map and iommufd_ioas_unmap, in Linux's order.
  */
 import { READ, WRITE } from '../../../machine/page-table.ts';
-import { type Refusal, refuse } from '../../errno.ts';
+import { Refusal, refuse } from '../../errno.ts';
 import { F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, MemfdFile } from '../../mm/shmem.ts';
 import { MAP_FIXED_IOVA, MAP_READABLE, MAP_WRITEABLE } from '../../uapi/iommufd.ts';
 import type { IoPagetable } from './io-pagetable.ts';
@@ -114,7 +114,7 @@ export function mapFile(
   if (overflows(at.startHigh, at.startLow, lengthHigh, lengthLow, false))
     return refuse('EOVERFLOW', where, 'the range reaches beyond 64 bits');
   const file = account.process.file(fd);
-  if (!('refs' in file)) return file;
+  if (file instanceof Refusal) return file;
   if (lengthHigh === MAX && lengthLow > MAX_LENGTH_LOW)
     return refuse('EINVAL', 'iopt_alloc_file_pages', 'length is too large');
   const sealedAtMap = file instanceof MemfdFile && (file.inode.seals & PRESERVE_SEALS) === PRESERVE_SEALS;

@@ -5,7 +5,7 @@
  * however many areas show it.
  */
 import type { PhysicalMemory } from '../../../machine/memory.ts';
-import { type Refusal, refuse } from '../../errno.ts';
+import { assert, type Refusal, refuse } from '../../errno.ts';
 import type { OpenFile } from '../../file.ts';
 import { FrameMap, type FrameSpan } from '../../mm/frame-map.ts';
 import { MemfdFile } from '../../mm/shmem.ts';
@@ -38,7 +38,9 @@ export function charge(account: Account, pages: number): Refusal | null {
 }
 
 export function uncharge(account: Account, pages: number): void {
-  if (account.mode !== 'none') account.counter.pages -= pages;
+  if (account.mode === 'none') return;
+  assert(account.counter.pages >= pages, 'what is uncharged was charged');
+  account.counter.pages -= pages;
 }
 
 export type Origin = { kind: 'user'; process: Process } | { kind: 'file'; file: OpenFile; sealedAtMap: boolean };
@@ -62,9 +64,9 @@ function resolve(origin: Origin, first: number, last: number, writable: boolean)
   return file.inode.populate(first, last) ?? refuse('ENOMEM', where, 'the host has no memory left');
 }
 
-/** F_SEAL_WRITE is refused while pages of a memfd are pinned. */
+/** Tells the memfd, if it is one, of pins that come (or, negative, go): it refuses F_SEAL_WRITE while there are some. */
 function countPins(origin: Origin, pages: number): void {
-  if (origin.kind === 'file' && origin.file instanceof MemfdFile) origin.file.inode.pinnedPages += pages;
+  if (origin.kind === 'file' && origin.file instanceof MemfdFile) origin.file.inode.countPins(pages);
 }
 
 /** What areas of one IOAS show: an origin, whether it was mapped for writing, and who pays. */
@@ -77,16 +79,35 @@ export class Source {
   readonly shared: SharedPages | null;
   /** Its number in the list of the IOAS; -1: no area shows it yet. */
   number = -1;
-  /** Areas that show it. */
-  areas = 0;
-  /** Pages that its areas have pinned, where it is not shared. */
-  pinnedPages = 0;
+  private _areas = 0;
+  private _pinnedPages = 0;
 
   constructor(origin: Origin, writable: boolean, account: Account, shared: SharedPages | null) {
     this.origin = origin;
     this.writable = writable;
     this.account = account;
     this.shared = shared;
+  }
+
+  /** How many areas show it. */
+  get areas(): number {
+    return this._areas;
+  }
+
+  /** Pages that its areas have pinned, where it is not shared. */
+  get pinnedPages(): number {
+    return this._pinnedPages;
+  }
+
+  /** More areas show it. */
+  hold(areas: number): void {
+    this._areas += areas;
+  }
+
+  /** Fewer areas show it. */
+  drop(areas: number): void {
+    assert(this._areas >= areas, 'areas that leave a source showed it');
+    this._areas -= areas;
   }
 
   /** Pins pages of an area of its own: each page once an area. The caller charges and undoes. */
@@ -105,7 +126,7 @@ export class Source {
     if (frame < 0) return -1;
     if (count === 1) memory.pinOne(frame);
     else memory.pinEach(frame, count);
-    this.pinnedPages += count;
+    this._pinnedPages += count;
     return frame;
   }
 
@@ -118,8 +139,13 @@ export class Source {
 
   /** Keeps the books of pins that come (or, negative, go). */
   countPins(pages: number): void {
-    this.pinnedPages += pages;
+    this._pinnedPages += pages;
     if (this.origin.kind === 'file') countPins(this.origin, pages);
+  }
+
+  /** The shared pages of the same origin count these pins from now on. */
+  passOnPins(pages: number): void {
+    this._pinnedPages -= pages;
   }
 }
 
@@ -135,8 +161,6 @@ export class SharedPages {
   readonly origin: Origin;
   readonly writable: boolean;
   account: Account;
-  /** Sources of IOASes that refer to it. */
-  users = 0;
   /** Frames of pinned pages, by page number of the address space or file. */
   private readonly _pinned = new FrameMap();
   /** How many areas in domains (and accesses) hold each page: ascending disjoint ranges. */

@@ -1,11 +1,9 @@
 /** The sources of an IOAS: by number, for areas, and by what they are, so that equal ones are one. */
 import type { OpenFile } from '../../file.ts';
-import type { Kernel } from '../../kernel.ts';
 import type { Process } from '../../process.ts';
 import { type Account, type Origin, type SharedPages, Source } from './pages.ts';
 
 export class SourceList {
-  private readonly _kernel: Kernel;
   private readonly _byNumber: (Source | null)[] = [];
   private readonly _free: number[] = [];
   /** Sources of a process or file, and of shared pages. */
@@ -13,10 +11,6 @@ export class SourceList {
 
   /** What `ofProcess` found last, as long as an area shows it. */
   private _last: Source | null = null;
-
-  constructor(kernel: Kernel) {
-    this._kernel = kernel;
-  }
 
   *[Symbol.iterator](): Generator<Source> {
     for (const source of this._byNumber) if (source) yield source;
@@ -60,7 +54,6 @@ export class SourceList {
     const others = this._byOrigin.get(key);
     if (others) others.push(source);
     else this._byOrigin.set(key, [source]);
-    if (source.shared) source.shared.users++;
     if (source.origin.kind === 'file') source.origin.file.get();
     return number;
   }
@@ -75,8 +68,7 @@ export class SourceList {
     const others = this._byOrigin.get(key)!.filter((other) => other !== source);
     if (others.length > 0) this._byOrigin.set(key, others);
     else this._byOrigin.delete(key);
-    if (source.shared) source.shared.users--;
-    if (source.origin.kind === 'file') source.origin.file.put(this._kernel);
+    if (source.origin.kind === 'file') source.origin.file.put();
   }
 }
 

@@ -85,7 +85,7 @@ function createAccess(context: IommufdContext, input: CallInput, process: Proces
   const file = new AccessFile(access);
   const fd = process.install(file);
   if (typeof fd === 'number') return { ret: fd };
-  file.put(kernel);
+  file.put();
   return fd;
 }
 

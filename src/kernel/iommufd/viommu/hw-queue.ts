@@ -28,17 +28,17 @@ export class HwQueue extends IommufdObject {
     this._viommu = viommu;
     this._access = access;
     this._previous = viommu.hwQueues[index - 1] ?? null;
-    if (this._previous) this._previous.users++;
+    this._previous?.hold();
     viommu.hwQueues[index] = this;
-    viommu.users++;
+    viommu.hold();
   }
 
   destroy(): void {
     // The mock driver forgets to note the index: it always frees the first one.
     this._viommu.hwQueues[0] = null;
-    if (this._previous) this._previous.users--;
+    this._previous?.drop();
     this._access.close();
-    this._viommu.users--;
+    this._viommu.drop();
   }
 }
 

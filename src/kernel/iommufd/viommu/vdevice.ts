@@ -18,7 +18,7 @@ export class Vdevice extends IommufdObject {
     this.viommu = viommu;
     this.device = device;
     this.virtId = virtId;
-    viommu.users++;
+    viommu.hold();
     viommu.vdevices.set(virtId, this);
     device.vdevice = this;
   }
@@ -26,7 +26,7 @@ export class Vdevice extends IommufdObject {
   destroy(): void {
     this.device.vdevice = null;
     this.viommu.vdevices.delete(this.virtId);
-    this.viommu.users--;
+    this.viommu.drop();
   }
 }
 

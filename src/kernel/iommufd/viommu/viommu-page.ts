@@ -37,16 +37,15 @@ export class ViommuPage extends ShmemInode {
   }
 
   override get(): this {
-    this._viommu.users++;
+    this._viommu.hold();
     this._viommu.context.get();
     return super.get();
   }
 
   override put(): void {
     super.put();
-    this._viommu.users--;
-    const { context } = this._viommu;
-    context.put(context.kernel);
+    this._viommu.drop();
+    this._viommu.context.put();
   }
 
   /** The vIOMMU goes. */

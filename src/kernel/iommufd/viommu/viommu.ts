@@ -42,7 +42,7 @@ export class Viommu extends IommufdObject implements DomainGate {
     this.context = context;
     this.parent = parent;
     this.unit = unit;
-    parent.users++;
+    parent.hold();
   }
 
   /** The attach_dev of its nested domains: ENOENT for a function without a vDEVICE. */
@@ -73,7 +73,7 @@ export class Viommu extends IommufdObject implements DomainGate {
 
   destroy(): void {
     this.page?.destroy();
-    this.parent.users--;
+    this.parent.drop();
   }
 
   private _vdeviceOf(fn: PciFunction): Vdevice | undefined {
