@@ -41,7 +41,7 @@ function describe(): ZodOpenApiObject {
       license: { name: manifest.license, identifier: manifest.license },
     },
     servers: [{ url: '/', description: 'The service that answered this document.' }],
-    tags: Object.entries(TAGS).map(([name, description]) => ({ name, description })),
+    tags: Object.entries(TAGS).map(([name, { about }]) => ({ name, description: about })),
     paths,
     components: {
       securitySchemes: {

@@ -4,6 +4,8 @@ import { big, MAX_TRANSFER } from '../kernel/call-input.ts';
 import { decodeU64 } from '../kernel/ioctl.ts';
 import { MAX_HW_INFO } from '../kernel/iommufd/device/device.ts';
 import { dirtyBits, MAX_DIRTY_BITS } from '../kernel/iommufd/hw-pagetable/dirty.ts';
+import type { CallName } from '../kernel/uapi/calls.ts';
+import type { RequestName } from '../kernel/uapi/index.ts';
 import { invalid } from './validation.ts';
 
 /** Bytes that the calls of one request may read together. */
@@ -17,27 +19,25 @@ interface Asked {
 
 const NOTHING: Asked = { bytes: 0, pointer: '' };
 
-/** What a call would read; nothing where the kernel refuses that much. */
+const within = (bytes: number, most: number, pointer: string): Asked => ({ bytes: bytes <= most ? bytes : 0, pointer });
+
+const transfer = (call: CallInput): Asked => within(Number(big(call, 'length')), MAX_TRANSFER, '/length');
+
+/** What those would read whose answers hold as much as is asked for; nothing where the kernel refuses that much. */
+const READS: { readonly [Name in CallName | RequestName]?: (call: CallInput) => Asked } = {
+  peek: transfer,
+  pread: transfer,
+  access_rw: (call) => (call.write === true ? NOTHING : transfer(call)),
+  IOMMU_HWPT_GET_DIRTY_BITMAP({ arg = {} }) {
+    const bits = dirtyBits(decodeU64(arg.length ?? 0), decodeU64(arg.page_size ?? 0));
+    return within(Number(bits) / 8, MAX_DIRTY_BITS / 8, '/arg/length');
+  },
+  IOMMU_GET_HW_INFO: ({ arg = {} }) => within(Number(arg.data_len ?? 0), MAX_HW_INFO, '/arg/data_len'),
+};
+
 function asked(call: CallInput): Asked {
-  const within = (bytes: number, most: number, pointer: string): Asked => ({
-    bytes: bytes <= most ? bytes : 0,
-    pointer,
-  });
-  const { arg = {} } = call;
-  switch (call.call === 'ioctl' ? call.request : call.call) {
-    case 'peek':
-    case 'pread':
-    case 'access_rw':
-      if (call.write === true) break;
-      return within(Number(big(call, 'length')), MAX_TRANSFER, '/length');
-    case 'IOMMU_HWPT_GET_DIRTY_BITMAP': {
-      const bits = dirtyBits(decodeU64(arg.length ?? 0), decodeU64(arg.page_size ?? 0));
-      return within(Number(bits) / 8, MAX_DIRTY_BITS / 8, '/arg/length');
-    }
-    case 'IOMMU_GET_HW_INFO':
-      return within(Number(arg.data_len ?? 0), MAX_HW_INFO, '/arg/data_len');
-  }
-  return NOTHING;
+  const name = call.call === 'ioctl' ? call.request : call.call;
+  return READS[name as CallName]?.(call) ?? NOTHING;
 }
 
 export function checkReads(calls: readonly CallInput[]): void {

@@ -6,6 +6,7 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import type { Config } from '../config.ts';
+import { FULL, part, type Support } from '../kernel/uapi/index.ts';
 import type { Lanes } from '../lanes/lanes.ts';
 import type { Directory, HostIdentity, Tenant } from '../store/store.ts';
 import { authenticate } from './auth.ts';
@@ -25,19 +26,41 @@ export interface Context {
 export type Access = 'public' | 'tenant' | 'admin';
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
+/** A family of operations. `support`: how far it is what a real machine does; null where none does such a thing. */
+interface Family {
+  about: string;
+  support: Support | null;
+}
+
+const AS_CALLS = part('As the calls and requests that its operations perform.');
+
 export const TAGS = {
-  Hosts: 'Simulated machines: making, reading and deleting them.',
-  Devices: 'PCI functions, their drivers, their DMA and their resets.',
-  Groups: 'IOMMU groups and the domains that translate.',
-  Processes: 'Processes of the simulated kernel, their descriptors and memory.',
-  Calls: 'System calls and ioctls, one to one.',
-  iommufd: 'IO address spaces, mappings and hardware page tables of an iommufd.',
-  VFIO: 'Devices by cdev and by legacy group, and the container requests.',
-  'Live update': 'Sessions, and what is preserved in them.',
-  Kexec: 'The kernel ends and the next one boots; time and faults.',
-  Administration: 'Tenants.',
-  Service: 'Health and documentation of the service itself.',
-} as const;
+  Hosts: {
+    about: 'Simulated machines: making, reading and deleting them.',
+    support: part('Memory, IOMMUs, PCI functions and one kernel: no CPU runs, and a program is what is asked for it.'),
+  },
+  Devices: {
+    about: 'PCI functions, their drivers, their DMA and their resets.',
+    support: part(
+      'No configuration space and no BARs: a DMA is always issued, and a driver is a name that takes the DMA of its group and maps nothing.',
+    ),
+  },
+  Groups: { about: 'IOMMU groups and the domains that translate.', support: FULL },
+  Processes: {
+    about: 'Processes of the simulated kernel, their descriptors and memory.',
+    support: part('A process has one thread, no parent and no program; its memory is what it maps.'),
+  },
+  Calls: { about: 'System calls and ioctls, one to one.', support: AS_CALLS },
+  iommufd: { about: 'IO address spaces, mappings and hardware page tables of an iommufd.', support: AS_CALLS },
+  VFIO: { about: 'Devices by cdev and by legacy group, and the container requests.', support: AS_CALLS },
+  'Live update': { about: 'Sessions, and what is preserved in them.', support: AS_CALLS },
+  Kexec: {
+    about: 'The kernel ends and the next one boots; time and faults.',
+    support: part('No image is loaded, and processes are not shut down first: reboot() itself, and what it does.'),
+  },
+  Administration: { about: 'Tenants.', support: null },
+  Service: { about: 'Health and documentation of the service itself.', support: null },
+} as const satisfies Record<string, Family>;
 
 export type Tag = keyof typeof TAGS;
 

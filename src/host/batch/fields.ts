@@ -101,22 +101,25 @@ export const isU64 = (value: unknown): boolean =>
 const isInteger = (value: unknown, least: number, most: number): boolean =>
   typeof value === 'number' && Number.isInteger(value) && value >= least && value <= most;
 
+const isBoolean = (value: unknown): boolean => typeof value === 'boolean';
+
+const ALLOWED: Readonly<Record<Field, (value: unknown) => boolean>> = {
+  op: (value) => OPS.includes(value as never),
+  iova: isU64,
+  length: isU64,
+  userVa: isU64,
+  fd: (value) => isInteger(value, -(2 ** 31), 2 ** 31 - 1),
+  start: isU64,
+  readable: isBoolean,
+  writeable: isBoolean,
+  count: (value) => isInteger(value, 1, MAX_OPERATIONS),
+  stride: isU64,
+  userVaStride: isU64,
+  startStride: isU64,
+};
+
 /** Whether a field may have this value. */
-export function isAllowed(field: Field, value: unknown): boolean {
-  switch (field) {
-    case 'op':
-      return OPS.includes(value as never);
-    case 'fd':
-      return isInteger(value, -(2 ** 31), 2 ** 31 - 1);
-    case 'count':
-      return isInteger(value, 1, MAX_OPERATIONS);
-    case 'readable':
-    case 'writeable':
-      return typeof value === 'boolean';
-    default:
-      return isU64(value);
-  }
-}
+export const isAllowed = (field: Field, value: unknown): boolean => ALLOWED[field](value);
 
 /** What one operation, or one run, says. */
 export type Row = Partial<Record<Field, string | number | boolean>>;

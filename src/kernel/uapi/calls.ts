@@ -2,7 +2,7 @@
 
 import type { Errno } from '../errno.ts';
 import { type Bits, FALLOCATE_MODE, FAULT_PERMISSIONS, MEMFD_FLAGS, PROTECTION, SEALS } from './bits.ts';
-import { FULL, type Support } from './types.ts';
+import { FULL, part, type Support } from './types.ts';
 
 /**
  * `int` is a 32-bit number, `u64` a hexadecimal string or safe integer, `bytes` base64, `responses` an array of
@@ -89,14 +89,19 @@ const LEVERS = {
     va: may('u64', 'Address of the pages in the calling process; EBADE if they are others.'),
   }),
   access_unpin: call('It lets go of a pin.', '0', { fd: iommufd, access, pin: need('int', 'Number of the pin.') }),
-  access_rw: call('It writes `data`, or reads; the bytes are in `data` then.', '0', {
-    fd: iommufd,
-    access,
-    iova,
-    length: need('u64', 'Bytes, at most 1 MiB.'),
-    write: need('boolean', 'Writes.'),
-    data: may('bytes', 'The bytes to write.'),
-  }),
+  access_rw: call(
+    'It writes `data`, or reads; the bytes are in `data` then.',
+    '0',
+    {
+      fd: iommufd,
+      access,
+      iova,
+      length: need('u64', 'Bytes, at most 1 MiB.'),
+      write: need('boolean', 'Writes.'),
+      data: may('bytes', 'The bytes to write.'),
+    },
+    part('At most 1 MiB.'),
+  ),
   access_replace: call('It goes over to another IOAS; its pins end.', '0', {
     fd: iommufd,
     access,
@@ -105,41 +110,73 @@ const LEVERS = {
 };
 
 const SYSTEM_CALLS = {
-  open: call('open(path, O_RDWR)', 'the descriptor', {
-    path: need(
-      'string',
-      '/dev/iommu, /dev/liveupdate, /dev/vfio/devices/vfioN, /dev/vfio/N, /dev/null, /proc/self/fd/N',
-    ),
-  }),
+  open: call(
+    'open(path, O_RDWR)',
+    'the descriptor',
+    {
+      path: need(
+        'string',
+        '/dev/iommu, /dev/liveupdate, /dev/vfio/devices/vfioN, /dev/vfio/N, /dev/null, /proc/self/fd/N',
+      ),
+    },
+    part('These paths and no others, with O_RDWR; nodes have no modes: any process may open them.'),
+  ),
   close: call('close(fd)', '0', { fd }),
   dup: call('dup(fd)', 'the new descriptor', { fd }),
-  send_fd: call('Sends a descriptor to another process, as by SCM_RIGHTS.', 'the descriptor there', {
-    fd,
-    to: need('int', 'pid of the receiver'),
-  }),
-  mmap: call('Maps memory at exactly this address, faulted in.', 'the address', {
-    addr: need('u64', 'Address, a multiple of 4096.'),
-    length: need('u64', 'Bytes.'),
-    huge: may('string', '"2M": pages of 2 MiB.'),
-    fd: may('int', 'A descriptor to map instead of anonymous memory.'),
-    offset: may('u64', 'First byte of the file.'),
-    shared: may('boolean', 'MAP_SHARED instead of MAP_PRIVATE.'),
-    prot: { ...bits(PROTECTION, '3 if absent.'), optional: true },
-  }),
+  send_fd: call(
+    'Sends a descriptor to another process, as by SCM_RIGHTS.',
+    'the descriptor there',
+    {
+      fd,
+      to: need('int', 'pid of the receiver'),
+    },
+    part('One step, for sendmsg and recvmsg.'),
+  ),
+  mmap: call(
+    'Maps memory at exactly this address, faulted in.',
+    'the address',
+    {
+      addr: need('u64', 'Address, a multiple of 4096.'),
+      length: need('u64', 'Bytes.'),
+      huge: may('string', '"2M": pages of 2 MiB.'),
+      fd: may('int', 'A descriptor to map instead of anonymous memory.'),
+      offset: may('u64', 'First byte of the file.'),
+      shared: may('boolean', 'MAP_SHARED instead of MAP_PRIVATE.'),
+      prot: { ...bits(PROTECTION, '3 if absent.'), optional: true },
+    },
+    part(
+      'Anonymous memory, memfds and the page of a vIOMMU: nothing of a VFIO device. EEXIST where something is mapped.',
+    ),
+  ),
   munmap: call('munmap(addr, length)', '0', { addr: need('u64', 'Address.'), length: need('u64', 'Bytes.') }),
-  poke: call('The process stores these bytes.', '0', {
-    addr: need('u64', 'Address.'),
-    data: need('bytes', 'The bytes.'),
-  }),
-  peek: call('The process reads its memory; the bytes are in `data`.', '0', {
-    addr: need('u64', 'Address.'),
-    length: need('u64', 'Bytes, at most 1 MiB.'),
-  }),
-  memfd_create: call('memfd_create(name, flags), then ftruncate to size.', 'the descriptor', {
-    name: need('string', 'Name, for people.'),
-    flags: bits(MEMFD_FLAGS, 'Flags.'),
-    size: need('u64', 'Bytes.'),
-  }),
+  poke: call(
+    'The process stores these bytes.',
+    '0',
+    {
+      addr: need('u64', 'Address.'),
+      data: need('bytes', 'The bytes.'),
+    },
+    part('No system call: what a program does with its memory. EFAULT instead of a signal.'),
+  ),
+  peek: call(
+    'The process reads its memory; the bytes are in `data`.',
+    '0',
+    {
+      addr: need('u64', 'Address.'),
+      length: need('u64', 'Bytes, at most 1 MiB.'),
+    },
+    part('No system call: what a program does with its memory. EFAULT instead of a signal; at most 1 MiB.'),
+  ),
+  memfd_create: call(
+    'memfd_create(name, flags), then ftruncate to size.',
+    'the descriptor',
+    {
+      name: need('string', 'Name, for people.'),
+      flags: bits(MEMFD_FLAGS, 'Flags.'),
+      size: need('u64', 'Bytes.'),
+    },
+    part('With its size in the same call; huge pages are of 2 MiB.'),
+  ),
   ftruncate: call('ftruncate(fd, length)', '0', { fd, length: need('u64', 'Bytes.') }),
   fallocate: call('fallocate(fd, mode, offset, length)', '0', {
     fd,
@@ -147,38 +184,77 @@ const SYSTEM_CALLS = {
     offset: need('u64', 'First byte.'),
     length: need('u64', 'Bytes.'),
   }),
-  lseek: call('lseek(fd, offset, whence)', 'the position', {
-    fd,
-    offset: need('u64', 'Bytes.'),
-    whence: need('int', '0: SET, 1: CUR, 2: END.'),
-  }),
-  fstat: call('fstat(fd); the size is in `size`.', '0', { fd }),
-  add_seals: call('fcntl(fd, F_ADD_SEALS, seals)', '0', {
-    fd,
-    seals: bits(SEALS, 'Seals.'),
-  }),
+  lseek: call(
+    'lseek(fd, offset, whence)',
+    'the position',
+    {
+      fd,
+      offset: need('u64', 'Bytes.'),
+      whence: need('int', '0: SET, 1: CUR, 2: END.'),
+    },
+    part('Memfds; no SEEK_DATA and SEEK_HOLE.'),
+  ),
+  fstat: call('fstat(fd); the size is in `size`.', '0', { fd }, part('The size alone, which is 0 for all but memfds.')),
+  add_seals: call(
+    'fcntl(fd, F_ADD_SEALS, seals)',
+    '0',
+    { fd, seals: bits(SEALS, 'Seals.') },
+    part(
+      'F_SEAL_EXEC is a seal like any other; in Linux it brings those of size and contents if the memfd is executable.',
+    ),
+  ),
   get_seals: call('fcntl(fd, F_GET_SEALS)', 'the seals', { fd }),
-  pread: call('pread(fd, length, offset); the bytes are in `data`.', 'the count', {
-    fd,
-    offset: need('u64', 'First byte.'),
-    length: need('u64', 'Bytes, at most 1 MiB.'),
-  }),
-  pwrite: call('pwrite(fd, data, offset)', 'the count', {
-    fd,
-    offset: need('u64', 'First byte.'),
-    data: need('bytes', 'The bytes.'),
-  }),
-  read: call('read(fd, length) of a queue; what it holds is in `faults` or `events`.', 'the bytes', {
-    fd,
-    length: need('u64', 'Bytes: 40 a fault, 12 an event.'),
-  }),
-  write: call('write(fd, responses, length) to a fault queue.', 'the bytes of the responses taken', {
-    fd,
-    length: need('u64', 'Bytes: 8 a response.'),
-    responses: need('responses', 'Answers to faults: their cookies, and 0 (success) or 1 (invalid).'),
-  }),
-  setuid: call('setresuid(uid, uid, uid); away from 0 all capabilities go.', '0', { uid: need('int', 'User.') }),
-  setrlimit: call('setrlimit(RLIMIT_MEMLOCK), soft and hard.', '0', { memlock: need('u64', 'Bytes.') }),
+  pread: call(
+    'pread(fd, length, offset); the bytes are in `data`.',
+    'the count',
+    {
+      fd,
+      offset: need('u64', 'First byte.'),
+      length: need('u64', 'Bytes, at most 1 MiB.'),
+    },
+    part('Memfds, at most 1 MiB: VFIO devices have no regions.'),
+  ),
+  pwrite: call(
+    'pwrite(fd, data, offset)',
+    'the count',
+    {
+      fd,
+      offset: need('u64', 'First byte.'),
+      data: need('bytes', 'The bytes.'),
+    },
+    part('Memfds: VFIO devices have no regions.'),
+  ),
+  read: call(
+    'read(fd, length) of a queue; what it holds is in `faults` or `events`.',
+    'the bytes',
+    {
+      fd,
+      length: need('u64', 'Bytes: 40 a fault, 12 an event.'),
+    },
+    part('Queues of faults and events; it never waits.'),
+  ),
+  write: call(
+    'write(fd, responses, length) to a fault queue.',
+    'the bytes of the responses taken',
+    {
+      fd,
+      length: need('u64', 'Bytes: 8 a response.'),
+      responses: need('responses', 'Answers to faults: their cookies, and 0 (success) or 1 (invalid).'),
+    },
+    part('Queues of faults.'),
+  ),
+  setuid: call(
+    'setresuid(uid, uid, uid); away from 0 all capabilities go.',
+    '0',
+    { uid: need('int', 'User.') },
+    part('All three ids at once.'),
+  ),
+  setrlimit: call(
+    'setrlimit(RLIMIT_MEMLOCK), soft and hard.',
+    '0',
+    { memlock: need('u64', 'Bytes.') },
+    part('RLIMIT_MEMLOCK, both limits at once.'),
+  ),
 };
 
 export type LeverName = keyof typeof LEVERS;

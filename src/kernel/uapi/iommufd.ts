@@ -8,7 +8,7 @@ import {
   MAP_FLAGS,
   SET_DIRTY_TRACKING_FLAGS,
 } from './bits.ts';
-import { bits, type Fields, FULL, inout, input, output, type RequestRow, type Support } from './types.ts';
+import { bits, type Fields, FULL, inout, input, output, part, type RequestRow, type Support } from './types.ts';
 
 const flags = input('u32', 'Must be 0.');
 const reserved = input('u32', 'Must be 0.');
@@ -130,7 +130,12 @@ export const IOMMUFD_REQUESTS = {
       fault_id: input('u32', 'Id of the fault queue, with FAULT_ID_VALID.'),
       __reserved2: reserved,
     },
-    { ends: { data_type: 28, data_len: 32, data: 40, fault_id: 44, __reserved2: 48 } },
+    {
+      ends: { data_type: 28, data_len: 32, data: 40, fault_id: 44, __reserved2: 48 },
+      support: part(
+        "Driver data and nested HWPTs are those of the kernel's mock driver, on units of kind `generic`: on VT-d, AMD-Vi and SMMUv3 nothing nests on a parent (EOPNOTSUPP).",
+      ),
+    },
   ),
   IOMMU_GET_HW_INFO: request(
     0x3b8a,
@@ -148,43 +153,77 @@ export const IOMMUFD_REQUESTS = {
       __reserved: reserved,
       out_capabilities: output('u64', 'Bit 0: dirty tracking, bit 3: no ATS.'),
     },
-    { ends: { out_capabilities: 40 } },
+    {
+      ends: { out_capabilities: 40 },
+      support: part(
+        'A buffer has at most 65,536 bytes (EFAULT above). Bits 1 and 2 of the capabilities (PASIDs that execute, or are privileged) are never set.',
+      ),
+    },
   ),
   IOMMU_HWPT_SET_DIRTY_TRACKING: request(0x3b8b, 16, 16, 'Switches dirty tracking.', {
     flags: bits(SET_DIRTY_TRACKING_FLAGS, '0: off.'),
     hwpt_id: input('u32', 'Id of the HWPT.'),
     __reserved: input('u32', 'Not looked at.'),
   }),
-  IOMMU_HWPT_GET_DIRTY_BITMAP: request(0x3b8c, 48, 48, 'Reads, and clears, what devices have written.', {
-    hwpt_id: input('u32', 'Id of the HWPT.'),
-    flags: bits(GET_DIRTY_BITMAP_FLAGS),
-    __reserved: reserved,
-    iova: input('u64', 'First IOVA.'),
-    length: input('u64', 'Bytes.'),
-    page_size: input('u64', 'Bytes that one bit stands for.'),
-    data: output('bytes', 'The bitmap, base64, rounded up to 64 bits.'),
-  }),
-  IOMMU_HWPT_INVALIDATE: request(0x3b8d, 32, 32, 'Invalidates caches of a nested HWPT or a vIOMMU.', {
-    hwpt_id: input('u32', 'Id of the HWPT or vIOMMU.'),
-    data: input('bytes', 'The entries, base64.'),
-    data_type: input('u32', 'Kind of entries.'),
-    entry_len: input('u32', 'Bytes of an entry.'),
-    entry_num: inout('u32', 'Number of entries; then of entries done.'),
-    __reserved: reserved,
-  }),
+  IOMMU_HWPT_GET_DIRTY_BITMAP: request(
+    0x3b8c,
+    48,
+    48,
+    'Reads, and clears, what devices have written.',
+    {
+      hwpt_id: input('u32', 'Id of the HWPT.'),
+      flags: bits(GET_DIRTY_BITMAP_FLAGS),
+      __reserved: reserved,
+      iova: input('u64', 'First IOVA.'),
+      length: input('u64', 'Bytes.'),
+      page_size: input('u64', 'Bytes that one bit stands for.'),
+      data: output('bytes', 'The bitmap, base64, rounded up to 64 bits.'),
+    },
+    {
+      support: part(
+        'At most 2^24 bits in one call (64 GiB of pages of 4 KiB), ENOMEM above. The bitmap begins with zeroes.',
+      ),
+    },
+  ),
+  IOMMU_HWPT_INVALIDATE: request(
+    0x3b8d,
+    32,
+    32,
+    'Invalidates caches of a nested HWPT or a vIOMMU.',
+    {
+      hwpt_id: input('u32', 'Id of the HWPT or vIOMMU.'),
+      data: input('bytes', 'The entries, base64.'),
+      data_type: input('u32', 'Kind of entries.'),
+      entry_len: input('u32', 'Bytes of an entry.'),
+      entry_num: inout('u32', 'Number of entries; then of entries done.'),
+      __reserved: reserved,
+    },
+    {
+      support: part(
+        "The caches, and the entries that drop something of them, are those of the kernel's mock driver, on units of kind `generic`.",
+      ),
+    },
+  ),
   IOMMU_FAULT_QUEUE_ALLOC: request(0x3b8e, 16, 16, 'Makes a queue of page faults.', {
     flags,
     out_fault_id: output('u32', 'Id of the queue.'),
     out_fault_fd: output('u32', 'Its descriptor.'),
   }),
-  IOMMU_IOAS_MAP_FILE: request(0x3b8f, 40, 40, 'Maps a memfd.', {
-    flags: bits(MAP_FLAGS),
-    ioas_id: ioasId,
-    fd: input('s32', 'Descriptor of the memfd.'),
-    start: input('u64', 'First byte of the file.'),
-    length: input('u64', 'Bytes.'),
-    iova: inout('u64', 'IOVA, chosen by the kernel without FIXED_IOVA.'),
-  }),
+  IOMMU_IOAS_MAP_FILE: request(
+    0x3b8f,
+    40,
+    40,
+    'Maps a memfd.',
+    {
+      flags: bits(MAP_FLAGS),
+      ioas_id: ioasId,
+      fd: input('s32', 'Descriptor of the memfd.'),
+      start: input('u64', 'First byte of the file.'),
+      length: input('u64', 'Bytes.'),
+      iova: inout('u64', 'IOVA, chosen by the kernel without FIXED_IOVA.'),
+    },
+    { support: part('Memfds: there are no dma-bufs.') },
+  ),
   IOMMU_VIOMMU_ALLOC: request(
     0x3b90,
     24,
@@ -200,7 +239,12 @@ export const IOMMUFD_REQUESTS = {
       __reserved: input('u32', 'Not looked at.'),
       data: inout('bytes', 'Driver data, base64.'),
     },
-    { ends: { data_len: 28, __reserved: 32, data: 40 } },
+    {
+      ends: { data_len: 28, __reserved: 32, data: 40 },
+      support: part(
+        "That of the kernel's mock driver, on units of kind `generic`, and that of AMD-Vi, which can do nothing. SMMUv3 has none (EOPNOTSUPP).",
+      ),
+    },
   ),
   IOMMU_VDEVICE_ALLOC: request(0x3b91, 24, 24, 'Gives a device a number on a vIOMMU.', {
     viommu_id: input('u32', 'Id of the vIOMMU.'),
@@ -225,17 +269,24 @@ export const IOMMUFD_REQUESTS = {
       out_veventq_fd: output('u32', 'Its descriptor.'),
       __reserved: reserved,
     },
-    { ends: { __reserved: 32 } },
+    { ends: { __reserved: 32 }, support: part("The events are those of the kernel's mock driver.") },
   ),
-  IOMMU_HW_QUEUE_ALLOC: request(0x3b94, 40, 40, 'Gives a vIOMMU a hardware queue in guest memory.', {
-    flags,
-    viommu_id: input('u32', 'Id of the vIOMMU.'),
-    type: input('u32', 'Kind of queue.'),
-    index: input('u32', 'Number of the queue.'),
-    out_hw_queue_id: output('u32', 'Id of the queue.'),
-    nesting_parent_iova: input('u64', 'Where its memory is.'),
-    length: input('u64', 'Bytes.'),
-  }),
+  IOMMU_HW_QUEUE_ALLOC: request(
+    0x3b94,
+    40,
+    40,
+    'Gives a vIOMMU a hardware queue in guest memory.',
+    {
+      flags,
+      viommu_id: input('u32', 'Id of the vIOMMU.'),
+      type: input('u32', 'Kind of queue.'),
+      index: input('u32', 'Number of the queue.'),
+      out_hw_queue_id: output('u32', 'Id of the queue.'),
+      nesting_parent_iova: input('u64', 'Where its memory is.'),
+      length: input('u64', 'Bytes.'),
+    },
+    { support: part("Those of the kernel's mock driver, on units of kind `generic` (EOPNOTSUPP elsewhere).") },
+  ),
   IOMMU_HWPT_LU_SET_PRESERVE: request(
     0x3bc0,
     24,
@@ -251,19 +302,37 @@ export const IOMMUFD_REQUESTS = {
     { flags, hwpt_id: output('u32', 'Id of the HWPT.'), token: input('u64', 'The token it was marked with.') },
   ),
   VFIO_GET_API_VERSION: request(0x3b64, 0, 0, 'The version of the VFIO interface.', {}),
-  VFIO_CHECK_EXTENSION: request(0x3b65, 0, 0, 'Whether an extension of VFIO is there.', {
-    extension: input('u32', 'Number of the extension; the argument itself.'),
-  }),
+  VFIO_CHECK_EXTENSION: request(
+    0x3b65,
+    0,
+    0,
+    'Whether an extension of VFIO is there.',
+    {
+      extension: input('u32', 'Number of the extension; the argument itself.'),
+    },
+    {
+      support: part(
+        'DMA_CC (4) is 0 as soon as the IOAS has a HWPT, as on the machines of the traces, whatever the IOMMU.',
+      ),
+    },
+  ),
   VFIO_SET_IOMMU: request(0x3b66, 0, 0, 'Chooses the kind of container.', {
     type: input('u32', '1: TYPE1, 3: TYPE1v2; the argument itself.'),
   }),
-  VFIO_IOMMU_GET_INFO: container(0x3b70, 16, 24, 'Page sizes and IOVA ranges of the container.', {
-    argsz: inout('u32', 'Room; then the room needed.'),
-    flags: output('u32', 'Bit 0: page sizes, bit 1: capabilities.'),
-    iova_pgsizes: output('u64', 'Page sizes.'),
-    cap_offset: output('u32', 'Where the capabilities begin.'),
-    data: output('bytes', 'What lies behind the struct, base64.'),
-  }),
+  VFIO_IOMMU_GET_INFO: container(
+    0x3b70,
+    16,
+    24,
+    'Page sizes and IOVA ranges of the container.',
+    {
+      argsz: inout('u32', 'Room; then the room needed.'),
+      flags: output('u32', 'Bit 0: page sizes, bit 1: capabilities.'),
+      iova_pgsizes: output('u64', 'Page sizes.'),
+      cap_offset: output('u32', 'Where the capabilities begin.'),
+      data: output('bytes', 'What lies behind the struct, base64.'),
+    },
+    { support: part('At most 1,000 bytes of what lies behind the struct.') },
+  ),
   VFIO_IOMMU_MAP_DMA: container(0x3b71, 32, 32, 'Maps memory of the calling process.', {
     flags: bits(DMA_MAP_FLAGS),
     vaddr: input('u64', 'Address in the process.'),

@@ -1,7 +1,11 @@
 /** Requests of /dev/liveupdate and of session files: include/uapi/linux/liveupdate.h. */
-import { input, output, type RequestTable } from './types.ts';
+import { FULL, input, output, part, type RequestTable } from './types.ts';
 
 const name = 'Name of the session: bytes U+0000 to U+00FF, 1 to 63 of them before the NUL.';
+
+const DESCRIPTOR_LAST = part(
+  'Linux looks for a free descriptor first, here it is the last thing that can be missing (EMFILE).',
+);
 
 export const LIVEUPDATE_REQUESTS = {
   LIVEUPDATE_IOCTL_CREATE_SESSION: {
@@ -11,7 +15,7 @@ export const LIVEUPDATE_REQUESTS = {
     sizeField: 'size',
     tail: 'zero',
     about: 'Makes an outgoing session.',
-    support: 'full',
+    ...DESCRIPTOR_LAST,
     fields: { fd: output('s32', 'Descriptor of the session.'), name: input('name', name) },
   },
   LIVEUPDATE_IOCTL_RETRIEVE_SESSION: {
@@ -21,7 +25,7 @@ export const LIVEUPDATE_REQUESTS = {
     sizeField: 'size',
     tail: 'zero',
     about: 'Takes a session that the previous kernel handed over.',
-    support: 'full',
+    ...DESCRIPTOR_LAST,
     fields: { fd: output('s32', 'Descriptor of the session.'), name: input('name', name) },
   },
 } as const satisfies RequestTable;
@@ -34,7 +38,7 @@ export const SESSION_REQUESTS = {
     sizeField: 'size',
     tail: 'zero',
     about: 'Puts a descriptor into an outgoing session.',
-    support: 'full',
+    ...FULL,
     fields: { fd: input('s32', 'The descriptor.'), token: input('u64', 'Its name in the session.') },
   },
   LIVEUPDATE_SESSION_RETRIEVE_FD: {
@@ -44,7 +48,7 @@ export const SESSION_REQUESTS = {
     sizeField: 'size',
     tail: 'zero',
     about: 'Takes a descriptor out of an incoming session.',
-    support: 'full',
+    ...DESCRIPTOR_LAST,
     fields: { fd: output('s32', 'The descriptor.'), token: input('u64', 'Its name in the session.') },
   },
   LIVEUPDATE_SESSION_FINISH: {
@@ -54,7 +58,7 @@ export const SESSION_REQUESTS = {
     sizeField: 'size',
     tail: 'zero',
     about: 'Ends the restore of an incoming session.',
-    support: 'full',
+    ...FULL,
     fields: { reserved: input('u32', 'Must be 0.') },
   },
   LIVEUPDATE_SESSION_GET_NAME: {
@@ -64,7 +68,7 @@ export const SESSION_REQUESTS = {
     sizeField: 'size',
     tail: 'zero',
     about: 'The name of the session.',
-    support: 'full',
+    ...FULL,
     fields: { reserved: input('u32', 'Must be 0.'), name: output('name', name) },
   },
 } as const satisfies RequestTable;

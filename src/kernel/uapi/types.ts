@@ -37,6 +37,10 @@ export type Support =
   | { readonly support: 'part' | 'errno'; readonly note: string };
 
 export const FULL = { support: 'full' } as const satisfies Support;
+/** All but what the sentence says. */
+export const part = (note: string): Support => ({ support: 'part', note });
+/** Never anything else than this errno. */
+export const only = (errno: string, note: string): Support => ({ support: 'errno', note: `${errno}: ${note}` });
 
 /** A row of a table of requests. */
 export type RequestRow<Given extends Fields = Fields, Ends extends Sizes = Sizes> = Support & {

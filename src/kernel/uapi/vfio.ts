@@ -1,6 +1,6 @@
 /** Requests of VFIO device and group files: include/uapi/linux/vfio.h. */
 import { ATTACH_FLAGS, BIND_FLAGS, DETACH_FLAGS } from './bits.ts';
-import { bits, inout, input, output, type RequestTable } from './types.ts';
+import { bits, FULL, inout, input, output, part, type RequestTable } from './types.ts';
 
 /** VFIO does not look at what lies behind its structs, except in BIND, which copies like the newer interfaces. */
 export const VFIO_DEVICE_REQUESTS = {
@@ -11,7 +11,7 @@ export const VFIO_DEVICE_REQUESTS = {
     sizeField: 'size',
     tail: 'ignored',
     about: 'What the device is and has.',
-    support: 'full',
+    ...part('No capabilities (`cap_offset`) are described.'),
     fields: {
       flags: output('u32', 'Bit 0: can be reset, bit 1: PCI.'),
       num_regions: output('u32', 'Number of regions.'),
@@ -25,7 +25,7 @@ export const VFIO_DEVICE_REQUESTS = {
     sizeField: 'size',
     tail: 'ignored',
     about: 'Resets the function; attachments stay.',
-    support: 'full',
+    ...part('A reset works wherever the function has one: never EAGAIN or EIO.'),
     fields: {},
   },
   VFIO_DEVICE_BIND_IOMMUFD: {
@@ -36,7 +36,7 @@ export const VFIO_DEVICE_REQUESTS = {
     sizeField: 'size',
     tail: 'zero',
     about: 'Binds the device to an iommufd, which becomes its DMA owner.',
-    support: 'full',
+    ...part('Virtual functions have no tokens: with the flag it is EINVAL, without it never EACCES.'),
     fields: {
       flags: bits(BIND_FLAGS),
       iommufd: input('s32', 'Descriptor of the iommufd.'),
@@ -53,7 +53,7 @@ export const VFIO_DEVICE_REQUESTS = {
     sizeField: 'size',
     tail: 'ignored',
     about: 'Attaches the device to an IOAS or HWPT, or moves it there.',
-    support: 'full',
+    ...part('A PASID is a record of what is attached where: no DMA has one.'),
     fields: {
       flags: bits(ATTACH_FLAGS),
       pt_id: inout('u32', 'Id of the IOAS or HWPT; then of the HWPT it is on.'),
@@ -69,7 +69,7 @@ export const VFIO_DEVICE_REQUESTS = {
     sizeField: 'size',
     tail: 'ignored',
     about: 'Detaches the device; its DMA is blocked then.',
-    support: 'full',
+    ...part('A PASID is a record, as for the attach.'),
     fields: { flags: bits(DETACH_FLAGS), pasid: input('u32', 'The PASID, with the flag.') },
     ends: { pasid: 12 },
   },
@@ -83,7 +83,7 @@ export const VFIO_GROUP_REQUESTS = {
     sizeField: 'size',
     tail: 'zero',
     about: 'Whether the group is viable and has a container.',
-    support: 'full',
+    ...part('Bytes behind the struct that are not zero are E2BIG; Linux does not look at them.'),
     fields: { flags: output('u32', 'Bit 0: viable, bit 1: container set.') },
   },
   VFIO_GROUP_SET_CONTAINER: {
@@ -93,7 +93,7 @@ export const VFIO_GROUP_REQUESTS = {
     sizeField: 'size',
     tail: 'zero',
     about: 'Puts the group into a container: here, an iommufd.',
-    support: 'full',
+    ...part('A container is an iommufd: there is no /dev/vfio/vfio.'),
     fields: { container: input('s32', 'Descriptor of the iommufd.') },
   },
   VFIO_GROUP_UNSET_CONTAINER: {
@@ -103,7 +103,7 @@ export const VFIO_GROUP_REQUESTS = {
     sizeField: 'size',
     tail: 'zero',
     about: 'Takes the group out of its container.',
-    support: 'full',
+    ...FULL,
     fields: {},
   },
   VFIO_GROUP_GET_DEVICE_FD: {
@@ -113,7 +113,7 @@ export const VFIO_GROUP_REQUESTS = {
     sizeField: 'size',
     tail: 'zero',
     about: 'Opens a device of the group, bound and attached.',
-    support: 'full',
+    ...part('Nothing may follow the address in the name: virtual functions have no tokens.'),
     fields: { name: input('name', 'Address of the function.') },
   },
 } as const satisfies RequestTable;
