@@ -159,7 +159,7 @@ export class RestoredDomains {
     this._kernel.emit('restore.device', `${bdf} stays on restored domain ${domain}`, { bdf, id: domain }, 'R1');
   }
 
-  /** State of persisted-domains.md for a function. */
+  /** The state of a function; what each letter means: README.md. */
   stateOf(fn: PciFunction): 'L' | 'A' | 'S' | 'X' | 'N' {
     const device = this.devices.get(fn.bdf);
     if (!device || device.ended) return 'N';
