@@ -106,7 +106,7 @@ export class Host implements EventSink {
   freeze(kernel: Kernel, mode: FreezeCommand['mode'], next: NextKernel | undefined): Refusal | null {
     const refusal = kernel.luo?.freeze() ?? null;
     if (refusal) return refusal;
-    // An image of plain kexec_load carries no handover: the freeze has run for nothing (kho.md 4).
+    // An image of plain kexec_load carries no handover: the freeze has run for nothing.
     const document = mode === 'live-update' ? kernel.handover() : null;
     this.emit('kexec', `kernel ${this.kernelNumber} ends: ${mode}`, { mode });
     const kept = document ? kernel.preservedFunctions() : new Set<PciFunction>();

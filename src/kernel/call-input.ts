@@ -1,4 +1,4 @@
-/** Reading the parameters of system calls: what is not there is 0, or empty. */
+/** Reads the parameters of system calls. A parameter that is not given is 0, or empty. */
 import type { Refusal } from './errno.ts';
 import { decodeU64 } from './ioctl.ts';
 import type { Kernel } from './kernel.ts';
@@ -8,7 +8,7 @@ import type { CallInput, CallResult } from './uapi/calls.ts';
 export type Outcome = Omit<CallResult, 'errno' | 'where' | 'why' | 'rule'> | Refusal;
 export type Call = (kernel: Kernel, process: Process, input: CallInput) => Outcome;
 
-/** Bytes that one call answers at the most. */
+/** The most bytes that one call returns. */
 export const MAX_TRANSFER = 1024 * 1024;
 
 export const integer = (input: CallInput, name: string): number => Number(input[name] ?? 0);

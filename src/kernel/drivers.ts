@@ -16,14 +16,14 @@ interface Match {
 /** vfio-pci, and drivers made of its core for one kind of device, such as mlx5_vfio_pci. */
 const VFIO_DRIVER = /(^|[-_])vfio[-_]pci$/;
 
-/** They do no DMA of the kernel's, and say so (driver_managed_dma), as VFIO's do. */
+/** Drivers that manage DMA themselves (driver_managed_dma), beside those of VFIO. */
 const MANAGES_DMA: ReadonlySet<string> = new Set(['pci-stub', 'pcieport']);
 
 const INTEL_NETWORK: Match = { classes: ['02'], vendor: '8086' };
 
 /**
- * What drivers take whose tables of ids leave no doubt of it. A function of unknown class or vendor fits each of them as
- * far as that goes; any other driver may take anything.
+ * The functions that drivers take whose tables of ids leave no doubt. An unknown class or vendor fits all of them; a driver
+ * that is not listed may take any function.
  */
 const MATCHES: ReadonlyMap<string, Match> = new Map(
   Object.entries<Match>({
@@ -82,8 +82,8 @@ export class Drivers {
   }
 
   /**
-   * driver_override, which makes any driver match, then `bind`: EBUSY has a driver, or its DMA is owned (R5), else what
-   * the probe answers: ENODEV it is no device of this driver, and VFIO's refusals.
+   * driver_override, which makes any driver match, then `bind` (bind_store). EBUSY the function has a driver, or its DMA is
+   * owned (R5); ENODEV it is no device of this driver; a VFIO driver: the errnos of `Vfio.probe`.
    */
   bind(fn: PciFunction, driver: string): Refusal | null {
     const current = this.bound.get(fn.bdf);
@@ -120,7 +120,10 @@ export class Drivers {
     return refuse('ENODEV', 'bind_store', `${driver} is no driver of such a function: ${fn.bdf} has ${what}`);
   }
 
-  /** `unbind`: ENODEV not on that driver; `blocked` while files of its VFIO device are open. */
+  /**
+   * `unbind` (unbind_store). ENODEV not on that driver. `blocked`: it waits until the open files of its VFIO device are
+   * closed.
+   */
   unbind(fn: PciFunction, driver: string | undefined): { blocked: boolean } | Refusal {
     const current = this.bound.get(fn.bdf);
     if (!current) return refuse('ENODEV', 'unbind_store', `${fn.bdf} is on no driver`);
@@ -131,7 +134,7 @@ export class Drivers {
     return { blocked: false };
   }
 
-  /** `remove`: the driver lets go first, and that waits as `unbind` does (pci_stop_and_remove_bus_device). */
+  /** `remove` (pci_stop_and_remove_bus_device): the driver is unbound first, which may wait as `unbind` does. */
   remove(fn: PciFunction): { blocked: boolean } {
     if (this.bound.has(fn.bdf)) {
       if (this._waits(fn, 'removal')) {
@@ -144,7 +147,7 @@ export class Drivers {
     return { blocked: false };
   }
 
-  /** Whether files of its VFIO device are open; nobody can open more of them then. */
+  /** Whether files of its VFIO device are open. If so, nobody can open another one from now on. */
   private _waits(fn: PciFunction, what: 'unbind' | 'removal'): boolean {
     const device = this._kernel.vfio.devices.get(fn.bdf);
     if (!device || device.files.length === 0) return false;
@@ -157,6 +160,7 @@ export class Drivers {
     return true;
   }
 
+  /** Unbinds the driver, with no file of its VFIO device open. */
   finishUnbind(fn: PciFunction): void {
     const driver = this.bound.get(fn.bdf)!;
     this.bound.delete(fn.bdf);
@@ -166,8 +170,8 @@ export class Drivers {
   }
 
   /**
-   * At boot: built-in drivers probe what they take, in order of address; a failure leaves the function driverless. Which
-   * devices an unknown driver lists is not known: it probes those of unknown class.
+   * At boot: built-in drivers probe the functions that they take, in order of address; a failed probe leaves a function
+   * without a driver. A driver that is not in MATCHES probes the functions of unknown class.
    */
   autoprobe(): void {
     for (const bdf of [...this._kernel.machine.functions.keys()].sort())

@@ -54,7 +54,7 @@ export class Refusal {
     this.rule = rule;
   }
 
-  /** The same refusal with outputs that the kernel wrote all the same. */
+  /** Adds outputs that Linux writes in spite of the error, and returns itself. */
   withArg(arg: Record<string, unknown>): Refusal {
     this.arg = arg;
     return this;

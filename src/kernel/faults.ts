@@ -34,26 +34,28 @@ export interface ArmedFault {
 export class Faults {
   armed: ArmedFault[] = [];
   private _nextId = 1;
-  /** The log that tells which fault it was that struck. */
+  /** Gets an event for each fault that strikes. */
   private readonly _sink: EventSink;
 
   constructor(sink: EventSink) {
     this._sink = sink;
   }
 
+  /** Arms a fault: the `nth` pass through `point` from now on, 1 being the next, is refused with `errno`, once. */
   arm(point: FaultPoint, nth: number, errno: Errno): ArmedFault {
     const fault = { id: this._nextId++, point, nth, errno };
     this.armed.push(fault);
     return fault;
   }
 
+  /** False: no such fault is armed. */
   disarm(id: number): boolean {
     const before = this.armed.length;
     this.armed = this.armed.filter((fault) => fault.id !== id);
     return this.armed.length < before;
   }
 
-  /** One pass through a point: the fault that strikes, or null. */
+  /** Counts one pass through a point. Returns the fault that strikes, or null. */
   strike(point: FaultPoint): ArmedFault | null {
     if (this.armed.length === 0) return null;
     let struck: ArmedFault | null = null;
@@ -68,6 +70,10 @@ export class Faults {
     return struck;
   }
 
+  /**
+   * Counts one pass through a point, in the kernel function `where`. Returns the refusal of a fault that strikes, or
+   * null.
+   */
   refusal(point: FaultPoint, where: string): Refusal | null {
     const struck = this.strike(point);
     return struck && refuse(struck.errno, where, `fault ${struck.id} at ${point} was armed`);

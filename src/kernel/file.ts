@@ -25,7 +25,7 @@ export type Handlers<Kind extends RequestKind, File> = {
 export type AnyHandlers = Readonly<Record<string, (file: never, arg: never, process: Process) => IoctlOk | Refusal>>;
 const NO_HANDLERS: AnyHandlers = {};
 
-/** What a read of a queue answers: the bytes it took, and what they say. */
+/** What a read of a queue returns: the number of bytes, and what they say. */
 export type ReadOk = Pick<CallResult, 'faults' | 'events'> & { ret: number };
 
 export abstract class OpenFile {
@@ -76,7 +76,7 @@ export abstract class OpenFile {
   }
 }
 
-/** /dev/null, and whatever else is only there to be a wrong descriptor. */
+/** /dev/null: it is there to be a descriptor of the wrong kind. */
 export class NullFile extends OpenFile {
   readonly kind = 'null';
   link(): string {

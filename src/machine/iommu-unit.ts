@@ -44,14 +44,14 @@ export function isInterruptRange(kind: IommuKind | null, iova: bigint): boolean 
   return kind !== 'arm-smmuv3' && kind !== 'generic' && iova >= MSI_START && iova <= MSI_LAST;
 }
 
-/** Where DMA goes that nothing translates. */
+/** Where an access goes that nothing translates. */
 export function passThrough(iova: bigint, memory: PhysicalMemory): Translation | FaultReason {
   if (iova >= BigInt(memory.frames) * BigInt(FRAME_SIZE)) return 'beyond-memory';
   const physical = Number(iova);
   return { physical, length: FRAME_SIZE - (physical % FRAME_SIZE), readable: true, writeable: true };
 }
 
-/** The part of [first, last] that is memory, as DMA finds it that nothing translates. */
+/** The part of IOVAs [first, last] that is memory, for DMA that nothing translates. */
 export function passThroughRange(
   first: bigint,
   last: bigint,
@@ -165,7 +165,7 @@ export class IommuUnit {
     };
   }
 
-  /** What translates [first, last] for a function, ascending: the holes are left out. */
+  /** What IOVAs [first, last] of a function translate to, ascending, without the holes. */
   *translations(sourceId: number, first: bigint, last: bigint): Generator<Translation & { iova: bigint }> {
     const entry = this.context(sourceId);
     if (entry.kind === 'identity') yield* passThroughRange(first, last, this._memory);

@@ -45,7 +45,7 @@ export class Machine {
     return fn;
   }
 
-  /** The unit that the function is behind. It has one: there is an IOMMU, or nobody could ask. */
+  /** The unit that a function is behind. Only for a machine with an IOMMU. */
   unitOf(fn: PciFunction): IommuUnit {
     return this.units.get(fn.spec.iommu!)!;
   }
@@ -55,7 +55,7 @@ export class Machine {
     return fn.spec.iommu === null ? passThrough(iova, this.memory) : this.unitOf(fn).translate(fn.sourceId, iova);
   }
 
-  /** What translates [first, last] for a function, ascending: the holes are left out. */
+  /** What IOVAs [first, last] of a function translate to, ascending, without the holes. */
   translations(fn: PciFunction, first: bigint, last: bigint): Iterable<Translation & { iova: bigint }> {
     return fn.spec.iommu === null
       ? passThroughRange(first, last, this.memory)
@@ -63,8 +63,8 @@ export class Machine {
   }
 
   /**
-   * One DMA access of `length` bytes; for a write `data` holds the bytes, for a read the answer does. Bytes before a
-   * fault have been transferred, as on a real bus.
+   * One DMA access of `data.length` bytes: a write takes them from `data`, a read puts them there. Bytes before a fault have
+   * been transferred, as on a real bus.
    */
   dma(fn: PciFunction, op: 'read' | 'write', iova: bigint, data: Uint8Array): DmaOutcome {
     const unit = fn.spec.iommu === null ? null : this.unitOf(fn);

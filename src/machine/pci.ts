@@ -3,7 +3,10 @@ import type { FunctionSpec } from './spec.ts';
 
 export class PciFunction {
   readonly spec: FunctionSpec;
-  /** Bus in the upper byte, device and function in the lower: how the IOMMU knows the function, or the one it is behind. */
+  /**
+   * Requester id of its DMA, or of the function that it is behind: bus in the upper byte, device and function in the
+   * lower.
+   */
   readonly sourceId: number;
   /** Interrupts are enabled: a driver has to end that before a live update. */
   interruptsEnabled = false;
@@ -20,17 +23,19 @@ export class PciFunction {
     return this.spec.bdf;
   }
 
-  /** Function-level reset: whatever the function was doing ends; translation is not its business. */
+  /** Function-level reset: whatever the function was doing ends. Its translation stays. */
   reset(): void {
     this.resets++;
     this.interruptsEnabled = false;
   }
 }
 
-/** `dddd:bb` of an address: within a domain buses come in this order. */
+/** `dddd:bb` of an address, which orders the buses of a domain. */
 const busOf = ({ bdf }: PciFunction): string => bdf.slice(0, bdf.lastIndexOf(':'));
 
-/** The virtual functions of a physical one: those that name it, and of those that name none those it is likely to have. */
+/**
+ * The virtual functions of a physical one: those that name it, and those that name none and are likely to be its own.
+ */
 export function virtualFunctionsOf(pf: PciFunction, functions: Iterable<PciFunction>): PciFunction[] {
   if (pf.spec.sriov !== 'pf') return [];
   const all = [...functions];
@@ -42,7 +47,9 @@ export function virtualFunctionsOf(pf: PciFunction, functions: Iterable<PciFunct
   });
 }
 
-/** A VF that says nothing of it is taken for one of the first PF of its vendor on the nearest bus that comes before it. */
+/**
+ * A virtual function that names none is taken for one of the first PF of its vendor on the nearest bus before its own.
+ */
 function likelyOwner(pf: PciFunction, all: PciFunction[]): (vf: PciFunction) => boolean {
   const isNear = ({ bdf, spec: { vendor } }: PciFunction): boolean =>
     bdf.slice(0, bdf.indexOf(':')) === pf.bdf.slice(0, pf.bdf.indexOf(':')) &&

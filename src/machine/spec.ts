@@ -12,7 +12,7 @@ export interface ReservedRange {
   type: ReservedType;
 }
 
-/** A kind of page table that the unit can walk. */
+/** A kind of page table that a unit can walk. */
 export interface TableSpec {
   aperture: { start: string; last: string };
   /** Leaf sizes in bytes, powers of two, ascending, the smallest at least 0x800. */

@@ -39,7 +39,7 @@ export interface Leaf {
   dirty: boolean;
 }
 
-/** Units in a row that point to memory in a row, whatever the leaves are. */
+/** Units in a row that are mapped to memory in a row, whatever leaves map them. */
 export interface Extent {
   unit: number;
   units: number;
@@ -58,6 +58,7 @@ export function tableFormat(apertureStart: bigint, apertureLast: bigint, pageSiz
   return { minShift, levels, leafShifts, apertureStart, apertureLast };
 }
 
+/** The physical address, in bytes, in an entry of two words. */
 export function addressOf(low: number, high: number): number {
   return high * 2 ** 32 + ((low & ~FLAGS) >>> 0);
 }
@@ -78,7 +79,7 @@ export class TableWalk {
     this.root = root;
   }
 
-  /** The leaf that translates this unit, or null. */
+  /** Returns the leaf that translates a unit, or null. */
   lookup(unit: number): Leaf | null {
     let frame = this.root;
     for (let level = this.format.levels - 1; level >= 0; level--) {
@@ -104,12 +105,12 @@ export class TableWalk {
     return { unit: unit - (unit % units), shift, physical, access: accessOf(low), dirty };
   }
 
-  /** Over how many entries of its table a leaf is repeated. */
+  /** How many entries of its table a leaf takes. */
   protected _repeat(low: number, level: number): number {
     return 2 ** (shiftOf(low) - this.format.minShift - level * LEVEL_BITS);
   }
 
-  /** Marks the leaf that translates this unit as written. */
+  /** Sets the dirty bit of the leaf that translates a unit. */
   setDirty(unit: number): void {
     let frame = this.root;
     for (let level = this.format.levels - 1; level >= 0; level--) {
@@ -126,7 +127,10 @@ export class TableWalk {
     }
   }
 
-  /** Tells the leaves touched by [first, last] that have been written to, ascending; `clear` takes their marks away. */
+  /**
+   * Calls `tell` for each leaf that [first, last] touches and whose dirty bit is set, ascending; `clear` clears the
+   * bit.
+   */
   eachDirty(first: number, last: number, clear: boolean, tell: (unit: number, shift: number) => void): void {
     this._eachDirty(this.root, this.format.levels - 1, 0, first, last, clear, tell);
   }
@@ -141,7 +145,7 @@ export class TableWalk {
     tell: (unit: number, shift: number) => void,
   ): void {
     const entries = this.memory.entries(frame);
-    // Entries that follow from others have not been changed, so nothing has been written there.
+    // Entries that are computed have never been changed, so that none of them has its dirty bit set.
     if (!(entries instanceof Uint32Array)) return;
     const span = 2 ** (level * LEVEL_BITS);
     const to = Math.min(ENTRIES - 1, Math.floor((last - base) / span));
@@ -165,7 +169,7 @@ export class TableWalk {
     }
   }
 
-  /** What is mapped in [first, last], cut to it, ascending. */
+  /** What is mapped in units [first, last], cut to them, ascending; neighbours are joined. */
   *extents(first: number, last: number): Generator<Extent> {
     const bytes = 2 ** this.format.minShift;
     let extent: Extent | null = null;
@@ -189,7 +193,7 @@ export class TableWalk {
     if (extent !== null) yield extent;
   }
 
-  /** The same of one table and those below it: in entries as a whole, and not all that belong together are joined. */
+  /** What one table and those below it map, in whole entries; not all neighbours are joined. */
   private *_pieces(frame: number, level: number, base: number, first: number, last: number): Generator<Extent> {
     const span = 2 ** (level * LEVEL_BITS);
     const bytes = span * 2 ** this.format.minShift;
@@ -233,7 +237,7 @@ export class TableWalk {
     if (piece !== null) yield piece;
   }
 
-  /** Frames of all tables, the top one first; neighbours together. */
+  /** Frames of all tables, the top one first, neighbours as one run. */
   tables(): FrameRun[] {
     const runs: FrameRun[] = [];
     let run = { start: this.root, count: 0 };

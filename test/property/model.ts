@@ -1,6 +1,6 @@
 /**
- * What a host answers, by the naive reading of `kernel/iommufd.md`: written for the property test alone, slow, and as
- * plain as possible. Areas are lists, page tables are Maps, whatever can be found by looking is not kept.
+ * What a host answers, by the naive reading of the READMEs of src/kernel/iommufd and its rooms: written for the property
+ * test alone, slow, and as plain as possible. Areas are lists, page tables are Maps, what can be found by looking is not kept.
  */
 import { attachmentOf, attachTo, detach, type Machine } from './model/attach.ts';
 import { Failure, type Out, PAGE } from './model/base.ts';
@@ -325,7 +325,7 @@ export class Model implements Surroundings, Machine {
     return { ret, arg: encode(out) };
   }
 
-  /** kernel/vfio.md 3 to 5. */
+  /** BIND, ATTACH and DETACH: src/kernel/vfio/README.md. */
   #cdevIoctl(process: Process, file: Cdev, request: string, fields: Record<string, unknown>): Out {
     const arg = new Arg(fields);
     const flags = arg.number('flags');

@@ -40,7 +40,8 @@ export class Repository {
 
   /** Paths of the files that a file imports, types included, as far as they are named relatively. */
   imports(file: string): string[] {
-    return importsOf(file, this.text(file)).map((name) => path.posix.join(path.posix.dirname(file), name));
+    const names = new Set(importsOf(file, this.text(file)));
+    return [...names].map((name) => path.posix.join(path.posix.dirname(file), name));
   }
 
   /** Packages, and modules of Node, that a file imports. */

@@ -19,11 +19,11 @@ export interface DefaultDomain {
 export interface NestedDomain {
   readonly kind: 'nested';
   readonly parent: PagingDomain;
-  /** Has the driver's say at attach_dev; null: it takes every function. */
+  /** Decides which functions the domain takes (attach_dev); null: it takes every one. */
   readonly gate: DomainGate | null;
 }
 export interface DomainGate {
-  /** Why it does not take a function. */
+  /** Returns why the domain does not take a function, or null. */
   admit(fn: PciFunction): Refusal | null;
 }
 export type Domain = BlockedDomain | IdentityDomain | DefaultDomain | NestedDomain | PagingDomain;
@@ -53,7 +53,7 @@ export class PagingDomain {
   dirtyEnabled = false;
   /** Rebuilt from the previous kernel: immutable, holds a reference on each page it maps (R11, R20). */
   readonly restored: boolean;
-  /** In a session of LUO, for the next kernel. */
+  /** It is in an outgoing session, for the next kernel. */
   preserved = false;
   private _held: FrameRun[] = [];
   /** Frames that a restored domain maps although nobody had preserved them: they were free at boot, and may be anybody's. */
@@ -72,7 +72,7 @@ export class PagingDomain {
     return 1n << BigInt(this.format.minShift);
   }
 
-  /** Why this domain cannot express a mapping with this access, or null. */
+  /** EINVAL: the format cannot express a mapping with this access (READ | WRITE). */
   checkAccess(access: number): Refusal | null {
     const where = 'iommu_map';
     if ((access & (READ | WRITE)) === 0) return refuse('EINVAL', where, 'a mapping is readable, writeable or both');

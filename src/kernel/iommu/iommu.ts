@@ -41,7 +41,7 @@ export class IommuCore {
     this._kernel = kernel;
   }
 
-  /** Null for a function of a host without an IOMMU. */
+  /** The group of a function; null on a host without an IOMMU. */
   groupOf(fn: PciFunction): IommuGroup | null {
     return fn.spec.group === null ? null : this.groups.get(fn.spec.group)!;
   }
@@ -71,7 +71,7 @@ export class IommuCore {
     if (group.functions.length === 0) this.groups.delete(group.id);
   }
 
-  /** What is reserved for a function: what its unit reserves, and its own ranges. */
+  /** iommu_get_resv_regions: the ranges that the unit of a function reserves, and its own. */
   reservedRanges(fn: PciFunction): ReservedRegion[] {
     return [...this._kernel.machine.unitOf(fn).spec.reserved, ...fn.spec.reserved].map((range) => ({
       start: BigInt(range.start),
@@ -80,7 +80,7 @@ export class IommuCore {
     }));
   }
 
-  /** The driver's domain_alloc_paging_flags. ENOMEM, ENOSPC no domain id. */
+  /** iommu_paging_domain_alloc_flags: a domain for the unit of a function. ENOMEM; ENOSPC no domain id is left. */
   allocDomain(fn: PciFunction, options: PagingOptions): PagingDomain | Refusal {
     const where = 'iommu_domain_alloc_paging_flags';
     const injected = this._kernel.faults.refusal('allocation', where);

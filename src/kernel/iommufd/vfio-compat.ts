@@ -15,6 +15,7 @@ const DMA_CC = 4;
 const NOIOMMU = 8;
 const UNMAP_ALL = 9;
 
+/** The IOAS that container requests act on; ENODEV: none is set. */
 function compatIoas(context: IommufdContext): Ioas | Refusal {
   return (
     context.vfioIoas ??
@@ -22,6 +23,7 @@ function compatIoas(context: IommufdContext): Ioas | Refusal {
   );
 }
 
+/** IOMMU_VFIO_IOAS: gets, sets or clears that IOAS. EOPNOTSUPP, ENODEV none to get, ENOENT none of this id. */
 export function vfioIoas(context: IommufdContext, arg: ArgOf<'IOMMU_VFIO_IOAS'>): IoctlOk | Refusal {
   const where = 'iommufd_vfio_ioas';
   if (arg.__reserved) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
@@ -44,6 +46,7 @@ export function vfioIoas(context: IommufdContext, arg: ArgOf<'IOMMU_VFIO_IOAS'>)
   }
 }
 
+/** VFIO_CHECK_EXTENSION. ENODEV: DMA_CC without an IOAS. */
 export function checkExtension(context: IommufdContext, arg: ArgOf<'VFIO_CHECK_EXTENSION'>): IoctlOk | Refusal {
   switch (arg.extension) {
     case TYPE1:
@@ -60,6 +63,7 @@ export function checkExtension(context: IommufdContext, arg: ArgOf<'VFIO_CHECK_E
   }
 }
 
+/** VFIO_SET_IOMMU. EINVAL type, ENODEV; TYPE1 turns huge pages off, with the errnos of `setHugePages`. */
 export function setIommu(context: IommufdContext, arg: ArgOf<'VFIO_SET_IOMMU'>): IoctlOk | Refusal {
   const { type } = arg;
   if (type !== TYPE1 && type !== TYPE1V2)
@@ -69,6 +73,7 @@ export function setIommu(context: IommufdContext, arg: ArgOf<'VFIO_SET_IOMMU'>):
   return (type === TYPE1 ? ioas.iopt.setHugePages(false) : null) ?? {};
 }
 
+/** VFIO_IOMMU_MAP_DMA. EINVAL flags, ENODEV, then MAP from row 5 on at a fixed IOVA. */
 export function mapDma(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_MAP_DMA'>, process: Process): IoctlOk | Refusal {
   const { flags } = arg;
   if (flags & ~3) return refuse('EINVAL', 'iommufd_vfio_map_dma', 'unknown flag');
@@ -79,6 +84,10 @@ export function mapDma(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_MAP_DMA'>
   return mapUser(ioas.iopt, at, true, access, accountOf(context, process)) ?? {};
 }
 
+/**
+ * VFIO_IOMMU_UNMAP_DMA. EINVAL flags, ENODEV, EINVAL ALL with a range, EINVAL or EBUSY of a cut, EINVAL size 0, EOVERFLOW. An
+ * empty range is success. `size` stays as given up to the cuts; behind them it tells the bytes unmapped, on errors too.
+ */
 export function unmapDma(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_UNMAP_DMA'>): IoctlOk | Refusal {
   const where = 'iommufd_vfio_unmap_dma';
   const { flags, iova, size } = arg;
@@ -104,7 +113,10 @@ export function unmapDma(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_UNMAP_D
   return done(iopt.unmap(iova, iova + size - 1n, progress));
 }
 
-/** TYPE1 cuts areas at the edges of the range: behind its end first, then before its start unless that is 0. */
+/**
+ * iopt_cut_iova of TYPE1: cuts areas at the edges of the range, behind its end first, then before its start unless that
+ * is 0.
+ */
 function cutAt({ iopt }: Ioas, iova: bigint, size: bigint): Refusal | null {
   const behind = BigInt.asUintN(64, iova + size);
   const cuts = [behind, ...(iova === 0n ? [] : [iova])];
@@ -123,7 +135,7 @@ const DMA_AVAIL_BYTES = 16;
 const RANGES_BYTES = 16;
 const RANGE_BYTES = 16;
 
-/** VFIO_IOMMU_GET_INFO: page sizes, and two capabilities as far as they fit. */
+/** VFIO_IOMMU_GET_INFO: page sizes of all HWPTs, and two capabilities as far as they fit into `argsz`. ENODEV. */
 export function iommuGetInfo(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_GET_INFO'>): IoctlOk | Refusal {
   const ioas = compatIoas(context);
   if (!(ioas instanceof Ioas)) return ioas;
@@ -159,5 +171,5 @@ export function iommuGetInfo(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_GET
   return { arg: out };
 }
 
-/** Bytes behind the struct that are answered at the most. */
+/** The most bytes that are returned behind the struct. */
 const MAX_DATA = 1000;

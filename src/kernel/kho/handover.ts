@@ -50,7 +50,7 @@ export interface HandoverDocument {
   pci: { abi: string; devices: string[] } | null;
 }
 
-/** The preserved-memory map: frames by whoever preserved them. */
+/** The preserved-memory map: the frames that each owner has preserved. */
 export class Kho {
   private readonly _preserved = new Map<object, FrameRun[]>();
 

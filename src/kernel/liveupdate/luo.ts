@@ -25,7 +25,9 @@ export class LiveUpdate {
   private readonly _kernel: LiveUpdateKernel;
   private readonly _handlers: readonly AnyFileHandler[];
   readonly outgoing: OutgoingSession[] = [];
-  /** Null until the device is opened for the first time, which deserializes everything. */
+  /**
+   * Sessions of the previous kernel: none until the device is opened for the first time, which deserializes them all.
+   */
   incoming: IncomingSession[] = [];
   private _records: HandoverDocument['luo']['sessions'];
   private _deserialized: 'not-yet' | 'done' | 'failed' = 'not-yet';

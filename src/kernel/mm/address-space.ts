@@ -35,7 +35,7 @@ export interface MapOptions {
 export class AddressSpace {
   private readonly _memory: PhysicalMemory;
   private _mappings: Mapping[] = [];
-  /** Where `frameAt` found something last. */
+  /** The mapping in which `frameAt` found its page last. */
   private _hint: Mapping | undefined;
   /** False once the process has exited: nothing can be pinned any more (mmget_not_zero). */
   alive = true;
@@ -48,7 +48,10 @@ export class AddressSpace {
     return this._mappings;
   }
 
-  /** mmap(2). EINVAL misaligned, EEXIST taken, ENOMEM beyond TASK_SIZE or without memory. */
+  /**
+   * mmap(2) with MAP_FIXED_NOREPLACE. EINVAL length or alignment, ENOMEM beyond TASK_SIZE, EEXIST, EPERM a write-sealed memfd
+   * (memfd_check_seals_mmap), EINVAL offset, ENOMEM no memory. Lengths are rounded up to pages.
+   */
   map(address: bigint, length: bigint, options: MapOptions): Refusal | null {
     const where = 'do_mmap';
     const pageBytes = options.huge ? BigInt(HUGE_PAGES) * PAGE : PAGE;
@@ -95,12 +98,15 @@ export class AddressSpace {
       }
     }
     this._mappings.splice(index, 0, mapping);
-    // A private mapping of a file is its copy from the beginning: nobody can tell without writing to the file later.
+    // A private mapping of a file is a copy from the beginning: only a later write to the file could tell the difference.
     if (inode && !shared) this.write(address, inode.read(offset, Number(bytes)));
     return null;
   }
 
-  /** munmap(2): whatever is mapped in the range; what is held by others (DMA pins) lives on with them. */
+  /**
+   * munmap(2). EINVAL alignment, length, or a page of 2 MiB would be cut. Pages that DMA has pinned live on until
+   * unpinned.
+   */
   unmap(address: bigint, length: bigint): Refusal | null {
     const where = 'do_vmi_munmap';
     if (address % PAGE !== 0n || length === 0n || address + length > TASK_SIZE)
@@ -118,7 +124,7 @@ export class AddressSpace {
     return null;
   }
 
-  /** The first frame of pages of anonymous memory that lie in a row, or -1 where `resolve` has to tell what is there. */
+  /** Returns the first frame of anonymous pages whose frames are in a row; -1 if they are not: `resolve` tells then. */
   frameAt(page: number, write: boolean, count = 1): number {
     let mapping = this._hint;
     if (!mapping || page < mapping.first || page > mapping.last) {
@@ -130,8 +136,8 @@ export class AddressSpace {
   }
 
   /**
-   * The frames of pages [first, last]; EFAULT where nothing is mapped, or nothing writable though `write` is asked. With
-   * `pin` memory of a device is as good as none.
+   * pin_user_pages, without pinning: returns the frames of pages [first, last]. EFAULT the process is gone, nothing is
+   * mapped, it is read-only (`write`), memory of a device (`pin`), or beyond the end of a file; ENOMEM.
    */
   resolve(first: number, last: number, write: boolean, pin = true): FrameSpan[] | Refusal {
     const where = 'pin_user_pages';
@@ -158,11 +164,13 @@ export class AddressSpace {
     return spans;
   }
 
+  /** Copies bytes out. EFAULT, ENOMEM as `resolve`. */
   read(address: bigint, length: number): Uint8Array | Refusal {
     const bytes = new Uint8Array(length);
     return this._transfer(address, bytes, false) ?? bytes;
   }
 
+  /** Stores bytes. EFAULT, ENOMEM as `resolve`. */
   write(address: bigint, bytes: Uint8Array): Refusal | null {
     return this._transfer(address, bytes, true);
   }
@@ -189,7 +197,7 @@ export class AddressSpace {
     return null;
   }
 
-  /** Takes [first, last] out of a mapping, which may leave two pieces of it. */
+  /** Removes pages [first, last] from a mapping, of which up to two pieces stay. */
   private _cut(mapping: Mapping, first: number, last: number): void {
     this._hint = undefined;
     const index = this._mappings.indexOf(mapping);

@@ -10,19 +10,19 @@ export interface FrameSpan {
 
 export class FrameMap {
   private _spans: FrameSpan[] = [];
-  /** Where `at` found something last. */
+  /** Index of the span in which `at` found its page last. */
   private _hint = 0;
 
   get spans(): readonly FrameSpan[] {
     return this._spans;
   }
 
-  /** Pages that have a frame. */
+  /** How many pages have a frame. */
   get pages(): number {
     return this._spans.reduce((sum, span) => sum + span.count, 0);
   }
 
-  /** The first frame of so many pages that lie one behind the other in memory, too; else -1. */
+  /** Returns the frame of `page` if `count` pages from it on have frames in a row; else -1. */
   at(page: number, count = 1): number {
     let span = this._spans[this._hint];
     if (!span || page < span.page || page >= span.page + span.count) {

@@ -25,7 +25,7 @@ export class VfioDevice {
   readonly index: number;
   /** All open files of the device, bound or not. */
   files: readonly VfioDeviceFile[] = [];
-  /** Files through which it is bound: one cdev file, or those of the legacy group. */
+  /** The files through which it is bound: one cdev file, or any number of the legacy group. */
   boundFiles: readonly VfioDeviceFile[] = [];
   bound: IommufdDevice | null = null;
   /** PASIDs that were attached through it. */
@@ -46,7 +46,7 @@ export class VfioDevice {
   }
 }
 
-/** Classes of functions whose configuration space has another header than that of endpoints. */
+/** Classes of bridges, whose configuration space has another header than that of endpoints. */
 const BRIDGES: readonly string[] = ['0604', '0607', '0609'];
 
 export class Vfio {
@@ -87,7 +87,7 @@ export class Vfio {
     return null;
   }
 
-  /** The driver lets go of a function that no file is open of. */
+  /** The driver is unbound from a function of which no file is open. */
   remove(fn: PciFunction): void {
     const device = this.devices.get(fn.bdf)!;
     assert(device.files.length === 0, 'no file of a removed device is open');
@@ -95,7 +95,7 @@ export class Vfio {
     this.groupShrank(fn);
   }
 
-  /** A function's node went away: a group without any other is dead, even if its file is still open. */
+  /** A function's node is gone. If it was the last of its group, the group is dead, even if its file is still open. */
   groupShrank(fn: PciFunction): void {
     const group = fn.spec.group!;
     const file = this.groupFiles.get(group);
@@ -105,7 +105,7 @@ export class Vfio {
     }
   }
 
-  /** Devices of a legacy group that are not about to go. */
+  /** Devices of a legacy group, without those that are being unbound. */
   devicesOfGroup(group: number): VfioDevice[] {
     return [...this.devices.values()].filter((device) => device.fn.spec.group === group && !device.unbinding);
   }

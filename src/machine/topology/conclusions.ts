@@ -3,7 +3,7 @@ import { FIRST_VMD_DOMAIN, segmentOf } from './functions.ts';
 import type { Notes, TopologyFunction } from './text.ts';
 
 const VIRTUAL = /\bVirtual Function\b|\bVF\b/i;
-/** Whose virtual functions take turns: the port of each is its number modulo that of the ports. */
+/** Adapters whose virtual functions belong to their ports in turns: the port is the number modulo that of the ports. */
 const TAKE_TURNS = /82576|82580|I350|82599|X540|X550/;
 /** As in kernel/drivers.ts: VFIO's drivers do not take a physical function whose virtual ones are there. */
 const VFIO_DRIVER = /(^|[-_])vfio[-_]pci$/;

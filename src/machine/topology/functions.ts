@@ -30,12 +30,12 @@ export function segmentOf(bdf: string): number {
   return Number.parseInt(bdf, 16);
 }
 
-/** Order in which the bus is scanned, which is the order in which Linux numbers groups and `vfioN`. */
+/** Orders functions as the bus is scanned, which is the order in which Linux numbers groups and `vfioN`. */
 export function byAddress(a: { bdf: string }, b: { bdf: string }): number {
   return a.bdf.length - b.bdf.length || (a.bdf < b.bdf ? -1 : a.bdf > b.bdf ? 1 : 0);
 }
 
-/** A function with what the description does not say filled in: it can be reset, and no driver is bound to it. */
+/** Completes the description of a function: unless it says otherwise, it can be reset, and no driver is bound to it. */
 export function functionSpec(of: Partial<FunctionSpec> & Pick<FunctionSpec, 'bdf' | 'group' | 'iommu'>): FunctionSpec {
   return {
     vendor: null,

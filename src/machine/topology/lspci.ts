@@ -34,12 +34,12 @@ const IDS = /\[([0-9a-f]{4}):([0-9a-f]{4})\]/i;
 const ALL_IDS = new RegExp(IDS, 'gi');
 const NUMBER_BEHIND = / ?\[([0-9a-f]{4})\]$/i;
 const RECORD = /^(Class|Vendor|Device|Driver): ?(.*)$/;
-/** What hangs on a function, or comes with it, and is none. */
+/** Lines of things that hang on a function, or come with it, and are no functions themselves. */
 const USB = /\bBus \d{3} Device \d{3}\b|^USB:|^\[[0-9N]{1,3}:\d+:\d+:\d+\]|^This controller is bound to vfio/i;
 const DETAIL =
   /^(?:!!!|Subsystem|DeviceName|Kernel|Flags|Control|Status|Latency|Interrupt|Region|Memory|I\/O|Expansion|Capabilities|Bus|NUMA|Physical|PhySlot|Bridge|Secondary|Prefetchable|Address|SVendor|SDevice|Rev|ProgIf|Module|NUMANode|Device tree node|\[virtual\]|<access denied>)/;
 
-/** Lines that only such texts have. */
+/** Whether a line is one that only texts of lspci have. */
 export function looksLikeLspci(text: string): boolean {
   return (
     GROUP.test(text) ||
@@ -57,13 +57,13 @@ export class LspciReader implements Reader {
   private _unit: string | null = null;
   private _last: TopologyFunction | null = null;
   private _indent = 0;
-  /** Groups are said of each function, not before them. */
+  /** Each function names its group itself, behind its address; no header does. */
   groupsBehind = false;
-  /** It was lspci that said something of a function, not only sysfs its address. */
+  /** A line of lspci has described a function: there is more than addresses, which a text of sysfs has, too. */
   described = false;
   /** The first line that has the number of its group, and only that, before the address. */
   groupColumn: Line | null = null;
-  /** The first line that has a mark of those that can be reset. */
+  /** The first line with the mark of functions that can be reset. */
   resetMark: Line | null = null;
 
   constructor(platform: Platform) {
@@ -103,7 +103,7 @@ export class LspciReader implements Reader {
     return this._readRest(line) ?? this._readDetail(text, indent);
   }
 
-  /** Addresses and nothing else, as of a script that prints what it lists. */
+  /** Reads a line of addresses and nothing else, as scripts print that list a group. */
   private _readList(line: Line, text: string): Exclude<Reading, null> {
     const names = text.split(LIST);
     if (names.length === 1 || !names.every((name) => ADDRESS.exec(name)?.[2] === '')) return undefined;
@@ -135,7 +135,7 @@ export class LspciReader implements Reader {
     return { passed: 'taken for the rest of the line before it, which has no ids' };
   }
 
-  /** What another command prints does not belong to the group before it. */
+  /** Another command begins: what it prints does not belong to the group before it. */
   command(): void {
     if (this._group === null) return;
     this._group = null;
@@ -149,7 +149,9 @@ export class LspciReader implements Reader {
     return null;
   }
 
-  /** A function with its group, which says nothing of others: what lspci says of this one may come much later. */
+  /**
+   * A line with a function and its group. The group is that of this function only, which lspci may describe much later.
+   */
   private _readMember(line: Line, name: string, digits: string): Reading {
     const refused = this._groupIs(digits);
     if (refused) return refused;
@@ -197,7 +199,7 @@ export class LspciReader implements Reader {
     return [this._last];
   }
 
-  /** Ids and marks in brackets, in any order. */
+  /** Reads ids and marks in brackets, in any order. */
   private _marks(line: Line, text: string): { ids: RegExpExecArray | null; reset: boolean; rest: string } {
     let [ids, reset, rest]: [RegExpExecArray | null, boolean, string] = [null, false, text];
     for (let found: RegExpExecArray | null; rest.startsWith('['); rest = rest.slice(found[0].length)) {
@@ -214,7 +216,7 @@ export class LspciReader implements Reader {
     return { ids, reset, rest };
   }
 
-  /** What lspci says below a function. */
+  /** Reads a line that lspci prints below a function. */
   private _readDetail(text: string, indent: number): Reading {
     const last = this._last;
     const driver = /^Kernel driver in use ?: (\S+)/.exec(text)?.[1];
@@ -237,7 +239,7 @@ export class LspciReader implements Reader {
     return undefined;
   }
 
-  /** A line of `lspci -vmm`. */
+  /** Reads a line of `lspci -vmm`. */
   private _readRecord(fn: TopologyFunction, key: string, value: string): Reading {
     const { name, number } = named(value);
     if (key === 'Class') fn.class = number ?? readClassName(value)?.class ?? null;
@@ -250,13 +252,13 @@ export class LspciReader implements Reader {
 
 type Said = Pick<TopologyFunction, 'class' | 'vendor' | 'device' | 'name'>;
 
-/** `Name [1234]`. */
+/** Splits `Name [1234]`. */
 function named(text: string): { name: string; number: string | null } {
   const number = NUMBER_BEHIND.exec(text);
   return { name: number ? text.slice(0, number.index) : text, number: number?.[1]?.toLowerCase() ?? null };
 }
 
-/** What stands behind the address. */
+/** Reads what stands behind the address of a function. */
 function describe(text: string, hasIds: boolean): Said | { reason: string } {
   if (text === '') return { class: null, vendor: null, device: null, name: null };
   const numbers = NUMBERS.exec(text);

@@ -122,7 +122,10 @@ const UNKNOWN: Conclusion = {
   why: 'nothing in the text says which IOMMU the machine has',
 };
 
-/** Addresses alone: eight functions at 00:18 are AMD's data fabric, 00:00.2 its IOMMU, where Intel's bridge 00:1f is missing. */
+/**
+ * Concludes from addresses alone: without Intel's bridge at 00:1f, 00:00.2 is AMD's IOMMU, and eight functions at 00:18
+ * are its data fabric.
+ */
 function fromAddresses(functions: readonly TopologyFunction[]): Conclusion | null {
   if (functions.some(({ bdf }) => bdf.startsWith('0000:00:1f.'))) return null;
   const at = new Map(functions.map((fn) => [fn.bdf, fn]));

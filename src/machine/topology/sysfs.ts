@@ -21,7 +21,7 @@ const LOG =
 const ADDING = ': Adding to iommu group ';
 const REMOVING = ': Removing from iommu group ';
 
-/** Lines that only such texts have. */
+/** Whether a line is one that only texts of sysfs, or of the kernel's log, have. */
 export function looksLikeSysfs(text: string): boolean {
   return (
     /iommu_groups\/\d|^\S*iommu_groups\/?:?$|^(?:\.\/)?\d+\/devices\b/.test(text) ||
@@ -108,7 +108,7 @@ export class SysfsReader implements Reader {
     return [{ bdf: parsed.bdf, group: this._group, ...ids, name: null, line }];
   }
 
-  /** A line of the kernel's log; undefined: it is none. */
+  /** Reads a line of the kernel's log; undefined: it is none. */
   private _readLog(line: Line): Reading {
     const { text } = line;
     for (const [words, gone] of [

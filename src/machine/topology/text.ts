@@ -64,11 +64,11 @@ export interface TextOutcome {
 
 export const NO_IOMMU = 'this machine has no IOMMU, or it is off: such a host is given as `iommus: []` with `devices`';
 
-/** More than this many errors help nobody. */
+/** The most errors that are reported: more help nobody. */
 const MAX_ERRORS = 20;
-/** No program writes longer lines. */
+/** The longest line that is read: no program writes longer ones. */
 const MAX_LINE = 1000;
-/** More than `lspci -vvv` prints of the largest machines that are known. */
+/** The most lines that are read: more than `lspci -vvv` prints of the largest machines that are known. */
 const MAX_LINES = 50_000;
 const MAX_NOTES = 200;
 const SHOWN = 120;
@@ -98,7 +98,7 @@ const UNESCAPED: Readonly<Record<string, string>> = {
 const BEFORE = '>|│┃├└┌╰╭─━┬`*•·◦▪‣○●→–—+#~=_-“„«‘ ';
 const BEHIND = '`*|│┃─━=_~”»’\\ ';
 
-/** The line without all that does not count; the indentation is that of what is left. */
+/** Strips a line of what decorates it; `indent` counts the columns before what is left. */
 function clean(raw: string): { text: string; indent: number } {
   const plain = raw
     .replace(SEQUENCES, '')
@@ -118,7 +118,7 @@ function clean(raw: string): { text: string; indent: number } {
   return { text: plain.slice(from, to).replace(/\s+/g, ' '), indent };
 }
 
-/** A line to quote: without control characters, and short. */
+/** A line as errors and notes quote it: without control characters, and short. */
 export function quoted(raw: string): string {
   const text = raw
     .slice(0, 4 * SHOWN)
@@ -129,7 +129,7 @@ export function quoted(raw: string): string {
   return text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text;
 }
 
-/** Notes by what they say: the first line of each kind stands for all. */
+/** Collects notes. Of several that say the same, the first line stands for all. */
 export class Notes {
   private readonly _byKind = new Map<string, { note: TopologyNote; more: number }>();
   private _left = 0;
@@ -168,7 +168,7 @@ function isPrompt(text: string): boolean {
   return /[$#%❯]/.test(rest);
 }
 
-/** The later one, which a reader may have more to say of, with what only the first line says; nothing that neither does. */
+/** Joins two readings of one function: the later one, with what only the first line says. */
 function merge(fn: TopologyFunction, first: TopologyFunction): TopologyFunction {
   const said = Object.entries(fn).filter(([, value]) => value != null);
   return Object.assign(fn, first, Object.fromEntries(said));
@@ -176,12 +176,14 @@ function merge(fn: TopologyFunction, first: TopologyFunction): TopologyFunction 
 
 /** An address, a class or ids in brackets, a path: a line with one has something to say, and has to be understood. */
 export const TELLING = /[0-9a-f]:[0-9a-f]{1,8}\.[0-9a-f]|\[[0-9a-f]{4}(?::[0-9a-f]{4})?\]|iommu_groups\/|\/devices\//i;
-/** The same of the header of a group; that of a table says nothing. */
+/** The header of a group has something to say, too; that of a table has not. */
 const GROUP = /^(?:iommu[ _-]?)?group\b(?! ?\|\D*$)/i;
 /** A word or two and a number: the header of a group in words that no reader knows. */
 const HEADER = /^(?!cpu|single)[\p{L}][\p{L} _-]{0,30}[ :#=-]{0,3}\d{1,10}[ :)\]]{0,3}$/iu;
 
-/** What a line is that no reader knows, but shells and programs print, or people write. */
+/**
+ * Says what a line is that no reader knows, but shells and programs print, or people write; null: it is none of these.
+ */
 function noiseOf({ text, raw }: Line): string | null {
   if (COMPLAINT.test(text)) return 'a complaint of a program: passed over';
   if (COMMAND.test(text)) return COMMAND_PASSED.passed;

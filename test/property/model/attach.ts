@@ -1,4 +1,4 @@
-/** Attach, replace and detach of the model's devices: kernel/iommufd.md 8. */
+/** Attach, replace and detach of the model's devices, as src/kernel/iommufd/device/README.md has them. */
 import { Failure } from './base.ts';
 import { Domain } from './ioas.ts';
 import {

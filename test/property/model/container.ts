@@ -1,4 +1,4 @@
-/** The requests of a VFIO container on an iommufd of the model: kernel/iommufd.md 12. */
+/** The requests of a VFIO container on an iommufd of the model, as src/kernel/iommufd/README.md has them. */
 import { Failure, type Out, PAGE, UMAX } from './base.ts';
 import { READ, WRITE } from './ioas.ts';
 import { Arg, mapMemory, type Surroundings } from './iommufd.ts';

@@ -1,4 +1,4 @@
-/** Which pages devices have written: kernel/iommufd.md 10, HWPT_GET_DIRTY_BITMAP. */
+/** Which pages devices have written: GET_DIRTY_BITMAP in src/kernel/iommufd/hw-pagetable/README.md. */
 import { least, type Range } from './base.ts';
 import type { Domain, Ioas, Leaf } from './ioas.ts';
 

@@ -1,4 +1,7 @@
-/** The model's IO address spaces and domains: kernel/iommufd.md 3 to 6. Areas are a plain list, page tables a Map. */
+/**
+ * The model's IO address spaces and domains, as src/kernel/iommufd/io-pagetable/README.md has them. Areas are a plain list,
+ * page tables a Map.
+ */
 import { ascending, Failure, PAGE, type Range, touches, UMAX } from './base.ts';
 import { chooseIova } from './iova.ts';
 import type { AddressSpace, Page } from './memory.ts';

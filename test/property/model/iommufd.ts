@@ -1,4 +1,4 @@
-/** The model's ioctls of an iommufd, check by check as kernel/iommufd.md 4, 7 and 10 have them. */
+/** The model's ioctls of an iommufd, check by check as the READMEs of src/kernel/iommufd and its rooms have them. */
 import { Failure, least, type Out, PAGE, type Range, touches, UMAX } from './base.ts';
 import { dirtyBitmap } from './dirty.ts';
 import type { World } from './ioas.ts';
@@ -118,7 +118,7 @@ function changeProcess(world: Surroundings, context: Iommufd, process: Process):
   for (const pages of moving) pages.account = { mode: pages.account.mode, process, uid: process.uid };
 }
 
-/** The driver takes flags and data, or not: kernel/iommufd.md 7, rows 7 and 8. */
+/** The driver takes flags and data, or not: rows 7 and 8 in src/kernel/iommufd/hw-pagetable/README.md. */
 function newDomain(unit: Unit, canTrack: boolean, arg: Arg): Domain {
   const [flags, type, length] = [arg.number('flags'), arg.number('data_type'), arg.number('data_len')];
   const [nestParent, dirty, fault, pasid] = [1, 2, 4, 8].map((bit) => (flags & bit) !== 0);

@@ -1,4 +1,4 @@
-/** The IOVA that the kernel chooses: kernel/iommufd.md 5, word for word. */
+/** The IOVA that the kernel chooses: src/kernel/iommufd/io-pagetable/README.md, step by step. */
 import { ascending, Failure, least, most, PAGE, type Range, UMAX } from './base.ts';
 
 const CAP = 0x200000n;

@@ -1,4 +1,4 @@
-/** The model's memory: pages, what processes have mapped, page by page, and memfds (kernel/kho.md 6). */
+/** The model's memory: pages, what processes have mapped, page by page, and memfds (src/kernel/mm/README.md). */
 import { Failure, PAGE } from './base.ts';
 
 const PROT_WRITE = 2;

@@ -1,4 +1,4 @@
-/** What an iommufd of the model holds: kernel/iommufd.md 2. Users are counted by looking who uses it. */
+/** What an iommufd of the model holds. Users of an object are counted by looking who uses it. */
 import { Failure, type Range } from './base.ts';
 import type { Domain, Format, Ioas } from './ioas.ts';
 import type { Inode } from './memory.ts';

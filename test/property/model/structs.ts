@@ -1,4 +1,4 @@
-/** The structs of an iommufd's requests: kernel/iommufd.md 1. */
+/** The structs of an iommufd's requests (include/uapi/linux/iommufd.h). */
 
 /** Sizes of the structs: the least that must be there, and all of it. */
 export const SIZES: Readonly<Record<string, readonly [number, number]>> = {

@@ -76,7 +76,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
     return this._hwpts.get(key(session, token)) ?? new Map();
   }
 
-  /** State of persisted domains for a function. */
+  /** The state of a function; what each letter means: README.md. */
   stateOf(fn: PciFunction): 'L' | 'A' | 'S' | 'X' | 'N' {
     const device = this.devices.get(fn.bdf);
     if (!device) return 'N';

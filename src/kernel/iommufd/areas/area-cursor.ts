@@ -1,6 +1,6 @@
 /**
- * Goes through the mapped areas of an IOAS, or to one of them. It stays at an area, or before all of them, until it is told
- * to go elsewhere, so that nothing is allocated for what is found.
+ * Finds mapped areas of an IOAS and walks through them. The cursor stays at one area, the current one, or before all of
+ * them, until it is told to go elsewhere, so that nothing is allocated for what is found.
  */
 
 import { big, highOf, lowOf, WORD } from '../io-pagetable/span.ts';
@@ -22,7 +22,7 @@ export interface Area {
   readonly source: number;
 }
 
-/** Below it a key is the IOVA itself. */
+/** Below this value a key is the IOVA itself, not rounded. */
 const EXACT = 2 ** 53;
 
 export class AreaCursor {
@@ -32,7 +32,9 @@ export class AreaCursor {
   protected _size = 0;
   /** The current area in the block that the index is at; -1: before all areas. */
   protected _slot = -1;
-  /** That block: the words of its segment, where its first area begins in them, and how many areas it has. */
+  /**
+   * The block that the index is at: words of its segment, where its first area begins there, and how many areas it has.
+   */
   protected _words: Uint32Array = new Uint32Array(0);
   protected _base = 0;
   protected _count = 0;
@@ -41,7 +43,7 @@ export class AreaCursor {
     return this._size;
   }
 
-  /** Bytes of typed arrays. */
+  /** Bytes of the typed arrays. */
   get bytes(): number {
     return this._blocks.bytes + this._index.bytes;
   }
@@ -81,8 +83,8 @@ export class AreaCursor {
   }
 
   /**
-   * The last area of the current block that begins at or before the IOVA; if none does, the first. It is looked for from
-   * a likely slot on, one by one: a block is short.
+   * Returns the slot of the last area of the current block that begins at or before the IOVA; 0 if none does. The search
+   * goes area by area from `likely` on, since a block is short.
    */
   private _find(high: number, low: number, key: number, likely: number): number {
     let slot = likely;
@@ -127,7 +129,7 @@ export class AreaCursor {
     return true;
   }
 
-  /** The block that the index is at is another one. */
+  /** Takes over the block that the index has moved to. */
   protected _enter(): void {
     const { block } = this._index;
     this._words = this._blocks.words(block);
@@ -189,7 +191,7 @@ export class AreaCursor {
     };
   }
 
-  /** Slot of the current area in its block, where the table can be told to go, and how many areas follow there. */
+  /** Slot of the current area in its block. Setting it goes to another area of the block. */
   get slot(): number {
     return this._slot;
   }
@@ -206,7 +208,7 @@ export class AreaCursor {
     yield* this.areas();
   }
 
-  /** Areas in ascending order, as they are now. */
+  /** Areas in ascending order. The table may change meanwhile: each step looks anew. */
   *areas(): Generator<Area> {
     for (let area = this.first(0n, 2n ** 64n - 1n); area; area = this.after(area.iova)) yield area;
   }
@@ -230,22 +232,22 @@ export class AreaCursor {
     return this.first(iova, iova);
   }
 
-  /** Holes between areas, clipped to [start, last], ascending, as far as they have `length` bytes. */
+  /** Holes between areas of at least `length` bytes, clipped to [start, last], ascending. */
   *holes(start: bigint, last: bigint, length: bigint): Generator<{ start: bigint; last: bigint }> {
     this.seek(highOf(start), lowOf(start));
     yield* this._gaps.holes(this._index.group, this._index.position, start, last, length);
   }
 
   /**
-   * The first place in [start, last] for `length` bytes between areas, aligned, with this offset in its page; -1 if there
-   * is none. All numbers are below 2^53.
+   * Returns the lowest IOVA in [start, last] where `length` bytes fit between areas, aligned to `alignment` bytes, with
+   * `offset` or-ed in; -1 if there is none. All numbers are below 2^53.
    */
   fit(start: number, last: number, length: number, alignment: number, offset: number): number {
     const from = offset === 0 ? this._gaps.remembered(start, length, alignment) : start;
     if (from > last) return -1;
     this.seek(Math.floor(from / WORD), from % WORD);
     const place = this._gaps.fit(this._index.group, this._index.position, from, last, length, alignment, offset);
-    // Behind the last place in this range there may be one in a longer range.
+    // Nothing is known of what lies behind `last`: a longer range may have a place there.
     const none = place < 0 ? Math.max(from, last - length + 1) : place;
     if (offset === 0) this._gaps.remember(start, length, alignment, none);
     return place;

@@ -1,4 +1,4 @@
-/** The middle level of the areas of an IOAS: up to this many blocks, in the order of their IOVAs. */
+/** The middle level of the areas of an IOAS: a group of up to GROUP blocks, in the order of their IOVAs. */
 
 export const GROUP = 128;
 
@@ -7,12 +7,18 @@ export class AreaGroup {
   count = 0;
   /** Numbers of the blocks. */
   readonly blocks = new Uint32Array(GROUP);
-  /** Their first IOVAs, rounded to a double. */
+  /** First IOVA of each block, rounded to a double. */
   readonly firsts = new Float64Array(GROUP);
-  /** No gap in front of an area of a block is wider (bytes, rounded), and none of the whole group; NaN: unknown. */
+  /**
+   * Bounds in bytes, rounded: no gap in front of an area of the block is wider, none of the group (`known`). NaN:
+   * unknown.
+   */
   readonly widest = new Float64Array(GROUP);
   known = Number.NaN;
-  /** What has not fitted into a gap of a block, or of any block: bytes and alignment, the least that is known of. */
+  /**
+   * The smallest search that has found no gap in a block (length and alignment in bytes, two numbers a block), and the
+   * smallest that has found none in the group. Infinity: none has failed.
+   */
   private readonly _misses = new Float64Array(GROUP * 2).fill(Number.POSITIVE_INFINITY);
   private _missedLength = Number.POSITIVE_INFINITY;
   private _missedAlignment = Number.POSITIVE_INFINITY;
@@ -32,7 +38,7 @@ export class AreaGroup {
     this._missedLength = Number.POSITIVE_INFINITY;
   }
 
-  /** Gives its second half to a new group. */
+  /** Moves the second half of the blocks to a new group, which it returns. */
   split(): AreaGroup {
     const half = GROUP >>> 1;
     const other = new AreaGroup();
@@ -46,9 +52,9 @@ export class AreaGroup {
     return other;
   }
 
-  /** The gaps in front of the areas of a block have changed. */
+  /** The gaps in front of the areas of a block have changed: what was known of them is forgotten. */
   touch(position: number): void {
-    // What is not known has not been missed either.
+    // Where the width is unknown, no failed search is noted either.
     if (Number.isNaN(this.widest[position]!)) return;
     this.widest[position] = Number.NaN;
     this.known = Number.NaN;
@@ -56,7 +62,7 @@ export class AreaGroup {
     this._missedLength = Number.POSITIVE_INFINITY;
   }
 
-  /** A block has one more gap. */
+  /** A block has one more gap, of `gap` bytes. */
   widen(position: number, gap: number): void {
     if (gap > this.widest[position]!) this.widest[position] = gap;
     if (gap > this.known) this.known = gap;
@@ -64,7 +70,7 @@ export class AreaGroup {
     if (gap >= this._missedLength) this._missedLength = Number.POSITIVE_INFINITY;
   }
 
-  /** Whether it is known that so many bytes, so aligned, fit into no gap of a block, or (-1) of any. */
+  /** Whether `length` bytes are known to fit into no gap of the block (`position` -1: of any block of the group). */
   misses(position: number, length: number, alignment: number): boolean {
     if (position < 0) return length >= this._missedLength && alignment >= this._missedAlignment;
     return length >= this._misses[position * 2]! && alignment >= this._misses[position * 2 + 1]!;

@@ -1,13 +1,16 @@
 /**
- * Where the blocks of areas lie, in the order of their IOVAs: blocks in groups, groups in a list. It stays at one block,
- * the current one. Keys are first IOVAs, rounded to a double.
+ * Where the blocks of areas lie, in the order of their IOVAs: blocks in groups, groups in a list. The index stays at one
+ * block, the current one. The key of a block is its first IOVA, rounded to a double.
  */
 import { AreaGroup, GROUP } from './area-group.ts';
 
-/** From a guess on so many places are looked at, before the search begins that is right however keys lie. */
+/** How many keys around a guess are looked at before a binary search, which is right however keys lie. */
 const CLOSE = 4;
 
-/** The last of ascending keys that is not above this one; else the first. They are likely to lie evenly. */
+/**
+ * Returns the position of the last of `count` ascending keys that is not above `key`; 0 if all are. Keys tend to lie
+ * evenly.
+ */
 function lastAtMost(keys: Float64Array, count: number, key: number): number {
   const first = keys[0]!;
   const guess = Math.floor(((count - 1) * (key - first)) / (keys[count - 1]! - first));
@@ -20,7 +23,7 @@ function lastAtMost(keys: Float64Array, count: number, key: number): number {
   at = 0;
   for (let left = count; left > 1; ) {
     const half = left >>> 1;
-    // Without a branch: where it goes cannot be predicted.
+    // Without a branch, since it could not be predicted.
     at += half * Number(keys[at + half]! <= key);
     left -= half;
   }
@@ -35,19 +38,19 @@ function larger(keys: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
 
 export class AreaIndex {
   readonly groups: AreaGroup[] = [];
-  /** Keys of the first blocks of the groups. */
+  /** Key of the first block of each group. */
   private _firsts = new Float64Array(8);
-  /** An empty group, since a list with few areas is often empty for a while. */
+  /** An empty group, kept for reuse: a table with few areas is often empty for a while. */
   private _spare: AreaGroup | null = null;
   /** The current block: its group, its position there, and its number. */
   group = 0;
   position = 0;
   block = 0;
-  /** Its key, and that of the next block. NaN: there is no block. */
+  /** Key of the current block, and of the next one (Infinity: there is none). NaN: there is no block at all. */
   from = Number.NaN;
   to = Number.NaN;
 
-  /** Bytes of typed arrays. */
+  /** Bytes of the typed arrays. */
   get bytes(): number {
     return this.groups.length * AreaGroup.BYTES;
   }
@@ -81,7 +84,7 @@ export class AreaIndex {
     return true;
   }
 
-  /** The same backwards. */
+  /** Goes to the previous block; false, and it stays, if there is none. */
   previous(): boolean {
     if (this.position > 0) this.goTo(this.group, this.position - 1);
     else if (this.group > 0) this.goTo(this.group - 1, this.groups[this.group - 1]!.count - 1);
@@ -89,14 +92,14 @@ export class AreaIndex {
     return true;
   }
 
-  /** Puts a block at a position of a group and goes there. Its key is to be set. */
+  /** Inserts a block at a position of a group and goes there. The caller sets its key (`setFirst`). */
   insert(group: number, position: number, block: number): void {
     const { groups } = this;
     let to = group;
     let at = position;
     if (groups.length === 0) groups.push(this._newGroup());
     if (groups[group]!.count === GROUP) {
-      // Ascending work leaves full groups behind.
+      // Work with ascending IOVAs leaves full groups behind.
       const last = position === GROUP && group === groups.length - 1;
       const other = last ? this._newGroup() : groups[group]!.split();
       groups.splice(group + 1, 0, other);
@@ -134,7 +137,7 @@ export class AreaIndex {
     return false;
   }
 
-  /** The key of the current block. */
+  /** Sets the key of the current block. */
   setFirst(key: number): void {
     this.groups[this.group]!.firsts[this.position] = key;
     if (this.position === 0) this._firsts[this.group] = key;

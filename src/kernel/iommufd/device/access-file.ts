@@ -1,4 +1,6 @@
-/** The descriptor of an access: closing it ends the access. */
+/**
+ * The descriptor of an access that a test makes (selftest.c, iommufd_test_create_access): closing it ends the access.
+ */
 import { OpenFile } from '../../file.ts';
 import type { Access } from './access.ts';
 

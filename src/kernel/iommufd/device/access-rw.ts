@@ -9,8 +9,8 @@ import type { Ioas } from '../ioas.ts';
 const PAGE_SIZE = 4096;
 
 /**
- * Moves `data` to, or from, the memory behind the IOVAs, area by area: what was done before an error stays. EINVAL
- * length 0, EOVERFLOW, ENOENT a hole, EPERM the area or its memory does not allow it, or what the memory answers.
+ * iommufd_access_rw: moves `data` to, or from, the memory behind the IOVAs, area by area; what was done before an error
+ * stays. EINVAL length 0, EOVERFLOW, ENOENT a hole, EPERM the area or its memory does not allow it, EFAULT.
  */
 export function accessRw(ioas: Ioas, caller: Process, iova: bigint, data: Uint8Array, write: boolean): Refusal | null {
   const where = 'iommufd_access_rw';
@@ -32,8 +32,8 @@ export function accessRw(ioas: Ioas, caller: Process, iova: bigint, data: Uint8A
 }
 
 /**
- * Memory that the caller mapped is reached at its address, whatever is pinned; one page of another process, too, as long
- * as that lives. All else goes through the pinned pages, or pages pinned for the moment.
+ * iopt_pages_rw_access. Memory that the caller has mapped is reached at its address, whatever is pinned; so is a single page
+ * of another process that lives. Everything else is reached through pinned pages, or pages that are pinned meanwhile.
  */
 function rwArea(
   { iopt, context }: Ioas,

@@ -26,9 +26,9 @@ export class IommufdDevice extends IommufdObject {
   readonly context: IommufdContext;
   readonly fn: PciFunction;
   readonly group: IommuGroup;
-  /** What it is on a vIOMMU. */
+  /** The vDEVICE that stands for it on a vIOMMU. */
   vdevice: Vdevice | null = null;
-  /** What it has cached of its translations (mock driver). */
+  /** The cache of translations that the mock driver gives it. */
   readonly cache = deviceCache();
 
   constructor(context: IommufdContext, fn: PciFunction) {
@@ -50,7 +50,7 @@ export class IommufdDevice extends IommufdObject {
 }
 
 /**
- * iommufd_device_bind: EPERM interrupts not isolated, what the claim answers, ENOMEM. That the unit is coherent was seen by
+ * iommufd_device_bind: EPERM interrupts not isolated, the errnos of the claim, ENOMEM. That the unit is coherent was seen by
  * the probe of the VFIO driver.
  * `restoredFor`: the device comes with its restored domain, which stays where it is.
  */
@@ -92,21 +92,21 @@ export function unbindDevice(device: IommufdDevice, restoredTo: RestoredOwner | 
   context.put();
 }
 
-/** Attaches, or moves if attached already (VFIO_DEVICE_ATTACH_IOMMUFD_PT). Answers the HWPT it is on. */
+/** VFIO_DEVICE_ATTACH_IOMMUFD_PT: attaches, or moves a device that is attached. Returns the HWPT that it is on then. */
 export function attachDevice(device: IommufdDevice, id: number): Hwpt | Refusal {
   return changePt(device, id, device.hwpt ? REPLACE : ATTACH);
 }
 
 export interface Change {
   apply(device: IommufdDevice, hwpt: Hwpt): Refusal | null;
-  /** It comes before a new HWPT joins its IOAS, so that the device sees an empty domain fill; else after it. */
+  /** The device is attached before a new HWPT joins its IOAS, so that it sees an empty domain fill; else afterwards. */
   readonly attachFirst: boolean;
 }
 
 export const ATTACH: Change = { apply: attachHwpt, attachFirst: true };
 const REPLACE: Change = { apply: replaceHwpt, attachFirst: false };
 
-/** iommufd_device_change_pt: to a HWPT, or to one of an IOAS. ENOENT, EINVAL wrong type, or what the change answers. */
+/** iommufd_device_change_pt: to a HWPT, or to one of an IOAS. ENOENT, EINVAL wrong type, or the errno of the change. */
 export function changePt(device: IommufdDevice, id: number, change: Change): Hwpt | Refusal {
   const target = device.context.objects.get(id);
   if (!target) return refuse('ENOENT', 'iommufd_device_change_pt', `object ${id} of this iommufd is not there`);
@@ -115,7 +115,10 @@ export function changePt(device: IommufdDevice, id: number, change: Change): Hwp
   return refuse('EINVAL', 'iommufd_device_change_pt', `object ${id} is a ${target.type}, not an IOAS or HWPT`);
 }
 
-/** iommufd_device_auto_get_domain: the oldest automatic HWPT of the IOAS that fits, else a new one. */
+/**
+ * iommufd_device_auto_get_domain: the oldest automatic HWPT of the IOAS that fits, else a new one. EINVAL of a HWPT tries the
+ * next one, any other errno ends it.
+ */
 function attachAuto(device: IommufdDevice, ioas: Ioas, change: Change): Hwpt | Refusal {
   for (const hwpt of [...ioas.hwpts]) {
     if (!hwpt.auto) continue;
@@ -164,7 +167,7 @@ function leaveIoas(hwpt: HwptPaging): void {
   ioas.drop();
 }
 
-/** The IOAS whose reserved ranges a HWPT's devices bring. */
+/** The IOAS into which devices on a HWPT bring their reserved ranges; null: the HWPT is a restored one. */
 const ioasOf = (hwpt: Hwpt): Ioas | null => hwpt.paging.ioas;
 
 /** Adds the reserved ranges of a device to an IOAS; EADDRINUSE leaves none. */
@@ -182,7 +185,10 @@ function reserveFor(device: IommufdDevice, ioas: Ioas): Refusal | null {
 
 const RESTORED_ATTACH = 'a restored HWPT has no IOAS: it can only be destroyed, not attached again';
 
-/** iommufd_hw_pagetable_attach. EBUSY, EINVAL another HWPT, EADDRINUSE reserved ranges, or what the core answers. */
+/**
+ * iommufd_hw_pagetable_attach. EINVAL restored, EBUSY, EINVAL another HWPT, EADDRINUSE reserved ranges, or the core's
+ * errno.
+ */
 function attachHwpt(device: IommufdDevice, hwpt: Hwpt): Refusal | null {
   const where = 'iommufd_hw_pagetable_attach';
   const { context, group } = device;
@@ -209,7 +215,9 @@ function attachHwpt(device: IommufdDevice, hwpt: Hwpt): Refusal | null {
   return null;
 }
 
-/** iommufd_device_do_replace: the whole group moves, or nothing changes (R12). */
+/**
+ * iommufd_device_do_replace: the whole group moves, or nothing changes (R12). EINVAL, EADDRINUSE, or the core's errno.
+ */
 function replaceHwpt(device: IommufdDevice, hwpt: Hwpt): Refusal | null {
   const { context, group } = device;
   const attachment = context.attachments.get(group)!;
@@ -241,7 +249,10 @@ function replaceHwpt(device: IommufdDevice, hwpt: Hwpt): Refusal | null {
   return null;
 }
 
-/** iommufd_device_detach: to blocking with the group's last device. Not attached: nothing. */
+/**
+ * iommufd_device_detach: with its last device the group goes to the blocking domain. Does nothing if it is not
+ * attached.
+ */
 export function detachDevice(device: IommufdDevice): void {
   if (device.hwpt) detachHwpt(device, true);
 }
@@ -268,9 +279,10 @@ function dropAuto(hwpt: Hwpt): void {
 
 const INPUT_TYPE = 1;
 
-/** Bytes of a caller's buffer: no driver has more than a few dozen to tell. */
+/** The largest buffer that is taken, in bytes. Linux has no bound; no driver tells more than a few dozen. */
 export const MAX_HW_INFO = 65536;
 
+/** IOMMU_GET_HW_INFO. EOPNOTSUPP flags, reserved; ENOENT; EOPNOTSUPP another type; EFAULT a buffer over MAX_HW_INFO. */
 export function getHwInfo(context: IommufdContext, arg: ArgOf<'IOMMU_GET_HW_INFO'>): IoctlOk | Refusal {
   const where = 'iommufd_get_hw_info';
   if (arg.flags & ~INPUT_TYPE || arg.__reserved)

@@ -33,7 +33,7 @@ export class PasidTable {
   }
 }
 
-/** iommufd_device_attach with a PASID. Answers the HWPT it is on. */
+/** iommufd_device_attach with a PASID. Returns the HWPT that it is on then. */
 export function attachPasid(device: IommufdDevice, pasid: number, id: number): Hwpt | Refusal {
   if (pasid === 0) return changePt(device, id, ATTACH);
   const apply: Change['apply'] = (_device, hwpt) => attach(device, pasid, hwpt);
@@ -46,7 +46,7 @@ export function replacePasid(device: IommufdDevice, pasid: number, id: number): 
   return changePt(device, id, { apply, attachFirst: false });
 }
 
-/** iommufd_device_detach with a PASID. Not attached: nothing. */
+/** iommufd_device_detach with a PASID. Does nothing if it is not attached. */
 export function detachPasid(device: IommufdDevice, pasid: number): void {
   if (pasid === 0) {
     detachDevice(device);
@@ -95,8 +95,8 @@ function replace(device: IommufdDevice, pasid: number, hwpt: Hwpt): Refusal | nu
 }
 
 /**
- * iommufd_hwpt_pasid_compat, then iommu_attach_device_pasid: both this HWPT and the one of the device itself were made
- * with the flag; the number is below what the device has; the domain is of the device's driver.
+ * iommufd_hwpt_pasid_compat, then iommu_attach_device_pasid. EINVAL unless both this HWPT and that of the device itself were
+ * made with the flag PASID, the number is below what the device has, and the domain is of the device's driver.
  */
 function mayCome(
   { context, group, fn }: IommufdDevice,

@@ -37,7 +37,7 @@ const RESPONSE_BYTES = 8n;
 export class FaultQueue extends IommufdObject {
   readonly type = 'fault';
   private _unread: Fault[] = [];
-  /** Read and not answered yet, by cookie. */
+  /** Faults that were read and are not answered yet, by cookie. */
   private readonly _read = new Map<number, Fault>();
   private _lowestFreeCookie = 1;
 
@@ -45,12 +45,13 @@ export class FaultQueue extends IommufdObject {
     this._unread.push(fault);
   }
 
-  /** iommufd_auto_response_faults: an attachment has ended. */
+  /** iommufd_auto_response_faults: an attachment has ended, and with it all its faults. */
   forget(attachment: GroupAttachment): void {
     this._unread = this._unread.filter((fault) => fault.attachment !== attachment);
     for (const [cookie, fault] of this._read) if (fault.attachment === attachment) this._take(cookie);
   }
 
+  /** iommufd_fault_fops_read. ESPIPE length, EINVAL no room for the fault that waits; 0 bytes if none waits. */
   read(length: bigint): ReadOk | Refusal {
     const where = 'iommufd_fault_fops_read';
     if (length % FAULT_BYTES) return refuse('ESPIPE', where, `the length is a multiple of ${FAULT_BYTES}`);
@@ -62,7 +63,10 @@ export class FaultQueue extends IommufdObject {
     return { ret: count * Number(FAULT_BYTES), faults };
   }
 
-  /** The bytes of the responses that were right before a wrong one; EINVAL if the first one is wrong. */
+  /**
+   * iommufd_fault_fops_write: returns the bytes of the responses before the first wrong one. If that is the first of all:
+   * EFAULT missing, EINVAL code or cookie. ESPIPE length.
+   */
   write(length: bigint, responses: readonly PageResponse[]): number | Refusal {
     const where = 'iommufd_fault_fops_write';
     if (length % RESPONSE_BYTES) return refuse('ESPIPE', where, `the length is a multiple of ${RESPONSE_BYTES}`);
@@ -130,6 +134,7 @@ export class FaultQueueFile extends ObjectFile {
   }
 }
 
+/** IOMMU_FAULT_QUEUE_ALLOC. EOPNOTSUPP flags, ENOMEM, EMFILE. */
 export function faultQueueAlloc(
   context: IommufdContext,
   arg: ArgOf<'IOMMU_FAULT_QUEUE_ALLOC'>,
@@ -145,8 +150,8 @@ export function faultQueueAlloc(
 }
 
 /**
- * iommu_report_device_fault: to the HWPT of the device, or of the PASID. A PASID that is on none is the guest's business
- * where the device is on a nested HWPT. Without a queue the device is told that the page is not there.
+ * iommu_report_device_fault: the request goes to the HWPT of the device, or of the PASID. A PASID that is on none belongs to
+ * the guest where the device is on a nested HWPT. Without a queue the device is told that the page is not there.
  */
 export function reportPageFault({ context, group }: IommufdDevice, request: PageRequest): void {
   const own = context.attachments.get(group);

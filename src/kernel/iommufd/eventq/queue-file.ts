@@ -22,7 +22,7 @@ export abstract class ObjectFile extends OpenFile {
   }
 }
 
-/** Gives a new object its id and its file a descriptor; EMFILE leaves neither. */
+/** Gives a new object its id, and its file a descriptor. EMFILE: the object is destroyed. */
 export function publish(
   context: IommufdContext,
   process: Process,

@@ -7,6 +7,10 @@ import type { IommufdContext } from '../context.ts';
 import { highOf, lowOf, UMAX, unitOf } from '../io-pagetable/span.ts';
 import { HwptPaging } from './hwpt.ts';
 
+/**
+ * IOMMU_HWPT_SET_DIRTY_TRACKING. EOPNOTSUPP flags, ENOENT, EINVAL restored (R11), EOPNOTSUPP. Enabling clears all
+ * marks.
+ */
 export function hwptSetDirtyTracking(
   context: IommufdContext,
   arg: ArgOf<'IOMMU_HWPT_SET_DIRTY_TRACKING'>,
@@ -25,13 +29,16 @@ export function hwptSetDirtyTracking(
   return {};
 }
 
-/** Bits of a bitmap at the most, as it has to be answered in one piece: 64 GiB of pages of 4 KiB. Linux has no bound. */
+/** The most bits of a bitmap, which is returned in one piece: 64 GiB of pages of 4 KiB. Linux has no bound. */
 export const MAX_DIRTY_BITS = 2 ** 24;
 
-/** How many bits are asked for. */
+/** How many bits a bitmap of `length` bytes has, one for each `pageSize` bytes. */
 export const dirtyBits = (length: bigint, pageSize: bigint): bigint =>
   pageSize === 0n ? 0n : (length + pageSize - 1n) / pageSize;
 
+/**
+ * IOMMU_HWPT_GET_DIRTY_BITMAP: the checks of README.md. Bit 0 is `iova`; without NO_CLEAR what is reported is cleared.
+ */
 export function hwptGetDirtyBitmap(
   context: IommufdContext,
   arg: ArgOf<'IOMMU_HWPT_GET_DIRTY_BITMAP'>,
@@ -65,9 +72,9 @@ export function hwptGetDirtyBitmap(
 }
 
 /**
- * From `first` on; a hole between areas ends it without an error, as in iopt_read_and_clear_dirty. A leaf that the range
- * touches is cleared as a whole, and its bits are set as far as they lie behind the range's first bit, also beyond its
- * last; one that begins before the range is cleared without a bit.
+ * iopt_read_and_clear_dirty_data: sets the bits of leaves in [first, last] that were written to. A hole between areas ends
+ * the walk without an error. A leaf that the range touches is cleared as a whole; it has bits up to its own end, also behind
+ * `last`, and none if it begins before `first`.
  */
 function readDirty(
   hwpt: HwptPaging,
@@ -91,7 +98,7 @@ function readDirty(
   });
 }
 
-/** The last unit that is mapped without a hole before it, at most `last`; -1 where the first is not. */
+/** Returns the last unit that is mapped without a hole from `first` on, at most `last`; -1 if `first` is not mapped. */
 function mappedUntil(areas: AreaTable, first: bigint, last: number, shift: number): number {
   const high = highOf(first);
   const low = lowOf(first);

@@ -15,6 +15,7 @@ import { allocNested, allocNestedOnViommu } from './nested.ts';
 
 const KNOWN_FLAGS = 15;
 
+/** IOMMU_HWPT_ALLOC: the rows of README.md. */
 export function hwptAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_ALLOC'>): IoctlOk | Refusal {
   const where = 'iommufd_hwpt_alloc';
   const { flags } = arg;
@@ -62,7 +63,7 @@ function makePaging(device: IommufdDevice, ioas: Ioas, flags: number, data: Driv
   return refusal;
 }
 
-/** ENOENT no such queue: the HWPT, made by then, is gone again. */
+/** Row 10: ENOENT no such queue; the HWPT, which is made by then, is destroyed. */
 function setFaultQueue(hwpt: Hwpt, id: number): Refusal | null {
   const queue = hwpt.context.objects.lookup(id, FaultQueue, 'a fault queue');
   if (queue instanceof FaultQueue) {

@@ -13,11 +13,11 @@ import { type DriverData, HWPT_DATA_BYTES, HWPT_DATA_TYPE, NO_DATA, readDriverDa
 export abstract class Hwpt extends IommufdObject {
   readonly context: IommufdContext;
   abstract readonly domain: Domain;
-  /** The HWPT whose IOAS the device's reserved ranges go to. */
+  /** The paging HWPT: itself, or the parent of a nested one. Its IOAS gets the reserved ranges of devices. */
   abstract readonly paging: HwptPaging;
-  /** Allocated with PASID: PASIDs can be attached, and the devices on it can have some. */
+  /** Allocated with the flag PASID: PASIDs can be attached to it, and devices on it can have PASIDs attached. */
   abstract readonly pasidCompatible: boolean;
-  /** Where page faults of its devices go. */
+  /** The queue that page faults of its devices go to. */
   fault: FaultQueue | null = null;
 
   constructor(context: IommufdContext) {
@@ -37,9 +37,9 @@ export class HwptPaging extends Hwpt {
   readonly ioas: Ioas | null;
   /** Made by attaching a device to an IOAS id; dies with its last device. */
   readonly auto: boolean;
-  /** The token it is marked with for the next live update. */
+  /** The token that it is marked with for the next live update (C1); null: it is not marked. */
   mark: bigint | null = null;
-  /** In an outgoing session. */
+  /** It is in an outgoing session, with its iommufd. */
   preserved = false;
 
   constructor(context: IommufdContext, ioas: Ioas | null, domain: PagingDomain, auto: boolean) {
@@ -72,7 +72,10 @@ export class HwptPaging extends Hwpt {
   }
 }
 
-/** Which flags and driver data the IOMMU driver of a function takes; EOPNOTSUPP, EINVAL. */
+/**
+ * Rows 7 and 8 of IOMMU_HWPT_ALLOC: what the IOMMU driver of a function says of flags and driver data. Returns the kind of
+ * page table. EOPNOTSUPP, EINVAL, EFAULT.
+ */
 function checkDriverFlags(fn: PciFunction, context: IommufdContext, flags: number, data: DriverData): 0 | 1 | Refusal {
   const where = 'iommu_domain_alloc_paging_flags';
   const unit = context.kernel.machine.unitOf(fn);
@@ -95,7 +98,9 @@ function checkDriverFlags(fn: PciFunction, context: IommufdContext, flags: numbe
   return table as 0 | 1;
 }
 
-/** Makes a paging HWPT of an IOAS without attaching it: `joinIoas` does. */
+/**
+ * Makes a paging HWPT of an IOAS, which its domain does not join yet (`joinIoas`). EOPNOTSUPP, EINVAL, ENOMEM, ENOSPC.
+ */
 export function allocPagingHwpt(
   context: IommufdContext,
   ioas: Ioas,
@@ -115,7 +120,7 @@ export function allocPagingHwpt(
   return new HwptPaging(context, ioas, domain, auto);
 }
 
-/** The HWPT's domain joins its IOAS; on failure the domain is gone. */
+/** The HWPT's domain joins its IOAS, with the errnos of `addDomain`. On failure the caller frees the domain. */
 export function joinIoas(hwpt: HwptPaging): Refusal | null {
   const ioas = hwpt.ioas!;
   const refusal = ioas.iopt.addDomain(hwpt.domain);

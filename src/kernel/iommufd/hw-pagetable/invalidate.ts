@@ -22,13 +22,13 @@ interface Outcome {
 
 const MAX_ENTRIES = 2 ** 19;
 const ALL = 1;
-/** Words of an entry for a nested HWPT (flags, index), and for a vIOMMU (flags, number of the vDEVICE, index). */
+/** Bytes of an entry for a nested HWPT (flags, index), and for a vIOMMU (flags, number of the vDEVICE, index). */
 const NESTED_BYTES = 8;
 const VIOMMU_BYTES = 12;
 
 const failed = (refusal: Refusal): Outcome => ({ done: 0, refusal });
 
-/** The number of entries that were done is written whatever comes of it. */
+/** IOMMU_HWPT_INVALIDATE: the checks of README.md. `entry_num` tells how many entries were done, on errors too. */
 export function hwptInvalidate(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_INVALIDATE'>): IoctlOk | Refusal {
   const { done, refusal } = invalidate(context, arg);
   return refusal?.withArg({ entry_num: done }) ?? { arg: { entry_num: done } };
@@ -51,7 +51,7 @@ function invalidate(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_INVALIDATE'>
   return failed(refuse('EINVAL', where, `object ${id} is a ${target.type}, not a nested HWPT or a vIOMMU`));
 }
 
-/** Entry by entry; each is exactly as long as the kernel knows it. */
+/** mock_domain_cache_invalidate_user: entry by entry; each is exactly as long as the kernel knows it. */
 function invalidateNested({ cache }: HwptNested, { type, length, count, data }: Entries): Outcome {
   const where = 'mock_domain_cache_invalidate_user';
   if (type !== INVALIDATE_TYPE) return failed(refuse('EINVAL', where, 'the driver knows no such data_type'));
@@ -68,7 +68,10 @@ function invalidateNested({ cache }: HwptNested, { type, length, count, data }: 
   return { done: count, refusal: null };
 }
 
-/** All entries are copied first; a short one is completed with zeroes, a longer one has zeroes behind. */
+/**
+ * mock_viommu_cache_invalidate: all entries are copied first. A short one is completed with zeroes, a longer one must
+ * end in zeroes.
+ */
 function invalidateViommu(viommu: Viommu, { type, length, count, data }: Entries): Outcome {
   const where = 'mock_viommu_cache_invalidate';
   if (type !== INVALIDATE_TYPE) return failed(refuse('EINVAL', where, 'the driver knows no such data_type'));
@@ -92,7 +95,7 @@ function invalidateViommu(viommu: Viommu, { type, length, count, data }: Entries
   return { done: count, refusal: null };
 }
 
-/** Little-endian words of an entry; what is not there is 0. */
+/** The little-endian words of the first `bytes` bytes at a position; bytes that are not there are 0. */
 function words(data: Uint8Array, at: number, bytes: number): number[] {
   const entry = new Uint8Array(bytes);
   entry.set(data.subarray(at, at + bytes));
@@ -100,7 +103,7 @@ function words(data: Uint8Array, at: number, bytes: number): number[] {
   return Array.from({ length: bytes / 4 }, (_, index) => view.getUint32(index * 4, true));
 }
 
-/** "All" wants a right index, too. */
+/** EOPNOTSUPP flags, EINVAL index, which is looked at even where the flag says all entries. */
 function checkEntry(where: string, flags: number, index: number): Refusal | null {
   if (flags & ~ALL) return refuse('EOPNOTSUPP', where, 'unknown flag');
   return index < CACHE_ENTRIES ? null : refuse('EINVAL', where, `the cache has ${CACHE_ENTRIES} entries`);

@@ -19,10 +19,13 @@ export class HwptNested extends Hwpt {
   readonly type = 'hwpt-nested';
   readonly domain: NestedDomain;
   readonly paging: HwptPaging;
-  /** Not null: made on a vIOMMU, which takes only devices that have a vDEVICE there. */
+  /**
+   * The vIOMMU that it was made on, which takes only devices that have a vDEVICE there; null: made on the parent
+   * itself.
+   */
   readonly viommu: Viommu | null;
   readonly pasidCompatible: boolean;
-  /** What the hardware has cached of the guest's tables. */
+  /** What the mock driver has cached of the guest's tables. */
   readonly cache: Uint32Array;
 
   constructor(
@@ -66,7 +69,9 @@ export function allocNested(
   return make(parent, null, flags, data);
 }
 
-/** iommufd_viommu_alloc_hwpt_nested: the same on a vIOMMU, and EINVAL for a device of another IOMMU. */
+/**
+ * iommufd_viommu_alloc_hwpt_nested. EINVAL a device behind another IOMMU; EOPNOTSUPP flags, no data, no such driver.
+ */
 export function allocNestedOnViommu(
   device: IommufdDevice,
   viommu: Viommu,

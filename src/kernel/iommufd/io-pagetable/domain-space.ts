@@ -10,7 +10,9 @@ import { IovaSpace } from './iova-space.ts';
 import { SourceList } from './source-list.ts';
 import { PAGE, UMAX } from './span.ts';
 
-/** A user of the IOAS inside the kernel: it is asked to let go of what is about to be unmapped. */
+/**
+ * A user of the IOAS inside the kernel (struct iommufd_access): it is asked to let go of what is about to be unmapped.
+ */
 export interface IoptAccess {
   unmapped(start: bigint, last: bigint): void;
 }
@@ -25,7 +27,7 @@ export class DomainSpace extends IovaSpace {
   protected readonly _memory: PhysicalMemory;
   protected readonly _pages: AreaPages;
   readonly sources: SourceList;
-  /** Users inside the kernel (accesses, hardware queues), and the alignment that each asks for. */
+  /** Users inside the kernel (accesses, hardware queues), each with the alignment in bytes that it asks for. */
   readonly accesses = new Map<IoptAccess, bigint>();
   /** Areas that `accesses` hold, by IOVA: such an area cannot be cut, and not be unmapped while it is locked. */
   readonly holds = new Map<bigint, Holds>();
@@ -45,7 +47,7 @@ export class DomainSpace extends IovaSpace {
     return this._pages.hugePages;
   }
 
-  /** iopt_calculate_iova_alignment, with these domains. */
+  /** iopt_calculate_iova_alignment: the alignment in bytes that these domains and the users inside the kernel need. */
   private _alignmentWith(domains: readonly PagingDomain[], hugePages: boolean): bigint {
     let alignment = hugePages ? 1n : PAGE;
     for (const domain of domains) if (domain.minPage > alignment) alignment = domain.minPage;
@@ -53,7 +55,10 @@ export class DomainSpace extends IovaSpace {
     return alignment;
   }
 
-  /** iopt_table_add_domain. EINVAL page too large, EADDRINUSE alignment or aperture, or what filling answers. */
+  /**
+   * iopt_table_add_domain: the domain shows all areas from now on. EINVAL its smallest page is larger than 4096, EADDRINUSE
+   * alignment or aperture, or the errno of the first area that cannot be filled; nothing has changed then.
+   */
   addDomain(domain: PagingDomain): Refusal | null {
     const where = 'iopt_table_add_domain';
     if (domain.minPage > PAGE) return refuse('EINVAL', where, 'the smallest page of the IOMMU is larger than 4096');
@@ -90,7 +95,7 @@ export class DomainSpace extends IovaSpace {
     return null;
   }
 
-  /** iopt_table_remove_domain: the last one unpins everything. The caller frees the domain. */
+  /** iopt_table_remove_domain: with the last domain all pages are unpinned. The caller frees the domain. */
   removeDomain(domain: PagingDomain): void {
     const { areas } = this;
     const isLast = this.domains.length === 1;
@@ -103,7 +108,10 @@ export class DomainSpace extends IovaSpace {
     this.alignment = this._alignmentWith(this.domains, this.hugePages);
   }
 
-  /** HUGE_PAGES. EINVAL with areas in a domain, EADDRINUSE areas that do not fit. */
+  /**
+   * IOMMU_OPTION_HUGE_PAGES. Off: EINVAL areas are in a domain, EADDRINUSE an area is not on pages. On: always
+   * succeeds.
+   */
   setHugePages(on: boolean): Refusal | null {
     if (on) {
       this._pages.hugePages = true;
@@ -119,7 +127,7 @@ export class DomainSpace extends IovaSpace {
     return null;
   }
 
-  /** Raises the alignment for a user inside the kernel; EADDRINUSE. */
+  /** iopt_add_access: raises the alignment for a user inside the kernel. EADDRINUSE an area is less aligned. */
   addAccess(user: IoptAccess, alignment: bigint): Refusal | null {
     this.accesses.set(user, alignment);
     const refusal = this.realign(this._alignmentWith(this.domains, this.hugePages));

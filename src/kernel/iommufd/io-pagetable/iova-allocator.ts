@@ -15,15 +15,15 @@ function roundupPowerOfTwo(value: bigint): bigint {
   return 1n << BigInt((value - 1n).toString(2).length - (value === 1n ? 1 : 0));
 }
 
-/** Below it numbers are exact. */
+/** Below this a double holds every integer. */
 const EXACT = 2 ** 53;
 const EXACT_LENGTH = 2n ** 52n;
 const CAP = Number(ALIGNMENT_CAP);
 const IN_PAGE = 4095;
 
 /**
- * The same for a length below 2^31, where only the low word of the address matters; -1 if the IOVA is not below 2^53, or
- * there is none: then `chooseIova` has to say.
+ * Does what `chooseIova` does for a length below 2^31, where only the low word of the address matters. Returns -1 if the
+ * IOVA would not be below 2^53, or there is none: `chooseIova` tells then.
  */
 export function chooseLowIova(table: IoPagetable, length: number, addressLow: number): number {
   let alignment = Math.min(length <= 1 ? 1 : 2 ** (32 - Math.clz32(length - 1)), CAP);
@@ -33,7 +33,10 @@ export function chooseLowIova(table: IoPagetable, length: number, addressLow: nu
   return chooseBelow(table, length, alignment, addressLow & IN_PAGE);
 }
 
-/** `address`: user address, file offset, or the source address of a copy. EOVERFLOW, EINVAL alignment, ENOSPC. */
+/**
+ * iopt_alloc_iova: the lowest IOVA for `length` bytes (README.md has the steps). `address`: address in the process, offset
+ * in the file, or source address of a copy. EOVERFLOW length, EINVAL alignment, ENOSPC.
+ */
 export function chooseIova(table: IoPagetable, address: bigint, length: bigint): bigint | Refusal {
   const where = 'iopt_alloc_iova';
   if (length >= UMAX / 2n) return refuse('EOVERFLOW', where, 'length is half of the address space or more');
@@ -59,7 +62,7 @@ export function chooseIova(table: IoPagetable, address: bigint, length: bigint):
   return refuse('ENOSPC', where, 'no hole is large enough; see IOMMU_IOAS_IOVA_RANGES');
 }
 
-/** The same in numbers, as far as they are exact: -1 if nothing fits there. */
+/** Looks for an IOVA below 2^53, where numbers are exact; -1 if nothing fits there. */
 function chooseBelow(table: IoPagetable, length: number, alignment: number, offset: number): number {
   if (table.allowed.length === 0) return chooseIn(table, IN_PAGE + 1, EXACT - 1, length, alignment, offset);
   for (const { start, last } of spans(table)) {
@@ -90,7 +93,10 @@ function chooseIn(
   return -1;
 }
 
-/** Where `length` bytes fit first in [start, last]; null if nowhere. A hole of one byte never fits, as in Linux. */
+/**
+ * Returns the lowest IOVA in [start, last] where `length` bytes fit; null if none. A hole of one byte never fits, as in
+ * Linux.
+ */
 function fit(start: bigint, last: bigint, length: bigint, alignment: bigint, offset: bigint): bigint | null {
   const rounded = ((start + alignment - 1n) / alignment) * alignment;
   if (rounded > UMAX) return null;
@@ -99,10 +105,10 @@ function fit(start: bigint, last: bigint, length: bigint, alignment: bigint, off
   return iova;
 }
 
-/** All but the first and the last page. */
+/** All IOVAs but the first and the last page. */
 const EVERYWHERE = [{ start: 4096n, last: 2n ** 64n - 1n - 4096n }] as const;
 
-/** Where to look: the allowed ranges, adjacent ones as one, or all but the first and last page. */
+/** The ranges to look in: the allowed ones, adjacent ones joined, or all but the first and last page. */
 function spans(table: IoPagetable): readonly IovaRange[] {
   if (table.allowed.length === 0) return EVERYWHERE;
   const [{ start: lowest, last: highest }] = EVERYWHERE;
@@ -117,7 +123,7 @@ function spans(table: IoPagetable): readonly IovaRange[] {
     .filter(({ start, last }) => start <= last);
 }
 
-/** Holes of areas and reserved ranges in [start, last] that have `length` bytes, ascending. */
+/** Holes of at least `length` bytes between areas and reserved ranges in [start, last], ascending. */
 function* holes(table: IoPagetable, start: bigint, last: bigint, length: bigint): Generator<IovaRange> {
   const free = table.ranges();
   let next = 0;

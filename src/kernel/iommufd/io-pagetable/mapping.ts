@@ -1,7 +1,7 @@
 /**
  * MAP, MAP_FILE and UNMAP behind the decoding of their structs: what the ioctls and batches of them share. Values of 64
- * bits are pairs of words, and nothing is allocated where nothing is refused. The rows are those of the checks of
- * iommufd_ioas_map and iommufd_ioas_unmap, in Linux's order.
+ * bits are pairs of words, and nothing is allocated where nothing is refused. The rows are those of the table of MAP in
+ * README.md, which are the checks of iommufd_ioas_map in Linux's order.
  */
 import { READ, WRITE } from '../../../machine/page-table.ts';
 import { Refusal, refuse } from '../../errno.ts';
@@ -21,7 +21,7 @@ const MAX_LENGTH_LOW = 0xffffefff;
 
 const isMax = (high: number, low: number): boolean => high === MAX && low === MAX;
 
-/** Whether a start and a length end beyond 2^64-1; the last address may be 2^64-1, or, if `strict`, not even that. */
+/** Whether a range ends beyond 2^64-1. `strict`: a last address of 2^64-1 is beyond, too. */
 function overflows(high: number, low: number, lengthHigh: number, lengthLow: number, strict: boolean): boolean {
   const end = low + lengthLow;
   const carry = end >= WORD ? 1 : 0;
@@ -29,7 +29,10 @@ function overflows(high: number, low: number, lengthHigh: number, lengthLow: num
   return endHigh > WORD || (endHigh === WORD && (strict || end - carry * WORD > 0));
 }
 
-/** Rows 1 to 3 of MAP, MAP_FILE and COPY, which knows one more value that may be too large. */
+/**
+ * Rows 1 to 3 of MAP, for MAP_FILE and COPY, too. EOPNOTSUPP, EOVERFLOW, EINVAL. `tooLarge`: COPY has found its source
+ * IOVA to be 2^64-1.
+ */
 export function checkMap(where: string, flags: number, at: Span, tooLarge = false): Refusal | null {
   if (flags & ~MAP_FLAGS) return refuse('EOPNOTSUPP', where, 'unknown flag');
   if (tooLarge || isMax(at.iovaHigh, at.iovaLow) || isMax(at.lengthHigh, at.lengthLow))
@@ -45,8 +48,8 @@ export function accessOf(flags: number): number {
 }
 
 /**
- * Rows 5 to 10 of MAP: maps memory of the account's process. `access` may be empty (VFIO_IOMMU_MAP_DMA). Where the IOVA
- * is not fixed, `at` gets the one that is chosen.
+ * Rows 5 to 10 of MAP: maps memory of the account's process. EOVERFLOW, EINVAL length, then what `mapFixed` or `mapChosen`
+ * refuses. `access` may be 0 (VFIO_IOMMU_MAP_DMA). Without `fixed` the IOVA that is chosen is written into `at`.
  */
 export function mapUser(iopt: IoPagetable, at: Span, fixed: boolean, access: number, account: Account): Refusal | null {
   const where = 'iopt_map_user_pages';
@@ -59,18 +62,18 @@ export function mapUser(iopt: IoPagetable, at: Span, fixed: boolean, access: num
   return fixed ? iopt.mapFixed(at, source, access) : iopt.mapChosen(at, source, access);
 }
 
-/** From here on addresses are not counted in pages that are exact: 2^52. */
+/** High word of 2^52: addresses from there on are left to the way for single maps. */
 const HIGH_LIMIT = 2 ** 20;
 const PAGE = 4096;
 
-/** The number of a page, where an address is the first of one below 2^52; else -1. */
+/** Returns the number of the page that begins at this address; -1 if none does, or if it is not below 2^52. */
 function pageAt(high: number, low: number): number {
   return high < HIGH_LIMIT && (low & (PAGE - 1)) === 0 ? high * 2 ** 20 + low / PAGE : -1;
 }
 
 /**
- * As many times `mapUser` at fixed IOVAs as `count` says, each for the page behind: `stride` and `startStride` are in
- * pages. Answers how many of them are done; the next one, which may be the first, is to be done by itself.
+ * Does `mapUser` at fixed IOVAs `count` times, for one page each: `stride` and `startStride` lead, in pages, to the next
+ * one. Returns the number mapped; 0 also when the fast way does not apply. The next one is the caller's, with `mapUser`.
  */
 export function mapUserPages(
   iopt: IoPagetable,
@@ -90,7 +93,10 @@ export function mapUserPages(
   return iopt.mapPages({ page, stride, start, startStride, count }, source, access);
 }
 
-/** As many times `unmap` as `count` says, each of the same length. Answers how many of them are done. */
+/**
+ * Does `unmap` `count` times, for ranges of the same length, `stride` pages from one to the next. Returns the number
+ * unmapped; 0 also when the fast way does not apply. The next one is the caller's, with `unmap`.
+ */
 export function unmapPages(iopt: IoPagetable, at: Span, count: number, stride: number): number {
   const page = pageAt(at.iovaHigh, at.iovaLow);
   const pages = pageAt(at.lengthHigh, at.lengthLow);
@@ -99,7 +105,10 @@ export function unmapPages(iopt: IoPagetable, at: Span, count: number, stride: n
   return iopt.unmapPages(page, stride, pages, count);
 }
 
-/** Rows 5 to 10 of MAP_FILE. */
+/**
+ * The checks of MAP_FILE behind its IOAS id: EINVAL length 0, EOVERFLOW, EBADF, EINVAL length too large, then what
+ * `mapFixed` or `mapChosen` refuses. What the file is is seen when its pages are pinned.
+ */
 export function mapFile(
   iopt: IoPagetable,
   at: Span,
@@ -122,15 +131,16 @@ export function mapFile(
   return fixed ? iopt.mapFixed(at, source, access) : iopt.mapChosen(at, source, access);
 }
 
-/** Bytes as words; the low one may exceed 32 bits. */
+/** A number of bytes as words; the low one may exceed 32 bits, and is below 2^53. */
 export interface Counted {
   high: number;
   low: number;
 }
 
 /**
- * Rows 2 to 8 of UNMAP. `counted`, which is 0 in the beginning, gets the bytes unmapped, also those before a refusal. After
- * about `most` areas it pauses (`more`): asked again, with nothing in between, it goes on.
+ * The checks of UNMAP behind its IOAS id: EOVERFLOW, EINVAL, EBUSY, ENOENT. The bytes unmapped are added to `counted`, which
+ * the caller begins with 0, also those before a refusal. After about `most` areas it returns `more`: called again, with
+ * nothing done in between, it goes on.
  */
 export function unmap(iopt: IoPagetable, at: Span, counted: Counted, most?: number): Refusal | null | 'more' {
   const { iovaHigh, iovaLow, lengthHigh, lengthLow } = at;

@@ -1,4 +1,4 @@
-/** The sources of an IOAS: by number, for areas, and by what they are, so that equal ones are one. */
+/** The sources of an IOAS: found by number, for areas, and by what they are, so that equal ones are one. */
 import type { OpenFile } from '../../file.ts';
 import type { Process } from '../../process.ts';
 import { type Account, type Origin, type SharedPages, Source } from './pages.ts';
@@ -6,10 +6,10 @@ import { type Account, type Origin, type SharedPages, Source } from './pages.ts'
 export class SourceList {
   private readonly _byNumber: (Source | null)[] = [];
   private readonly _free: number[] = [];
-  /** Sources of a process or file, and of shared pages. */
+  /** Listed sources, by the process or file that they are of, or by their shared pages. */
   private readonly _byOrigin = new Map<Process | OpenFile | SharedPages, Source[]>();
 
-  /** What `ofProcess` found last, as long as an area shows it. */
+  /** The source that `ofProcess` found last, as long as an area shows it. */
   private _last: Source | null = null;
 
   *[Symbol.iterator](): Generator<Source> {
@@ -20,7 +20,7 @@ export class SourceList {
     return this._byNumber[number]!;
   }
 
-  /** The source for memory of the account's process: most maps want that of the one before. */
+  /** The source for memory of the account's process. Most maps want the source of the map before. */
   ofProcess(writable: boolean, account: Account): Source {
     const last = this._last;
     if (last !== null && last.writable === writable && sameAccount(last.account, account)) return last;
@@ -29,7 +29,7 @@ export class SourceList {
     return found;
   }
 
-  /** The source for memory mapped now; it counts as soon as an area shows it. */
+  /** The source for memory that is mapped now. A new one is not listed until an area shows it (`number`). */
   find(origin: Origin, writable: boolean, account: Account): Source {
     const known = this._byOrigin.get(originKey(origin));
     for (const source of known ?? [])
@@ -38,13 +38,13 @@ export class SourceList {
     return new Source(origin, writable, account, null);
   }
 
-  /** The source of pages that are shared. */
+  /** The source for pages that areas share. */
   forShared(shared: SharedPages): Source {
     const known = this._byOrigin.get(shared)?.[0];
     return known ?? new Source(shared.origin, shared.writable, shared.account, shared);
   }
 
-  /** The number of a source, which is listed with its first area. */
+  /** Returns the number of a source. With its first area it is listed, and holds its file. */
   number(source: Source): number {
     if (source.number >= 0) return source.number;
     const number = this._free.pop() ?? this._byNumber.length;
@@ -58,7 +58,7 @@ export class SourceList {
     return number;
   }
 
-  /** No area shows it any more. The caller drops the file reference. */
+  /** Takes a source that no area shows any more off the list, and drops its file. */
   remove(source: Source): void {
     this._byNumber[source.number] = null;
     this._free.push(source.number);

@@ -6,14 +6,14 @@ export const PAGE = 4096n;
 export const PAGE_SIZE = 4096;
 export const PAGE_SHIFT = 12;
 export const WORD = 2 ** 32;
-/** Pages of a high word. */
+/** How many pages of 4096 bytes one step of a high word is. */
 export const HIGH_PAGES = 2 ** 20;
 
 export const big = (high: number, low: number): bigint => (BigInt(high) << 32n) | BigInt(low);
 export const highOf = (value: bigint): number => Number(value >> 32n);
 export const lowOf = (value: bigint): number => Number(value & 0xffffffffn);
 
-/** Addresses and lengths of a mapping as pairs of words. */
+/** First IOVA, length and start of a mapping, each as a pair of 32-bit words. */
 export interface Span {
   iovaHigh: number;
   iovaLow: number;
@@ -24,7 +24,10 @@ export interface Span {
   startLow: number;
 }
 
-/** Single pages, by number: `stride` from one IOVA to the next, at least 1, and `startStride` in memory. Below 2^40. */
+/**
+ * `count` mappings of one page each. All are page numbers below 2^40: `page` of the first IOVA, `start` of its memory;
+ * `stride` (at least 1) and `startStride` lead to the next ones.
+ */
 export interface PageRow {
   page: number;
   stride: number;
@@ -44,7 +47,7 @@ export function span(iova: bigint, length: bigint, start: bigint): Span {
   };
 }
 
-/** The last address of a range, as words. */
+/** Low word of the last address of a range; `lastHighOf` is its high word, 2^32 if the range ends beyond 64 bits. */
 export const lastLowOf = (low: number, lengthLow: number): number => (low + lengthLow - 1) >>> 0;
 export function lastHighOf(high: number, low: number, lengthHigh: number, lengthLow: number): number {
   const last = low + lengthLow - 1;
@@ -55,10 +58,10 @@ export const below = (aHigh: number, aLow: number, bHigh: number, bLow: number):
   aHigh < bHigh || (aHigh === bHigh && aLow < bLow);
 export const hex = (high: number, low: number): string => `0x${big(high, low).toString(16)}`;
 
-/** Number of the page of an address. */
+/** Number of the page that an address lies in. */
 export const pageOf = (high: number, low: number): number => high * HIGH_PAGES + (low >>> PAGE_SHIFT);
 
-/** The same in units of `2 ** shift` bytes, of an address and of a length. */
+/** An address in units of `2 ** shift` bytes, rounded down; `unitsOf`: a length. `shift` is at most 31. */
 export const unitOf = (high: number, low: number, shift: number): number => high * 2 ** (32 - shift) + (low >>> shift);
 export const unitsOf = ({ lengthHigh, lengthLow }: Span, shift: number): number => unitOf(lengthHigh, lengthLow, shift);
 

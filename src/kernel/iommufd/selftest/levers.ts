@@ -18,7 +18,7 @@ import { HwptNested } from '../hw-pagetable/nested.ts';
 import { PAGE } from '../io-pagetable/span.ts';
 import { Ioas, lookupIoas } from '../ioas.ts';
 
-/** Bytes that an access pins or moves at once, as the tests of Linux have it. */
+/** The most bytes that an access pins or moves at once, as in the tests of Linux. */
 const MAX_ACCESS = 16n * 1024n * 1024n;
 
 function onIommufd(run: (context: IommufdContext, input: CallInput, process: Process) => Outcome): Call {
@@ -47,7 +47,7 @@ function onAccess(run: (file: AccessFile, input: CallInput, process: Process) =>
   });
 }
 
-/** EINVAL unless the entry has the value. */
+/** EINVAL unless the entry `index` of a cache has this value. */
 function hasValue(where: string, cache: Uint32Array, input: CallInput): Refusal | null {
   const index = integer(input, 'index');
   if (cache[index] === integer(input, 'value')) return null;

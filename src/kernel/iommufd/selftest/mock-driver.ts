@@ -5,18 +5,18 @@
 import type { IommuUnit } from '../../../machine/iommu-unit.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 
-/** Driver data of HWPTs: the first value of the cache, and the kind of page table. */
+/** Driver data of a HWPT: the first value of its cache, and the kind of page table. */
 export const HWPT_DATA_TYPE = 0xdead;
 export const HWPT_DATA_BYTES = { least: 4, most: 8 } as const;
 export const VIOMMU_TYPE = 0xdeadbeef;
-/** A word, its copy, offset and length of the page to map. */
+/** Driver data of a vIOMMU: a word, its copy, offset and length of the page that can be mapped. */
 export const VIOMMU_DATA_BYTES = { least: 8, most: 24 } as const;
 export const VEVENTQ_TYPE = 0xbeefbeef;
 export const HW_QUEUE_TYPE = 0xdeadbeef;
 export const HW_QUEUES = 2;
 export const INVALIDATE_TYPE = 0xdeadbeef;
 
-/** Entries of the cache that a nested HWPT has, and of the one that a device has. */
+/** How many entries the cache of a nested HWPT has, and that of a device. */
 export const CACHE_ENTRIES = 4;
 const DEVICE_CACHE_VALUE = 0xbaddad;
 
@@ -37,8 +37,8 @@ export interface DriverData {
 export const NO_DATA: DriverData = { type: 0, length: 0, bytes: null };
 
 /**
- * iommu_copy_struct_from_user: down to the first version of the struct its tail is 0, but unlike the structs of ioctls
- * it must not be longer than the kernel knows. EINVAL, EFAULT.
+ * iommu_copy_struct_from_user. Down to the first version of the struct (`least` bytes) the tail reads as 0; unlike the
+ * structs of ioctls it must not be longer than the kernel knows (`most`). EINVAL length, EFAULT data missing.
  */
 export function readDriverData(
   where: string,

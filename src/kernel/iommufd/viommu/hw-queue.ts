@@ -92,7 +92,10 @@ function pinQueue(viommu: Viommu, iova: bigint, length: bigint): Access | Refusa
   return pin;
 }
 
-/** Only what one page, small or huge, holds is sure to be: that small ones are neighbours here means nothing. */
+/**
+ * Whether frames are sure to be contiguous: within one page, small or huge. That two pages are neighbours here means
+ * nothing.
+ */
 function isContiguous(memory: PhysicalMemory, spans: readonly FrameSpan[]): boolean {
   const { frame: first } = spans[0]!;
   const folio = 2 ** ((memory.runAt(first)?.folioShift ?? FRAME_SHIFT) - FRAME_SHIFT);
@@ -104,7 +107,7 @@ function isContiguous(memory: PhysicalMemory, spans: readonly FrameSpan[]): bool
   return Math.floor(first / folio) === Math.floor((next - 1) / folio);
 }
 
-/** The mock driver's hw_queue_init_phys: a queue needs the one before it. */
+/** mock_hw_queue_init_phys: EINVAL index, EEXIST, EIO the queue before it is not there. */
 function checkIndex({ hwQueues }: Viommu, index: number): Refusal | null {
   const where = 'mock_hw_queue_init_phys';
   if (index >= HW_QUEUES) return refuse('EINVAL', where, `index is below ${HW_QUEUES}`);

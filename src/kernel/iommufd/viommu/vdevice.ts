@@ -30,7 +30,10 @@ export class Vdevice extends IommufdObject {
   }
 }
 
-/** ENOENT; EINVAL another IOMMU; EEXIST the device has one, or the number is taken. */
+/**
+ * IOMMU_VDEVICE_ALLOC. ENOENT; EINVAL behind another IOMMU; EEXIST the device has one; ENOMEM; EEXIST the number is
+ * taken.
+ */
 export function vdeviceAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_VDEVICE_ALLOC'>): IoctlOk | Refusal {
   const where = 'iommufd_vdevice_alloc_ioctl';
   const virtId = arg.virt_id;
@@ -49,7 +52,7 @@ export function vdeviceAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_VDEVICE_
   return { arg: { out_vdevice_id: vdevice.id } };
 }
 
-/** iommufd_device_remove_vdev: a device that goes takes its vDEVICE with it, whose id is never given again. */
+/** iommufd_device_remove_vdev: the vDEVICE of a device that is unbound is destroyed, and its id never given again. */
 export function buryVdevice({ vdevice, context }: IommufdDevice): void {
   if (!vdevice) return;
   vdevice.destroy();

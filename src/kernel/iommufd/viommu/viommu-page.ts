@@ -9,10 +9,10 @@ const PAGE = 4096n;
 const BYTES = 2n * PAGE;
 const { PROT_EXEC } = PROTECTION;
 
-/** Memory of a device, as far as mappings go: each of their pieces keeps the vIOMMU and the iommufd. */
+/** Mapped as a file is, but memory of a device; each piece of a mapping keeps the vIOMMU and the iommufd. */
 export class ViommuPage extends ShmemInode {
   private readonly _viommu: Viommu;
-  /** Where an mmap of the iommufd finds it. */
+  /** The offset, in bytes, at which an mmap of the iommufd shows it. */
   readonly offset: bigint;
   override readonly pinnable = false;
 
@@ -23,7 +23,7 @@ export class ViommuPage extends ShmemInode {
     this.size = BYTES;
   }
 
-  /** At the lowest free offset, beginning with this word; null without memory. */
+  /** Makes the page of a vIOMMU, at the lowest free offset; it begins with this word. Null: no memory. */
   static make(viommu: Viommu, word: number): ViommuPage | null {
     const { mmaps } = viommu.context;
     let offset = PAGE;
@@ -48,14 +48,16 @@ export class ViommuPage extends ShmemInode {
     this._viommu.context.put();
   }
 
-  /** The vIOMMU goes. */
+  /** The vIOMMU is being destroyed. */
   destroy(): void {
     this._viommu.context.mmaps.delete(this.offset);
     super.put();
   }
 }
 
-/** What an mmap of the iommufd shows. EINVAL private, EPERM executable, ENXIO anything but exactly one page's range. */
+/**
+ * iommufd_fops_mmap: the page that an mmap shows. EINVAL private, EPERM executable, ENXIO not exactly one page's range.
+ */
 export function pageToMap(
   context: IommufdContext,
   { offset, length, shared, prot }: { offset: bigint; length: bigint; shared: boolean; prot: number },

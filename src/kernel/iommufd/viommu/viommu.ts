@@ -27,14 +27,14 @@ export class Viommu extends IommufdObject implements DomainGate {
   readonly context: IommufdContext;
   readonly parent: HwptPaging;
   readonly unit: IommuUnit;
-  /** By the number that the guest knows the device by. */
+  /** vDEVICEs by the number that the guest knows each device by. */
   readonly vdevices = new Map<bigint, Vdevice>();
   veventqs: Veventq[] = [];
   /** What the driver remembers of its hardware queues, by index. */
   readonly hwQueues: (HwQueue | null)[] = [];
   /** A page of registers that the VMM can map for the guest. */
   page: ViommuPage | null = null;
-  /** Functions on nested HWPTs of this vIOMMU, with the number they had when they came. */
+  /** Functions on nested HWPTs of this vIOMMU, each with the number that it had when it came. */
   private readonly _arrived = new Map<PciFunction, bigint>();
 
   constructor(context: IommufdContext, parent: HwptPaging, unit: IommuUnit) {
@@ -60,7 +60,9 @@ export class Viommu extends IommufdObject implements DomainGate {
     for (const fn of functions) this._arrived.delete(fn);
   }
 
-  /** The driver's interrupt: ENOENT the function is not here, or has number 0; EOPNOTSUPP nobody listens. */
+  /**
+   * iommufd_viommu_report_event: ENOENT the function is not here, or has number 0; EOPNOTSUPP there is no queue for it.
+   */
   reportEvent(fn: PciFunction): Refusal | null {
     const virtId = this._arrived.get(fn);
     if (!virtId) return refuse('ENOENT', 'iommufd_test_trigger_vevent', `${fn.bdf} has no number on the vIOMMU`);
@@ -108,12 +110,18 @@ export function viommuAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_VIOMMU_AL
   return { arg: { out_viommu_id: id, ...(data && { data }) } };
 }
 
-/** AMD's driver takes any type; there is nothing that such a vIOMMU could do. Of VT-d and SMMUv3 none is simulated. */
+/**
+ * Whether a driver has vIOMMUs of a type. AMD's takes any type, for one that can do nothing; VT-d and SMMUv3 have none
+ * here.
+ */
 function hasViommu(unit: IommuUnit, type: number): boolean {
   return unit.kind === 'amd-vi' || (canNest(unit) && type === VIOMMU_TYPE);
 }
 
-/** The mock driver's viommu_init. Answers the driver data as the caller finds it afterwards. */
+/**
+ * mock_viommu_init: returns the driver data that the caller finds afterwards, or null if it gave none. EINVAL, EFAULT,
+ * ENOMEM.
+ */
 function initialize(viommu: Viommu, data: DriverData): Uint8Array | Refusal | null {
   if (data.length === 0 || !canNest(viommu.unit)) return null;
   const struct = readDriverData('mock_viommu_init', data, VIOMMU_DATA_BYTES);
