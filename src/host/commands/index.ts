@@ -12,7 +12,7 @@ import { KEXEC } from './kexec.ts';
 import { PROCESSES } from './processes.ts';
 import type { Op, Row, Rows } from './row.ts';
 
-const COMMANDS: Rows<Op> = {
+export const COMMANDS: Rows<Op> = {
   ...PROCESSES,
   ...DEVICES,
   ...DRIVERS,

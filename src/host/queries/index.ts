@@ -11,7 +11,7 @@ import { PROCESS_VIEWS } from './processes.ts';
 import type { Row, Rows, View } from './row.ts';
 import { SESSION_VIEWS } from './sessions.ts';
 
-const QUERIES: Rows<View> = {
+export const QUERIES: Rows<View> = {
   ...HOST_VIEWS,
   ...DEVICE_VIEWS,
   ...GROUP_VIEWS,
