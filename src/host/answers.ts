@@ -1,4 +1,4 @@
-/** Answers of a host, made short. */
+/** Makes answers of a host. */
 import type { Refusal } from '../kernel/errno.ts';
 import type { Answer, Refused } from './command.ts';
 

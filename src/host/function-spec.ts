@@ -34,7 +34,7 @@ export interface WantedFunction {
   fields?: true;
 }
 
-/** What is there already: units, and functions by where they are. */
+/** What the host has already: units, and functions. */
 export interface Surroundings {
   iommus: readonly Pick<IommuUnitSpec, 'id'>[];
   functions: readonly Neighbour[];
@@ -42,7 +42,7 @@ export interface Surroundings {
 
 type Neighbour = Pick<FunctionSpec, 'bdf' | 'group' | 'iommu'> & Partial<Pick<FunctionSpec, 'sriov' | 'realDmaDevice'>>;
 
-/** What the request says of a function, and nothing more: the fields that are not there are not in the answer either. */
+/** Reads what the request says of a function: fields that it does not give are absent from what is returned, too. */
 export function readFunction(request: DeviceRequest, pointer: string, errors: Problem[]): WantedFunction | null {
   const address = (field: 'bdf' | 'physicalFunction' | 'realDmaDevice') => {
     const parsed = parseBdf(request[field]!);

@@ -26,7 +26,7 @@ export interface IommuRequest {
   dirtyTracking?: boolean;
   nesting?: boolean;
   interruptRemapping?: boolean;
-  /** What the kernel is booted with because of it: BootOptions has it. */
+  /** The kernel is booted with `allowUnsafeInterrupts` because of it (BootOptions). */
   allowUnsafeInterrupts?: boolean;
   cacheCoherency?: boolean;
   defaultDomain?: 'dma' | 'identity' | 'blocked';

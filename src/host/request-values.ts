@@ -33,7 +33,7 @@ function hint(value: unknown): string {
   return /^[0-9a-f]{1,16}$/i.test(value) ? '; hexadecimal begins with 0x' : '';
 }
 
-/** Of a field that is not one of these. Whoever shows it adds which of them may have been meant. */
+/** The reason for a field that is not one of these. Whoever shows it adds which of them may have been meant. */
 export const unknownField = (allowed: readonly string[]): string =>
   allowed.length === 0 ? 'unknown field; nothing is allowed here' : `${UNKNOWN_FIELD}${allowed.join(', ')}`;
 

@@ -1,20 +1,20 @@
-/** Finds operations behind each other that do the same, at equal distances of whole pages. */
+/** Finds operations in a row that do the same at equal distances of whole pages: they can be done at once. */
 import type { Columns, Numbers, Words } from './columns.ts';
 
 const PAGE = 4096;
-/** More pages than these are not looked at: 2^40. */
+/** Distances of this many pages or more are not looked at. */
 const MOST_PAGES = 2 ** 40;
 const WORD = 2 ** 32;
 
 export class Alike {
-  /** From one operation to the next, in pages: of IOVAs, which is at least 1, and of the memory. */
+  /** Pages from one operation to the next: of IOVAs, at least 1, and of memory, at least 0. */
   stride = 0;
   startStride = 0;
-  /** The row behind the last one that has been found alike, and the first one. */
+  /** Rows `_first` to `_end` - 1 have been found alike. */
   private _first = 0;
   private _end = 0;
 
-  /** How many operations from this one on are alike. */
+  /** Returns how many operations from this one on are alike; 1: only itself. Sets the strides. */
   end(columns: Columns, row: number, place: number): number {
     const { runs } = columns;
     if (runs !== null) {
@@ -58,7 +58,7 @@ function pages(high: number, low: number): number {
   return bytes % PAGE === 0 && bytes / PAGE < MOST_PAGES ? bytes / PAGE : -1;
 }
 
-/** From the value of a row to that of the next one; exact where it is a number of pages that is looked at. */
+/** The value of the next row less that of this row. Exact for all distances that are looked at. */
 function distance({ data, rows }: Words, row: number): number {
   if (rows === 1) return 0;
   const at = row * 2;

@@ -1,5 +1,5 @@
 /**
- * A batch of maps and unmaps of one IOAS: one command, which may be large. It is read and worked off in steps, so that
+ * A batch of maps and unmaps of one IOAS: one command, which may be large. It is read and executed in steps, so that
  * whoever runs the host can do something else in between, but nothing with this host.
  */
 import { Refusal, refuse } from '../../kernel/errno.ts';
@@ -17,9 +17,9 @@ import { packInSteps, unpack } from './packed.ts';
 
 export interface BatchOutcome {
   answer: Answer;
-  /** What the journal keeps, and the answer that a replay of it must give. Null: nothing has happened. */
+  /** What the journal keeps, and the answer that its replay must give. Null: nothing has happened. */
   stored: { command: BatchCommand; payload: Uint8Array; proof: Answer } | null;
-  /** Part of it has happened and must not have: the host is to be thrown away, and built anew without the batch. */
+  /** A part was done that must be undone: the host is to be thrown away and built anew without the batch. */
   spoiled: boolean;
 }
 
@@ -37,7 +37,7 @@ export class Batch {
     this._steps = this._run(payload);
   }
 
-  /** Goes on for about so many operations. True: it is done, and there is an outcome. */
+  /** Reads or executes about `operations` more operations. True: it is done, and there is an outcome. */
   step(operations: number): boolean {
     this._size = operations;
     const { done, value } = this._steps.next();
@@ -88,7 +88,7 @@ export class Batch {
     }
   }
 
-  /** The IOAS and who asks; or why there is none. */
+  /** The IOAS and the process that asks, or why there is none. */
   private _find(): { ioas: Ioas; process: Process } | Answer {
     const { pid, fd, ioas: id } = this._command;
     const { kernel } = this._host;

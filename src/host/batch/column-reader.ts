@@ -42,12 +42,12 @@ class Column {
     return this._nulls !== null && this._nulls[row] === 1;
   }
 
-  /** Of `numbers`. */
+  /** The value of a row, of a column of numbers. */
   number(row: number): number {
     return this.numbers!.data[this.isList ? row : 0]!;
   }
 
-  /** Reads on in the list: false at its end, true when there are so many rows. */
+  /** Reads the list until there are `rows` rows (true), or to its end (false). */
   readList(reader: JsonReader, rows: number, wrong: Wrong[]): boolean {
     const { words } = this;
     for (;;) {
@@ -108,7 +108,7 @@ export class ColumnReader {
     this._reader = reader;
   }
 
-  /** Reads the value of a column; pauses after so many rows. */
+  /** Reads the value of a column, and yields after every `pause` rows. */
   *read(name: ColumnName, pause: number): Generator<void, void> {
     const reader = this._reader;
     const isList = reader.take(OPEN_BRACKET);
@@ -118,7 +118,10 @@ export class ColumnReader {
     else if (!reader.take(CLOSE_BRACKET)) while (column.readList(reader, column.rows + pause, this.wrong)) yield;
   }
 
-  /** As many as in another list; else as many as there may well be: room that is not used costs nothing. */
+  /**
+   * How many rows a list is likely to have: as many as another list, or as the bytes allow. Room that is not used costs
+   * nothing.
+   */
   private _likelyRows(): number {
     const other = [...this._columns.values()].find(({ isList }) => isList);
     return Math.max(16, other?.rows ?? Math.floor((this._reader.end - this._reader.at) / 24));

@@ -1,19 +1,22 @@
 /**
- * What a batch is when it has been read: columns of typed arrays, a row for each operation, or for each run of them.
- * A column whose value is the same in all rows has one row only.
+ * A batch that has been read: columns of typed arrays, with a row for each operation, or for each run of operations. A
+ * column with the same value in all rows has one row only.
  */
 
 export const MAP = 0;
 export const MAP_FILE = 1;
 export const UNMAP = 2;
 
-/** Arrays of batches that are done, for those to come: new ones of that size make the garbage collector run often. */
+/**
+ * Arrays of batches that are done, kept for the next ones: new arrays of that size make the garbage collector run
+ * often.
+ */
 const spare: Uint32Array<ArrayBuffer>[] = [];
 const MOST_SPARE = 4;
 const LEAST_WORDS = 1 << 15;
 const MOST_WORDS = 1 << 20;
 
-/** What is in it is not said. */
+/** An array of at least `words` words, whose contents may be anything. */
 function takeRoom(words: number): Uint32Array<ArrayBuffer> {
   if (words >= LEAST_WORDS) {
     const found = spare.findIndex(({ length }) => length >= words && length <= words * 4);
@@ -22,7 +25,7 @@ function takeRoom(words: number): Uint32Array<ArrayBuffer> {
   return new Uint32Array(words);
 }
 
-/** Nobody looks at these columns any more. */
+/** Keeps the arrays of columns that nobody looks at any more. */
 export function giveBack({ iova, length, start }: Columns): void {
   for (const { data } of [iova, length, start])
     if (spare.length < MOST_SPARE && data.length >= LEAST_WORDS && data.length <= MOST_WORDS) spare.push(data);
@@ -33,7 +36,7 @@ export class Words {
   data: Uint32Array<ArrayBuffer>;
   /** Rows that have been written. */
   rows = 0;
-  /** From each value to the next, where that is the same everywhere and known; else NaN. */
+  /** The distance from each value to the next, if it is known to be the same everywhere; else NaN. */
   step = Number.NaN;
 
   constructor(capacity: number) {
@@ -48,7 +51,7 @@ export class Words {
     this.rows++;
   }
 
-  /** Makes room for at least one more row; answers for how many rows there is room. */
+  /** Makes room for at least one more row. Returns for how many rows there is room. */
   reserve(): number {
     if (this.rows * 2 === this.data.length) this.data = grown(this.data, new Uint32Array(this.rows * 4));
     return this.data.length / 2;
@@ -84,7 +87,7 @@ function grown<T extends Uint32Array | Int32Array>(old: T, larger: T): T {
   return larger;
 }
 
-/** `Words` or `Numbers` where every row counts, or one that stands for all rows. */
+/** Each column has a value for every row, or one value that stands for all rows. */
 export interface Columns {
   rows: number;
   /** MAP, MAP_FILE or UNMAP, and the flags of the ioctl shifted by 2. */
@@ -94,7 +97,7 @@ export interface Columns {
   /** Address in the process, or offset in the file. */
   start: Words;
   fd: Numbers;
-  /** Of runs: how many operations, and how far IOVA and start go on from one to the next. */
+  /** Of a batch of runs: how many operations each has, and the bytes from one to the next, of IOVA and of start. */
   runs: { count: Numbers; stride: Words; startStride: Words } | null;
   /** Operations in all. */
   operations: number;

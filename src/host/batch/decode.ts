@@ -15,24 +15,24 @@ export type OnError = (typeof ON_ERROR)[number];
 
 export interface BatchOptions {
   onError: OnError;
-  /** Whether the outcome of every operation is answered. */
+  /** Whether the answer tells the outcome of every operation. */
   results: boolean;
 }
 
-/** What a body says; or why it says nothing. */
+/** A batch that was read, or why the body is none. */
 export type Decoded =
   | { kind: 'batch'; columns: Columns; options: BatchOptions }
   | { kind: 'malformed'; detail: string }
   | { kind: 'invalid'; errors: Wrong[] };
 
-/** More than this many errors help nobody. */
+/** The most errors that are reported: more help nobody. */
 const MAX_WRONG = 100;
-/** Operations whose outcomes are answered, at the most. */
+/** The most operations whose outcomes an answer can tell. */
 export const MAX_RESULTS = 100_000;
 
 const TOP = ['onError', 'results', 'operations', 'columns', 'runs'] as const;
 
-/** Reads until the end; pauses whenever so many operations have been read. */
+/** Reads a JSON body to its end, and yields after every `pause` operations. */
 export function* decodeJson(bytes: Uint8Array, pause: number): Generator<void, Decoded> {
   try {
     return yield* new JsonBody(new JsonReader(bytes), pause).read();
@@ -42,7 +42,10 @@ export function* decodeJson(bytes: Uint8Array, pause: number): Generator<void, D
   }
 }
 
-/** An operation a line; lines of white space count for nothing. `base`: how many operations came before these. */
+/**
+ * Reads lines with an operation each, and yields after every `pause` lines. `base`: how many operations came before
+ * these.
+ */
 export function* decodeLines(
   bytes: Uint8Array,
   base: number,

@@ -1,4 +1,4 @@
-/** Works a batch off, operation by operation, each exactly as its ioctl would be. */
+/** Executes a batch, operation by operation, each exactly as its ioctl would be. */
 import { ERRNO, type Errno, type Refusal } from '../../kernel/errno.ts';
 import {
   accessOf,
@@ -18,16 +18,16 @@ import { Alike } from './alike.ts';
 import { type Columns, MAP, MAP_FILE, OP_BITS, OP_MASK, UNMAP, Words } from './columns.ts';
 import type { BatchOptions } from './decode.ts';
 
-/** Refusals that an answer shows; the others are only counted. */
+/** The most refusals that an answer shows; more are only counted. */
 const MAX_ERRORS = 100;
 const WORD = 2 ** 32;
 const PAGE = 4096;
-/** Fewer than these are not worth it to be done at once. */
+/** Fewer operations than this are not done at once: it would not pay. */
 const FEW = 8;
 const MOST_PATIENCE = 64;
 
 export interface BatchError {
-  /** Which operation of the batch. */
+  /** Number of the operation in the batch, from 0. */
   index: number;
   errno: Errno;
   where: string;
@@ -35,7 +35,7 @@ export interface BatchError {
   rule?: string;
 }
 
-/** Where it was mapped, how much was unmapped, or why not; null where nothing was done (any more). */
+/** Where an operation mapped, how much it unmapped, or why it was refused; null if it was not tried, or was undone. */
 export type BatchResult = { iova: string } | { length: string } | { errno: Errno } | null;
 
 export interface BatchView {
@@ -46,7 +46,7 @@ export interface BatchView {
   /** Bytes of all maps, and of all unmaps, that took effect. */
   mappedBytes: string;
   unmappedBytes: string;
-  /** The first of those refused. */
+  /** The first MAX_ERRORS of those that were refused. */
   errors: BatchError[];
 }
 
@@ -67,15 +67,17 @@ export class BatchExecution {
   private _row = 0;
   private _place = 0;
   private _ended = false;
-  /** What it asks for. */
+  /** The next operation's kind, descriptor and addresses. */
   private _kind = 0;
   private _fd = 0;
   private readonly _at: Span = span(0n, 0n, 0n);
   private readonly _alike = new Alike();
-  /** So many operations are not tried at once now, and how many after the next time in vain. */
+  /**
+   * How many operations are done singly before several are tried at once again, and how many after the next failed try.
+   */
   private _patience = 0;
   private _impatience = 1;
-  /** The next operation, an unmap, is under way. */
+  /** The next operation is an unmap that a step has begun and not finished. */
   private _paused = false;
   private _applied = 0;
   private _failed = 0;
@@ -99,18 +101,18 @@ export class BatchExecution {
       : null;
   }
 
-  /** Whether something has been done that must be undone: only whoever keeps the host can do that. */
+  /** Whether something was done that must be undone (`rollback`): whoever keeps the host builds it anew. */
   get mustUndo(): boolean {
     if (this._options.onError !== 'rollback' || this._failed === 0) return false;
     return this._applied > 0 || this._unmapped.high > 0 || this._unmapped.low > 0;
   }
 
-  /** A number that is the same only where every operation had the same outcome. */
+  /** Differs, but for a chance, if any operation had another outcome: a replay must give the same. */
   get checksum(): number {
     return this._checksum >>> 0;
   }
 
-  /** Goes on for so many operations. True: nothing is left to do. */
+  /** Executes about `operations` more operations. True: nothing is left to do. */
   step(operations: number): boolean {
     const { runs, rows } = this._columns;
     for (let left = operations; left > 0 && this._row < rows && !this._ended; ) {
@@ -172,7 +174,10 @@ export class BatchExecution {
     at.startLow = start.low;
   }
 
-  /** Does the next operations at once, where they are alike and nothing is in the way of any. Answers how many. */
+  /**
+   * Does up to `most` operations at once, if they are alike and none is refused. Returns how many were done; 0 if none
+   * could be.
+   */
   private _performMany(most: number): number {
     if (this._patience > 0) {
       this._patience--;
@@ -195,7 +200,7 @@ export class BatchExecution {
     return done;
   }
 
-  /** What is in the way of this one is likely to be in the way of others: they are done one by one. */
+  /** What hinders this operation is likely to hinder the next ones: they are done one by one for a while. Returns 0. */
   private _giveUp(): number {
     this._patience = this._impatience;
     this._impatience = Math.min(this._impatience * 2, MOST_PATIENCE);
@@ -220,7 +225,7 @@ export class BatchExecution {
     }
   }
 
-  /** False: after so many areas it is not done yet, and is to be called again. */
+  /** Does the next operation. False: an unmap is not done after about `most` areas, and this is to be called again. */
   private _perform(most: number): boolean {
     const at = this._at;
     const { iopt } = this._ioas;
@@ -299,7 +304,7 @@ export class BatchExecution {
     };
   }
 
-  /** Null where nobody has asked for them. */
+  /** The outcome of each operation; null if the batch did not ask for them. */
   results(): BatchResult[] | null {
     if (!this._results) return null;
     const { values, outcomes } = this._results;
@@ -319,7 +324,7 @@ const SKIPPED = 0;
 const MAPPED = 254;
 const UNMAPPED = 255;
 
-/** Base and so many strides. All of it has 64 bits at the most, and a place 24. */
+/** A start and `place` strides, as words. The sum has 64 bits at the most, and `place` 24. */
 function further(high: number, low: number, { data }: Words, row: number, place: number): Bytes {
   const stride = data[row * 2 + 1]!;
   const upper = place * (stride >>> 16);
@@ -330,7 +335,7 @@ function further(high: number, low: number, { data }: Words, row: number, place:
 
 const ZERO: Bytes = { high: 0, low: 0 };
 
-/** Names by number. */
+/** Errnos by number. */
 const NAMES: Record<number, Errno> = Object.fromEntries(
   Object.entries(ERRNO).map(([name, number]) => [number, name as Errno]),
 );

@@ -30,7 +30,7 @@ export const FIELDS = [
 ] as const;
 export type Field = (typeof FIELDS)[number];
 
-/** Their places in that list. */
+/** Positions of some fields in FIELDS. */
 export const FIELD = {
   op: 0,
   iova: 1,
@@ -71,7 +71,7 @@ export interface Shape {
 }
 
 const FD_RULE = 'a whole number from -2147483648 to 2147483647';
-/** Operations of a batch at the most. What is longer is sent as lines. */
+/** The most operations of a batch in one JSON body. Longer ones are sent as lines. */
 export const MAX_OPERATIONS = 2 ** 24;
 const COUNT_RULE = `a whole number from 1 to ${MAX_OPERATIONS}`;
 

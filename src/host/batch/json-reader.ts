@@ -1,8 +1,8 @@
 /**
  * Reads JSON from bytes, value by value, without making objects of it. What is common is read directly: numbers and
  * hexadecimal strings as pairs of words, names that are known. Everything else is passed over by its grammar and given
- * to JSON.parse, so that all that JSON allows is understood as JSON.parse understands it. Long because the reader is one
- * loop over bytes: what is taken out of it would be called once a value.
+ * to JSON.parse, so that all that JSON allows is understood as JSON.parse understands it. Long because all its methods
+ * share one place in the bytes.
  */
 
 const TAB = 0x09;
@@ -28,10 +28,10 @@ export const CLOSE_BRACKET = 0x5d;
 
 /** Deeper than this nothing is looked at. */
 const MAX_DEPTH = 64;
-/** Decimal digits that are exact in a double, whatever they are: an odd number. */
+/** Any number of this many decimal digits is exact in a double. Odd: digits are read in pairs, and one more. */
 const EXACT_DIGITS = 15;
 
-/** Values of hexadecimal digits, and of two of them after each other; 255 and 0xffff: none. */
+/** Values of hexadecimal digits by byte, and of pairs of them by two bytes; 255 and 0xffff: no digit. */
 const HEX = new Uint8Array(256).fill(255);
 const HEX_PAIRS = new Uint16Array(1 << 16).fill(0xffff);
 for (let digit = 0; digit < 16; digit++) {
@@ -42,12 +42,12 @@ for (const [first, high] of HEX.entries())
   for (const [second, low] of HEX.entries())
     if (high < 16 && low < 16) HEX_PAIRS[(first << 8) | second] = high * 16 + low;
 
-/** The same of decimal digits; 255: none. */
+/** Values of pairs of decimal digits by two bytes; 255: no digits. */
 const DECIMAL_PAIRS = new Uint8Array(1 << 16).fill(255);
 for (let value = 0; value < 100; value++)
   DECIMAL_PAIRS[((ZERO + Math.floor(value / 10)) << 8) | (ZERO + (value % 10))] = value;
 
-/** So many bytes before the end of the body nothing is read in the fast way, which reads several at once. */
+/** Within this many bytes of the end of the body nothing is read the fast way, which reads several bytes at once. */
 const MARGIN = 32;
 
 /** A string as it usually stands in JSON, with its quotes: four bytes or more, which are compared four at a time. */
@@ -70,7 +70,7 @@ export class Token {
   }
 }
 
-/** Where the bytes stop being JSON. */
+/** The bytes are not JSON; `position` says where they stop being it. */
 export class NotJson extends Error {
   readonly position: number;
 
@@ -99,13 +99,13 @@ export class JsonReader {
 
   constructor(bytes: Uint8Array) {
     this._view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-    // Never a subclass, so that there is one kind of it.
+    // A plain Uint8Array, never a Buffer: one class of array keeps the hot loops fast.
     this.bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.end = bytes.length;
     this._safe = bytes.length - MARGIN;
   }
 
-  /** Passes over white space; answers the byte behind it, or -1 at the end. */
+  /** Passes over white space. Returns the byte behind it, or -1 at the end. */
   skipSpace(): number {
     const { bytes, end } = this;
     let at = this.at;
@@ -128,7 +128,7 @@ export class JsonReader {
     this.at++;
   }
 
-  /** Whether the next byte, behind white space, is this one; if so it is passed over. */
+  /** Passes over the next byte, and white space before it, if it is this one; returns whether it is. */
   take(byte: number): boolean {
     if (this.bytes[this.at] !== byte && this.skipSpace() !== byte) return false;
     this.at++;
@@ -221,13 +221,13 @@ export class JsonReader {
 
   /**
    * Reads hexadecimal strings of a list into pairs of words, from row `from` to row `until`, as long as each has a comma
-   * right behind it. Answers how many; what is otherwise is left to `word64`.
+   * right behind it. Returns how many were read; the next one is left to `word64`.
    */
   hexadecimals(data: Uint32Array, from: number, until: number): number {
     const { bytes, _view: view, _safe: safe } = this;
     let at = this.at;
     let row = from;
-    // Neighbours are likely to begin alike: the first eight digits, and their value.
+    // Neighbours are likely to begin with the same eight digits: these and their value are remembered.
     let known = false;
     let left = 0;
     let right = 0;
@@ -312,7 +312,7 @@ export class JsonReader {
     return -1;
   }
 
-  /** Passes over the next value, whatever it is, and answers what it is. */
+  /** Passes over the next value and returns it. */
   value(): unknown {
     this.skipSpace();
     const start = this.at;
@@ -320,7 +320,7 @@ export class JsonReader {
     return this.parse(start);
   }
 
-  /** What the bytes from here to the current place are. They have been passed over, so they are JSON. */
+  /** The value of the bytes from `start` to the current place, which were passed over and so are JSON. */
   parse(start: number): unknown {
     return JSON.parse(DECODER.decode(this.bytes.subarray(start, this.at)));
   }

@@ -6,13 +6,13 @@ import { type Columns, Numbers, Words } from './columns.ts';
 
 const VERSION = 2;
 
-/** How a column is written: the last one is that of words whose high halves are the same. */
+/** How a column is written: its first value and its step, all its values, or one high word and all low words. */
 const EQUAL_STEPS = 0;
 const PLAIN = 1;
 const LOW_HALVES = 2;
 
 const HEADER_BYTES = 16;
-/** Of a column of words. */
+/** Bytes of a row in a column of words. */
 const BYTES_PER_ROW = 8;
 
 type Column = Words | Numbers;
@@ -23,8 +23,8 @@ function listOf({ kind, iova, length, start, fd, runs }: Columns): Column[] {
 }
 
 /**
- * Header: version, 1 for runs, rows, operations. Each column: how it is written, its rows, and its words. Pauses after
- * each column where it has more than so many rows.
+ * Packs columns for the journal, and yields after each column that has more than `pause` rows. Header: version, 1 for
+ * runs, rows, operations. Each column: how it is written, its rows, and its words.
  */
 export function* packInSteps(columns: Columns, pause: number): Generator<void, Uint8Array<ArrayBuffer>> {
   const header = new Uint32Array([VERSION, columns.runs ? 1 : 0, columns.rows, columns.operations]);
@@ -48,7 +48,7 @@ export function* packInSteps(columns: Columns, pause: number): Generator<void, U
   return packed;
 }
 
-/** The same at once. */
+/** Packs columns in one step. */
 export function pack(columns: Columns): Uint8Array<ArrayBuffer> {
   return packInSteps(columns, Number.POSITIVE_INFINITY).next().value as Uint8Array<ArrayBuffer>;
 }

@@ -17,7 +17,7 @@ export class RowReader {
   readonly columns: Columns;
   readonly wrong: Wrong[] = [];
   private readonly _reader: JsonReader;
-  /** Where the list is, and which of it comes next. */
+  /** JSON pointer of the list, and the number of the next element. */
   private readonly _pointer: string;
   index: number;
   /** The fields of the operation before this one, in their order, and its name: the next one is likely to be alike. */
@@ -41,7 +41,7 @@ export class RowReader {
     };
   }
 
-  /** Reads on in a list: false at its end, true when there are so many rows more. */
+  /** Reads `pause` more elements of the list (true), or to its end (false). */
   readList(pause: number): boolean {
     for (const until = this.index + pause; ; ) {
       this.readOne();
