@@ -28,9 +28,7 @@ export const CLOSE_BRACKET = 0x5d;
 
 /** Deeper than this nothing is looked at. */
 const MAX_DEPTH = 64;
-/**
- * Any number of this many decimal digits is exact in a double. Odd, since digits are read in pairs behind the first.
- */
+/** Any number of this many decimal digits is exact in a double. Odd: digits are read in pairs, and one more. */
 const EXACT_DIGITS = 15;
 
 /** Values of hexadecimal digits by byte, and of pairs of them by two bytes; 255 and 0xffff: no digit. */
