@@ -54,6 +54,9 @@ import * as deviceFile from '../kernel/vfio/device-file.ts';
 import * as groupFile from '../kernel/vfio/group-file.ts';
 import * as vfio from '../kernel/vfio/vfio.ts';
 import { VFIO_HANDLER } from '../kernel/vfio/vfio-luo.ts';
+import * as frameContents from '../machine/frame-contents.ts';
+import * as frameOwners from '../machine/frame-owners.ts';
+import * as framePins from '../machine/frame-pins.ts';
 import * as iommuUnit from '../machine/iommu-unit.ts';
 import * as machine from '../machine/machine.ts';
 import * as memory from '../machine/memory.ts';
@@ -94,7 +97,10 @@ const MODULES: readonly Record<string, unknown>[] = [
   eventLog,
   faults,
   file,
+  frameContents,
   frameMap,
+  frameOwners,
+  framePins,
   group,
   groupFile,
   handler,

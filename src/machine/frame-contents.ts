@@ -1,0 +1,108 @@
+/**
+ * What is in frames. Most are never written: what they read as follows from how they were allocated (`fill`). Those that
+ * are written have words of their own, few where only `setWord` has written.
+ */
+import { type EntryRun, writeEntries } from './entry-run.ts';
+import { FRAME_SIZE, type FrameOwners, type FrameRun } from './frame-owners.ts';
+
+const WORDS = FRAME_SIZE / 4;
+
+/** The least that is kept of a frame, where that is all that is in it. */
+const FEW_WORDS = 16;
+
+export class FrameContents {
+  private readonly _owners: FrameOwners;
+  private readonly _words = new Map<number, Uint32Array>();
+
+  constructor(owners: FrameOwners) {
+    this._owners = owners;
+  }
+
+  /** The 1024 words of a frame, for tables that hardware reads. Little endian, as the hardware is. */
+  words(frame: number): Uint32Array {
+    const words = this._words.get(frame);
+    return words?.length === WORDS ? words : this._enlarge(frame, words, WORDS);
+  }
+
+  /** The same for who only reads a table; or what its entries follow from, as long as none was changed. */
+  entries(frame: number): Uint32Array | EntryRun {
+    const words = this._words.get(frame);
+    if (words?.length === WORDS) return words;
+    const fill = words ? 'zero' : this._owners.runAt(frame)?.fill;
+    return typeof fill === 'object' ? fill : this._enlarge(frame, words, WORDS);
+  }
+
+  /** One word of a frame that is nearly empty: what is behind its last one takes no room. */
+  word(frame: number, index: number): number {
+    const words = this._words.get(frame);
+    if (words) return words[index] ?? 0;
+    const fill = this._owners.runAt(frame)?.fill;
+    if (typeof fill === 'object') return this.words(frame)[index]!;
+    return index === 0 && fill === 'touched' ? 1 : 0;
+  }
+
+  setWord(frame: number, index: number, value: number): void {
+    let words = this._words.get(frame);
+    if (!words || index >= words.length) {
+      let room = FEW_WORDS;
+      while (index >= room) room *= 2;
+      words = this._enlarge(frame, words, room);
+    }
+    words[index] = value;
+  }
+
+  /** Copies bytes out, beginning at a physical address. */
+  read(physical: number, target: Uint8Array): void {
+    for (let done = 0; done < target.length; ) {
+      const frame = Math.floor((physical + done) / FRAME_SIZE);
+      const offset = (physical + done) % FRAME_SIZE;
+      const length = Math.min(FRAME_SIZE - offset, target.length - done);
+      const fill = this._words.has(frame) ? 'zero' : this._owners.runAt(frame)?.fill;
+      const words = typeof fill === 'object' ? this.words(frame) : this._words.get(frame);
+      target.fill(0, done, done + length);
+      if (words) {
+        const known = Math.max(0, Math.min(length, words.byteLength - offset));
+        if (known > 0) target.set(new Uint8Array(words.buffer, offset, known), done);
+      } else {
+        if (offset === 0 && fill === 'touched') target[done] = 1;
+      }
+      done += length;
+    }
+  }
+
+  /** Stores bytes, beginning at a physical address. */
+  write(physical: number, bytes: Uint8Array): void {
+    for (let done = 0; done < bytes.length; ) {
+      const frame = Math.floor((physical + done) / FRAME_SIZE);
+      const offset = (physical + done) % FRAME_SIZE;
+      const length = Math.min(FRAME_SIZE - offset, bytes.length - done);
+      new Uint8Array(this.words(frame).buffer).set(bytes.subarray(done, done + length), offset);
+      done += length;
+    }
+  }
+
+  /** The contents of a range are gone. */
+  drop(run: FrameRun): void {
+    if (run.count <= this._words.size) {
+      for (let frame = run.start; frame < run.start + run.count; frame++) this._words.delete(frame);
+    } else {
+      for (const frame of [...this._words.keys()])
+        if (frame >= run.start && frame < run.start + run.count) this._words.delete(frame);
+    }
+  }
+
+  /** The contents of frames that nobody owns are gone. */
+  dropFree(): void {
+    for (const frame of [...this._words.keys()]) if (!this._owners.runAt(frame)) this._words.delete(frame);
+  }
+
+  private _enlarge(frame: number, words: Uint32Array | undefined, room: number): Uint32Array {
+    const fill = words ? 'zero' : this._owners.runAt(frame)?.fill;
+    const larger = new Uint32Array(typeof fill === 'object' ? WORDS : room);
+    if (words) larger.set(words);
+    else if (typeof fill === 'object') writeEntries(fill, frame, larger);
+    else if (fill === 'touched') larger[0] = 1;
+    this._words.set(frame, larger);
+    return larger;
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * How often each frame is pinned. A pin keeps a frame for whoever does DMA to it, whether or not its owner holds it still.
+ * Pins of whole chunks are counted together where they come for all of a chunk, others frame by frame.
+ */
+import type { FrameRun } from './frame-owners.ts';
+
+/** What is counted for a frame at the most before its pins go on elsewhere. */
+const MANY_PINS = 0xffff;
+
+/** Frames of a chunk, whose pins are counted together where they come for all of them. */
+const CHUNK = 512;
+
+/** Frames whose pins are counted in one array, and chunks. */
+const PINS = 8192;
+const CHUNK_PINS = 1024;
+
+const NO_PINS = new Uint16Array(0);
+
+export class FramePins {
+  /** They depend on what was asked for last, and not on how often anything is pinned. */
+  static readonly caches = { _lastPart: () => -1, _lastPins: () => NO_PINS };
+
+  /** Pins of single frames, by chunk, and pins of whole chunks. */
+  private readonly _framePins: (Uint16Array | null)[] = [];
+  private readonly _morePins = new Map<number, number>();
+  private readonly _chunkPins: (Uint32Array | null)[] = [];
+  /** The pins of the chunk that was asked for last. */
+  private _lastPart = -1;
+  private _lastPins: Uint16Array = NO_PINS;
+
+  /** One more pin on each frame. */
+  pin(start: number, count: number): void {
+    const end = start + count;
+    for (let frame = start; frame < end; ) {
+      const chunk = Math.floor(frame / CHUNK);
+      const stop = Math.min(end, (chunk + 1) * CHUNK);
+      if (stop - frame === CHUNK) this._setChunkPins(chunk, this._pinsOfChunk(chunk) + 1);
+      else this.pinEach(frame, stop - frame);
+      frame = stop;
+    }
+  }
+
+  /** The same, counted frame by frame: they will be let go one by one. */
+  pinEach(start: number, count: number): void {
+    for (let frame = start; frame < start + count; ) {
+      if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
+      const pins = this._lastPins;
+      const first = frame & (PINS - 1);
+      const end = Math.min(PINS, first + start + count - frame);
+      for (let at = first; at < end; at++) {
+        if (pins[at] === MANY_PINS) this.pinOne(frame + (at - first));
+        else pins[at]!++;
+      }
+      frame += end - first;
+    }
+  }
+
+  /** One more pin on one frame. */
+  pinOne(frame: number): void {
+    if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
+    const at = frame & (PINS - 1);
+    const pins = this._lastPins[at]!;
+    if (pins === MANY_PINS) this._morePins.set(frame, (this._morePins.get(frame) ?? 0) + 1);
+    else this._lastPins[at] = pins + 1;
+  }
+
+  /** One pin less on one frame. */
+  unpinOne(frame: number): void {
+    if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
+    const at = frame & (PINS - 1);
+    const pins = this._lastPins[at]!;
+    if (pins === 0 || pins === MANY_PINS) this.unpin(frame, 1);
+    else this._lastPins[at] = pins - 1;
+  }
+
+  /** One pin less on each frame; all must have one. */
+  unpin(start: number, count: number): void {
+    const end = start + count;
+    for (let frame = start; frame < end; ) {
+      const chunk = Math.floor(frame / CHUNK);
+      const stop = Math.min(end, (chunk + 1) * CHUNK);
+      const whole = stop - frame === CHUNK ? this._pinsOfChunk(chunk) : 0;
+      if (whole > 0) this._setChunkPins(chunk, whole - 1);
+      else {
+        if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
+        let missing = false;
+        for (let at = frame; at < stop; at++) if (this._lastPins[at & (PINS - 1)] === 0) missing = true;
+        // A pin of the whole chunk is taken apart where only some of its frames are let go.
+        if (missing) {
+          const pinned = this._pinsOfChunk(chunk);
+          if (pinned === 0) throw new Error(`frames ${frame}-${stop - 1} are not all pinned`);
+          this._setChunkPins(chunk, pinned - 1);
+          for (let at = chunk * CHUNK; at < (chunk + 1) * CHUNK; at++) this.pinOne(at);
+        }
+        for (let at = frame; at < stop; at++)
+          if (this._morePins.size === 0 || !this._dropMore(at)) this._lastPins[at & (PINS - 1)]!--;
+      }
+      frame = stop;
+    }
+  }
+
+  /** Pins on one frame. */
+  count(frame: number): number {
+    const single = this._framePins[Math.floor(frame / PINS)]?.[frame & (PINS - 1)] ?? 0;
+    return single + (this._morePins.get(frame) ?? 0) + this._pinsOfChunk(Math.floor(frame / CHUNK));
+  }
+
+  /** The parts of [start, end) that nobody has pinned, ascending. */
+  unpinnedWithin(start: number, end: number): FrameRun[] {
+    const unpinned: FrameRun[] = [];
+    let first = start;
+    const pinned = (from: number, to: number): void => {
+      if (from > first) unpinned.push({ start: first, count: from - first });
+      first = to;
+    };
+    for (let at = start; at < end; ) {
+      const chunk = Math.floor(at / CHUNK);
+      const stop = Math.min(end, (chunk + 1) * CHUNK);
+      const pins = this._framePins[Math.floor(at / PINS)];
+      if (this._pinsOfChunk(chunk) > 0) pinned(at, stop);
+      else if (pins) for (; at < stop; at++) if (pins[at & (PINS - 1)] !== 0) pinned(at, at + 1);
+      at = stop;
+    }
+    pinned(end, end);
+    return unpinned;
+  }
+
+  clear(): void {
+    this._framePins.length = 0;
+    this._morePins.clear();
+    this._lastPart = -1;
+    this._chunkPins.length = 0;
+  }
+
+  /** One pin less of those that do not fit where pins are counted; false if there is none. */
+  private _dropMore(frame: number): boolean {
+    const more = this._morePins.get(frame) ?? 0;
+    if (more > 1) this._morePins.set(frame, more - 1);
+    else this._morePins.delete(frame);
+    return more > 0;
+  }
+
+  private _enterPins(frame: number): void {
+    const part = Math.floor(frame / PINS);
+    let pins = this._framePins[part];
+    if (!pins) {
+      pins = new Uint16Array(PINS);
+      while (this._framePins.length < part) this._framePins.push(null);
+      this._framePins[part] = pins;
+    }
+    this._lastPins = pins;
+    this._lastPart = part;
+  }
+
+  private _pinsOfChunk(chunk: number): number {
+    return this._chunkPins[Math.floor(chunk / CHUNK_PINS)]?.[chunk % CHUNK_PINS] ?? 0;
+  }
+
+  private _setChunkPins(chunk: number, pins: number): void {
+    const part = Math.floor(chunk / CHUNK_PINS);
+    while (this._chunkPins.length <= part) this._chunkPins.push(null);
+    this._chunkPins[part] ??= new Uint32Array(CHUNK_PINS);
+    this._chunkPins[part]![chunk % CHUNK_PINS] = pins;
+  }
+}
