@@ -1,6 +1,4 @@
 /** Which source files import which, types included, and the circles that they form. */
-import { readdirSync, readFileSync } from 'node:fs';
-import path from 'node:path';
 import { parseSync } from 'oxc-parser';
 
 /** What each file imports: paths of files, all of them below the same folder. */
@@ -13,21 +11,6 @@ export function importsOf(file: string, text: string): string[] {
   const named = module.staticImports.map(({ moduleRequest }) => moduleRequest.value);
   const passedOn = module.staticExports.flatMap(({ entries }) => entries.map((entry) => entry.moduleRequest?.value));
   return [...named, ...passedOn].filter((name): name is string => name?.startsWith('.') === true);
-}
-
-/** The graph of the TypeScript files below a folder; what lies outside of it is left out. */
-export function readImportGraph(folder: string): ImportGraph {
-  const files = readdirSync(folder, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts'))
-    .sort();
-  const known = new Set(files);
-  const graph = new Map<string, Set<string>>();
-  for (const file of files) {
-    const found = importsOf(file, readFileSync(path.join(folder, file), 'utf8'));
-    const targets = found.map((name) => path.join(path.dirname(file), name)).filter((target) => known.has(target));
-    graph.set(file, new Set(targets));
-  }
-  return graph;
 }
 
 /**

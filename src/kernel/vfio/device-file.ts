@@ -86,7 +86,7 @@ export class VfioDeviceFile extends OpenFile {
     return this.retrieved ? this.retrieved.resetWorks : this.device.fn.spec.reset;
   }
 
-  /** vfio_df_ioctl_bind_iommufd: the order of the checks is that of vfio.md 3 and R6. */
+  /** vfio_df_ioctl_bind_iommufd (R6). README.md has the order of the checks. */
   bindIoctl(process: Process, arg: ArgOf<'VFIO_DEVICE_BIND_IOMMUFD'>): IoctlOk | Refusal {
     const where = 'vfio_df_ioctl_bind_iommufd';
     const { device } = this;

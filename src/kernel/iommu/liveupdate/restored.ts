@@ -150,7 +150,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
    * group has lost its domain; the other devices on the domain go on. In A, S, X vfio-pci keeps the function.
    */
   functionRemoved(fn: PciFunction, group: IommuGroup): void {
-    const device = this.devices.get(fn.bdf);
+    const device = this.waiting(fn);
     if (!device) return;
     const { domain } = device;
     this.devices.delete(fn.bdf);
