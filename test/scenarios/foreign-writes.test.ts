@@ -35,7 +35,7 @@ async function hazardsOf(host: Host, after: number): Promise<unknown[]> {
   return (await host.hazards(after)).map(({ data }) => [data.hazard, data.bdf ?? data.id, data.owner ?? null]);
 }
 
-test('what a restored domain maps and nobody has preserved is told at boot, and when a device writes there', async () => {
+test('R20 what a restored domain maps and nobody has preserved is told at boot, and when a device writes there', async () => {
   const { host, watch, id, atBoot } = await updateWithHole();
   assert.deepEqual(await hazardsOf(host, atBoot), [['memory-lost-under-domain', id, null]]);
   await watch.noGap();
@@ -60,7 +60,7 @@ test('what a restored domain maps and nobody has preserved is told at boot, and 
   assert.deepEqual(await hazardsOf(host, gone), [['stray-write', D1, null]]);
 });
 
-test('a write into the memory of another VMM is told, although that one has pinned it', async () => {
+test('R20 a write into the memory of another VMM is told, although that one has pinned it', async () => {
   const { host, watch } = await updateWithHole();
   await host.bindDriver(D2, 'vfio-pci');
   const other = await host.process({ name: 'other' });
@@ -103,7 +103,7 @@ test('a write into the memory of another VMM is told, although that one has pinn
   assert.equal(await q.vmm.read(q.memfd, HOLE.offset, 7), 'its own');
 });
 
-test('memory that a restored domain keeps is nobody else’s, whatever becomes of its memfd', async () => {
+test('R20 memory that a restored domain keeps is nobody else’s, whatever becomes of its memfd', async () => {
   const q = await adopt(app, { policies: { finish: 'ignore', freezeRestoredMemfd: false } });
   const { host, vmm, memfd, session, watch } = q;
   const cursor = await host.cursor();

@@ -248,6 +248,8 @@ test('a live update hands small leaves over, whether something was written throu
   ];
   const bound = await next.bind(file, context);
   const old = await next.restore(context, 7);
+  const { dirtyTracking } = await next.hwpt(context, old);
+  assert.equal(dirtyTracking, true, 'the context entry of the device says so, as it did');
   const successor: Guest = { ...g, vmm: next, memfd: ram, iommufd: context, device: bound };
   const ioas2 = await next.allocIoas(context);
   await next.mapFile(context, ioas2, IOVA, ram, bytes);
