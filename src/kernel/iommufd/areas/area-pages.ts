@@ -189,8 +189,7 @@ export class AreaPages {
         return;
       }
     }
-    this.unpinCurrent(source, domain!);
-    for (const each of domains) this._unloadCurrent(each);
+    this.unpinCurrent(source, domain!, domains);
   }
 
   private _unloadCurrent(domain: PagingDomain): void {
@@ -200,16 +199,19 @@ export class AreaPages {
     domain.unmap(unit, unitOf(areas.lastHigh, areas.lastLow, shift) - unit + 1);
   }
 
-  /** Lets the pages of the current area go; `domain` still shows them. */
-  unpinCurrent(source: Source, domain: PagingDomain): void {
+  /** Lets the pages of the current area go, which `domain` shows; `from`: domains that it is taken out of before. */
+  unpinCurrent(source: Source, domain: PagingDomain, from: readonly PagingDomain[] = []): void {
     const { areas } = this;
     const first = pageOf(areas.startHigh, areas.startLow);
     const last = lastPage(this.currentSpan());
-    if (source.shared) {
-      uncharge(source.shared.account, source.shared.unpin(first, last));
+    const { shared } = source;
+    const spans = shared ? [] : this.framesOfCurrent(source, domain);
+    for (const each of from) this._unloadCurrent(each);
+    if (shared) {
+      uncharge(shared.account, shared.unpin(first, last));
       return;
     }
-    this._unpinSpans(source, this.framesOfCurrent(source, domain));
+    this._unpinSpans(source, spans);
     uncharge(source.account, last - first + 1);
   }
 
@@ -283,7 +285,7 @@ export class AreaPages {
 
   /** Takes the current area out of one domain, and unpins it if that was the only one. */
   unload(source: Source, domain: PagingDomain, unpin: boolean): void {
-    if (unpin) this.unpinCurrent(source, domain);
-    this._unloadCurrent(domain);
+    if (unpin) this.unpinCurrent(source, domain, [domain]);
+    else this._unloadCurrent(domain);
   }
 }
