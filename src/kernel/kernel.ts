@@ -104,6 +104,9 @@ export class Kernel implements LiveUpdateKernel {
         {},
         'R23',
       );
+    // Tables that nobody handed over are about to be freed.
+    const handedOver = new Set(known?.iommu?.units.map(({ unit }) => unit));
+    for (const unit of machine.units.values()) if (!handedOver.has(unit.id)) unit.disable();
     machine.memory.retain(known?.preserved ?? [], 'reserved');
     kernel.kexecCount = known ? known.kexecCount + 1 : 0;
     const knowsDomains = options.profile === 'persisted-domains';

@@ -6,7 +6,6 @@
  * page table. Kinds follow the VT-d translation types: not present (all DMA is refused), table, pass-through.
  */
 import { FRAME_SIZE, type FrameRun, type PhysicalMemory } from './memory.ts';
-
 import type { IommuKind, IommuUnitSpec } from './spec.ts';
 import { READ, type TableFormat, TableWalk, tableFormat, WRITE } from './table-walk.ts';
 
@@ -64,6 +63,12 @@ export function passThroughRange(
   return [{ iova: first, physical: Number(first), length, readable: true, writeable: true }];
 }
 
+function sameEntry(a: ContextEntry, b: ContextEntry): boolean {
+  if (a.kind !== 'table' || b.kind !== 'table') return a.kind === b.kind;
+  const { domainId, root, tableType, dirtyEnabled } = b;
+  return a.domainId === domainId && a.root === root && a.tableType === tableType && a.dirtyEnabled === dirtyEnabled;
+}
+
 export class IommuUnit {
   readonly id: string;
   readonly kind: IommuKind;
@@ -94,14 +99,31 @@ export class IommuUnit {
     return runs;
   }
 
+  /** Translation is switched off: all DMA is refused. The tables are whoever's they were. */
+  disable(): void {
+    const { observer } = this._memory;
+    const before = observer === null ? [] : this.sources().map((id): [number, ContextEntry] => [id, this.context(id)]);
+    this.rootTable = null;
+    for (const [id, entry] of before) observer!.contextChanged(this, id, entry, { kind: 'blocked' });
+  }
+
   /** A kernel takes the unit over and gives it an empty root table; all DMA is refused from then on. */
   reset(): void {
+    this.disable();
     const frames = this._memory.allocate(1, { owner: 'context-table' });
     if (!frames) throw new Error('no memory for a root table');
     this.rootTable = frames[0]!.start;
   }
 
+  /** The one place that writes context entries. */
   setContext(sourceId: number, entry: ContextEntry): void {
+    const { observer } = this._memory;
+    const before = observer === null ? null : this.context(sourceId);
+    this._writeContext(sourceId, entry);
+    if (before !== null && !sameEntry(before, entry)) observer!.contextChanged(this, sourceId, before, entry);
+  }
+
+  private _writeContext(sourceId: number, entry: ContextEntry): void {
     const frame = this._contextTable(sourceId, true)!;
     const at = (sourceId & 0xff) * ENTRY_WORDS;
     const table = entry.kind === 'table' ? entry : null;

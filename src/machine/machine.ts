@@ -8,6 +8,7 @@ import {
   type Translation,
 } from './iommu-unit.ts';
 import { FRAME_SIZE, PhysicalMemory } from './memory.ts';
+import type { MachineObserver } from './observer.ts';
 import { PciFunction } from './pci.ts';
 import type { FunctionSpec, MachineSpec } from './spec.ts';
 
@@ -37,6 +38,15 @@ export class Machine {
     this.memory = new PhysicalMemory(Number(BigInt(spec.memory) / BigInt(FRAME_SIZE)));
     for (const unit of spec.iommus) this.units.set(unit.id, new IommuUnit(unit, this.memory));
     for (const fn of spec.functions) this.addFunction(fn);
+  }
+
+  /** Whoever is told what the hardware can see; null: nobody. */
+  get observer(): MachineObserver | null {
+    return this.memory.observer;
+  }
+
+  set observer(observer: MachineObserver | null) {
+    this.memory.observer = observer;
   }
 
   addFunction(spec: FunctionSpec): PciFunction {

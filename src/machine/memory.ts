@@ -11,10 +11,16 @@ import type { EntryRun } from './entry-run.ts';
 import { FrameContents } from './frame-contents.ts';
 import { type AllocateOptions, FrameOwners, type FrameRun, type OwnedRun } from './frame-owners.ts';
 import { FramePins } from './frame-pins.ts';
+import type { MachineObserver } from './observer.ts';
 
 export { FRAME_SHIFT, FRAME_SIZE, type FrameRun } from './frame-owners.ts';
 
 export class PhysicalMemory {
+  /** Who watches a machine is no part of it. */
+  static readonly caches = { observer: () => null };
+
+  /** Is told what changes here, and in the tables that lie here. */
+  observer: MachineObserver | null = null;
   private readonly _owners: FrameOwners;
   private readonly _pins = new FramePins();
   private readonly _contents: FrameContents;
@@ -59,18 +65,22 @@ export class PhysicalMemory {
     if (!pieces) return null;
     // A stray write may have left something in frames that were free.
     for (const piece of pieces) this._contents.drop(piece);
+    if (this.observer !== null)
+      for (const { start, count: frames } of pieces) this.observer.framesGiven(start, frames, options.owner);
     return pieces;
   }
 
   /** Gives frames to another owner; pins stay. */
   setOwner(start: number, count: number, owner: string): void {
     this._owners.setOwner(start, count, owner);
+    this.observer?.framesGiven(start, count, owner);
   }
 
   /** The owner lets go of its frames: what is not pinned is free, the rest with its last pin. */
   release(start: number, count: number): void {
     this._owners.letGo(start, count);
     this._orphans += count;
+    this.observer?.framesReleased(start, count);
     this._freeOrphans(start, count);
   }
 
@@ -123,14 +133,21 @@ export class PhysicalMemory {
     this._owners.remove(start, count);
     this._orphans -= count;
     this._contents.drop(run);
+    this.observer?.framesFreed(start, count);
   }
 
   /** What a kexec does: every frame outside `kept` is free, those inside belong to `owner`; pins are gone. */
   retain(kept: readonly FrameRun[], owner: string): void {
+    const before = this._owners.runs;
     this._owners.retain(kept, owner);
     this._pins.clear();
     this._orphans = 0;
     this._contents.dropFree();
+    if (this.observer === null) return;
+    for (const run of before)
+      for (const { start, count } of this._owners.freeWithin(run.start, run.count))
+        this.observer.framesFreed(start, count);
+    for (const { start, count } of this._owners.runs) this.observer.framesGiven(start, count, owner);
   }
 
   /** The 1024 words of a frame, for tables that hardware reads. Little endian, as the hardware is. */

@@ -1,6 +1,9 @@
 /**
  * Page tables as software builds them; what they are, and how hardware reads them: `table-walk.ts`. What is mapped page by
  * page goes straight to the lowest table, what is mapped at large in whole tables.
+ *
+ * Leaves are written by `setLeaf` and by the entries that a new table is filled with (`EntryRun`), and taken away by
+ * `clearEntries` and `clearEntry`: by nothing else. What maps or unmaps tells the observer of it once, when all of it is done.
  */
 import { ENTRIES, type EntryRun } from './entry-run.ts';
 import { FRAME_SIZE, type PhysicalMemory } from './memory.ts';
@@ -44,23 +47,34 @@ export class PageTable extends TableWalk {
    * free. Returns false if memory for a table is missing; what was mapped until then stays and is to be unmapped.
    */
   map(unit: number, physical: number, units: number, access: number, maxShift: number): boolean {
+    const mapped = this._map(unit, physical, units, access, maxShift);
+    if (this.memory.observer !== null && mapped > 0) this.memory.observer.leavesSet(this, unit, mapped);
+    return mapped === units;
+  }
+
+  /** Returns how many units are mapped: all, or those before the first for which memory for a table is missing. */
+  private _map(unit: number, physical: number, units: number, access: number, maxShift: number): number {
     const { minShift } = this.format;
-    for (let at = unit, address = physical, left = units; left > 0; ) {
+    let mapped = 0;
+    while (mapped < units) {
+      const at = unit + mapped;
+      const address = physical + mapped * 2 ** minShift;
+      const left = units - mapped;
       const shift = this._largest(at, address, left, maxShift);
       const level = Math.floor((shift - minShift) / LEVEL_BITS);
       const table = 2 ** ((level + 1) * LEVEL_BITS);
-      let done = 2 ** (shift - minShift);
       if (left >= table && at % table === 0 && level + 1 < this.format.levels) {
-        done = this._untilLarger(at, address, left, shift, maxShift);
-        done -= done % table;
-        if (!this._setTables(at, address, done / table, access, shift)) return false;
-      } else if (shift === minShift ? !this.mapOne(at, address, access) : !this._setLeaf(at, address, access, shift))
-        return false;
-      at += done;
-      address += done * 2 ** minShift;
-      left -= done;
+        const tables = Math.floor(this._untilLarger(at, address, left, shift, maxShift) / table);
+        const done = this._setTables(at, address, tables, access, shift);
+        mapped += done * table;
+        if (done < tables) return mapped;
+      } else {
+        const done = shift === minShift ? this._mapOne(at, address, access) : this._setLeaf(at, address, access, shift);
+        if (!done) return mapped;
+        mapped += 2 ** (shift - minShift);
+      }
     }
-    return true;
+    return mapped;
   }
 
   /** The largest leaf that can begin here. */
@@ -89,8 +103,11 @@ export class PageTable extends TableWalk {
     return until;
   }
 
-  /** Fills so many tables with leaves of one size; `unit` is the first of the first one. */
-  private _setTables(unit: number, physical: number, tables: number, access: number, shift: number): boolean {
+  /**
+   * Fills so many tables with leaves of one size; `unit` is the first of the first one. Returns how many: fewer where memory
+   * for them is missing.
+   */
+  private _setTables(unit: number, physical: number, tables: number, access: number, shift: number): number {
     const { minShift } = this.format;
     const level = Math.floor((shift - minShift) / LEVEL_BITS);
     const span = 2 ** ((level + 1) * LEVEL_BITS);
@@ -98,7 +115,7 @@ export class PageTable extends TableWalk {
     for (let done = 0; done < tables; ) {
       const at = unit + done * span;
       const parent = this._tableAt(at, level + 1);
-      if (parent < 0) return false;
+      if (parent < 0) return done;
       const words = this.memory.words(parent);
       const first = Math.floor(at / span) % ENTRIES;
       const count = Math.min(ENTRIES - first, tables - done);
@@ -111,28 +128,30 @@ export class PageTable extends TableWalk {
         repeat: 2 ** (shift - minShift - level * LEVEL_BITS),
       };
       const frames = this.memory.allocate(count, { owner: OWNER, fill: run, lowest: true });
-      if (!frames) return false;
+      if (!frames) return done;
       let index = first;
       for (const piece of frames)
         for (let frame = piece.start; frame < piece.start + piece.count; frame++) setChild(words, index++, frame);
       done += count;
     }
-    return true;
+    return tables;
   }
 
   /** Maps one smallest leaf; false if memory for a table is missing. */
   mapOne(unit: number, physical: number, access: number): boolean {
+    if (!this._mapOne(unit, physical, access)) return false;
+    if (this.memory.observer !== null) this.memory.observer.leavesSet(this, unit, 1);
+    return true;
+  }
+
+  private _mapOne(unit: number, physical: number, access: number): boolean {
     const span = Math.floor(unit / ENTRIES);
     if (span !== this._span && !this._enter(span, unit)) {
       if (!this._setLeaf(unit, physical, access, this.format.minShift)) return false;
       this._enter(span, unit);
       return true;
     }
-    const at = (unit & (ENTRIES - 1)) * 2;
-    const words = this._words!;
-    // A bitwise operation takes the low 32 bits of a double; the remainder operator is slow on one.
-    words[at] = physical | access | LEAF | (this.format.minShift << SHIFT_POSITION);
-    words[at + 1] = physical / 2 ** 32;
+    setLeaf(this._words!, unit & (ENTRIES - 1), physical, access | LEAF | (this.format.minShift << SHIFT_POSITION));
     return true;
   }
 
@@ -141,22 +160,26 @@ export class PageTable extends TableWalk {
    * stays and is to be unmapped.
    */
   mapSmall(unit: number, physical: number, units: number, access: number): boolean {
+    const mapped = this._mapSmall(unit, physical, units, access);
+    if (this.memory.observer !== null && mapped > 0) this.memory.observer.leavesSet(this, unit, mapped);
+    return mapped === units;
+  }
+
+  /** Returns how many are mapped. */
+  private _mapSmall(unit: number, physical: number, units: number, access: number): number {
     const { minShift } = this.format;
     const flags = access | LEAF | (minShift << SHIFT_POSITION);
     const size = 2 ** minShift;
     for (let done = 0; done < units; ) {
-      if (!this.mapOne(unit + done, physical + done * size, access)) return false;
+      if (!this._mapOne(unit + done, physical + done * size, access)) return done;
       const first = (unit + done) & (ENTRIES - 1);
       const count = Math.min(units - done, ENTRIES - first);
       const words = this._words!;
-      for (let entry = 1; entry < count; entry++) {
-        const address = physical + (done + entry) * size;
-        words[(first + entry) * 2] = address | flags;
-        words[(first + entry) * 2 + 1] = address / 2 ** 32;
-      }
+      for (let entry = 1; entry < count; entry++)
+        setLeaf(words, first + entry, physical + (done + entry) * size, flags);
       done += count;
     }
-    return true;
+    return units;
   }
 
   /**
@@ -165,7 +188,9 @@ export class PageTable extends TableWalk {
    */
   unmapSmall(unit: number, units: number): number {
     const physical = this.rowAt(unit, units);
-    if (physical >= 0) clearEntries(this._words!, unit & (ENTRIES - 1), units);
+    if (physical < 0) return -1;
+    clearEntries(this._words!, unit & (ENTRIES - 1), units);
+    if (this.memory.observer !== null) this.memory.observer.leavesCleared(this, unit, units);
     return physical;
   }
 
@@ -190,9 +215,8 @@ export class PageTable extends TableWalk {
   unmapOne(unit: number): number {
     const physical = this.physicalAt(unit);
     if (physical < 0) return -1;
-    const at = (unit & (ENTRIES - 1)) * 2;
-    this._words![at] = 0;
-    this._words![at + 1] = 0;
+    clearEntry(this._words!, unit & (ENTRIES - 1));
+    if (this.memory.observer !== null) this.memory.observer.leavesCleared(this, unit, 1);
     return physical;
   }
 
@@ -241,6 +265,7 @@ export class PageTable extends TableWalk {
   /** Clears all leaves in the range; tables whose whole span lies in it are freed. The range must not cut a leaf. */
   unmap(unit: number, units: number): void {
     this._clear(this.root, this.format.levels - 1, 0, unit, unit + units - 1);
+    if (this.memory.observer !== null) this.memory.observer.leavesCleared(this, unit, units);
   }
 
   /** Gives all table frames back. */
@@ -278,10 +303,7 @@ export class PageTable extends TableWalk {
     const repeat = this._repeat(flags, level);
     // A large leaf takes the place of tables that smaller leaves have left behind, empty.
     if (level > 0) this._freeChildren(words, level, first, first + repeat - 1, unit - first * span);
-    for (let index = first; index < first + repeat; index++) {
-      words[index * 2] = physical | flags;
-      words[index * 2 + 1] = physical / 2 ** 32;
-    }
+    for (let index = first; index < first + repeat; index++) setLeaf(words, index, physical, flags);
     return true;
   }
 
@@ -312,7 +334,7 @@ export class PageTable extends TableWalk {
   ): void {
     const low = words[index * 2]!;
     if (!isPresent(low)) return;
-    if (low & LEAF) clearEntries(words, index, 1);
+    if (low & LEAF) clearEntry(words, index);
     else {
       const child = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
       this._clear(child, level - 1, base + index * 2 ** (level * LEVEL_BITS), first, last);
@@ -326,7 +348,7 @@ export class PageTable extends TableWalk {
       const low = words[index * 2]!;
       if (!isPresent(low)) continue;
       const frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
-      clearEntries(words, index, 1);
+      clearEntry(words, index);
       if (low & LEAF) continue;
       if (level > 1) {
         const children = this.memory.entries(frame);
@@ -350,10 +372,21 @@ export class PageTable extends TableWalk {
   }
 }
 
+function setLeaf(words: Uint32Array, index: number, physical: number, flags: number): void {
+  // A bitwise operation takes the low 32 bits of a double; the remainder operator is slow on one.
+  words[index * 2] = physical | flags;
+  words[index * 2 + 1] = physical / 2 ** 32;
+}
+
 function clearEntries(words: Uint32Array, first: number, count: number): void {
   // A few are cleared faster than `fill` is called.
   if (count > FEW) words.fill(0, first * 2, (first + count) * 2);
-  else for (let at = first * 2; at < (first + count) * 2; at++) words[at] = 0;
+  else for (let index = first; index < first + count; index++) clearEntry(words, index);
+}
+
+function clearEntry(words: Uint32Array, index: number): void {
+  words[index * 2] = 0;
+  words[index * 2 + 1] = 0;
 }
 
 function setChild(words: Uint32Array, index: number, frame: number): void {

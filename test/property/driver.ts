@@ -5,6 +5,7 @@
 import type { Answer, Command, Query } from '../../src/host/command.ts';
 import { Host as Engine } from '../../src/host/host.ts';
 import { buildHostSpec, type HostRequest } from '../../src/host/host-spec.ts';
+import { Shadow } from '../support/shadow.ts';
 
 export type Demand = { command: Command } | { query: Query };
 
@@ -47,12 +48,14 @@ export function runInProcess(body: Record<string, unknown>, sequence: (host: Hos
   const built = buildHostSpec(body as HostRequest);
   if ('errors' in built) throw new Error(JSON.stringify(built.errors));
   const engine = new Engine(built.spec);
+  const shadow = new Shadow(engine.machine);
   const running = sequence(new Host((domain) => leavesOf(engine, domain)));
   for (let step = running.next(); !step.done; ) {
     const demand = step.value;
     const answer = 'command' in demand ? engine.execute(demand.command).answer : engine.query(demand.query);
     step = running.next(answer);
   }
+  shadow.compare();
 }
 
 function leavesOf(engine: Engine, id: number): HostLeaf[] {
