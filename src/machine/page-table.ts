@@ -2,6 +2,7 @@
  * Page tables as software builds them; what they are, and how hardware reads them: `table-walk.ts`. What is mapped page by
  * page goes straight to the lowest table, what is mapped at large in whole tables.
  */
+import { WORD } from './address.ts';
 import { ENTRIES, type EntryRun } from './entry-run.ts';
 import { FRAME_SIZE, type PhysicalMemory } from './memory.ts';
 import {
@@ -132,7 +133,7 @@ export class PageTable extends TableWalk {
     const words = this._words!;
     // A bitwise operation takes the low 32 bits of a double; the remainder operator is slow on one.
     words[at] = physical | access | LEAF | (this.format.minShift << SHIFT_POSITION);
-    words[at + 1] = physical / 2 ** 32;
+    words[at + 1] = physical / WORD;
     return true;
   }
 
@@ -152,7 +153,7 @@ export class PageTable extends TableWalk {
       for (let entry = 1; entry < count; entry++) {
         const address = physical + (done + entry) * size;
         words[(first + entry) * 2] = address | flags;
-        words[(first + entry) * 2 + 1] = address / 2 ** 32;
+        words[(first + entry) * 2 + 1] = address / WORD;
       }
       done += count;
     }
@@ -280,7 +281,7 @@ export class PageTable extends TableWalk {
     if (level > 0) this._freeChildren(words, level, first, first + repeat - 1, unit - first * span);
     for (let index = first; index < first + repeat; index++) {
       words[index * 2] = physical | flags;
-      words[index * 2 + 1] = physical / 2 ** 32;
+      words[index * 2 + 1] = physical / WORD;
     }
     return true;
   }
@@ -359,5 +360,5 @@ function clearEntries(words: Uint32Array, first: number, count: number): void {
 function setChild(words: Uint32Array, index: number, frame: number): void {
   const address = frame * FRAME_SIZE;
   words[index * 2] = address | READ | WRITE;
-  words[index * 2 + 1] = address / 2 ** 32;
+  words[index * 2 + 1] = address / WORD;
 }
