@@ -2,6 +2,7 @@
  * From what people write about a host to the plain data that a host begins with. Everything is checked here that
  * needs more than one field to see; errors are values that point (RFC 6901) into the request.
  */
+
 import {
   type BootOptions,
   DEFAULT_BOOT,
@@ -10,6 +11,7 @@ import {
   PROFILES,
   type Profile,
 } from '../kernel/policies.ts';
+import { hex, PAGE } from '../machine/address.ts';
 import type { IommuUnitSpec } from '../machine/spec.ts';
 import { PRESET_NAMES, PRESETS, type PresetName } from '../machine/topology/presets.ts';
 import type { TopologyNote } from '../machine/topology/text.ts';
@@ -17,7 +19,7 @@ import { parseTopology, TOPOLOGY_FORMATS, type TopologyFormat } from '../machine
 import type { HostSpec } from './command.ts';
 import { type DeviceRequest, placeFunctions, readFunction, requester, type WantedFunction } from './function-spec.ts';
 import { defaultUnits, type IommuRequest, namedUnits, readUnits } from './iommu-spec.ts';
-import { hex, type Problem, readU64, type U64 } from './request-values.ts';
+import { type Problem, readU64, type U64 } from './request-values.ts';
 
 export { buildFunction } from './function-spec.ts';
 export { type DeviceRequest, type IommuRequest, TOPOLOGY_FORMATS, type TopologyNote };
@@ -42,7 +44,6 @@ export interface HostRequest {
 const DEFAULT_MEMORY = 2n ** 34n;
 const MIN_MEMORY = 2n ** 24n;
 const MAX_MEMORY = 2n ** 46n;
-const PAGE = 4096n;
 
 export interface BuiltHost {
   spec: HostSpec;

@@ -1,8 +1,9 @@
 /** IOMMU units of a host, from their friendly description. */
+import { hex } from '../machine/address.ts';
 import type { IommuKind, IommuUnitSpec, ReservedRange, ReservedType, TableSpec } from '../machine/spec.ts';
 import { segmentOf } from '../machine/topology/functions.ts';
 import { defaultUnit, unitId, unitKind } from '../machine/topology/iommus.ts';
-import { hex, type Problem, type RangeRequest, readRange, readU64, type U64 } from './request-values.ts';
+import { type Problem, type RangeRequest, readRange, readU64, type U64 } from './request-values.ts';
 
 export interface ReservedRequest extends RangeRequest {
   type: ReservedType;

@@ -1,4 +1,5 @@
 /** Values as requests carry them, and what is wrong with one. */
+import { hex, UMAX } from '../machine/address.ts';
 
 /** A 64-bit number: a hexadecimal string such as "0x1000", or a safe non-negative integer. */
 export type U64 = string | number;
@@ -7,10 +8,6 @@ export type U64 = string | number;
 export interface Problem {
   pointer: string;
   reason: string;
-}
-
-export function hex(value: bigint): string {
-  return `0x${value.toString(16)}`;
 }
 
 export const U64_RULE =
@@ -28,7 +25,7 @@ function hint(value: unknown): string {
     return value < 0 ? '; this is below 0' : '; this is not a whole number';
   }
   if (typeof value !== 'string') return '';
-  if (/^\d{1,20}$/.test(value) && BigInt(value) < 2n ** 64n) return `; this number is "${hex(BigInt(value))}"`;
+  if (/^\d{1,20}$/.test(value) && BigInt(value) <= UMAX) return `; this number is "${hex(BigInt(value))}"`;
   if (/^0x[0-9a-f]{17,}$/i.test(value)) return '; this has more than 64 bits';
   return /^[0-9a-f]{1,16}$/i.test(value) ? '; hexadecimal begins with 0x' : '';
 }

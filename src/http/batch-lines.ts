@@ -1,8 +1,10 @@
 /** Batches of any size, as lines: they are cut into pieces, and each piece is a command that is stored by itself. */
+
 import type { Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import type { BatchResult, BatchView } from '../host/batch/execution.ts';
 import type { Answer } from '../host/command.ts';
+import { hex } from '../machine/address.ts';
 import { granted } from './answers.ts';
 import { Problem, type ProblemDocument } from './problems.ts';
 import { invalid } from './validation.ts';
@@ -127,6 +129,6 @@ export async function* answerLines({ source, stops, run, explain }: LinesOptions
 
 const wasCut = (error: unknown): boolean => (error as { code?: string }).code === 'ECONNRESET';
 
-const sum = (a: string, b: string): string => `0x${(BigInt(a) + BigInt(b)).toString(16)}`;
+const sum = (a: string, b: string): string => hex(BigInt(a) + BigInt(b));
 
 const line = (progress: object): string => `${JSON.stringify(progress)}\n`;

@@ -1,5 +1,7 @@
 /** Parameters of paths and queries: text that becomes a value. A name means the same in every path. */
+
 import { z } from 'zod';
+import { hex, UMAX } from '../machine/address.ts';
 import { parseBdf } from '../machine/topology/functions.ts';
 import { expected, S32_MAX, S32_MIN, U32_MAX } from './schemas/values.ts';
 
@@ -27,8 +29,8 @@ export function u64Text(about: string, example = '0x100000000') {
   return z
     .string({ error })
     .regex(/^(0x[0-9a-fA-F]{1,16}|\d{1,20})$/, { error, abort: true })
-    .refine((value) => BigInt(value) < 2n ** 64n, { error })
-    .transform((value) => `0x${BigInt(value).toString(16)}`)
+    .refine((value) => BigInt(value) <= UMAX, { error })
+    .transform((value) => hex(BigInt(value)))
     .meta({ description: about, override: { examples: [example] } });
 }
 

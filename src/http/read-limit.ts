@@ -1,11 +1,12 @@
 /** Answers hold what is read, so a small request must not ask for a huge one: what calls read is added up beforehand. */
+
 import type { CallInput } from '../host/command.ts';
 import { big, MAX_TRANSFER } from '../kernel/call-input.ts';
-import { decodeU64 } from '../kernel/ioctl.ts';
 import { MAX_HW_INFO } from '../kernel/iommufd/device/device.ts';
 import { dirtyBits, MAX_DIRTY_BITS } from '../kernel/iommufd/hw-pagetable/dirty.ts';
 import type { CallName } from '../kernel/uapi/calls.ts';
 import type { RequestName } from '../kernel/uapi/index.ts';
+import { decodeU64 } from '../machine/address.ts';
 import { invalid } from './validation.ts';
 
 /** Bytes that the calls of one request may read together. */

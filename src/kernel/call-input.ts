@@ -1,6 +1,6 @@
 /** Reads the parameters of system calls. A parameter that is not given is 0, or empty. */
+import { decodeU64 } from '../machine/address.ts';
 import type { Refusal } from './errno.ts';
-import { decodeU64 } from './ioctl.ts';
 import type { Kernel } from './kernel.ts';
 import type { Process } from './process.ts';
 import type { CallInput, CallResult } from './uapi/calls.ts';

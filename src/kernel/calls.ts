@@ -1,8 +1,9 @@
 /** The system calls of the `calls` face: each by its name, with what Linux answers. */
+import { hex } from '../machine/address.ts';
 import { big, bytes, type Call, done, integer, MAX_TRANSFER, type Outcome } from './call-input.ts';
 import { Refusal, refuse } from './errno.ts';
 import { NullFile, type OpenFile } from './file.ts';
-import { encodeArg, hex, ioctl } from './ioctl.ts';
+import { encodeArg, ioctl } from './ioctl.ts';
 import { IommufdContext } from './iommufd/context.ts';
 import { LEVERS } from './iommufd/selftest/levers.ts';
 import { pageToMap } from './iommufd/viommu/viommu-page.ts';

@@ -3,6 +3,7 @@
  * struct is large enough, whether an unknown tail is zero; then the handler of the file. Sources:
  * iommufd_fops_ioctl, luo_session_ioctl, copy_struct_from_user.
  */
+import { decodeU64, hex } from '../machine/address.ts';
 import { assert, Refusal, refuse } from './errno.ts';
 import type { Arg, IoctlOk, OpenFile } from './file.ts';
 import type { Process } from './process.ts';
@@ -118,12 +119,6 @@ function decode({ descriptor, inputs }: Request, raw: Raw, size: number): Arg {
   if (descriptor.sizeField === 'argsz') arg.argsz = size;
   return arg;
 }
-
-export function decodeU64(value: unknown): bigint {
-  return BigInt(value as string | number);
-}
-
-export const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 
 /** The plain data of what a handler wrote. */
 export function encodeArg(arg: Record<string, unknown>): Record<string, unknown> {

@@ -2,6 +2,7 @@
  * Tables whose entries point to memory in a row, as a large map makes them by the thousand. The contents of such a frame
  * are not kept, but computed from where its first entry points, until they are changed for the first time.
  */
+import { WORD } from './address.ts';
 
 /** How many entries a table has, of 64 bits each. */
 export const ENTRIES = 512;
@@ -38,6 +39,6 @@ export function writeEntries(run: EntryRun, frame: number, words: Uint32Array): 
     const address = addressAt(run, frame, index);
     // A bitwise operation takes the low 32 bits of a double.
     words[index * 2] = address | run.flags;
-    words[index * 2 + 1] = address / 2 ** 32;
+    words[index * 2 + 1] = address / WORD;
   }
 }

@@ -2,10 +2,11 @@
  * Who owns which frames of memory: runs of frames in a row that one owner has allocated, and what lies free between them.
  * Nothing here knows what is in a frame or who has pinned it.
  */
+import { PAGE_SHIFT, PAGE_SIZE } from './address.ts';
 import { agree, continued, type EntryRun } from './entry-run.ts';
 
-export const FRAME_SIZE = 4096;
-export const FRAME_SHIFT = 12;
+export const FRAME_SIZE = PAGE_SIZE;
+export const FRAME_SHIFT = PAGE_SHIFT;
 
 export interface FrameRun {
   start: number;

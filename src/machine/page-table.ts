@@ -5,6 +5,7 @@
  * Leaves are written by `setLeaf` and by the entries that a new table is filled with (`EntryRun`), and taken away by
  * `clearEntries` and `clearEntry`: by nothing else. What maps or unmaps tells the observer of it once, when all of it is done.
  */
+import { WORD } from './address.ts';
 import { ENTRIES, type EntryRun } from './entry-run.ts';
 import { FRAME_SIZE, type PhysicalMemory } from './memory.ts';
 import {
@@ -375,7 +376,7 @@ export class PageTable extends TableWalk {
 function setLeaf(words: Uint32Array, index: number, physical: number, flags: number): void {
   // A bitwise operation takes the low 32 bits of a double; the remainder operator is slow on one.
   words[index * 2] = physical | flags;
-  words[index * 2 + 1] = physical / 2 ** 32;
+  words[index * 2 + 1] = physical / WORD;
 }
 
 function clearEntries(words: Uint32Array, first: number, count: number): void {
@@ -392,5 +393,5 @@ function clearEntry(words: Uint32Array, index: number): void {
 function setChild(words: Uint32Array, index: number, frame: number): void {
   const address = frame * FRAME_SIZE;
   words[index * 2] = address | READ | WRITE;
-  words[index * 2 + 1] = address / 2 ** 32;
+  words[index * 2 + 1] = address / WORD;
 }

@@ -8,6 +8,7 @@
  *
  * IOVAs are counted in units of the smallest leaf (a number below 2^53), physical addresses in bytes.
  */
+import { WORD } from './address.ts';
 import { addressAt, ENTRIES } from './entry-run.ts';
 import { FRAME_SIZE, type FrameRun, type PhysicalMemory } from './memory.ts';
 
@@ -60,7 +61,7 @@ export function tableFormat(apertureStart: bigint, apertureLast: bigint, pageSiz
 
 /** The physical address, in bytes, in an entry of two words. */
 export function addressOf(low: number, high: number): number {
-  return high * 2 ** 32 + ((low & ~FLAGS) >>> 0);
+  return high * WORD + ((low & ~FLAGS) >>> 0);
 }
 
 export const shiftOf = (low: number): number => (low >>> SHIFT_POSITION) & 0x3f;

@@ -1,10 +1,9 @@
 /** Finds operations in a row that do the same at equal distances of whole pages: they can be done at once. */
+import { PAGE_SIZE, WORD } from '../../machine/address.ts';
 import type { Columns, Numbers, Words } from './columns.ts';
 
-const PAGE = 4096;
 /** Distances of this many pages or more are not looked at. */
 const MOST_PAGES = 2 ** 40;
-const WORD = 2 ** 32;
 
 export class Alike {
   /** Pages from one operation to the next: of IOVAs, at least 1, and of memory, at least 0. */
@@ -32,9 +31,9 @@ export class Alike {
     if (row + 1 >= rows) return;
     const bytes = distance(iova, row);
     const startBytes = distance(start, row);
-    this.stride = bytes / PAGE;
-    this.startStride = startBytes / PAGE;
-    if (bytes < PAGE || startBytes < 0 || bytes % PAGE !== 0 || startBytes % PAGE !== 0) return;
+    this.stride = bytes / PAGE_SIZE;
+    this.startStride = startBytes / PAGE_SIZE;
+    if (bytes < PAGE_SIZE || startBytes < 0 || bytes % PAGE_SIZE !== 0 || startBytes % PAGE_SIZE !== 0) return;
     if (
       kind.step === 0 &&
       length.step === 0 &&
@@ -55,7 +54,7 @@ export class Alike {
 
 function pages(high: number, low: number): number {
   const bytes = high * WORD + low;
-  return bytes % PAGE === 0 && bytes / PAGE < MOST_PAGES ? bytes / PAGE : -1;
+  return bytes % PAGE_SIZE === 0 && bytes / PAGE_SIZE < MOST_PAGES ? bytes / PAGE_SIZE : -1;
 }
 
 /** The value of the next row less that of this row. Exact for all distances that are looked at. */

@@ -1,4 +1,5 @@
 /** Executes a batch, operation by operation, each exactly as its ioctl would be. */
+
 import { ERRNO, type Errno, type Refusal } from '../../kernel/errno.ts';
 import {
   accessOf,
@@ -14,14 +15,13 @@ import { type Span, span } from '../../kernel/iommufd/io-pagetable/span.ts';
 import { accountOf, type Ioas } from '../../kernel/iommufd/ioas.ts';
 import type { Process } from '../../kernel/process.ts';
 import { MAP_FIXED_IOVA } from '../../kernel/uapi/iommufd.ts';
+import { hex, hexOf, PAGE_SIZE, WORD } from '../../machine/address.ts';
 import { Alike } from './alike.ts';
 import { type Columns, MAP, MAP_FILE, OP_BITS, OP_MASK, UNMAP, Words } from './columns.ts';
 import type { BatchOptions } from './decode.ts';
 
 /** The most refusals that an answer shows; more are only counted. */
 const MAX_ERRORS = 100;
-const WORD = 2 ** 32;
-const PAGE = 4096;
 /** Fewer operations than this are not done at once: it would not pay. */
 const FEW = 8;
 const MOST_PATIENCE = 64;
@@ -219,7 +219,7 @@ export class BatchExecution {
     const { iovaHigh, iovaLow } = this._at;
     outcomes.fill(op === MAP ? MAPPED : UNMAPPED, this._index, this._index + done);
     for (let some = 0; some < done; some++) {
-      const low = iovaLow + some * stride * PAGE;
+      const low = iovaLow + some * stride * PAGE_SIZE;
       if (op === MAP) values.push(iovaHigh + Math.floor(low / WORD), low % WORD);
       else values.push(lengthHigh, lengthLow);
     }
@@ -298,8 +298,8 @@ export class BatchExecution {
       applied,
       failed: this._failed,
       skipped: this._columns.operations - applied - this._failed,
-      mappedBytes: hex(undone ? ZERO : this._mapped),
-      unmappedBytes: hex(undone ? ZERO : this._unmapped),
+      mappedBytes: bytesAsHex(undone ? ZERO : this._mapped),
+      unmappedBytes: bytesAsHex(undone ? ZERO : this._unmapped),
       errors: this._errors,
     };
   }
@@ -313,7 +313,7 @@ export class BatchExecution {
       if (outcome === SKIPPED) return null;
       if (outcome !== MAPPED && outcome !== UNMAPPED) return { errno: NAMES[outcome]! };
       if (undone) return null;
-      const value = `0x${values.big(index).toString(16)}`;
+      const value = hex(values.big(index));
       return outcome === UNMAPPED ? { length: value } : { iova: value };
     });
   }
@@ -345,4 +345,4 @@ function normalize(bytes: Bytes): void {
   bytes.low -= Math.floor(bytes.low / WORD) * WORD;
 }
 
-const hex = ({ high, low }: Bytes): string => `0x${((BigInt(high) << 32n) + BigInt(low)).toString(16)}`;
+const bytesAsHex = ({ high, low }: Bytes): string => hexOf(high, low);

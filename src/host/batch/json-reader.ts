@@ -4,6 +4,7 @@
  * to JSON.parse, so that all that JSON allows is understood as JSON.parse understands it. Long because all its methods
  * share one place in the bytes.
  */
+import { WORD } from '../../machine/address.ts';
 
 const TAB = 0x09;
 export const NEWLINE = 0x0a;
@@ -297,7 +298,7 @@ export class JsonReader {
     if ((byte >= ZERO && byte <= NINE) || byte === POINT || (byte | 0x20) === LOWER_E) return false;
     if (bytes[first] === ZERO && at > first + 1) return false;
     value = value * scale + more;
-    this.high = Math.floor(value / 2 ** 32);
+    this.high = Math.floor(value / WORD);
     this.low = value >>> 0;
     this.at = at;
     return true;

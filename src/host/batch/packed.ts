@@ -2,6 +2,7 @@
  * Columns as the journal keeps them. A column of one value, or of equal steps, takes a few bytes; any other one its
  * plain words, or half of them where their high halves are the same; the store compresses them. Little endian.
  */
+import { WORD } from '../../machine/address.ts';
 import { type Columns, Numbers, Words } from './columns.ts';
 
 const VERSION = 2;
@@ -55,7 +56,7 @@ export function pack(columns: Columns): Uint8Array<ArrayBuffer> {
 
 /** For whoever looks for operations that are alike. */
 function noteStep(column: Column, steps: Uint32Array): void {
-  column.step = column instanceof Words ? steps[2]! * 2 ** 32 + steps[3]! : 0;
+  column.step = column instanceof Words ? steps[2]! * WORD + steps[3]! : 0;
 }
 
 const bytesOf = ({ buffer, byteOffset, byteLength }: Uint32Array): Uint8Array =>
@@ -75,7 +76,7 @@ function equalSteps(column: Column): Uint32Array | null {
   const stepLow = Number(step & 0xffffffffn);
   for (let at = 2; at < rows * 2; at += 2) {
     const low = data[at - 1]! + stepLow;
-    const carry = low >= 2 ** 32 ? 1 : 0;
+    const carry = low >= WORD ? 1 : 0;
     if (data[at + 1] !== low >>> 0 || data[at] !== (data[at - 2]! + stepHigh + carry) >>> 0) return null;
   }
   return new Uint32Array([data[0]!, data[1]!, stepHigh, stepLow]);
@@ -156,7 +157,7 @@ function fillSteps(column: Column, rows: number, steps: Uint32Array): void {
     data[at] = high;
     data[at + 1] = low;
     low += stepLow;
-    high = (high + stepHigh + (low >= 2 ** 32 ? 1 : 0)) >>> 0;
+    high = (high + stepHigh + (low >= WORD ? 1 : 0)) >>> 0;
     low >>>= 0;
   }
 }

@@ -1,5 +1,7 @@
 /** Reads operations, or runs of them, from JSON into columns. */
+
 import { MAP_FIXED_IOVA, MAP_READABLE, MAP_WRITEABLE } from '../../kernel/uapi/iommufd.ts';
+import { UMAX } from '../../machine/address.ts';
 import { type Columns, MAP_FILE, Numbers, OP_BITS, Words } from './columns.ts';
 import { FIELD, FIELDS, type Field, OP_NAMES, OPERATION, OPS, type Row, RUN, type Wrong, wrongWith } from './fields.ts';
 import { CLOSE_BRACE, CLOSE_BRACKET, type JsonReader, OPEN_BRACE, Token } from './json-reader.ts';
@@ -10,8 +12,6 @@ const maskOf = (fields: readonly Field[]): number =>
   fields.reduce((mask, field) => mask | (1 << FIELDS.indexOf(field)), 0);
 const ALLOWED = OPERATION.allowed.map(maskOf);
 const REQUIRED = OPERATION.required.map(maskOf);
-
-const UMAX = 2n ** 64n - 1n;
 
 export class RowReader {
   readonly columns: Columns;

@@ -1,6 +1,7 @@
 /** PCI functions: plugged in and out, their DMA, their resets. */
+
 import { refuse } from '../../kernel/errno.ts';
-import { hex } from '../../kernel/ioctl.ts';
+import { hex } from '../../machine/address.ts';
 import type { PciFunction } from '../../machine/pci.ts';
 import { ok, refused } from '../answers.ts';
 import type { DmaAccess, DmaResult } from '../command.ts';

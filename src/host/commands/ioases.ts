@@ -1,8 +1,9 @@
 /** What no system call does to an IOAS: IOMMU_TEST_OP_ADD_RESERVED of the kernel's own tests. */
+
 import { Refusal, refuse } from '../../kernel/errno.ts';
 import { IommufdContext } from '../../kernel/iommufd/context.ts';
-import { UMAX } from '../../kernel/iommufd/io-pagetable/span.ts';
 import { Ioas } from '../../kernel/iommufd/ioas.ts';
+import { UMAX } from '../../machine/address.ts';
 import { ok, refused } from '../answers.ts';
 import type { Family, Rows } from './row.ts';
 

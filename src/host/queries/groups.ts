@@ -1,8 +1,9 @@
 /** IOMMU groups, and the domains that translate. */
-import { hex } from '../../kernel/ioctl.ts';
+
 import type { Domain, PagingDomain } from '../../kernel/iommu/domain.ts';
 import type { GroupOwner, IommuGroup } from '../../kernel/iommu/group.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
+import { hex } from '../../machine/address.ts';
 import { notFound, ok } from '../answers.ts';
 import type { Host } from '../host.ts';
 import type { DeviceView, DomainView, GroupView } from '../views.ts';

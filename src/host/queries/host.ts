@@ -1,6 +1,7 @@
 /** The host as a whole. */
+
 import { FAULT_POINTS } from '../../kernel/faults.ts';
-import { hex } from '../../kernel/ioctl.ts';
+import { hex } from '../../machine/address.ts';
 import { ok } from '../answers.ts';
 import type { Host } from '../host.ts';
 import type { HostView } from '../views.ts';

@@ -1,9 +1,10 @@
 /** iommufds, and what is in them. */
-import { hex } from '../../kernel/ioctl.ts';
+
 import type { IommufdContext } from '../../kernel/iommufd/context.ts';
 import { IommufdDevice } from '../../kernel/iommufd/device/device.ts';
 import { Hwpt, HwptPaging } from '../../kernel/iommufd/hw-pagetable/hwpt.ts';
 import { Ioas } from '../../kernel/iommufd/ioas.ts';
+import { hex, UMAX } from '../../machine/address.ts';
 import { READ, WRITE } from '../../machine/page-table.ts';
 import { notFound, ok } from '../answers.ts';
 import type { Answer } from '../command.ts';
@@ -42,7 +43,7 @@ function ioasView(ioas: Ioas): IoasView {
 
 function mappings(ioas: Ioas, after: string | undefined, limit: number): MappingView[] {
   const found: MappingView[] = [];
-  let area = after === undefined ? ioas.iopt.areas.first(0n, 2n ** 64n) : ioas.iopt.areas.after(BigInt(after));
+  let area = after === undefined ? ioas.iopt.areas.first(0n, UMAX) : ioas.iopt.areas.after(BigInt(after));
   for (; area && found.length < limit; area = ioas.iopt.areas.after(area.iova))
     found.push({
       iova: hex(area.iova),

@@ -1,6 +1,7 @@
 /** Processes, their descriptors and their memory. */
-import { hex } from '../../kernel/ioctl.ts';
+
 import type { Process } from '../../kernel/process.ts';
+import { hex } from '../../machine/address.ts';
 import { FRAME_SIZE } from '../../machine/memory.ts';
 import { ok } from '../answers.ts';
 import type { ProcessView, TranslationRun } from '../views.ts';

@@ -1,5 +1,5 @@
 /** Runs of a translation. */
-import { hex } from '../../kernel/ioctl.ts';
+import { hex } from '../../machine/address.ts';
 import type { TranslationRun } from '../views.ts';
 
 /** Runs of a translation in a range; holes are left out. At most this many runs are answered. */

@@ -1,6 +1,7 @@
 /** Sessions of LUO, of both sides. */
-import { hex } from '../../kernel/ioctl.ts';
+
 import type { Kernel } from '../../kernel/kernel.ts';
+import { hex } from '../../machine/address.ts';
 import { ok } from '../answers.ts';
 import type { SessionView } from '../views.ts';
 import type { Rows } from './row.ts';

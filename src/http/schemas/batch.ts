@@ -2,10 +2,12 @@
  * Batches of maps and unmaps, in their three shapes. These schemas document them; bodies, which may be large, are read
  * by the decoder in src/host/batch, and a test holds that to what is said here.
  */
+
 import { z } from 'zod';
 import { COLUMNS, MAY_BE_NULL } from '../../host/batch/column-reader.ts';
 import { MAX_RESULTS, ON_ERROR } from '../../host/batch/decode.ts';
 import { isAllowed, isU64, MAX_OPERATIONS, OPERATION, OPS, RULES } from '../../host/batch/fields.ts';
+import { UMAX } from '../../machine/address.ts';
 import { ErrnoName, expected, flag, Hex64, integer, s32, strict, told, U64 } from './values.ts';
 
 const iova = U64.meta({ description: 'Where to map it; the kernel chooses if it is not given.' }).optional();
@@ -42,8 +44,6 @@ const anOp = { error: told('op', RULES.op) };
 export const BatchOperation = z
   .discriminatedUnion('op', [strict(MAP), strict(MAP_FILE), strict(UNMAP)], anOp)
   .meta({ id: 'BatchOperation', description: 'One map or unmap, as its ioctl would do it.' });
-
-const UMAX = 2n ** 64n - 1n;
 
 /** Whether the last of `count` values is one of 64 bits still. Refinements also see what has been found wrong. */
 function fits(first: unknown, stride: unknown, count: number): boolean {

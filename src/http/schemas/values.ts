@@ -2,10 +2,12 @@
  * The small values that every schema is made of, each with a sentence that says what is allowed. 64-bit numbers are
  * hexadecimal strings; on input a safe non-negative integer will do as well.
  */
+
 import { z } from 'zod';
 import { unknownField, wrongU64 } from '../../host/request-values.ts';
 import { ERRNO, type Errno } from '../../kernel/errno.ts';
 import type { Bits } from '../../kernel/uapi/bits.ts';
+import { hex } from '../../machine/address.ts';
 
 /** The message of a value that is not what is expected, or not there. */
 export function expected(what: string) {
@@ -64,14 +66,14 @@ export const U64 = z.union([z.string().regex(/^0x[0-9a-fA-F]{1,16}$/, wrong), z.
 export type U64 = z.output<typeof U64>;
 
 /** A 64-bit number in the form that answers, commands and queries have. */
-export const toHex = (value: U64): string => `0x${BigInt(value).toString(16)}`;
+export const toHex = (value: U64): string => hex(BigInt(value));
 
 /** `U64`, made canonical. */
 export const hexOf = (about: string) => U64.transform(toHex).meta({ description: about });
 
 /** A count of bytes that is small enough for an ordinary number. */
 export function byteCount(most: number, about: string) {
-  const rule = `a number of bytes from 0 to ${most}, such as ${most >> 1} or "0x${(most >> 1).toString(16)}"`;
+  const rule = `a number of bytes from 0 to ${most}, such as ${most >> 1} or "${hex(most >> 1)}"`;
   return U64.transform(Number)
     .refine((value) => value <= most, { error: `expected ${rule}` })
     .meta({ description: about });

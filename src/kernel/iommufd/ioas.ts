@@ -1,4 +1,5 @@
 /** IO address spaces and their ioctls (drivers/iommu/iommufd/ioas.c). The order of the checks is Linux's. */
+import { big, hex, UMAX } from '../../machine/address.ts';
 import { type Refusal, refuse } from '../errno.ts';
 import type { IoctlOk } from '../file.ts';
 import type { Process } from '../process.ts';
@@ -11,7 +12,7 @@ import type { HwptPaging } from './hw-pagetable/hwpt.ts';
 import { IoPagetable } from './io-pagetable/io-pagetable.ts';
 import { accessOf, checkMap, mapFile, mapUser, unmap } from './io-pagetable/mapping.ts';
 import { type Account, charge, type SharedPages, type Source, uncharge } from './io-pagetable/pages.ts';
-import { big, type Span, span, UMAX } from './io-pagetable/span.ts';
+import { type Span, span } from './io-pagetable/span.ts';
 import { IommufdObject } from './objects.ts';
 
 export class Ioas extends IommufdObject {
@@ -154,7 +155,7 @@ export function ioasCopy(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_COPY'>)
   const pieces: { area: Area; from: bigint; length: bigint }[] = [];
   for (let cursor = source; cursor <= last; ) {
     const area = from.iopt.areas.at(cursor);
-    if (!area) return refuse('ENOENT', 'iopt_get_pages', `nothing is mapped at 0x${cursor.toString(16)} of the source`);
+    if (!area) return refuse('ENOENT', 'iopt_get_pages', `nothing is mapped at ${hex(cursor)} of the source`);
     const end = area.last < last ? area.last : last;
     pieces.push({ area, from: cursor, length: end - cursor + 1n });
     cursor = end + 1n;

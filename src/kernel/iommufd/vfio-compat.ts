@@ -1,4 +1,5 @@
 /** The type1 container requests of VFIO on an iommufd (drivers/iommu/iommufd/vfio_compat.c). */
+import { PAGE, UMAX } from '../../machine/address.ts';
 import { READ, WRITE } from '../../machine/page-table.ts';
 import { type Refusal, refuse } from '../errno.ts';
 import type { Arg, IoctlOk } from '../file.ts';
@@ -6,7 +7,7 @@ import type { Process } from '../process.ts';
 import type { ArgOf } from '../uapi/index.ts';
 import type { IommufdContext } from './context.ts';
 import { mapUser } from './io-pagetable/mapping.ts';
-import { PAGE, span, UMAX } from './io-pagetable/span.ts';
+import { span } from './io-pagetable/span.ts';
 import { accountOf, Ioas, lookupIoas } from './ioas.ts';
 
 const TYPE1 = 1;

@@ -4,6 +4,7 @@
  *   outgoing: CREATE -> open -> (reboot) -> incoming in the next kernel;  last close -> everything unpreserved
  *   incoming: waiting -> RETRIEVE_SESSION -> retrieved -> FINISH, close -> gone;  close refused -> stuck until reboot
  */
+import { hex } from '../../machine/address.ts';
 import { Refusal, refuse } from '../errno.ts';
 import type { OpenFile } from '../file.ts';
 import type { FileRecord, HandoverDocument } from '../kho/handover.ts';
@@ -18,8 +19,6 @@ export interface IncomingSession {
   files: IncomingFile[];
   state: 'waiting' | 'retrieved' | 'stuck';
 }
-
-const hex = (token: bigint): string => `0x${token.toString(16)}`;
 
 export class LiveUpdate {
   private readonly _kernel: LiveUpdateKernel;

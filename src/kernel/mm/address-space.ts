@@ -1,11 +1,11 @@
 /** The memory of a process: mappings at fixed addresses, faulted in when made (mmap with MAP_FIXED_NOREPLACE). */
+import { hex, PAGE } from '../../machine/address.ts';
 import { FRAME_SIZE, type PhysicalMemory } from '../../machine/memory.ts';
 import { type Refusal, refuse } from '../errno.ts';
 import { PROTECTION } from '../uapi/bits.ts';
 import { FrameMap, type FrameSpan } from './frame-map.ts';
 import { F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, placement, type ShmemInode } from './shmem.ts';
 
-const PAGE = 4096n;
 /** TASK_SIZE of x86-64 with four levels. */
 const TASK_SIZE = 2n ** 47n - PAGE;
 const HUGE_PAGES = 512;
@@ -146,7 +146,7 @@ export class AddressSpace {
     let page = first;
     while (page <= last) {
       const mapping = this._mappingAt(page);
-      if (!mapping) return refuse('EFAULT', where, `nothing is mapped at 0x${(page * FRAME_SIZE).toString(16)}`);
+      if (!mapping) return refuse('EFAULT', where, `nothing is mapped at ${hex(page * FRAME_SIZE)}`);
       if (write && !mapping.writable) return refuse('EFAULT', where, 'the memory is mapped read-only');
       if (pin && mapping.inode?.pinnable === false) return refuse('EFAULT', where, 'the memory is that of a device');
       const end = Math.min(last, mapping.last);

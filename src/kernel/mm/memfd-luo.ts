@@ -1,4 +1,5 @@
 /** The LUO handler of memfds, `memfd-v2` (mm/memfd_luo.c). */
+import { hex } from '../../machine/address.ts';
 import type { FrameRun } from '../../machine/memory.ts';
 import { refuse } from '../errno.ts';
 import { isCount, isHex64, isList, isRecord, type Json } from '../kho/json.ts';
@@ -60,8 +61,8 @@ export const MEMFD_HANDLER = fileHandler<MemfdFile, State, Data>({
     // Frozen since PRESERVE_FD: these are the pages that were preserved. Those behind the size are not (memfd_luo.c).
     const spans = inode.pages.range(0, Number(inode.sizeInPages) - 1);
     return {
-      size: `0x${inode.size.toString(16)}`,
-      position: `0x${position.toString(16)}`,
+      size: hex(inode.size),
+      position: hex(position),
       seals,
       pages: spans.map(({ page, frame, count }): Span => [page, frame, count]),
     };
@@ -93,7 +94,7 @@ export const MEMFD_HANDLER = fileHandler<MemfdFile, State, Data>({
   finish(kernel, { token, data, file, failed }) {
     if (file || failed) return;
     const runs = runsOf(data);
-    kernel.restored.pagesLost(runs, `memfd with token 0x${token.toString(16)} was not retrieved before FINISH`);
+    kernel.restored.pagesLost(runs, `memfd with token ${hex(token)} was not retrieved before FINISH`);
     for (const { start, count } of runs) {
       kernel.machine.memory.setOwner(start, count, 'memfd');
       kernel.machine.memory.release(start, count);

@@ -2,6 +2,7 @@
  * memfds: shmem files without a link (mm/shmem.c, mm/memfd.c), and their hugetlb kin. Pages are allocated when first
  * touched; a frozen file keeps its size (LUO freezes it, and so may a restored domain that maps it).
  */
+import { PAGE } from '../../machine/address.ts';
 import { FRAME_SIZE, type PhysicalMemory } from '../../machine/memory.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
 import { OpenFile } from '../file.ts';
@@ -17,7 +18,6 @@ const MAX_NAME = 249;
 
 const { FALLOC_FL_KEEP_SIZE: FALLOC_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE: FALLOC_PUNCH_HOLE } = FALLOCATE_MODE;
 
-const PAGE = 4096n;
 const HUGE = 2n * 1024n * 1024n;
 /** MAX_LFS_FILESIZE. */
 const MAX_BYTES = 2n ** 63n - 1n;

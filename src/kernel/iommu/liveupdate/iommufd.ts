@@ -6,6 +6,7 @@
  *   next kernel: RETRIEVE_FD gives a new iommufd that knows the tokens; BIND of a restored cdev makes the HWPT (R8);
  *   IOMMU_HWPT_LU_RESTORE only tells its id (R9)
  */
+import { hex } from '../../../machine/address.ts';
 import type { IommuKind } from '../../../machine/spec.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { Area } from '../../iommufd/areas/area-cursor.ts';
@@ -73,7 +74,7 @@ export const IOMMUFD_HANDLER = fileHandler<IommufdContext, State, Data>({
   },
 
   serialize(_context, { hwpts }) {
-    return { hwpts: hwpts.map(({ mark, domain }) => ({ token: `0x${mark!.toString(16)}`, domain: domain.id })) };
+    return { hwpts: hwpts.map(({ mark, domain }) => ({ token: hex(mark!), domain: domain.id })) };
   },
 
   read(json) {
@@ -93,7 +94,7 @@ export const IOMMUFD_HANDLER = fileHandler<IommufdContext, State, Data>({
     const { finish } = kernel.policies;
     const where = 'iommufd_liveupdate_can_finish';
     if (finish === 'ignore') return null;
-    if (!file) return refuse('EBUSY', where, `iommufd with token 0x${token.toString(16)} is not retrieved`, 'R3');
+    if (!file) return refuse('EBUSY', where, `iommufd with token ${hex(token)} is not retrieved`, 'R3');
     if (finish !== 'strict') return null;
     for (const record of file.restored!.hwpts.values()) {
       if (record.state === 'gone') continue;
@@ -122,7 +123,7 @@ function checkMappings(hwpt: HwptPaging, session: OutgoingSession): Refusal | nu
     if (!first.has(last)) first.set(last, areas.area());
   }
   const sources = [...first.values()].map((area) => ({ iova: area.iova, source: iopt.originOf(area) }));
-  const at = (iova: bigint): string => `the area at 0x${iova.toString(16)} of HWPT ${hwpt.id}`;
+  const at = (iova: bigint): string => `the area at ${hex(iova)} of HWPT ${hwpt.id}`;
   for (const { iova, source } of sources)
     if (source.kind !== 'file')
       return refuse('EINVAL', where, `${at(iova)} is memory of a process: map memfds with IOMMU_IOAS_MAP_FILE`, 'C2');

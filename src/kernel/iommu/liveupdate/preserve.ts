@@ -2,6 +2,7 @@
  * What the next kernel is told of devices and domains (drivers/iommu/liveupdate.c, drivers/pci/liveupdate.c): the cdevs in
  * outgoing sessions, the domains they are on, and the tables of their units (C2, C3).
  */
+import { hex } from '../../../machine/address.ts';
 import type { PciFunction } from '../../../machine/pci.ts';
 import { type DeviceRecord, type DomainRecord, type HandoverDocument, IOMMU_ABI, PCI_ABI } from '../../kho/handover.ts';
 import type { LiveUpdateKernel, OutgoingSession } from '../../liveupdate/handler.ts';
@@ -58,7 +59,7 @@ function* deviceRecords(kernel: LiveUpdateKernel, sessions: Sessions): Generator
       unit: fn.spec.iommu!,
       domain: domain.id,
       session,
-      iommufdToken: `0x${iommufd.token.toString(16)}`,
+      iommufdToken: hex(iommufd.token),
       resetWorks: fn.spec.reset,
     };
   }

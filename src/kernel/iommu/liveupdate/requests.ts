@@ -1,4 +1,5 @@
 /** Requests of an iommufd for live update: marking HWPTs, and asking for restored ones. */
+import { hex } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IoctlOk } from '../../file.ts';
 import type { IommufdContext } from '../../iommufd/context.ts';
@@ -21,7 +22,7 @@ export function hwptSetPreserve(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_
   const { token } = arg;
   for (const other of context.objects.visible())
     if (other instanceof HwptPaging && other !== hwpt && other.mark === token)
-      return refuse('EADDRINUSE', where, `HWPT ${other.id} carries token 0x${token.toString(16)}`, 'C1');
+      return refuse('EADDRINUSE', where, `HWPT ${other.id} carries token ${hex(token)}`, 'C1');
   if (context.preservedIn !== null)
     return refuse(
       'EBUSY',
@@ -43,7 +44,7 @@ export function hwptRestore(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_LU_R
   const { token } = arg;
   const { hwpts } = context.restored;
   const record = hwpts.get(token);
-  if (!record) return refuse('ENOENT', where, `no HWPT was marked with token 0x${token.toString(16)}`, 'R9');
+  if (!record) return refuse('ENOENT', where, `no HWPT was marked with token ${hex(token)}`, 'R9');
   switch (record.state) {
     case 'gone':
       return refuse('ENOENT', where, 'the restored HWPT was destroyed', 'R9');

@@ -10,6 +10,7 @@
  * Nothing but userspace ends a restored domain: IOMMU_DESTROY, or the end of its iommufd (R2, R13). One without a HWPT is
  * dropped when the last of its devices in state L is removed, as nobody can reach it any more.
  */
+import { hex } from '../../../machine/address.ts';
 import type { FrameRun } from '../../../machine/memory.ts';
 import type { PciFunction } from '../../../machine/pci.ts';
 import { type Refusal, refuse } from '../../errno.ts';
@@ -196,12 +197,12 @@ export class RestoredDomains implements IommufdLiveUpdate {
     if (first !== null)
       this._kernel.emit(
         'hazard',
-        `${bdf}: ${lost} bytes that the restored domain mapped, from 0x${first.toString(16)} on, fault from now on`,
+        `${bdf}: ${lost} bytes that the restored domain mapped, from ${hex(first)} on, fault from now on`,
         {
           hazard: 'incomplete-hot-swap',
           bdf,
-          iova: `0x${first.toString(16)}`,
-          bytes: `0x${lost.toString(16)}`,
+          iova: hex(first),
+          bytes: hex(lost),
         },
         'R12',
       );

@@ -3,7 +3,7 @@
  * them, until it is told to go elsewhere, so that nothing is allocated for what is found.
  */
 
-import { big, highOf, lowOf, WORD } from '../io-pagetable/span.ts';
+import { big, highOf, lowOf, UMAX, WORD } from '../../../machine/address.ts';
 import { AreaBlocks, IOVA, LAST, META, START, WORDS } from './area-blocks.ts';
 import { AreaGaps } from './area-gaps.ts';
 import { AreaIndex } from './area-index.ts';
@@ -210,7 +210,7 @@ export class AreaCursor {
 
   /** Areas in ascending order. The table may change meanwhile: each step looks anew. */
   *areas(): Generator<Area> {
-    for (let area = this.first(0n, 2n ** 64n - 1n); area; area = this.after(area.iova)) yield area;
+    for (let area = this.first(0n, UMAX); area; area = this.after(area.iova)) yield area;
   }
 
   /** The first area that touches [start, last]. */

@@ -3,11 +3,9 @@
  * known how wide gaps are at the most and what has not fitted, so that a search passes over them. An insertion makes gaps
  * narrower, so that what is known stays right; only what is removed makes it void.
  */
+import { PAGE_SIZE, WORD } from '../../../machine/address.ts';
 import { type AreaBlocks, IOVA, LAST, WORDS } from './area-blocks.ts';
 import type { AreaGroup } from './area-group.ts';
-
-const WORD = 2 ** 32;
-const PAGE_BYTES = 4096;
 
 /** Nothing fits before the end of the range. */
 const BEYOND = -2;
@@ -19,7 +17,7 @@ const MOST_LENGTH = 2 ** 40;
 /** Where `length` bytes fit first in [start, last]; -1 if nowhere. A hole of one byte never fits, as in Linux. */
 export function fitIn(start: number, last: number, length: number, alignment: number, offset: number): number {
   const rounded = Math.ceil(start / alignment) * alignment;
-  const inPage = rounded % PAGE_BYTES;
+  const inPage = rounded % PAGE_SIZE;
   const iova = rounded - inPage + (inPage | offset);
   return iova >= last || last - iova < length - 1 ? -1 : iova;
 }

@@ -2,22 +2,13 @@
  * The memory behind areas (drivers/iommu/iommufd/pages.c): pins it, loads it into the domains, which all show every area,
  * and lets it go. "The current area" is that of the table.
  */
+import { PAGE_SHIFT, PAGE_SIZE, pageOf, unitOf, WORD } from '../../../machine/address.ts';
 import type { PhysicalMemory } from '../../../machine/memory.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { PagingDomain } from '../../iommu/domain.ts';
 import type { FrameSpan } from '../../mm/frame-map.ts';
 import { charge, type Source, uncharge } from '../io-pagetable/pages.ts';
-import {
-  lastPage,
-  PAGE_SHIFT,
-  PAGE_SIZE,
-  type PageRow,
-  pageOf,
-  type Span,
-  unitOf,
-  unitsOf,
-  WORD,
-} from '../io-pagetable/span.ts';
+import { lastPage, type PageRow, type Span, unitsOf } from '../io-pagetable/span.ts';
 import type { AreaTable } from './area-table.ts';
 
 /** Fewer pages than these fit in one table, and are never one large page. */

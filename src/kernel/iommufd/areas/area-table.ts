@@ -9,17 +9,16 @@
  * source and its access.
  */
 
-import { highOf, lowOf, WORD } from '../io-pagetable/span.ts';
+import { highOf, lowOf, PAGE_SIZE, WORD } from '../../../machine/address.ts';
 import { BLOCK, IOVA, LAST, META, START, WORDS } from './area-blocks.ts';
 import { ACCESS_BITS, AreaCursor } from './area-cursor.ts';
 
-const PAGE_BYTES = 4096;
 const PAGE_MASK = 4095;
 /** Pages of a high word. */
 const HIGH_PAGES = 2 ** 20;
 
 const pageHigh = (page: number): number => Math.floor(page / HIGH_PAGES);
-const pageLow = (page: number): number => (page * PAGE_BYTES) >>> 0;
+const pageLow = (page: number): number => (page * PAGE_SIZE) >>> 0;
 /** How close to an end of a full block an insertion makes it be split there and not in the middle. */
 const EDGE = 1;
 
@@ -96,11 +95,11 @@ export class AreaTable extends AreaCursor {
         const first = iova + area * stride;
         const memory = from + area * startStride;
         words[at + IOVA] = first / HIGH_PAGES;
-        words[at + IOVA + 1] = first * PAGE_BYTES;
+        words[at + IOVA + 1] = first * PAGE_SIZE;
         words[at + LAST] = first / HIGH_PAGES;
-        words[at + LAST + 1] = first * PAGE_BYTES + PAGE_MASK;
+        words[at + LAST + 1] = first * PAGE_SIZE + PAGE_MASK;
         words[at + START] = memory / HIGH_PAGES;
-        words[at + START + 1] = memory * PAGE_BYTES;
+        words[at + START + 1] = memory * PAGE_SIZE;
         words[at + META] = meta;
       }
       this._blocks.extend(this._index.block, taken);

@@ -1,12 +1,10 @@
 /** Reading and writing through an IOAS without DMA (iommufd_access_rw, iopt_pages_rw_access). */
+import { hex, PAGE, PAGE_SIZE, UMAX } from '../../../machine/address.ts';
 import { READ, WRITE } from '../../../machine/page-table.ts';
 import { Refusal, refuse } from '../../errno.ts';
 import type { Process } from '../../process.ts';
 import type { Area } from '../areas/area-cursor.ts';
-import { PAGE, UMAX } from '../io-pagetable/span.ts';
 import type { Ioas } from '../ioas.ts';
-
-const PAGE_SIZE = 4096;
 
 /**
  * iommufd_access_rw: moves `data` to, or from, the memory behind the IOVAs, area by area; what was done before an error
@@ -19,9 +17,9 @@ export function accessRw(ioas: Ioas, caller: Process, iova: bigint, data: Uint8A
   if (last > UMAX) return refuse('EOVERFLOW', where, 'the range reaches beyond 64 bits');
   for (let cursor = iova; cursor <= last; ) {
     const area = ioas.iopt.areas.at(cursor);
-    if (!area) return refuse('ENOENT', where, `nothing is mapped at 0x${cursor.toString(16)}`);
+    if (!area) return refuse('ENOENT', where, `nothing is mapped at ${hex(cursor)}`);
     if (!(area.access & (write ? WRITE : READ)))
-      return refuse('EPERM', where, `the area at 0x${area.iova.toString(16)} is not mapped for this`);
+      return refuse('EPERM', where, `the area at ${hex(area.iova)} is not mapped for this`);
     const end = area.last < last ? area.last : last;
     const piece = data.subarray(Number(cursor - iova), Number(end - iova) + 1);
     const refusal = rwArea(ioas, caller, area, area.start + (cursor - area.iova), piece, write);

@@ -2,13 +2,14 @@
  * Users of an IOAS inside the kernel (drivers/iommu/iommufd/device.c, iommufd_access): they pin pages behind IOVAs, or
  * read and write there, without DMA. A mediated device is one, a hardware queue another.
  */
+import { hex, PAGE, UMAX } from '../../../machine/address.ts';
 import { READ, WRITE } from '../../../machine/page-table.ts';
 import { Refusal, refuse } from '../../errno.ts';
 import type { FrameSpan } from '../../mm/frame-map.ts';
 import type { IommufdContext } from '../context.ts';
 import type { IoptAccess } from '../io-pagetable/domain-space.ts';
 import { charge, type SharedPages, uncharge } from '../io-pagetable/pages.ts';
-import { PAGE, pageRange, UMAX } from '../io-pagetable/span.ts';
+import { pageRange } from '../io-pagetable/span.ts';
 import type { Ioas } from '../ioas.ts';
 import { IommufdObject } from '../objects.ts';
 
@@ -123,12 +124,12 @@ export class Access extends IommufdObject implements IoptAccess {
     const where = 'iommufd_access_pin_pages';
     const { iopt } = this.ioas!;
     const area = iopt.areas.at(cursor);
-    if (!area) return refuse('ENOENT', where, `nothing is mapped at 0x${cursor.toString(16)}`);
+    if (!area) return refuse('ENOENT', where, `nothing is mapped at ${hex(cursor)}`);
     const rest = { ...area, start: area.start + (cursor - area.iova), iova: cursor };
     if (cursor % PAGE || rest.start % PAGE || length % PAGE)
       return refuse('EINVAL', where, 'only whole pages are pinned');
     if (!(area.access & (write ? WRITE : READ)))
-      return refuse('EPERM', where, `the area at 0x${area.iova.toString(16)} is not mapped for this`);
+      return refuse('EPERM', where, `the area at ${hex(area.iova)} is not mapped for this`);
     if (write && !iopt.sources.at(area.source).writable)
       return refuse('EPERM', 'iopt_area_add_access', 'the memory was mapped without WRITEABLE');
     const [first, end] = pageRange({ ...rest, last: area.last < last ? area.last : last });

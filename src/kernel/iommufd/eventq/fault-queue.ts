@@ -3,9 +3,9 @@
  * the queue of the HWPT that it is on, is read there with a cookie, and answered by it. An attachment that ends answers
  * all its faults by itself.
  */
+import { hex } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IoctlOk, ReadOk } from '../../file.ts';
-import { hex } from '../../ioctl.ts';
 import type { Process } from '../../process.ts';
 import type { PageResponse } from '../../uapi/calls.ts';
 import type { ArgOf } from '../../uapi/index.ts';

@@ -1,10 +1,10 @@
 /** Which pages devices have written (drivers/iommu/iommufd/hw_pagetable.c, io_pagetable.c). */
+import { highOf, lowOf, UMAX, unitOf } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IoctlOk } from '../../file.ts';
 import type { ArgOf } from '../../uapi/index.ts';
 import type { AreaTable } from '../areas/area-table.ts';
 import type { IommufdContext } from '../context.ts';
-import { highOf, lowOf, UMAX, unitOf } from '../io-pagetable/span.ts';
 import { HwptPaging } from './hwpt.ts';
 
 /**

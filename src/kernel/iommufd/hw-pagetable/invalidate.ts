@@ -1,4 +1,5 @@
 /** IOMMU_HWPT_INVALIDATE: a guest drops what hardware has cached (drivers/iommu/iommufd/hw_pagetable.c). */
+import { hex } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IoctlOk } from '../../file.ts';
 import type { ArgOf } from '../../uapi/index.ts';
@@ -88,7 +89,7 @@ function invalidateViommu(viommu: Viommu, { type, length, count, data }: Entries
     const vdevice = viommu.vdevices.get(BigInt(virtId));
     const refusal =
       checkEntry(where, flags, index) ??
-      (vdevice ? null : refuse('EINVAL', where, `no vDEVICE has number 0x${virtId.toString(16)}`));
+      (vdevice ? null : refuse('EINVAL', where, `no vDEVICE has number ${hex(virtId)}`));
     if (refusal) return { done, refusal };
     drop(vdevice!.device.cache, flags, index);
   }

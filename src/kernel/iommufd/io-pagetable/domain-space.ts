@@ -2,13 +2,13 @@
  * What an IOAS asks of its areas (drivers/iommu/iommufd/io_pagetable.c): the domains, which must all show every area, and
  * the alignment that they and users inside the kernel need.
  */
+import { PAGE, UMAX } from '../../../machine/address.ts';
 import type { PhysicalMemory } from '../../../machine/memory.ts';
 import { assert, type Refusal, refuse } from '../../errno.ts';
 import type { PagingDomain } from '../../iommu/domain.ts';
 import { AreaPages } from '../areas/area-pages.ts';
 import { IovaSpace } from './iova-space.ts';
 import { SourceList } from './source-list.ts';
-import { PAGE, UMAX } from './span.ts';
 
 /**
  * A user of the IOAS inside the kernel (struct iommufd_access): it is asked to let go of what is about to be unmapped.

@@ -5,16 +5,12 @@
  * Invariants: areas are disjoint, lie outside reserved ranges, are multiples of `alignment`, and are present in every
  * domain; no allowed range touches a reserved one.
  */
-import { assert, type Refusal, refuse } from '../../errno.ts';
-import type { Area } from '../areas/area-cursor.ts';
-import { DomainSpace } from './domain-space.ts';
-import { chooseIova, chooseLowIova } from './iova-allocator.ts';
-import { charge, type Origin, SharedPages, type Source, uncharge } from './pages.ts';
 import {
   below,
   big,
   HIGH_PAGES,
   hex,
+  hexOf,
   highOf,
   lastHighOf,
   lastLowOf,
@@ -22,14 +18,16 @@ import {
   PAGE,
   PAGE_SHIFT,
   PAGE_SIZE,
-  type PageRow,
   pageOf,
-  pageRange,
-  type Span,
-  span,
   UMAX,
   WORD,
-} from './span.ts';
+} from '../../../machine/address.ts';
+import { assert, type Refusal, refuse } from '../../errno.ts';
+import type { Area } from '../areas/area-cursor.ts';
+import { DomainSpace } from './domain-space.ts';
+import { chooseIova, chooseLowIova } from './iova-allocator.ts';
+import { charge, type Origin, SharedPages, type Source, uncharge } from './pages.ts';
+import { type PageRow, pageRange, type Span, span } from './span.ts';
 
 const IMMUTABLE = 'a HWPT of this IOAS is preserved: close the session to change mappings';
 
@@ -181,7 +179,7 @@ export class IoPagetable extends DomainSpace {
         'the range touches a reserved one or lies outside the aperture; see IOMMU_IOAS_IOVA_RANGES',
       );
     if (this.areas.seek(lastHigh, lastLow) && this.areas.reaches(iovaHigh, iovaLow))
-      return refuse('EEXIST', check, `${hex(this.areas.iovaHigh, this.areas.iovaLow)} is mapped already`);
+      return refuse('EEXIST', check, `${hexOf(this.areas.iovaHigh, this.areas.iovaLow)} is mapped already`);
     this._lastHigh = lastHigh;
     this._lastLow = lastLow;
     return null;
@@ -321,9 +319,13 @@ export class IoPagetable extends DomainSpace {
     if (below(endHigh, endLow, iovaHigh, iovaLow)) return undefined;
     const holds = this.holds.size > 0 ? this.holds.get(areas.area().iova) : undefined;
     if (holds && holds.locks > 0)
-      return refuse('EBUSY', where, `a hardware queue lives in the area at ${hex(iovaHigh, iovaLow)}`);
+      return refuse('EBUSY', where, `a hardware queue lives in the area at ${hexOf(iovaHigh, iovaLow)}`);
     if (below(iovaHigh, iovaLow, startHigh, startLow) || below(endHigh, endLow, lastHigh, lastLow))
-      return refuse('ENOENT', where, `the range cuts the area at ${hex(iovaHigh, iovaLow)}; areas are unmapped whole`);
+      return refuse(
+        'ENOENT',
+        where,
+        `the range cuts the area at ${hexOf(iovaHigh, iovaLow)}; areas are unmapped whole`,
+      );
     if (holds) {
       const { iova, last } = areas.area();
       for (const access of this.accesses.keys()) access.unmapped(iova, last);
@@ -353,9 +355,9 @@ export class IoPagetable extends DomainSpace {
     const area = this.areas.at(iova);
     if (!area || area.iova === iova) return null;
     if (iova % this.alignment !== 0n || (area.start + (iova - area.iova)) % PAGE !== 0n)
-      return refuse('EINVAL', where, `an area cannot be cut at 0x${iova.toString(16)}`);
+      return refuse('EINVAL', where, `an area cannot be cut at ${hex(iova)}`);
     if (this.holds.has(area.iova))
-      return refuse('EINVAL', where, `the area at 0x${area.iova.toString(16)} is pinned by an access`);
+      return refuse('EINVAL', where, `the area at ${hex(area.iova)} is pinned by an access`);
     this.areas.seek(highOf(iova), lowOf(iova));
     this.areas.cut(iova);
     this.sources.at(area.source).hold(1);

@@ -2,11 +2,11 @@
  * The IOVA that the kernel chooses (iopt_alloc_iova): the lowest one that fits, within the allowed ranges if there are
  * any, never in the first page, aligned as the length and the memory allow, with the memory's offset in its page.
  */
+import { PAGE, UMAX, WORD } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IovaRange } from '../../uapi/types.ts';
 import { fitIn } from '../areas/area-gaps.ts';
 import type { IoPagetable } from './io-pagetable.ts';
-import { PAGE, UMAX } from './span.ts';
 
 /** Alignments beyond a huge page are not tried (transparent huge pages are built in). */
 const ALIGNMENT_CAP = 2n * 1024n * 1024n;
@@ -84,8 +84,8 @@ function chooseIn(
   const first = fitIn(start, last, length, alignment, offset);
   if (first < 0) return -1;
   for (const free of table.freeRanges()) {
-    const from = Math.max(first, free.startHigh * 2 ** 32 + free.startLow);
-    const to = Math.min(last, free.lastHigh * 2 ** 32 + free.lastLow);
+    const from = Math.max(first, free.startHigh * WORD + free.startLow);
+    const to = Math.min(last, free.lastHigh * WORD + free.lastLow);
     if (from > to) continue;
     const iova = table.areas.fit(from, to, length, alignment, offset);
     if (iova >= 0) return iova;
@@ -106,7 +106,7 @@ function fit(start: bigint, last: bigint, length: bigint, alignment: bigint, off
 }
 
 /** All IOVAs but the first and the last page. */
-const EVERYWHERE = [{ start: 4096n, last: 2n ** 64n - 1n - 4096n }] as const;
+const EVERYWHERE = [{ start: PAGE, last: UMAX - PAGE }] as const;
 
 /** The ranges to look in: the allowed ones, adjacent ones joined, or all but the first and last page. */
 function spans(table: IoPagetable): readonly IovaRange[] {

@@ -2,10 +2,10 @@
  * The IOVAs of an IOAS (drivers/iommu/iommufd/io_pagetable.c): which are mapped, which nobody may map (reserved), and
  * where the kernel may choose (allowed). No allowed range touches a reserved one, and no area lies in one.
  */
+import { below, hex, hexOf, highOf, lowOf, UMAX } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IovaRange } from '../../uapi/types.ts';
 import { AreaTable } from '../areas/area-table.ts';
-import { below, hex, highOf, lowOf, UMAX } from './span.ts';
 
 export interface Reservation extends IovaRange {
   owner: object;
@@ -49,7 +49,7 @@ export class IovaSpace {
           return refuse(
             'EADDRINUSE',
             'iopt_update_iova_alignment',
-            `the area at ${hex(areas.iovaHigh, areas.iovaLow)} is not aligned to ${alignment}`,
+            `the area at ${hexOf(areas.iovaHigh, areas.iovaLow)} is not aligned to ${alignment}`,
           );
     this.alignment = alignment;
     return null;
@@ -103,8 +103,7 @@ export class IovaSpace {
   reserve(start: bigint, last: bigint, owner: object): Refusal | null {
     const where = 'iopt_reserve_iova';
     const area = this.areas.first(start, last);
-    if (area)
-      return refuse('EADDRINUSE', where, `0x${area.iova.toString(16)} is mapped and lies in the range to reserve`);
+    if (area) return refuse('EADDRINUSE', where, `${hex(area.iova)} is mapped and lies in the range to reserve`);
     if (this.allowed.some((range) => range.start <= last && range.last >= start))
       return refuse('EADDRINUSE', where, 'an allowed range lies in the range to reserve');
     this.reserved.push({ start, last, owner });

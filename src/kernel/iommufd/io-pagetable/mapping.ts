@@ -3,20 +3,20 @@
  * bits are pairs of words, and nothing is allocated where nothing is refused. The rows are those of the table of MAP in
  * README.md, which are the checks of iommufd_ioas_map in Linux's order.
  */
+import { lastHighOf, lastLowOf, PAGE_SIZE, WORD } from '../../../machine/address.ts';
 import { READ, WRITE } from '../../../machine/page-table.ts';
 import { Refusal, refuse } from '../../errno.ts';
 import { F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, MemfdFile } from '../../mm/shmem.ts';
 import { MAP_FIXED_IOVA, MAP_READABLE, MAP_WRITEABLE } from '../../uapi/iommufd.ts';
 import type { IoPagetable } from './io-pagetable.ts';
 import type { Account } from './pages.ts';
-import { lastHighOf, lastLowOf, type Span } from './span.ts';
+import type { Span } from './span.ts';
 
 const PRESERVE_SEALS = F_SEAL_SEAL | F_SEAL_GROW | F_SEAL_SHRINK;
 
 const MAP_FLAGS = MAP_FIXED_IOVA | MAP_WRITEABLE | MAP_READABLE;
-const WORD = 2 ** 32;
 const MAX = 0xffffffff;
-/** The low word of UMAX - PAGE. */
+/** The low word of UMAX - PAGE_SIZE. */
 const MAX_LENGTH_LOW = 0xffffefff;
 
 const isMax = (high: number, low: number): boolean => high === MAX && low === MAX;
@@ -64,11 +64,10 @@ export function mapUser(iopt: IoPagetable, at: Span, fixed: boolean, access: num
 
 /** High word of 2^52: addresses from there on are left to the way for single maps. */
 const HIGH_LIMIT = 2 ** 20;
-const PAGE = 4096;
 
 /** Returns the number of the page that begins at this address; -1 if none does, or if it is not below 2^52. */
 function pageAt(high: number, low: number): number {
-  return high < HIGH_LIMIT && (low & (PAGE - 1)) === 0 ? high * 2 ** 20 + low / PAGE : -1;
+  return high < HIGH_LIMIT && (low & (PAGE_SIZE - 1)) === 0 ? high * 2 ** 20 + low / PAGE_SIZE : -1;
 }
 
 /**
@@ -84,7 +83,7 @@ export function mapUserPages(
   stride: number,
   startStride: number,
 ): number {
-  if (at.lengthHigh !== 0 || at.lengthLow !== PAGE || access === 0) return 0;
+  if (at.lengthHigh !== 0 || at.lengthLow !== PAGE_SIZE || access === 0) return 0;
   const page = pageAt(at.iovaHigh, at.iovaLow);
   const start = pageAt(at.startHigh, at.startLow);
   const limit = HIGH_LIMIT * HIGH_LIMIT;

@@ -4,13 +4,13 @@
  * the only one to show its pages; what a COPY or an access shares becomes a `SharedPages`, which pins each page once
  * however many areas show it.
  */
+import { PAGE } from '../../../machine/address.ts';
 import type { PhysicalMemory } from '../../../machine/memory.ts';
 import { assert, type Refusal, refuse } from '../../errno.ts';
 import type { OpenFile } from '../../file.ts';
 import { FrameMap, type FrameSpan } from '../../mm/frame-map.ts';
 import { MemfdFile } from '../../mm/shmem.ts';
 import type { LockedCounter, Process } from '../../process.ts';
-import { PAGE } from './span.ts';
 
 /** Last page number of the 64-bit address space. */
 const LAST_PAGE = 2 ** 52 - 1;

@@ -2,6 +2,7 @@
  * What devices and users inside the kernel do of their own accord, as calls: the tests of Linux reach it through
  * IOMMU_TEST_CMD (drivers/iommu/iommufd/selftest.c).
  */
+import { PAGE } from '../../../machine/address.ts';
 import { big, bytes, type Call, done, integer, MAX_TRANSFER, type Outcome } from '../../call-input.ts';
 import { Refusal, refuse } from '../../errno.ts';
 import type { FrameSpan } from '../../mm/frame-map.ts';
@@ -15,7 +16,6 @@ import { IommufdDevice } from '../device/device.ts';
 import { reportPageFault } from '../eventq/fault-queue.ts';
 import { Hwpt } from '../hw-pagetable/hwpt.ts';
 import { HwptNested } from '../hw-pagetable/nested.ts';
-import { PAGE } from '../io-pagetable/span.ts';
 import { Ioas, lookupIoas } from '../ioas.ts';
 
 /** The most bytes that an access pins or moves at once, as in the tests of Linux. */

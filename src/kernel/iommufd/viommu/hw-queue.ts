@@ -2,6 +2,7 @@
  * Hardware queues of a vIOMMU (drivers/iommu/iommufd/viommu.c): hardware reads them in guest memory by physical
  * addresses, so that memory is contiguous, pinned, and cannot be unmapped.
  */
+import { PAGE, UMAX } from '../../../machine/address.ts';
 import { FRAME_SHIFT, type PhysicalMemory } from '../../../machine/memory.ts';
 import { assert, Refusal, refuse } from '../../errno.ts';
 import type { IoctlOk } from '../../file.ts';
@@ -9,7 +10,6 @@ import type { FrameSpan } from '../../mm/frame-map.ts';
 import type { ArgOf } from '../../uapi/index.ts';
 import type { IommufdContext } from '../context.ts';
 import { Access } from '../device/access.ts';
-import { PAGE, UMAX } from '../io-pagetable/span.ts';
 import { IommufdObject } from '../objects.ts';
 import { canNest, HW_QUEUE_TYPE, HW_QUEUES } from '../selftest/mock-driver.ts';
 import { Viommu } from './viommu.ts';

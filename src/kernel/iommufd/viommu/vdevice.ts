@@ -1,4 +1,5 @@
 /** vDEVICEs: the number that a guest knows a device by on its vIOMMU (drivers/iommu/iommufd/viommu.c). */
+import { hex } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IoctlOk } from '../../file.ts';
 import type { ArgOf } from '../../uapi/index.ts';
@@ -46,8 +47,7 @@ export function vdeviceAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_VDEVICE_
   if (device.vdevice) return refuse('EEXIST', where, `device ${device.id} has vDEVICE ${device.vdevice.id}`);
   const injected = context.kernel.faults.refusal('allocation', where);
   if (injected) return injected;
-  if (viommu.vdevices.has(virtId))
-    return refuse('EEXIST', where, `0x${virtId.toString(16)} is taken on vIOMMU ${viommu.id}`);
+  if (viommu.vdevices.has(virtId)) return refuse('EEXIST', where, `${hex(virtId)} is taken on vIOMMU ${viommu.id}`);
   const vdevice = context.objects.commit(context.objects.reserve(), new Vdevice(viommu, device, virtId));
   return { arg: { out_vdevice_id: vdevice.id } };
 }

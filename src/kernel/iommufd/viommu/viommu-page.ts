@@ -1,11 +1,11 @@
 /** The page of a vIOMMU that a process can map through the iommufd (drivers/iommu/iommufd/main.c, iommufd_fops_mmap). */
+import { PAGE } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import { ShmemInode } from '../../mm/shmem.ts';
 import { PROTECTION } from '../../uapi/bits.ts';
 import type { IommufdContext } from '../context.ts';
 import type { Viommu } from './viommu.ts';
 
-const PAGE = 4096n;
 const BYTES = 2n * PAGE;
 const { PROT_EXEC } = PROTECTION;
 

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import type { Area } from '../../../../src/kernel/iommufd/areas/area-cursor.ts';
 import { AreaTable } from '../../../../src/kernel/iommufd/areas/area-table.ts';
-import { highOf, lowOf } from '../../../../src/kernel/iommufd/io-pagetable/span.ts';
+import { highOf, lowOf } from '../../../../src/machine/address.ts';
 
 const UMAX = 2n ** 64n - 1n;
 
