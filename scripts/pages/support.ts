@@ -5,6 +5,7 @@ import { ROUTES } from '../../src/http/routes.ts';
 import { ABSENT_REQUESTS } from '../../src/kernel/uapi/absent.ts';
 import { CALLS } from '../../src/kernel/uapi/calls.ts';
 import { REQUESTS, type RequestKind, type Support } from '../../src/kernel/uapi/index.ts';
+import * as limits from '../../src/limits.ts';
 
 const KINDS: Record<RequestKind, string> = {
   iommufd: 'Requests of an iommufd',
@@ -13,6 +14,29 @@ const KINDS: Record<RequestKind, string> = {
   liveupdate: 'Requests of /dev/liveupdate',
   session: 'Requests of a session',
 };
+
+const MIB = 1 << 20;
+const count = (value: number): string => value.toLocaleString('en');
+
+const BOUNDS: readonly (readonly [of: string, most: string])[] = [
+  ['calls of a request', count(limits.MAX_CALLS)],
+  ['bytes that the calls of a request read together', `${limits.MAX_READ / MIB} MiB`],
+  ['bytes of one `peek`, `pread`, `access_rw` or access of a DMA', `${limits.MAX_TRANSFER / MIB} MiB`],
+  ['ranges of `IOMMU_IOAS_ALLOW_IOVAS`', count(limits.MAX_RANGES)],
+  ['responses of one `write`', count(limits.MAX_RESPONSES)],
+  ['accesses of a request for DMA', `${count(limits.MAX_DMA_ACCESSES)}, of ${limits.MAX_DMA_BYTES / MIB} MiB together`],
+  ['bits of a bitmap of dirty pages', `${count(limits.MAX_DIRTY_BITS)}: 64 GiB of pages of 4 KiB`],
+  [
+    'a query of translations',
+    `${limits.MAX_TRANSLATED >> 30n} GiB of IOVAs, and ${count(limits.MAX_RUNS)} runs of them`,
+  ],
+  ['operations of a batch', `${count(limits.MAX_OPERATIONS)} in one body; sent as lines, any number`],
+  ['operations of a batch whose outcomes are told one by one', count(limits.MAX_RESULTS)],
+  ['refusals that the answer of a batch shows', count(limits.MAX_BATCH_ERRORS)],
+  ['errors that a problem names', count(limits.MAX_ERRORS)],
+  ['functions of a host', count(limits.MAX_FUNCTIONS)],
+  ['memory of a host', `${limits.MAX_MEMORY >> 40n} TiB; at least ${limits.MIN_MEMORY >> 20n} MiB`],
+];
 
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
@@ -81,5 +105,11 @@ ${table(
 ## Families of operations
 
 ${families()}
+
+## Bounds
+
+What one request may ask for, and what one answer tells. Linux has other bounds, or none.
+
+${table(['of what', 'at most'], BOUNDS)}
 `;
 }

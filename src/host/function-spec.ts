@@ -1,6 +1,7 @@
 /** PCI functions of a host: from their friendly description, and to the unit and the group that each belongs to. */
+import { MAX_FUNCTIONS } from '../limits.ts';
 import type { FunctionSpec, IommuUnitSpec, Sriov } from '../machine/spec.ts';
-import { byAddress, functionSpec, MAX_FUNCTIONS, parseBdf, segmentOf } from '../machine/topology/functions.ts';
+import { byAddress, functionSpec, parseBdf, segmentOf } from '../machine/topology/functions.ts';
 import { type ReservedRequest, readReserved } from './iommu-spec.ts';
 import { type Problem, readHex16 } from './request-values.ts';
 

@@ -11,6 +11,7 @@ import {
   PROFILES,
   type Profile,
 } from '../kernel/policies.ts';
+import { MAX_MEMORY, MIN_MEMORY } from '../limits.ts';
 import { hex, PAGE } from '../machine/address.ts';
 import type { IommuUnitSpec } from '../machine/spec.ts';
 import { PRESET_NAMES, PRESETS, type PresetName } from '../machine/topology/presets.ts';
@@ -42,8 +43,6 @@ export interface HostRequest {
 }
 
 const DEFAULT_MEMORY = 2n ** 34n;
-const MIN_MEMORY = 2n ** 24n;
-const MAX_MEMORY = 2n ** 46n;
 
 export interface BuiltHost {
   spec: HostSpec;

@@ -4,6 +4,7 @@ import type { Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import type { BatchResult, BatchView } from '../host/batch/execution.ts';
 import type { Answer } from '../host/command.ts';
+import { MAX_BATCH_ERRORS } from '../limits.ts';
 import { hex } from '../machine/address.ts';
 import { granted } from './answers.ts';
 import { Problem, type ProblemDocument } from './problems.ts';
@@ -14,8 +15,6 @@ const PIECE_BYTES = 1 << 20;
 /** A sender that waits is answered after this, in milliseconds, whatever the piece has by then. */
 const PATIENCE_MS = 100;
 const LINE_BYTES = 64 << 10;
-/** Refusals that are told in all. */
-const MAX_ERRORS = 100;
 
 const NEWLINE = 0x0a;
 const QUIET = Symbol('nothing has arrived for a while');
@@ -113,7 +112,7 @@ export async function* answerLines({ source, stops, run, explain }: LinesOptions
       so.failed += failed;
       so.mappedBytes = sum(so.mappedBytes, view.mappedBytes);
       so.unmappedBytes = sum(so.unmappedBytes, view.unmappedBytes);
-      const errors = view.errors.slice(0, MAX_ERRORS - told);
+      const errors = view.errors.slice(0, MAX_BATCH_ERRORS - told);
       told += errors.length;
       begun = true;
       yield line({ ...so, errors, ...(results && { results }) });

@@ -1,16 +1,13 @@
 /** Answers hold what is read, so a small request must not ask for a huge one: what calls read is added up beforehand. */
 
 import type { CallInput } from '../host/command.ts';
-import { big, MAX_TRANSFER } from '../kernel/call-input.ts';
-import { MAX_HW_INFO } from '../kernel/iommufd/device/device.ts';
-import { dirtyBits, MAX_DIRTY_BITS } from '../kernel/iommufd/hw-pagetable/dirty.ts';
+import { big } from '../kernel/call-input.ts';
+import { dirtyBits } from '../kernel/iommufd/hw-pagetable/dirty.ts';
 import type { CallName } from '../kernel/uapi/calls.ts';
 import type { RequestName } from '../kernel/uapi/index.ts';
+import { MAX_DIRTY_BITS, MAX_HW_INFO, MAX_READ, MAX_TRANSFER } from '../limits.ts';
 import { decodeU64 } from '../machine/address.ts';
 import { invalid } from './validation.ts';
-
-/** Bytes that the calls of one request may read together. */
-export const MAX_READ = 64 << 20;
 
 interface Asked {
   bytes: number;

@@ -1,11 +1,9 @@
 /** Reading what comes in: zod schemas decide, and what they find becomes pointers with sentences. */
 import type { z } from 'zod';
 import { UNKNOWN_FIELD } from '../host/request-values.ts';
+import { MAX_ERRORS } from '../limits.ts';
 import { didYouMean } from '../nearest.ts';
 import { type FieldError, Problem } from './problems.ts';
-
-/** More than this many errors help nobody. */
-const MAX_ERRORS = 20;
 
 /** The value as the schema makes it. Throws an `invalid-request` problem that names every field that is wrong. */
 export function read<Schema extends z.ZodType>(

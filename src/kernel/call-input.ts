@@ -8,9 +8,6 @@ import type { CallInput, CallResult } from './uapi/calls.ts';
 export type Outcome = Omit<CallResult, 'errno' | 'where' | 'why' | 'rule'> | Refusal;
 export type Call = (kernel: Kernel, process: Process, input: CallInput) => Outcome;
 
-/** The most bytes that one call returns. */
-export const MAX_TRANSFER = 1024 * 1024;
-
 export const integer = (input: CallInput, name: string): number => Number(input[name] ?? 0);
 export const big = (input: CallInput, name: string): bigint =>
   input[name] === undefined ? 0n : decodeU64(input[name]);

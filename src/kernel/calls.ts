@@ -1,6 +1,7 @@
 /** The system calls of the `calls` face: each by its name, with what Linux answers. */
+import { MAX_TRANSFER } from '../limits.ts';
 import { hex } from '../machine/address.ts';
-import { big, bytes, type Call, done, integer, MAX_TRANSFER, type Outcome } from './call-input.ts';
+import { big, bytes, type Call, done, integer, type Outcome } from './call-input.ts';
 import { Refusal, refuse } from './errno.ts';
 import { NullFile, type OpenFile } from './file.ts';
 import { encodeArg, ioctl } from './ioctl.ts';

@@ -5,7 +5,7 @@ import type { HostSpec } from '../../src/host/command.ts';
 import { buildFunction, type DeviceRequest } from '../../src/host/function-spec.ts';
 import { buildHostSpec, type HostRequest } from '../../src/host/host-spec.ts';
 import type { IommuRequest } from '../../src/host/iommu-spec.ts';
-import { MAX_FUNCTIONS } from '../../src/machine/topology/functions.ts';
+import { MAX_FUNCTIONS } from '../../src/limits.ts';
 import { PRESET_NAMES, PRESETS, type PresetName } from '../../src/machine/topology/presets.ts';
 
 const fixture = (name: string) => readFileSync(new URL(`../fixtures/${name}`, import.meta.url), 'utf8');

@@ -1,12 +1,13 @@
 /** What the calls face takes, and how exactly it says what it does not. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { MAX_CALLS } from '../../src/http/schemas/calls.ts';
+
 import * as shmem from '../../src/kernel/mm/shmem.ts';
 import * as bits from '../../src/kernel/uapi/bits.ts';
 import { CALLS as CALL_TABLE } from '../../src/kernel/uapi/calls.ts';
 import { REQUESTS } from '../../src/kernel/uapi/index.ts';
 import * as iommufd from '../../src/kernel/uapi/iommufd.ts';
+import { MAX_CALLS } from '../../src/limits.ts';
 import { fixture, HOST, pointers } from './fixture.ts';
 
 const CALLS = `/v1/hosts/${HOST}/processes/9/calls`;

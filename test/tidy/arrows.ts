@@ -3,9 +3,9 @@ import type { Repository } from './repository.ts';
 
 /** What each room may import besides itself. Whatever lies in `src` itself, the start of the service, may import all. */
 const BELOW: Readonly<Record<string, readonly string[]>> = {
-  'src/machine/': [],
-  'src/kernel/': ['src/machine/'],
-  'src/host/': ['src/kernel/', 'src/machine/', 'src/nearest.ts'],
+  'src/machine/': ['src/limits.ts'],
+  'src/kernel/': ['src/machine/', 'src/limits.ts'],
+  'src/host/': ['src/kernel/', 'src/machine/', 'src/limits.ts', 'src/nearest.ts'],
   'src/threads/': [],
   // What is stored of a host are its commands: the types of host/command.ts.
   'src/store/': ['src/host/command.ts', 'src/threads/'],
@@ -25,6 +25,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
     'src/machine/',
     'src/store/',
     'src/config.ts',
+    'src/limits.ts',
     'src/log.ts',
     'src/nearest.ts',
     // The version of the API is that of the package.

@@ -2,11 +2,12 @@
  * Reads the body of a batch: JSON in one of three shapes, or lines with an operation each. It is read in pieces, so that
  * a large one does not keep a lane to itself.
  */
+import { MAX_BATCH_ERRORS, MAX_OPERATIONS, MAX_RESULTS } from '../../limits.ts';
 import { didYouMean } from '../../nearest.ts';
 import { unknownField } from '../request-values.ts';
 import { COLUMNS, type ColumnName, ColumnReader } from './column-reader.ts';
 import type { Columns } from './columns.ts';
-import { escapePointer, MAX_OPERATIONS, type Wrong } from './fields.ts';
+import { escapePointer, type Wrong } from './fields.ts';
 import { CLOSE_BRACE, CLOSE_BRACKET, JsonReader, NEWLINE, NotJson, OPEN_BRACE, OPEN_BRACKET } from './json-reader.ts';
 import { RowReader } from './row-reader.ts';
 
@@ -24,11 +25,6 @@ export type Decoded =
   | { kind: 'batch'; columns: Columns; options: BatchOptions }
   | { kind: 'malformed'; detail: string }
   | { kind: 'invalid'; errors: Wrong[] };
-
-/** The most errors that are reported: more help nobody. */
-const MAX_WRONG = 100;
-/** The most operations whose outcomes an answer can tell. */
-export const MAX_RESULTS = 100_000;
 
 const TOP = ['onError', 'results', 'operations', 'columns', 'runs'] as const;
 
@@ -59,7 +55,7 @@ export function* decodeLines(
     reader.end = newline < 0 ? bytes.length : newline;
     readLine(reader, rows);
     reader.at = reader.end + 1;
-    if (rows.wrong.length >= MAX_WRONG) break;
+    if (rows.wrong.length >= MAX_BATCH_ERRORS) break;
     if (lines % pause === 0) yield;
   }
   if (rows.wrong.length > 0) return { kind: 'invalid', errors: rows.wrong };
@@ -112,7 +108,7 @@ class JsonBody {
       if (!reader.take(CLOSE_BRACE))
         do {
           yield* this._field(reader.name());
-          if (this._wrong.length >= MAX_WRONG) return { kind: 'invalid', errors: this._wrong };
+          if (this._wrong.length >= MAX_BATCH_ERRORS) return { kind: 'invalid', errors: this._wrong };
         } while (reader.more(CLOSE_BRACE));
       this._checkShape();
     }
@@ -161,7 +157,7 @@ class JsonBody {
     }
     reader.expect(OPEN_BRACKET);
     const rows = new RowReader(reader, name === 'runs', `/${name}`);
-    if (!reader.take(CLOSE_BRACKET)) while (rows.readList(this._pause) && rows.wrong.length < MAX_WRONG) yield;
+    if (!reader.take(CLOSE_BRACKET)) while (rows.readList(this._pause) && rows.wrong.length < MAX_BATCH_ERRORS) yield;
     this._wrong.push(...rows.wrong);
     this._columns = rows.columns;
   }
@@ -183,7 +179,7 @@ class JsonBody {
           const pointer = `/columns/${escapePointer(name)}`;
           columns.wrong.push({ pointer, reason: unknownField(COLUMNS) });
         }
-        if (columns.wrong.length >= MAX_WRONG) break;
+        if (columns.wrong.length >= MAX_BATCH_ERRORS) break;
       } while (reader.more(CLOSE_BRACE));
     this._columns = columns.finish();
     this._wrong.push(...columns.wrong);

@@ -15,13 +15,12 @@ import { type Span, span } from '../../kernel/iommufd/io-pagetable/span.ts';
 import { accountOf, type Ioas } from '../../kernel/iommufd/ioas.ts';
 import type { Process } from '../../kernel/process.ts';
 import { MAP_FIXED_IOVA } from '../../kernel/uapi/iommufd.ts';
+import { MAX_BATCH_ERRORS } from '../../limits.ts';
 import { hex, hexOf, PAGE_SIZE, WORD } from '../../machine/address.ts';
 import { Alike } from './alike.ts';
 import { type Columns, MAP, MAP_FILE, OP_BITS, OP_MASK, UNMAP, Words } from './columns.ts';
 import type { BatchOptions } from './decode.ts';
 
-/** The most refusals that an answer shows; more are only counted. */
-const MAX_ERRORS = 100;
 /** Fewer operations than this are not done at once: it would not pay. */
 const FEW = 8;
 const MOST_PATIENCE = 64;
@@ -46,7 +45,7 @@ export interface BatchView {
   /** Bytes of all maps, and of all unmaps, that took effect. */
   mappedBytes: string;
   unmappedBytes: string;
-  /** The first MAX_ERRORS of those that were refused. */
+  /** The first MAX_BATCH_ERRORS of those that were refused. */
   errors: BatchError[];
 }
 
@@ -282,7 +281,7 @@ export class BatchExecution {
   private _refused({ errno, where, why, rule }: Refusal): void {
     this._failed++;
     this._mix(ERRNO[errno]);
-    if (this._errors.length < MAX_ERRORS)
+    if (this._errors.length < MAX_BATCH_ERRORS)
       this._errors.push({ index: this._base + this._index, errno, where, why, ...(rule !== undefined && { rule }) });
     if (this._results) {
       this._results.outcomes[this._index] = ERRNO[errno];

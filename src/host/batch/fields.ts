@@ -1,4 +1,5 @@
 /** The fields of an operation of a batch, and of a run of operations: which there are, and what their values may be. */
+import { MAX_OPERATIONS } from '../../limits.ts';
 import { didYouMean } from '../../nearest.ts';
 import { U64_RULE, unknownField, wrongU64 } from '../request-values.ts';
 import { Token } from './json-reader.ts';
@@ -71,8 +72,6 @@ export interface Shape {
 }
 
 const FD_RULE = 'a whole number from -2147483648 to 2147483647';
-/** The most operations of a batch in one JSON body. Longer ones are sent as lines. */
-export const MAX_OPERATIONS = 2 ** 24;
 const COUNT_RULE = `a whole number from 1 to ${MAX_OPERATIONS}`;
 
 /** What is allowed for a field. */

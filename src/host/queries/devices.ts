@@ -1,4 +1,5 @@
 /** PCI functions, and where their DMA goes. */
+import { MAX_RUNS } from '../../limits.ts';
 import type { PciFunction } from '../../machine/pci.ts';
 import { ok } from '../answers.ts';
 import type { Answer } from '../command.ts';
@@ -6,7 +7,7 @@ import type { Host } from '../host.ts';
 import type { DeviceView } from '../views.ts';
 import { domainOf, ownerOf } from './groups.ts';
 import type { Rows } from './row.ts';
-import { MAX_RUNS, Runs } from './runs.ts';
+import { Runs } from './runs.ts';
 
 export function deviceView(host: Host, fn: PciFunction): DeviceView {
   const { kernel } = host;

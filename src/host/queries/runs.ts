@@ -2,9 +2,6 @@
 import { hex } from '../../machine/address.ts';
 import type { TranslationRun } from '../views.ts';
 
-/** Runs of a translation in a range; holes are left out. At most this many runs are answered. */
-export const MAX_RUNS = 65536;
-
 export class Runs {
   readonly runs: TranslationRun[] = [];
   #end = 0n;

@@ -1,5 +1,6 @@
 /** Users of an IOAS inside the kernel: they pin, read and write without DMA. */
 import { z } from 'zod';
+import { MAX_TRANSFER } from '../../limits.ts';
 import { u64Text } from '../parameters.ts';
 import { Base64, decodedLength, strict, U64, u32 } from '../schemas/values.ts';
 import { type CallOperation, Data, descriptorAnswer, operation } from './operation.ts';
@@ -79,7 +80,10 @@ export const ACCESS_OPERATIONS: readonly CallOperation[] = [
     tag: 'iommufd',
     summary: 'Read memory through an IOAS',
     call: 'access_rw',
-    query: strict({ iova: u64Text('First IOVA.', '0x1000'), length: u64Text('Bytes, at most 1 MiB.', '4096') }),
+    query: strict({
+      iova: u64Text('First IOVA.', '0x1000'),
+      length: u64Text(`Bytes, at most ${MAX_TRANSFER >> 20} MiB.`, '4096'),
+    }),
     status: 200,
     parameters: ({ params, query }) => ({ access: params.access, ...query, write: false }),
     answer: { description: 'The bytes.', schema: Data, example: { data: 'AQAAAA==' }, from: ({ data }) => ({ data }) },

@@ -1,8 +1,7 @@
 /** Opening, closing and passing on of descriptors; what a process may lock, and as whom it runs. */
+import { PATH_MAX } from '../../limits.ts';
 import { integer, S32_MAX, strict, text, U32_MAX, U64 } from '../schemas/values.ts';
 import { type CallOperation, descriptorAnswer, Nothing, operation } from './operation.ts';
-
-const PATH_MAX = 4096;
 
 function openFixed(operationId: string, collection: string, device: string, tag: 'iommufd' | 'Live update') {
   return operation({

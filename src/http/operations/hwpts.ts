@@ -1,12 +1,12 @@
 /** Hardware page tables: making, marking for a live update, dirty tracking, invalidation; what the IOMMU can do. */
 import { z } from 'zod';
-import { MAX_DIRTY_BITS } from '../../kernel/iommufd/hw-pagetable/dirty.ts';
 import {
   HWPT_ALLOC_DIRTY_TRACKING,
   HWPT_ALLOC_NEST_PARENT,
   HWPT_ALLOC_PASID,
   HWPT_FAULT_ID_VALID,
 } from '../../kernel/uapi/iommufd.ts';
+import { MAX_DIRTY_BITS, MAX_UNIT_INFO } from '../../limits.ts';
 import { booleanText, u64Text } from '../parameters.ts';
 import { Base64, decodedLength, Hex64, strict, U64, u32 } from '../schemas/values.ts';
 import { bit, type CallOperation, operation } from './operation.ts';
@@ -14,8 +14,6 @@ import { bit, type CallOperation, operation } from './operation.ts';
 const HWPT = 'iommufds/{fd}/hwpts/{hwpt}';
 const DIRTY_TRACKING_ENABLE = 1;
 const DIRTY_BITMAP_NO_CLEAR = 1;
-/** Bytes; as long as what a host's description may have. */
-const HW_INFO_ROOM = 4096;
 
 const HwptId = strict({ hwpt: z.int() }).meta({ id: 'HwptId' });
 
@@ -192,7 +190,7 @@ export const HWPT_OPERATIONS: readonly CallOperation[] = [
     call: 'ioctl',
     request: 'IOMMU_GET_HW_INFO',
     status: 200,
-    arg: ({ params }) => ({ dev_id: params.device, data_len: HW_INFO_ROOM }),
+    arg: ({ params }) => ({ dev_id: params.device, data_len: MAX_UNIT_INFO }),
     answer: {
       description: 'As the IOMMU reports it.',
       schema: strict({

@@ -1,13 +1,14 @@
 /** Memory of a process: anonymous, mapped from a file, and memfds with what can be done to them. */
 import { z } from 'zod';
 import { FALLOCATE_MODE, MEMFD_FLAGS, PROTECTION, SEALS } from '../../kernel/uapi/bits.ts';
+import { MAX_TRANSFER } from '../../limits.ts';
 import { u64Text } from '../parameters.ts';
 import { Base64, bits, Hex64, integer, S32_MAX, S32_MIN, strict, text, U64, u32 } from '../schemas/values.ts';
 import { type CallOperation, Data, descriptorAnswer, fdField, operation } from './operation.ts';
 
 const Count = strict({ count: z.int().meta({ description: 'Bytes written.' }) }).meta({ id: 'Count' });
 const offsetQuery = strict({ offset: u64Text('First byte of the file.', '0x0').default('0x0') });
-const lengthText = () => u64Text('Bytes, at most 1 MiB.', '4096');
+const lengthText = () => u64Text(`Bytes, at most ${MAX_TRANSFER >> 20} MiB.`, '4096');
 
 export const MEMORY_OPERATIONS: readonly CallOperation[] = [
   operation({

@@ -1,6 +1,7 @@
 /** What queues of page faults and events hold, and what devices put there of their own accord. */
 import { z } from 'zod';
 import { FAULT_PERMISSIONS } from '../../kernel/uapi/bits.ts';
+import { MAX_RESPONSES } from '../../limits.ts';
 import { id } from '../parameters.ts';
 import { bits, Hex64, strict, U64, u32 } from '../schemas/values.ts';
 import { type CallOperation, Nothing, operation } from './operation.ts';
@@ -88,7 +89,7 @@ export const QUEUE_OPERATIONS: readonly CallOperation[] = [
     body: strict({
       responses: z
         .array(strict({ cookie: u32(), code: u32().meta({ description: 'Success 0, invalid 1.' }) }))
-        .max(65_536),
+        .max(MAX_RESPONSES),
     }),
     bodyExample: { responses: [{ cookie: 1, code: 0 }] },
     status: 200,

@@ -3,6 +3,8 @@ import { z } from 'zod';
 import type { DmaAccess } from '../../host/command.ts';
 import { buildFunction } from '../../host/host-spec.ts';
 import type { DeviceView, TranslationRun } from '../../host/views.ts';
+import { MAX_TRANSLATED } from '../../limits.ts';
+import { hex } from '../../machine/address.ts';
 import { granted, notFound } from '../answers.ts';
 import { u64Text } from '../parameters.ts';
 import { type Route, route } from '../route.ts';
@@ -15,9 +17,6 @@ import { invalid } from '../validation.ts';
 const DEVICE = '/v1/hosts/{host}/devices/{bdf}';
 const tag = 'Devices';
 const access = 'tenant';
-
-/** Bytes of a translation that are looked at in one request. */
-const MAX_TRANSLATED = 2n ** 34n;
 
 const DEVICE_EXAMPLE = {
   bdf: '0000:01:00.0',
@@ -151,9 +150,12 @@ export const DEVICE_ROUTES: readonly Route[] = [
     access,
     query: strict({
       iova: u64Text('First IOVA.'),
-      length: u64Text('Bytes, at most 16 GiB.', '0x200000').refine((value) => BigInt(value) <= MAX_TRANSLATED, {
-        error: 'expected at most 0x400000000 bytes (16 GiB): ask for one range after the other',
-      }),
+      length: u64Text(`Bytes, at most ${MAX_TRANSLATED >> 30n} GiB.`, '0x200000').refine(
+        (value) => BigInt(value) <= MAX_TRANSLATED,
+        {
+          error: `expected at most ${hex(MAX_TRANSLATED)} bytes (${MAX_TRANSLATED >> 30n} GiB): ask for one range after the other`,
+        },
+      ),
     }),
     success: { 200: { description: 'The runs.', schema: TranslationRunList, example: whole([RUN_EXAMPLE]) } },
     handle: async ({ lanes }, { host, params: { bdf }, query }) =>

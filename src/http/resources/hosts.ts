@@ -4,6 +4,7 @@ import { z } from 'zod';
 import type { Refused } from '../../host/command.ts';
 import { buildHostSpec, type HostRequest } from '../../host/host-spec.ts';
 import type { DeviceView, HostView } from '../../host/views.ts';
+import { MAX_ERRORS } from '../../limits.ts';
 import { parseBdf } from '../../machine/topology/functions.ts';
 import { PRESET_NAMES, PRESETS } from '../../machine/topology/presets.ts';
 import type { HostCursor, HostRow, HostSummary } from '../../store/store.ts';
@@ -60,9 +61,6 @@ function identityOf({ id, name, created, diverged }: HostSummary) {
 function tokenOf({ created, id }: HostCursor): string {
   return Buffer.from(JSON.stringify([created, id])).toString('base64url');
 }
-
-/** More than this many errors help nobody. */
-const MAX_ERRORS = 20;
 
 /** Drivers that the kernel of a new host does not bind: its errno, and the parts of the request that ask for them. */
 function unbindable(request: HostRequest, { errno, where, rule, functions = [] }: Refused): Problem {

@@ -2,11 +2,12 @@
 import { z } from 'zod';
 import type { ProcessView, TranslationRun } from '../../host/views.ts';
 import { CAPABILITIES } from '../../kernel/process.ts';
+import { MAX_CALLS, MAX_READ } from '../../limits.ts';
 import { granted } from '../answers.ts';
 import { u64Text } from '../parameters.ts';
-import { checkReads, MAX_READ } from '../read-limit.ts';
+import { checkReads } from '../read-limit.ts';
 import { type Route, route } from '../route.ts';
-import { CallsAnswer, CallsInput, MAX_CALLS } from '../schemas/calls.ts';
+import { CallsAnswer, CallsInput } from '../schemas/calls.ts';
 import { strict, text, whole } from '../schemas/values.ts';
 import { Process, ProcessList, TranslationRunList } from '../schemas/views.ts';
 import { RUN_EXAMPLE } from './devices.ts';

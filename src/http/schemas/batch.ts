@@ -5,8 +5,9 @@
 
 import { z } from 'zod';
 import { COLUMNS, MAY_BE_NULL } from '../../host/batch/column-reader.ts';
-import { MAX_RESULTS, ON_ERROR } from '../../host/batch/decode.ts';
-import { isAllowed, isU64, MAX_OPERATIONS, OPERATION, OPS, RULES } from '../../host/batch/fields.ts';
+import { ON_ERROR } from '../../host/batch/decode.ts';
+import { isAllowed, isU64, OPERATION, OPS, RULES } from '../../host/batch/fields.ts';
+import { MAX_OPERATIONS, MAX_RESULTS } from '../../limits.ts';
 import { UMAX } from '../../machine/address.ts';
 import { ErrnoName, expected, flag, Hex64, integer, s32, strict, told, U64 } from './values.ts';
 

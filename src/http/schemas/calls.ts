@@ -6,6 +6,7 @@ import { z } from 'zod';
 import type { CallInput } from '../../host/command.ts';
 import { CALLS, type CallDescriptor, type Parameter } from '../../kernel/uapi/calls.ts';
 import { type Field, type FieldType, REQUESTS, type RequestDescriptor } from '../../kernel/uapi/index.ts';
+import { MAX_CALLS, MAX_RANGES, MAX_RESPONSES, PATH_MAX } from '../../limits.ts';
 import {
   Base64,
   bits,
@@ -25,12 +26,6 @@ import {
   u16,
   u32,
 } from './values.ts';
-
-export const MAX_CALLS = 10_000;
-const MAX_RANGES = 65_536;
-const MAX_RESPONSES = 65_536;
-/** PATH_MAX. */
-const MAX_STRING = 4096;
 
 const FIELD_TYPES: Record<FieldType, () => z.ZodType> = {
   u8: () => integer(0, 0xff),
@@ -58,7 +53,7 @@ function parameterType(name: string, { type, about, bits: known }: Parameter): z
     case 'bytes':
       return Base64;
     case 'string':
-      return text(MAX_STRING, about);
+      return text(PATH_MAX, about);
     case 'boolean':
       return z.boolean();
     case 'responses':

@@ -1,15 +1,11 @@
 /** One-shot DMA: accesses in, data and faults out. */
 import { z } from 'zod';
+import { MAX_DMA_ACCESSES, MAX_DMA_BYTES, MAX_TRANSFER } from '../../limits.ts';
 import { Base64, byteCount, decodedLength, Hex64, hexOf, strict, told } from './values.ts';
-
-const MAX_ACCESSES = 1000;
-const MAX_ACCESS_BYTES = 1 << 20;
-/** Of all accesses of a request together. */
-const MAX_BYTES = 16 << 20;
 
 const where = {
   iova: hexOf('First IOVA.'),
-  length: byteCount(MAX_ACCESS_BYTES, 'Bytes, at most 1 MiB.'),
+  length: byteCount(MAX_TRANSFER, `Bytes, at most ${MAX_TRANSFER >> 20} MiB.`),
 };
 
 const Read = strict({ op: z.literal('read'), ...where }).meta({ id: 'DmaRead' });
@@ -28,9 +24,9 @@ const Write = strict({
 export const DmaInput = strict({
   accesses: z
     .array(z.discriminatedUnion('op', [Read, Write], { error: told('op', 'one of read, write') }))
-    .max(MAX_ACCESSES)
-    .refine((accesses) => accesses.reduce((sum, { length }) => sum + length, 0) <= MAX_BYTES, {
-      error: `at most ${MAX_BYTES} bytes in a request`,
+    .max(MAX_DMA_ACCESSES)
+    .refine((accesses) => accesses.reduce((sum, { length }) => sum + length, 0) <= MAX_DMA_BYTES, {
+      error: `at most ${MAX_DMA_BYTES} bytes in a request`,
     }),
 }).meta({ id: 'DmaInput' });
 

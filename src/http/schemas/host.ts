@@ -10,6 +10,7 @@ import {
 } from '../../host/host-spec.ts';
 import type { HostView } from '../../host/views.ts';
 import { POLICY_VALUES, PROFILES } from '../../kernel/policies.ts';
+import { MAX_FUNCTIONS, MAX_UNIT_INFO } from '../../limits.ts';
 import { IOMMU_KINDS, RESERVED_TYPES, SRIOV } from '../../machine/spec.ts';
 import { PRESET_NAMES } from '../../machine/topology/presets.ts';
 import {
@@ -34,9 +35,6 @@ const ReservedInput = strict({ start: U64, last: U64, type: z.enum(RESERVED_TYPE
 
 const PageSizes = z.array(U64).max(52).meta({ description: 'Powers of two, ascending, the smallest at least 0x800.' });
 
-/** Longer reports have nobody to read them. */
-const MAX_HW_INFO = 4096;
-
 const IommuInput = strict({
   id: name('Such as `dmar0`, which is chosen if not given.').optional(),
   kind: z.enum(IOMMU_KINDS).meta({ description: 'Units of kind intel-vtd and generic can preserve domains.' }),
@@ -55,7 +53,7 @@ const IommuInput = strict({
   cacheCoherency: flag('Without it vfio-pci refuses the functions behind it (EINVAL).').optional(),
   defaultDomain: z.enum(['dma', 'identity', 'blocked']).optional(),
   maxPasidLog2: integer(0, 20).meta({ description: 'Width of PASIDs; 0: none.' }).optional(),
-  hwInfo: strict({ type: u32(), length: integer(0, MAX_HW_INFO), data: Base64.optional() })
+  hwInfo: strict({ type: u32(), length: integer(0, MAX_UNIT_INFO), data: Base64.optional() })
     .meta({ description: 'What IOMMU_GET_HW_INFO reports; `data` has `length` bytes.' })
     .optional(),
 }).meta({ id: 'IommuInput', examples: [{ kind: 'intel-vtd' }] }) satisfies z.ZodType<IommuRequest>;
@@ -142,7 +140,7 @@ export const HostInput = strict({
     .optional(),
   devices: z
     .array(DeviceInput)
-    .max(4096)
+    .max(MAX_FUNCTIONS)
     .meta({ description: 'The functions; beside `topology` what is given here replaces what the text says, by `bdf`.' })
     .optional(),
   preset: z.enum(PRESET_NAMES).meta({ description: 'A machine that is ready to use: GET /v1/presets.' }).optional(),

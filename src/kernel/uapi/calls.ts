@@ -1,5 +1,6 @@
 /** The system calls of the `calls` face, as data. `ioctl` carries a request of the request table. */
 
+import { MAX_TRANSFER } from '../../limits.ts';
 import type { Errno } from '../errno.ts';
 import { type Bits, FALLOCATE_MODE, FAULT_PERMISSIONS, MEMFD_FLAGS, PROTECTION, SEALS } from './bits.ts';
 import { FULL, part, type Support } from './types.ts';
@@ -32,6 +33,7 @@ const need = (type: ParameterType, about: string): Parameter => ({ type, optiona
 const may = (type: ParameterType, about: string): Parameter => ({ type, optional: true, about });
 const bits = (known: Bits, about: string): Parameter => ({ ...need('int', about), bits: known });
 const fd = need('int', 'Descriptor.');
+const TRANSFER = `Bytes, at most ${MAX_TRANSFER >> 20} MiB.`;
 
 function call(about: string, returns: string, parameters: Record<string, Parameter>, support: Support = FULL): CallRow {
   return { about, returns, parameters, ...support };
@@ -96,11 +98,11 @@ const LEVERS = {
       fd: iommufd,
       access,
       iova,
-      length: need('u64', 'Bytes, at most 1 MiB.'),
+      length: need('u64', TRANSFER),
       write: need('boolean', 'Writes.'),
       data: may('bytes', 'The bytes to write.'),
     },
-    part('At most 1 MiB.'),
+    part(`At most ${MAX_TRANSFER >> 20} MiB.`),
   ),
   access_replace: call('It goes over to another IOAS; its pins end.', '0', {
     fd: iommufd,
@@ -163,9 +165,11 @@ const SYSTEM_CALLS = {
     '0',
     {
       addr: need('u64', 'Address.'),
-      length: need('u64', 'Bytes, at most 1 MiB.'),
+      length: need('u64', TRANSFER),
     },
-    part('No system call: what a program does with its memory. EFAULT instead of a signal; at most 1 MiB.'),
+    part(
+      `No system call: what a program does with its memory. EFAULT instead of a signal; at most ${MAX_TRANSFER >> 20} MiB.`,
+    ),
   ),
   memfd_create: call(
     'memfd_create(name, flags), then ftruncate to size.',
@@ -210,9 +214,9 @@ const SYSTEM_CALLS = {
     {
       fd,
       offset: need('u64', 'First byte.'),
-      length: need('u64', 'Bytes, at most 1 MiB.'),
+      length: need('u64', TRANSFER),
     },
-    part('Memfds, at most 1 MiB: VFIO devices have no regions.'),
+    part(`Memfds, at most ${MAX_TRANSFER >> 20} MiB: VFIO devices have no regions.`),
   ),
   pwrite: call(
     'pwrite(fd, data, offset)',

@@ -1,4 +1,5 @@
 /** Requests of /dev/iommu: include/uapi/linux/iommufd.h, and the type1 requests of include/uapi/linux/vfio.h. */
+import { MAX_DIRTY_BITS, MAX_HW_INFO } from '../../limits.ts';
 import {
   DMA_MAP_FLAGS,
   DMA_UNMAP_FLAGS,
@@ -156,7 +157,7 @@ export const IOMMUFD_REQUESTS = {
     {
       ends: { out_capabilities: 40 },
       support: part(
-        'A buffer has at most 65,536 bytes (EFAULT above). Bits 1 and 2 of the capabilities (PASIDs that execute, or are privileged) are never set.',
+        `A buffer has at most ${MAX_HW_INFO} bytes (EFAULT above). Bits 1 and 2 of the capabilities (PASIDs that execute, or are privileged) are never set.`,
       ),
     },
   ),
@@ -181,7 +182,7 @@ export const IOMMUFD_REQUESTS = {
     },
     {
       support: part(
-        'At most 2^24 bits in one call (64 GiB of pages of 4 KiB), ENOMEM above. The bitmap begins with zeroes.',
+        `At most ${MAX_DIRTY_BITS} bits in one call (64 GiB of pages of 4 KiB), ENOMEM above. The bitmap begins with zeroes.`,
       ),
     },
   ),

@@ -4,8 +4,6 @@ import type { FunctionSpec } from '../spec.ts';
 /** Group numbers are ints of the kernel. */
 export const MAX_GROUP = 0x7fffffff;
 
-export const MAX_FUNCTIONS = 4096;
-
 /** Linux numbers the domains of Intel's VMDs from here on (vmd_find_free_domain). */
 export const FIRST_VMD_DOMAIN = 0x10000;
 

@@ -2,8 +2,9 @@
  * Texts as people paste them, line by line: without colours, quotes and fences, with shell prompts and programs'
  * complaints passed over. Every expression here is linear in the line, and lines have an end.
  */
+import { MAX_ERRORS, MAX_FUNCTIONS } from '../../limits.ts';
 import type { FunctionSpec } from '../spec.ts';
-import { byAddress, MAX_FUNCTIONS } from './functions.ts';
+import { byAddress } from './functions.ts';
 
 /** A function as a text describes it; null: the text does not say. */
 export interface TopologyFunction
@@ -64,8 +65,6 @@ export interface TextOutcome {
 
 export const NO_IOMMU = 'this machine has no IOMMU, or it is off: such a host is given as `iommus: []` with `devices`';
 
-/** The most errors that are reported: more help nobody. */
-const MAX_ERRORS = 20;
 /** The longest line that is read: no program writes longer ones. */
 const MAX_LINE = 1000;
 /** The most lines that are read: more than `lspci -vvv` prints of the largest machines that are known. */

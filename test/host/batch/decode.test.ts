@@ -4,11 +4,12 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { type Columns, OP_BITS, OP_MASK, type Words } from '../../../src/host/batch/columns.ts';
 import { type BatchOptions, type Decoded, decodeJson, decodeLines } from '../../../src/host/batch/decode.ts';
-import { MAX_OPERATIONS, OPS } from '../../../src/host/batch/fields.ts';
+import { OPS } from '../../../src/host/batch/fields.ts';
 import { pack, unpack } from '../../../src/host/batch/packed.ts';
 import type { Problem } from '../../../src/http/problems.ts';
 import { BatchInput, BatchOperation } from '../../../src/http/schemas/batch.ts';
 import { invalid, read } from '../../../src/http/validation.ts';
+import { MAX_OPERATIONS } from '../../../src/limits.ts';
 
 type Field = string | number | boolean | null;
 type Row = Record<string, Field | Field[]>;

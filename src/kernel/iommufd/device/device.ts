@@ -2,6 +2,7 @@
  * Devices of an iommufd, and what they are attached to (drivers/iommu/iommufd/device.c). Hardware attachment is per
  * IOMMU group: the first device's attach programs it, later ones join, the last detach removes it.
  */
+import { MAX_HW_INFO } from '../../../limits.ts';
 import type { PciFunction } from '../../../machine/pci.ts';
 import { assert, type Refusal, refuse } from '../../errno.ts';
 import type { IoctlOk } from '../../file.ts';
@@ -278,9 +279,6 @@ function dropAuto(hwpt: Hwpt): void {
 }
 
 const INPUT_TYPE = 1;
-
-/** The largest buffer that is taken, in bytes. Linux has no bound; no driver tells more than a few dozen. */
-export const MAX_HW_INFO = 65536;
 
 /** IOMMU_GET_HW_INFO. EOPNOTSUPP flags, reserved; ENOENT; EOPNOTSUPP another type; EFAULT a buffer over MAX_HW_INFO. */
 export function getHwInfo(context: IommufdContext, arg: ArgOf<'IOMMU_GET_HW_INFO'>): IoctlOk | Refusal {

@@ -1,4 +1,5 @@
 /** Which pages devices have written (drivers/iommu/iommufd/hw_pagetable.c, io_pagetable.c). */
+import { MAX_DIRTY_BITS } from '../../../limits.ts';
 import { highOf, lowOf, UMAX, unitOf } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IoctlOk } from '../../file.ts';
@@ -28,9 +29,6 @@ export function hwptSetDirtyTracking(
   context.kernel.iommu.setDirtyTracking(domain, (flags & 1) === 1);
   return {};
 }
-
-/** The most bits of a bitmap, which is returned in one piece: 64 GiB of pages of 4 KiB. Linux has no bound. */
-export const MAX_DIRTY_BITS = 2 ** 24;
 
 /** How many bits a bitmap of `length` bytes has, one for each `pageSize` bytes. */
 export const dirtyBits = (length: bigint, pageSize: bigint): bigint =>

@@ -2,8 +2,9 @@
  * What devices and users inside the kernel do of their own accord, as calls: the tests of Linux reach it through
  * IOMMU_TEST_CMD (drivers/iommu/iommufd/selftest.c).
  */
+import { MAX_TRANSFER } from '../../../limits.ts';
 import { PAGE } from '../../../machine/address.ts';
-import { big, bytes, type Call, done, integer, MAX_TRANSFER, type Outcome } from '../../call-input.ts';
+import { big, bytes, type Call, done, integer, type Outcome } from '../../call-input.ts';
 import { Refusal, refuse } from '../../errno.ts';
 import type { FrameSpan } from '../../mm/frame-map.ts';
 import type { Process } from '../../process.ts';
