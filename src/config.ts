@@ -1,6 +1,7 @@
 /** The configuration: environment variables and `--dev`, checked before anything starts. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { getHeapStatistics } from 'node:v8';
 import { z } from 'zod';
 import { nearest } from './nearest.ts';
 
@@ -31,6 +32,8 @@ export interface Config {
   batchLimit: number;
   /** Threads that run hosts; 0: the thread that serves HTTP does. */
   lanes: number;
+  /** What all hosts together may take of memory, in bytes; those that nobody uses leave it where it is not enough. */
+  hostMemory: number;
   allowServiceDeath: boolean;
   /** What was given and is not used, a sentence each. */
   warnings: string[];
@@ -39,6 +42,10 @@ export interface Config {
 /** One core is left to HTTP. */
 const MOST_LANES = 8;
 const DEFAULT_LANES = Math.min(Math.max(availableParallelism() - 1, 1), MOST_LANES);
+
+const MEBIBYTE = 2 ** 20;
+/** So much that the hosts of one lane alone do not fill the heap that a thread may have. */
+const DEFAULT_HOST_MEMORY = Math.floor(getHeapStatistics().heap_size_limit / 2 / MEBIBYTE);
 
 /** A value that is not allowed; the message is one sentence that names it. */
 export class ConfigError extends Error {
@@ -90,6 +97,7 @@ const environment = z.object({
   HOLDOVER_BODY_LIMIT: integer(1024, 1 << 30).default(8 << 20),
   HOLDOVER_BATCH_LIMIT: integer(1024, 1 << 30).default(256 << 20),
   HOLDOVER_LANES: integer(0, 64).default(DEFAULT_LANES),
+  HOLDOVER_HOST_MEMORY: integer(0, 2 ** 24).default(DEFAULT_HOST_MEMORY),
   HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
 });
 
@@ -129,6 +137,7 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     bodyLimit: values.HOLDOVER_BODY_LIMIT,
     batchLimit: values.HOLDOVER_BATCH_LIMIT,
     lanes: values.HOLDOVER_LANES,
+    hostMemory: values.HOLDOVER_HOST_MEMORY * MEBIBYTE,
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
     warnings: unknownVariables(Object.keys(given)),
   };

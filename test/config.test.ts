@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { getHeapStatistics } from 'node:v8';
 import { ConfigError, readConfig } from '../src/config.ts';
 import { temporaryDirectory } from './support/service.ts';
 
@@ -20,6 +21,7 @@ test('without any variable everything has its default', () => {
     bodyLimit: 8 * 1024 * 1024,
     batchLimit: 256 * 1024 * 1024,
     lanes: Math.min(Math.max(availableParallelism() - 1, 1), 8),
+    hostMemory: Math.floor(getHeapStatistics().heap_size_limit / 2 ** 21) * 2 ** 20,
     allowServiceDeath: false,
     warnings: [],
   });
@@ -40,6 +42,7 @@ test('every variable is read', (t) => {
     HOLDOVER_LOG_LEVEL: 'warn',
     HOLDOVER_BODY_LIMIT: '1024',
     HOLDOVER_LANES: '3',
+    HOLDOVER_HOST_MEMORY: '200',
     HOLDOVER_ALLOW_SERVICE_DEATH: '1',
   });
   assert.deepEqual(config, {
@@ -61,6 +64,7 @@ test('every variable is read', (t) => {
     bodyLimit: 1024,
     batchLimit: 256 * 1024 * 1024,
     lanes: 3,
+    hostMemory: 200 * 1024 * 1024,
     allowServiceDeath: true,
     warnings: [],
   });
@@ -108,6 +112,7 @@ test('a value that is not allowed is named in one sentence, without any key', (t
     [{ HOLDOVER_PORT: 'http' }, /^HOLDOVER_PORT must be a whole number from 0 to 65535\.$/],
     [{ HOLDOVER_PORT: '65536' }, /^HOLDOVER_PORT must be a whole number from 0 to 65535\.$/],
     [{ HOLDOVER_BODY_LIMIT: '1' }, /^HOLDOVER_BODY_LIMIT must be a whole number from 1024 to 1073741824\.$/],
+    [{ HOLDOVER_HOST_MEMORY: '1 GiB' }, /^HOLDOVER_HOST_MEMORY must be a whole number from 0 to 16777216\.$/],
     [{ HOLDOVER_LANES: '65' }, /^HOLDOVER_LANES must be a whole number from 0 to 64\.$/],
     [{ HOLDOVER_DURABILITY: 'disk' }, /^HOLDOVER_DURABILITY must be process or power\.$/],
     [{ HOLDOVER_LOG_LEVEL: 'loud' }, /^HOLDOVER_LOG_LEVEL must be one of fatal, error, /],

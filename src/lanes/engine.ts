@@ -1,6 +1,7 @@
 /** How lanes make hosts, and hosts of snapshots. */
 import { Batch } from '../host/batch/batch.ts';
 import type { Answer, BatchCommand, Command, Execution, HostSpec, Query } from '../host/command.ts';
+import { footprint } from '../host/footprint.ts';
 import { Host } from '../host/host.ts';
 import { fromSnapshot, takeSnapshot } from '../host/snapshot.ts';
 import type { BatchRun, Engine, MakeHost } from './replay.ts';
@@ -36,6 +37,10 @@ class HostEngine implements Engine {
 
   get refusal(): Answer | null {
     return this.#host.refusal;
+  }
+
+  footprint(): Generator<void, number> {
+    return footprint(this.#host);
   }
 
   snapshot(): Generator<void, Uint8Array> {

@@ -63,6 +63,7 @@ export class LaneHandle {
   }
 
   async #launch(port: MessagePort): Promise<void> {
+    if (this.#stopped) return;
     const { log, limits: _, pass, ...settings } = this.#options;
     const { data, transfer } = await pass();
     if (this.#stopped) return;

@@ -27,6 +27,8 @@ const lane = new Lane({
   store,
   log: { info: logAt('info'), warn: logAt('warn'), error: logAt('error') },
   allowServiceDeath: settings.allowServiceDeath,
+  memory: settings.memory,
+  lane: settings.lane,
   makeHost,
   restoreHost,
   die: killProcess,

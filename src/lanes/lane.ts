@@ -2,10 +2,11 @@
 import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
 import type { HostRow } from '../store/store.ts';
 import type { Lanes } from './lanes.ts';
+import { Residents, type ResidentsOptions } from './residents.ts';
 import { HostRunner, type RunnerOptions } from './runner.ts';
 import { Turns } from './turns.ts';
 
-export interface LaneOptions extends RunnerOptions {
+export interface LaneOptions extends RunnerOptions, ResidentsOptions {
   /** Which of the stored hosts are this lane's; default: all. */
   owns?: (hostId: string) => boolean;
 }
@@ -13,21 +14,20 @@ export interface LaneOptions extends RunnerOptions {
 export class Lane implements Lanes {
   readonly #options: LaneOptions;
   readonly #turns = new Turns();
-  readonly #runners = new Map<string, HostRunner>();
+  readonly #residents: Residents;
 
   constructor(options: LaneOptions) {
     this.#options = options;
+    this.#residents = new Residents(options);
+  }
+
+  /** Hosts in memory. */
+  get hosts(): number {
+    return this.#residents.count;
   }
 
   async create(row: HostRow): Promise<Answer> {
-    try {
-      const answer = await this.#runner(row.id).create(row);
-      if (answer.kind !== 'ok') this.#runners.delete(row.id);
-      return answer;
-    } catch (error) {
-      this.#runners.delete(row.id);
-      throw error;
-    }
+    return await this.#runner(row.id).create(row);
   }
 
   async execute(hostId: string, command: Command): Promise<Answer> {
@@ -44,7 +44,6 @@ export class Lane implements Lanes {
 
   async remove(hostId: string): Promise<void> {
     await this.#runner(hostId).remove();
-    this.#runners.delete(hostId);
   }
 
   async recover(): Promise<void> {
@@ -60,18 +59,14 @@ export class Lane implements Lanes {
   }
 
   async close(): Promise<void> {
-    const runners = [...this.#runners.values()];
+    this.#residents.close();
+    const runners = this.#residents.all;
     await Promise.all(runners.map((runner) => runner.idle()));
     // One after another: all snapshots at once may be more than memory holds.
     for (const runner of runners) await runner.rest();
   }
 
   #runner(hostId: string): HostRunner {
-    let runner = this.#runners.get(hostId);
-    if (runner === undefined) {
-      runner = new HostRunner(hostId, this.#options, this.#turns);
-      this.#runners.set(hostId, runner);
-    }
-    return runner;
+    return this.#residents.use(hostId, () => new HostRunner(hostId, this.#options, this.#turns, this.#residents));
   }
 }

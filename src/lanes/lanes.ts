@@ -9,6 +9,7 @@ import type { HostRow, Store } from '../store/store.ts';
 import { makeHost, restoreHost } from './engine.ts';
 import { Lane } from './lane.ts';
 import { LanePool } from './pool.ts';
+import { newHostMemory } from './residents.ts';
 import { killProcess } from './service-death.ts';
 
 export type { HostRow } from '../store/store.ts';
@@ -44,11 +45,15 @@ export interface LanesOptions {
   lanes?: number;
   /** Whether the fault point `service.death` may be armed, and kills. Default: no. */
   allowServiceDeath?: boolean;
+  /** What all hosts together may take of memory, in bytes; default: whatever they need. */
+  memory?: number;
 }
 
 const SILENT: Log = { info() {}, warn() {}, error() {} };
 
-export function createLanes({ store, log = SILENT, lanes = 0, allowServiceDeath = false }: LanesOptions): Lanes {
-  if (lanes > 0) return new LanePool({ store, log, lanes, allowServiceDeath });
-  return new Lane({ store, log, allowServiceDeath, makeHost, restoreHost, die: killProcess });
+export function createLanes(options: LanesOptions): Lanes {
+  const { store, log = SILENT, lanes = 0, allowServiceDeath = false, memory } = options;
+  if (lanes > 0) return new LanePool({ store, log, lanes, allowServiceDeath, memory });
+  const hostMemory = memory === undefined ? {} : { memory: newHostMemory(memory, 1) };
+  return new Lane({ store, log, allowServiceDeath, ...hostMemory, makeHost, restoreHost, die: killProcess });
 }

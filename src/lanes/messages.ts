@@ -2,6 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { BatchCommand, Command, Query } from '../host/command.ts';
 import type { HostRow } from '../store/store.ts';
+import type { HostMemory } from './residents.ts';
 
 /** Plain data, but for the payload of a batch, which is given away. */
 export type LaneRequest =
@@ -17,6 +18,7 @@ export interface LaneSettings {
   lane: number;
   lanes: number;
   allowServiceDeath: boolean;
+  memory: HostMemory;
   /** Where requests come from. */
   port: MessagePort;
   /** What the store is opened with. */

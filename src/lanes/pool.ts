@@ -8,6 +8,7 @@ import { LaneHandle } from './lane-handle.ts';
 import type { Lanes } from './lanes.ts';
 import type { LaneRequest } from './messages.ts';
 import { laneOf } from './owner.ts';
+import { newHostMemory } from './residents.ts';
 
 export interface PoolOptions {
   store: Store;
@@ -15,6 +16,8 @@ export interface PoolOptions {
   /** Threads, at least 1. */
   lanes: number;
   allowServiceDeath: boolean;
+  /** What all hosts together may take of memory, in bytes; default: whatever they need. */
+  memory?: number | undefined;
   limits?: Limits;
 }
 
@@ -25,7 +28,7 @@ export class LanePool implements Lanes {
   readonly #log: Log;
   #closed: Promise<void> | undefined;
 
-  constructor({ store, log, lanes, allowServiceDeath, limits }: PoolOptions) {
+  constructor({ store, log, lanes, allowServiceDeath, memory: bytes = Number.POSITIVE_INFINITY, limits }: PoolOptions) {
     this.#store = store;
     this.#log = log;
     const onLost = (cause: unknown): void => {
@@ -34,10 +37,11 @@ export class LanePool implements Lanes {
     };
     const shared = store.share(lanes, onLost);
     this.#shared = shared;
-    this.#lanes = Array.from(
-      { length: lanes },
-      (_, lane) => new LaneHandle({ lane, lanes, allowServiceDeath, log, limits, pass: () => shared.pass(lane) }),
-    );
+    const memory = newHostMemory(bytes, lanes);
+    this.#lanes = Array.from({ length: lanes }, (_, lane) => {
+      const pass = () => shared.pass(lane);
+      return new LaneHandle({ lane, lanes, allowServiceDeath, memory, log, limits, pass });
+    });
   }
 
   create(row: HostRow): Promise<Answer> {

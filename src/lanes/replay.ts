@@ -30,6 +30,8 @@ export interface Engine {
   readonly refusal?: Answer | null;
   /** All of it as bytes, in steps, between which it must be asked for nothing. Not while it is frozen. */
   snapshot?(): Generator<void, Uint8Array>;
+  /** About how many bytes it takes of memory, in steps, between which it must be asked for nothing. */
+  footprint?(): Generator<void, number>;
 }
 
 /** A batch at work: `step` goes on for about so many operations, and answers true when there is an outcome. */

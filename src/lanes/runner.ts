@@ -5,7 +5,6 @@
  * are let through and everything else waits for the boot.
  */
 import { randomUUID } from 'node:crypto';
-import { setImmediate } from 'node:timers/promises';
 import type { BatchOutcome } from '../host/batch/batch.ts';
 import type { Answer, BatchCommand, Command, Execution, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
@@ -21,9 +20,13 @@ import {
 import { encodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
 import { HostFault } from './errors.ts';
+import { Jobs, type Outcome } from './jobs.ts';
+import { divergedRefusal, NO_HOST, serviceDeathRefusal } from './refusals.ts';
 import { type LoadedHost, type MakeHost, noteStored, rebuild, workOff } from './replay.ts';
+import type { Residents } from './residents.ts';
 import { ENGINE, isDue, isWorthwhile, type RestoreHost } from './snapshots.ts';
 import type { Turns } from './turns.ts';
+import { Weight } from './weight.ts';
 
 export interface RunnerOptions {
   store: HostStore;
@@ -36,30 +39,19 @@ export interface RunnerOptions {
   die: () => Promise<never>;
 }
 
-interface Job {
-  hardware: boolean;
-  run: () => Promise<void>;
-}
-
-/** What a job found, and when it may be told. */
-interface Outcome<T> {
-  value: T;
-  stored: Promise<void>;
-}
-
 type OwnedHost = LoadedHost & { epoch: number };
 
 const isOwned = (host: LoadedHost): host is OwnedHost => host.epoch !== null;
 
-const NO_HOST: Answer = { kind: 'not-found', what: 'host' };
 const STORED = Promise.resolve();
 
 export class HostRunner {
-  readonly #hostId: string;
+  readonly hostId: string;
   readonly #options: RunnerOptions;
   readonly #turns: Turns;
-  #jobs: Job[] = [];
-  #working = false;
+  readonly #residents: Residents;
+  readonly #jobs: Jobs;
+  readonly #weight: Weight;
   /** Undefined before first use and after a failure: then it is built from the store. */
   #loaded: LoadedHost | undefined;
   /** The newest commit: what is in memory is stored when it has resolved. */
@@ -69,28 +61,34 @@ export class HostRunner {
   /** Bytes of the newest snapshot. */
   #snapshotSize = 0;
 
-  constructor(hostId: string, options: RunnerOptions, turns: Turns) {
-    this.#hostId = hostId;
+  constructor(hostId: string, options: RunnerOptions, turns: Turns, residents: Residents) {
+    this.hostId = hostId;
     this.#options = options;
     this.#turns = turns;
+    this.#residents = residents;
+    this.#weight = new Weight(residents);
+    const between = (worked: number) => this.#between(worked);
+    this.#jobs = new Jobs({ turns, between, done: () => residents.rest(this) });
+  }
+
+  /** Nothing waits, and nothing is at work; and it is not between two kernels. */
+  get isIdle(): boolean {
+    return this.#jobs.isIdle && !this.#loaded?.engine.pendingBoot;
+  }
+
+  /** There is nothing in memory, and nothing on its way to the store: it may be forgotten. */
+  get isEmpty(): boolean {
+    return this.#loaded === undefined && this.#stored === STORED && this.#snapshot === STORED;
   }
 
   create(row: HostRow): Promise<Answer> {
-    return this.#enqueue(false, async () => {
+    return this.#jobs.add(false, async () => {
       const engine = this.#guard('create', () => this.#options.makeHost(row.spec));
       if (engine.refusal) return now(engine.refusal);
       const answer = this.#guard('query', () => engine.query({ view: 'host' }));
       await this.#options.store.hosts.insert(row);
-      const behind = { commands: 0, bytes: 0 };
-      this.#loaded = {
-        engine,
-        epoch: FIRST_EPOCH,
-        sequence: 0,
-        freeze: null,
-        diverged: null,
-        unreadable: null,
-        behind,
-      };
+      const atFirst = { sequence: 0, freeze: null, diverged: null, unreadable: null };
+      this.#loaded = { engine, epoch: FIRST_EPOCH, ...atFirst, behind: { commands: 0, bytes: 0 } };
       return now(answer);
     });
   }
@@ -98,10 +96,10 @@ export class HostRunner {
   execute(command: Command): Promise<Answer> {
     if (command.op === 'kexec.boot') throw new Error('a boot follows its freeze and is not asked for');
     const hardware = command.op === 'device.dma';
-    return this.#enqueue(hardware, async () => {
+    return this.#jobs.add(hardware, async () => {
       const host = this.#owned ?? (await this.#own());
       if (host === undefined) return now(NO_HOST);
-      if (this.#isForbidden(command)) return now(serviceDeathRefused());
+      if (this.#isForbidden(command)) return now(serviceDeathRefusal());
       // Left frozen by the death of the process, or by a boot that failed.
       if (host.engine.pendingBoot && !hardware) await this.#boot();
       if (command.op === 'kexec.freeze') return now(await this.#kexec(command));
@@ -112,7 +110,7 @@ export class HostRunner {
 
   /** The same for a batch, which is worked off in slices: between them other hosts have their turns. */
   batch(command: BatchCommand, payload: Uint8Array): Promise<Answer> {
-    return this.#enqueue(false, async () => {
+    return this.#jobs.add(false, async () => {
       const frozen = this.#owned ?? (await this.#own());
       if (frozen?.engine.pendingBoot) await this.#boot();
       const host = this.#owned ?? (await this.#own());
@@ -125,7 +123,7 @@ export class HostRunner {
       if (stored === null) return { value: answer, stored: this.#stored };
       const committed = this.#change('batch', () => {
         const entry: JournalEntry = {
-          hostId: this.#hostId,
+          hostId: this.hostId,
           epoch: host.epoch,
           sequence: host.sequence + 1,
           command: encodeCommand(stored.command, host.freeze),
@@ -151,7 +149,7 @@ export class HostRunner {
   }
 
   query(query: Query): Promise<Answer> {
-    return this.#enqueue(true, async () => {
+    return this.#jobs.add(true, async () => {
       const host = this.#owned ?? (await this.#look());
       if (host === undefined) return now(NO_HOST);
       const value = this.#guard(`query ${query.view}`, () => host.engine.query(query));
@@ -160,11 +158,11 @@ export class HostRunner {
   }
 
   remove(): Promise<void> {
-    return this.#enqueue(false, async () => {
+    return this.#jobs.add(false, async () => {
       const { hosts } = this.#options.store;
       await this.#arrived();
-      const epoch = this.#owned?.epoch ?? (await hosts.own(this.#hostId));
-      if (epoch !== undefined) await hosts.delete({ hostId: this.#hostId, epoch });
+      const epoch = this.#owned?.epoch ?? (await hosts.own(this.hostId));
+      if (epoch !== undefined) await hosts.delete({ hostId: this.hostId, epoch });
       this.#loaded = undefined;
       return now(undefined);
     });
@@ -172,7 +170,7 @@ export class HostRunner {
 
   /** Boots the next kernel where the process died before it could; false where that is not so. */
   recover(): Promise<boolean> {
-    return this.#enqueue(false, async () => {
+    return this.#jobs.add(false, async () => {
       const host = this.#owned ?? (await this.#own());
       if (host === undefined || !host.engine.pendingBoot) return now(false);
       return now((await this.#boot()).kind === 'ok');
@@ -181,42 +179,49 @@ export class HostRunner {
 
   /** Resolves when all that was asked before is done and stored. */
   idle(): Promise<void> {
-    return this.#enqueue(false, async () => ({ value: undefined, stored: settled(this.#stored) }));
+    return this.#jobs.add(false, async () => ({ value: undefined, stored: settled(this.#stored) }));
   }
 
   /** For a clean stop, when it is idle: what is in memory need not be replayed at the next start. */
   async rest(): Promise<void> {
     await this.#snapshot;
     const host = this.#owned;
-    if (host === undefined || !isWorthwhile(host)) return;
-    await this.#makeSnapshot(host);
+    if (host !== undefined && isWorthwhile(host)) await this.#makeSnapshot(host);
     await this.#snapshot;
   }
 
-  #enqueue<T>(hardware: boolean, work: () => Promise<Outcome<T>>): Promise<T> {
-    const { promise, resolve, reject } = Promise.withResolvers<T>();
-    const run = async (): Promise<void> => {
-      try {
-        const { value, stored } = await work();
-        stored.then(() => resolve(value), reject);
-      } catch (error) {
-        reject(error);
-      }
-    };
-    this.#jobs.push({ hardware, run });
-    if (!this.#working) void this.#work();
-    return promise;
+  /** Leaves memory, unless somebody wants something of it meanwhile: then false. It is loaded again at the next use. */
+  async leave(): Promise<boolean> {
+    const saved = this.#jobs.add(false, async () => {
+      const host = this.#owned;
+      if (host !== undefined && isWorthwhile(host)) await this.#makeSnapshot(host);
+      return now(undefined);
+    });
+    const asked = this.#jobs.count;
+    await saved;
+    // Who comes while it is compressed and stored is served, and it stays.
+    await this.#snapshot;
+    if (this.#jobs.count !== asked) return false;
+    return await this.#jobs.add(false, async () => {
+      await this.#arrived();
+      if (this.#jobs.isWaitedFor) return now(false);
+      this.#snapshot = STORED;
+      this.#loaded = undefined;
+      return now(true);
+    });
   }
 
-  async #work(): Promise<void> {
-    this.#working = true;
-    while (this.#jobs.length > 0) {
-      await this.#turns.take();
-      await this.#jobs.shift()?.run();
-      const host = this.#owned;
-      if (host !== undefined && isDue(host, this.#snapshotSize)) await this.#makeSnapshot(host);
-    }
-    this.#working = false;
+  /** What is to be done for the host itself before the next job, if anything. */
+  #between(worked: number): Promise<void> | undefined {
+    const host = this.#owned;
+    const grown = this.#weight.isDue(this.#loaded, worked);
+    if (host !== undefined && isDue(host, this.#snapshotSize))
+      return this.#makeSnapshot(host).then(() => this.#weigh());
+    return grown ? this.#weigh() : undefined;
+  }
+
+  #weigh(): Promise<void> {
+    return this.#weight.measure(this.#loaded, this.#turns);
   }
 
   async #kexec(command: Command): Promise<Answer> {
@@ -225,19 +230,11 @@ export class HostRunner {
     const { answer, records } = value;
     if (answer.kind !== 'ok' || !this.#owned?.engine.pendingBoot) return answer;
     if (this.#options.allowServiceDeath && records.some((record) => record.kind === 'die')) {
-      this.#options.log.warn({ host: this.#hostId }, 'the fault point service.death kills the service');
+      this.#options.log.warn({ host: this.hostId }, 'the fault point service.death kills the service');
       await this.#options.die();
     }
-    await this.#hardwareGoesOn();
+    await this.#jobs.hardwareGoesOn();
     return await this.#boot();
-  }
-
-  /** Runs the DMA and the queries that wait now; one turn of the event loop lets those in that have just arrived. */
-  async #hardwareGoesOn(): Promise<void> {
-    await setImmediate();
-    const jobs = this.#jobs.filter((job) => job.hardware);
-    this.#jobs = this.#jobs.filter((job) => !job.hardware);
-    for (const job of jobs) await job.run();
   }
 
   /** Boots the next kernel from what is stored, and from nothing else. */
@@ -248,7 +245,7 @@ export class HostRunner {
     if (host.freeze === null) throw this.#fault('kexec.boot', new Error('frozen without a stored handover'));
     let handover: string | null;
     try {
-      handover = (await this.#options.store.journal.handover(this.#hostId, host.freeze)).text;
+      handover = (await this.#options.store.journal.handover(this.hostId, host.freeze)).text;
     } catch (error) {
       if (error instanceof HandoverDamaged) return await this.#diverge(host, error.message);
       throw error;
@@ -285,7 +282,7 @@ export class HostRunner {
   #entry(host: OwnedHost, command: Command, { answer, records }: Execution): JournalEntry {
     const handover = records.find((record) => record.kind === 'handover');
     return {
-      hostId: this.#hostId,
+      hostId: this.hostId,
       epoch: host.epoch,
       sequence: host.sequence + 1,
       command: encodeCommand(command, host.freeze),
@@ -303,9 +300,10 @@ export class HostRunner {
   /** Makes the host ours, and builds it from what is stored. */
   async #own(): Promise<OwnedHost | undefined> {
     await this.#arrived();
-    const epoch = await this.#options.store.hosts.own(this.#hostId);
+    const epoch = await this.#options.store.hosts.own(this.hostId);
     this.#loaded = undefined;
     if (epoch !== undefined) this.#loaded = await this.#rebuild(epoch);
+    if (this.#loaded !== undefined) this.#residents.noteLoad();
     return this.#owned;
   }
 
@@ -328,7 +326,7 @@ export class HostRunner {
 
   #rebuild(epoch: number | null): Promise<LoadedHost | undefined> {
     const makeHost: MakeHost = (spec) => this.#guard('create', () => this.#options.makeHost(spec));
-    return rebuild(this.#hostId, epoch, { ...this.#options, makeHost });
+    return rebuild(this.hostId, epoch, { ...this.#options, makeHost });
   }
 
   /** Takes it while the host waits; compressing and storing it does not keep the host. */
@@ -343,20 +341,20 @@ export class HostRunner {
       for (; !step.done; step = making.next()) await this.#turns.take();
       const bytes = step.value;
       this.#snapshotSize = bytes.byteLength;
-      const snapshot = { hostId: this.#hostId, epoch, sequence, engine: ENGINE, bytes };
+      const snapshot = { hostId: this.hostId, epoch, sequence, engine: ENGINE, bytes };
       this.#snapshot = Promise.all([this.#snapshot, stored])
         .then(() => store.snapshots.put(snapshot))
-        .catch((error) => log.warn({ host: this.#hostId, err: error }, 'a snapshot could not be stored'));
+        .catch((error) => log.warn({ host: this.hostId, err: error }, 'a snapshot could not be stored'));
     } catch (error) {
-      log.error({ host: this.#hostId, err: error }, 'a snapshot could not be made');
+      log.error({ host: this.hostId, err: error }, 'a snapshot could not be made');
     }
   }
 
   async #diverge(host: OwnedHost, why: string): Promise<Answer> {
     const diverged: Divergence = { sequence: host.sequence + 1, op: 'kexec.boot', why };
-    await this.#options.store.hosts.markDiverged({ hostId: this.#hostId, epoch: host.epoch }, diverged);
+    await this.#options.store.hosts.markDiverged({ hostId: this.hostId, epoch: host.epoch }, diverged);
     host.diverged = diverged;
-    this.#options.log.error({ host: this.#hostId, diverged }, 'host diverged');
+    this.#options.log.error({ host: this.hostId, diverged }, 'host diverged');
     return divergedRefusal(diverged);
   }
 
@@ -387,7 +385,7 @@ export class HostRunner {
 
   #fault(what: string, error: unknown): HostFault {
     const incident = randomUUID();
-    this.#options.log.error({ incident, host: this.#hostId, op: what, err: error }, 'a host failed inside');
+    this.#options.log.error({ incident, host: this.hostId, op: what, err: error }, 'a host failed inside');
     return new HostFault(incident, error);
   }
 }
@@ -395,16 +393,3 @@ export class HostRunner {
 const now = <T>(value: T): Outcome<T> => ({ value, stored: STORED });
 
 const settled = (promise: Promise<void>): Promise<void> => promise.catch(() => {});
-
-function serviceDeathRefused(): Answer {
-  const why =
-    'service.death kills the whole service, so it may be armed only where HOLDOVER_ALLOW_SERVICE_DEATH=1 is set';
-  return { kind: 'refused', errno: 'EPERM', where: 'fault.arm', why };
-}
-
-function divergedRefusal({ sequence, op, why }: Divergence): Answer {
-  const sentence =
-    `this host cannot go on: at command ${sequence} (${op}) of its journal, ${why}; ` +
-    'it can still be read as it was before that command, and deleted';
-  return { kind: 'refused', errno: 'EIO', where: 'replay', why: sentence };
-}

@@ -201,7 +201,9 @@ test('when the writer dies, nothing acknowledged is lost and the lanes go on', a
 
 test('whichever thread writes, a check of the store has it store something', async (t) => {
   for (const lanes of [1, 2]) {
-    const { store } = await lab(t, { lanes });
+    const { store, add } = await lab(t, { lanes });
+    // Then its thread is there: a check does not wait for long.
+    await add('h');
     await store.check();
     const parts = connectForReading(store.directory);
     t.after(() => parts.close());

@@ -1,0 +1,18 @@
+/** What lanes answer instead of a host. */
+import type { Answer } from '../host/command.ts';
+import type { Divergence } from '../store/store.ts';
+
+export const NO_HOST: Answer = { kind: 'not-found', what: 'host' };
+
+export function serviceDeathRefusal(): Answer {
+  const why =
+    'service.death kills the whole service, so it may be armed only where HOLDOVER_ALLOW_SERVICE_DEATH=1 is set';
+  return { kind: 'refused', errno: 'EPERM', where: 'fault.arm', why };
+}
+
+export function divergedRefusal({ sequence, op, why }: Divergence): Answer {
+  const sentence =
+    `this host cannot go on: at command ${sequence} (${op}) of its journal, ${why}; ` +
+    'it can still be read as it was before that command, and deleted';
+  return { kind: 'refused', errno: 'EIO', where: 'replay', why: sentence };
+}

@@ -1,0 +1,133 @@
+/**
+ * Which hosts of a lane are in memory. When the hosts of all lanes together take more than they may, those leave that
+ * nobody has used for longest: in each lane that has more than its share, until it has not or there is room. The one used
+ * last stays, so that a host larger than all that there is room for can be worked with, too.
+ */
+import type { Log } from '../log.ts';
+import type { HostRunner } from './runner.ts';
+
+/** What the hosts of all lanes may take. */
+export interface HostMemory {
+  bytes: number;
+  /** What they take now, in KiB, by lane. All lanes see it. */
+  used: Int32Array;
+}
+
+export const newHostMemory = (bytes: number, lanes: number): HostMemory => ({
+  bytes,
+  used: new Int32Array(new SharedArrayBuffer(4 * Math.max(lanes, 1))),
+});
+
+/** Another lane may have come to take more: then it is this one that has to make room. */
+const LOOK_MS = 1000;
+/** Who reads the log is told so often at the most. */
+const TELL_MS = 60_000;
+
+export interface ResidentsOptions {
+  log: Log;
+  /** Default: whatever they need. */
+  memory?: HostMemory;
+  /** The number of the lane; default: there is only one. */
+  lane?: number;
+}
+
+export class Residents {
+  /** By id; the one used last is the last one. */
+  readonly #runners = new Map<string, HostRunner>();
+  readonly #memory: HostMemory;
+  readonly #lane: number;
+  readonly #log: Log;
+  readonly #timer: NodeJS.Timeout;
+  #newest: HostRunner | undefined;
+  #bytes = 0;
+  #makingRoom = false;
+  #evicted = 0;
+  #loaded = 0;
+  #told = Number.NEGATIVE_INFINITY;
+
+  constructor({ log, memory = newHostMemory(Number.POSITIVE_INFINITY, 1), lane = 0 }: ResidentsOptions) {
+    this.#log = log;
+    this.#memory = memory;
+    this.#lane = lane;
+    // What the lane before this one had is gone with it.
+    Atomics.store(memory.used, lane, 0);
+    this.#timer = setInterval(this.#look, LOOK_MS).unref();
+  }
+
+  get count(): number {
+    return this.#runners.size;
+  }
+
+  get all(): HostRunner[] {
+    return [...this.#runners.values()];
+  }
+
+  /** The one with that id, which is used now; made where it is not there. */
+  use(hostId: string, make: () => HostRunner): HostRunner {
+    let runner = this.#runners.get(hostId);
+    if (runner !== undefined && runner === this.#newest) return runner;
+    if (runner === undefined) runner = make();
+    else this.#runners.delete(hostId);
+    this.#runners.set(hostId, runner);
+    this.#newest = runner;
+    return runner;
+  }
+
+  /** It takes so many bytes more, or fewer. */
+  account(bytes: number): void {
+    this.#bytes += bytes;
+    Atomics.store(this.#memory.used, this.#lane, Math.round(this.#bytes / 1024));
+  }
+
+  noteLoad(): void {
+    this.#loaded += 1;
+  }
+
+  /** Nobody wants anything of it for now. */
+  rest(runner: HostRunner): void {
+    if (runner.isEmpty) {
+      this.#runners.delete(runner.hostId);
+      if (this.#newest === runner) this.#newest = undefined;
+    }
+    if (this.#isTooMuch()) void this.#makeRoom();
+  }
+
+  close(): void {
+    clearInterval(this.#timer);
+  }
+
+  #isTooMuch(): boolean {
+    const { bytes, used } = this.#memory;
+    if (this.#bytes <= bytes / used.length) return false;
+    let all = 0;
+    for (let lane = 0; lane < used.length; lane += 1) all += Atomics.load(used, lane);
+    return all > bytes / 1024;
+  }
+
+  async #makeRoom(): Promise<void> {
+    if (this.#makingRoom) return;
+    this.#makingRoom = true;
+    // What is used meanwhile comes last.
+    for (const runner of this.#runners.values()) {
+      if (!this.#isTooMuch()) break;
+      if (runner === this.#newest || !runner.isIdle) continue;
+      if (await runner.leave()) this.#evicted += 1;
+    }
+    this.#makingRoom = false;
+  }
+
+  readonly #look = (): void => {
+    if (this.#isTooMuch()) void this.#makeRoom();
+    const now = performance.now();
+    if (this.#evicted === 0 || now - this.#told < TELL_MS) return;
+    this.#told = now;
+    const [evicted, loaded] = [this.#evicted, this.#loaded];
+    this.#evicted = 0;
+    this.#loaded = 0;
+    const mebibytes = Math.round(this.#bytes / 2 ** 20);
+    this.#log.info(
+      { lane: this.#lane, evicted, loaded, hosts: this.#runners.size, mebibytes },
+      'hosts left memory, where there is not room for all (HOLDOVER_HOST_MEMORY), and others came back',
+    );
+  };
+}

@@ -1,0 +1,53 @@
+/** What a host takes of memory, which can be told only by looking at all of it. */
+import type { LoadedHost } from './replay.ts';
+import type { Residents } from './residents.ts';
+import type { Turns } from './turns.ts';
+
+/** What comes with a host in memory besides its own objects, in bytes. */
+const BESIDES = 4096;
+/**
+ * It is measured when it has worked for so many times as long as that takes: a small host after less than a millisecond,
+ * in which it has not become a large one.
+ */
+const MEASURE_AFTER = 30;
+
+export class Weight {
+  readonly #residents: Residents;
+  #bytes = 0;
+  #of: LoadedHost | undefined;
+  /** Milliseconds that the host has worked since then, and may work until it is measured again. */
+  #worked = 0;
+  #patience = 0;
+
+  constructor(residents: Residents) {
+    this.#residents = residents;
+  }
+
+  /** The host, or none where it is not in memory, has worked for so many milliseconds: is it to be measured? */
+  isDue(host: LoadedHost | undefined, worked: number): boolean {
+    this.#worked += worked;
+    return host !== this.#of || this.#worked > this.#patience;
+  }
+
+  /** The host must be asked for nothing meanwhile. */
+  async measure(host: LoadedHost | undefined, turns: Turns): Promise<void> {
+    let bytes = host === undefined ? 0 : BESIDES;
+    let took = 0;
+    const measuring = host?.engine.footprint?.();
+    while (measuring !== undefined) {
+      const begun = performance.now();
+      const { done, value } = measuring.next();
+      took += performance.now() - begun;
+      if (done) {
+        bytes += value;
+        break;
+      }
+      await turns.take();
+    }
+    this.#residents.account(bytes - this.#bytes);
+    this.#bytes = bytes;
+    this.#of = host;
+    this.#worked = 0;
+    this.#patience = took * MEASURE_AFTER;
+  }
+}
