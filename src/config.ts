@@ -32,6 +32,8 @@ export interface Config {
   /** Threads that run hosts; 0: the thread that serves HTTP does. */
   lanes: number;
   allowServiceDeath: boolean;
+  /** Each host is looked at after each command. */
+  check: boolean;
   /** What was given and is not used, a sentence each. */
   warnings: string[];
 }
@@ -91,6 +93,7 @@ const environment = z.object({
   HOLDOVER_BATCH_LIMIT: integer(1024, 1 << 30).default(256 << 20),
   HOLDOVER_LANES: integer(0, 64).default(DEFAULT_LANES),
   HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
+  HOLDOVER_CHECK: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
 });
 
 const PREFIX = 'HOLDOVER_';
@@ -130,6 +133,7 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     batchLimit: values.HOLDOVER_BATCH_LIMIT,
     lanes: values.HOLDOVER_LANES,
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
+    check: values.HOLDOVER_CHECK === '1',
     warnings: unknownVariables(Object.keys(given)),
   };
   checkKeys(config);

@@ -28,7 +28,8 @@ export async function runService(config: Config): Promise<void> {
   for (const warning of config.warnings) log.warn({}, warning);
   const store = openStore({ directory: config.dataDir, durability: config.durability });
   await seedTenants(store.tenants, config, log);
-  const lanes = createLanes({ store, log, lanes: config.lanes, allowServiceDeath: config.allowServiceDeath });
+  const { allowServiceDeath, check } = config;
+  const lanes = createLanes({ store, log, lanes: config.lanes, allowServiceDeath, check });
   await lanes.recover();
   const app = await buildApp({ config, directory: store, lanes, log, dev: config.dev });
 

@@ -27,6 +27,7 @@ const lane = new Lane({
   store,
   log: { info: logAt('info'), warn: logAt('warn'), error: logAt('error') },
   allowServiceDeath: settings.allowServiceDeath,
+  check: settings.check,
   makeHost,
   restoreHost,
   die: killProcess,

@@ -44,11 +44,19 @@ export interface LanesOptions {
   lanes?: number;
   /** Whether the fault point `service.death` may be armed, and kills. Default: no. */
   allowServiceDeath?: boolean;
+  /** Whether a host is looked at after each command. Default: no. */
+  check?: boolean;
 }
 
 const SILENT: Log = { info() {}, warn() {}, error() {} };
 
-export function createLanes({ store, log = SILENT, lanes = 0, allowServiceDeath = false }: LanesOptions): Lanes {
-  if (lanes > 0) return new LanePool({ store, log, lanes, allowServiceDeath });
-  return new Lane({ store, log, allowServiceDeath, makeHost, restoreHost, die: killProcess });
+export function createLanes({
+  store,
+  log = SILENT,
+  lanes = 0,
+  allowServiceDeath = false,
+  check = false,
+}: LanesOptions): Lanes {
+  if (lanes > 0) return new LanePool({ store, log, lanes, allowServiceDeath, check });
+  return new Lane({ store, log, allowServiceDeath, check, makeHost, restoreHost, die: killProcess });
 }

@@ -17,6 +17,7 @@ export interface LaneSettings {
   lane: number;
   lanes: number;
   allowServiceDeath: boolean;
+  check: boolean;
   /** Where requests come from. */
   port: MessagePort;
   /** What the store is opened with. */

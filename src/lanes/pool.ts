@@ -15,6 +15,7 @@ export interface PoolOptions {
   /** Threads, at least 1. */
   lanes: number;
   allowServiceDeath: boolean;
+  check?: boolean;
   limits?: Limits;
 }
 
@@ -25,7 +26,7 @@ export class LanePool implements Lanes {
   readonly #log: Log;
   #closed: Promise<void> | undefined;
 
-  constructor({ store, log, lanes, allowServiceDeath, limits }: PoolOptions) {
+  constructor({ store, log, lanes, allowServiceDeath, check = false, limits }: PoolOptions) {
     this.#store = store;
     this.#log = log;
     const onLost = (cause: unknown): void => {
@@ -36,7 +37,8 @@ export class LanePool implements Lanes {
     this.#shared = shared;
     this.#lanes = Array.from(
       { length: lanes },
-      (_, lane) => new LaneHandle({ lane, lanes, allowServiceDeath, log, limits, pass: () => shared.pass(lane) }),
+      (_, lane) =>
+        new LaneHandle({ lane, lanes, allowServiceDeath, check, log, limits, pass: () => shared.pass(lane) }),
     );
   }
 
