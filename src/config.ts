@@ -35,6 +35,8 @@ export interface Config {
   /** What all hosts together may take of memory, in bytes; those that nobody uses leave it where it is not enough. */
   hostMemory: number;
   allowServiceDeath: boolean;
+  /** Each host is looked at after each command. */
+  check: boolean;
   /** What was given and is not used, a sentence each. */
   warnings: string[];
 }
@@ -99,6 +101,7 @@ const environment = z.object({
   HOLDOVER_LANES: integer(0, 64).default(DEFAULT_LANES),
   HOLDOVER_HOST_MEMORY: integer(0, 2 ** 24).default(DEFAULT_HOST_MEMORY),
   HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
+  HOLDOVER_CHECK: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
 });
 
 const PREFIX = 'HOLDOVER_';
@@ -139,6 +142,7 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     lanes: values.HOLDOVER_LANES,
     hostMemory: values.HOLDOVER_HOST_MEMORY * MEBIBYTE,
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
+    check: values.HOLDOVER_CHECK === '1',
     warnings: unknownVariables(Object.keys(given)),
   };
   checkKeys(config);

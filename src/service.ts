@@ -28,8 +28,8 @@ export async function runService(config: Config): Promise<void> {
   for (const warning of config.warnings) log.warn({}, warning);
   const store = openStore({ directory: config.dataDir, durability: config.durability });
   await seedTenants(store.tenants, config, log);
-  const { allowServiceDeath, hostMemory: memory } = config;
-  const lanes = createLanes({ store, log, lanes: config.lanes, allowServiceDeath, memory });
+  const { allowServiceDeath, check, hostMemory: memory } = config;
+  const lanes = createLanes({ store, log, lanes: config.lanes, allowServiceDeath, check, memory });
   await lanes.recover();
   const app = await buildApp({ config, directory: store, lanes, log, dev: config.dev });
 

@@ -23,6 +23,7 @@ test('without any variable everything has its default', () => {
     lanes: Math.min(Math.max(availableParallelism() - 1, 1), 8),
     hostMemory: Math.floor(getHeapStatistics().heap_size_limit / 2 ** 21) * 2 ** 20,
     allowServiceDeath: false,
+    check: false,
     warnings: [],
   });
 });
@@ -44,6 +45,7 @@ test('every variable is read', (t) => {
     HOLDOVER_LANES: '3',
     HOLDOVER_HOST_MEMORY: '200',
     HOLDOVER_ALLOW_SERVICE_DEATH: '1',
+    HOLDOVER_CHECK: '1',
   });
   assert.deepEqual(config, {
     dev: false,
@@ -66,6 +68,7 @@ test('every variable is read', (t) => {
     lanes: 3,
     hostMemory: 200 * 1024 * 1024,
     allowServiceDeath: true,
+    check: true,
     warnings: [],
   });
 });
@@ -117,6 +120,7 @@ test('a value that is not allowed is named in one sentence, without any key', (t
     [{ HOLDOVER_DURABILITY: 'disk' }, /^HOLDOVER_DURABILITY must be process or power\.$/],
     [{ HOLDOVER_LOG_LEVEL: 'loud' }, /^HOLDOVER_LOG_LEVEL must be one of fatal, error, /],
     [{ HOLDOVER_ALLOW_SERVICE_DEATH: 'yes' }, /^HOLDOVER_ALLOW_SERVICE_DEATH must be 0 or 1\.$/],
+    [{ HOLDOVER_CHECK: 'on' }, /^HOLDOVER_CHECK must be 0 or 1\.$/],
     [{ HOLDOVER_ADMIN_KEY: 'my secret' }, /^HOLDOVER_ADMIN_KEY must consist of A-Z /],
     [{ HOLDOVER_TENANTS: 'a:k1,secret' }, /^HOLDOVER_TENANTS must hold name:key pairs .*number 2 is not one\.$/],
     [{ HOLDOVER_TENANTS: 'a b:secret' }, /^HOLDOVER_TENANTS must hold name:key pairs/],

@@ -66,6 +66,9 @@ const MATCHES: ReadonlyMap<string, Match> = new Map(
   }),
 );
 
+/** Whether it asks for the default domain of its functions' group. */
+export const usesDmaApi = (driver: string): boolean => !VFIO_DRIVER.test(driver) && !MANAGES_DMA.has(driver);
+
 function takes(driver: string, { spec }: PciFunction): boolean {
   if (spec.provenDriver === driver) return true;
   const { classes, vendor } = MATCHES.get(driver) ?? {};

@@ -153,6 +153,11 @@ export class Kernel implements LiveUpdateKernel {
     this.emit('process.exit', `process ${process.pid} (${process.name}) ends`, { pid: process.pid });
   }
 
+  /** Locked pages of users that have mapped some. */
+  get users(): ReadonlyMap<number, LockedCounter> {
+    return this._users;
+  }
+
   userLocked(uid: number): LockedCounter {
     let counter = this._users.get(uid);
     if (!counter) {

@@ -46,6 +46,11 @@ export class Process {
     return this._descriptors;
   }
 
+  /** No descriptor below this one is free. */
+  get lowestFree(): number {
+    return this._lowestFree;
+  }
+
   /** The file behind a descriptor, or EBADF (fdget). */
   file(fd: number): OpenFile | Refusal {
     return this._descriptors.get(fd) ?? refuse('EBADF', 'fdget', `process ${this.pid} has no descriptor ${fd} open`);

@@ -3,6 +3,7 @@ import { Batch } from '../host/batch/batch.ts';
 import type { Answer, BatchCommand, Command, Execution, HostSpec, Query } from '../host/command.ts';
 import { footprint } from '../host/footprint.ts';
 import { Host } from '../host/host.ts';
+import { mustHold } from '../host/invariants/walk.ts';
 import { fromSnapshot, takeSnapshot } from '../host/snapshot.ts';
 import type { BatchRun, Engine, MakeHost } from './replay.ts';
 import { decodeGraph, encodeGraph } from './snapshot-bytes.ts';
@@ -29,6 +30,10 @@ class HostEngine implements Engine {
 
   query(query: Query): Answer {
     return this.#host.query(query);
+  }
+
+  check(): void {
+    mustHold(this.#host);
   }
 
   get pendingBoot(): boolean {

@@ -29,6 +29,7 @@ const lane = new Lane({
   allowServiceDeath: settings.allowServiceDeath,
   memory: settings.memory,
   lane: settings.lane,
+  check: settings.check,
   makeHost,
   restoreHost,
   die: killProcess,

@@ -47,13 +47,15 @@ export interface LanesOptions {
   allowServiceDeath?: boolean;
   /** What all hosts together may take of memory, in bytes; default: whatever they need. */
   memory?: number;
+  /** Whether a host is looked at after each command. Default: no. */
+  check?: boolean;
 }
 
 const SILENT: Log = { info() {}, warn() {}, error() {} };
 
 export function createLanes(options: LanesOptions): Lanes {
-  const { store, log = SILENT, lanes = 0, allowServiceDeath = false, memory } = options;
-  if (lanes > 0) return new LanePool({ store, log, lanes, allowServiceDeath, memory });
+  const { store, log = SILENT, lanes = 0, allowServiceDeath = false, check = false, memory } = options;
+  if (lanes > 0) return new LanePool({ store, log, lanes, allowServiceDeath, check, memory });
   const hostMemory = memory === undefined ? {} : { memory: newHostMemory(memory, 1) };
-  return new Lane({ store, log, allowServiceDeath, ...hostMemory, makeHost, restoreHost, die: killProcess });
+  return new Lane({ store, log, allowServiceDeath, check, ...hostMemory, makeHost, restoreHost, die: killProcess });
 }

@@ -19,6 +19,7 @@ export interface LaneSettings {
   lanes: number;
   allowServiceDeath: boolean;
   memory: HostMemory;
+  check: boolean;
   /** Where requests come from. */
   port: MessagePort;
   /** What the store is opened with. */

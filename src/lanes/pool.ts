@@ -18,6 +18,7 @@ export interface PoolOptions {
   allowServiceDeath: boolean;
   /** What all hosts together may take of memory, in bytes; default: whatever they need. */
   memory?: number | undefined;
+  check?: boolean;
   limits?: Limits;
 }
 
@@ -28,7 +29,9 @@ export class LanePool implements Lanes {
   readonly #log: Log;
   #closed: Promise<void> | undefined;
 
-  constructor({ store, log, lanes, allowServiceDeath, memory: bytes = Number.POSITIVE_INFINITY, limits }: PoolOptions) {
+  constructor(options: PoolOptions) {
+    const { store, log, lanes, allowServiceDeath, check = false, limits } = options;
+    const { memory: bytes = Number.POSITIVE_INFINITY } = options;
     this.#store = store;
     this.#log = log;
     const onLost = (cause: unknown): void => {
@@ -40,7 +43,7 @@ export class LanePool implements Lanes {
     const memory = newHostMemory(bytes, lanes);
     this.#lanes = Array.from({ length: lanes }, (_, lane) => {
       const pass = () => shared.pass(lane);
-      return new LaneHandle({ lane, lanes, allowServiceDeath, memory, log, limits, pass });
+      return new LaneHandle({ lane, lanes, allowServiceDeath, check, memory, log, limits, pass });
     });
   }
 

@@ -28,6 +28,8 @@ export interface Engine {
   readonly pendingBoot: boolean;
   /** Why a host that begins like this must not be made; one that was made by another version is kept. */
   readonly refusal?: Answer | null;
+  /** Throws InvariantBroken where something in the host does not agree with the rest of it. */
+  check?(): void;
   /** All of it as bytes, in steps, between which it must be asked for nothing. Not while it is frozen. */
   snapshot?(): Generator<void, Uint8Array>;
   /** About how many bytes it takes of memory, in steps, between which it must be asked for nothing. */

@@ -35,6 +35,8 @@ export interface RunnerOptions {
   log: Log;
   /** Whether the fault point `service.death` may be armed, and kills. */
   allowServiceDeath: boolean;
+  /** A host is looked at after each command, before that is stored: one that is not as it must be has failed inside. */
+  check?: boolean;
   /** Ends the process, as by `kill -9`. */
   die: () => Promise<never>;
 }
@@ -122,6 +124,7 @@ export class HostRunner {
       if (spoiled) this.#loaded = undefined;
       if (stored === null) return { value: answer, stored: this.#stored };
       const committed = this.#change('batch', () => {
+        if (this.#options.check) host.engine.check?.();
         const entry: JournalEntry = {
           hostId: this.hostId,
           epoch: host.epoch,
@@ -264,6 +267,7 @@ export class HostRunner {
     return this.#change(command.op, () => {
       const execution = host.engine.execute(command);
       if (execution.answer.kind === 'not-found') return { value: execution, stored: this.#stored };
+      if (this.#options.check) host.engine.check?.();
       const entry = this.#entry(host, command, execution);
       noteStored(host, entry.command.length, execution);
       return { value: execution, stored: this.#commit(host, entry) };

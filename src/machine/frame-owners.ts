@@ -53,6 +53,11 @@ export class FrameOwners {
     return this._free;
   }
 
+  /** No frame below this one is free. */
+  get lowestFree(): number {
+    return this._lowestFree;
+  }
+
   get runs(): readonly Readonly<OwnedRun>[] {
     return this._runs;
   }

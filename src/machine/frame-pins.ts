@@ -105,6 +105,34 @@ export class FramePins {
     return single + (this._morePins.get(frame) ?? 0) + this._pinsOfChunk(Math.floor(frame / CHUNK));
   }
 
+  /** Frames in a row that have as many pins each, ascending, without those that have none. */
+  *runs(): Generator<FrameRun & { pins: number }> {
+    const end = Math.max(this._framePins.length * PINS, this._chunkPins.length * CHUNK_PINS * CHUNK);
+    for (let start = 0; start < end; ) {
+      const pins = this.count(start);
+      const behind = this._behind(start, end, pins);
+      if (pins > 0) yield { start, count: behind - start, pins };
+      start = behind;
+    }
+  }
+
+  /** The first frame from one on, before another one, that has not so many pins. */
+  private _behind(start: number, end: number, pins: number): number {
+    for (let frame = start; frame < end; ) {
+      const chunk = Math.floor(frame / CHUNK);
+      const stop = (chunk + 1) * CHUNK;
+      const few = pins - this._pinsOfChunk(chunk);
+      const single = this._framePins[Math.floor(frame / PINS)];
+      if (few >= MANY_PINS) {
+        for (; frame < stop; frame++) if (this.count(frame) !== pins) return frame;
+      } else if (single) {
+        for (; frame < stop; frame++) if (single[frame & (PINS - 1)] !== few) return frame;
+      } else if (few !== 0) return frame;
+      frame = stop;
+    }
+    return end;
+  }
+
   /** The parts of [start, end) that nobody has pinned, ascending. */
   unpinnedWithin(start: number, end: number): FrameRun[] {
     const unpinned: FrameRun[] = [];

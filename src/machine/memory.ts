@@ -40,6 +40,26 @@ export class PhysicalMemory {
     return this._owners.free;
   }
 
+  /** Runs that have an owner, ascending, and those that only pins keep (`held` false). */
+  get runs(): readonly Readonly<OwnedRun>[] {
+    return this._owners.runs;
+  }
+
+  /** No frame below this one is free. */
+  get lowestFree(): number {
+    return this._owners.lowestFree;
+  }
+
+  /** How many frames only pins keep. */
+  get orphans(): number {
+    return this._orphans;
+  }
+
+  /** Frames in a row that have as many pins each, ascending, without those that have none. */
+  pinned(): Generator<FrameRun & { pins: number }> {
+    return this._pins.runs();
+  }
+
   /** Frames by owner. */
   owners(): Map<string, number> {
     return this._owners.totals();

@@ -7,6 +7,7 @@ import { buildApp } from '../../src/http/app.ts';
 import { createLanes } from '../../src/lanes/lanes.ts';
 import { openStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
+import { FINDINGS } from '../support/findings.ts';
 import type { Api } from './api.ts';
 import type { JsonObject } from './trace.ts';
 
@@ -26,7 +27,7 @@ export async function startService(): Promise<Service> {
     HOLDOVER_LOG_LEVEL: 'silent',
   });
   const store = openStore({ directory, durability: config.durability });
-  const lanes = createLanes({ store });
+  const lanes = createLanes({ store, log: FINDINGS, check: true });
   await seedTenants(store.tenants, config, SILENT);
   // Whether answers are what the OpenAPI document says costs little, and nothing else asks this often.
   const app = await buildApp({ config, directory: store, lanes, checkAnswers: true });

@@ -8,6 +8,7 @@ import { buildApp } from '../../src/http/app.ts';
 import { LanePool } from '../../src/lanes/pool.ts';
 import { openStore, type SqliteStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
+import { FINDINGS } from '../support/findings.ts';
 import { type Service, startService } from '../support/service.ts';
 import { ADMIN_KEY, KEY, Wire } from './wire.ts';
 
@@ -34,6 +35,7 @@ const ENVIRONMENT = {
   HOLDOVER_TENANTS: `crash:${KEY}`,
   HOLDOVER_ADMIN_KEY: ADMIN_KEY,
   HOLDOVER_LOG_LEVEL: 'info',
+  HOLDOVER_CHECK: '1',
 };
 
 /** The service as a process of its own. */
@@ -88,10 +90,9 @@ export class LaneVictim {
 
   static async start(directory: string, lanes: number): Promise<LaneVictim> {
     const config = readConfig([], { ...ENVIRONMENT, HOLDOVER_PORT: '0', HOLDOVER_DATA_DIR: directory });
-    const log = { info() {}, warn() {}, error() {} };
     const store = openStore({ directory });
-    const pool = new LanePool({ store, log, lanes, allowServiceDeath: false });
-    await seedTenants(store.tenants, config, log);
+    const pool = new LanePool({ store, log: FINDINGS, lanes, allowServiceDeath: false, check: true });
+    await seedTenants(store.tenants, config, FINDINGS);
     await pool.recover();
     const app = await buildApp({ config, directory: store, lanes: pool });
     const wire = new Wire(await app.listen({ host: config.host, port: 0 }));

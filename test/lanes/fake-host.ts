@@ -28,6 +28,8 @@ export interface Quirks {
   failsAtQuery?: boolean;
   /** As a version that cannot boot. */
   failsAtBoot?: boolean;
+  /** As a version whose commands leave things that do not agree. */
+  isWhole?: (view: FakeView) => boolean;
 }
 
 const ok = (value: unknown, records: Execution['records'] = []): Execution => ({
@@ -53,6 +55,10 @@ export class FakeHost implements Engine {
     const host = new FakeHost();
     host.#view = JSON.parse(new TextDecoder().decode(bytes));
     return host;
+  }
+
+  check(): void {
+    if (this.#quirks.isWhole?.(this.#view) === false) throw new Error('pins of frame 7: 2, and it has to be 1');
   }
 
   get pendingBoot(): boolean {

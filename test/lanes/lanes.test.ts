@@ -26,7 +26,7 @@ interface Lab {
   /** Errors of the log. */
   errors: object[];
   /** Another start on the same store: hosts are built anew. */
-  restart(quirks?: Quirks, allowServiceDeath?: boolean): Lanes;
+  restart(quirks?: Quirks, allowServiceDeath?: boolean, check?: boolean): Lanes;
   add(id: string): Promise<Answer>;
   journal(id: string): Promise<{ op: string }[]>;
 }
@@ -35,11 +35,12 @@ async function lab(t: TestContext, store: Store = temporaryStore(t)): Promise<La
   const tenantId = await someTenant(store);
   const errors: object[] = [];
   const log = { info() {}, warn() {}, error: (details: object) => void errors.push(details) };
-  const start = (quirks: Quirks = {}, allowServiceDeath = true): Lanes =>
+  const start = (quirks: Quirks = {}, allowServiceDeath = true, check = false): Lanes =>
     new Lane({
       store,
       log,
       allowServiceDeath,
+      check,
       makeHost: () => new FakeHost(quirks),
       die: () => Promise.reject(new Died()),
     });
@@ -320,6 +321,30 @@ for (const [what, quirks, why] of [
     assert.equal(await store.hosts.get('h'), undefined);
   });
 }
+
+for (const [what, run] of [
+  ['command', (lanes: Lanes) => lanes.execute('h', DMA)],
+  ['batch', (lanes: Lanes) => lanes.batch('h', BATCH, new Uint8Array(4))],
+] as const)
+  test(`where hosts are looked at, a ${what} that leaves one that does not agree has not happened`, async (t) => {
+    const { add, restart, journal, errors } = await lab(t);
+    await add('h');
+    const quirks = { isWhole: ({ dma, clock }: FakeView) => dma === 0 && clock < 1000 };
+    const lanes = restart(quirks, true, true);
+    await lanes.execute('h', TICK);
+    await assert.rejects(run(lanes), HostFault);
+    assert.match((errors[0] as { err: Error }).err.message, /^pins of frame 7/);
+    assert.deepEqual(await view(lanes, 'h'), { state: 'running', kernel: 1, clock: 1, dma: 0 });
+    assert.deepEqual(
+      (await journal('h')).map(({ op }) => op),
+      ['clock.advance'],
+    );
+    await lanes.execute('h', TICK);
+    // Where nobody looks it happens; what has happened is not looked at when the host is built again.
+    await run(restart(quirks));
+    assert.equal((await view(restart(quirks, true, true), 'h')).kernel, 1);
+    assert.equal(errors.length, 1);
+  });
 
 test('a boot that fails is tried again, and the host can be read meanwhile', async (t) => {
   const { add, lanes, restart, errors } = await lab(t);

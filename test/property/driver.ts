@@ -5,6 +5,7 @@
 import type { Answer, Command, Query } from '../../src/host/command.ts';
 import { Host as Engine } from '../../src/host/host.ts';
 import { buildHostSpec, type HostRequest } from '../../src/host/host-spec.ts';
+import { mustHold } from '../../src/host/invariants/walk.ts';
 import { Shadow } from '../support/shadow.ts';
 
 export type Demand = { command: Command } | { query: Query };
@@ -43,7 +44,7 @@ export class Host {
 
 export type Sequence = Generator<Demand, void, Answer>;
 
-/** Runs a sequence on a host in this process. */
+/** Runs a sequence on a host in this process, which must be whole after each command. */
 export function runInProcess(body: Record<string, unknown>, sequence: (host: Host) => Sequence): void {
   const built = buildHostSpec(body as HostRequest);
   if ('errors' in built) throw new Error(JSON.stringify(built.errors));
@@ -52,7 +53,12 @@ export function runInProcess(body: Record<string, unknown>, sequence: (host: Hos
   const running = sequence(new Host((domain) => leavesOf(engine, domain)));
   for (let step = running.next(); !step.done; ) {
     const demand = step.value;
-    const answer = 'command' in demand ? engine.execute(demand.command).answer : engine.query(demand.query);
+    if ('query' in demand) {
+      step = running.next(engine.query(demand.query));
+      continue;
+    }
+    const { answer } = engine.execute(demand.command);
+    mustHold(engine);
     step = running.next(answer);
   }
   shadow.compare();

@@ -1,4 +1,7 @@
-/** The service in this process, on a port of its own and with a store of its own: test files run side by side. */
+/**
+ * The service in this process, on a port of its own and with a store of its own: test files run side by side. It looks at
+ * each host after each command, so that what does not agree in one fails a test.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,6 +13,7 @@ import { createLanes } from '../../src/lanes/lanes.ts';
 import { openStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
 import { Host, type HostBody, type Served } from './client.ts';
+import { FINDINGS } from './findings.ts';
 
 const KEY = 'key-of-the-test-tenant';
 
@@ -58,7 +62,7 @@ async function serve(): Promise<Running> {
     HOLDOVER_LOG_LEVEL: 'silent',
   });
   const store = openStore({ directory, durability: config.durability });
-  const lanes = createLanes({ store, lanes: config.lanes });
+  const lanes = createLanes({ store, lanes: config.lanes, log: FINDINGS, check: true });
   await seedTenants(store.tenants, config, { info() {}, warn() {}, error() {} });
   const app = await buildApp({ config, directory: store, lanes, checkAnswers: true });
   const url = await app.listen({ host: config.host, port: config.port });

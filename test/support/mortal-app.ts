@@ -25,6 +25,8 @@ export class MortalApp extends TestApp {
   }
 
   override async start(env: Record<string, string> = {}): Promise<void> {
-    this.#service = await startService(this.#t, this.directory, { env: { HOLDOVER_DEV_KEY: this.key, ...env } });
+    this.#service = await startService(this.#t, this.directory, {
+      env: { HOLDOVER_DEV_KEY: this.key, HOLDOVER_CHECK: '1', ...env },
+    });
   }
 }

@@ -296,7 +296,8 @@ export class IommuGroup {
   }
 }
 
-function contextEntry(domain: Domain): ContextEntry {
+/** What the context entry of a function on this domain says. */
+export function contextEntry(domain: Domain): ContextEntry {
   switch (domain.kind) {
     case 'blocked':
     case 'identity':

@@ -56,6 +56,16 @@ export class ObjectTable {
     }
   }
 
+  /** Ids that are taken, those of tombstones too. */
+  get ids(): Iterable<number> {
+    return this._objects.keys();
+  }
+
+  /** No id below this one is free. */
+  get lowestFree(): number {
+    return this._lowestFree;
+  }
+
   /** Whether there is nothing, not even a tombstone. */
   get empty(): boolean {
     return this._objects.size === 0;

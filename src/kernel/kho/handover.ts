@@ -65,6 +65,11 @@ export class Kho {
     this._preserved.delete(owner);
   }
 
+  /** Frames by whoever preserved them. */
+  get preserved(): ReadonlyMap<object, readonly FrameRun[]> {
+    return this._preserved;
+  }
+
   /** All preserved frames, ascending, adjacent runs as one. */
   runs(): FrameRun[] {
     const sorted = [...this._preserved.values()].flat().sort((a, b) => a.start - b.start);

@@ -43,6 +43,11 @@ export class LiveUpdate {
     this.number = incoming?.number ?? 0;
   }
 
+  /** Objects in a session of this kernel, and retrieved ones that are not finished, and who has them. */
+  get holders(): ReadonlyMap<object, string> {
+    return this._preserved;
+  }
+
   /** Names of sessions that the first open will bring, for views. */
   get waitingRecords(): readonly { name: string; files: FileRecord[] }[] {
     return this._deserialized === 'not-yet' ? this._records : [];

@@ -23,7 +23,7 @@ type Span = readonly [page: number, frame: number, count: number];
 
 const isSpan = (json: Json): json is Span => isList(json) && json.length === 3 && json.every(isCount);
 
-const runsOf = (data: Data): FrameRun[] => data.pages.map(([, start, count]) => ({ start, count }));
+export const runsOf = (data: Data): FrameRun[] => data.pages.map(([, start, count]) => ({ start, count }));
 
 export const MEMFD_HANDLER = fileHandler<MemfdFile, State, Data>({
   compatible: 'memfd-v2',

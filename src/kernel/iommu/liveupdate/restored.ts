@@ -48,6 +48,26 @@ export class RestoredDomains implements IommufdLiveUpdate {
     this._kernel = kernel;
   }
 
+  /** Those that are left, by id. */
+  get domains(): ReadonlyMap<number, PagingDomain> {
+    return this._domains;
+  }
+
+  /** The marked HWPTs of each iommufd of the previous kernel. */
+  get hwpts(): Iterable<ReadonlyMap<bigint, RestoredHwpt>> {
+    return this._hwpts.values();
+  }
+
+  /** The memfds that keep their size for a domain. */
+  get frozen(): ReadonlyMap<PagingDomain, ReadonlySet<ShmemInode>> {
+    return this._frozen;
+  }
+
+  /** The iommufds that were retrieved and are open. */
+  get contexts(): Iterable<IommufdContext> {
+    return this._contexts.values();
+  }
+
   // ---- at boot ---------------------------------------------------------------------------------------------------
 
   takeDomain(domain: PagingDomain): void {

@@ -38,6 +38,16 @@ export class AreaBlocks {
     return this._blocks * BLOCK_WORDS * 4 + this._shapes.length;
   }
 
+  /** Blocks that hold no areas. */
+  get free(): readonly number[] {
+    return this._free;
+  }
+
+  /** How many blocks there are, those without areas too. */
+  get blocks(): number {
+    return this._blocks;
+  }
+
   /** The words of the segment that holds a block. */
   words(block: number): Uint32Array {
     const more = block - SMALL_BLOCKS;

@@ -48,6 +48,11 @@ export class AreaCursor {
     return this._blocks.bytes + this._index.bytes;
   }
 
+  /** Where the areas lie, for whoever looks whether all of it agrees. */
+  get parts(): { blocks: AreaBlocks; index: AreaIndex; gaps: AreaGaps } {
+    return { blocks: this._blocks, index: this._index, gaps: this._gaps };
+  }
+
   // ---- searching -------------------------------------------------------------------------------------------------
 
   /** Goes to the last area that begins at or before the IOVA; false if none does. */

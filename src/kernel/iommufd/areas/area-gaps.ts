@@ -200,6 +200,13 @@ export class AreaGaps {
     return -1;
   }
 
+  /** All that `remembered` knows: in a range from `start` on, no such place is below `place`. */
+  *known(): Generator<{ start: number; length: number; alignment: number; place: number }> {
+    for (const [start, places] of this._none)
+      for (const [key, place] of places)
+        yield { start, length: Math.floor(key / 64), alignment: 2 ** (key % 64), place };
+  }
+
   /** From where on to look for such a place in a range that begins there. */
   remembered(start: number, length: number, alignment: number): number {
     const known = this._none.get(start)?.get(keyOf(length, alignment));

@@ -76,6 +76,13 @@ export class AreaGroup {
     return length >= this._misses[position * 2]! && alignment >= this._misses[position * 2 + 1]!;
   }
 
+  /** The least that is known not to fit into a gap of a block, or (-1) of any: Infinity where nothing is known. */
+  missed(position: number): { length: number; alignment: number } {
+    return position < 0
+      ? { length: this._missedLength, alignment: this._missedAlignment }
+      : { length: this._misses[position * 2]!, alignment: this._misses[position * 2 + 1]! };
+  }
+
   noteMiss(position: number, length: number, alignment: number): void {
     if (position < 0) {
       if (length >= this._missedLength) return;

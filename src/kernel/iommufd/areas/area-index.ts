@@ -55,6 +55,11 @@ export class AreaIndex {
     return this.groups.length * AreaGroup.BYTES;
   }
 
+  /** The key of the first block of a group. */
+  firstOf(group: number): number {
+    return this._firsts[group]!;
+  }
+
   /** Goes to the last block whose key is not above this one; false, and it is at the first block, if there is none. */
   find(key: number): boolean {
     if (key < this._firsts[0]!) {

@@ -21,7 +21,7 @@ interface Piece {
   last: number;
 }
 
-interface Pin {
+export interface Pin {
   iova: bigint;
   last: bigint;
   pieces: Piece[];
@@ -45,6 +45,16 @@ export class Access extends IommufdObject implements IoptAccess {
     this._locks = locks;
     // Whoever made it is a user: IOMMU_DESTROY is always EBUSY.
     this.hold();
+  }
+
+  /** What it pins, by number. */
+  get pins(): ReadonlyMap<number, Readonly<Pin>> {
+    return this._pins;
+  }
+
+  /** What it pins cannot be unmapped. */
+  get locks(): boolean {
+    return this._locks;
   }
 
   /** iommufd_access_change_ioas: EADDRINUSE areas that do not fit. All pins end; null: it leaves. */

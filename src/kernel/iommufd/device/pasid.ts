@@ -16,6 +16,11 @@ export class PasidTable {
     return this._groups.get(group)?.get(pasid);
   }
 
+  *[Symbol.iterator](): Generator<{ group: IommuGroup; pasid: number; attachment: GroupAttachment }> {
+    for (const [group, pasids] of this._groups)
+      for (const [pasid, attachment] of pasids) yield { group, pasid, attachment };
+  }
+
   /** Whether any PASID of the group is attached. */
   has(group: IommuGroup): boolean {
     return this._groups.has(group);

@@ -23,7 +23,7 @@ export interface PageRequest {
   addr: bigint;
 }
 
-interface Fault {
+export interface Fault {
   attachment: GroupAttachment;
   request: PageRequest;
 }
@@ -40,6 +40,22 @@ export class FaultQueue extends IommufdObject {
   /** Faults that were read and are not answered yet, by cookie. */
   private readonly _read = new Map<number, Fault>();
   private _lowestFreeCookie = 1;
+
+  /** Faults that are not answered yet. */
+  *waiting(): Generator<Fault> {
+    yield* this._unread;
+    yield* this._read.values();
+  }
+
+  /** Cookies of faults that were read and are not answered yet. */
+  get cookies(): Iterable<number> {
+    return this._read.keys();
+  }
+
+  /** No cookie below this one is free. */
+  get lowestFreeCookie(): number {
+    return this._lowestFreeCookie;
+  }
 
   deliver(fault: Fault): void {
     this._unread.push(fault);

@@ -16,6 +16,14 @@ export abstract class ObjectFile extends OpenFile {
     object.hold();
   }
 
+  /** What it keeps. */
+  get context(): IommufdContext {
+    return this._context;
+  }
+  get object(): IommufdObject {
+    return this._object;
+  }
+
   release(): void {
     this._object.drop();
     this._context.put();

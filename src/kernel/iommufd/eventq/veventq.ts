@@ -39,6 +39,10 @@ export class Veventq extends IommufdObject {
     viommu.hold();
   }
 
+  get viommu(): Viommu {
+    return this._viommu;
+  }
+
   report(virtId: number): void {
     const sequence = this._sequence;
     this._sequence = sequence === MAX_SEQUENCE ? 0 : sequence + 1;

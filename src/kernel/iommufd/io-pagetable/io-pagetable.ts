@@ -42,6 +42,11 @@ export class IoPagetable extends DomainSpace {
     return this._preserved > 0;
   }
 
+  /** How many of its HWPTs are preserved. */
+  get preservedHwpts(): number {
+    return this._preserved;
+  }
+
   /** A HWPT of it is preserved. */
   preserve(): void {
     this._preserved++;

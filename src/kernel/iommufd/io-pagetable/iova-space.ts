@@ -39,6 +39,11 @@ export class IovaSpace {
     this.mask = Number(alignment) - 1;
   }
 
+  /** What `ranges` answers, as far as that is known already. */
+  get knownRanges(): readonly IovaRange[] | null {
+    return this._ranges;
+  }
+
   /** Raises or lowers the alignment; EADDRINUSE if an area does not fit. */
   protected realign(alignment: bigint): Refusal | null {
     const mask = Number(alignment - 1n);

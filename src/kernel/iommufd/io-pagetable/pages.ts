@@ -149,7 +149,7 @@ export class Source {
   }
 }
 
-interface Hold {
+export interface Hold {
   first: number;
   last: number;
   count: number;
@@ -175,6 +175,16 @@ export class SharedPages {
 
   get pinnedPages(): number {
     return this._pinned.pages;
+  }
+
+  /** Pages that are pinned, with their frames. */
+  get pinned(): readonly FrameSpan[] {
+    return this._pinned.spans;
+  }
+
+  /** How often pages are held: ascending, disjoint. */
+  get holds(): readonly Readonly<Hold>[] {
+    return this._holds;
   }
 
   /** Takes over the pins of an area that was the only one to show these pages. */

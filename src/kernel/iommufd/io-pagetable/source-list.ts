@@ -16,6 +16,19 @@ export class SourceList {
     for (const source of this._byNumber) if (source) yield source;
   }
 
+  /** How many numbers there are, and which of them are given next. */
+  get numbers(): number {
+    return this._byNumber.length;
+  }
+  get free(): readonly number[] {
+    return this._free;
+  }
+
+  /** Sources by what they are of. */
+  get byOrigin(): ReadonlyMap<object, readonly Source[]> {
+    return this._byOrigin;
+  }
+
   at(number: number): Source {
     return this._byNumber[number]!;
   }

@@ -33,6 +33,15 @@ export class HwQueue extends IommufdObject {
     viommu.hold();
   }
 
+  get viommu(): Viommu {
+    return this._viommu;
+  }
+
+  /** The queue that has to be there as long as this one is. */
+  get previous(): HwQueue | null {
+    return this._previous;
+  }
+
   destroy(): void {
     // The mock driver forgets to note the index: it always frees the first one.
     this._viommu.hwQueues[0] = null;

@@ -36,6 +36,10 @@ export class ViommuPage extends ShmemInode {
     return page;
   }
 
+  get viommu(): Viommu {
+    return this._viommu;
+  }
+
   override get(): this {
     this._viommu.hold();
     this._viommu.context.get();
