@@ -1,6 +1,6 @@
 /** How lanes make hosts, and hosts of snapshots. */
 import { Batch } from '../host/batch/batch.ts';
-import type { Answer, BatchCommand, Command, Execution, HostSpec, Query } from '../host/command.ts';
+import type { Answer, BatchCommand, Command, EmittedEvent, Execution, HostSpec, Query } from '../host/command.ts';
 import { footprint } from '../host/footprint.ts';
 import { Host } from '../host/host.ts';
 import { fromSnapshot, takeSnapshot } from '../host/snapshot.ts';
@@ -29,6 +29,10 @@ class HostEngine implements Engine {
 
   query(query: Query): Answer {
     return this.#host.query(query);
+  }
+
+  takeEvents(): readonly EmittedEvent[] {
+    return this.#host.takeEvents();
   }
 
   get pendingBoot(): boolean {
