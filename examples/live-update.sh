@@ -128,7 +128,7 @@ api POST "$VMM/sessions/$session/files" "{\"fd\": $iommufd, \"token\": 2}" >/dev
 api POST "$VMM/sessions/$session/files" "{\"fd\": $cdev, \"token\": 3}" >/dev/null
 say 'From now on the mappings cannot change:'
 refused EBUSY DELETE "$VMM/iommufds/$iommufd/ioases/$ioas/mappings?iova=$IOVA&length=$MEMORY"
-cursor=$(api GET "$HOST/events?after=0&limit=1000" | jq '.items[-1].sequence')
+cursor=$(api GET "$HOST/events?after=0&limit=1000" | jq -r '.items[-1].id')
 domain=$(device .domain.id)
 
 step '5. kexec. Kernel 2 boots; processes and descriptors are gone.'

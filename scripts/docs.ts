@@ -3,9 +3,11 @@
  * and fails where one is not.
  */
 import { readFile, writeFile } from 'node:fs/promises';
+import { eventsPage } from './pages/events.ts';
 import { supportPage } from './pages/support.ts';
 
 const PAGES: Readonly<Record<string, () => string>> = {
+  'docs/events.md': eventsPage,
   'docs/support.md': supportPage,
 };
 

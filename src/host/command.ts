@@ -3,6 +3,7 @@
  * that they can cross threads, be stored and be replayed.
  */
 import type { Errno } from '../kernel/errno.ts';
+import type { EventData, EventKind } from '../kernel/events.ts';
 import type { BootOptions, Policies, Profile } from '../kernel/policies.ts';
 import type { CallInput } from '../kernel/uapi/calls.ts';
 import type { FunctionSpec, MachineSpec } from '../machine/spec.ts';
@@ -98,7 +99,6 @@ export type Query =
   | { view: 'ioas'; pid: number; fd: number; ioas: number }
   | { view: 'mappings'; pid: number; fd: number; ioas: number; after?: string; limit: number }
   | { view: 'hwpt'; pid: number; fd: number; hwpt: number }
-  | { view: 'events'; after: number; limit: number }
   | { view: 'faults' };
 
 /**
@@ -127,7 +127,20 @@ export type HostRecord =
   /** The serialized state for the next kernel: JSON text, or null where nothing is handed over. */
   { kind: 'handover'; text: string | null } | { kind: 'die' };
 
+/** What a kernel or its hardware told the log. */
+export interface EmittedEvent {
+  /** Simulated nanoseconds, decimal. */
+  time: string;
+  /** Number of the kernel that ran. */
+  kernel: number;
+  kind: EventKind;
+  message: string;
+  data: EventData;
+}
+
 export interface Execution {
   answer: Answer;
   records: HostRecord[];
+  /** In the order in which they were emitted: they leave the host with the command that caused them. */
+  events: readonly EmittedEvent[];
 }

@@ -1,13 +1,13 @@
 /**
- * A host: a machine, the kernel that runs on it now, and the log of what happened. Commands change it and are synchronous
+ * A host: a machine, and the kernel that runs on it now. Commands change it and are synchronous
  * and deterministic: the same commands on the same spec give the same answers, always.
  *
  *   running --kexec.freeze--> kexec (no kernel; hardware goes on) --kexec.boot--> running | panic
  *   running --crash--> kdump --reset--> running;   panic --reset--> running
  */
 
-import { assert, ERRNO, type Refusal, refuse } from '../kernel/errno.ts';
-import type { EventData, EventSink } from '../kernel/events.ts';
+import { assert, type Refusal, refuse } from '../kernel/errno.ts';
+import type { EventDataOf, EventKind, EventSink } from '../kernel/events.ts';
 import { Faults } from '../kernel/faults.ts';
 import { Kernel, type KernelOptions } from '../kernel/kernel.ts';
 import type { HandoverDocument } from '../kernel/kho/handover.ts';
@@ -15,15 +15,26 @@ import { DEFAULT_BOOT } from '../kernel/policies.ts';
 import { Machine } from '../machine/machine.ts';
 import type { PciFunction } from '../machine/pci.ts';
 import { refused } from './answers.ts';
-import type { Answer, Command, Execution, HostRecord, HostSpec, NextKernel, Query, Refused } from './command.ts';
+import type {
+  Answer,
+  Command,
+  EmittedEvent,
+  Execution,
+  HostRecord,
+  HostSpec,
+  NextKernel,
+  Query,
+  Refused,
+} from './command.ts';
 import { perform } from './commands/index.ts';
-import { EventLog } from './event-log.ts';
 import { answerQuery } from './queries/index.ts';
 
 /** What a command costs of simulated time. */
 export const COMMAND_NANOSECONDS = 1000n;
 /** What a boot costs: the blackout of a live update. */
 const BOOT_NANOSECONDS = 1_000_000_000n;
+
+const NO_EVENTS: readonly EmittedEvent[] = [];
 
 export type HostState = 'running' | 'kdump' | 'panic' | 'kexec';
 
@@ -36,7 +47,6 @@ type FreezeCommand = Extract<Command, { op: 'kexec.freeze' }>;
 export class Host implements EventSink {
   readonly spec: HostSpec;
   readonly machine: Machine;
-  readonly log = new EventLog();
   readonly faults = new Faults(this);
   /** Null while no kernel runs: between freeze and boot, and after a panic. */
   kernel: Kernel | null = null;
@@ -49,6 +59,8 @@ export class Host implements EventSink {
   readonly refusal: Refused | null;
   private _pending: PendingBoot | null = null;
   private _records: HostRecord[] = [];
+  /** What the current command has emitted; null: nothing, and nothing is allocated for that. */
+  private _events: EmittedEvent[] | null = null;
 
   constructor(spec: HostSpec) {
     this.spec = spec;
@@ -86,11 +98,12 @@ export class Host implements EventSink {
 
   execute(command: Command): Execution {
     this._records = [];
+    this._events = null;
     this.machine.clock += COMMAND_NANOSECONDS;
     const answer = perform(this, command);
     // It is not journaled, so a replay knows nothing of it.
     if (answer.kind === 'not-found') this.machine.clock -= COMMAND_NANOSECONDS;
-    return { answer, records: this._records };
+    return { answer, records: this._records, events: this.takeEvents() };
   }
 
   /** What is answered to whatever needs a kernel, while there is none. */
@@ -178,7 +191,7 @@ export class Host implements EventSink {
     if ('panic' in kernel) {
       this.state = 'panic';
       this.panic = kernel.panic;
-      this.emit('panic', `kernel panic: ${kernel.panic}`, { reason: kernel.panic, errno: ERRNO.EIO });
+      this.emit('panic', `kernel panic: ${kernel.panic}`, { reason: kernel.panic, errno: 'EIO' });
       return;
     }
     this.kernel = kernel;
@@ -186,10 +199,18 @@ export class Host implements EventSink {
     this.panic = null;
   }
 
-  /** Writes to the log; the kernel does so, too. */
-  emit(kind: string, message: string, data: EventData, rule?: string): void {
-    this.log.append({
-      time: this.machine.clock,
+  /** What was emitted since the last time; of a new host: its boot. It leaves the host. */
+  takeEvents(): readonly EmittedEvent[] {
+    const events = this._events ?? NO_EVENTS;
+    this._events = null;
+    return events;
+  }
+
+  /** Tells the log; the kernel does so, too. */
+  emit<Kind extends EventKind>(kind: Kind, message: string, data: EventDataOf<Kind>, rule?: string): void {
+    this._events ??= [];
+    this._events.push({
+      time: this.machine.clock.toString(),
       kernel: this.kernelNumber,
       kind,
       message,

@@ -63,7 +63,6 @@ import * as memory from '../machine/memory.ts';
 import * as pageTable from '../machine/page-table.ts';
 import * as pci from '../machine/pci.ts';
 import * as tableWalk from '../machine/table-walk.ts';
-import * as eventLog from './event-log.ts';
 import { Host } from './host.ts';
 import { type Graph, GraphCodec } from './object-graph.ts';
 
@@ -94,7 +93,6 @@ const MODULES: readonly Record<string, unknown>[] = [
   domain,
   domainSpace,
   drivers,
-  eventLog,
   faults,
   file,
   frameContents,

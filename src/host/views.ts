@@ -1,4 +1,5 @@
 /** What queries answer: plain data. Addresses and byte counts are hexadecimal strings. */
+import type { EventData, EventKind, Severity } from '../kernel/events.ts';
 import type { BootOptions, Policies, Profile } from '../kernel/policies.ts';
 import type { IommuKind, Sriov } from '../machine/spec.ts';
 
@@ -167,15 +168,19 @@ export interface TranslationRun {
 }
 
 export interface HostEvent {
-  /** Position in the host's log, from 1 on. */
+  /** `sequence` and `index`. */
+  id: string;
+  /** Of the command that caused it; 0: the making of the host. */
   sequence: number;
+  /** Among the events of that command, from 0 on. */
+  index: number;
   /** Simulated nanoseconds, decimal. */
   time: string;
   kernel: number;
-  /** Such as `boot`, `dma.fault`, `iommu.attach`, `luo.freeze`, `hazard`. */
-  kind: string;
+  kind: EventKind;
+  severity: Severity;
   message: string;
-  data: Record<string, string | number | boolean | null>;
+  data: EventData;
 }
 
 export interface FaultView {

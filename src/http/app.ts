@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
+import sse from '@fastify/sse';
 import { type FastifyInstance, type FastifyRequest, type FastifyServerOptions, fastify, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import { Connections } from './connections.ts';
@@ -12,9 +13,10 @@ import { logRequests } from './request-log.ts';
 import { addDocs } from './resources/docs.ts';
 import { addRoute, type Context, type RawBody, type Route } from './route.ts';
 import { ROUTES } from './routes.ts';
+import { HEARTBEAT_SECONDS, Watchers, watchedLanes } from './watchers.ts';
 import { readWhole } from './whole-body.ts';
 
-export interface AppOptions extends Context {
+export interface AppOptions extends Omit<Context, 'watchers'> {
   /** Gets a line for each request; without it nothing is logged. */
   log?: Logger;
   /** Whether these lines are for who sends the requests, too: they say more then. */
@@ -25,7 +27,9 @@ export interface AppOptions extends Context {
 
 /** The service, ready to listen. The caller closes it. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
-  const { log, dev = false, checkAnswers = false, ...context } = options;
+  const { log, dev = false, checkAnswers = false, lanes, ...given } = options;
+  const watchers = new Watchers();
+  const context: Context = { ...given, watchers, lanes: watchedLanes(lanes, watchers) };
   const connections = new Connections();
   const app = fastify({
     serverFactory: (handle) => connections.createServer(handle),
@@ -44,11 +48,13 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   app.decorateRequest('tenant', null);
   app.decorateRequest('visibleHost', null);
   readBodiesAsJson(app);
-  refuseWhileStopping(app, connections);
+  refuseWhileStopping(app, connections, watchers);
   app.setReplySerializer(asLine);
   app.setErrorHandler(handleError);
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, noRoute(request)));
   logRequests(app, dev);
+  // What its types call the default is what the module itself is.
+  await app.register(sse as unknown as typeof sse.default, { heartbeatInterval: HEARTBEAT_SECONDS * 1000 });
   for (const entry of ROUTES) {
     if (entry.raw) app.register(async (scope) => addRaw(scope, context, entry, entry.raw!, checkAnswers));
     else addRoute(app, context, entry, checkAnswers);
@@ -111,10 +117,11 @@ function malformed(body: string): Problem {
 const PATIENCE_MS = 5000;
 
 /** What has begun is answered, what comes after it is refused, and then nobody keeps a connection open. */
-function refuseWhileStopping(app: FastifyInstance, connections: Connections): void {
+function refuseWhileStopping(app: FastifyInstance, connections: Connections, watchers: Watchers): void {
   let stopping = false;
   app.addHook('preClose', async () => {
     stopping = true;
+    watchers.stop();
     await Promise.race([connections.idle(), setTimeout(PATIENCE_MS, undefined, { ref: false })]);
     // Otherwise one whose client has been answered and yet goes on sending, or does not, would be waited for.
     app.server.closeAllConnections();

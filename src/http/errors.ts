@@ -7,7 +7,7 @@ import { OwnerPassed, StoreFull, StoreUnavailable, TenantExists } from '../store
 import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
 
 /** When a client may try again, in seconds. */
-const RETRY_AFTER = '1';
+export const RETRY_AFTER = '1';
 
 export function unavailable(detail: string): Problem {
   return new Problem('unavailable', detail, { headers: { 'retry-after': RETRY_AFTER } });

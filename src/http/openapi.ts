@@ -85,7 +85,10 @@ function successes({ success, raw }: Route): ZodOpenApiResponsesObject {
   return Object.fromEntries(responses);
 }
 
-function successOf({ description, schema, example, headers }: Success, raw?: RawBody): ZodOpenApiResponseObject {
+function successOf(
+  { description, schema, example, headers, also = {} }: Success,
+  raw?: RawBody,
+): ZodOpenApiResponseObject {
   const described = Object.entries(headers ?? {}).map(([name, about]) => [
     name,
     { description: about, schema: { type: 'string' } },
@@ -97,6 +100,7 @@ function successOf({ description, schema, example, headers }: Success, raw?: Raw
       content: {
         'application/json': { schema, ...(example !== undefined && { example }) },
         ...(raw && { [raw.type]: { schema: raw.answer, example: raw.answerExample } }),
+        ...also,
       },
     }),
   };

@@ -52,6 +52,12 @@ export const PROBLEMS = {
     about:
       'The simulated kernel answers `errno` in the function `where`. The same request may succeed in another state.',
   },
+  gone: {
+    status: 410,
+    title: 'Some of it is no longer kept',
+    about:
+      'Events behind the one that `after` names have gone, as a host keeps its newest ones. `oldest` is the first that is there: read on without `after`, and know that some are missing.',
+  },
   'precondition-failed': {
     status: 412,
     title: 'The file is not the one that was meant',
@@ -81,6 +87,12 @@ export const PROBLEMS = {
     status: 422,
     title: 'The kernel refuses',
     about: 'The simulated kernel answers `errno` in the function `where`. Change the request; `detail` says how.',
+  },
+  'too-many-waiting': {
+    status: 429,
+    title: 'Too many requests wait',
+    about:
+      'So many requests of this tenant wait for events, or stream them, that no other one may. Let one of them end.',
   },
   'headers-too-large': {
     status: 431,
@@ -129,11 +141,14 @@ export interface ProblemDocument extends Partial<KernelError> {
   /** Id of the request, as in the log. */
   instance: string;
   errors?: FieldError[];
+  /** Id of the first event that is kept. */
+  oldest?: string;
 }
 
 interface Extras {
   kernel?: KernelError;
   errors?: FieldError[];
+  oldest?: string;
   headers?: Record<string, string>;
 }
 
@@ -156,9 +171,9 @@ export class Problem extends Error {
 
   document(instance: string): ProblemDocument {
     const { status, title } = PROBLEMS[this.kind];
-    const { kernel, errors } = this.extras;
+    const { kernel, errors, oldest } = this.extras;
     const document = { type: problemType(this.kind), title, status, detail: this.message, instance };
-    return { ...document, ...kernel, ...(errors === undefined ? {} : { errors }) };
+    return { ...document, ...kernel, ...(errors === undefined ? {} : { errors }), ...(oldest && { oldest }) };
   }
 }
 

@@ -14,12 +14,14 @@ import { type PathValues, pathSchema } from './parameters.ts';
 import type { ProblemName } from './problems.ts';
 import { strict } from './schemas/values.ts';
 import { read } from './validation.ts';
+import type { Watchers } from './watchers.ts';
 
 /** What handlers work with. */
 export interface Context {
   config: Pick<Config, 'adminKey' | 'bodyLimit' | 'batchLimit'>;
   directory: Directory;
   lanes: Lanes;
+  watchers: Watchers;
 }
 
 /** `tenant`: a tenant's key, and where the path names a host, one of this tenant. */
@@ -72,6 +74,8 @@ export interface Success {
   /** Headers that come with it, and what they say. */
   headers?: Record<string, string>;
   contentType?: string;
+  /** Other forms of it, by type: the header Accept asks for them. */
+  also?: Record<string, { schema: z.ZodType; example: unknown }>;
 }
 
 export interface Input<Path extends string, Query, Body> {
@@ -114,6 +118,8 @@ interface Shape<Path extends string, Query extends z.ZodType, Body extends z.Zod
   refusable?: boolean;
   /** The body is read by other means than its schema, which then only describes it. */
   raw?: RawBody;
+  /** Can be streamed as events: `reply.sse` is there then. */
+  streams?: true;
   /** Problems beside those that follow from the rest. */
   problems?: ProblemName[];
 }
@@ -154,12 +160,15 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
       bodyLimit: context.config.batchLimit,
       config: { variable: 'HOLDOVER_BATCH_LIMIT', types: `application/json or ${entry.raw.type}` },
     }),
+    ...(entry.streams && { sse: 'dual' as const }),
     url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
     onRequest: async (request) => authenticate(context, access, request),
     handler: async (request, reply) => {
       const values = input(request);
       reply.code(status);
       const answer = await entry.handle(context, values, reply);
+      // It was a stream, which has come to its end.
+      if (reply.raw.headersSent) return;
       if (checkAnswers) checkAnswer(entry, reply.statusCode, answer);
       return reply.send(answer);
     },
@@ -185,6 +194,7 @@ function checkAnswer({ operationId, success, raw }: Route, status: number, answe
   if (raw && answer instanceof Readable) return;
   const documented = success[status];
   if (!documented) throw new Error(`${operationId} answers ${status}, which is not documented`);
+  if (documented.also && typeof answer === 'string') return;
   if (!documented.schema) {
     if (answer !== undefined) throw new Error(`${operationId} answers a body with ${status}, which is not documented`);
     return;

@@ -1,7 +1,275 @@
-/** What a kernel tells the log of its host. */
+/**
+ * What a kernel and its hardware tell the log of their host: a closed list of kinds, each with its severity and the data
+ * that it carries. The types of `emit`, the schemas of the HTTP face and docs/events.md read this one source.
+ */
+import type { Errno } from './errno.ts';
+
+/** From the least to the most severe. */
+export const SEVERITIES = ['info', 'notice', 'warning', 'error'] as const;
+export type Severity = (typeof SEVERITIES)[number];
+
+/** A field of an event's data. `hex` is a 64-bit number in hexadecimal, `errno` the name of an error number. */
+export interface EventField {
+  readonly type: 'bdf' | 'text' | 'hex' | 'integer' | 'flag' | 'errno';
+  /** All texts that it can be. */
+  readonly values?: readonly string[];
+  readonly nullable?: true;
+  readonly about: string;
+}
+
+export type EventFields = Readonly<Record<string, EventField>>;
+
+interface EventShape {
+  readonly severity: Severity;
+  /** When it is emitted. */
+  readonly about: string;
+  readonly data: EventFields;
+  /** Where the data has other fields for each value of one of them: that one, and the fields by its value. */
+  readonly variants?: { readonly by: string; readonly about: string; readonly of: EventVariants };
+}
+
+export type EventVariants = Readonly<Record<string, { readonly about: string; readonly data: EventFields }>>;
+
+const bdf = { type: 'bdf', about: 'Address of the PCI function.' } as const;
+const group = { type: 'integer', about: 'Number of the IOMMU group.' } as const;
+const driver = { type: 'text', about: 'Name of the driver.' } as const;
+const domain = { type: 'integer', about: 'Domain id in the IOMMU.' } as const;
+const hwpt = { type: 'integer', about: 'Id of the HWPT in its iommufd.' } as const;
+const session = { type: 'text', about: 'Name of the session.' } as const;
+const handler = { type: 'text', about: 'Compatible string of the file handler.' } as const;
+const token = { type: 'hex', about: 'Token of the file in the session.' } as const;
+const errno = { type: 'errno', about: 'Name of the error that was answered.' } as const;
+
+const DOMAIN_KINDS = ['default', 'identity', 'blocked', 'paging', 'nested'] as const;
+const FILE = { session, token, handler } as const;
+
+/** What no errno tells. */
+export const HAZARDS = {
+  'stray-write': {
+    about: 'A device has written into a frame that nobody owns.',
+    data: { bdf, frame: { type: 'integer', about: 'Number of the 4 KiB frame.' } },
+  },
+  'foreign-write': {
+    about: 'A device has written into a frame that belongs to somebody else by now.',
+    data: {
+      bdf,
+      frame: { type: 'integer', about: 'Number of the 4 KiB frame.' },
+      owner: { type: 'text', about: 'What it is used for now, such as `page-table` or `memfd`.' },
+    },
+  },
+  'replace-window': {
+    about:
+      'Without the policy `hitlessReplace`: DMA of the group was refused for a moment while its domain was replaced.',
+    data: { group },
+  },
+  'incomplete-hot-swap': {
+    about: 'A device has moved from a restored HWPT to one that maps less: the rest faults from now on.',
+    data: {
+      bdf,
+      iova: { type: 'hex', about: 'The first IOVA that was mapped and is not now.' },
+      bytes: { type: 'hex', about: 'How many bytes were mapped and are not now.' },
+    },
+  },
+  'memory-lost-under-domain': {
+    about: 'Memory was freed that a restored domain maps: devices go on using it.',
+    data: { id: domain },
+  },
+  'removed-before-adopted': {
+    about: 'A restored device was removed before it was adopted: its DMA has ended for good.',
+    data: { bdf, id: domain },
+  },
+  'never-adopted': {
+    about: 'A restored device was finished before it was adopted: nobody can adopt it any more in this kernel.',
+    data: { bdf },
+  },
+} as const satisfies EventVariants;
+
+export const EVENTS = {
+  boot: {
+    severity: 'info',
+    about: 'A kernel has booted; its built-in drivers probe next.',
+    data: {
+      profile: { type: 'text', about: 'Profile of the kernel.' },
+      handover: { type: 'flag', about: 'Whether it has taken over what the kernel before preserved.' },
+      liveupdate: { type: 'flag', about: 'Whether it has a Live Update Orchestrator.' },
+    },
+  },
+  'boot.cold': {
+    severity: 'warning',
+    about: 'A kernel that does not know the format of the handover boots without it.',
+    data: {},
+  },
+  kexec: {
+    severity: 'notice',
+    about: 'A kernel ends for the next one: nothing could refuse the freeze any more.',
+    data: { mode: { type: 'text', values: ['live-update', 'plain'], about: '`plain` hands nothing over.' } },
+  },
+  panic: {
+    severity: 'error',
+    about: 'A kernel stops at boot, since it cannot use what was handed over. Only a reset helps.',
+    data: { reason: { type: 'text', about: 'Why, in a sentence.' }, errno },
+  },
+  crash: { severity: 'error', about: 'The kernel crashes; the crash kernel boots next.', data: {} },
+  reset: { severity: 'notice', about: 'The power of the host is cycled.', data: {} },
+  'power-loss': {
+    severity: 'error',
+    about: 'The machine loses power between freeze and boot (fault point `kexec.power-loss`): nothing is handed over.',
+    data: {},
+  },
+  'process.exit': {
+    severity: 'info',
+    about: 'A process has ended, and all that it had open is closed.',
+    data: { pid: { type: 'integer', about: 'Number of the process.' } },
+  },
+  'pci.add': {
+    severity: 'info',
+    about: 'A function was plugged in.',
+    data: {
+      bdf,
+      group: { type: 'integer', nullable: true, about: 'Its IOMMU group; null where the host has no IOMMU.' },
+    },
+  },
+  'pci.remove': { severity: 'info', about: 'A function is gone.', data: { bdf } },
+  'pci.reset': {
+    severity: 'notice',
+    about: 'A function was reset.',
+    data: {
+      bdf,
+      why: {
+        type: 'text',
+        values: ['VFIO_DEVICE_RESET', 'open', 'close', 'freeze', 'sysfs'],
+        about: 'What asked for it.',
+      },
+    },
+  },
+  'pci.interrupt': { severity: 'info', about: 'A device has written to the interrupt window.', data: { bdf } },
+  'driver.bind': { severity: 'info', about: 'A driver has taken a function.', data: { bdf, driver } },
+  'driver.probe': {
+    severity: 'error',
+    about: 'The probe of a function by a driver has failed.',
+    data: { bdf, driver, errno },
+  },
+  'driver.unbinding': {
+    severity: 'notice',
+    about: 'An unbind or a removal waits until the files of the VFIO device are closed.',
+    data: { bdf, driver },
+  },
+  'driver.unbind': { severity: 'info', about: 'A driver has let go of a function.', data: { bdf, driver } },
+  'iommu.attach': {
+    severity: 'info',
+    about: 'The domain that translates the DMA of a function is another one.',
+    data: {
+      bdf,
+      group,
+      from: { type: 'text', values: DOMAIN_KINDS, about: 'Kind of the domain before.' },
+      domain: { type: 'text', values: DOMAIN_KINDS, about: 'Kind of the domain now.' },
+      id: { type: 'integer', nullable: true, about: 'Its domain id, if it is of kind `paging`.' },
+    },
+  },
+  'iommu.free': {
+    severity: 'info',
+    about: 'A domain is freed, with its page table.',
+    data: { id: domain, restored: { type: 'flag', about: 'Whether it came from the kernel before.' } },
+  },
+  'vfio.bind': {
+    severity: 'info',
+    about: 'A VFIO device is bound to an iommufd.',
+    data: { bdf, device: { type: 'integer', about: 'Id of the device in the iommufd.' } },
+  },
+  'vfio.preserve': { severity: 'info', about: 'A VFIO device is to be handed over.', data: { bdf } },
+  'luo.session': { severity: 'info', about: 'A session was created or retrieved.', data: { session } },
+  'luo.preserve': { severity: 'info', about: 'A file was put into a session.', data: FILE },
+  'luo.unpreserve': { severity: 'info', about: 'A session was closed before the kexec: its file stays.', data: FILE },
+  'luo.freeze': { severity: 'info', about: 'A file of a session is frozen for the kexec.', data: FILE },
+  'luo.unfreeze': {
+    severity: 'notice',
+    about: 'The freeze of another file has failed: this one is as it was before.',
+    data: FILE,
+  },
+  'luo.retrieve': { severity: 'info', about: 'A file was taken out of a session for the first time.', data: FILE },
+  'luo.finish': { severity: 'info', about: 'A file of a session is finished: it is like any other now.', data: FILE },
+  'luo.failed': {
+    severity: 'error',
+    about: 'A session cannot be read, as this kernel has no handler for one of its files.',
+    data: { session, handler },
+  },
+  'luo.stuck': {
+    severity: 'error',
+    about: 'A session was closed but cannot finish: it is out of reach until the next reboot.',
+    data: { session },
+  },
+  'restore.device': {
+    severity: 'info',
+    about: 'At boot: a device stays on the domain that the kernel before has left it.',
+    data: { bdf, id: domain },
+  },
+  'restore.dropped': {
+    severity: 'warning',
+    about: 'A domain that was handed over is freed, as none of the devices that could have been adopted is there.',
+    data: { id: domain },
+  },
+  'restore.adopted': {
+    severity: 'info',
+    about: 'A restored device is bound to its iommufd, still on its restored domain.',
+    data: { bdf, hwpt, id: domain },
+  },
+  'restore.swapped': {
+    severity: 'info',
+    about: 'A device moves from a restored HWPT to another one.',
+    data: { bdf, from: { type: 'integer', about: 'Id of the restored HWPT.' }, hwpt },
+  },
+  'dma.fault': {
+    severity: 'warning',
+    about: 'The IOMMU has refused an access of a device.',
+    data: {
+      bdf,
+      reason: { type: 'text', about: 'Why, in a word.' },
+      op: { type: 'text', values: ['read', 'write'], about: 'What the device tried.' },
+      iova: { type: 'hex', about: 'The first address that was refused.' },
+    },
+  },
+  hazard: {
+    severity: 'error',
+    about: 'Something has gone wrong that no errno tells.',
+    data: {},
+    variants: { by: 'hazard', about: 'Which hazard it is.', of: HAZARDS },
+  },
+  'fault.injected': {
+    severity: 'notice',
+    about: 'A fault that was armed has struck.',
+    data: {
+      fault: { type: 'integer', about: 'Id of the armed fault.' },
+      point: { type: 'text', about: 'Its fault point.' },
+      errno,
+    },
+  },
+} as const satisfies Record<string, EventShape>;
+
+export type EventKind = keyof typeof EVENTS;
+
+export const EVENT_KINDS = Object.keys(EVENTS) as EventKind[];
+
+type Plain<Field extends EventField> = Field extends { values: readonly (infer Text)[] }
+  ? Text
+  : { bdf: string; text: string; hex: string; errno: Errno; integer: number; flag: boolean }[Field['type']];
+
+type Value<Field extends EventField> = Field extends { nullable: true } ? Plain<Field> | null : Plain<Field>;
+
+type Values<Fields extends EventFields> = { -readonly [Name in keyof Fields]: Value<Fields[Name]> };
+
+type HazardData = {
+  [Name in keyof typeof HAZARDS]: { hazard: Name } & Values<(typeof HAZARDS)[Name]['data']>;
+}[keyof typeof HAZARDS];
+
+/** What an event of the kind carries, without the rule. */
+export type EventDataOf<Kind extends EventKind> = Kind extends 'hazard'
+  ? HazardData
+  : Values<(typeof EVENTS)[Kind]['data']>;
+
+/** What an event carries, with the rule of the design behind it where there is one. */
 export type EventData = Record<string, string | number | boolean | null>;
 
 export interface EventSink {
   /** `rule`: the rule of the design behind it, where there is one. */
-  emit(kind: string, message: string, data: EventData, rule?: string): void;
+  emit<Kind extends EventKind>(kind: Kind, message: string, data: EventDataOf<Kind>, rule?: string): void;
 }

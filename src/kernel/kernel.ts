@@ -9,7 +9,7 @@ import { FRAME_SIZE } from '../machine/memory.ts';
 import type { PciFunction } from '../machine/pci.ts';
 import type { FunctionSpec } from '../machine/spec.ts';
 import { Drivers } from './drivers.ts';
-import type { EventData, EventSink } from './events.ts';
+import type { EventDataOf, EventKind, EventSink } from './events.ts';
 import type { Faults } from './faults.ts';
 import { IommuCore } from './iommu/iommu.ts';
 import { IOMMUFD_HANDLER } from './iommu/liveupdate/iommufd.ts';
@@ -137,7 +137,7 @@ export class Kernel implements LiveUpdateKernel {
     return kernel;
   }
 
-  emit(kind: string, message: string, data: EventData, rule?: string): void {
+  emit<Kind extends EventKind>(kind: Kind, message: string, data: EventDataOf<Kind>, rule?: string): void {
     this._sink.emit(kind, message, data, rule);
   }
 
@@ -184,7 +184,7 @@ export class Kernel implements LiveUpdateKernel {
   }
 
   /** Resets a function; its translation stays (R18). */
-  resetFunction(fn: PciFunction, why: string): void {
+  resetFunction(fn: PciFunction, why: EventDataOf<'pci.reset'>['why']): void {
     fn.reset();
     this.emit('pci.reset', `${fn.bdf} is reset (${why})`, { bdf: fn.bdf, why });
   }

@@ -1,6 +1,6 @@
 /** How lanes make hosts, and hosts of snapshots. */
 import { Batch } from '../host/batch/batch.ts';
-import type { Answer, BatchCommand, Command, Execution, HostSpec, Query } from '../host/command.ts';
+import type { Answer, BatchCommand, Command, EmittedEvent, Execution, HostSpec, Query } from '../host/command.ts';
 import { footprint } from '../host/footprint.ts';
 import { Host } from '../host/host.ts';
 import { mustHold } from '../host/invariants/walk.ts';
@@ -34,6 +34,10 @@ class HostEngine implements Engine {
 
   check(): void {
     mustHold(this.#host);
+  }
+
+  takeEvents(): readonly EmittedEvent[] {
+    return this.#host.takeEvents();
   }
 
   get pendingBoot(): boolean {

@@ -5,7 +5,7 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import type { BatchOutcome } from '../host/batch/batch.ts';
-import type { Answer, BatchCommand, Command, Execution, HostSpec, Query } from '../host/command.ts';
+import type { Answer, BatchCommand, Command, EmittedEvent, Execution, HostSpec, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
 import {
   type Divergence,
@@ -16,6 +16,7 @@ import {
 } from '../store/store.ts';
 import { decodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
+import { PastEvents } from './past-events.ts';
 import { lost, type RestoreHost, startOf, unreadable } from './snapshots.ts';
 
 /** What a lane needs of a host. */
@@ -24,6 +25,8 @@ export interface Engine {
   /** Begins a batch; until it is done the host is asked for nothing else. */
   batch?(command: BatchCommand, payload: Uint8Array): BatchRun;
   query(query: Query): Answer;
+  /** What was emitted before the first command: the boot of a new host. */
+  takeEvents?(): readonly EmittedEvent[];
   /** Frozen: the next kernel must be booted. */
   readonly pendingBoot: boolean;
   /** Why a host that begins like this must not be made; one that was made by another version is kept. */
@@ -100,13 +103,15 @@ export async function rebuild(hostId: string, epoch: number | null, from: Rebuil
   const { engine, sequence } = start;
   const behind = { commands: 0, bytes: 0 };
   const host: LoadedHost = { engine, epoch, sequence, freeze: null, diverged, unreadable: null, behind };
+  const before = start.legacyEvents ?? engine.takeEvents?.() ?? [];
+  const past = epoch === null ? null : await PastEvents.begin(store, { hostId, epoch }, before);
   for (;;) {
     const read = await store.journal.read(hostId, host.sequence);
     const commands = read.filter((command) => command.sequence <= end);
     if (commands.length === 0) break;
     for (const command of commands) {
       if (command.sequence !== host.sequence + 1) return unreadable(hostId, host, lost(host, start), log);
-      const why = await replayOne(hostId, host, command, store);
+      const why = await replayOne(hostId, host, command, store, past);
       if (why === null) continue;
       const difference: Divergence = { sequence: command.sequence, op: opOf(command), why };
       if (epoch === null) throw new StoreUnavailable(`host ${hostId} diverges, and nothing can be stored`);
@@ -114,10 +119,13 @@ export async function rebuild(hostId: string, epoch: number | null, from: Rebuil
       log.error({ host: hostId, diverged: difference }, 'host diverged at replay');
       return await rebuild(hostId, epoch, from);
     }
+    await past?.flush();
     await setImmediate();
   }
   const reaches = start.unusable[0]?.sequence ?? 0;
-  return host.sequence < reaches ? unreadable(hostId, host, lost(host, start), log) : host;
+  if (host.sequence < reaches) return unreadable(hostId, host, lost(host, start), log);
+  await past?.end();
+  return host;
 }
 
 /** What differs, or null. */
@@ -126,6 +134,7 @@ async function replayOne(
   host: LoadedHost,
   stored: StoredCommand,
   store: HostStore,
+  past: PastEvents | null,
 ): Promise<string | null> {
   if (stored.damaged !== undefined) return stored.damaged;
   let execution: Execution;
@@ -143,6 +152,7 @@ async function replayOne(
     return `it fails inside: ${error instanceof Error ? error.message : String(error)}`;
   }
   noteStored(host, stored.command.length + (stored.payload?.byteLength ?? 0), execution);
+  past?.add(host.sequence, execution.events);
   return null;
 }
 
@@ -150,11 +160,11 @@ async function replayOne(
 async function replayBatch(host: LoadedHost, command: BatchCommand, payload?: Uint8Array): Promise<Execution> {
   const run = host.engine.batch!(command, payload ?? new Uint8Array());
   const { answer, stored } = await workOff(run, setImmediate);
-  return { answer: stored?.proof ?? answer, records: [] };
+  return { answer: stored?.proof ?? answer, records: [], events: stored?.events ?? [] };
 }
 
 /** The host has executed one more command, which is in the journal, or on its way there. */
-export function noteStored(host: LoadedHost, bytes: number, { records }: Execution): void {
+export function noteStored(host: LoadedHost, bytes: number, { records }: Pick<Execution, 'records'>): void {
   host.sequence += 1;
   host.behind.commands += 1;
   host.behind.bytes += bytes;

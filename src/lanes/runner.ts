@@ -88,7 +88,7 @@ export class HostRunner {
       const engine = this.#guard('create', () => this.#options.makeHost(row.spec));
       if (engine.refusal) return now(engine.refusal);
       const answer = this.#guard('query', () => engine.query({ view: 'host' }));
-      await this.#options.store.hosts.insert(row);
+      await this.#options.store.hosts.insert(row, engine.takeEvents?.());
       const atFirst = { sequence: 0, freeze: null, diverged: null, unreadable: null };
       this.#loaded = { engine, epoch: FIRST_EPOCH, ...atFirst, behind: { commands: 0, bytes: 0 } };
       return now(answer);
@@ -132,8 +132,9 @@ export class HostRunner {
           command: encodeCommand(stored.command, host.freeze),
           digest: digest(stored.proof, stored.payload),
           payload: stored.payload,
+          events: stored.events,
         };
-        noteStored(host, entry.command.length + stored.payload.byteLength, { answer, records: [] });
+        noteStored(host, entry.command.length + stored.payload.byteLength, { records: [] });
         return this.#commit(host, entry);
       });
       // A large payload takes its time on the way to the journal, and nothing may overtake it.
@@ -261,9 +262,9 @@ export class HostRunner {
   /** Executes and hands the command to the journal; `stored` is when it has arrived there. */
   async #perform(command: Command): Promise<Outcome<Execution>> {
     const host = this.#owned ?? (await this.#own());
-    if (host === undefined) return now({ answer: NO_HOST, records: [] });
-    if (host.unreadable !== null) return now({ answer: host.unreadable, records: [] });
-    if (host.diverged !== null) return now({ answer: divergedRefusal(host.diverged), records: [] });
+    if (host === undefined) return now(nothingDone(NO_HOST));
+    if (host.unreadable !== null) return now(nothingDone(host.unreadable));
+    if (host.diverged !== null) return now(nothingDone(divergedRefusal(host.diverged)));
     return this.#change(command.op, () => {
       const execution = host.engine.execute(command);
       if (execution.answer.kind === 'not-found') return { value: execution, stored: this.#stored };
@@ -283,7 +284,7 @@ export class HostRunner {
     return stored;
   }
 
-  #entry(host: OwnedHost, command: Command, { answer, records }: Execution): JournalEntry {
+  #entry(host: OwnedHost, command: Command, { answer, records, events }: Execution): JournalEntry {
     const handover = records.find((record) => record.kind === 'handover');
     return {
       hostId: this.hostId,
@@ -291,6 +292,7 @@ export class HostRunner {
       sequence: host.sequence + 1,
       command: encodeCommand(command, host.freeze),
       digest: digest(answer),
+      events,
       ...(handover === undefined ? {} : { handover: { text: handover.text } }),
     };
   }
@@ -395,5 +397,7 @@ export class HostRunner {
 }
 
 const now = <T>(value: T): Outcome<T> => ({ value, stored: STORED });
+
+const nothingDone = (answer: Answer): Execution => ({ answer, records: [], events: [] });
 
 const settled = (promise: Promise<void>): Promise<void> => promise.catch(() => {});

@@ -1,5 +1,5 @@
 /** When snapshots of a host are made, and where its replay begins. */
-import type { Answer, HostSpec } from '../host/command.ts';
+import type { Answer, EmittedEvent, HostSpec } from '../host/command.ts';
 import type { Log } from '../log.ts';
 import type { StoredSnapshot } from '../store/store.ts';
 import type { Engine, LoadedHost, Rebuilding } from './replay.ts';
@@ -37,6 +37,8 @@ export interface Start {
   sequence: number;
   /** Later snapshots that could not be used, the newest first, and why. */
   unusable: { sequence: number; why: string }[];
+  /** Of a snapshot that an earlier version has made, when events were part of hosts: those that it has kept. */
+  legacyEvents?: readonly EmittedEvent[];
 }
 
 /** The newest snapshot up to `end` that can be used, or the spec. */
@@ -91,7 +93,11 @@ export function unreadable(
     where: 'replay',
     why: `this host cannot be read: ${why}; it can be deleted`,
   };
-  const engine: Engine = { pendingBoot: false, query: () => answer, execute: () => ({ answer, records: [] }) };
+  const engine: Engine = {
+    pendingBoot: false,
+    query: () => answer,
+    execute: () => ({ answer, records: [], events: [] }),
+  };
   const behind = { commands: 0, bytes: 0 };
   return { engine, epoch, sequence, freeze: null, diverged, unreadable: answer, behind };
 }

@@ -1,5 +1,5 @@
 /** What a store keeps: plain data. Times are ISO 8601 in UTC. */
-import type { HostSpec } from '../host/command.ts';
+import type { EmittedEvent, HostSpec } from '../host/command.ts';
 
 export interface Tenant {
   id: string;
@@ -58,6 +58,39 @@ export interface JournalEntry extends Ownership {
   payload?: Uint8Array;
   /** The handover that a freeze leaves. `text` is null where nothing is handed over. */
   handover?: { text: string | null };
+  /** What the command has emitted. */
+  events?: readonly EmittedEvent[];
+}
+
+/** Which event of a host it is. Events are in the order of their ids. */
+export interface EventId {
+  /** Of the command in the journal that caused it; 0: the creation of the host. */
+  sequence: number;
+  /** Among those of the command, from 0 on. */
+  index: number;
+}
+
+export interface StoredEvent extends EventId, EmittedEvent {}
+
+/** Which events are asked for: those that fit all of it. */
+export interface EventFilter {
+  kinds?: readonly string[];
+  bdf?: string;
+  /** Number of the kernel that ran. */
+  kernel?: number;
+  /** Simulated nanoseconds, decimal; both ends are in the range. */
+  from?: string;
+  to?: string;
+}
+
+export interface EventPage {
+  events: StoredEvent[];
+  /** The last one that was looked at, or where the reading began: what is behind it has not been looked at. */
+  reached: EventId | null;
+  /** The oldest one that is kept; null: all are. */
+  oldest: EventId | null;
+  /** Whether some behind the place where the reading began are no longer kept. */
+  missed: boolean;
 }
 
 /** A command as it was found. */

@@ -13,8 +13,12 @@
  *   was. Everything else that goes wrong is StoreUnavailable.
  */
 import type { Transferable } from 'node:worker_threads';
+import type { EmittedEvent } from '../host/command.ts';
 import type {
   Divergence,
+  EventFilter,
+  EventId,
+  EventPage,
   HostCursor,
   HostIdentity,
   HostOrigin,
@@ -58,17 +62,26 @@ export interface HostDirectory {
   list(tenantId: string, limit: number, after?: HostCursor): Promise<HostSummary[]>;
 }
 
+/** What the kernels of hosts have told. A host keeps its newest events; how many, each store says. */
+export interface EventDirectory {
+  /** In their order, at most `limit` of those behind `after` that fit; null: from the oldest one. */
+  read(hostId: string, filter: EventFilter, after: EventId | null, limit: number): Promise<EventPage>;
+  /** False for a host of an earlier version, whose events are stored when it is built for the first time. */
+  areStored(hostId: string): Promise<boolean>;
+}
+
 /** What is known of tenants and hosts without running one: all that the HTTP face needs of a store. */
 export interface Directory {
   tenants: Tenants;
   hosts: HostDirectory;
+  events: EventDirectory;
   /** Rejects with StoreUnavailable where the store does not answer, or nothing can be stored. */
   check(): Promise<void>;
 }
 
 export interface Hosts extends HostDirectory {
-  /** Whoever stores a host owns it, at FIRST_EPOCH. */
-  insert(row: HostRow): Promise<void>;
+  /** Whoever stores a host owns it, at FIRST_EPOCH. `events`: what its first boot has emitted. */
+  insert(row: HostRow, events?: readonly EmittedEvent[]): Promise<void>;
   /**
    * Makes the caller the owner: the new epoch, or undefined where there is no such host. What the owner before has stored
    * is there to be read; nothing of what it asks for comes after.
@@ -90,6 +103,15 @@ export interface Journal {
   unbooted(): Promise<string[]>;
 }
 
+/** Events come with their commands (JournalEntry). Those of a host of an earlier version are stored behind them, once. */
+export interface Events extends EventDirectory {
+  /** All that such a host has told follows. Nothing remains of a time when that was not brought to its end. */
+  begin(owner: Ownership): Promise<void>;
+  add(owner: Ownership, sequence: number, events: readonly EmittedEvent[]): Promise<void>;
+  /** These were all: they are stored. */
+  end(owner: Ownership): Promise<void>;
+}
+
 export interface Snapshots {
   /**
    * Stores it, and forgets all but the one before. Where a host has more commands than the store keeps, those which that
@@ -104,6 +126,7 @@ export interface Snapshots {
 export interface HostStore {
   hosts: Hosts;
   journal: Journal;
+  events: Events;
   snapshots: Snapshots;
   /** Resolves when all that was asked for is stored. */
   close(): Promise<void>;
@@ -111,6 +134,7 @@ export interface HostStore {
 
 export interface Store extends Directory, HostStore {
   hosts: Hosts;
+  events: Events;
   /**
    * From now on hosts are run by so many other threads of this process. `onLost` is called where what they have asked
    * for may never be answered: all of them have to end, and others to begin, each with a new pass.

@@ -55,7 +55,6 @@ const QUESTIONS: { [One in View]: Extract<Query, { view: One }> } = {
   ioas: { view: 'ioas', pid: PID, fd: 3, ioas: 1 },
   mappings: { view: 'mappings', pid: PID, fd: 3, ioas: 1, limit: 1 },
   hwpt: { view: 'hwpt', pid: PID, fd: 3, hwpt: 1 },
-  events: { view: 'events', after: 0, limit: 1 },
   faults: { view: 'faults' },
 };
 

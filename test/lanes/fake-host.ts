@@ -35,6 +35,7 @@ export interface Quirks {
 const ok = (value: unknown, records: Execution['records'] = []): Execution => ({
   answer: { kind: 'ok', value },
   records,
+  events: [],
 });
 
 export class FakeHost implements Engine {
@@ -69,7 +70,7 @@ export class FakeHost implements Engine {
     this.#view.clock += 1000;
     const answer: Answer = { kind: 'ok', value: { now: this.#view.clock } };
     const proof: Answer = { kind: 'ok', value: command.results ? BigInt(this.#view.clock) : this.#view.clock };
-    const stored = { command, payload: new Uint8Array(), proof };
+    const stored = { command, payload: new Uint8Array(), proof, events: [] };
     return { step: () => true, outcome: { answer, stored, spoiled: false } };
   }
 
@@ -95,9 +96,9 @@ export class FakeHost implements Engine {
         this.#view.clock += 100;
         return ok({ now: BigInt(this.#view.clock) });
       case 'device.flr':
-        return { answer: { kind: 'not-found', what: 'device' }, records: [] };
+        return { answer: { kind: 'not-found', what: 'device' }, records: [], events: [] };
       case 'driver.bind':
-        return { answer: { kind: 'refused', errno: 'EBUSY', where: 'fake', why: 'in use' }, records: [] };
+        return { answer: { kind: 'refused', errno: 'EBUSY', where: 'fake', why: 'in use' }, records: [], events: [] };
       case 'fault.arm':
         this.#deathArmed = true;
         return ok({ id: 1, point: command.point, nth: 1, errno: 'EIO' });

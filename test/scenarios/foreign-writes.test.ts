@@ -16,7 +16,7 @@ const HOLE = { offset: 4 * MIB, length: 2 * MIB };
  * A live update of a VMM that has punched a hole into its memory while it was mapped. The seals permit that: the file gets
  * new pages there, which are preserved, and the domain goes on mapping the old ones, which are free in the next kernel.
  */
-async function updateWithHole(): Promise<{ host: Host; watch: DmaWatch; id: number; atBoot: number }> {
+async function updateWithHole(): Promise<{ host: Host; watch: DmaWatch; id: number; atBoot: string }> {
   const { host, vmm, memfd, iommufd, cdev, hwpt, watch } = await setUpVmm(app);
   await vmm.allocate(memfd, HOLE.offset, HOLE.length, PUNCH_HOLE);
   await vmm.write(memfd, HOLE.offset, 'a new page');
@@ -31,7 +31,7 @@ async function updateWithHole(): Promise<{ host: Host; watch: DmaWatch; id: numb
   return { host, watch, id: id ?? 0, atBoot };
 }
 
-async function hazardsOf(host: Host, after: number): Promise<unknown[]> {
+async function hazardsOf(host: Host, after: string): Promise<unknown[]> {
   return (await host.hazards(after)).map(({ data }) => [data.hazard, data.bdf ?? data.id, data.owner ?? null]);
 }
 

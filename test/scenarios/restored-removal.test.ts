@@ -25,7 +25,7 @@ async function remove(host: Host, bdf: string): Promise<{ again: Record<string, 
   return { again: { bdf, vendor, device, class: code, group }, blocked: answer.blocked === true };
 }
 
-async function hazardsOf(host: Host, after: number): Promise<unknown[]> {
+async function hazardsOf(host: Host, after: string): Promise<unknown[]> {
   return (await host.hazards(after)).map((event) => [event.data.hazard, event.data.bdf]);
 }
 

@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { randomFillSync } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
+import type { EmittedEvent } from '../../src/host/command.ts';
 import {
   type Directory,
+  type EventFilter,
   HandoverDamaged,
   type HostRow,
   type HostStore,
@@ -26,6 +28,16 @@ export interface Subject {
   /** Spoils what is stored of a host: the newest of its handovers, payloads or snapshots, or its spec. */
   damage(what: 'handover' | 'payload' | 'snapshot' | 'spec', hostId: string): void;
 }
+
+const bdfOf = (number: number): string => `0000:00:0${number}.0`;
+
+const event = (number: number): EmittedEvent => ({
+  time: String(number),
+  kernel: 1,
+  kind: 'pci.remove',
+  message: 'it is gone',
+  data: { bdf: bdfOf(number) },
+});
 
 /** Larger than any store keeps in one piece. */
 const LARGE = new Uint8Array(randomFillSync(Buffer.alloc((2 << 20) + 1)));
@@ -118,6 +130,52 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
     },
   );
 
+  says('events come with what has caused them, in order, and are found by what they are', async (subject) => {
+    const { store, other } = subject;
+    await store.hosts.insert(row(await tenant(store), 'h'), [event(0), event(1)]);
+    const late = { ...event(2), time: '20000000000000000000', kernel: 2 };
+    await Promise.all([
+      store.journal.append(entry(1)),
+      store.journal.append({ ...entry(2), events: [event(2), late] }),
+      store.journal.append({ ...entry(4), events: [event(9)] }).catch(() => {}),
+    ]);
+    const all = [
+      { sequence: 0, index: 0, ...event(0) },
+      { sequence: 0, index: 1, ...event(1) },
+      { sequence: 2, index: 0, ...event(2) },
+      { sequence: 2, index: 1, ...late },
+    ];
+    for (const { events } of [store, other]) {
+      const { read } = events;
+      assert.equal(await events.areStored('h'), true);
+      const page = await read('h', {}, null, 10);
+      assert.deepEqual(page, { events: all, reached: { sequence: 2, index: 1 }, oldest: null, missed: false });
+      assert.deepEqual((await read('h', {}, { sequence: 0, index: 0 }, 2)).events, all.slice(1, 3));
+      const found = async (filter: EventFilter) =>
+        (await read('h', filter, null, 10)).events.map(({ data }) => data.bdf);
+      assert.deepEqual(await found({ bdf: bdfOf(2) }), [bdfOf(2), bdfOf(2)]);
+      assert.deepEqual(await found({ kernel: 2 }), [bdfOf(2)]);
+      assert.deepEqual(await found({ kinds: ['pci.remove'], from: '1', to: '9' }), [bdfOf(1), bdfOf(2)]);
+      assert.deepEqual(await found({ from: '10000000000000000000' }), [bdfOf(2)]);
+      assert.deepEqual(await found({ kinds: ['boot'] }), []);
+      assert.deepEqual(await read('h', { kernel: 3 }, null, 10), { ...page, events: [] });
+      assert.deepEqual((await read('nowhere', {}, null, 10)).events, []);
+    }
+    const owner = { hostId: 'h', epoch: 1 };
+    await store.events.begin(owner);
+    await Promise.all([store.events.add(owner, 0, [event(3)]), store.events.add(owner, 1, [event(4)])]);
+    await store.events.end(owner);
+    assert.deepEqual(
+      (await other.events.read('h', {}, null, 10)).events.map(({ sequence, data }) => [sequence, data.bdf]),
+      [
+        [0, bdfOf(3)],
+        [1, bdfOf(4)],
+      ],
+    );
+    await store.hosts.delete(owner);
+    assert.deepEqual((await other.events.read('h', {}, null, 10)).events, []);
+  });
+
   says('an owner whose epoch has passed changes nothing, in whatever way it writes', async (subject) => {
     const { store, other } = await withHost(subject);
     await store.journal.append(entry(1));
@@ -133,6 +191,9 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
       () => store.journal.append({ ...entry(2), payload: new Uint8Array(LARGE.byteLength) }),
       () => store.journal.append({ ...entry(3), payload: new Uint8Array(LARGE.byteLength) }),
       () => store.snapshots.put({ ...snapshot(2), bytes: new Uint8Array(LARGE.byteLength) }),
+      () => store.events.begin(owner),
+      () => store.events.add(owner, 1, [event(1)]),
+      () => store.events.end(owner),
       () => store.hosts.markDiverged(owner, DAMAGE),
       () => store.hosts.delete(owner),
     ]) {

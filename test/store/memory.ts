@@ -1,4 +1,5 @@
 /** A store in memory, which shows that the contract is not about SQLite: what it keeps is gone with it. */
+import type { EmittedEvent } from '../../src/host/command.ts';
 import {
   type Directory,
   FIRST_EPOCH,
@@ -10,6 +11,7 @@ import {
   OwnerPassed,
   type Ownership,
   type Snapshot,
+  type StoredEvent,
   StoreUnavailable,
   type Tenant,
   TenantExists,
@@ -21,6 +23,7 @@ interface Kept {
   diverged: HostSummary['diverged'];
   journal: JournalEntry[];
   snapshots: Snapshot[];
+  events: StoredEvent[];
   damaged: Set<object>;
 }
 
@@ -44,6 +47,9 @@ export function openMemory(memory: Memory): Directory & HostStore {
     const host = hosts.get(hostId);
     if (host?.epoch !== epoch) throw new OwnerPassed(`host ${hostId} is not at epoch ${epoch}`);
     return host;
+  };
+  const tell = (host: Kept, sequence: number, events: readonly EmittedEvent[] = []): void => {
+    host.events.push(...events.map((event, index) => ({ sequence, index, ...event })));
   };
   const summary = ({ row: { spec: _, ...identity }, diverged }: Kept): HostSummary => ({ ...identity, diverged });
   const find = async (id: string) => use(() => hosts.get(id) && summary(hosts.get(id)!));
@@ -94,12 +100,14 @@ export function openMemory(memory: Memory): Directory & HostStore {
             .sort((a, b) => (place(a) < place(b) ? -1 : 1))
             .slice(0, limit);
         }),
-      insert: async (row) =>
+      insert: async (row, events = []) =>
         use(() => {
           const known = memory.tenants.some(({ tenant }) => tenant.id === row.tenantId);
           if (!known || hosts.has(row.id)) throw new StoreUnavailable(`host ${row.id}`);
           const damaged = new Set<object>();
-          hosts.set(row.id, { row, epoch: FIRST_EPOCH, diverged: null, journal: [], snapshots: [], damaged });
+          const host = { row, epoch: FIRST_EPOCH, diverged: null, journal: [], snapshots: [], events: [], damaged };
+          hosts.set(row.id, host);
+          tell(host, 0, events);
         }),
       own: async (id) =>
         use(() => {
@@ -121,9 +129,11 @@ export function openMemory(memory: Memory): Directory & HostStore {
     journal: {
       append: async (entry) =>
         use(() => {
-          const { journal } = owned(entry);
+          const host = owned(entry);
+          const { journal } = host;
           if (entry.sequence !== journal.length + 1) throw new StoreUnavailable(`command ${entry.sequence}`);
           journal.push(entry);
+          tell(host, entry.sequence, entry.events);
         }),
       read: async (hostId, after) =>
         use(() => {
@@ -155,6 +165,33 @@ export function openMemory(memory: Memory): Directory & HostStore {
           };
           return [...hosts].filter(([, host]) => isOpen(host)).map(([id]) => id);
         }),
+    },
+    events: {
+      read: async (hostId, { kinds, bdf, kernel, from, to }, after, limit) =>
+        use(() => {
+          const isBehind = ({ sequence, index }: StoredEvent): boolean =>
+            after === null || sequence > after.sequence || (sequence === after.sequence && index > after.index);
+          const behind = (hosts.get(hostId)?.events ?? []).filter(isBehind);
+          const found = behind.filter(
+            (event) =>
+              (kinds?.includes(event.kind) ?? true) &&
+              (bdf === undefined || event.data.bdf === bdf) &&
+              (kernel === undefined || event.kernel === kernel) &&
+              (from === undefined || BigInt(event.time) >= BigInt(from)) &&
+              (to === undefined || BigInt(event.time) <= BigInt(to)),
+          );
+          const events = found.slice(0, limit);
+          const last = events.length === limit ? events.at(-1) : behind.at(-1);
+          const reached = last === undefined ? after : { sequence: last.sequence, index: last.index };
+          return { events, reached, oldest: null, missed: false };
+        }),
+      areStored: async () => true,
+      begin: async (owner) =>
+        use(() => {
+          owned(owner).events = [];
+        }),
+      add: async (owner, sequence, events) => use(() => tell(owned(owner), sequence, events)),
+      end: async (owner) => use(() => void owned(owner)),
     },
     snapshots: {
       put: async (snapshot) =>

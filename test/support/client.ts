@@ -20,6 +20,11 @@ type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
 
 const base64 = (data: string | Uint8Array): string => Buffer.from(data).toString('base64');
 
+interface Page<Item> {
+  items: Item[];
+  nextPageToken: string | null;
+}
+
 /** The service, and who asks it. */
 export interface Served {
   readonly agent: ReturnType<typeof request>;
@@ -169,23 +174,23 @@ export class Host {
     await this.request('delete', `/faults/${fault.id}`);
   }
 
-  /** The log after this position, to its end. */
-  async events(after = 0): Promise<HostEvent[]> {
+  /** The log after the event of this id, to its end. */
+  async events(after = '0'): Promise<HostEvent[]> {
     const events: HostEvent[] = [];
-    for (;;) {
-      const last = events.at(-1)?.sequence ?? after;
-      const page = (await this.request('get', `/events?after=${last}`)) as { items: HostEvent[] };
-      if (page.items.length === 0) return events;
+    for (let token: string | null = after; token !== null; ) {
+      const page = (await this.request('get', `/events?after=${token}`)) as Page<HostEvent>;
       events.push(...page.items);
+      token = page.nextPageToken;
     }
+    return events;
   }
 
-  /** Position of the last entry of the log. */
-  async cursor(): Promise<number> {
-    return (await this.events()).at(-1)?.sequence ?? 0;
+  /** Id of the last entry of the log. */
+  async cursor(): Promise<string> {
+    return (await this.events()).at(-1)?.id ?? '0';
   }
 
-  async hazards(after: number): Promise<HostEvent[]> {
+  async hazards(after: string): Promise<HostEvent[]> {
     return (await this.events(after)).filter((event) => event.kind === 'hazard');
   }
 

@@ -14,7 +14,7 @@ export class DmaWatch {
   readonly #bdf: string;
   readonly #iova: number;
   readonly #bytes: string;
-  #cursor = 0;
+  #cursor = '0';
   #resets = 0;
 
   constructor(host: Host, bdf: string, iova: number, bytes: string) {
@@ -40,7 +40,7 @@ export class DmaWatch {
     assert.deepEqual(gaps, [], 'no domain between the two that blocks');
     assert.ok(!events.some((e) => this.#isFaultHere(e)), 'no access faulted');
     assert.equal((await this.#host.device(this.#bdf)).resets, this.#resets, 'no reset');
-    this.#cursor = events.at(-1)?.sequence ?? this.#cursor;
+    this.#cursor = events.at(-1)?.id ?? this.#cursor;
   }
 
   #isFaultHere({ kind, data }: HostEvent): boolean {

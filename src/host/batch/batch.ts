@@ -8,7 +8,7 @@ import { IommufdContext } from '../../kernel/iommufd/context.ts';
 import { Ioas, lookupIoas } from '../../kernel/iommufd/ioas.ts';
 import type { Process } from '../../kernel/process.ts';
 import { refused } from '../answers.ts';
-import type { Answer, BatchCommand } from '../command.ts';
+import type { Answer, BatchCommand, EmittedEvent } from '../command.ts';
 import { COMMAND_NANOSECONDS, type Host } from '../host.ts';
 import { type Columns, giveBack } from './columns.ts';
 import { type BatchOptions, type Decoded, decodeJson, decodeLines } from './decode.ts';
@@ -17,8 +17,8 @@ import { packInSteps, unpack } from './packed.ts';
 
 export interface BatchOutcome {
   answer: Answer;
-  /** What the journal keeps, and the answer that its replay must give. Null: nothing has happened. */
-  stored: { command: BatchCommand; payload: Uint8Array; proof: Answer } | null;
+  /** What the journal keeps, the answer that its replay must give, and what was emitted. Null: nothing has happened. */
+  stored: { command: BatchCommand; payload: Uint8Array; proof: Answer; events: readonly EmittedEvent[] } | null;
   /** A part was done that must be undone: the host is to be thrown away and built anew without the batch. */
   spoiled: boolean;
 }
@@ -47,6 +47,8 @@ export class Batch {
 
   private *_run(payload: Uint8Array): Generator<void, BatchOutcome> {
     const found = this._find();
+    // What is refused as a whole is not stored, nor what it told.
+    this._host.takeEvents();
     if ('kind' in found) return nothing(found);
     const decoded = yield* this._decode(payload);
     if (decoded.kind !== 'batch') return nothing(decoded);
@@ -70,6 +72,7 @@ export class Batch {
         command: { ...command, format: 'packed', onError, results: false },
         payload: kept,
         proof: { kind: 'ok', value: { ...view, checksum: execution.checksum } },
+        events: this._host.takeEvents(),
       },
       spoiled: false,
     };

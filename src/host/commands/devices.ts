@@ -71,13 +71,13 @@ function judgeWrite(host: Host, fn: PciFunction, frame: number): void {
   const { bdf } = fn;
   const run = host.machine.memory.runAt(frame);
   if (!run) {
-    const stray = { hazard: 'stray-write', bdf, frame };
+    const stray = { hazard: 'stray-write', bdf, frame } as const;
     host.emit('hazard', `${bdf} wrote into frame ${frame}, which nobody owns`, stray);
     return;
   }
   // Nothing is ever mapped to a table of an IOMMU: whoever sends a device there without translation is wrong, too.
   const owner = IOMMU_TABLES.has(run.owner) ? run.owner : host.kernel?.iommu.foreignOwner(fn, frame);
   if (!owner) return;
-  const foreign = { hazard: 'foreign-write', bdf, frame, owner };
+  const foreign = { hazard: 'foreign-write', bdf, frame, owner } as const;
   host.emit('hazard', `${bdf} wrote into frame ${frame}, which belongs to somebody else by now: ${owner}`, foreign);
 }

@@ -31,9 +31,8 @@ export function hostView(host: Host): HostView {
   };
 }
 
-export const HOST_VIEWS: Rows<'host' | 'events' | 'faults'> = {
+export const HOST_VIEWS: Rows<'host' | 'faults'> = {
   host: { needs: 'host', answer: (host) => ok(hostView(host)) },
-  events: { needs: 'host', answer: ({ log }, { after, limit }) => ok(log.read(after, limit)) },
   faults: {
     needs: 'host',
     answer: ({ faults }) =>

@@ -21,4 +21,5 @@ export const Problem = strict({
       }),
     )
     .optional(),
+  oldest: z.string().meta({ description: 'Id of the first event that is kept.' }).optional(),
 }).meta({ id: 'Problem', description: 'Problem details, RFC 9457.' }) satisfies z.ZodType<ProblemDocument>;

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import type * as views from '../../host/views.ts';
 import { IOMMU_KINDS, SRIOV } from '../../machine/spec.ts';
-import { ErrnoName, Hex64, listOf, Nanoseconds, Range, strict } from './values.ts';
+import { ErrnoName, Hex64, listOf, Range, strict } from './values.ts';
 
 const id = z.int();
 const nullableText = z.string().nullable();
@@ -147,15 +147,6 @@ const TranslationRun = strict({
   description: 'Contiguous addresses that lead to contiguous physical memory.',
 }) satisfies z.ZodType<views.TranslationRun>;
 
-const HostEvent = strict({
-  sequence: z.int().meta({ description: 'Position in the log of the host, from 1 on.' }),
-  time: Nanoseconds,
-  kernel: z.int().meta({ description: 'Number of the kernel that ran.' }),
-  kind: z.string().meta({ description: 'Such as `boot`, `iommu.attach`, `dma.fault`, `hazard`.' }),
-  message: z.string(),
-  data: z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()])),
-}).meta({ id: 'HostEvent' }) satisfies z.ZodType<views.HostEvent>;
-
 export const Fault = strict({
   id,
   point: z.string(),
@@ -170,4 +161,3 @@ export const SessionList = listOf('SessionList', Session);
 export const ProcessList = listOf('ProcessList', Process);
 export const MappingList = listOf('MappingList', Mapping);
 export const TranslationRunList = listOf('TranslationRunList', TranslationRun);
-export const HostEventList = listOf('HostEventList', HostEvent);

@@ -6,6 +6,7 @@
  */
 import { hex } from '../../machine/address.ts';
 import { Refusal, refuse } from '../errno.ts';
+import type { EventDataOf } from '../events.ts';
 import type { OpenFile } from '../file.ts';
 import type { FileRecord, HandoverDocument } from '../kho/handover.ts';
 import type { AnyFileHandler, IncomingFile, LiveUpdateKernel, Offer, OutgoingSession } from './handler.ts';
@@ -19,6 +20,9 @@ export interface IncomingSession {
   files: IncomingFile[];
   state: 'waiting' | 'retrieved' | 'stuck';
 }
+
+/** What is told of a file in a session. */
+type FileEvent = `luo.${'preserve' | 'unpreserve' | 'freeze' | 'unfreeze' | 'retrieve' | 'finish'}`;
 
 export class LiveUpdate {
   private readonly _kernel: LiveUpdateKernel;
@@ -263,8 +267,8 @@ export class LiveUpdate {
     }));
   }
 
-  private _log(kind: string, session: string, entry: { token: bigint; handler: AnyFileHandler }): void {
-    const data: Record<string, string> = { session, token: hex(entry.token), handler: entry.handler.compatible };
+  private _log(kind: FileEvent, session: string, entry: { token: bigint; handler: AnyFileHandler }): void {
+    const data: EventDataOf<FileEvent> = { session, token: hex(entry.token), handler: entry.handler.compatible };
     this._kernel.emit(kind, `${kind.slice(4)} token ${data.token} (${data.handler}) of session "${session}"`, data);
   }
 }

@@ -6,6 +6,7 @@ import type Database from 'better-sqlite3';
 import { OwnerPassed, type StoreUnavailable, TenantExists } from '../errors.ts';
 import { Ends } from './ends.ts';
 import { unavailable } from './errors.ts';
+import { type EventLimits, EventRows } from './event-rows.ts';
 import { Histories, type HistoryLimits } from './histories.ts';
 import type { Write } from './writes.ts';
 
@@ -20,13 +21,15 @@ export class GroupCommit {
   readonly #apply: Apply;
   readonly #ends: Ends;
   readonly #histories: Histories;
+  readonly #events: EventRows;
   readonly #group: (writes: readonly Write[]) => number[];
   #commits = 0;
 
-  constructor(database: Database.Database, limits?: HistoryLimits) {
+  constructor(database: Database.Database, limits?: HistoryLimits, eventLimits?: EventLimits) {
     this.#ends = new Ends(database);
     this.#histories = new Histories(database, limits);
-    this.#apply = prepareWrites(database, this.#ends, this.#histories);
+    this.#events = new EventRows(database, eventLimits);
+    this.#apply = prepareWrites(database, this.#ends, this.#histories, this.#events);
     const group = database.transaction((writes: readonly Write[]) => writes.map(this.#apply));
     this.#group = (writes) => group.immediate(writes);
   }
@@ -44,6 +47,7 @@ export class GroupCommit {
     } catch (error) {
       this.#ends.forget();
       this.#histories.forget();
+      this.#events.forget();
       if (writes.length === 1) return [{ error: typed(writes[0]!, error) }];
       // One of them is at fault: alone, it fails alone.
       return writes.flatMap((write) => this.commit([write]));
@@ -51,10 +55,12 @@ export class GroupCommit {
   }
 }
 
-function prepareWrites(database: Database.Database, ends: Ends, histories: Histories): Apply {
+function prepareWrites(database: Database.Database, ends: Ends, histories: Histories, events: EventRows): Apply {
   const createTenant = database.prepare('INSERT INTO tenants (id, name, key_hash, created) VALUES (?, ?, ?, ?)');
   const setKey = database.prepare('UPDATE tenants SET key_hash = ? WHERE id = ? AND key_hash <> ?');
-  const insertHost = database.prepare('INSERT INTO hosts (id, tenant_id, name, spec, created) VALUES (?, ?, ?, ?, ?)');
+  const insertHost = database.prepare(
+    'INSERT INTO hosts (id, tenant_id, name, spec, created, events_stored) VALUES (?, ?, ?, ?, ?, 1)',
+  );
   const own = database
     .prepare<[string], number>('UPDATE hosts SET epoch = epoch + 1 WHERE id = ? RETURNING epoch')
     .pluck();
@@ -107,9 +113,12 @@ function prepareWrites(database: Database.Database, ends: Ends, histories: Histo
       case 'tenant.key':
         return setKey.run(write.keyHash, write.id, write.keyHash).changes;
       case 'host.insert':
-        return insertHost.run(write.id, write.tenantId, write.name, write.spec, write.created).changes;
+        insertHost.run(write.id, write.tenantId, write.name, write.spec, write.created);
+        events.append(write.events);
+        return 1;
       case 'host.own':
         ends.forget(write.id);
+        events.forget(write.id);
         return own.get(write.id) ?? 0;
       case 'host.diverge':
         ends.check(write.owner);
@@ -119,6 +128,7 @@ function prepareWrites(database: Database.Database, ends: Ends, histories: Histo
         ends.check(write.owner);
         ends.forget(hostId);
         histories.forget(hostId);
+        events.forget(hostId);
         return deleteHost.run(hostId).changes;
       }
       case 'append': {
@@ -130,8 +140,24 @@ function prepareWrites(database: Database.Database, ends: Ends, histories: Histo
         if (handover !== null) {
           handOver.run(row.hostId, row.sequence, handover.format, handover.data, handover.checksum);
         }
+        events.append(write.events);
         return 1;
       }
+      case 'events.begin':
+        ends.check(write.owner);
+        events.begin(write.owner.hostId);
+        return 0;
+      case 'events.add':
+        ends.check(write.owner);
+        events.append(write.rows);
+        return write.rows.length;
+      case 'events.end':
+        ends.check(write.owner);
+        events.end(write.owner.hostId);
+        return 1;
+      case 'events.prune':
+        ends.check(write.owner);
+        return events.prune(write.owner.hostId);
       case 'snapshot': {
         const { hostId, sequence, engine, format, data, parts } = write.row;
         ends.check(write.row);
@@ -180,6 +206,11 @@ function typed(write: Write, error: unknown): Failure {
       return unavailable(`cannot delete host ${write.owner.hostId}`, error);
     case 'append':
       return unavailable('cannot store what the host did', error);
+    case 'events.begin':
+    case 'events.add':
+    case 'events.end':
+    case 'events.prune':
+      return unavailable(`cannot store events of host ${write.owner.hostId}`, error);
     case 'snapshot':
       return unavailable(`cannot store a snapshot of host ${write.row.hostId}`, error);
     case 'part':

@@ -3,6 +3,7 @@ import type Database from 'better-sqlite3';
 import type { HostSpec } from '../../host/command.ts';
 import type { Divergence, HostIdentity, HostOrigin, HostSummary, Hosts } from '../store.ts';
 import { reason, unavailable } from './errors.ts';
+import { eventRows, openClearing } from './events.ts';
 import { openParts } from './parts.ts';
 import type { Writer } from './writes.ts';
 
@@ -33,6 +34,7 @@ export function openHosts(database: Database.Database, writer: Writer): Hosts {
 
   const known = new Map<string, HostIdentity>();
   const parts = openParts(database, writer);
+  const clearEvents = openClearing(database, writer);
   const find = (id: string): HostSummary | undefined =>
     attempt('read', id, () => {
       const columns = byId.get(id);
@@ -40,8 +42,9 @@ export function openHosts(database: Database.Database, writer: Writer): Hosts {
     });
 
   return {
-    async insert({ spec, ...row }) {
-      await writer.write({ kind: 'host.insert', ...row, spec: JSON.stringify(spec) });
+    async insert({ spec, ...row }, events) {
+      const rows = eventRows(row.id, 0, events);
+      await writer.write({ kind: 'host.insert', ...row, spec: JSON.stringify(spec), events: rows });
     },
     get: async (id) => find(id),
     async identity(id) {
@@ -68,6 +71,7 @@ export function openHosts(database: Database.Database, writer: Writer): Hosts {
       await writer.write({ kind: 'host.diverge', owner, divergence: JSON.stringify(divergence) });
     },
     async delete(owner) {
+      await clearEvents(owner);
       await writer.write({ kind: 'host.delete', owner });
       known.delete(owner.hostId);
       // Nobody waits for that. What is left by a stop goes at the next start.

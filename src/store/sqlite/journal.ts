@@ -4,6 +4,7 @@ import type Database from 'better-sqlite3';
 import { HandoverDamaged, type Journal, type JournalEntry, type StoredCommand } from '../store.ts';
 import { isLarge, pack, packLarge, unpack } from './blob.ts';
 import { reason, unavailable } from './errors.ts';
+import { eventRows } from './events.ts';
 import { openParts, type Parts } from './parts.ts';
 import type { HandoverRow, JournalRow, StoredBlob, Writer } from './writes.ts';
 
@@ -41,11 +42,12 @@ export function openJournal(database: Database.Database, writer: Writer): Journa
 
   return {
     async append(entry) {
-      const { payload } = entry;
+      const { hostId, sequence, payload } = entry;
       // Not a promise where it need not be one: what is appended next must come next.
       const row =
         payload !== undefined && isLarge(payload) ? await largeRow(entry, payload, parts) : smallRow(entry, payload);
-      await writer.write({ kind: 'append', row, handover: handoverRow(entry) });
+      const events = eventRows(hostId, sequence, entry.events);
+      await writer.write({ kind: 'append', row, handover: handoverRow(entry), events });
     },
     async read(hostId, sequence) {
       try {

@@ -2,6 +2,7 @@
 import type { Store } from '../store.ts';
 import { openCheck } from './check.ts';
 import { type Durability, openDatabase } from './database.ts';
+import { openEvents } from './events.ts';
 import { openHosts } from './hosts.ts';
 import { openJournal } from './journal.ts';
 import { type SqliteShare, share } from './sharing.ts';
@@ -44,6 +45,7 @@ export function openStore({ directory, durability = 'process' }: StoreOptions): 
     tenants: openTenants(database, pen),
     hosts: openHosts(database, pen),
     journal: openJournal(database, pen),
+    events: openEvents(database, pen),
     snapshots: openSnapshots(database, pen),
     directory,
     applied,

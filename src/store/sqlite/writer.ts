@@ -1,5 +1,6 @@
 /** Writes by a connection of this thread: what is asked for in one turn of the event loop is committed together. */
 import type Database from 'better-sqlite3';
+import type { EventLimits } from './event-rows.ts';
 import { GroupCommit } from './group-commit.ts';
 import type { HistoryLimits } from './histories.ts';
 import type { Write, Writer } from './writes.ts';
@@ -14,8 +15,8 @@ export class GroupWriter implements Writer {
   readonly #group: GroupCommit;
   #waiting: Waiting[] = [];
 
-  constructor(database: Database.Database, limits?: HistoryLimits) {
-    this.#group = new GroupCommit(database, limits);
+  constructor(database: Database.Database, limits?: HistoryLimits, eventLimits?: EventLimits) {
+    this.#group = new GroupCommit(database, limits, eventLimits);
   }
 
   /** Transactions so far. */

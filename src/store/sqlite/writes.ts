@@ -1,5 +1,6 @@
 /** Whatever changes the store, as plain data: it crosses threads to the one connection that writes. */
-import type { Ownership, Tenant } from '../rows.ts';
+import type { EmittedEvent } from '../../host/command.ts';
+import type { EventId, Ownership, Tenant } from '../rows.ts';
 import type { Blob } from './blob.ts';
 
 export interface JournalRow extends Ownership {
@@ -7,6 +8,14 @@ export interface JournalRow extends Ownership {
   command: string;
   digest: string;
   payload: StoredBlob | null;
+}
+
+export interface EventRow extends EventId, Omit<EmittedEvent, 'data'> {
+  hostId: string;
+  /** The function that it is about, where it is about one. */
+  bdf: string | null;
+  /** JSON. */
+  data: string;
 }
 
 /** Bytes in one piece, or, where there are too many, empty here and in so many parts. */
@@ -41,12 +50,26 @@ export interface SnapshotRow extends StoredBlob, Ownership {
 export type Write =
   | { kind: 'tenant.create'; tenant: Tenant; keyHash: string }
   | { kind: 'tenant.key'; id: string; keyHash: string }
-  | { kind: 'host.insert'; id: string; tenantId: string; name: string; spec: string; created: string }
+  | {
+      kind: 'host.insert';
+      id: string;
+      tenantId: string;
+      name: string;
+      spec: string;
+      created: string;
+      events: readonly EventRow[];
+    }
   /** Gives the new epoch; 0 where there is no such host. */
   | { kind: 'host.own'; id: string }
   | { kind: 'host.diverge'; owner: Ownership; divergence: string }
   | { kind: 'host.delete'; owner: Ownership }
-  | { kind: 'append'; row: JournalRow; handover: HandoverRow | null }
+  | { kind: 'append'; row: JournalRow; handover: HandoverRow | null; events: readonly EventRow[] }
+  /** Events of commands that are stored already, of a host of an earlier version: all of them, and these were all. */
+  | { kind: 'events.begin'; owner: Ownership }
+  | { kind: 'events.add'; owner: Ownership; rows: readonly EventRow[] }
+  | { kind: 'events.end'; owner: Ownership }
+  /** Deletes some of the oldest events of a host. */
+  | { kind: 'events.prune'; owner: Ownership }
   | { kind: 'snapshot'; row: SnapshotRow }
   | { kind: 'part'; row: PartRow }
   /** Deletes one part that belongs to nothing that is kept. */

@@ -25,12 +25,14 @@ const host = (id: string): Write => ({
   name: id,
   spec: '{}',
   created: '2026-01-01T00:00:00.000Z',
+  events: [],
 });
 
 const command = (hostId: string, sequence: number, handover: HandoverRow | null = null): Write => ({
   kind: 'append',
   row: { hostId, epoch: 1, sequence, command: '{"op":"crash"}', digest: 'd', payload: null },
   handover,
+  events: [],
 });
 
 async function open(t: TestContext, limits?: HistoryLimits) {

@@ -1,0 +1,20 @@
+/** Which of several forms of an answer a client would rather have (RFC 9110, 12.5.1). */
+
+/** Whether text for people is preferred to JSON: only if the header Accept says so. */
+export function prefersText(accept = '*/*'): boolean {
+  return (
+    quality(accept, ['text/plain', 'text/*', '*/*']) > quality(accept, ['application/json', 'application/*', '*/*'])
+  );
+}
+
+/** Of the most specific of these ranges that the header names; 0: it names none. */
+function quality(accept: string, ranges: readonly string[]): number {
+  const given = accept.split(',').map((part) => part.split(';').map((piece) => piece.trim().toLowerCase()));
+  for (const range of ranges) {
+    const found = given.find(([type]) => type === range);
+    if (found === undefined) continue;
+    const weight = found.find((piece) => piece.startsWith('q='));
+    return weight === undefined ? 1 : Number(weight.slice(2)) || 0;
+  }
+  return 0;
+}

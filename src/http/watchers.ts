@@ -1,0 +1,145 @@
+/**
+ * Who waits for what happens to a host. Every command to a host comes through here, so whoever waits is woken when one
+ * has been answered, and looks into the store then: nobody asks it over and over.
+ */
+import { ThreadDied } from '../lanes/errors.ts';
+import type { Lanes } from '../lanes/lanes.ts';
+import { RETRY_AFTER } from './errors.ts';
+import { Problem } from './problems.ts';
+
+/** Requests of one tenant that may wait or stream at the same time. */
+export const MOST_WATCHERS = 64;
+/** How often a stream that has nothing to tell says that it is there, in seconds. */
+export const HEARTBEAT_SECONDS = 15;
+/** How long a stream may stand still since nobody reads it, in seconds. Each heartbeat moves it otherwise. */
+export const UNREAD_SECONDS = 60;
+/** Whoever watches a busy host is woken so often at most, in milliseconds. */
+const PAUSE_MS = 20;
+
+/** Why there is nothing to wait for any more: the host was deleted, the service stops, or the client has gone. */
+type End = 'deleted' | 'stopping' | 'left';
+
+export class Watcher {
+  readonly #onLeave: () => void;
+  #woken = false;
+  #wake = (): void => {};
+  ended: End | null = null;
+
+  constructor(onLeave: () => void) {
+    this.#onLeave = onLeave;
+  }
+
+  /** Resolves when something has happened since the last time, when it `ended`, or after so many milliseconds. */
+  async next(most?: number): Promise<void> {
+    if (!this.#woken && this.ended === null) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#wake = resolve;
+      const timer = most === undefined ? undefined : setTimeout(resolve, most);
+      await promise;
+      clearTimeout(timer);
+    }
+    this.#woken = false;
+  }
+
+  wake(): void {
+    this.#woken = true;
+    this.#wake();
+  }
+
+  end(why: End): void {
+    this.ended ??= why;
+    this.wake();
+  }
+
+  /** Nobody waits any more; more than once does no harm. */
+  leave(): void {
+    this.end('left');
+    this.#onLeave();
+  }
+}
+
+interface Watched {
+  watchers: Set<Watcher>;
+  /** When they were woken last. */
+  woken: number;
+  waking: boolean;
+}
+
+export class Watchers {
+  readonly #hosts = new Map<string, Watched>();
+  readonly #tenants = new Map<string, number>();
+  #stopping = false;
+
+  /** Throws where too many of the tenant's requests wait already. It must `leave`. */
+  watch(tenantId: string, hostId: string): Watcher {
+    const count = this.#tenants.get(tenantId) ?? 0;
+    if (count >= MOST_WATCHERS) {
+      const detail = `${count} of your requests wait for events already: let one of them end, or ask without \`wait\`.`;
+      throw new Problem('too-many-waiting', detail, { headers: { 'retry-after': RETRY_AFTER } });
+    }
+    this.#tenants.set(tenantId, count + 1);
+    const host = this.#hosts.get(hostId) ?? { watchers: new Set(), woken: 0, waking: false };
+    this.#hosts.set(hostId, host);
+    const watcher = new Watcher(() => {
+      if (!host.watchers.delete(watcher)) return;
+      if (host.watchers.size === 0) this.#hosts.delete(hostId);
+      const others = this.#tenants.get(tenantId)! - 1;
+      if (others === 0) this.#tenants.delete(tenantId);
+      else this.#tenants.set(tenantId, others);
+    });
+    host.watchers.add(watcher);
+    if (this.#stopping) watcher.end('stopping');
+    return watcher;
+  }
+
+  /** Something may have happened to the host. */
+  wake(hostId: string): void {
+    const host = this.#hosts.get(hostId);
+    if (host === undefined || host.waking) return;
+    host.waking = true;
+    const wake = (): void => {
+      host.waking = false;
+      host.woken = performance.now();
+      for (const watcher of host.watchers) watcher.wake();
+    };
+    const left = host.woken + PAUSE_MS - performance.now();
+    if (left <= 0) setImmediate(wake);
+    else setTimeout(wake, left).unref();
+  }
+
+  /** The host is gone. */
+  end(hostId: string): void {
+    for (const watcher of this.#hosts.get(hostId)?.watchers ?? []) watcher.end('deleted');
+  }
+
+  stop(): void {
+    this.#stopping = true;
+    for (const { watchers } of this.#hosts.values()) for (const watcher of watchers) watcher.end('stopping');
+  }
+}
+
+/** The same lanes; watchers of a host are woken when a command to it was answered. */
+export function watchedLanes(lanes: Lanes, watchers: Watchers): Lanes {
+  /** Beside the answer, which must not be later for that. */
+  const tell = <T>(hostId: string, answer: Promise<T>): Promise<T> => {
+    const wake = (): void => watchers.wake(hostId);
+    answer.then(wake, (error) => {
+      wake();
+      // It may have happened. A query comes behind all that the lane before has left in the store.
+      if (error instanceof ThreadDied) lanes.query(hostId, { view: 'faults' }).then(wake, wake);
+    });
+    return answer;
+  };
+  return {
+    create: (row) => lanes.create(row),
+    execute: (hostId, command) => tell(hostId, lanes.execute(hostId, command)),
+    batch: (hostId, command, payload) => tell(hostId, lanes.batch(hostId, command, payload)),
+    query: (hostId, query) => lanes.query(hostId, query),
+    async remove(hostId) {
+      await lanes.remove(hostId);
+      watchers.end(hostId);
+    },
+    recover: () => lanes.recover(),
+    close: () => lanes.close(),
+  };
+}

@@ -1,0 +1,170 @@
+/** Events as they are read: in order, filtered, and in steps, as a host may have very many that do not fit. */
+import { setImmediate } from 'node:timers/promises';
+import type Database from 'better-sqlite3';
+import type { EmittedEvent } from '../../host/command.ts';
+import type { EventFilter, EventId, EventPage, Events, Ownership, StoredEvent } from '../store.ts';
+import { unavailable } from './errors.ts';
+import type { EventRow, Writer } from './writes.ts';
+
+/** Rows that are looked at without a pause, for a filter. */
+const WINDOW = 2000;
+/** A host with fewer events than this is deleted in one go. */
+const FEW = 2000;
+
+const NO_ROWS: readonly EventRow[] = [];
+
+/** Events as the writer gets them. Costs nothing where there are none. */
+export function eventRows(hostId: string, sequence: number, events: readonly EmittedEvent[] = []): readonly EventRow[] {
+  if (events.length === 0) return NO_ROWS;
+  return events.map(({ data, ...event }, index) => ({
+    hostId,
+    sequence,
+    index,
+    ...event,
+    bdf: typeof data.bdf === 'string' ? data.bdf : null,
+    data: JSON.stringify(data),
+  }));
+}
+
+type Columns = Omit<StoredEvent, 'data'> & { data: string };
+
+interface Gone {
+  sequence: number | null;
+  index: number | null;
+}
+
+interface Bounds {
+  host: string;
+  sequence: number;
+  index: number;
+}
+
+const BEHIND = 'FROM events WHERE host_id = :host AND (sequence, idx) > (:sequence, :index)';
+const EVENT = 'SELECT sequence, idx AS "index", time, kernel, kind, message, data';
+const ID = 'SELECT sequence, idx AS "index"';
+
+/** Before the first event of any host. */
+const START: EventId = { sequence: -1, index: 0 };
+
+export function openEvents(database: Database.Database, writer: Writer): Events {
+  const all = database.prepare<[Bounds & { limit: number }], Columns>(
+    `${EVENT} ${BEHIND} ORDER BY sequence, idx LIMIT :limit`,
+  );
+  const some = database.prepare<[Record<string, unknown>], Columns>(
+    `${EVENT} ${BEHIND} AND (sequence, idx) <= (:lastSequence, :lastIndex)
+       AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds)))
+       AND (:bdf IS NULL OR bdf = :bdf)
+       AND (:kernel IS NULL OR kernel = :kernel)
+       AND (:from IS NULL OR (length(time), time) >= (length(:from), :from))
+       AND (:to IS NULL OR (length(time), time) <= (length(:to), :to))
+     ORDER BY sequence, idx LIMIT :limit`,
+  );
+  const windowEnd = database.prepare<[Bounds], EventId>(
+    `${ID} ${BEHIND} ORDER BY sequence, idx LIMIT 1 OFFSET ${WINDOW - 1}`,
+  );
+  const first = database.prepare<[string], EventId>(
+    `${ID} FROM events WHERE host_id = ? ORDER BY sequence, idx LIMIT 1`,
+  );
+  const last = database.prepare<[string], EventId>(
+    `${ID} FROM events WHERE host_id = ? ORDER BY sequence DESC, idx DESC LIMIT 1`,
+  );
+  const goneOf = database.prepare<[string], Gone>(
+    'SELECT gone_sequence AS sequence, gone_idx AS "index" FROM hosts WHERE id = ?',
+  );
+  const stored = database.prepare<[string], number>('SELECT events_stored FROM hosts WHERE id = ?').pluck();
+
+  const clear = openClearing(database, writer);
+
+  /** One step: all that it says is of one moment. */
+  const step = database.transaction(
+    (hostId: string, filter: EventFilter, after: EventId | null, limit: number): EventPage & { done: boolean } => {
+      const bounds = { host: hostId, ...(after ?? START) };
+      const gone = goneOf.get(hostId);
+      const oldest = gone?.sequence == null ? null : (first.get(hostId) ?? null);
+      const missed = after !== null && oldest !== null && isBefore(after, gone as EventId);
+      if (isEmpty(filter)) {
+        const events = all.all({ ...bounds, limit }).map(storedEvent);
+        return { events, reached: idOf(events.at(-1)) ?? after, oldest, missed, done: true };
+      }
+      const end = windowEnd.get(bounds);
+      const until = end ?? last.get(hostId);
+      if (until === undefined) return { events: [], reached: after, oldest, missed, done: true };
+      const { kinds = null, bdf = null, kernel = null, from = null, to = null } = filter;
+      const found = some.all({
+        ...bounds,
+        lastSequence: until.sequence,
+        lastIndex: until.index,
+        kinds: kinds && JSON.stringify(kinds),
+        bdf,
+        kernel,
+        from,
+        to,
+        limit,
+      });
+      const events = found.map(storedEvent);
+      const full = events.length === limit;
+      const reached = full ? idOf(events.at(-1)) : later(after, until);
+      return { events, reached, oldest, missed, done: full || end === undefined };
+    },
+  );
+
+  return {
+    async read(hostId, filter, after, limit) {
+      const page = attempt(hostId, () => step(hostId, filter, after, limit));
+      for (let { done } = page; !done; ) {
+        await setImmediate();
+        const next = attempt(hostId, () => step(hostId, filter, page.reached, limit - page.events.length));
+        // Whoever goes on from here is told.
+        if (next.missed) break;
+        page.events.push(...next.events);
+        page.reached = next.reached;
+        done = next.done;
+      }
+      const { events, reached, oldest, missed } = page;
+      return { events, reached, oldest, missed };
+    },
+    areStored: async (hostId) => attempt(hostId, () => stored.get(hostId)) !== 0,
+    async begin(owner) {
+      await clear(owner);
+      await writer.write({ kind: 'events.begin', owner });
+    },
+    async add(owner, sequence, events) {
+      if (events.length === 0) return;
+      await writer.write({ kind: 'events.add', owner, rows: eventRows(owner.hostId, sequence, events) });
+    },
+    async end(owner) {
+      await writer.write({ kind: 'events.end', owner });
+    },
+  };
+}
+
+/** Deletes most events of a host, if they are many, bit by bit: nobody has to wait for a long commit. */
+export function openClearing(database: Database.Database, writer: Writer): (owner: Ownership) => Promise<void> {
+  const isLong = database.prepare<[string], unknown>(`SELECT 1 FROM events WHERE host_id = ? LIMIT 1 OFFSET ${FEW}`);
+  return async (owner) => {
+    while (attempt(owner.hostId, () => isLong.get(owner.hostId)) !== undefined) {
+      await writer.write({ kind: 'events.prune', owner });
+    }
+  };
+}
+
+const isBefore = (a: EventId, b: EventId): boolean =>
+  a.sequence < b.sequence || (a.sequence === b.sequence && a.index < b.index);
+
+const later = (a: EventId | null, b: EventId): EventId | null => (a === null || isBefore(a, b) ? b : a);
+
+const isEmpty = ({ kinds, bdf, kernel, from, to }: EventFilter): boolean =>
+  kinds === undefined && bdf === undefined && kernel === undefined && from === undefined && to === undefined;
+
+const idOf = (event: StoredEvent | undefined): EventId | null =>
+  event === undefined ? null : { sequence: event.sequence, index: event.index };
+
+const storedEvent = (columns: Columns): StoredEvent => ({ ...columns, data: JSON.parse(columns.data) });
+
+function attempt<T>(hostId: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw unavailable(`cannot read events of host ${hostId}`, error);
+  }
+}
