@@ -37,18 +37,18 @@ export class IommufdContext extends OpenFile {
   readonly kind = 'iommufd';
   readonly kernel: IommufdKernel;
   readonly objects = new ObjectTable();
-  /** What devices of each group are attached to. */
+  /** What the devices of each group are attached to. */
   readonly attachments = new Map<IommuGroup, GroupAttachment>();
   readonly pasids = new PasidTable();
-  /** Pages of vIOMMUs that an mmap shows, by offset. */
+  /** Pages of vIOMMUs that an mmap of the iommufd shows, by offset in bytes. */
   readonly mmaps = new Map<bigint, ViommuPage>();
   /** The IOAS that the container requests of VFIO act on. */
   vfioIoas: Ioas | null = null;
-  /** RLIMIT_MODE 1: locked memory counts per address space, not per user. */
+  /** IOMMU_OPTION_RLIMIT_MODE is 1: locked memory is counted for each address space, not for each user. */
   perProcessLimit = false;
   /** Set where the file came out of a session: the tokens it may restore. */
   restored: RestoredIommufd | null = null;
-  /** In an outgoing session of LUO: the name of that session. */
+  /** The name of the outgoing session that it is in; null: in none. */
   preservedIn: string | null = null;
 
   constructor(kernel: IommufdKernel) {
@@ -56,7 +56,7 @@ export class IommufdContext extends OpenFile {
     this.kernel = kernel;
   }
 
-  /** What came out of a session was never opened through the node. */
+  /** An iommufd that came out of a session was never opened through the node. */
   link(): string {
     return this.restored ? 'anon_inode:iommufd' : '/dev/iommu';
   }
@@ -65,7 +65,7 @@ export class IommufdContext extends OpenFile {
     return IOMMUFD_HANDLERS;
   }
 
-  /** Destroys whatever nothing uses, leaves first, until nothing is left. */
+  /** iommufd_fops_release: destroys what nothing uses, leaves first, until nothing is left. */
   release(): void {
     for (;;) {
       const leaves = [...this.objects.visible()].filter((object) => object.users === 0);

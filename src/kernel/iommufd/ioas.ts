@@ -38,7 +38,7 @@ export function lookupIoas(context: IommufdContext, id: number): Ioas | Refusal 
   return context.objects.lookup(id, Ioas, 'an IOAS');
 }
 
-/** Who pays for memory that this process maps now. */
+/** The account that pays for memory that this process maps now. */
 export function accountOf(context: IommufdContext, process: Process): Account {
   const mode = process.capabilities.has('CAP_IPC_LOCK') ? 'none' : context.perProcessLimit ? 'mm' : 'user';
   return account(context, process, mode);
@@ -49,6 +49,7 @@ function account({ kernel }: IommufdContext, process: Process, mode: Account['mo
   return { mode, process, counter: mode === 'mm' ? process.locked : kernel.userLocked(uid), uid };
 }
 
+/** IOMMU_IOAS_ALLOC. EOPNOTSUPP flags, ENOMEM. */
 export function ioasAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_ALLOC'>): IoctlOk | Refusal {
   if (arg.flags) return refuse('EOPNOTSUPP', 'iommufd_ioas_alloc_ioctl', 'flags must be 0');
   const injected = context.kernel.faults.refusal('allocation', 'iommufd_ioas_alloc_ioctl');
@@ -57,6 +58,7 @@ export function ioasAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_ALLOC'
   return { arg: { out_ioas_id: ioas.id } };
 }
 
+/** IOMMU_IOAS_IOVA_RANGES. EOPNOTSUPP, ENOENT; EMSGSIZE more ranges than room: the outputs are written all the same. */
 export function ioasIovaRanges(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_IOVA_RANGES'>): IoctlOk | Refusal {
   const where = 'iommufd_ioas_iova_ranges';
   if (arg.__reserved) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
@@ -78,6 +80,7 @@ export function ioasIovaRanges(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_I
   return { arg: out };
 }
 
+/** IOMMU_IOAS_ALLOW_IOVAS. EOPNOTSUPP, ENOENT; range by range EFAULT missing, EINVAL start or overlap; EADDRINUSE. */
 export function ioasAllowIovas(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_ALLOW_IOVAS'>): IoctlOk | Refusal {
   const where = 'iommufd_ioas_allow_iovas';
   if (arg.__reserved) return refuse('EOPNOTSUPP', where, '__reserved must be 0');
@@ -99,7 +102,7 @@ export function ioasAllowIovas(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_A
   return ioas.iopt.allow(taken) ?? {};
 }
 
-/** Index of the first of some ranges, ascending and apart, that ends at an address or above it. */
+/** Returns the index of the first of ascending disjoint ranges that ends at an address or above it. */
 function firstEndingAt(address: bigint, ranges: readonly IovaRange[]): number {
   let [low, high] = [0, ranges.length];
   while (low < high) {
@@ -112,6 +115,7 @@ function firstEndingAt(address: bigint, ranges: readonly IovaRange[]): number {
 
 const iovaOf = ({ iovaHigh, iovaLow }: Span): IoctlOk => ({ arg: { iova: big(iovaHigh, iovaLow) } });
 
+/** IOMMU_IOAS_MAP: the rows of io-pagetable/README.md. */
 export function ioasMap(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_MAP'>, process: Process): IoctlOk | Refusal {
   const where = 'iommufd_ioas_map';
   const { flags } = arg;
@@ -125,6 +129,7 @@ export function ioasMap(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_MAP'>, p
   return mapUser(ioas.iopt, at, (flags & MAP_FIXED_IOVA) !== 0, accessOf(flags), account) ?? iovaOf(at);
 }
 
+/** IOMMU_IOAS_MAP_FILE: the checks of io-pagetable/README.md. */
 export function ioasMapFile(
   context: IommufdContext,
   arg: ArgOf<'IOMMU_IOAS_MAP_FILE'>,
@@ -141,6 +146,7 @@ export function ioasMapFile(
   return mapFile(ioas.iopt, at, fixed, accessOf(flags), account, arg.fd) ?? iovaOf(at);
 }
 
+/** IOMMU_IOAS_COPY: the checks of io-pagetable/README.md. The source may begin and end inside of areas. */
 export function ioasCopy(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_COPY'>): IoctlOk | Refusal {
   const where = 'iommufd_ioas_copy';
   const { flags, length } = arg;
@@ -162,7 +168,7 @@ export function ioasCopy(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_COPY'>)
   }
   const to = lookupIoas(context, arg.dst_ioas_id);
   if (!(to instanceof Ioas)) return to;
-  // What is copied is shared from now on: its pages are pinned and charged once for all that show them.
+  // What is copied is shared from now on: its pages are pinned and charged once, however many areas show them.
   const slices = pieces.map(({ area, from: start, length: bytes }) => ({
     start: area.start + (start - area.iova),
     length: bytes,
@@ -173,6 +179,7 @@ export function ioasCopy(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_COPY'>)
   return typeof iova === 'bigint' ? { arg: { dst_iova: iova } } : iova;
 }
 
+/** IOMMU_IOAS_UNMAP: the checks of io-pagetable/README.md. `length` tells the bytes unmapped. */
 export function ioasUnmap(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_UNMAP'>): IoctlOk | Refusal {
   const ioas = lookupIoas(context, arg.ioas_id);
   if (!(ioas instanceof Ioas)) return ioas;
@@ -181,7 +188,7 @@ export function ioasUnmap(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_UNMAP'
   return refusal ?? { arg: { length: (BigInt(counted.high) << 32n) + BigInt(counted.low) } };
 }
 
-/** Whoever pays for pages in a context: sources that are not shared, and shared pages, each once. */
+/** What carries an account in a context: sources that are not shared, and shared pages, each once. */
 function payers(context: IommufdContext): Set<Source | SharedPages> {
   const found = new Set<Source | SharedPages>();
   for (const object of context.objects.visible())
@@ -189,6 +196,10 @@ function payers(context: IommufdContext): Set<Source | SharedPages> {
   return found;
 }
 
+/**
+ * IOMMU_IOAS_CHANGE_PROCESS: the caller pays from now on. EOPNOTSUPP; EINVAL memory of a process is mapped; ENOMEM over
+ * the caller's limit, which is charged before the former owner is released.
+ */
 export function ioasChangeProcess(
   context: IommufdContext,
   arg: ArgOf<'IOMMU_IOAS_CHANGE_PROCESS'>,

@@ -4,7 +4,7 @@
  * has to move, so that ascending and descending work moves nothing.
  */
 
-/** Areas of a block at the most. */
+/** The most areas that a block holds. */
 export const BLOCK = 64;
 /** Words of an area: first IOVA, last IOVA, start (high, low each), and its source with its access. */
 export const WORDS = 7;
@@ -14,26 +14,26 @@ export const START = 4;
 export const META = 6;
 
 const BLOCK_WORDS = BLOCK * WORDS;
-/** Blocks of a segment: what is allocated at once, 28 KiB, so that a small IOAS stays small. */
+/** Blocks of a segment. A segment is allocated at once: 28 KiB, so that a small IOAS stays small. */
 const SEGMENT_BLOCKS = 16;
 const SEGMENT_SHIFT = 4;
-/** Behind so many of them a segment has more blocks: a few large ones are found faster than many small ones. */
+/** After this many small segments new ones are larger: a few large segments are found faster than many small ones. */
 const SMALL_SEGMENTS = 128;
 const SMALL_BLOCKS = SMALL_SEGMENTS * SEGMENT_BLOCKS;
 const LARGE_BLOCKS = 128;
 const LARGE_SHIFT = 7;
-/** Below this many areas a loop is faster than `copyWithin`. */
+/** Up to this many areas are moved by a loop, which is faster than `copyWithin` then. */
 const SHORT = 12;
 
 export class AreaBlocks {
   private readonly _segments: Uint32Array[] = [];
-  /** Areas of each block, and the place of the first, beside each other, by block number. */
+  /** Two bytes a block, by block number: how many areas it has, and the place of the first one. */
   private _shapes = new Uint8Array(SEGMENT_BLOCKS * 2);
   private _free: number[] = [];
-  /** Blocks of all segments. */
+  /** How many blocks all segments have, used or free. */
   private _blocks = 0;
 
-  /** Bytes of typed arrays. */
+  /** Bytes of the typed arrays. */
   get bytes(): number {
     return this._blocks * BLOCK_WORDS * 4 + this._shapes.length;
   }
@@ -54,7 +54,7 @@ export class AreaBlocks {
     return this._segments[more < 0 ? block >>> SEGMENT_SHIFT : SMALL_SEGMENTS + (more >>> LARGE_SHIFT)]!;
   }
 
-  /** Where in them the first area of the block begins. */
+  /** Where the first area of the block begins in `words(block)`. */
   base(block: number): number {
     return startOf(block) + this._shapes[block * 2 + 1]! * WORDS;
   }
@@ -63,7 +63,7 @@ export class AreaBlocks {
     return this._shapes[block * 2]!;
   }
 
-  /** A new empty block, whose first area will be put at a place. */
+  /** Returns the number of an empty block. Its first area will be at `place`, 0 to BLOCK - 1. */
   allocate(place: number): number {
     const block = this._free.pop() ?? this._grow();
     this._shapes[block * 2] = 0;
@@ -75,7 +75,9 @@ export class AreaBlocks {
     this._free.push(block);
   }
 
-  /** Makes room for one area at a slot of a block that is not full. Answers where the block's areas begin then. */
+  /**
+   * Makes room for one area at `slot` of a block that is not full. Returns where the block's areas begin afterwards.
+   */
   open(block: number, slot: number): number {
     const shape = block * 2;
     const count = this._shapes[shape]!;
@@ -97,17 +99,17 @@ export class AreaBlocks {
     return base + first * WORDS;
   }
 
-  /** How many areas may be put behind the last one of a block without moving any. */
+  /** How many areas fit behind the last one of a block without moving any. */
   roomBehind(block: number): number {
     return BLOCK - this._shapes[block * 2]! - this._shapes[block * 2 + 1]!;
   }
 
-  /** They have been put there. */
+  /** Counts areas that the caller has written behind the last one. */
   extend(block: number, areas: number): void {
     this._shapes[block * 2]! += areas;
   }
 
-  /** Takes `taken` areas out of a block, from a slot on. Answers where the block's areas begin then. */
+  /** Removes `taken` areas of a block, from `slot` on. Returns where the block's areas begin afterwards. */
   close(block: number, slot: number, taken: number): number {
     const shape = block * 2;
     const count = this._shapes[shape]!;
@@ -124,7 +126,7 @@ export class AreaBlocks {
     return base + place * WORDS;
   }
 
-  /** Gives the areas of a block from a slot on to a new one, which is answered. */
+  /** Moves the areas of a block from `slot` on to a new block, whose number it returns. */
   split(block: number, slot: number): number {
     const count = this._shapes[block * 2]! - slot;
     const other = this.allocate((BLOCK - count) >>> 1);
@@ -152,13 +154,13 @@ export class AreaBlocks {
   }
 }
 
-/** Where in its segment a block begins. */
+/** Where a block begins in its segment, in words. */
 function startOf(block: number): number {
   const more = block - SMALL_BLOCKS;
   return (more < 0 ? block & (SEGMENT_BLOCKS - 1) : more & (LARGE_BLOCKS - 1)) * BLOCK_WORDS;
 }
 
-/** Moves areas within a segment. */
+/** Moves areas within a segment; `to` and `from` count words, and may overlap. */
 function move(words: Uint32Array, to: number, from: number, areas: number): void {
   const count = areas * WORDS;
   if (areas > SHORT) words.copyWithin(to, from, from + count);

@@ -1,20 +1,23 @@
 /**
- * The gaps between the areas of an IOAS: where there is room. Of each block of areas, and of each group of blocks, it is
- * known how wide gaps are at the most and what has not fitted, so that a search passes over them. An insertion makes gaps
- * narrower, so that what is known stays right; only what is removed makes it void.
+ * The gaps between the areas of an IOAS, where there is room. Each block of areas, and each group of blocks, knows the
+ * width of its widest gap and the smallest search that failed in it, so that a search passes over what is too narrow.
+ * An insertion makes gaps narrower, so that this knowledge stays right; a removal makes it void.
  */
 import { PAGE_SIZE, WORD } from '../../../machine/address.ts';
 import { type AreaBlocks, IOVA, LAST, WORDS } from './area-blocks.ts';
 import type { AreaGroup } from './area-group.ts';
 
-/** Nothing fits before the end of the range. */
+/** What `_fitInBlock` returns where the range ends before a place was found. */
 const BEYOND = -2;
 
-/** Where so much is remembered, it is of no use any more. */
+/** How many ranges, and searches a range, are remembered. */
 const MOST_REMEMBERED = 64;
 const MOST_LENGTH = 2 ** 40;
 
-/** Where `length` bytes fit first in [start, last]; -1 if nowhere. A hole of one byte never fits, as in Linux. */
+/**
+ * Returns the lowest IOVA in [start, last] where `length` bytes fit; -1 if none. A hole of one byte never fits, as in
+ * Linux.
+ */
 export function fitIn(start: number, last: number, length: number, alignment: number, offset: number): number {
   const rounded = Math.ceil(start / alignment) * alignment;
   const inPage = rounded % PAGE_SIZE;
@@ -27,14 +30,17 @@ const big = (high: number, low: number): bigint => (BigInt(high) << 32n) | BigIn
 export class AreaGaps {
   private readonly _blocks: AreaBlocks;
   private readonly _groups: AreaGroup[];
-  /** Whether the gaps of the table's current block are unknown already, and those of the next one, too. */
+  /**
+   * The gaps of the table's current block are known to be unknown, and (`_bothUnmeasured`) those of the next block,
+   * too.
+   */
   unmeasured = false;
   private _bothUnmeasured = false;
-  /** By the start of a range, and length and alignment: below which IOVA there is no such place. */
+  /** By start of a range, then by length and alignment of a search: the IOVA below which that search finds nothing. */
   private readonly _none = new Map<number, Map<number, number>>();
-  /** Where the gap begins that is looked at. */
+  /** Where the gap begins that the search looks at. */
   private _cursor = 0;
-  /** Words of the block that `_endBefore` found. */
+  /** Words of the block in which `_endBefore` found an area. */
   private _endWords: Uint32Array = new Uint32Array(0);
 
   constructor(blocks: AreaBlocks, groups: AreaGroup[]) {
@@ -44,7 +50,7 @@ export class AreaGaps {
 
   // ---- what the table tells --------------------------------------------------------------------------------------
 
-  /** Another block is the current one. */
+  /** The table's current block is another one. */
   enter(): void {
     this.unmeasured = false;
     this._bothUnmeasured = false;
@@ -54,7 +60,7 @@ export class AreaGaps {
     this._none.clear();
   }
 
-  /** The last area of the current block is a new one, whose gap was that of the next block. All other gaps shrink. */
+  /** An area was added at the end of the current block: the gap in front of it counted as the next block's before. */
   noteLast(group: number, position: number): void {
     const blocks = this._groups[group]!;
     if (Number.isNaN(blocks.widest[position]!)) {
@@ -74,13 +80,13 @@ export class AreaGaps {
     blocks.widen(position, (words[at]! - high) * WORD + (words[at + 1]! - low - 1));
   }
 
-  /** The current block has new gaps. */
+  /** Areas were added to the current block: its gaps are unknown. */
   touch(group: number, position: number): void {
     this._groups[group]!.touch(position);
     this.unmeasured = true;
   }
 
-  /** Areas of the current block are going: gaps join, the last one with that of the next block. */
+  /** Areas of the current block are being removed: gaps join, the last one with the next block's first gap. */
   removed(group: number, position: number): void {
     if (this._none.size > 0) this._none.clear();
     if (this._bothUnmeasured) return;
@@ -94,7 +100,10 @@ export class AreaGaps {
 
   // ---- searching -------------------------------------------------------------------------------------------------
 
-  /** Holes in [start, last], ascending, as far as they have `length` bytes; the block is that of a seek to `start`. */
+  /**
+   * Holes of at least `length` bytes in [start, last], ascending. `group` and `position`: the block of a seek to
+   * `start`.
+   */
   *holes(
     group: number,
     position: number,
@@ -129,13 +138,13 @@ export class AreaGaps {
     if (cursor <= last && last - cursor + 1n >= length) yield { start: cursor, last };
   }
 
-  /** The IOVA behind the area before a block; 0 if there is none. */
+  /** Returns the IOVA behind the last area before a block; 0 if there is none. */
   private _behind(group: number, position: number): bigint {
     const at = this._endBefore(group, position);
     return at < 0 ? 0n : big(this._endWords[at]!, this._endWords[at + 1]!) + 1n;
   }
 
-  /** The first place in [start, last], in numbers below 2^53; -1 if there is none. The block is that of a seek. */
+  /** AreaCursor.fit, from the block of a seek to `start` on. */
   fit(
     group: number,
     position: number,
@@ -156,7 +165,7 @@ export class AreaGaps {
         const place = this._fitInBlock(at, from, last, length, alignment, offset);
         if (place >= 0) return place;
         if (place === BEYOND) return -1;
-        // Where the range begins gaps may be cut short.
+        // In the first block the range may cut a gap short: that says nothing of longer ranges.
         if (offset === 0 && (at > group || from > position)) blocks.noteMiss(from, length, alignment);
       }
       if (offset === 0 && at > group) blocks.noteMiss(-1, length, alignment);
@@ -165,7 +174,7 @@ export class AreaGaps {
     return fitIn(this._cursor, last, length, alignment, offset);
   }
 
-  /** The gap that comes next begins behind the area before a block at the earliest. */
+  /** Moves the search behind the last area before a block. */
   private _passBefore(group: number, position: number): void {
     const at = this._endBefore(group, position);
     if (at < 0) return;
@@ -173,7 +182,7 @@ export class AreaGaps {
     if (behind > this._cursor) this._cursor = behind;
   }
 
-  /** The first place in a gap in front of an area of a block; -1 if there is none, BEYOND if `last` comes before. */
+  /** Returns the first place in the gaps of a block; -1 if there is none, BEYOND if `last` comes first. */
   private _fitInBlock(
     group: number,
     position: number,
@@ -213,7 +222,7 @@ export class AreaGaps {
     return known === undefined ? start : known;
   }
 
-  /** There is no such place below this one. */
+  /** Notes that this search, in a range that begins at `start`, finds nothing below `place`. */
   remember(start: number, length: number, alignment: number, place: number): void {
     if (length > MOST_LENGTH) return;
     let known = this._none.get(start);
@@ -225,7 +234,10 @@ export class AreaGaps {
     known.set(keyOf(length, alignment), place);
   }
 
-  /** Where in `_endWords`, which it sets, the last IOVA of the area before a block is; -1 if there is none. */
+  /**
+   * Returns where the last IOVA of the area before a block is in `_endWords`, which it sets; -1 if there is no such
+   * area.
+   */
   private _endBefore(group: number, position: number): number {
     if (group === 0 && position === 0) return -1;
     const { blocks, count } = this._groups[position > 0 ? group : group - 1]!;
@@ -253,7 +265,7 @@ export class AreaGaps {
     return widest[position]!;
   }
 
-  /** Bytes of the widest gap in front of an area of the block, rounded up. */
+  /** Returns the bytes of the widest gap in front of an area of the block, rounded up. */
   private _measure(group: number, position: number): number {
     this.enter();
     const before = this._endBefore(group, position);

@@ -1,6 +1,6 @@
 /**
  * The memory behind areas (drivers/iommu/iommufd/pages.c): pins it, loads it into the domains, which all show every area,
- * and lets it go. "The current area" is that of the table.
+ * and unpins it. "The current area" is that of the area table.
  */
 import { PAGE_SHIFT, PAGE_SIZE, pageOf, unitOf, WORD } from '../../../machine/address.ts';
 import type { PhysicalMemory } from '../../../machine/memory.ts';
@@ -11,16 +11,18 @@ import { charge, type Source, uncharge } from '../io-pagetable/pages.ts';
 import { lastPage, type PageRow, type Span, unitsOf } from '../io-pagetable/span.ts';
 import type { AreaTable } from './area-table.ts';
 
-/** Fewer pages than these fit in one table, and are never one large page. */
+/** Fewer pages than this fit in one table, and are never one large page. */
 const FEW_PAGES = 512;
 
-/** How many pages, where they are few and whole; else 0. */
+/** Returns the number of pages of a range that is less than FEW_PAGES whole pages; else 0. */
 function smallPages(lengthHigh: number, lengthLow: number, startLow: number): number {
   if (lengthHigh !== 0 || ((lengthLow | startLow) & (PAGE_SIZE - 1)) !== 0) return 0;
   return lengthLow < FEW_PAGES * PAGE_SIZE ? lengthLow / PAGE_SIZE : 0;
 }
 
-/** Whether a domain has no page that is larger than 4096 bytes and not larger than these together. */
+/**
+ * Whether a domain maps `pages` pages of 4096 bytes by that size only: its next larger leaf is larger than all of them.
+ */
 function hasSmallPages({ format }: PagingDomain, pages: number): boolean {
   if (format.minShift !== PAGE_SHIFT) return false;
   const { leafShifts } = format;
@@ -61,7 +63,10 @@ export class AreaPages {
     };
   }
 
-  /** Pins an area, loads it into the domains and charges it; all or nothing. */
+  /**
+   * Pins an area, loads it into the domains and charges it, in this order (iopt_area_fill_domains); all or nothing.
+   * EFAULT, EINVAL, EOVERFLOW or ENOMEM of pinning; EINVAL or ENOMEM of loading; ENOMEM of charging.
+   */
   fill(at: Span, source: Source, access: number, domains: readonly PagingDomain[] = this.domains): Refusal | null {
     const first = pageOf(at.startHigh, at.startLow);
     const last = lastPage(at);
@@ -84,7 +89,9 @@ export class AreaPages {
     return refusal;
   }
 
-  /** The same as `fill`, faster where a few whole pages of process memory, in a row, go into one domain. */
+  /**
+   * Does what `fill` does, faster where less than FEW_PAGES whole pages of process memory in a row go into one domain.
+   */
   fillPages(at: Span, source: Source, access: number): Refusal | null {
     const domain = this.domains[0]!;
     const pages = smallPages(at.lengthHigh, at.lengthLow, at.startLow);
@@ -92,7 +99,7 @@ export class AreaPages {
     if (!fits || this.domains.length > 1 || source.shared) return this.fill(at, source, access);
     const page = pageOf(at.startHigh, at.startLow);
     const frame = domain.checkAccess(access) ? -1 : source.pinRow(this._memory, page, pages);
-    // The general way tells why not.
+    // `fill` tells why not.
     if (frame < 0) return this.fill(at, source, access);
     const unit = pageOf(at.iovaHigh, at.iovaLow);
     const refusal = source.account.mode === 'none' ? null : charge(source.account, pages);
@@ -123,7 +130,7 @@ export class AreaPages {
   }
 
   private _loadOne(at: Span, spans: readonly FrameSpan[], access: number, domain: PagingDomain): Refusal | null {
-    // Pages that are tracked stay small where memory is; hardware without tracking takes what fits.
+    // With dirty tracking a leaf is not larger than the page of memory behind it; else the largest that fits.
     const byFolio = domain.options.dirtyTracking;
     const shift = domain.format.minShift;
     const smallest = 2 ** shift;
@@ -162,7 +169,7 @@ export class AreaPages {
     source.countPins(-pages);
   }
 
-  /** Takes the current area out of all domains and lets its pages go. */
+  /** Removes the current area from all domains, unpins and uncharges its pages. */
   unfill(source: Source): void {
     const { areas, domains } = this;
     const [domain] = domains;
@@ -190,7 +197,7 @@ export class AreaPages {
     domain.unmap(unit, unitOf(areas.lastHigh, areas.lastLow, shift) - unit + 1);
   }
 
-  /** Lets the pages of the current area go, which `domain` shows; `from`: domains that it is taken out of before. */
+  /** Unpins and uncharges the pages of the current area, which `domain` shows; `from` are unmapped before. */
   unpinCurrent(source: Source, domain: PagingDomain, from: readonly PagingDomain[] = []): void {
     const { areas } = this;
     const first = pageOf(areas.startHigh, areas.startLow);
@@ -206,7 +213,7 @@ export class AreaPages {
     uncharge(source.account, last - first + 1);
   }
 
-  /** Frames behind the current area: of an area of its own the page table tells. */
+  /** Frames behind the current area. Those of an area that shares no pages are read from the page table of `domain`. */
   framesOfCurrent(source: Source, domain: PagingDomain = this.domains[0]!): FrameSpan[] {
     const at = this.currentSpan();
     const first = pageOf(at.startHigh, at.startLow);
@@ -227,7 +234,7 @@ export class AreaPages {
       const begun = offset + (from - unit) * 2 ** shift;
       const page = first + Math.floor(begun / PAGE_SIZE);
       const behind = first + Math.floor((begun + units * 2 ** shift - 1) / PAGE_SIZE) + 1;
-      // A page that two extents share is told once.
+      // A page that two extents share is listed once.
       for (let at = Math.max(page, next); at < behind; at = next) {
         const frame = Math.floor(physical / PAGE_SIZE) + (at - page);
         if (!run || frame < run.start || frame >= run.start + run.count) run = this._memory.runAt(frame);
@@ -242,7 +249,7 @@ export class AreaPages {
     return spans;
   }
 
-  /** Pins and maps single pages until one of them cannot be; answers how many. */
+  /** Pins and maps single pages until one of them cannot be; returns how many were. The caller charges. */
   fillMany(domain: PagingDomain, row: PageRow, source: Source, access: number): number {
     const { page, stride, start, startStride, count } = row;
     if (stride === 1 && startStride === 1) {
@@ -263,7 +270,10 @@ export class AreaPages {
     return count;
   }
 
-  /** Takes pages in a row out of the domain and lets them go, where their frames are in a row, too; else false. */
+  /**
+   * Unmaps, unpins and uncharges pages in a row whose frames are in a row, too. Returns false, and nothing has changed,
+   * if they are not, if there are more domains, or if the pages are shared.
+   */
   unfillRow(source: Source, page: number, count: number): boolean {
     const [domain] = this.domains;
     if (this.domains.length > 1 || source.shared || domain!.format.minShift !== PAGE_SHIFT) return false;
@@ -274,7 +284,7 @@ export class AreaPages {
     return true;
   }
 
-  /** Takes the current area out of one domain, and unpins it if that was the only one. */
+  /** Removes the current area from one domain; `unpin`: its pages are unpinned and uncharged, too. */
   unload(source: Source, domain: PagingDomain, unpin: boolean): void {
     if (unpin) this.unpinCurrent(source, domain, [domain]);
     else this._unloadCurrent(domain);

@@ -19,11 +19,14 @@ const HIGH_PAGES = 2 ** 20;
 
 const pageHigh = (page: number): number => Math.floor(page / HIGH_PAGES);
 const pageLow = (page: number): number => (page * PAGE_SIZE) >>> 0;
-/** How close to an end of a full block an insertion makes it be split there and not in the middle. */
+/** An insertion this close to an end of a full block splits it there, and not in the middle. */
 const EDGE = 1;
 
 export class AreaTable extends AreaCursor {
-  /** Inserts behind the current area (that of a `seek` to the new one's IOVA or its last one), and goes there. */
+  /**
+   * Inserts an area behind the current one, and goes to it. The current area is that of a `seek` to the new area's
+   * first or last IOVA. `source`: its number in the IOAS; `access`: READ | WRITE.
+   */
   insertAfter(
     iovaHigh: number,
     iovaLow: number,
@@ -56,8 +59,9 @@ export class AreaTable extends AreaCursor {
   }
 
   /**
-   * Inserts areas of one page each behind the current one, `stride` pages from one to the next, and goes to the last of
-   * them. No other area lies between them. Page numbers are below 2^40.
+   * Inserts `count` areas of one page each behind the current one, and goes to the last of them. `page` and `start` are
+   * page numbers below 2^40, `stride` and `startStride` pages from one area to the next. No other area lies between
+   * them.
    */
   insertPages(
     page: number,
@@ -111,18 +115,18 @@ export class AreaTable extends AreaCursor {
     }
   }
 
-  /** The block is full: goes to one with room, and to the slot there. */
+  /** The current block is full: goes to a block with room, and to the slot of the new area there. */
   private _makeRoom(): void {
     const index = this._index;
     const { group, position } = index;
     const slot = this._slot;
     if (slot === 0) {
-      // Descending work leaves full blocks behind, and so does ascending work.
+      // Work in one direction leaves full blocks behind.
       this._addBlock(group, position, BLOCK - 1);
       return;
     }
     if (slot < BLOCK) {
-      // Close to an end it is likely to be work in one direction, again.
+      // Close to an end this is likely to be work in one direction, too.
       const from = slot <= EDGE || slot >= BLOCK - EDGE ? slot : BLOCK >>> 1;
       index.insert(group, position + 1, this._blocks.split(index.block, from));
       this._enter();
@@ -141,23 +145,23 @@ export class AreaTable extends AreaCursor {
     this._addBlock(group, position + 1, more ? BLOCK >>> 1 : 0);
   }
 
-  /** A new block at a position of a group, its first area at a place; it becomes the current one. */
+  /** Makes a block at a position of a group, with its first area at `place`; it becomes the current one. */
   private _addBlock(group: number, position: number, place: number): void {
     this._index.insert(group, position, this._blocks.allocate(place));
     this._enter();
   }
 
-  /** The first area of the current block is a new one. */
+  /** The current block has another first area: sets its key. */
   private _setFirst(): void {
     this._index.setFirst(this._words[this._base]! * WORD + this._words[this._base + 1]!);
   }
 
-  /** Removes the current area, and goes to the one before it. */
+  /** Removes the current area, and goes to the area before it. */
   remove(): void {
     this.removeRun(this._slot, 1);
   }
 
-  /** Removes `taken` areas of the current block, from a slot on, and goes to the one before them. */
+  /** Removes `taken` areas of the current block, from `slot` on, and goes to the area before them. */
   removeRun(slot: number, taken: number): void {
     if (taken === 0) {
       this._slot = slot;
@@ -195,7 +199,7 @@ export class AreaTable extends AreaCursor {
     this.insertAfter(highOf(iova), lowOf(iova), highOf(last), lowOf(last), highOf(rest), lowOf(rest), source, access);
   }
 
-  /** Forgets everything. */
+  /** Removes all areas. */
   clear(): void {
     this._blocks.clear();
     this._index.clear();

@@ -13,7 +13,7 @@ import { pageRange } from '../io-pagetable/span.ts';
 import type { Ioas } from '../ioas.ts';
 import { IommufdObject } from '../objects.ts';
 
-/** A part of an area that is pinned. */
+/** The part of one area that a pin holds: pages `first` to `last` of its memory. */
 interface Piece {
   area: bigint;
   pages: SharedPages;
@@ -30,9 +30,9 @@ export interface Pin {
 export class Access extends IommufdObject implements IoptAccess {
   readonly type = 'access';
   readonly context: IommufdContext;
-  /** It pins pages, which needs an alignment of 4096 in the IOAS. */
+  /** It may pin pages, for which the IOAS needs an alignment of 4096. */
   readonly pinsPages: boolean;
-  /** What it pins cannot be unmapped: it does not let go when asked. */
+  /** What it pins cannot be unmapped, since it does not let go when asked (a hardware queue). */
   private readonly _locks: boolean;
   ioas: Ioas | null = null;
   private readonly _pins = new Map<number, Pin>();
@@ -72,7 +72,7 @@ export class Access extends IommufdObject implements IoptAccess {
     return null;
   }
 
-  /** Its maker lets it go. */
+  /** Its maker drops it: it is destroyed. */
   close(): void {
     this.drop();
     this.context.destroy(this);
@@ -87,9 +87,9 @@ export class Access extends IommufdObject implements IoptAccess {
   }
 
   /**
-   * iommufd_access_pin_pages. EINVAL length 0, or not whole pages; EOVERFLOW; ENOENT a hole; EPERM the area or its memory
-   * does not allow it; what pinning and charging answer; or what `check` says of the frames. All or nothing. Answers the
-   * number of the pin.
+   * iommufd_access_pin_pages: returns the number of the pin. EINVAL length 0; EOVERFLOW; area by area ENOENT a hole,
+   * EINVAL not whole pages, EPERM the area or its memory does not allow it, the errnos of pinning and charging; then
+   * what `check` says of the frames. All or nothing.
    */
   pin(
     iova: bigint,

@@ -26,7 +26,7 @@ export class Veventq extends IommufdObject {
   private readonly _viommu: Viommu;
   private readonly _depth: number;
   private readonly _events: Event[] = [];
-  /** Sequence number of the last event that found no room, behind all that did; a later one that does ends it. */
+  /** Sequence number of the last event that found no room, while no later event has found any; null: none is lost. */
   private _lost: number | null = null;
   private _sequence = 0;
 
@@ -54,6 +54,7 @@ export class Veventq extends IommufdObject {
     this._events.push({ sequence, virtId });
   }
 
+  /** iommufd_veventq_fops_read. EINVAL no room for what waits; 0 bytes if nothing waits. */
   read(length: bigint): ReadOk | Refusal {
     const room = length / EVENT_BYTES;
     const count = room < this._events.length ? Number(room) : this._events.length;
@@ -93,7 +94,9 @@ export class VeventqFile extends ObjectFile {
   }
 }
 
-/** EOPNOTSUPP flags, reserved, type; EINVAL depth; ENOENT; EEXIST one of this type is there. */
+/**
+ * IOMMU_VEVENTQ_ALLOC. EOPNOTSUPP flags, reserved, type; EINVAL depth; ENOENT; EEXIST one of this type; ENOMEM; EMFILE.
+ */
 export function veventqAlloc(
   context: IommufdContext,
   arg: ArgOf<'IOMMU_VEVENTQ_ALLOC'>,

@@ -17,7 +17,7 @@ export interface IoptAccess {
   unmapped(start: bigint, last: bigint): void;
 }
 
-/** What users inside the kernel hold of an area: pins, of which some are locks (hardware queues live there). */
+/** How often users inside the kernel have pinned an area; `locks` of these pins are of hardware queues. */
 export interface Holds {
   pins: number;
   locks: number;
@@ -29,7 +29,7 @@ export class DomainSpace extends IovaSpace {
   readonly sources: SourceList;
   /** Users inside the kernel (accesses, hardware queues), each with the alignment in bytes that it asks for. */
   readonly accesses = new Map<IoptAccess, bigint>();
-  /** Areas that `accesses` hold, by IOVA: such an area cannot be cut, and not be unmapped while it is locked. */
+  /** Areas that `accesses` have pinned, by first IOVA. Such an area cannot be cut, nor unmapped while it has locks. */
   readonly holds = new Map<bigint, Holds>();
 
   constructor(memory: PhysicalMemory) {

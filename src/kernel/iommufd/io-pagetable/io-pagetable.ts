@@ -1,6 +1,6 @@
 /**
  * The IO page table of an IOAS (drivers/iommu/iommufd/io_pagetable.c): areas, reserved and allowed ranges, and the
- * domains that must show every area. All answers are the ioctls' of Linux, in its order of checks.
+ * domains that must show every area. What is refused, and in which order, is Linux's: README.md has the table.
  *
  * Invariants: areas are disjoint, lie outside reserved ranges, are multiples of `alignment`, and are present in every
  * domain; no allowed range touches a reserved one.
@@ -32,7 +32,7 @@ import { type PageRow, pageRange, type Span, span } from './span.ts';
 const IMMUTABLE = 'a HWPT of this IOAS is preserved: close the session to change mappings';
 
 export class IoPagetable extends DomainSpace {
-  /** The last IOVA of what was checked last. */
+  /** Last IOVA of the range that `_check` has seen last. */
   private _lastHigh = 0;
   private _lastLow = 0;
   private _preserved = 0;
@@ -60,8 +60,8 @@ export class IoPagetable extends DomainSpace {
   // ---- mapping ---------------------------------------------------------------------------------------------------
 
   /**
-   * iopt_map_pages at a fixed IOVA: rows 7 to 10 of IOMMU_IOAS_MAP. EBUSY immutable (C2); EINVAL length or alignment,
-   * reserved; EOVERFLOW; EEXIST taken; with a domain what pinning and loading answer. Nothing changes on failure.
+   * iopt_map_pages at a fixed IOVA: rows 7 to 10 of MAP. EBUSY immutable (C2); EINVAL length or alignment, EOVERFLOW,
+   * EINVAL reserved, EEXIST taken; with a domain the errnos of `AreaPages.fill`. Nothing changes on failure.
    */
   mapFixed(at: Span, source: Source, access: number): Refusal | null {
     const wrong = this._check(at);
@@ -80,8 +80,8 @@ export class IoPagetable extends DomainSpace {
   }
 
   /**
-   * `mapFixed` for many single pages of process memory, as long as none of them is refused: the same, but what is common
-   * to them is done once. Answers how many were mapped; 0 also where that cannot be said at once.
+   * Does `mapFixed` for many single pages of process memory, as long as none is refused; what is common to them is done
+   * once. Returns the number mapped; 0 also when the fast way does not apply.
    */
   mapPages(row: PageRow, source: Source, access: number): number {
     const { page, stride, start, startStride, count } = row;
@@ -106,7 +106,7 @@ export class IoPagetable extends DomainSpace {
     return done;
   }
 
-  /** Maps where the kernel chooses; `at` gets the IOVA. */
+  /** Maps where the kernel chooses, and writes the IOVA into `at`. Errnos of `chooseIova`, then of `mapFixed`. */
   mapChosen(at: Span, source: Source, access: number): Refusal | null {
     if (!this.immutable && at.lengthHigh === 0 && at.lengthLow < WORD / 2 && (at.lengthLow & this.mask) === 0) {
       const low = chooseLowIova(this, at.lengthLow, at.startLow);
@@ -130,7 +130,10 @@ export class IoPagetable extends DomainSpace {
     return chooseIova(this, start, length);
   }
 
-  /** iopt_map_pages for several slices at once (COPY): all or nothing. Answers the IOVA of the first. */
+  /**
+   * iopt_map_pages for several slices at once (COPY): all or nothing. Returns the IOVA of the first. `wanted` null: the
+   * kernel chooses. EPERM a slice was not mapped for writing (`needsWrite`), else the errnos of `mapFixed`.
+   */
   mapSlices(
     wanted: bigint | null,
     slices: readonly { start: bigint; length: bigint; source: Source }[],
@@ -165,7 +168,7 @@ export class IoPagetable extends DomainSpace {
     return iova;
   }
 
-  /** iopt_check_iova, and what comes before it; the table goes to where an area can be inserted, `_last…` to its end. */
+  /** iopt_check_iova, and the checks before it. Then `areas` is where the area can be inserted, `_last…` its end. */
   private _check(at: Span): Refusal | null {
     const { iovaHigh, iovaLow, lengthHigh, lengthLow } = at;
     if (this.immutable) return refuse('EBUSY', 'iopt_map_pages', IMMUTABLE, 'C2');
@@ -193,8 +196,8 @@ export class IoPagetable extends DomainSpace {
   // ---- unmapping -------------------------------------------------------------------------------------------------
 
   /**
-   * iopt_unmap_iova: whole areas of [start, last], ascending. ENOENT at the first one that the range cuts, EBUSY at one
-   * that hardware holds; those before stay unmapped. Adds the bytes unmapped to `progress`.
+   * iopt_unmap_iova_range: unmaps whole areas of [start, last], ascending, and adds their bytes to `progress`. EBUSY
+   * immutable (C2), or a hardware queue lives in the area; ENOENT the range cuts the area: those before stay unmapped.
    */
   unmap(start: bigint, last: bigint, progress: { bytes: bigint }): Refusal | null {
     const counted = { high: 0, low: 0 };
@@ -204,8 +207,8 @@ export class IoPagetable extends DomainSpace {
   }
 
   /**
-   * The same with words; `counted` gets the bytes unmapped, its low word below 2^53. After about `most` areas it pauses
-   * (`more`): asked again, with nothing in between, it goes on.
+   * Does what `unmap` does, with words. The bytes unmapped are added to `counted`, whose low word stays below 2^53.
+   * After about `most` areas it returns `more`: called again, with nothing done in between, it goes on.
    */
   unmapRange(
     startHigh: number,
@@ -221,7 +224,7 @@ export class IoPagetable extends DomainSpace {
     if (!found) found = areas.next();
     for (let left = most; found; ) {
       if (left <= 0) return 'more';
-      // What lies in one block is taken out of it at once.
+      // The areas of one block are removed from it at once.
       const { slot, leftInBlock } = areas;
       let taken = 0;
       let refusal: Refusal | null | undefined = null;
@@ -232,7 +235,7 @@ export class IoPagetable extends DomainSpace {
         if (refusal !== null) break;
         counted.high += areas.lastHigh - areas.iovaHigh;
         counted.low += areas.lastLow - areas.iovaLow + 1;
-        // Most ranges end with their first area: what follows it need not be looked at.
+        // Most ranges end with their first area: what follows need not be looked at.
         if (taken === 0 && areas.lastLow === endLow && areas.lastHigh === endHigh) {
           reached = true;
           taken = 1;
@@ -248,7 +251,7 @@ export class IoPagetable extends DomainSpace {
     return null;
   }
 
-  /** Takes areas of the current block out of all domains; they are no longer counted as those of their sources. */
+  /** Removes areas of the current block, from `slot` on, from all domains and from the count of their sources. */
   private _unfillAreas(slot: number, count: number): void {
     const { areas } = this;
     for (let at = slot; at < slot + count; ) {
@@ -267,8 +270,8 @@ export class IoPagetable extends DomainSpace {
   }
 
   /**
-   * Unmaps areas of `pages` pages each, `stride` pages from one to the next, as long as there are just these. Answers how
-   * many; 0 also where that cannot be said at once. Page numbers are below 2^40.
+   * Unmaps areas of `pages` pages each, `stride` pages from one to the next, as long as exactly these are there.
+   * Returns the number unmapped; 0 also when the fast way does not apply. Page numbers are below 2^40.
    */
   unmapPages(page: number, stride: number, pages: number, count: number): number {
     if (this.immutable || this.holds.size > 0) return 0;
@@ -293,7 +296,7 @@ export class IoPagetable extends DomainSpace {
     return count;
   }
 
-  /** How many areas of one source, from the current one on and in its block, lie at these places. Goes nowhere. */
+  /** Returns how many areas of one block and source, from the current one on, lie as `unmapPages` wants them. */
   private _alike(page: number, stride: number, pages: number, most: number): number {
     const { areas } = this;
     const { slot, source } = areas;
@@ -311,7 +314,7 @@ export class IoPagetable extends DomainSpace {
     return alike;
   }
 
-  /** Whether the current area may be unmapped with a range (null), is behind it (undefined), or why not. */
+  /** Returns null if a range may unmap the current area, undefined if the area lies behind it, or why it may not. */
   private _judgeUnmap(
     startHigh: number,
     startLow: number,
@@ -339,21 +342,21 @@ export class IoPagetable extends DomainSpace {
     return null;
   }
 
-  /** Fewer areas show a source. */
+  /** Counts `areas` areas of a source less; without any it is off the list. */
   private _leave(source: Source, areas = 1): void {
     source.drop(areas);
     if (source.areas === 0) this.sources.remove(source);
   }
 
-  /** All maps go, as when the IOAS is destroyed. */
+  /** Unmaps everything, also what is immutable: the IOAS is being destroyed. */
   clear(): void {
     assert(!this.immutable, 'a preserved HWPT keeps its IOAS');
     this.unmap(0n, UMAX, { bytes: 0n });
   }
 
   /**
-   * iopt_cut_iova (TYPE1): splits the area that contains `iova`, whose byte `iova` begins the second piece. EINVAL at
-   * an odd place.
+   * iopt_cut_iova (TYPE1): splits the area that contains `iova`, where the second piece begins. EINVAL a place that is
+   * not aligned, or an area that an access has pinned.
    */
   cut(iova: bigint): Refusal | null {
     const where = 'iopt_cut_iova';
@@ -371,14 +374,14 @@ export class IoPagetable extends DomainSpace {
 
   // ---- pages -----------------------------------------------------------------------------------------------------
 
-  /** The origin of an area's memory. */
+  /** Where an area's memory comes from. */
   originOf(area: Area): Origin {
     return this.sources.at(area.source).origin;
   }
 
   /**
-   * The pages of an area as an object that others can share: for COPY, and for accesses that pin. From then on the
-   * area's pages are pinned there, once for all.
+   * Makes the pages of an area an object that others can share, for COPY and for accesses, and returns it. From then on
+   * the pages are pinned and charged there, once for all who share them.
    */
   share(area: Area): SharedPages {
     const source = this.sources.at(area.source);

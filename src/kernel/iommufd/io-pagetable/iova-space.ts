@@ -11,7 +11,7 @@ export interface Reservation extends IovaRange {
   owner: object;
 }
 
-/** A free range as words: what a fixed IOVA is checked against. */
+/** A range that nothing reserves, as words: a fixed IOVA must lie in one. */
 export interface FreeRange {
   startHigh: number;
   startLow: number;
@@ -22,13 +22,13 @@ export interface FreeRange {
 export class IovaSpace {
   readonly areas = new AreaTable();
   reserved: Reservation[] = [];
-  /** Complement of `reserved`; null: to be computed. */
+  /** The ranges that `reserved` leaves; null: to be computed anew. */
   private _ranges: IovaRange[] | null = null;
   private _free: FreeRange[] = [];
   private _freeHint = 0;
   allowed: IovaRange[] = [];
   private _alignment = 1n;
-  /** Bits that must be 0 in what is aligned. */
+  /** `alignment` - 1: the bits that must be 0 in an IOVA, a length and a start. */
   mask = 0;
 
   get alignment(): bigint {
@@ -60,7 +60,7 @@ export class IovaSpace {
     return null;
   }
 
-  /** Ranges that nothing reserves, ascending: what IOVA_RANGES shows. */
+  /** The ranges that nothing reserves, ascending: what IOMMU_IOAS_IOVA_RANGES shows. */
   ranges(): readonly IovaRange[] {
     if (this._ranges) return this._ranges;
     const sorted = [...this.reserved].sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
@@ -82,7 +82,7 @@ export class IovaSpace {
     return ranges;
   }
 
-  /** The same as words. */
+  /** `ranges` as words. */
   freeRanges(): readonly FreeRange[] {
     if (!this._ranges) this.ranges();
     return this._free;
@@ -93,7 +93,7 @@ export class IovaSpace {
     if (!this._ranges) this.ranges();
     const free = this._free;
     const count = free.length;
-    // Most ask for the range that the one before asked for.
+    // Most IOVAs lie in the range that the one before lay in.
     for (let tried = 0, at = this._freeHint; tried < count; tried++, at = at + 1 === count ? 0 : at + 1) {
       const range = free[at]!;
       if (below(iovaHigh, iovaLow, range.startHigh, range.startLow)) continue;
@@ -104,7 +104,7 @@ export class IovaSpace {
     return false;
   }
 
-  /** iopt_reserve_iova: EADDRINUSE if an area or an allowed range is in it. */
+  /** iopt_reserve_iova: reserves [start, last] for an owner. EADDRINUSE if an area or an allowed range is in it. */
   reserve(start: bigint, last: bigint, owner: object): Refusal | null {
     const where = 'iopt_reserve_iova';
     const area = this.areas.first(start, last);

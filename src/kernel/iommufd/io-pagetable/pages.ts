@@ -15,7 +15,7 @@ import type { LockedCounter, Process } from '../../process.ts';
 /** Last page number of the 64-bit address space. */
 const LAST_PAGE = 2 ** 52 - 1;
 
-/** Who pays for locked memory: nobody, a user, or an address space. */
+/** Who pays for locked memory: nobody (CAP_IPC_LOCK), a user, or an address space (RLIMIT_MODE 1). */
 export interface Account {
   mode: 'none' | 'user' | 'mm';
   process: Process;
@@ -23,7 +23,7 @@ export interface Account {
   uid: number;
 }
 
-/** ENOMEM beyond RLIMIT_MEMLOCK. */
+/** iopt_pages_update_pinned: charges an account for pages. ENOMEM beyond RLIMIT_MEMLOCK of its process. */
 export function charge(account: Account, pages: number): Refusal | null {
   if (account.mode === 'none' || pages === 0) return null;
   const limit = account.process.memlock;
@@ -46,8 +46,8 @@ export function uncharge(account: Account, pages: number): void {
 export type Origin = { kind: 'user'; process: Process } | { kind: 'file'; file: OpenFile; sealedAtMap: boolean };
 
 /**
- * Frames of pages [first, last] of an origin, none of them pinned yet. EFAULT bad or read-only memory, or its process is
- * gone; EINVAL no memfd, or beyond its end; EOVERFLOW the last page of the address space; ENOMEM.
+ * Returns the frames of pages [first, last] of an origin, without pinning them. EFAULT bad or read-only memory, or its
+ * process is gone; EINVAL no memfd, or beyond its end; EOVERFLOW the last page of the address space; ENOMEM.
  */
 function resolve(origin: Origin, first: number, last: number, writable: boolean): FrameSpan[] | Refusal {
   if (origin.kind === 'user') {
@@ -69,7 +69,7 @@ function countPins(origin: Origin, pages: number): void {
   if (origin.kind === 'file' && origin.file instanceof MemfdFile) origin.file.inode.countPins(pages);
 }
 
-/** What areas of one IOAS show: an origin, whether it was mapped for writing, and who pays. */
+/** Where areas of one IOAS have their memory from: an origin, whether it was mapped for writing, and who pays. */
 export class Source {
   readonly origin: Origin;
   /** The MAP asked for WRITEABLE. */
@@ -94,7 +94,7 @@ export class Source {
     return this._areas;
   }
 
-  /** Pages that its areas have pinned, where it is not shared. */
+  /** Pages that its areas have pinned; 0 where they share pages, which `shared` counts. */
   get pinnedPages(): number {
     return this._pinnedPages;
   }
@@ -110,7 +110,10 @@ export class Source {
     this._areas -= areas;
   }
 
-  /** Pins pages of an area of its own: each page once an area. The caller charges and undoes. */
+  /**
+   * Pins pages [first, last] for an area that shares them with none, and returns their frames. The caller charges, and
+   * unpins if what follows fails. Errnos of `resolve`.
+   */
   pin(memory: PhysicalMemory, first: number, last: number): FrameSpan[] | Refusal {
     const spans = resolve(this.origin, first, last, this.writable);
     if (!Array.isArray(spans)) return spans;
@@ -119,7 +122,10 @@ export class Source {
     return spans;
   }
 
-  /** The first frame of pages of process memory that lie in a row, pinned; -1 where the slower way has to tell why not. */
+  /**
+   * Pins pages of process memory whose frames are in a row, and returns the first frame; -1, and nothing is pinned, if
+   * they are not, or cannot be pinned: `pin` tells why then.
+   */
   pinRow(memory: PhysicalMemory, page: number, count: number): number {
     if (this.origin.kind !== 'user') return -1;
     const frame = this.origin.process.mm.frameAt(page, this.writable, count);
@@ -130,14 +136,14 @@ export class Source {
     return frame;
   }
 
-  /** Lets such pages go. */
+  /** Unpins frames that `pinRow` has pinned. */
   unpinRow(memory: PhysicalMemory, frame: number, count: number): void {
     if (count === 1) memory.unpinOne(frame);
     else memory.unpin(frame, count);
     this.countPins(-count);
   }
 
-  /** Keeps the books of pins that come (or, negative, go). */
+  /** Counts pins that were added, or, negative, removed. */
   countPins(pages: number): void {
     this._pinnedPages += pages;
     if (this.origin.kind === 'file') countPins(this.origin, pages);
@@ -155,7 +161,7 @@ export interface Hold {
   count: number;
 }
 
-/** Pages that several areas, or accesses, show: pinned once, charged once. */
+/** Pages that several areas or accesses share (struct iopt_pages): each is pinned once and charged once. */
 export class SharedPages {
   private readonly _memory: PhysicalMemory;
   readonly origin: Origin;
@@ -163,7 +169,7 @@ export class SharedPages {
   account: Account;
   /** Frames of pinned pages, by page number of the address space or file. */
   private readonly _pinned = new FrameMap();
-  /** How many areas in domains (and accesses) hold each page: ascending disjoint ranges. */
+  /** How many areas in domains, and accesses, hold each page: ascending disjoint ranges. */
   private _holds: Hold[] = [];
 
   constructor(memory: PhysicalMemory, origin: Origin, writable: boolean, account: Account) {
@@ -193,12 +199,15 @@ export class SharedPages {
     this._hold(first, last, 1);
   }
 
-  /** Frames of pinned pages in [first, last]. */
+  /** Frames of the pinned pages among [first, last]. */
   frames(first: number, last: number): FrameSpan[] {
     return this._pinned.range(first, last);
   }
 
-  /** Pins pages [first, last] once more. Answers how many were not pinned before, to be charged. */
+  /**
+   * Holds pages [first, last] once more. Returns how many were not pinned before: the caller charges them. Errnos of
+   * `resolve`.
+   */
   pin(first: number, last: number): number | Refusal {
     let fresh = 0;
     const added: { first: number; last: number }[] = [];
@@ -220,7 +229,10 @@ export class SharedPages {
     return fresh;
   }
 
-  /** Lets go of [first, last] once; answers how many pages nobody holds any more. */
+  /**
+   * Holds pages [first, last] once less. Returns how many nobody holds any more: they are unpinned, the caller
+   * uncharges them.
+   */
   unpin(first: number, last: number): number {
     this._hold(first, last, -1);
     let gone = 0;
