@@ -1,6 +1,6 @@
 /**
- * Page tables as software builds them; what they are, and how hardware reads them: `table-walk.ts`. What is mapped page by
- * page goes straight to the lowest table, what is mapped at large in whole tables.
+ * Page tables as software builds them; table-walk.ts says what they are and how hardware reads them. Single pages are
+ * written straight into their lowest table; large ranges are written in whole tables.
  *
  * Leaves are written by `setLeaf` and by the entries that a new table is filled with (`EntryRun`), and taken away by
  * `clearEntries` and `clearEntry`: by nothing else. What maps or unmaps tells the observer of it once, when all of it is done.
@@ -25,11 +25,11 @@ export { READ, type TableFormat, tableFormat, WRITE } from './table-walk.ts';
 
 const OWNER = 'page-table';
 const FEW = 32;
-/** Of an entry: whether it is a leaf, and how large. */
+/** The bits of an entry that say whether it is a leaf, and how large. */
 const KIND = LEAF | (0x3f << SHIFT_POSITION);
 
 export class PageTable extends TableWalk {
-  /** Lowest tables that have been used, by the number of their span: in groups of as many as a table has entries. */
+  /** The words of lowest tables that have been used, in groups of ENTRIES, by number of their span (ENTRIES units). */
   private readonly _lowest = new Map<number, (Uint32Array | null)[]>();
   /** The group used last, and its number; the table used last. */
   private _group: (Uint32Array | null)[] = [];
@@ -37,7 +37,7 @@ export class PageTable extends TableWalk {
   private _words: Uint32Array | null = null;
   private _span = -1;
 
-  /** A new empty table, or null if there is no memory. */
+  /** Makes an empty table; null: no memory. */
   static make(memory: PhysicalMemory, format: TableFormat): PageTable | null {
     const frames = memory.allocate(1, { owner: OWNER });
     return frames && new PageTable(memory, format, frames[0]!.start);
@@ -78,7 +78,7 @@ export class PageTable extends TableWalk {
     return mapped;
   }
 
-  /** The largest leaf that can begin here. */
+  /** log2 of the bytes of the largest leaf that can begin at a unit. */
   private _largest(unit: number, physical: number, units: number, maxShift: number): number {
     const { minShift, leafShifts } = this.format;
     for (const shift of leafShifts) {
@@ -89,7 +89,7 @@ export class PageTable extends TableWalk {
     return minShift;
   }
 
-  /** How many units there are before a larger leaf can begin. */
+  /** How many units, at most `units`, lie before the place where a leaf larger than `than` can begin. */
   private _untilLarger(unit: number, physical: number, units: number, than: number, maxShift: number): number {
     const { minShift, leafShifts } = this.format;
     let until = units;
@@ -105,8 +105,8 @@ export class PageTable extends TableWalk {
   }
 
   /**
-   * Fills so many tables with leaves of one size; `unit` is the first of the first one. Returns how many: fewer where memory
-   * for them is missing.
+   * Fills whole tables with leaves of one size, from `unit` on. Returns the number filled: less than `tables` if there is
+   * no memory for more.
    */
   private _setTables(unit: number, physical: number, tables: number, access: number, shift: number): number {
     const { minShift } = this.format;
@@ -120,7 +120,7 @@ export class PageTable extends TableWalk {
       const words = this.memory.words(parent);
       const first = Math.floor(at / span) % ENTRIES;
       const count = Math.min(ENTRIES - first, tables - done);
-      // Smaller leaves may have left empty tables behind.
+      // Tables that are empty since their leaves were unmapped may be in the way.
       this._freeChildren(words, level + 1, first, first + count - 1, at - first * span);
       const run: EntryRun = {
         ...like,
@@ -138,7 +138,7 @@ export class PageTable extends TableWalk {
     return tables;
   }
 
-  /** Maps one smallest leaf; false if memory for a table is missing. */
+  /** Maps one smallest leaf; false: no memory for a table. */
   mapOne(unit: number, physical: number, access: number): boolean {
     if (!this._mapOne(unit, physical, access)) return false;
     if (this.memory.observer !== null) this.memory.observer.leavesSet(this, unit, 1);
@@ -157,8 +157,8 @@ export class PageTable extends TableWalk {
   }
 
   /**
-   * Maps contiguous memory with smallest leaves only; false if memory for a table is missing. What was mapped until then
-   * stays and is to be unmapped.
+   * Maps contiguous memory with smallest leaves only. False: no memory for a table; what was mapped until then stays,
+   * and the caller unmaps it.
    */
   mapSmall(unit: number, physical: number, units: number, access: number): boolean {
     const mapped = this._mapSmall(unit, physical, units, access);
@@ -184,8 +184,8 @@ export class PageTable extends TableWalk {
   }
 
   /**
-   * Clears smallest leaves that point to contiguous memory, and answers where the first one pointed; -1, and nothing has
-   * changed, if that is not what they are. All must lie in one table.
+   * Clears smallest leaves that point to contiguous memory, all in one table, and returns the physical address of the
+   * first one. Returns -1, and nothing has changed, if they are not such leaves.
    */
   unmapSmall(unit: number, units: number): number {
     const physical = this.rowAt(unit, units);
@@ -195,7 +195,7 @@ export class PageTable extends TableWalk {
     return physical;
   }
 
-  /** Where smallest leaves of one table point that point to contiguous memory, or -1 if that is not what they are. */
+  /** Returns where the first of `units` smallest leaves of one table points; -1 if their memory is not contiguous. */
   rowAt(unit: number, units: number): number {
     const physical = this.physicalAt(unit);
     const first = unit & (ENTRIES - 1);
@@ -212,7 +212,7 @@ export class PageTable extends TableWalk {
     return physical;
   }
 
-  /** Clears one smallest leaf and answers where it pointed, or -1 if the unit is not mapped by one. */
+  /** Clears one smallest leaf and returns its physical address; -1 if the unit is not mapped by one. */
   unmapOne(unit: number): number {
     const physical = this.physicalAt(unit);
     if (physical < 0) return -1;
@@ -221,7 +221,7 @@ export class PageTable extends TableWalk {
     return physical;
   }
 
-  /** Where the smallest leaf of a unit points, or -1 if there is none. */
+  /** Returns the physical address of the smallest leaf of a unit; -1 if it is not mapped by one. */
   physicalAt(unit: number): number {
     const span = Math.floor(unit / ENTRIES);
     if (span !== this._span && !this._enter(span, unit)) return -1;
@@ -231,7 +231,7 @@ export class PageTable extends TableWalk {
     return addressOf(low, this._words![at + 1]!);
   }
 
-  /** Goes to the lowest table that holds a unit, if there is one. */
+  /** Makes the lowest table that holds a unit the current one (`_words`); false if there is none. */
   private _enter(span: number, unit: number): boolean {
     const number = Math.floor(span / ENTRIES);
     if (number !== this._groupNumber) this._enterGroup(number);
@@ -274,7 +274,7 @@ export class PageTable extends TableWalk {
     for (const { start, count } of this.tables()) this.memory.release(start, count);
   }
 
-  /** The table of this level that holds a unit, made with those above it where it is missing; -1 without memory. */
+  /** Returns the frame of the table of a level that holds a unit; it is made if missing. -1: no memory. */
   private _tableAt(unit: number, level: number): number {
     let frame = this.root;
     for (let above = this.format.levels - 1; above > level; above--) {
@@ -302,7 +302,7 @@ export class PageTable extends TableWalk {
     const first = Math.floor(unit / span) % ENTRIES;
     const flags = access | LEAF | (shift << SHIFT_POSITION);
     const repeat = this._repeat(flags, level);
-    // A large leaf takes the place of tables that smaller leaves have left behind, empty.
+    // Tables that are empty since their leaves were unmapped give way to a large leaf.
     if (level > 0) this._freeChildren(words, level, first, first + repeat - 1, unit - first * span);
     for (let index = first; index < first + repeat; index++) setLeaf(words, index, physical, flags);
     return true;
@@ -342,7 +342,7 @@ export class PageTable extends TableWalk {
     }
   }
 
-  /** Clears entries of a table and frees those below it; `base` is the first unit of its span. */
+  /** Clears entries `from` to `to` of a table, whose first unit is `base`, and frees the tables below them. */
   private _freeChildren(words: Uint32Array, level: number, from: number, to: number, base: number): void {
     let run = { start: 0, count: 0 };
     for (let index = from; index <= to; index++) {
@@ -366,7 +366,7 @@ export class PageTable extends TableWalk {
     if (level === 1) this._forget(Math.floor(base / ENTRIES), from, to);
   }
 
-  /** Some of the lowest tables behind `span` are gone. */
+  /** Forgets lowest tables that were freed: numbers `from` to `to` behind `span`. */
   private _forget(span: number, from: number, to: number): void {
     this._lowest.get(Math.floor(span / ENTRIES))?.fill(null, from, to + 1);
     if (this._span >= span + from && this._span <= span + to) this._span = -1;
@@ -380,7 +380,7 @@ function setLeaf(words: Uint32Array, index: number, physical: number, flags: num
 }
 
 function clearEntries(words: Uint32Array, first: number, count: number): void {
-  // A few are cleared faster than `fill` is called.
+  // Few entries are cleared faster by a loop than by `fill`.
   if (count > FEW) words.fill(0, first * 2, (first + count) * 2);
   else for (let index = first; index < first + count; index++) clearEntry(words, index);
 }
