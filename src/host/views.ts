@@ -66,7 +66,7 @@ export interface DeviceView {
   canReset: boolean;
   resets: number;
   sriov: Sriov;
-  /** Of a virtual function, where known. */
+  /** The physical function of a virtual one; null: unknown, or it is none. */
   physicalFunction: string | null;
   /** The function whose requester id its DMA carries, if not its own. */
   realDmaDevice: string | null;
