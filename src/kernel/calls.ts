@@ -16,7 +16,7 @@ import type { CallInput, CallName, CallResult, PageResponse } from './uapi/calls
 import { VfioDeviceFile } from './vfio/device-file.ts';
 import { VfioGroupFile } from './vfio/group-file.ts';
 
-/** Runs one call. The answer of a refused one has ret -1. */
+/** Runs one system call of a process. A refused one returns -1 and its errno. */
 export function runCall(kernel: Kernel, process: Process, input: CallInput): CallResult {
   const outcome = CALLS[input.call as keyof typeof CALLS](kernel, process, input);
   if (!(outcome instanceof Refusal)) return outcome;
@@ -24,7 +24,7 @@ export function runCall(kernel: Kernel, process: Process, input: CallInput): Cal
   return { ret: -1, errno, where, why, ...(rule && { rule }), ...(arg && { arg: encodeArg(arg) }) };
 }
 
-/** Installs a new file, whose only reference goes to the descriptor or is dropped. */
+/** Gives a new file a descriptor, which takes over its only reference. EMFILE: the file is released. */
 function install(process: Process, file: OpenFile): Outcome {
   const fd = process.install(file);
   if (typeof fd === 'number') return { ret: fd };
@@ -95,7 +95,7 @@ function reopen(process: Process, fd: number): OpenFile | Refusal {
   return refuse('ENXIO', 'do_filp_open', `${file.link()} cannot be opened through /proc`);
 }
 
-/** The memfd behind a descriptor, or what the call answers for another kind of file. */
+/** The memfd behind a descriptor. EBADF; EINVAL for another kind of file. */
 function memfd(process: Process, input: CallInput, where: string): MemfdFile | Refusal {
   const file = process.file(integer(input, 'fd'));
   if (file instanceof Refusal || file instanceof MemfdFile) return file;
@@ -129,7 +129,7 @@ function mmap(process: Process, input: CallInput): Outcome {
   return refusal ?? { ret: hex(address) };
 }
 
-/** What a descriptor shows in memory: a memfd, or the page of a vIOMMU through its iommufd. */
+/** The file that mmap shows, and from which offset on: a memfd, or the page of a vIOMMU through its iommufd. */
 function fileToMap(
   process: Process,
   input: CallInput,
@@ -180,7 +180,7 @@ function truncate(kernel: Kernel, file: MemfdFile, length: bigint): Outcome {
   return done(refusal);
 }
 
-/** Runs whose first frame is not mapped any more. */
+/** The runs of `before` that `after` does not contain as a whole. */
 function lost(
   before: { start: number; count: number }[],
   after: readonly { frame: number; count: number }[],

@@ -59,7 +59,7 @@ function prepare(descriptor: RequestDescriptor): Request {
 
 const PREPARED = new Map([...REQUESTS].map(([name, descriptor]) => [name, prepare(descriptor)]));
 
-/** Answers an ioctl by name (`IOMMU_IOAS_MAP`) or by a number (`0x3bf0`) that no request of the descriptor has. */
+/** Runs an ioctl that is named (`IOMMU_IOAS_MAP`), or a number (`0x3bf0`) that no request of the descriptor has. */
 export function ioctl(process: Process, file: OpenFile, request: string, raw: Raw): IoctlOk | Refusal {
   const known = PREPARED.get(request);
   if (!known) return unknownRequest(file, Number.parseInt(request, 16));
@@ -120,7 +120,7 @@ function decode({ descriptor, inputs }: Request, raw: Raw, size: number): Arg {
   return arg;
 }
 
-/** The plain data of what a handler wrote. */
+/** Turns what a handler wrote into plain data: u64 in hexadecimal, bytes in base64. */
 export function encodeArg(arg: Record<string, unknown>): Record<string, unknown> {
   const out: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(arg)) {

@@ -204,7 +204,7 @@ export class Kernel implements LiveUpdateKernel {
     };
   }
 
-  /** Functions that the next kernel gets as they are; all others are quiesced by their drivers before a kexec. */
+  /** The functions that are handed over running. The drivers of all others quiesce theirs before a kexec. */
   preservedFunctions(): Set<PciFunction> {
     return preservedFunctions(this.luo?.outgoing ?? []);
   }

@@ -15,7 +15,7 @@ export const CAPABILITIES = [
 /** RLIMIT_NOFILE of the simulated processes. */
 const MAX_DESCRIPTORS = 65536;
 
-/** Locked pages of a user over all processes, or of one address space: what RLIMIT_MEMLOCK bounds. */
+/** Pages that are locked, of a user over all processes or of one address space: RLIMIT_MEMLOCK bounds them. */
 export interface LockedCounter {
   pages: number;
 }
@@ -66,6 +66,7 @@ export class Process {
     return fd;
   }
 
+  /** close(2): EBADF. */
   close(fd: number): Refusal | null {
     const file = this._descriptors.get(fd);
     if (!file) return refuse('EBADF', 'file_close_fd', `process ${this.pid} has no descriptor ${fd} open`);
@@ -75,7 +76,7 @@ export class Process {
     return null;
   }
 
-  /** Memory goes first, then the descriptors in ascending order, as do_exit has it. */
+  /** do_exit: memory is unmapped first, then descriptors are closed in ascending order. */
   exit(): void {
     this.mm.exit();
     for (const fd of [...this._descriptors.keys()].sort((a, b) => a - b)) this.close(fd);

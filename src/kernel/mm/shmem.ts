@@ -22,7 +22,10 @@ const HUGE = 2n * 1024n * 1024n;
 /** MAX_LFS_FILESIZE. */
 const MAX_BYTES = 2n ** 63n - 1n;
 
-/** Where large memory shall lie, so that large leaves of page tables fit: congruent to its page number. */
+/**
+ * Where `count` pages from page number `page` on shall lie, so that large leaves of page tables fit: congruent to
+ * `page`.
+ */
 export function placement(count: number, page: number): { align: number; phase: number } {
   const align = count >= 262144 ? 262144 : count >= 512 ? 512 : 1;
   return { align, phase: page % align };
@@ -30,7 +33,7 @@ export function placement(count: number, page: number): { align: number; phase: 
 
 export class ShmemInode {
   readonly memory: PhysicalMemory;
-  /** Of its dentry: `memfd:` and what memfd_create was given; empty for one that came out of a session. */
+  /** The name of its dentry: `memfd:` and what memfd_create was given; empty for a memfd that came out of a session. */
   readonly name: string;
   readonly hugetlb: boolean;
   size = 0n;
@@ -39,9 +42,9 @@ export class ShmemInode {
   private _refs = 1;
   private _pinnedPages = 0;
   private _sharedWritable = 0;
-  /** In a session of LUO, in this kernel. */
+  /** It is in an outgoing session. */
   preserved = false;
-  /** False for memory of a device: it can be mapped, but DMA cannot pin it. */
+  /** False for memory of a device, which can be mapped, but not pinned for DMA. */
   readonly pinnable: boolean = true;
   private _restoredDomains = 0;
 
@@ -52,7 +55,7 @@ export class ShmemInode {
     this.seals = seals;
   }
 
-  /** Pages up to the size, the last one maybe in part; FALLOC_FL_KEEP_SIZE leaves others behind it. */
+  /** How many pages the size covers, a last one in part included. FALLOC_FL_KEEP_SIZE may leave others behind it. */
   get sizeInPages(): bigint {
     return (this.size + PAGE - 1n) / PAGE;
   }
@@ -61,7 +64,7 @@ export class ShmemInode {
     return this.preserved || this._restoredDomains > 0;
   }
 
-  /** Files, and mappings, that refer to it. */
+  /** How many files and mappings refer to it. */
   get refs(): number {
     return this._refs;
   }
@@ -76,7 +79,7 @@ export class ShmemInode {
     if (--this._refs === 0) this._drop(0, Number.MAX_SAFE_INTEGER);
   }
 
-  /** Pages held by DMA pins: F_SEAL_WRITE is EBUSY while there are any. */
+  /** How many of its pages DMA has pinned: F_SEAL_WRITE is EBUSY while there are any. */
   get pinnedPages(): number {
     return this._pinnedPages;
   }
@@ -87,7 +90,7 @@ export class ShmemInode {
     this._pinnedPages += pages;
   }
 
-  /** Shared writable mappings: F_SEAL_WRITE is EBUSY while there are any. */
+  /** How many mappings are shared and writable: F_SEAL_WRITE is EBUSY while there are any. */
   get sharedWritable(): number {
     return this._sharedWritable;
   }
@@ -103,7 +106,7 @@ export class ShmemInode {
     this._sharedWritable--;
   }
 
-  /** Restored domains that map its pages (policy freezeRestoredMemfd). */
+  /** How many restored domains map its pages (policy freezeRestoredMemfd). */
   get restoredDomains(): number {
     return this._restoredDomains;
   }
@@ -118,7 +121,7 @@ export class ShmemInode {
     this._restoredDomains--;
   }
 
-  /** Frames of [first, last] (page numbers), allocating holes; null without memory. Pages must lie below the size. */
+  /** Returns the frames of pages [first, last], allocating those that have none; null: no memory. */
   populate(first: number, last: number): FrameSpan[] | null {
     const folio = this.hugetlb ? 512 : 1;
     const from = Math.floor(first / folio) * folio;
@@ -139,6 +142,7 @@ export class ShmemInode {
     return this.pages.range(first, last);
   }
 
+  /** ftruncate(2), length in bytes. EINVAL; EPERM F_SEAL_SHRINK, F_SEAL_GROW, or frozen (shmem_setattr). */
   truncate(length: bigint): Refusal | null {
     const where = this.hugetlb ? 'hugetlbfs_setattr' : 'shmem_setattr';
     if (length < 0n || length > MAX_BYTES) return refuse('EINVAL', 'do_ftruncate', 'length is negative');
@@ -157,6 +161,7 @@ export class ShmemInode {
     return null;
   }
 
+  /** fallocate(2). EINVAL, EOPNOTSUPP mode, EPERM frozen or sealed, EFBIG, ENOSPC (shmem_fallocate). */
   fallocate(mode: number, offset: bigint, length: bigint): Refusal | null {
     const where = 'shmem_fallocate';
     if (offset > MAX_BYTES || length === 0n || length > MAX_BYTES)
@@ -184,6 +189,10 @@ export class ShmemInode {
     return null;
   }
 
+  /**
+   * F_ADD_SEALS. EINVAL; EPERM F_SEAL_SEAL; EBUSY F_SEAL_WRITE while mapped for writing, pinned or preserved
+   * (memfd_add_seals).
+   */
   addSeals(seals: number): Refusal | null {
     const where = 'memfd_add_seals';
     if (seals & ~ALL_SEALS) return refuse('EINVAL', where, 'unknown seal');
@@ -213,6 +222,7 @@ export class ShmemInode {
     return bytes;
   }
 
+  /** pwrite(2): returns the bytes written. EINVAL, EFBIG, EPERM sealed or frozen, ENOSPC (shmem_file_write_iter). */
   write(offset: bigint, data: Uint8Array): number | Refusal {
     const where = 'shmem_file_write_iter';
     if (offset > MAX_BYTES) return refuse('EINVAL', 'ksys_pwrite64', 'offset is negative');
@@ -283,7 +293,7 @@ export class MemfdFile extends OpenFile {
   }
 }
 
-/** memfd_create(2), and the first ftruncate. */
+/** memfd_create(2), and the first ftruncate to `size` bytes. EINVAL flags or name, then the errnos of `truncate`. */
 export function memfdCreate(memory: PhysicalMemory, name: string, flags: number, size: bigint): MemfdFile | Refusal {
   const where = 'memfd_create';
   if (flags & ~MFD_ALL || flags < 0) return refuse('EINVAL', where, 'unknown flag');
