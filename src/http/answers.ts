@@ -1,12 +1,14 @@
-/** From what a host answers to what the API answers: a value, or a problem. */
+/** Turns what a host answers into what the API answers: a value, or a problem. */
 import type { Answer } from '../host/command.ts';
 import { type KernelError, Problem } from './problems.ts';
 import { invalid } from './validation.ts';
 
-/** Refusals that another state of the host would not have seen; the others are about the request itself. */
+/** Errnos that depend on the state of the host (409); all others are about the request itself (422). */
 const CONFLICTS: readonly string[] = ['EBUSY', 'EEXIST', 'EADDRINUSE', 'ENOSPC', 'ENOMEM', 'EIO'];
 
-/** The value. Throws a problem where the host says no. The caller knows what the value is: see src/host/command.ts. */
+/**
+ * Returns the value of an answer. Throws a problem for any answer but `ok`. src/host/command.ts says what the value is.
+ */
 export function granted<Value>(answer: Answer): Value {
   if (answer.kind === 'ok') return answer.value as Value;
   if (answer.kind === 'not-found')

@@ -1,4 +1,4 @@
-/** The HTTP face: routes, and what is the same for all of them. */
+/** The HTTP face: routes, and what all of them have in common. */
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
@@ -19,13 +19,13 @@ import { readWhole } from './whole-body.ts';
 export interface AppOptions extends Omit<Context, 'watchers'> {
   /** Gets a line for each request; without it nothing is logged. */
   log?: Logger;
-  /** Whether these lines are for who sends the requests, too: they say more then. */
+  /** Development mode: whoever sends the requests reads these lines, too, so they say more. */
   dev?: boolean;
-  /** For tests: whether answers have to be what the OpenAPI document says. */
+  /** For tests: an answer that is not as the OpenAPI document says is an error. */
   checkAnswers?: boolean;
 }
 
-/** The service, ready to listen. The caller closes it. */
+/** Builds the service, ready to listen. The caller closes it. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { log, dev = false, checkAnswers = false, lanes, ...given } = options;
   const watchers = new Watchers();
@@ -35,9 +35,9 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     serverFactory: (handle) => connections.createServer(handle),
     bodyLimit: context.config.bodyLimit,
     genReqId: () => randomUUID(),
-    // Its lines show the URL, which may hold what should not be there: a line of our own shows the route.
+    // Fastify's lines show the URL, which may hold secrets; `logRequests` writes the route instead.
     logController: new LogController({ disableRequestLogging: true }),
-    // Its answer would not be problem+json; the hook below refuses in our words.
+    // Fastify's own 503 is not problem+json; `refuseWhileStopping` answers instead.
     return503OnClosing: false,
     frameworkErrors: handleError,
     clientErrorHandler(error, socket) {
@@ -64,13 +64,15 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   return app;
 }
 
-/** Fastify's own would say where it listens, which is for the caller to say; of it only what is worse than that is logged. */
+/**
+ * Fastify's own lines are logged from `warn` on: where the service listens, which it logs as `info`, the caller says.
+ */
 function loggers(log: Logger): Pick<FastifyServerOptions, 'loggerInstance' | 'childLoggerFactory'> {
   const own = log.child({}, { level: log.isLevelEnabled('info') ? 'warn' : log.level });
   return { loggerInstance: own, childLoggerFactory: (_own, bindings, options) => log.child(bindings, options) };
 }
 
-/** JSON and nothing else. A body of no bytes is none, whatever its type. */
+/** Reads bodies of JSON, and no others. A body of no bytes counts as none. */
 function readBodiesAsJson(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser('error', 'error');
   app.removeAllContentTypeParsers();
@@ -85,7 +87,7 @@ function readBodiesAsJson(app: FastifyInstance): void {
   });
 }
 
-/** A route that gets its body unread: bytes of JSON, or the stream of another type. */
+/** Adds a route that gets its body unparsed: the bytes of JSON, or the stream of `type`. */
 function addRaw(
   scope: FastifyInstance,
   context: Context,
@@ -102,7 +104,7 @@ function addRaw(
   addRoute(scope, context, entry, checkAnswers);
 }
 
-/** The parser's message may show a piece of the body: to its sender, who has it. */
+/** Why a body is not JSON. The parser's message may show a piece of the body: its sender knows that anyway. */
 function malformed(body: string): Problem {
   let detail = 'The body has a field that is not allowed in JSON here: __proto__ or constructor.prototype.';
   try {
@@ -123,7 +125,7 @@ function refuseWhileStopping(app: FastifyInstance, connections: Connections, wat
     stopping = true;
     watchers.stop();
     await Promise.race([connections.idle(), setTimeout(PATIENCE_MS, undefined, { ref: false })]);
-    // Otherwise one whose client has been answered and yet goes on sending, or does not, would be waited for.
+    // Fastify would wait for clients that have been answered and keep their connection open.
     app.server.closeAllConnections();
   });
   app.addHook('onRequest', async () => {

@@ -1,4 +1,4 @@
-/** Who is asking, and whether the host in the path is theirs. Done before the body is read. */
+/** Finds out who sends a request, and whether the host in the path is theirs, before the body is read. */
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import { hashKey } from '../store/keys.ts';
@@ -16,7 +16,9 @@ declare module 'fastify' {
 
 type Keys = Pick<Context, 'config' | 'directory'>;
 
-/** Lets the request pass, and notes whose it is; or throws 401, 403 or 404. */
+/**
+ * Sets the tenant and the host of a request. Throws a problem: 401 no or unknown key, 403 wrong kind of key, 404 host.
+ */
 export async function authenticate(context: Keys, access: Access, request: FastifyRequest): Promise<void> {
   if (access === 'public') return;
   const key = bearerKey(request.headers.authorization);
@@ -63,7 +65,7 @@ function isAdminKey({ config }: Keys, key: string): boolean {
   return timingSafeEqual(digest(config.adminKey), digest(key));
 }
 
-/** A host of another tenant is not there, in the very words of one that is nowhere. */
+/** A host of another tenant is answered exactly as one that does not exist. */
 async function hostOf({ directory }: Keys, tenant: Tenant, id: string): Promise<HostIdentity> {
   const host = await directory.hosts.identity(id);
   if (host?.tenantId === tenant.id) return host;

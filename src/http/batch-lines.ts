@@ -1,4 +1,7 @@
-/** Batches of any size, as lines: they are cut into pieces, and each piece is a command that is stored by itself. */
+/**
+ * Batches of any size, sent as lines: the body is cut into pieces, and each piece is a command that is stored by
+ * itself.
+ */
 
 import type { Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
@@ -10,25 +13,28 @@ import { granted } from './answers.ts';
 import { Problem, type ProblemDocument } from './problems.ts';
 import { invalid } from './validation.ts';
 
-/** A piece has about so many bytes. */
+/** About how many bytes a piece has. */
 const PIECE_BYTES = 1 << 20;
-/** A sender that waits is answered after this, in milliseconds, whatever the piece has by then. */
+/** If nothing arrives for this long, in milliseconds, the lines that are there become a piece. */
 const PATIENCE_MS = 100;
 const LINE_BYTES = 64 << 10;
 
 const NEWLINE = 0x0a;
 const QUIET = Symbol('nothing has arrived for a while');
 
-/** Pieces of whole lines, as they arrive. Throws where the stream is cut: then what is not a piece yet is dropped. */
+/**
+ * Yields pieces of whole lines as they arrive. Throws if the stream breaks off; lines that are no piece yet are
+ * dropped.
+ */
 async function* piecesOf(source: Readable): AsyncGenerator<Uint8Array, void> {
-  // What is left of the body when we stop is not ours to throw away: the connection would go with it.
+  // A body that is not read to its end must not be destroyed: its connection would be, too.
   const chunks = source.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>;
-  /** Whole lines, and behind them the beginning of one. */
+  /** Whole lines; `rest`: the beginning of the line behind them. */
   let lines: Buffer[] = [];
   let rest: Buffer[] = [];
   const sizeOf = (buffers: Buffer[]): number => buffers.reduce((sum, { length }) => sum + length, 0);
   const take = (buffers: Buffer[]): Uint8Array => {
-    // A buffer of its own, which can be given away.
+    // A buffer of its own, which can be transferred to another thread.
     const piece = new Uint8Array(sizeOf(buffers));
     let at = 0;
     for (const buffer of buffers) {
@@ -74,7 +80,7 @@ function tooLong(): Problem {
   return invalid([{ in: 'body', pointer: '', reason: `a line may have ${LINE_BYTES} bytes at most` }]);
 }
 
-/** What one piece did. */
+/** The answer of a host to one piece. */
 type PieceView = BatchView & { results?: BatchResult[] };
 
 interface Progress {
@@ -87,17 +93,17 @@ interface Progress {
 
 export interface LinesOptions {
   source: Readable;
-  /** Whether the first refusal is the end. */
+  /** The first refusal ends the batch. */
   stops: boolean;
-  /** Runs a piece that comes behind so many operations. */
+  /** Runs a piece; `base`: how many operations of the request came before it. */
   run: (piece: Uint8Array, base: number) => Promise<Answer>;
-  /** What to tell of an error when the answer has begun. */
+  /** Turns an error into the problem of the last line, when the answer has begun. */
   explain: (error: Error) => ProblemDocument;
 }
 
 /**
- * The lines of the answer: one a piece, given when the piece is stored, and a last one. What goes wrong before the first
- * line is thrown, later it is told in the last one.
+ * Yields the lines of the answer: one for each piece, when it is stored, and a last one. An error before the first line
+ * is thrown; a later one is in the last line (`problem`).
  */
 export async function* answerLines({ source, stops, run, explain }: LinesOptions): AsyncGenerator<string, void> {
   const so: Progress = { acknowledged: 0, applied: 0, failed: 0, mappedBytes: '0x0', unmappedBytes: '0x0' };

@@ -1,25 +1,25 @@
 /**
- * What a connection may ask ahead. Node begins every request that has arrived, whether or not anybody reads the
- * answers, and keeps these in memory. Here a connection has one request that is being answered; what comes behind it
- * waits until the answer has gone out. Whoever sends several at once relies on their order, too (RFC 9112, 9.3.2).
+ * Bounds what one connection can ask before it reads answers (pipelining). Node begins every request that has arrived,
+ * whether or not anybody reads the answers, and keeps them in memory. Here one request of a connection is answered at a
+ * time; later ones wait until its answer has gone out. Clients that pipeline rely on this order (RFC 9112, 9.3.2).
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 
 /**
- * A connection is not read while a request of it waits, but what arrives together, up to 64 KiB, has been parsed then.
- * When more requests than this wait, of all connections together, those that have more than a few of them are cut off.
+ * How many requests of all connections may wait. A connection is not read while a request of it waits, but all that
+ * arrived together, up to 64 KiB, has been parsed by then. Beyond the bound connections with more than FEW are cut off.
  */
 const MAX_WAITING = 16_384;
 const FEW = 16;
-/** How long an answer may lie there with nobody reading on, in milliseconds. */
+/** How long an answer may wait for a client that does not read on, in milliseconds. */
 const UNREAD_MS = 60_000;
-/** Longer than proxies keep idle connections, which would otherwise use one that is being closed; in milliseconds. */
+/** How long idle connections are kept, in milliseconds: longer than proxies do, which would else use a closing one. */
 const KEEP_ALIVE_MS = 72_000;
 
 interface Connection {
   readonly socket: Socket;
-  /** Whether something is being answered. */
+  /** A request is being answered. */
   busy: boolean;
   waiting: (() => void)[];
   /** The request that has arrived last, and its answer. */
@@ -40,20 +40,20 @@ export class Connections {
   createServer(handle: RequestListener): Server {
     const server = createServer();
     server.keepAliveTimeout = KEEP_ALIVE_MS;
-    // A body of lines may take as long as it likes. Headers have to arrive within 60 s, as Node has it.
+    // A body of lines may take any time. Headers have to arrive within 60 s (Node's headersTimeout).
     server.requestTimeout = 0;
-    // A client that has sent all and says so, by closing its side, is answered all the same.
+    // A client that closes its side after its last request is still answered.
     Object.assign(server, { httpAllowHalfOpen: true });
     server.on('connection', (socket) => this.#watch(socket));
     server.on('request', (request, response) => this.#answer(handle, request, response));
     return server;
   }
 
-  /** Answers, in its turn, what is not a request; `late`: because not all of it has arrived in time. */
+  /** Answers, in its turn, what is not a valid request. `late`: it has not arrived as a whole in time. */
   answerError(socket: Socket, late: boolean, answer: () => void): void {
     const connection = this.#bySocket.get(socket)!;
     const { busy, waiting, last } = connection;
-    // It is we who do not read on.
+    // It is late because this connection is not read while it is busy.
     if (late && busy) return;
     if (last === null || last.request.complete) {
       this.#enter(connection, () => {
@@ -61,12 +61,12 @@ export class Connections {
         this.#leave(connection);
       });
     }
-    // The body of a request has gone wrong: nothing is to come of that any more.
+    // The body of the last request is broken: no request can follow on this connection.
     else if (waiting.length === 0 && !last.response.headersSent) answer();
     else socket.destroy();
   }
 
-  /** Resolves when all is answered. */
+  /** Resolves when all requests are answered. */
   async idle(): Promise<void> {
     if (this.#unanswered === 0) return;
     const { promise, resolve } = Promise.withResolvers<void>();
@@ -77,7 +77,7 @@ export class Connections {
   #watch(socket: Socket): void {
     const connection: Connection = { socket, busy: false, waiting: [], last: null };
     this.#bySocket.set(socket, connection);
-    // Node itself resumes it on several occasions, such as the end of an answer.
+    // Node itself resumes the socket on several occasions, such as the end of an answer.
     socket.on('resume', () => {
       if (connection.waiting.length > 0) socket.pause();
     });
@@ -96,7 +96,7 @@ export class Connections {
     connection.last = { request, response };
     this.#enter(connection, () => {
       response.once('prefinish', () => {
-        // Node ends a connection on which nothing has moved for so long; beginning the next answer lifts that.
+        // Node ends a connection on which nothing has moved for this long; `#beginNext` lifts the bound.
         if (socket.writableLength > 0) socket.setTimeout(this.#unreadMs);
       });
       response.once('close', () => this.#leave(connection));
@@ -104,7 +104,7 @@ export class Connections {
     });
   }
 
-  /** Begins, or waits until it is its turn. */
+  /** Begins an answer, at once or when its turn comes. */
   #enter(connection: Connection, begin: () => void): void {
     const { socket, busy, waiting } = connection;
     if (socket.destroyed) return;
@@ -120,7 +120,7 @@ export class Connections {
     if (this.#waiting > MAX_WAITING && waiting.length > FEW) socket.destroy();
   }
 
-  /** The next has its turn, behind what others ask in the meantime. */
+  /** An answer is done: the next one begins, after what other connections have asked meanwhile. */
   #leave(connection: Connection): void {
     if (!connection.busy) return;
     this.#settle(1);
@@ -134,7 +134,7 @@ export class Connections {
     this.#waiting -= 1;
     socket.setTimeout(0);
     begin();
-    // The last one that has arrived may have a body that has not.
+    // The body of the last request may not have arrived yet.
     if (waiting.length === 0) socket.resume();
   }
 

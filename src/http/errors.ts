@@ -1,4 +1,4 @@
-/** Whatever goes wrong is answered here, as problem details. Nothing of a request but its route is logged. */
+/** Answers every error, as problem details. Only the route of a request is logged, nothing else of it. */
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
@@ -13,10 +13,10 @@ export function unavailable(detail: string): Problem {
   return new Problem('unavailable', detail, { headers: { 'retry-after': RETRY_AFTER } });
 }
 
-/** The text of every answer in JSON: it ends its line, so that the prompt of a terminal is not behind it. */
+/** The text of every answer in JSON. It ends with a line break, so that a terminal's prompt begins a new line. */
 export const asLine = (value: unknown): string => `${JSON.stringify(value)}\n`;
 
-/** As bytes: of text Fastify would say its charset, which JSON does not have. */
+/** Sends a problem, as bytes: to text Fastify would add a charset, which JSON does not have. */
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, problem: Problem): FastifyReply {
   request.problem = problem;
   return reply
@@ -26,7 +26,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
     .send(Buffer.from(asLine(problem.document(request.id))));
 }
 
-/** Fastify's error handler. Faults of ours are logged, refusals are not. */
+/** Fastify's error handler. Faults of the service are logged, refusals are not. */
 export function handleError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const problem = problemOf(error, bodyOf(request));
   if (problem.status >= 500 && !(error instanceof Problem))
@@ -34,10 +34,10 @@ export function handleError(error: FastifyError, request: FastifyRequest, reply:
   return sendProblem(request, reply, problem);
 }
 
-/** What bodies a route takes, for whoever sent another one. */
+/** Which bodies a route takes, as problems tell those who sent another one. */
 interface BodyRules {
   limit: number;
-  /** The variable that sets the limit. */
+  /** The environment variable that sets the limit, which is in bytes. */
   variable: string;
   types: string;
 }
@@ -90,7 +90,7 @@ export function problemOf(error: Thrown, body = JSON_BODY): Problem {
   );
 }
 
-/** What Fastify finds before a handler runs. */
+/** The problem of an error that Fastify raises before a handler runs; null: it is none. */
 function byCode({ code, message, statusCode }: Thrown, body: BodyRules): Problem | null {
   switch (code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
@@ -113,7 +113,7 @@ function byCode({ code, message, statusCode }: Thrown, body: BodyRules): Problem
   }
 }
 
-/** What Node says of a request that does not arrive in time. */
+/** Node's error code for a request that does not arrive in time. */
 export const LATE = 'ERR_HTTP_REQUEST_TIMEOUT';
 
 const FILE_PROBLEMS: Record<number, ProblemName> = {
@@ -122,7 +122,7 @@ const FILE_PROBLEMS: Record<number, ProblemName> = {
   416: 'range-not-satisfiable',
 };
 
-/** What the plugin that sends the files of the pages refuses. */
+/** The problem of an error of the plugin that sends the files of the pages; null: it is none. */
 function ofFile({ statusCode = 0, headers = {} }: Thrown): Problem | null {
   const kind = FILE_PROBLEMS[statusCode];
   return kind === undefined ? null : new Problem(kind, PROBLEMS[kind].about, { headers });
@@ -133,7 +133,7 @@ const SOCKET_PROBLEMS: Record<string, ProblemName> = {
   [LATE]: 'request-timeout',
 };
 
-/** What is not HTTP at all never becomes a request: the answer is written by hand. */
+/** Answers what is not HTTP. It never becomes a request for Fastify, so the answer is written to the socket. */
 export function handleClientError(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return;
   const kind = SOCKET_PROBLEMS[error.code ?? ''] ?? 'malformed-body';

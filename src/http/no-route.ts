@@ -1,4 +1,4 @@
-/** What is said to requests that no route takes: the path that was meant, or the methods that there are. */
+/** Answers requests that no route takes: with the path that was probably meant, or the methods that the path has. */
 import type { FastifyRequest } from 'fastify';
 import { nearest } from '../nearest.ts';
 import { notFound } from './answers.ts';
@@ -6,7 +6,7 @@ import { Problem } from './problems.ts';
 import { ROUTES } from './routes.ts';
 
 const PROCESS = '/v1/hosts/{host}/processes/{pid}';
-/** Characters of the path that are shown. */
+/** How many characters of a path are shown. */
 const SHOWN = 200;
 
 const patternOf = (template: string, end = '$'): RegExp =>
@@ -17,7 +17,7 @@ const PATTERNS = [
   { method: 'GET', pattern: /^(\/openapi\.json|\/docs(\/.*)?)$/ },
 ];
 
-/** Where descriptors are, whatever they can be asked there: all of them are closed in one way. */
+/** Paths that end with a descriptor. DELETE of one of them is answered with the one path that closes descriptors. */
 const DESCRIPTORS = ROUTES.flatMap(({ path }) =>
   [...path.matchAll(/\{(fd|access)\}/g)].map((found) => patternOf(path.slice(0, found.index + found[0].length))),
 );
@@ -27,7 +27,7 @@ export function noRoute({ url, method }: FastifyRequest): Problem {
   const path = url.split('?', 1)[0]!;
   const allowed: string[] = PATTERNS.filter(({ pattern }) => pattern.test(path)).map((entry) => entry.method);
   const closes = method === 'DELETE' && DESCRIPTORS.some((pattern) => pattern.test(path));
-  // Where pages are, not every path is one.
+  // Below /docs not every path is a page.
   const isMissing = allowed.includes(method === 'HEAD' ? 'GET' : method);
   if ((allowed.length > 0 && !isMissing) || closes) {
     const allow = [...new Set(allowed)].join(', ');
@@ -50,9 +50,12 @@ const TEMPLATES = [...new Set(ROUTES.map(({ path }) => path)), '/openapi.json', 
 }));
 const LITERALS = [...new Set(TEMPLATES.flatMap(({ parts }) => parts))].filter((part) => !part.startsWith('{'));
 
-/** What it costs to make a path of the API out of another one, part by part; what costs more than the last is not near. */
+/**
+ * Costs of the changes that turn a path into one of the API, part by part. A path that costs more than `most` is not
+ * near.
+ */
 const COST = { parameter: 0.05, otherCase: 0.1, typo: 0.3, left: 0.45, added: 1.5, nothingAdded: 0.1, most: 2 };
-/** Of a path that is near, parts and characters of a part. */
+/** The most parts of a path, and characters of a part, for which a near path is looked for. */
 const LONGEST = 16;
 const LONGEST_PART = 24;
 
@@ -69,7 +72,7 @@ function nearestPath(path: string): string | undefined {
   return best?.path;
 }
 
-/** The parts of paths that one looks like, each with what the difference costs. */
+/** The literal parts that a part looks like, each with the cost of the difference. */
 function likeness(asked: string): Map<string, number> {
   const like = new Map<string, number>();
   if (asked.length > LONGEST_PART) return like;
@@ -81,9 +84,9 @@ function likeness(asked: string): Map<string, number> {
   return like;
 }
 
-/** The least of all ways to put in what was left out, and to leave out what was added. */
+/** The least cost of all ways to add the parts that were left out and to remove those that were added. */
 function costOf(asked: readonly string[], likes: readonly Map<string, number>[], parts: readonly string[]): number {
-  /** By how much of `parts` has been reached; and those of them that have been reached with a part that is in both. */
+  /** Costs by how many of `parts` are reached; `inBoth`: where the last part reached is one of the asked path, too. */
   let costs = [0, ...parts.map((_, index) => (index + 1) * COST.left)];
   let inBoth = [0, ...parts.map(() => Infinity)];
   for (const [row, part] of asked.entries()) {
@@ -91,7 +94,7 @@ function costOf(asked: readonly string[], likes: readonly Map<string, number>[],
     const next = [costs[0]! + added];
     const nextInBoth = [Infinity];
     for (const [column, wanted] of parts.entries()) {
-      // The name of what there are many of comes before an id, or the id is one of something else.
+      // An id only counts behind the name of its collection: else it is the id of something else.
       const both = wanted.startsWith('{')
         ? inBoth[column]! + (part === '' ? Infinity : COST.parameter)
         : costs[column]! + (likes[row]!.get(wanted) ?? Infinity);

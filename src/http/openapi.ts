@@ -1,4 +1,4 @@
-/** The OpenAPI 3.1 document, made of the routes and their schemas and of nothing else. */
+/** Makes the OpenAPI 3.1 document, from the routes and their schemas alone. */
 import {
   createDocument,
   type ZodOpenApiObject,
@@ -18,7 +18,7 @@ type Json = { [key: string]: unknown };
 
 let made: Json | undefined;
 
-/** Always the same for the same code; made once. */
+/** The document: always the same for the same code, so it is made once. */
 export function openapiDocument(): Json {
   made ??= JSON.parse(JSON.stringify(createDocument(describe()))) as Json;
   return made;
@@ -106,7 +106,7 @@ function successOf(
   };
 }
 
-/** Which problems a route can answer with follows from what it takes. */
+/** The problems that a route can answer with: they follow from what it takes, and `problems` adds to them. */
 function failures(entry: Route): ZodOpenApiResponsesObject {
   const { access, path, query, body, refusable, problems = [] } = entry;
   const names = new Set<ProblemName>(problems);

@@ -1,7 +1,7 @@
 /**
- * REST operations that are exactly one system call: each entry says how its parameters make the call and how the result
- * becomes the answer. The entries are in src/http/operations; here they become routes. There is one implementation of a
- * call, that of the kernel, and this is nothing but another way to ask for it.
+ * REST operations that are exactly one system call. Each entry, in src/http/operations, says how its parameters make
+ * the call and how the result becomes the answer; here the entries become routes. Calls are implemented in the kernel
+ * only.
  */
 import type { z } from 'zod';
 import type { CallResult } from '../host/command.ts';

@@ -1,4 +1,4 @@
-/** Parameters of paths and queries: text that becomes a value. A name means the same in every path. */
+/** Parameters of paths and queries: how their text becomes a value. A name means the same in every path. */
 
 import { z } from 'zod';
 import { hex, UMAX } from '../machine/address.ts';
@@ -23,7 +23,7 @@ function decimal(least: number, most: number, about: string, example: number) {
 
 const U64_RULE = 'a 64-bit number, hexadecimal such as 0x1000 or decimal such as 4096';
 
-/** Canonical hexadecimal, from hexadecimal or decimal digits. */
+/** A 64-bit number in hexadecimal or decimal digits; the value is canonical hexadecimal. */
 export function u64Text(about: string, example = '0x100000000') {
   const error = expected(U64_RULE);
   return z
@@ -56,7 +56,7 @@ const bdf = z
   })
   .meta({ description: 'Address of the PCI function, `dddd:bb:dd.f`.', override: { examples: ['0000:01:00.0'] } });
 
-/** All that can stand between braces in a path. */
+/** All names that can stand between braces in a path. */
 export const PARAMETERS = {
   host: z.string().meta({ description: 'Id of the host.', examples: ['h-6jx2m4vq7r3ta'] }),
   pid: decimal(0, S32_MAX, 'Number of the process.', 1),
@@ -80,7 +80,7 @@ export const PARAMETERS = {
 
 type Name<Path extends string> = Path extends `${string}{${infer First}}${infer Rest}` ? First | Name<Rest> : never;
 
-/** What the parameters of a path are when they have been read. */
+/** The values of a path's parameters. */
 export type PathValues<Path extends string> = {
   [N in Name<Path> & keyof typeof PARAMETERS]: z.output<(typeof PARAMETERS)[N]>;
 };

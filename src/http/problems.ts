@@ -1,4 +1,4 @@
-/** Every way in which a request fails, in one place: RFC 9457 problem details, each kind with a page of its own. */
+/** All kinds of failures of a request, as problem details (RFC 9457); each kind has a page of its own. */
 
 export const PROBLEMS = {
   'malformed-body': {
@@ -119,14 +119,14 @@ export const PROBLEMS = {
 
 export type ProblemName = keyof typeof PROBLEMS;
 
-/** A field or parameter that is not as it should be. `pointer` is a JSON pointer (RFC 6901) into that part. */
+/** A field or parameter that is wrong. `pointer` is a JSON pointer (RFC 6901) into the part `in`. */
 export interface FieldError {
   in: 'body' | 'query' | 'path';
   pointer: string;
   reason: string;
 }
 
-/** What the kernel said, where it refused. */
+/** The refusal of the simulated kernel. */
 export interface KernelError {
   errno: string;
   where: string;
@@ -152,7 +152,7 @@ interface Extras {
   headers?: Record<string, string>;
 }
 
-/** Thrown wherever a request cannot go on; the error handler answers with it. */
+/** A failure of a request. It is thrown, and the error handler answers with it. */
 export class Problem extends Error {
   override readonly name = 'Problem';
   readonly kind: ProblemName;

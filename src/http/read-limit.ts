@@ -1,4 +1,4 @@
-/** Answers hold what is read, so a small request must not ask for a huge one: what calls read is added up beforehand. */
+/** Bounds what the calls of a request read, before any of them runs: a small request must not cause a huge answer. */
 
 import type { CallInput } from '../host/command.ts';
 import { big } from '../kernel/call-input.ts';
@@ -11,7 +11,7 @@ import { invalid } from './validation.ts';
 
 interface Asked {
   bytes: number;
-  /** Where the call says so. */
+  /** The field of the call that asks for these bytes. */
   pointer: string;
 }
 
@@ -21,7 +21,9 @@ const within = (bytes: number, most: number, pointer: string): Asked => ({ bytes
 
 const transfer = (call: CallInput): Asked => within(Number(big(call, 'length')), MAX_TRANSFER, '/length');
 
-/** What those would read whose answers hold as much as is asked for; nothing where the kernel refuses that much. */
+/**
+ * Calls and requests that return as much as they ask for: how much that is; nothing if the kernel refuses that much.
+ */
 const READS: { readonly [Name in CallName | RequestName]?: (call: CallInput) => Asked } = {
   peek: transfer,
   pread: transfer,

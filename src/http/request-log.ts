@@ -1,21 +1,21 @@
-/** A line of the log for each request. */
+/** Writes one line of the log for each request. */
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { REQUEST, type RequestFacts } from '../log.ts';
 import type { Problem } from './problems.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** What it was answered with, if with a problem. */
+    /** The problem that it was answered with, or null. */
     problem: Problem | null;
-    /** In development mode: what an answer of 200 says of refusals in it. */
+    /** In development mode: a sentence about what was refused in an answer of 200. */
     refusals: string | null;
   }
 }
 
-/** Asked for over and over by machines, or by a browser on behalf of one page. */
+/** Routes that machines poll, or that a browser loads for one page: their lines are of level `debug`. */
 const QUIET = /^\/(livez|readyz|docs\/static\/.*)$/;
 
-/** `dev`: the lines also tell what only the client may know elsewhere. */
+/** Logs each request when it is answered. `dev`: with its path and the reason of a refusal, which may tell secrets. */
 export function logRequests(app: FastifyInstance, dev: boolean): void {
   app.decorateRequest('problem', null);
   app.decorateRequest('refusals', null);
@@ -31,7 +31,7 @@ export function logRequests(app: FastifyInstance, dev: boolean): void {
   });
 }
 
-/** The route and not the URL, which may hold what should not be in a log. */
+/** What a line says: the route and not the URL, which may hold secrets. */
 function factsOf(request: FastifyRequest, status: number, milliseconds: number): RequestFacts {
   const { method, tenant, visibleHost, problem } = request;
   const { url: route = null } = request.routeOptions;
@@ -58,7 +58,7 @@ interface Outcome {
   where?: string;
   why?: string;
   fault?: { reason: string; op: string; iova: string };
-  /** In a list of those that were refused only. */
+  /** Number of the operation, in a list that has only refused ones. */
   index?: number;
 }
 

@@ -16,7 +16,7 @@ import { strict } from './schemas/values.ts';
 import { read } from './validation.ts';
 import type { Watchers } from './watchers.ts';
 
-/** What handlers work with. */
+/** What handlers are given to work with. */
 export interface Context {
   config: Pick<Config, 'adminKey' | 'bodyLimit' | 'batchLimit'>;
   directory: Directory;
@@ -24,11 +24,11 @@ export interface Context {
   watchers: Watchers;
 }
 
-/** `tenant`: a tenant's key, and where the path names a host, one of this tenant. */
+/** Whose key a route asks for. `tenant`: a host in the path must be this tenant's, too. */
 export type Access = 'public' | 'tenant' | 'admin';
 export type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
-/** A family of operations. `support`: how far it is what a real machine does; null where none does such a thing. */
+/** A family of operations. `support`: how much of what a real machine does is simulated; null: no machine does this. */
 interface Family {
   about: string;
   support: Support | null;
@@ -68,10 +68,10 @@ export type Tag = keyof typeof TAGS;
 
 export interface Success {
   description: string;
-  /** None: no body. */
+  /** Absent: the answer has no body. */
   schema?: z.ZodType;
   example?: unknown;
-  /** Headers that come with it, and what they say. */
+  /** Headers of the answer, and what they say. */
   headers?: Record<string, string>;
   contentType?: string;
   /** Other forms of it, by type: the header Accept asks for them. */
@@ -82,17 +82,19 @@ export interface Input<Path extends string, Query, Body> {
   params: PathValues<Path>;
   query: Query;
   body: Body;
-  /** Of routes for tenants. */
+  /** Only in routes of access `tenant`. */
   tenant: Tenant;
-  /** Of routes for tenants that name a host. */
+  /** Only in routes of access `tenant` whose path names a host. */
   host: HostIdentity;
-  /** Of routes with a raw body: its bytes, or the stream of them. */
+  /** Only in routes with a raw body: its bytes (JSON), or a stream of them. */
   raw: unknown;
 }
 
-/** A body that comes as bytes (as many as the limit of batches allows) if it is JSON, and as a stream if it is of another type. */
+/**
+ * A body that the handler gets as bytes if it is JSON (HOLDOVER_BATCH_LIMIT at most), as a stream if it is of `type`.
+ */
 export interface RawBody {
-  /** The other type, of lines, with schemas of a line of it and of the answer. */
+  /** The other media type, of lines; `body` and `answer` are the schemas of one line. */
   type: string;
   body: z.ZodType;
   bodyExample: unknown;
@@ -102,7 +104,7 @@ export interface RawBody {
 
 interface Shape<Path extends string, Query extends z.ZodType, Body extends z.ZodType> {
   method: Method;
-  /** With parameters of src/http/parameters.ts in braces. */
+  /** The path, with names of src/http/parameters.ts in braces. */
   path: Path;
   operationId: string;
   tag: Tag;
@@ -112,11 +114,11 @@ interface Shape<Path extends string, Query extends z.ZodType, Body extends z.Zod
   query?: Query;
   body?: Body;
   bodyExample?: z.input<Body>;
-  /** By status, the usual one first. */
+  /** Answers by status, the usual one first. */
   success: Record<number, Success>;
-  /** Whether the simulated kernel can refuse. */
+  /** The simulated kernel can refuse: 409 or 422. */
   refusable?: boolean;
-  /** The body is read by other means than its schema, which then only describes it. */
+  /** The body is not read by its schema, which then only describes it. */
   raw?: RawBody;
   /** Can be streamed as events: `reply.sse` is there then. */
   streams?: true;
@@ -124,7 +126,7 @@ interface Shape<Path extends string, Query extends z.ZodType, Body extends z.Zod
   problems?: ProblemName[];
 }
 
-/** The body to answer with; the status is the first of `success` unless the reply says otherwise. */
+/** Returns the body of the answer; its status is the first of `success` unless the handler sets another. */
 type Handle<Path extends string, Query, Body> = (
   context: Context,
   input: Input<Path, Query, Body>,
@@ -135,7 +137,7 @@ export interface Route extends Shape<string, z.ZodType, z.ZodType> {
   handle: (context: Context, input: Input<string, never, never>, reply: FastifyReply) => Promise<unknown> | unknown;
 }
 
-/** Checks an entry, and knows the types of its parameters and its body. */
+/** Returns the entry, with the types of its parameters and body checked against its handler. */
 export function route<
   Path extends string,
   Query extends z.ZodType = z.ZodUndefined,
@@ -147,7 +149,7 @@ export function route<
 const NO_QUERY = strict({});
 const NO_BODY = strict({}).optional();
 
-/** Whether a request without a body is as good as one with an empty object. */
+/** Whether a request may have no body. */
 export const takesNoBody = (body: z.ZodType): boolean => body.safeParse(undefined).success;
 
 export function addRoute(app: FastifyInstance, context: Context, entry: Route, checkAnswers: boolean): void {
@@ -189,7 +191,7 @@ function inputReader(entry: Route): (request: FastifyRequest) => Input<string, n
     }) as Input<string, never, never>;
 }
 
-/** For tests: an answer that is not what the document says is a bug. */
+/** For tests: throws if an answer is not as the OpenAPI document says. */
 function checkAnswer({ operationId, success, raw }: Route, status: number, answer: unknown): void {
   if (raw && answer instanceof Readable) return;
   const documented = success[status];

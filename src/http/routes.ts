@@ -1,4 +1,4 @@
-/** All routes: what the service answers and what its OpenAPI document says. */
+/** All routes: the service and its OpenAPI document are made of them. */
 import { OPERATION_ROUTES } from './operations.ts';
 import { BATCH_ROUTES } from './resources/batch.ts';
 import { DEVICE_ROUTES } from './resources/devices.ts';

@@ -1,11 +1,11 @@
-/** Reading what comes in: zod schemas decide, and what they find becomes pointers with sentences. */
+/** Reads what comes in by zod schemas; what they find wrong becomes JSON pointers with sentences. */
 import type { z } from 'zod';
 import { UNKNOWN_FIELD } from '../host/request-values.ts';
 import { MAX_ERRORS } from '../limits.ts';
 import { didYouMean } from '../nearest.ts';
 import { type FieldError, Problem } from './problems.ts';
 
-/** The value as the schema makes it. Throws an `invalid-request` problem that names every field that is wrong. */
+/** Returns the value that the schema makes. Throws `invalid-request`, which names up to MAX_ERRORS wrong fields. */
 export function read<Schema extends z.ZodType>(
   schema: Schema,
   value: unknown,
@@ -16,14 +16,16 @@ export function read<Schema extends z.ZodType>(
   throw invalid(fieldErrors(parsed.error.issues, part));
 }
 
-/** What is wrong, with what is needed to tell what may have been meant: only of errors that are shown, as it takes time. */
+/**
+ * A wrong field, with what "did you mean" needs. That is looked for only in errors that are shown, as it takes time.
+ */
 interface Found extends FieldError {
   given?: unknown;
-  /** Texts of which it should be one. */
+  /** The texts that are allowed. */
   among?: readonly string[];
 }
 
-/** A problem about fields that are wrong, whoever has found that. */
+/** Makes the problem about wrong fields, whoever has found them. */
 export function invalid(errors: readonly Found[]): Problem {
   const shown = errors.slice(0, MAX_ERRORS).map(advised);
   const first = shown[0]!;
@@ -58,7 +60,7 @@ function errorsOf(issue: Issue, prefix: readonly PropertyKey[], part: FieldError
   return [{ in: part, pointer: pointerTo(path), reason: issue.message, ...choiceOf(issue) }];
 }
 
-/** Where one of several texts is expected: what was given, and which these are. */
+/** What was given, and which texts are allowed, where one of several is expected. */
 function choiceOf(issue: Issue): Pick<Found, 'given' | 'among'> {
   if (issue.code === 'invalid_value') return { given: issue.input, among: issue.values.map(String) };
   if (issue.code !== 'invalid_union' || !('options' in issue) || issue.discriminator === undefined) return {};
@@ -66,7 +68,9 @@ function choiceOf(issue: Issue): Pick<Found, 'given' | 'among'> {
   return { given: (input as Record<string, unknown>)[discriminator], among: options.map(String) };
 }
 
-/** Of the alternatives, one whose discriminators agree with the input, if possible one that it fits on the outside. */
+/**
+ * Returns the errors of the alternative that was meant: its discriminators agree, and, if possible, the input's type.
+ */
 function meantBranch(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
   const tells = (issue: Issue): boolean => DISCRIMINATORS.includes(String(issue.path.at(-1)));
   const agreeing = branches.filter((branch) => !branch.some(tells));
@@ -91,7 +95,7 @@ const NOUNS: Record<string, string> = {
   boolean: 'true or false',
 };
 
-/** What is allowed, where the schema itself does not say it. */
+/** Says what is allowed, where the schema has no message of its own. */
 function reasonOf(issue: z.core.$ZodRawIssue): string {
   const verb = issue.input === undefined ? 'required:' : 'expected';
   switch (issue.code) {

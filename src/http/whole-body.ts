@@ -1,12 +1,14 @@
-/** Reads a large body into memory of its own, which can be given to another thread. */
+/** Reads a large body into a buffer of its own, which can be transferred to another thread. */
 import type { Readable } from 'node:stream';
 
-/** As Fastify names it where it reads bodies by itself. */
+/** The error that Fastify raises where it reads bodies itself. */
 function tooLarge(): Error {
   return Object.assign(new Error('the body is too large'), { code: 'FST_ERR_CTP_BODY_TOO_LARGE', statusCode: 413 });
 }
 
-/** `length`: what Content-Length says, if anything; the HTTP parser holds the client to it. */
+/**
+ * Reads a body of at most `limit` bytes; more is 413. `length`: Content-Length, if given; the HTTP parser enforces it.
+ */
 export async function readWhole(source: Readable, length: number | undefined, limit: number): Promise<Uint8Array> {
   if (length !== undefined && length > limit) throw tooLarge();
   let body = new Uint8Array(length ?? 64 * 1024);

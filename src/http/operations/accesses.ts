@@ -1,4 +1,4 @@
-/** Users of an IOAS inside the kernel: they pin, read and write without DMA. */
+/** Accesses: users of an IOAS inside the kernel, which pin, read and write without DMA. */
 import { z } from 'zod';
 import { MAX_TRANSFER } from '../../limits.ts';
 import { u64Text } from '../parameters.ts';

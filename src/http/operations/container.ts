@@ -1,4 +1,4 @@
-/** Container requests of VFIO on an iommufd, for programs that know no other. */
+/** The container requests of VFIO, which an iommufd takes from programs that know no others. */
 import { z } from 'zod';
 import { booleanText, u64Text } from '../parameters.ts';
 import { Base64, Hex64, strict, U64, u32 } from '../schemas/values.ts';
@@ -7,11 +7,11 @@ import { bit, type CallOperation, operation } from './operation.ts';
 const DMA_READ = 1;
 const DMA_WRITE = 2;
 const UNMAP_ALL = 2;
-/** Size of the struct, and room for it with all capabilities. */
+/** Bytes of the struct; `argsz` with room for all capabilities. */
 const INFO_SIZE = 24;
 const INFO_ROOM = 1024;
 
-/** What lies behind the struct, as far as the kernel wrote there. */
+/** The bytes behind the struct that the kernel has written, in base64. */
 function capabilities(data: unknown, argsz: unknown): string {
   return Buffer.from(String(data ?? ''), 'base64')
     .subarray(0, Number(argsz) - INFO_SIZE)

@@ -1,4 +1,4 @@
-/** Opening, closing and passing on of descriptors; what a process may lock, and as whom it runs. */
+/** Opening, closing and passing on descriptors; the limits and the user of a process. */
 import { PATH_MAX } from '../../limits.ts';
 import { integer, S32_MAX, strict, text, U32_MAX, U64 } from '../schemas/values.ts';
 import { type CallOperation, descriptorAnswer, Nothing, operation } from './operation.ts';

@@ -1,4 +1,6 @@
-/** Hardware page tables: making, marking for a live update, dirty tracking, invalidation; what the IOMMU can do. */
+/**
+ * Hardware page tables: making them, marking them for a live update, dirty tracking, invalidation; IOMMU_GET_HW_INFO.
+ */
 import { z } from 'zod';
 import {
   HWPT_ALLOC_DIRTY_TRACKING,
@@ -17,7 +19,9 @@ const DIRTY_BITMAP_NO_CLEAR = 1;
 
 const HwptId = strict({ hwpt: z.int() }).meta({ id: 'HwptId' });
 
-/** The buffer is as long as the room; what the IOMMU reports is at its start. */
+/**
+ * The first `length` bytes of a base64 buffer: it is as long as the room, and what the IOMMU reports is at its start.
+ */
 function firstBytes(data: unknown, length: unknown): string {
   return Buffer.from(String(data ?? ''), 'base64')
     .subarray(0, Number(length))

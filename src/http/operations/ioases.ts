@@ -40,7 +40,7 @@ const HUGE_PAGES = 1;
 const VFIO_IOAS_GET = 0;
 const VFIO_IOAS_SET = 1;
 const VFIO_IOAS_CLEAR = 2;
-/** Room for all ranges that there can be in practice. */
+/** How many ranges there is room for: more than there are in practice. */
 const RANGES_ROOM = 0xffff;
 
 const OptionValue = strict({ value: Hex64 }).meta({ id: 'OptionValue' });

@@ -1,4 +1,4 @@
-/** Memory of a process: anonymous, mapped from a file, and memfds with what can be done to them. */
+/** Memory of a process, anonymous or mapped from a file, and memfds. */
 import { z } from 'zod';
 import { FALLOCATE_MODE, MEMFD_FLAGS, PROTECTION, SEALS } from '../../kernel/uapi/bits.ts';
 import { MAX_TRANSFER } from '../../limits.ts';

@@ -1,4 +1,4 @@
-/** What an operation that is one system call is made of. */
+/** The parts of an operation that is one system call. */
 import type { z } from 'zod';
 import type { CallResult } from '../../host/command.ts';
 import type { CallName } from '../../kernel/uapi/calls.ts';
@@ -16,7 +16,7 @@ interface Values<Path extends string, Query, Body> {
 interface Shape<Path extends string, Query extends z.ZodType, Body extends z.ZodType> {
   operationId: string;
   method: Method;
-  /** Under the process. A descriptor `{fd}` in it is the one that the call is made on. */
+  /** The path below that of the process. The call is made on the descriptor `{fd}` in it, if there is one. */
   path: Path;
   tag: Tag;
   summary: string;
@@ -27,7 +27,7 @@ interface Shape<Path extends string, Query extends z.ZodType, Body extends z.Zod
   status: 200 | 201 | 204;
 }
 
-/** The call of the call table, and for `ioctl` the request. */
+/** A call of the table of calls; for `ioctl` with its request. */
 type Performs = { call: CallName; request?: undefined } | { call: 'ioctl'; request: RequestName };
 
 interface Functions<Values> {
@@ -35,7 +35,7 @@ interface Functions<Values> {
   parameters?: (values: Values) => Record<string, unknown>;
   /** Fields of the struct that an ioctl is given. */
   arg?: (values: Values) => Record<string, unknown>;
-  /** From the result of the call; without it there is no body. */
+  /** Makes the body of the answer from the result of the call; absent: there is no body. */
   answer?: Success & { from: (result: CallResult, values: Values) => unknown };
 }
 
@@ -51,13 +51,13 @@ export function operation<
   return entry as unknown as CallOperation;
 }
 
-/** A body that says nothing, and need not be there. */
+/** A body without fields, which may be left out. */
 export const Nothing = strict({}).optional();
 
 /** A descriptor in a body. */
 export const fdField = (about: string) => s32().meta({ description: about });
 
-/** The answer of whatever makes a descriptor, which is what the call returns. */
+/** The answer of calls that return a new descriptor. */
 const Descriptor = strict({ fd: s32().max(S32_MAX) }).meta({
   id: 'Descriptor',
   description: 'The lowest free descriptor of the process.',
@@ -73,5 +73,5 @@ export const descriptorAnswer = (description: string, from: (result: CallResult)
 /** Bytes that were read. */
 export const Data = strict({ data: Base64 }).meta({ id: 'Data' });
 
-/** A bit of a word of flags. */
+/** `mask` if the bit is set, else 0. */
 export const bit = (set: boolean | undefined, mask: number): number => (set ? mask : 0);

@@ -1,4 +1,4 @@
-/** What queues of page faults and events hold, and what devices put there of their own accord. */
+/** Queues of page faults and of events: reading and answering them, and making devices fill them. */
 import { z } from 'zod';
 import { FAULT_PERMISSIONS } from '../../kernel/uapi/bits.ts';
 import { MAX_RESPONSES } from '../../limits.ts';

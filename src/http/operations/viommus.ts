@@ -1,4 +1,4 @@
-/** Queues and virtual IOMMUs: what a nesting VMM gives its guest. */
+/** Queues of page faults, and virtual IOMMUs with their devices and queues: what a nesting VMM gives its guest. */
 import { z } from 'zod';
 import type { CallResult } from '../../host/command.ts';
 import { Base64, decodedLength, strict, U64, u32 } from '../schemas/values.ts';

@@ -1,4 +1,4 @@
-/** Batches of maps and unmaps: many operations on an IO address space in one request. */
+/** Batches of maps and unmaps: many operations on one IO address space in one request. */
 import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
 import type { BatchCommand } from '../../host/command.ts';
@@ -101,7 +101,7 @@ async function lines(
     run: (piece, base) => lanes.batch(hostId, { ...target, format: 'lines', ...options, base }, piece),
     explain: (error) => problemOf(error).document(reply.request.id),
   });
-  // What is refused at once is refused as everywhere: with a status.
+  // The first line is awaited: what fails before it is answered with a status, as everywhere.
   const first = await answer.next();
   reply.header('content-type', LINES);
   return Readable.from(followedBy(first.value ?? '', answer), { objectMode: false });

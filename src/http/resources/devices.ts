@@ -1,4 +1,4 @@
-/** PCI functions of a host: what they are, their drivers, their DMA, resets, and plugging them in and out. */
+/** PCI functions of a host: their state, drivers, DMA and resets, and plugging them in and out. */
 import { z } from 'zod';
 import type { DmaAccess } from '../../host/command.ts';
 import { buildFunction } from '../../host/host-spec.ts';

@@ -1,4 +1,4 @@
-/** The OpenAPI document, and pages made of it. They need no key and no network. */
+/** Serves the OpenAPI document, and pages made of it. They need no key and no network. */
 import { hash } from 'node:crypto';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
@@ -11,15 +11,15 @@ const PAGES = '/docs';
 export async function addDocs(app: FastifyInstance): Promise<void> {
   const document = openapiDocument();
   const sendDocument = sender(document);
-  // The types of the plugin know versions up to 3.0; it takes the document as it is.
+  // The plugin takes any document; its types know only versions up to 3.0.
   await app.register(swagger, { mode: 'static', specification: { document: document as never } });
   await app.register(swaggerUi, {
     routePrefix: PAGES,
-    // Without the bar at the top, which is for choosing among documents: there is one.
+    // Without the bar at the top, which chooses among documents: there is only one.
     uiConfig: { docExpansion: 'none', layout: 'BaseLayout', filter: true, persistAuthorization: true },
     theme: { title: 'Holdover: API' },
     uiHooks: {
-      // The plugin would make the text anew for everybody who asks.
+      // The plugin would make the text anew for every request.
       onRequest(request, reply, done) {
         const { url } = request.routeOptions;
         if (url === `${PAGES}/json`) sendDocument(request, reply);
@@ -31,14 +31,14 @@ export async function addDocs(app: FastifyInstance): Promise<void> {
   app.get('/openapi.json', sendDocument);
 }
 
-/** Sends the document, always the same bytes; or 304 to those who have it. */
+/** Makes a handler that sends the document, or 304 to a client that has it (If-None-Match). */
 function sender(document: object): (request: FastifyRequest, reply: FastifyReply) => FastifyReply {
   const bytes = Buffer.from(asLine(document));
   const tag = `"${hash('sha256', bytes, 'base64url')}"`;
   return (request, reply) => {
     reply.headers({ etag: tag, 'cache-control': 'no-cache' });
     const known = request.headers['if-none-match']?.split(',').map((one) => one.trim().replace(/^W\//, '')) ?? [];
-    // Of an answer to HEAD the bytes only give the length, which of none would be 0.
+    // A 304 to HEAD is given the bytes for its Content-Length, which would be 0 without them.
     const none = request.method === 'HEAD' ? bytes : undefined;
     if (known.includes(tag) || known.includes('*')) return reply.code(304).send(none);
     return reply.type('application/json').send(bytes);

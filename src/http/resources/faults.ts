@@ -1,4 +1,4 @@
-/** Failures on demand. */
+/** Armed faults: failures of the simulated kernel on demand. */
 import { z } from 'zod';
 import { FAULT_POINTS, type FaultPoint } from '../../kernel/faults.ts';
 import { granted } from '../answers.ts';

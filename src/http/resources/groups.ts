@@ -1,4 +1,4 @@
-/** IOMMU groups, and what translates on the whole host. */
+/** IOMMU groups, and the domains and sessions of the whole host. */
 import type { DomainView, GroupView, SessionView } from '../../host/views.ts';
 import { granted } from '../answers.ts';
 import { type Route, route } from '../route.ts';

@@ -1,4 +1,4 @@
-/** Hosts: made from a description, listed, read, deleted. */
+/** Hosts: making them from a description, listing, reading and deleting them. */
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import type { Refused } from '../../host/command.ts';
@@ -17,7 +17,7 @@ import { strict, whole } from '../schemas/values.ts';
 import { invalid } from '../validation.ts';
 
 const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
-/** 32 symbols of 5 bits fit a byte without bias. */
+/** A random id. 32 symbols divide the values of a byte without bias. */
 const newHostId = (): string => `h-${[...randomBytes(16)].map((byte) => BASE32[byte & 31]).join('')}`;
 
 const HOSTS_PAGE = 100;
@@ -52,17 +52,19 @@ const HOST_VIEW_EXAMPLE = {
 const IDENTITY_EXAMPLE = { id: 'h-6jx2m4vq7r3ta5cn', name: 'lab', created: '2026-01-31T12:00:00.000Z' };
 export const HOST_STATE_EXAMPLE = { ...HOST_VIEW_EXAMPLE, kernel: 2, liveupdateNumber: 1, kexecCount: 1 };
 
-/** What a host is called and since when it is there; whose it is nobody else's business. */
+/** The public part of a host's row: without its tenant. */
 function identityOf({ id, name, created, diverged }: HostSummary) {
   return { id, name, created, diverged };
 }
 
-/** Opaque to callers: the last host of the page before. */
+/** The page token, opaque to callers: the last host of the page before. */
 function tokenOf({ created, id }: HostCursor): string {
   return Buffer.from(JSON.stringify([created, id])).toString('base64url');
 }
 
-/** Drivers that the kernel of a new host does not bind: its errno, and the parts of the request that ask for them. */
+/**
+ * The problem of a host whose drivers cannot be bound: the kernel's errno, and the fields that ask for these drivers.
+ */
 function unbindable(request: HostRequest, { errno, where, rule, functions = [] }: Refused): Problem {
   const errors = functions.slice(0, MAX_ERRORS).map(
     ({ bdf, errno: own, why }): FieldError => ({
@@ -76,12 +78,12 @@ function unbindable(request: HostRequest, { errno, where, rule, functions = [] }
   return new Problem('kernel-refusal', detail, { kernel: { errno, where, ...(rule && { rule }) }, errors });
 }
 
-/** What to do about a driver that a text names. */
+/** Says what to do about a driver that a topology's text names. */
 function pastedHint({ topology }: HostRequest): string {
   return topology ? '; `devices` beside `topology` give a function another driver, or none (null)' : '';
 }
 
-/** Where a request says which driver a function begins with. */
+/** JSON pointer to the field that says which driver a function begins with. */
 function driverPointer({ devices = [], preset }: HostRequest, bdf: string): string {
   const index = devices.findIndex((device) => {
     const parsed = parseBdf(device.bdf);

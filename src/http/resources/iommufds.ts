@@ -1,4 +1,4 @@
-/** What the objects of an iommufd are like, and reserved ranges. What is asked of the kernel is in ../operations. */
+/** State of the objects of an iommufd, and reserved ranges. Operations that are system calls: ../operations. */
 import type { MappingView } from '../../host/views.ts';
 import { granted } from '../answers.ts';
 import { limit, u64Text } from '../parameters.ts';

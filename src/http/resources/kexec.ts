@@ -1,4 +1,4 @@
-/** The end of a kernel: live update, plain kexec, crash, power cycle. And time, which only this moves. */
+/** The end of a kernel: live update, plain kexec, crash, power cycle; and simulated time. */
 import { z } from 'zod';
 import { granted } from '../answers.ts';
 import { type Route, route } from '../route.ts';

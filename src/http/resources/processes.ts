@@ -1,4 +1,4 @@
-/** Processes of the kernel that runs, and their system calls. */
+/** Processes of the running kernel, and their system calls. */
 import { z } from 'zod';
 import type { ProcessView, TranslationRun } from '../../host/views.ts';
 import { CAPABILITIES } from '../../kernel/process.ts';

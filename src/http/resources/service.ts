@@ -1,4 +1,4 @@
-/** The service itself: is it alive, can it be used, and what do its problems mean. */
+/** The service itself: liveness, readiness, and what its problems mean. */
 import { z } from 'zod';
 import { notFound } from '../answers.ts';
 import { isProblemName, PROBLEMS, problemType } from '../problems.ts';
@@ -9,7 +9,7 @@ const tag = 'Service';
 const access = 'public';
 
 const Health = strict({ status: z.literal('ok') }).meta({ id: 'Health' });
-/** Whoever probes may add what keeps an answer out of a cache. */
+/** Probes may add parameters that keep answers out of caches. */
 const ANY_QUERY = z.looseObject({});
 const healthy = { description: 'Yes.', schema: Health, example: { status: 'ok' } };
 

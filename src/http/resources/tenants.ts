@@ -1,4 +1,4 @@
-/** Tenants, made by who has the admin key. A key is shown once, when it is made. */
+/** Tenants, made with the admin key. A tenant's key is shown once, when it is made. */
 import { z } from 'zod';
 import { TENANT_NAME } from '../../config.ts';
 import { hashKey, newKey } from '../../store/keys.ts';

@@ -1,6 +1,6 @@
 /**
- * Batches of maps and unmaps, in their three shapes. These schemas document them; bodies, which may be large, are read
- * by the decoder in src/host/batch, and a test holds that to what is said here.
+ * Batches of maps and unmaps, in their three shapes. These schemas only document: bodies, which may be large, are read
+ * by the decoder in src/host/batch, which a test compares with these schemas.
  */
 
 import { z } from 'zod';
@@ -46,7 +46,7 @@ export const BatchOperation = z
   .discriminatedUnion('op', [strict(MAP), strict(MAP_FILE), strict(UNMAP)], anOp)
   .meta({ id: 'BatchOperation', description: 'One map or unmap, as its ioctl would do it.' });
 
-/** Whether the last of `count` values is one of 64 bits still. Refinements also see what has been found wrong. */
+/** Whether the last of `count` values has at most 64 bits; true if a value is no number, which is refused elsewhere. */
 function fits(first: unknown, stride: unknown, count: number): boolean {
   if (!isU64(first) || !isU64(stride)) return true;
   return BigInt(first as U64) + BigInt(count - 1) * BigInt(stride as U64) <= UMAX;
@@ -104,7 +104,7 @@ const BatchColumns = strict(columns)
       'list null stands for a field that is not given; what an operation does not have is ignored.',
   });
 
-/** What lists say together: equally many values, and of each operation all that it needs. */
+/** Checks columns together: all have equally many values, and each operation has all that it needs. */
 function* columnProblems(given: Partial<Record<ColumnName, unknown>>): Generator<{ path: string[]; message: string }> {
   const names = COLUMNS.filter((name) => given[name] !== undefined);
   const lists = names.filter((name) => Array.isArray(given[name]));

@@ -1,6 +1,6 @@
 /**
- * The `calls` face: a schema for every call and every request, made from the tables of src/kernel/uapi. A call is told
- * by `call` and `request` without trying one schema after another, as batches are long.
+ * The `calls` face: a schema for every call and every request, made from the tables of src/kernel/uapi. `call` and
+ * `request` select the schema of a call; trying one after another would be slow, as lists of calls are long.
  */
 import { z } from 'zod';
 import type { CallInput } from '../../host/command.ts';
@@ -46,7 +46,7 @@ function parameterType(name: string, { type, about, bits: known }: Parameter): z
   if (known !== undefined) return bits(integer(S32_MIN, U32_MAX), known, about);
   switch (type) {
     case 'int':
-      // A descriptor that is not open is a legal try; of other numbers the call says what sign they have.
+      // A descriptor may be negative (EBADF); other numbers are signed or not, as the call has it.
       return DESCRIPTORS.includes(name) ? s32() : integer(S32_MIN, U32_MAX);
     case 'u64':
       return U64;
@@ -78,7 +78,7 @@ function fieldType({ type, about, bits: known }: Field) {
   return schema.optional();
 }
 
-/** Replaces the size of the struct, as programs built for another kernel have it. */
+/** The field that replaces the size of the struct, as a program built for another kernel would send it. */
 function sizeFields({ sizeField, size, fields }: RequestDescriptor): Record<string, z.ZodType> {
   const about = `Size of the struct, instead of ${size}.`;
   return {
@@ -112,7 +112,7 @@ const KnownIoctl = z
   })
   .meta({ id: 'Ioctl' });
 
-/** Any number of an ioctl: answered as a request that the descriptor does not know. */
+/** An ioctl by any number: it is answered as a request that the descriptor does not know. */
 const RawIoctl = strict({
   call: z.literal('ioctl'),
   fd: s32(),
@@ -128,7 +128,7 @@ const KnownCall = z.discriminatedUnion(
   { error: told('call', `one of ${callNames}`) },
 );
 
-/** The types of what is made from tables are lost on the way; the tables are those of the kernel. */
+/** Any call. Schemas made from tables have no types of their own: the type is the kernel's `CallInput`. */
 const Call = z
   .union([KnownCall, RawIoctl])
   .meta({ id: 'Call', description: 'One system call.' }) as unknown as z.ZodType<CallInput, CallInput>;

@@ -1,4 +1,4 @@
-/** One-shot DMA: accesses in, data and faults out. */
+/** DMA of a function: accesses in, data and faults out. */
 import { z } from 'zod';
 import { MAX_DMA_ACCESSES, MAX_DMA_BYTES, MAX_TRANSFER } from '../../limits.ts';
 import { Base64, byteCount, decodedLength, Hex64, hexOf, strict, told } from './values.ts';

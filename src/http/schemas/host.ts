@@ -1,4 +1,4 @@
-/** A host: how it is described, and what is shown of it. Anything that is left out has a default. */
+/** A host: its description, in which every field has a default, and its state. */
 import { z } from 'zod';
 import type { NextKernel } from '../../host/command.ts';
 import {
@@ -207,7 +207,7 @@ const view = {
   time: Nanoseconds,
 };
 
-/** What a command on the whole machine answers. */
+/** The answer of a command on the whole machine. */
 export const HostState = strict(view).meta({ id: 'HostState' }) satisfies z.ZodType<HostView>;
 
 const identity = {

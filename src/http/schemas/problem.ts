@@ -1,4 +1,4 @@
-/** Problem details as they are answered. */
+/** The schema of problem details. */
 import { z } from 'zod';
 import type { ProblemDocument } from '../problems.ts';
 import { strict } from './values.ts';

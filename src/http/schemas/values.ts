@@ -1,6 +1,6 @@
 /**
- * The small values that every schema is made of, each with a sentence that says what is allowed. 64-bit numbers are
- * hexadecimal strings; on input a safe non-negative integer will do as well.
+ * The values that every schema is made of, each with a sentence that says what is allowed. 64-bit numbers are
+ * hexadecimal strings; input may also be a safe non-negative integer.
  */
 
 import { z } from 'zod';
@@ -9,12 +9,12 @@ import { ERRNO, type Errno } from '../../kernel/errno.ts';
 import type { Bits } from '../../kernel/uapi/bits.ts';
 import { hex } from '../../machine/address.ts';
 
-/** The message of a value that is not what is expected, or not there. */
+/** Makes the message about a value that is not what is expected, or is missing. */
 export function expected(what: string) {
   return (issue: { input?: unknown }): string => (issue.input === undefined ? `required: ${what}` : `expected ${what}`);
 }
 
-/** The message of an object that is none of several since the field that tells which is not as it should be. */
+/** Makes the message about an object of several kinds whose field `field`, which tells the kind, is wrong. */
 export function told(field: string, what: string) {
   const message = expected(what);
   return ({ code, input }: { code?: string; input?: unknown }): string | undefined =>
@@ -54,7 +54,7 @@ export function bits<Word extends z.ZodInt>(word: Word, known: Bits, about: stri
     .meta({ description: `${about} A number, or a list of names: ${meanings}.` });
 }
 
-/** Where a member of a union knows best what is wrong, zod takes its message: so all of them say the whole. */
+/** The message of every member of the union, as zod may show that of any one of them. */
 const wrong = { error: (issue: { input?: unknown }): string => wrongU64(issue.input) };
 
 export const U64 = z.union([z.string().regex(/^0x[0-9a-fA-F]{1,16}$/, wrong), z.int(wrong).min(0, wrong)], wrong).meta({
@@ -65,10 +65,10 @@ export const U64 = z.union([z.string().regex(/^0x[0-9a-fA-F]{1,16}$/, wrong), z.
 
 export type U64 = z.output<typeof U64>;
 
-/** A 64-bit number in the form that answers, commands and queries have. */
+/** A 64-bit number in the canonical form of answers, commands and queries. */
 export const toHex = (value: U64): string => hex(BigInt(value));
 
-/** `U64`, made canonical. */
+/** `U64`, whose value is made canonical. */
 export const hexOf = (about: string) => U64.transform(toHex).meta({ description: about });
 
 /** A count of bytes that is small enough for an ordinary number. */
@@ -94,7 +94,7 @@ export function decodedLength(base64: string): number {
   return (base64.length / 4) * 3 - padding;
 }
 
-/** Simulated time is a counter of nanoseconds; as a string it does not lose digits. */
+/** Simulated time in nanoseconds, as a decimal string: a number would lose digits. */
 export const Nanoseconds = z
   .string()
   .regex(/^\d{1,20}$/)
@@ -117,7 +117,7 @@ export function name(about: string) {
 
 export const flag = (about: string) => z.boolean().meta({ description: about });
 
-/** Bytes as the characters U+0000 to U+00FF, as the kernel's `u8 name[64]` holds them. */
+/** A name of bytes, each as a character U+0000 to U+00FF: the kernel's `u8 name[64]`. */
 const NAME_RULE = 'a string of at most 64 characters, each of them a byte (U+0000 to U+00FF)';
 export const NameBytes = z
   .string({ error: expected(NAME_RULE) })
@@ -134,7 +134,7 @@ export const ErrnoName = z
   .enum(Object.keys(ERRNO) as [Errno, ...Errno[]])
   .meta({ id: 'Errno', description: 'The name of a Linux error number.' });
 
-/** Both ends are in the range. */
+/** An inclusive range: both ends belong to it. */
 export const RangeInput = strict({
   start: U64.meta({ description: 'First address.' }),
   last: U64.meta({ description: 'Last address.' }),
@@ -145,7 +145,7 @@ export const Range = strict({ start: Hex64, last: Hex64 }).meta({
   description: 'A range of addresses; both ends are in it.',
 });
 
-/** A list as every list is answered. */
+/** The form of every list in an answer. */
 export function listOf<Item extends z.ZodType>(id: string, item: Item) {
   return strict({
     items: z.array(item),
@@ -156,5 +156,5 @@ export function listOf<Item extends z.ZodType>(id: string, item: Item) {
   }).meta({ id });
 }
 
-/** The whole of a list that is never cut into pages. */
+/** Makes the answer of a list that has only one page. */
 export const whole = <Item>(items: Item[]) => ({ items, nextPageToken: null });

@@ -1,4 +1,4 @@
-/** What hosts show of themselves: the schemas of src/host/views.ts, for what is below a host. */
+/** The schemas of src/host/views.ts, for what is below a host. */
 import { z } from 'zod';
 import type * as views from '../../host/views.ts';
 import { IOMMU_KINDS, SRIOV } from '../../machine/spec.ts';
