@@ -1,4 +1,4 @@
-/** Requests of Linux 7.3 that no descriptor here knows, so that whoever looks for one finds it. */
+/** Requests of Linux 7.3 that no descriptor here knows. They are listed so that docs/support.md names them. */
 import { only, type RequestKind, type Support } from './types.ts';
 
 export type AbsentRequest = Support & { readonly kind: RequestKind; readonly number: number };

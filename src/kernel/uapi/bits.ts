@@ -1,4 +1,4 @@
-/** Words of flag bits: what the headers of Linux call each bit. */
+/** Words of flags: the names of their bits in the headers of Linux. */
 export type Bits = Readonly<Record<string, number>>;
 
 /** include/uapi/linux/memfd.h */

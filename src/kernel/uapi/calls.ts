@@ -15,7 +15,7 @@ export interface Parameter {
   readonly type: ParameterType;
   readonly optional: boolean;
   readonly about: string;
-  /** As in Field. */
+  /** Names of bits, as in `Field`. */
   readonly bits?: Bits;
 }
 
@@ -23,7 +23,7 @@ export interface Parameter {
 export type CallRow = Support & {
   readonly about: string;
   readonly parameters: Readonly<Record<string, Parameter>>;
-  /** What `ret` is on success. */
+  /** Says what `ret` is on success. */
   readonly returns: string;
 };
 
@@ -265,7 +265,7 @@ export type LeverName = keyof typeof LEVERS;
 /** Every call but `ioctl`, whose shape depends on its request. */
 export type CallName = keyof typeof SYSTEM_CALLS | LeverName;
 
-/** All of them, by name. */
+/** All calls but `ioctl`, by name. */
 export const CALLS: ReadonlyMap<string, CallDescriptor> = new Map(
   Object.entries<CallRow>({ ...SYSTEM_CALLS, ...LEVERS }).map(([name, row]) => [name, { ...row, name }]),
 );
@@ -276,7 +276,7 @@ export interface PageResponse {
   code: number;
 }
 
-/** A call as it came in: u64 as hexadecimal strings or safe integers, bytes as base64. */
+/** A call as requests have it: u64 as hexadecimal strings or safe integers, bytes as base64. */
 export interface CallInput {
   call: string;
   fd?: number;
@@ -285,7 +285,7 @@ export interface CallInput {
   [parameter: string]: unknown;
 }
 
-/** `arg` holds what the kernel wrote; `ret` is a string only for the address that mmap returns. */
+/** What a call returns. `arg`: what the kernel wrote. `ret`: a string (hexadecimal) only for the address from mmap. */
 export interface CallResult {
   ret: number | string;
   errno?: Errno;
@@ -294,7 +294,7 @@ export interface CallResult {
   rule?: string;
   arg?: Record<string, unknown>;
   data?: string;
-  /** Hexadecimal. */
+  /** Bytes, hexadecimal. */
   size?: string;
   faults?: unknown[];
   events?: unknown[];

@@ -4,7 +4,7 @@ import { LIVEUPDATE_REQUESTS, SESSION_REQUESTS } from './liveupdate.ts';
 import type { DecodedArg, RequestKind, RequestRow, RequestTable } from './types.ts';
 import { VFIO_DEVICE_REQUESTS, VFIO_GROUP_REQUESTS } from './vfio.ts';
 
-/** By the kind of file that is asked. */
+/** The tables by kind of file. */
 const TABLES = {
   iommufd: IOMMUFD_REQUESTS,
   'vfio-cdev': VFIO_DEVICE_REQUESTS,
@@ -25,7 +25,7 @@ export type ArgOf<Name extends RequestName> = DecodedArg<Rows[Name]>;
 
 export type RequestDescriptor = RequestRow & { readonly name: RequestName; readonly kind: RequestKind };
 
-/** All of them, by name. */
+/** All requests, by name. */
 export const REQUESTS: ReadonlyMap<string, RequestDescriptor> = new Map(
   Object.entries(TABLES).flatMap(([kind, table]) =>
     Object.entries(table).map(([name, row]) => [name, { ...row, name, kind } as RequestDescriptor] as const),

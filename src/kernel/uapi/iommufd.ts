@@ -21,7 +21,7 @@ interface More<Ends> {
   support?: Support;
 }
 
-/** A struct that is copied as copy_struct_from_user does it. */
+/** A request whose struct is copied by copy_struct_from_user. */
 function request<
   const Given extends Fields,
   const Ends extends Readonly<Record<string, number>> = Record<never, number>,
@@ -36,7 +36,7 @@ function request<
   return { number, minSize, size, sizeField: 'size', tail: 'zero', fields, about, ...support, ...more };
 }
 
-/** A struct of VFIO: what lies behind it is not looked at. */
+/** A request of VFIO: what lies behind its struct is ignored. */
 function container<const Given extends Fields>(
   number: number,
   minSize: number,

@@ -5,10 +5,10 @@
 
 import type { Bits } from './bits.ts';
 
-/** Files that know requests: each has a table of them. */
+/** Kinds of files that have a table of requests. */
 export type RequestKind = 'iommufd' | 'vfio-cdev' | 'vfio-group' | 'liveupdate' | 'session';
 
-/** What an ioctl can be asked of. */
+/** Kinds of files that an ioctl can be sent to. */
 export type FileKind = RequestKind | 'memfd' | 'null' | 'fault-queue' | 'event-queue' | 'access';
 
 /**
@@ -21,44 +21,44 @@ type Direction = 'in' | 'out' | 'inout';
 
 export interface Field<Type extends FieldType = FieldType, Way extends Direction = Direction> {
   readonly type: Type;
-  /** Whether the caller gives it, the kernel writes it, or both. */
+  /** `in`: the caller gives the field; `out`: the kernel writes it; `inout`: both. */
   readonly direction: Way;
   readonly about: string;
-  /** Of a word of flags: callers of the HTTP face may give these names instead of the number. */
+  /** Names of the bits of a word of flags. Callers of the HTTP face may give a list of them instead of the number. */
   readonly bits?: Bits;
 }
 
 export type Fields = Readonly<Record<string, Field>>;
 type Sizes = Readonly<Record<string, number>>;
 
-/** Whether the answers are those of Linux: all of them, but for what the note says, or never more than this errno. */
+/** How far answers are Linux's. `full`: all; `part`: all but what the note says; `errno`: never more than one errno. */
 export type Support =
   | { readonly support: 'full'; readonly note?: undefined }
   | { readonly support: 'part' | 'errno'; readonly note: string };
 
 export const FULL = { support: 'full' } as const satisfies Support;
-/** All but what the sentence says. */
+/** Answers are Linux's but for what the note says. */
 export const part = (note: string): Support => ({ support: 'part', note });
-/** Never anything else than this errno. */
+/** The answer is always this errno. */
 export const only = (errno: string, note: string): Support => ({ support: 'errno', note: `${errno}: ${note}` });
 
 /** A row of a table of requests. */
 export type RequestRow<Given extends Fields = Fields, Ends extends Sizes = Sizes> = Support & {
   /** Type and number of the ioctl, e.g. 0x3b81. */
   readonly number: number;
-  /** Bytes up to which the struct must reach, and bytes of the struct as this kernel knows it. 0: no struct. */
+  /** The least bytes of the struct that a caller may have, and all that this kernel knows. 0: no struct. */
   readonly minSize: number;
   readonly size: number;
-  /** Size assumed when the caller gives none, where that is not `size`. */
+  /** Size in bytes that is assumed when the caller gives none; absent: `size`. */
   readonly defaultSize?: number;
   /** The name of the field that holds the size: `size`, or `argsz` where the struct has a `size` of its own. */
   readonly sizeField: 'size' | 'argsz';
-  /** What lies behind the struct: it has to be zero (E2BIG, as copy_struct_from_user has it), or nobody looks. */
+  /** What lies behind the struct has to be zero (else E2BIG: copy_struct_from_user), or is ignored. */
   readonly tail: 'zero' | 'ignored';
   readonly fields: Given;
-  /** A field that the caller finds unchanged if the struct is too small. */
+  /** The field that stays as the caller gave it if the struct is too small. */
   readonly keeps?: string;
-  /** Where fields behind the minimum size end: a shorter struct does not have them. */
+  /** Byte at which each field behind the minimum size ends: a shorter struct does not have the field. */
   readonly ends?: Ends;
   readonly about: string;
 };
@@ -71,7 +71,7 @@ export interface IovaRange {
 }
 export type ArgValue = number | bigint | string | Uint8Array | IovaRange[];
 
-/** What a field is once it has been decoded. Numbers that the caller does not give are 0, other fields absent. */
+/** The decoded value of a field. Numbers that the caller does not give are 0, other fields absent. */
 type Decoded<Type extends FieldType> = Type extends 'u64'
   ? bigint
   : Type extends 'bytes'
@@ -82,7 +82,7 @@ type Decoded<Type extends FieldType> = Type extends 'u64'
         ? string | undefined
         : number;
 
-/** The struct of a request as its handler gets it. What lies behind the minimum size may be missing. */
+/** The struct of a request as its handler gets it. Fields behind the minimum size may be missing. */
 export type DecodedArg<Row extends RequestRow> = {
   readonly [Name in keyof Row['fields'] as Row['fields'][Name]['direction'] extends 'out' ? never : Name]:
     | Decoded<Row['fields'][Name]['type']>
