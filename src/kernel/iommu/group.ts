@@ -32,11 +32,14 @@ export class RestoredOwner {
   }
 }
 
-/** Never shared between groups, so that a host has the same objects however it came about. */
+/**
+ * Who owns a group's DMA. Each group has an object of its own: a restored host must not share other objects than
+ * before.
+ */
 export type GroupOwner =
   | { readonly kind: 'none' }
   | { readonly kind: 'kernel'; count: number }
-  /** `context`: the iommufd that claims came from. */
+  /** `context`: the iommufd that the claims came from; `count`: how many. */
   | { readonly kind: 'user'; readonly context: object; count: number }
   | { readonly kind: 'restored'; readonly owner: RestoredOwner };
 
@@ -45,7 +48,7 @@ export type GroupType = 'DMA' | 'DMA-FQ' | 'identity' | 'blocked';
 export class IommuGroup {
   readonly id: number;
   private readonly _kernel: IommuKernel;
-  /** Grows by `concat`: `push` and spreading keep room for 16 more, in each group of each host. */
+  /** Functions are added by `concat`: `push` and spreading would keep room for 16 more, in each group of each host. */
   functions: PciFunction[] = [];
   type: GroupType;
   private _domain: Domain;
@@ -66,7 +69,7 @@ export class IommuGroup {
     return this._owner;
   }
 
-  /** Linux's owner_cnt. */
+  /** How many drivers or claims own the group: owner_cnt of Linux. */
   get ownerCount(): number {
     const owner = this._owner;
     return owner.kind === 'none' ? 0 : owner.kind === 'restored' ? 1 : owner.count;
@@ -76,7 +79,7 @@ export class IommuGroup {
     return this.type === 'identity' ? IDENTITY : this.type === 'blocked' ? BLOCKED : DEFAULT;
   }
 
-  /** A hot-added function goes on the group's current domain at once. */
+  /** Adds a function, which is on the group's current domain from then on. */
   addFunction(fn: PciFunction): void {
     this.functions = this.functions.concat(fn);
     this._program(fn);
@@ -89,7 +92,9 @@ export class IommuGroup {
       this._kernel.machine.unitOf(fn).setContext(fn.sourceId, { kind: 'blocked' });
   }
 
-  /** iommu_device_use_default_domain: a driver that uses the DMA API is about to probe. EBUSY. */
+  /**
+   * iommu_device_use_default_domain: a driver that uses the DMA API is about to probe. EBUSY: somebody else owns it.
+   */
   useDefaultDomain(): Refusal | null {
     const where = 'iommu_device_use_default_domain';
     const owner = this._owner;
@@ -112,7 +117,7 @@ export class IommuGroup {
     }
   }
 
-  /** iommu_device_unuse_default_domain: such a driver is gone. */
+  /** iommu_device_unuse_default_domain: a driver that uses the DMA API was unbound. */
   unuseDefaultDomain(): void {
     const owner = this._owner;
     assert(owner.kind === 'kernel', 'a kernel driver owned the group');
@@ -159,7 +164,7 @@ export class IommuGroup {
     this._owner = { kind: 'restored', owner };
   }
 
-  /** iommu_device_release_dma_owner: at the last one the group returns to its default domain. */
+  /** iommu_device_release_dma_owner: ends one claim. With the last one the group returns to its default domain. */
   releaseDmaOwner(): void {
     const owner = this._owner;
     assert(owner.kind === 'user', 'a user owned the group');
@@ -179,7 +184,9 @@ export class IommuGroup {
     return null;
   }
 
-  /** iommu_group_replace_domain: old to new without the blocking domain in between; on failure the old one stays. */
+  /**
+   * iommu_group_replace_domain: attaches a new domain, never the blocking one in between. On failure the old one stays.
+   */
   replace(domain: Domain): Refusal | null {
     const refusal =
       this._kernel.faults.refusal('iommu.replace', 'iommu_group_replace_domain') ?? this.compatible(domain);
@@ -198,7 +205,7 @@ export class IommuGroup {
     return null;
   }
 
-  /** iommu_detach_group: to blocking while a user owns it. */
+  /** iommu_detach_group: to the blocking domain while a user owns the group, else to the default one. */
   detach(): void {
     this._move(this._owner.kind === 'user' ? BLOCKED : this.defaultDomain);
   }
@@ -252,14 +259,14 @@ export class IommuGroup {
     return null;
   }
 
-  /** At boot: the group is on the restored domain, owned by LUO; the function's entry says this already. */
+  /** At boot: adds a function that the hardware has on a restored domain already. The group is owned by LUO. */
   adoptRestored(fn: PciFunction, domain: PagingDomain, owner: RestoredOwner): void {
     this.functions = this.functions.concat(fn);
     this._owner = { kind: 'restored', owner };
     this._put(domain);
   }
 
-  /** The function whose domain this was is gone: what else has joined the group is on the default domain (R1). */
+  /** The function with the restored domain was removed: the rest of the group goes to the default domain (R1). */
   endRestored(): void {
     assert(this._owner.kind === 'restored', 'the group is in luo mode');
     this._owner = { kind: 'none' };
@@ -285,7 +292,7 @@ export class IommuGroup {
       });
   }
 
-  /** The one place that changes the domain: with the context entries of all functions. */
+  /** Sets the domain, and the context entries of all functions. Nothing else changes either. */
   private _put(domain: Domain): void {
     this._domain = domain;
     for (const fn of this.functions) this._program(fn);

@@ -16,13 +16,15 @@ export interface ReservedRegion {
   type: ReservedRange['type'];
 }
 
-/** What live update has to do with groups and domains (drivers/iommu/liveupdate.c). */
+/** What the IOMMU core asks of live update (drivers/iommu/liveupdate.c). */
 export interface IommuLiveUpdate {
-  /** The domain of the previous kernel that a function is on, and who owns its group; null: none, or no longer so. */
+  /**
+   * The domain of the previous kernel that a function is on, and the owner of its group; null: none, or not any more.
+   */
   waiting(fn: PciFunction): { domain: PagingDomain; owner: RestoredOwner } | null;
-  /** Nobody has a handle of a restored domain any more. False: devices in luo mode are on it, and it stays for them. */
+  /** The last handle of a restored domain is gone. False: the domain stays, as devices in luo mode are on it. */
   letGo(domain: PagingDomain): boolean;
-  /** A function was removed, and its group has lost it. */
+  /** A function was removed from the host and from its group. */
   functionRemoved(fn: PciFunction, group: IommuGroup): void;
 }
 
@@ -46,7 +48,7 @@ export class IommuCore {
     return fn.spec.group === null ? null : this.groups.get(fn.spec.group)!;
   }
 
-  /** A function appears: it joins its group, which is made if it is the first one. Without an IOMMU it has none. */
+  /** Adds a function to its group, which is made for the first one. Without an IOMMU there are no groups. */
   addFunction(fn: PciFunction): void {
     if (fn.spec.group === null) return;
     let group = this.groups.get(fn.spec.group);
@@ -58,7 +60,7 @@ export class IommuCore {
       this.groups.set(group.id, group);
     }
     const restored = this._kernel.restored.waiting(fn);
-    // Hardware is on the restored domain already: it is only told again what it has (R1).
+    // The context entry of the restored domain is in the hardware already (R1).
     if (restored) group.adoptRestored(fn, restored.domain, restored.owner);
     else group.addFunction(fn);
   }
@@ -96,7 +98,7 @@ export class IommuCore {
     return domain;
   }
 
-  /** The HWPT or the last device of a domain is gone. Where devices in luo mode are on it still, it stays for them. */
+  /** Frees a domain whose HWPT or last device is gone. A restored one stays while devices in luo mode are on it. */
   freeDomain(domain: PagingDomain): void {
     if (domain.restored && !this._kernel.restored.letGo(domain)) return;
     this.domains.delete(domain.id);
@@ -105,9 +107,8 @@ export class IommuCore {
   }
 
   /**
-   * Whose frame it is that a function has written, if the frame is not the function's to write: a restored domain maps it
-   * although it was not preserved, and it has been given to somebody since. Null otherwise: what any other domain maps is
-   * pinned for as long as it does.
+   * Returns the owner of a frame that a function has written through a restored domain although it was not preserved,
+   * and that somebody else has been given since. Null otherwise: what other domains map is pinned.
    */
   foreignOwner(fn: PciFunction, frame: number): string | null {
     const domain = this.groupOf(fn)?.domain;

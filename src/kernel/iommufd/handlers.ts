@@ -1,4 +1,4 @@
-/** Which function answers which request of an iommufd. */
+/** The handler of each request of an iommufd. */
 import { type Refusal, refuse } from '../errno.ts';
 import type { Handlers, IoctlOk } from '../file.ts';
 import { hwptRestore, hwptSetPreserve } from '../iommu/liveupdate/requests.ts';

@@ -16,7 +16,7 @@ import { isCount, isHex64, isList, isRecord, type Json } from '../../kho/json.ts
 import { fileHandler, type OutgoingSession } from '../../liveupdate/handler.ts';
 import { MemfdFile } from '../../mm/shmem.ts';
 
-/** IOMMU kinds whose driver can preserve domains. */
+/** Kinds of IOMMU whose driver can preserve domains. */
 const PRESERVING: ReadonlySet<IommuKind> = new Set(['intel-vtd', 'generic']);
 
 interface State {
@@ -114,7 +114,7 @@ export const IOMMUFD_HANDLER = fileHandler<IommufdContext, State, Data>({
 function checkMappings(hwpt: HwptPaging, session: OutgoingSession): Refusal | null {
   const where = 'iopt_check_preservable';
   const { iopt } = hwpt.ioas!;
-  // The first area of each source tells of all of them: there may be millions.
+  // One area of each source is checked for all of that source, as there may be millions.
   const first = new Map<number, Area>();
   const { areas } = iopt;
   for (let more = areas.seekFirst(), last = -1; more; more = areas.next()) {

@@ -15,7 +15,7 @@ function* cdevsIn(sessions: Sessions): Generator<{ session: string; file: VfioDe
     for (const { file } of files) if (file instanceof VfioDeviceFile) yield { session, file };
 }
 
-/** Functions that the next kernel gets as they are. */
+/** The functions that are handed over running: those of cdevs in outgoing sessions. */
 export function preservedFunctions(sessions: Sessions): Set<PciFunction> {
   return new Set([...cdevsIn(sessions)].map(({ file }) => file.device.fn));
 }

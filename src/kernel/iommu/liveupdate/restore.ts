@@ -34,7 +34,7 @@ export function restoreIommu(kernel: VfioKernel, document: HandoverDocument | nu
   for (const { bdf, domain, session, iommufdToken } of present) {
     const fn = kernel.machine.functions.get(bdf)!;
     const entry = kernel.machine.unitOf(fn).context(fn.sourceId);
-    // The entry is kept as it is, and the domain says the same of it.
+    // The entry stays as it is; the domain takes dirty tracking over from it.
     kernel.restored.domain(domain)!.dirtyEnabled = entry.kind === 'table' && entry.dirtyEnabled;
     kernel.restored.takeDevice(bdf, domain, session, BigInt(iommufdToken));
   }
@@ -72,7 +72,7 @@ function dropTables(kernel: VfioKernel, { id, tables }: DomainRecord): void {
   kernel.emit('restore.dropped', `domain ${id}: none of its devices is there, its tables are freed`, { id }, 'R1');
 }
 
-/** Entries of devices that were not preserved, or are not there any more. */
+/** Clears the context entries of devices that were not preserved, or are not there any more. */
 function clearOthers({ machine }: VfioKernel, id: string, present: readonly DeviceRecord[]): void {
   const unit = machine.units.get(id)!;
   const kept = new Set(

@@ -26,7 +26,7 @@ import type { RestoredHwpt, RestoredHwpts } from './restored-hwpt.ts';
 export interface WaitingDevice {
   readonly state: 'waiting';
   readonly domain: PagingDomain;
-  /** Who owns its group. */
+  /** The owner of its group. */
   readonly owner: RestoredOwner;
 }
 
@@ -35,13 +35,13 @@ export type RestoredDevice = WaitingDevice | { readonly state: 'adopted'; readon
 
 export class RestoredDomains implements IommufdLiveUpdate {
   private readonly _kernel: IommufdKernel;
-  /** By address of the function. */
+  /** Devices by address of the function. */
   readonly devices = new Map<string, RestoredDevice>();
   private readonly _domains = new Map<number, PagingDomain>();
-  /** By session and token of the iommufd. */
+  /** Marked HWPTs, by session and token of their iommufd. */
   private readonly _hwpts = new Map<string, RestoredHwpts>();
   private readonly _frozen = new Map<PagingDomain, Set<ShmemInode>>();
-  /** The iommufd that was retrieved, by session and token. */
+  /** The iommufds that were retrieved, by session and token. */
   private readonly _contexts = new Map<string, IommufdContext>();
 
   constructor(kernel: IommufdKernel) {
@@ -75,14 +75,14 @@ export class RestoredDomains implements IommufdLiveUpdate {
     this._kernel.iommu.domains.set(domain.id, domain);
   }
 
-  /** The device stays on a domain that was taken. */
+  /** Records a device that is on a domain that was taken over: state L. */
   takeDevice(bdf: string, domain: number, session: string, iommufdToken: bigint): void {
     const owner = new RestoredOwner(session, iommufdToken);
     this.devices.set(bdf, { state: 'waiting', domain: this._domains.get(domain)!, owner });
     this._kernel.emit('restore.device', `${bdf} stays on restored domain ${domain}`, { bdf, id: domain }, 'R1');
   }
 
-  /** The marked HWPTs of an iommufd. */
+  /** Records the marked HWPTs of an iommufd. */
   takeHwpts(session: string, token: bigint, hwpts: RestoredHwpts): void {
     this._hwpts.set(key(session, token), hwpts);
   }
@@ -127,7 +127,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
     return this._contexts.get(key(owner.session, owner.iommufdToken)) === context ? owner : null;
   }
 
-  /** R8: the HWPT appears by itself at the BIND, and the device counts as attached to it. ENOMEM leaves state L. */
+  /** R8: BIND makes the HWPT of the domain, and the device counts as attached to it: L to A. ENOMEM: it stays in L. */
   adopt({ domain }: WaitingDevice, bound: IommufdDevice): Refusal | null {
     const { context, fn } = bound;
     const hwpt = this._hwptOf(domain, context);
@@ -144,7 +144,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
     return null;
   }
 
-  /** The HWPT of a domain, made if its device is the first one. */
+  /** Returns the HWPT of a domain; it is made for the first device. */
   private _hwptOf(domain: PagingDomain, context: IommufdContext): HwptPaging | Refusal {
     const where = 'iommufd_device_adopt';
     const { hwpts } = context.restored!;
@@ -167,8 +167,9 @@ export class RestoredDomains implements IommufdLiveUpdate {
   }
 
   /**
-   * A function is gone, and its context entry with it: plugging it in again cannot bring its translation back (R1). Its
-   * group has lost its domain; the other devices on the domain go on. In A, S, X vfio-pci keeps the function.
+   * Ends state L of a function that was removed with its context entry: plugging it in again cannot bring its
+   * translation back (R1). Its group leaves the domain; other devices on it go on. In A, S, X vfio-pci keeps the
+   * function.
    */
   functionRemoved(fn: PciFunction, group: IommuGroup): void {
     const device = this.waiting(fn);
@@ -228,7 +229,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
       );
   }
 
-  /** A memfd came back: while a restored domain maps its pages it keeps its size (R20). */
+  /** A memfd was retrieved: it keeps its size while a restored domain maps its pages (R20). */
   memfdRetrieved(inode: ShmemInode): void {
     for (const domain of this._domains.values()) {
       if (!inode.pages.spans.some((span) => overlaps(domain.heldPages, span.frame, span.count))) continue;
@@ -255,7 +256,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
   }
 
   /**
-   * Nobody has a handle of the domain any more. False, and it stays, where devices in luo mode are on it: their iommufd is
+   * The last handle of a domain is gone. False: the domain stays, as devices in luo mode are on it. Their iommufd is
    * closed (policy finish=ignore), and they go on as they are (R2).
    */
   letGo(domain: PagingDomain): boolean {
@@ -289,7 +290,7 @@ function overlaps(held: readonly FrameRun[], start: number, count: number): bool
   return held.some((run) => run.start < start + count && start < run.start + run.count);
 }
 
-/** Bytes of [first, last] that no area of the HWPT's IOAS maps, and the first of them. */
+/** How many bytes of [first, last] no area of the HWPT's IOAS maps, and the IOVA of the first of them. */
 function uncovered(hwpt: HwptPaging, first: bigint, last: bigint): { missing: bigint; from: bigint | null } {
   let missing = 0n;
   let from: bigint | null = null;
