@@ -25,10 +25,10 @@ export class VfioDeviceFile extends OpenFile {
   readonly device: VfioDevice;
   /** Opened through /dev/vfio/devices, not through the legacy group. */
   readonly cdev: boolean;
-  /** It came out of a session of LUO (with or without a restored domain). */
+  /** Set if it came out of a session of LUO, with or without a restored domain. */
   readonly retrieved: { resetWorks: boolean } | null;
   bound = false;
-  /** In an outgoing session: attach and detach are refused (C3). */
+  /** It is in an outgoing session: attach and detach are refused (C3). */
   preserved = false;
   /** The freeze has reset the device (policy vfioFreezeResets). */
   dead = false;
@@ -41,7 +41,7 @@ export class VfioDeviceFile extends OpenFile {
     device.files = [...device.files, this];
   }
 
-  /** A cdev's node goes as soon as its driver is to be unbound; the others are of no file system. */
+  /** A cdev's node is deleted as soon as its driver is to be unbound; a file of the legacy group never had one. */
   link(): string {
     if (!this.cdev) return 'anon_inode:[vfio-device]';
     if (this.retrieved) return 'anon_inode:[vfio-device-liveupdate]';
@@ -86,7 +86,7 @@ export class VfioDeviceFile extends OpenFile {
     return this.retrieved ? this.retrieved.resetWorks : this.device.fn.spec.reset;
   }
 
-  /** vfio_df_ioctl_bind_iommufd (R6). README.md has the order of the checks. */
+  /** vfio_df_ioctl_bind_iommufd (R6): the checks of BIND in README.md, in that order. */
   bindIoctl(process: Process, arg: ArgOf<'VFIO_DEVICE_BIND_IOMMUFD'>): IoctlOk | Refusal {
     const where = 'vfio_df_ioctl_bind_iommufd';
     const { device } = this;
@@ -124,14 +124,14 @@ export class VfioDeviceFile extends OpenFile {
       return refusal;
     }
     device.bound = bound;
-    // vfio_pci_core_enable tries to; what has no way to be reset stays as it is.
+    // vfio_pci_core_enable tries a reset; a function that cannot be reset stays as it is.
     if (!this.retrieved && device.fn.spec.reset) kernel.resetFunction(device.fn, 'open');
     this.join();
     kernel.emit('vfio.bind', `${device.fn.bdf} is bound to an iommufd`, { bdf: device.fn.bdf, device: bound.id });
     return null;
   }
 
-  /** One more file of the open device. */
+  /** Counts this file among those through which the device is bound. */
   join(): void {
     this.bound = true;
     this.device.boundFiles = [...this.device.boundFiles, this];
@@ -153,7 +153,7 @@ export class VfioDeviceFile extends OpenFile {
     return hwpt instanceof Hwpt ? { arg: { pt_id: hwpt.id } } : hwpt;
   }
 
-  /** vfio_iommufd_physical_pasid_attach_ioas: one that is attached is moved. */
+  /** vfio_iommufd_physical_pasid_attach_ioas: attaches a PASID, or moves one that is attached. EINVAL, ENOSPC. */
   private _attachPasid({ pasid, pt_id: target }: AttachArg): Hwpt | Refusal {
     const where = 'vfio_iommufd_physical_pasid_attach_ioas';
     const { bound, pasids } = this.device;
@@ -184,7 +184,7 @@ export class VfioDeviceFile extends OpenFile {
     return {};
   }
 
-  /** The first open through the legacy group: bind, and attach to the compatibility IOAS that is set now. */
+  /** The first open through the legacy group: binds, and attaches to the compatibility IOAS that is set now. */
   openForGroup(context: IommufdContext): Refusal | null {
     const refusal = this.bind(context);
     if (refusal) return refusal;
@@ -199,8 +199,8 @@ export class VfioDeviceFile extends OpenFile {
   }
 
   /**
-   * vfio_df_close: the last file of a bound device quiesces it (reset) first, then translation is removed, then
-   * ownership returns (R16).
+   * vfio_df_close. The close of the last file resets the device first; then its translation is removed, and its
+   * ownership ends (R16).
    */
   private _unbind(): void {
     const { device } = this;

@@ -13,7 +13,7 @@ export const VFIO_HANDLER = fileHandler<VfioDeviceFile, Data, Data>({
 
   takes: (file) => file instanceof VfioDeviceFile,
 
-  /** A bound cdev of vfio-pci itself; not a virtual function, unless the policy lets it. */
+  /** Only a bound cdev of vfio-pci itself can be preserved; a virtual function only if the policy lets it. */
   whyNot(kernel, file) {
     const { fn, path } = file.device;
     const driver = kernel.drivers.bound.get(fn.bdf);
@@ -105,7 +105,7 @@ export const VFIO_HANDLER = fileHandler<VfioDeviceFile, Data, Data>({
     return new VfioDeviceFile(device, true, { resetWorks });
   },
 
-  /** Retrieved, and bound since: else the device would be left where nobody can adopt it (R3). */
+  /** The cdev was retrieved and bound: else the device would be left where nobody can adopt it (R3). */
   canFinish(kernel, { data: { bdf }, file }) {
     if (kernel.policies.finish === 'ignore') return null;
     if (file?.bound) return null;

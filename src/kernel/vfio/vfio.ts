@@ -1,4 +1,4 @@
-/** VFIO devices: what a VFIO driver makes of a function (drivers/vfio/vfio_main.c, group.c). */
+/** VFIO devices: functions that are bound to a VFIO driver (drivers/vfio/vfio_main.c, group.c). */
 import { type PciFunction, virtualFunctionsOf } from '../../machine/pci.ts';
 import type { Drivers } from '../drivers.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
@@ -25,14 +25,14 @@ export class VfioDevice {
   readonly index: number;
   /** All open files of the device, bound or not. */
   files: readonly VfioDeviceFile[] = [];
-  /** The files through which it is bound: one cdev file, or any number of the legacy group. */
+  /** The files through which it is bound: one cdev file, or any number of files of the legacy group. */
   boundFiles: readonly VfioDeviceFile[] = [];
   bound: IommufdDevice | null = null;
   /** PASIDs that were attached through it. */
   readonly pasids = new Set<number>();
-  /** The driver is to be unbound and waits for the last file. */
+  /** Its driver waits for the close of the last file to be unbound. */
   unbinding = false;
-  /** The function is to be removed when the driver is unbound. */
+  /** Its function is removed when the driver is unbound. */
   removing = false;
 
   constructor(kernel: VfioKernel, fn: PciFunction, index: number) {
@@ -95,7 +95,7 @@ export class Vfio {
     this.groupShrank(fn);
   }
 
-  /** A function's node is gone. If it was the last of its group, the group is dead, even if its file is still open. */
+  /** A device of a group was removed. If it was the last one the group's file is dead, even if it is still open. */
   groupShrank(fn: PciFunction): void {
     const group = fn.spec.group!;
     const file = this.groupFiles.get(group);
@@ -105,7 +105,7 @@ export class Vfio {
     }
   }
 
-  /** Devices of a legacy group, without those that are being unbound. */
+  /** The devices of a legacy group but those that are being unbound. */
   devicesOfGroup(group: number): VfioDevice[] {
     return [...this.devices.values()].filter((device) => device.fn.spec.group === group && !device.unbinding);
   }
@@ -121,7 +121,7 @@ export class Vfio {
     return [...this.devices.values()].find((device) => device.path === path && !device.unbinding);
   }
 
-  /** A file of a device was closed: an unbind or a removal that waits may go on. */
+  /** A file of a device was closed: goes on with an unbind or a removal that waits for the last one. */
   fileClosed(device: VfioDevice): void {
     if (!device.unbinding || device.files.length > 0) return;
     this._kernel.drivers.finishUnbind(device.fn);
