@@ -1,4 +1,4 @@
-/** The system calls of the `calls` face: each by its name, with what Linux answers. */
+/** The system calls of the `calls` face, by name. */
 import { MAX_TRANSFER } from '../limits.ts';
 import { hex } from '../machine/address.ts';
 import { big, bytes, type Call, done, integer, type Outcome } from './call-input.ts';
@@ -85,7 +85,7 @@ function openGroup(kernel: Kernel, group: number): OpenFile | Refusal {
   return file;
 }
 
-/** /proc/self/fd/N: a memfd becomes a new file of the same inode; what has no path cannot be opened again. */
+/** open(2) of /proc/self/fd/N: a memfd becomes a new file of the same inode; other files cannot be opened again. */
 function reopen(process: Process, fd: number): OpenFile | Refusal {
   const file = process.file(fd);
   if (file instanceof Refusal)

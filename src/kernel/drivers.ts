@@ -150,7 +150,7 @@ export class Drivers {
     return { blocked: false };
   }
 
-  /** Whether files of its VFIO device are open. If so, nobody can open another one from now on. */
+  /** Whether files of its VFIO device are open. If so, no other one can be opened from now on. */
   private _waits(fn: PciFunction, what: 'unbind' | 'removal'): boolean {
     const device = this._kernel.vfio.devices.get(fn.bdf);
     if (!device || device.files.length === 0) return false;

@@ -65,7 +65,7 @@ export function refuse(errno: Errno, where: string, why: string, rule?: string):
   return new Refusal(errno, where, why, rule);
 }
 
-/** What must hold whatever a caller does. A failure is a bug of ours, never an answer of the kernel. */
+/** Throws unless a condition holds that no caller can break: a failure is a bug of the simulation, no answer. */
 export function assert(condition: unknown, what: string): asserts condition {
   if (!condition) throw new Error(`invariant broken: ${what}`);
 }

@@ -1,4 +1,4 @@
-/** Failures on demand: named points in the kernel that can be told to refuse their nth pass from now on, once. */
+/** Failures on demand: a named point in the kernel can be armed to refuse its nth pass from now on, once. */
 
 import { type Errno, type Refusal, refuse } from './errno.ts';
 import type { EventSink } from './events.ts';
@@ -26,7 +26,7 @@ export type FaultPoint = keyof typeof FAULT_POINTS;
 export interface ArmedFault {
   id: number;
   point: FaultPoint;
-  /** How many passes are left, the failing one included. */
+  /** How many passes are left, including the one that fails. */
   nth: number;
   errno: Errno;
 }

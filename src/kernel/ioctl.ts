@@ -1,7 +1,7 @@
 /**
- * Decoding of ioctls: one place for what is the same for all of them. Which number a descriptor knows, whether the
- * struct is large enough, whether an unknown tail is zero; then the handler of the file. Sources:
- * iommufd_fops_ioctl, luo_session_ioctl, copy_struct_from_user.
+ * Decodes ioctls: checks that the descriptor knows the number, that the struct is large enough, and that an unknown
+ * tail is zero; then the handler of the file runs. Sources: iommufd_fops_ioctl, luo_session_ioctl,
+ * copy_struct_from_user.
  */
 import { decodeU64, hex } from '../machine/address.ts';
 import { assert, Refusal, refuse } from './errno.ts';
@@ -9,23 +9,23 @@ import type { Arg, IoctlOk, OpenFile } from './file.ts';
 import type { Process } from './process.ts';
 import { type ArgValue, type FieldType, type IovaRange, REQUESTS, type RequestDescriptor } from './uapi/index.ts';
 
-/** Bytes that a raw request finds in its struct: a size of 8 and zeroes. */
+/** The struct of an ioctl as requests have it: fields by name, and `tail`, the first byte behind the struct. */
 type Raw = Record<string, unknown>;
 
 /** A field that the caller gives. */
 interface Input {
   name: string;
   decode: (value: unknown) => ArgValue;
-  /** What it is where the caller does not give it. */
+  /** Its value if the caller does not give it. */
   absent: ArgValue | undefined;
-  /** Bytes of a struct that has it; 0: all have. */
+  /** The size, in bytes, from which on a struct has it; 0: all have it. */
   end: number;
 }
 
 interface Request {
   descriptor: RequestDescriptor;
   inputs: readonly Input[];
-  /** Fields that not every struct has, and where they end. */
+  /** Fields that short structs do not have, and the byte where each ends. */
   ends: readonly (readonly [name: string, end: number])[];
 }
 

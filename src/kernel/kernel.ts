@@ -29,7 +29,7 @@ export interface KernelOptions {
   profile: Profile;
   policies: Policies;
   boot: BootOptions;
-  /** ABI strings and file handlers of this build; all of ours if absent. */
+  /** ABI strings and file handlers of this build; those of this code if absent. */
   abi?: { kho?: string; luo?: string; iommu?: string; pci?: string; handlers?: readonly string[] };
   /** The crash kernel: no handover, no live update. */
   kdump?: boolean;
@@ -54,7 +54,7 @@ export class Kernel implements LiveUpdateKernel {
   readonly vfio: Vfio;
   readonly drivers: Drivers;
   readonly kho = new Kho();
-  /** Null without KHO or LUO, and in a crash kernel: there is no /dev/liveupdate then. */
+  /** Null without KHO or LUO, and in a crash kernel: then there is no /dev/liveupdate. */
   luo: LiveUpdate | null = null;
   kexecCount = 0;
   readonly processes = new Map<number, Process>();
@@ -104,7 +104,7 @@ export class Kernel implements LiveUpdateKernel {
         {},
         'R23',
       );
-    // Tables that nobody handed over are about to be freed.
+    // Units whose tables were not handed over are switched off: these tables are about to be freed.
     const handedOver = new Set(known?.iommu?.units.map(({ unit }) => unit));
     for (const unit of machine.units.values()) if (!handedOver.has(unit.id)) unit.disable();
     machine.memory.retain(known?.preserved ?? [], 'reserved');
@@ -189,7 +189,7 @@ export class Kernel implements LiveUpdateKernel {
     this.emit('pci.reset', `${fn.bdf} is reset (${why})`, { bdf: fn.bdf, why });
   }
 
-  /** What the next kernel gets: called after a successful freeze. */
+  /** Makes the document for the next kernel, after a successful freeze. */
   handover(): HandoverDocument | null {
     const { luo } = this;
     if (!luo) return null;
@@ -209,7 +209,7 @@ export class Kernel implements LiveUpdateKernel {
     return preservedFunctions(this.luo?.outgoing ?? []);
   }
 
-  /** Bytes that are preserved for the next kernel. */
+  /** How many bytes of memory are preserved for the next kernel. */
   get preservedBytes(): number {
     return this.kho.frames * FRAME_SIZE;
   }

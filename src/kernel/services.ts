@@ -1,7 +1,7 @@
 /**
- * What a kernel offers to its parts. Each room names what it needs beyond this in an interface of its own (`IommuKernel`,
- * `IommufdKernel`, `VfioKernel`, `LiveUpdateKernel`); the class `Kernel` is all of them, and only those who boot, ask or
- * end a whole kernel know it.
+ * What every part of a kernel may use. Rooms name what they need beyond this in interfaces of their own (`IommuKernel`,
+ * `IommufdKernel`, `VfioKernel`, `LiveUpdateKernel`). The class `Kernel` implements all of them; only code that boots,
+ * queries or ends a whole kernel imports it.
  */
 import type { Machine } from '../machine/machine.ts';
 import type { EventSink } from './events.ts';

@@ -84,7 +84,7 @@ export class ShmemInode {
     return this._pinnedPages;
   }
 
-  /** Pins of its pages come, or, negative, go. */
+  /** Counts pins of its pages that were added, or, negative, removed. */
   countPins(pages: number): void {
     assert(this._pinnedPages + pages >= 0, 'pages that are unpinned were pinned');
     this._pinnedPages += pages;
@@ -95,12 +95,12 @@ export class ShmemInode {
     return this._sharedWritable;
   }
 
-  /** mapping_map_writable. */
+  /** mapping_map_writable: counts a shared writable mapping. */
   mapWritable(): void {
     this._sharedWritable++;
   }
 
-  /** mapping_unmap_writable. */
+  /** mapping_unmap_writable: counts one less. */
   unmapWritable(): void {
     assert(this._sharedWritable > 0, 'the memfd was mapped for writing');
     this._sharedWritable--;
@@ -151,7 +151,7 @@ export class ShmemInode {
     if (length < this.size && this.seals & F_SEAL_SHRINK) return refuse('EPERM', where, 'the memfd has F_SEAL_SHRINK');
     if (length > this.size && this.seals & F_SEAL_GROW) return refuse('EPERM', where, 'the memfd has F_SEAL_GROW');
     if (length !== this.size && this.frozen) return this._refuseFrozen(where);
-    // To the same size, too: pages behind it go.
+    // Pages behind the size are freed even if it stays the same.
     if (length <= this.size) {
       const keep = Number((length + PAGE - 1n) / PAGE);
       this._drop(keep, Number.MAX_SAFE_INTEGER);
@@ -207,7 +207,7 @@ export class ShmemInode {
     return null;
   }
 
-  /** Copies bytes out; the count is cut at the end of the file. */
+  /** Returns up to `length` bytes from `offset` on; fewer at the end of the file. */
   read(offset: bigint, length: number): Uint8Array {
     const end = offset + BigInt(length) < this.size ? offset + BigInt(length) : this.size;
     const bytes = new Uint8Array(end > offset ? Number(end - offset) : 0);
