@@ -1,10 +1,10 @@
-/** Makes answers of a host. */
+/** Makes the answers of a host. */
 import type { Refusal } from '../kernel/errno.ts';
 import type { Answer, Refused } from './command.ts';
 
 export const ok = (value: unknown): Answer => ({ kind: 'ok', value });
 
-/** A thing of the path that is not there. */
+/** The answer where something that the path names is not there; `what`: its noun. */
 export const notFound = (what: string): Answer => ({ kind: 'not-found', what });
 
 export const refused = ({ errno, where, why, rule }: Refusal): Refused => ({

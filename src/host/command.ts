@@ -8,7 +8,7 @@ import type { BootOptions, Policies, Profile } from '../kernel/policies.ts';
 import type { CallInput } from '../kernel/uapi/calls.ts';
 import type { FunctionSpec, MachineSpec } from '../machine/spec.ts';
 
-/** Everything a host begins with. Stored with the host; the journal starts after it. */
+/** All that a host begins with. It is stored with the host; the journal begins after it. */
 export interface HostSpec {
   machine: MachineSpec;
   profile: Profile;
@@ -31,13 +31,13 @@ export type DmaResult =
   | { ok: true; data?: string }
   | { ok: false; fault: { reason: string; op: 'read' | 'write'; iova: string; bdf: string } };
 
-/** How the kernel that a kexec starts differs from the one that runs. */
+/** How the kernel that a kexec starts differs from the running one; fields that are absent stay as they are. */
 export interface NextKernel {
   khoAbi?: string;
   luoAbi?: string;
   iommuAbi?: string;
   pciAbi?: string;
-  /** Compatible strings of the file handlers it has; absent: all. */
+  /** Compatible strings of its file handlers; absent: all. */
   handlers?: string[];
   profile?: Profile;
   boot?: Partial<BootOptions>;
@@ -67,8 +67,9 @@ export type Command =
   | { op: 'fault.disarm'; id: number };
 
 /**
- * Maps and unmaps of one IOAS as one command. What they are is in the payload, bytes that go beside it: the body of the
- * request (`json`: with `onError` and `results` in it; `lines`), or, in the journal, `packed` columns.
+ * Maps and unmaps of one IOAS as one command. The payload, bytes that go beside the command, has the operations: as the
+ * body of the request (`json`, with `onError` and `results` in it, or `lines`), or, in the journal, as `packed`
+ * columns.
  */
 export interface BatchCommand {
   op: 'batch';
@@ -76,10 +77,10 @@ export interface BatchCommand {
   fd: number;
   ioas: number;
   format: 'json' | 'lines' | 'packed';
-  /** What a refusal does to the rest, and with `rollback` to what came before. */
+  /** What a refusal does to the operations behind it, and, with `rollback`, to those before it. */
   onError?: 'stop' | 'continue' | 'rollback';
   results?: boolean;
-  /** Of lines: how many operations of the same request came before. */
+  /** With `lines`: how many operations of the same request came before. */
   base?: number;
 }
 
@@ -102,8 +103,8 @@ export type Query =
   | { view: 'faults' };
 
 /**
- * What a host answers. `not-found` is a thing of the path that is not there, `refused` a refusal of the kernel or of
- * the machine's state, `malformed` and `invalid` are about the payload of a batch; all of them change nothing.
+ * What a host answers. `not-found`: something that the path names is not there; `refused`: by the kernel, or by the
+ * state of the machine; `malformed` and `invalid`: the payload of a batch is wrong. All but `ok` have changed nothing.
  */
 export type Answer =
   | { kind: 'ok'; value: unknown }
@@ -118,7 +119,7 @@ export interface Refused {
   where: string;
   why: string;
   rule?: string;
-  /** Of a host that cannot be made: the functions whose drivers cannot be bound, the first of which decides the errno. */
+  /** If a host cannot be made: the functions whose drivers cannot be bound. The first one decides the errno. */
   functions?: { bdf: string; errno: Errno; why: string }[];
 }
 

@@ -1,11 +1,11 @@
-/** PCI functions of a host: from their friendly description, and to the unit and the group that each belongs to. */
+/** Reads PCI functions of a host from their description, and gives each a unit and a group. */
 import { MAX_FUNCTIONS } from '../limits.ts';
 import type { FunctionSpec, IommuUnitSpec, Sriov } from '../machine/spec.ts';
 import { byAddress, functionSpec, parseBdf, segmentOf } from '../machine/topology/functions.ts';
 import { type ReservedRequest, readReserved } from './iommu-spec.ts';
 import { type Problem, readHex16 } from './request-values.ts';
 
-/** A function; what is not there is as `functionSpec` has it, alone in its group and behind its domain's unit. */
+/** The description of a function. Defaults: those of `functionSpec`, a group of its own, the unit of its PCI domain. */
 export interface DeviceRequest {
   bdf: string;
   vendor?: string | null;
@@ -27,15 +27,15 @@ export interface DeviceRequest {
   irqs?: number;
 }
 
-/** A function that has no group or unit yet, with the place in the request that it came from. */
+/** A function without a group or unit yet, with the place in the request that it came from. */
 export interface WantedFunction {
   spec: Partial<FunctionSpec> & Pick<FunctionSpec, 'bdf'>;
   pointer: string;
-  /** Set where the fields of the function can be pointed to one by one. */
+  /** Set if errors can point to single fields of the function. */
   fields?: true;
 }
 
-/** What the host has already: units, and functions. */
+/** The units and functions that a host has already. */
 export interface Surroundings {
   iommus: readonly Pick<IommuUnitSpec, 'id'>[];
   functions: readonly Neighbour[];
@@ -43,7 +43,9 @@ export interface Surroundings {
 
 type Neighbour = Pick<FunctionSpec, 'bdf' | 'group' | 'iommu'> & Partial<Pick<FunctionSpec, 'sriov' | 'realDmaDevice'>>;
 
-/** Reads what the request says of a function: fields that it does not give are absent from what is returned, too. */
+/**
+ * Reads the description of a function; fields that it lacks are absent from the result, too. Null: errors were added.
+ */
 export function readFunction(request: DeviceRequest, pointer: string, errors: Problem[]): WantedFunction | null {
   const address = (field: 'bdf' | 'physicalFunction' | 'realDmaDevice') => {
     const parsed = parseBdf(request[field]!);
@@ -64,7 +66,7 @@ export function readFunction(request: DeviceRequest, pointer: string, errors: Pr
   return { spec, pointer, fields: true };
 }
 
-/** The function that is plugged into a running host: its group is the lowest free one unless it names one. */
+/** Makes the function that is plugged into a running host; its group is the lowest free one unless it names one. */
 export function buildFunction(
   request: DeviceRequest,
   surroundings: Surroundings,
@@ -99,7 +101,7 @@ export function placeFunctions(wanted: WantedFunction[], around: Surroundings, e
   if (errors.length > 0) return [];
   if (around.iommus.length === 0) return sorted.flatMap((fn) => withoutIommu(fn, refuse));
   const places = new Places(around);
-  // What functions say of themselves goes first, so that what is chosen for the others avoids it.
+  // Groups and units that functions name are taken first, so that choices for the others avoid them.
   for (const fn of sorted) {
     const { group, iommu } = fn.spec;
     if (group != null) places.takeGroup(group);
@@ -107,7 +109,7 @@ export function placeFunctions(wanted: WantedFunction[], around: Surroundings, e
     if (refused) refuse(fn, 'iommu', refused);
   }
   if (errors.length > 0) return [];
-  // A function behind another comes after that one, whose group it shares.
+  // A function behind another one is placed after that one, whose group it shares.
   const placed = new Map<string, Neighbour>(around.functions.map((fn) => [fn.bdf, fn]));
   const inOrder = [
     ...sorted.filter(({ spec }) => !spec.realDmaDevice),
@@ -146,10 +148,10 @@ const NEEDS_UNIT = 'has no unit: a unit serves one PCI domain, so `iommus` needs
 
 const domainText = (segment: number): string => segment.toString(16).padStart(4, '0');
 
-/** The address whose requester id the function's DMA has. */
+/** The address whose requester id the function's DMA carries. */
 export const requester = ({ spec }: WantedFunction): string => spec.realDmaDevice ?? spec.bdf;
 
-/** Checks the functions that a function names, and makes a physical function of one that has a virtual one. */
+/** Checks the functions that a function names; one that is named by a virtual function becomes a physical one. */
 function relate(fn: WantedFunction, known: ReadonlyMap<string, Neighbour | WantedFunction>, refuse: Refuse): void {
   const { bdf, sriov, physicalFunction, realDmaDevice } = fn.spec;
   if (physicalFunction != null) {
@@ -179,9 +181,9 @@ function withoutIommu(fn: WantedFunction, refuse: Refuse): FunctionSpec[] {
   return [functionSpec({ ...fn.spec, group: null, iommu: null })];
 }
 
-/** Which unit serves which PCI domain and which group. */
+/** Keeps which unit serves which PCI domain and which group. */
 class Places {
-  /** Units in their order, with the PCI domain of each; null: nothing is behind the unit yet. */
+  /** Units in their order, with the PCI domain that each serves; null: none yet. */
   readonly #units: Map<string, { index: number; segment: number | null }>;
   readonly #ids: string[];
   /** The first unit of each PCI domain. */
@@ -202,14 +204,14 @@ class Places {
     this.#groups.add(group);
   }
 
-  /** A group of its own for a function: the lowest free number, as Linux numbers them. */
+  /** Returns the lowest free group number, as Linux does for a new group. */
   freeGroup(): number {
     while (this.#groups.has(this.#lowestGroup)) this.#lowestGroup++;
     this.#groups.add(this.#lowestGroup);
     return this.#lowestGroup;
   }
 
-  /** Puts the function behind the unit; says why if it cannot be there. */
+  /** Puts a function behind a unit. Returns why it cannot be there, or null. */
   join(bdf: string, group: number | null, id: string): string | null {
     const unit = this.#units.get(id);
     if (!unit) {
@@ -231,7 +233,10 @@ class Places {
     return null;
   }
 
-  /** The unit of the group, else the first that serves the function's PCI domain, else the first that serves none. */
+  /**
+   * Returns the group's unit, else the first one that serves the function's PCI domain, else the first that serves
+   * none.
+   */
   unitFor(bdf: string, group: number | null): string | null {
     const ofGroup = group === null ? undefined : this.#unitOfGroup.get(group);
     const found = ofGroup ?? this.#unitOfSegment.get(segmentOf(bdf));

@@ -1,6 +1,6 @@
 /**
- * From what people write about a host to the plain data that a host begins with. Everything is checked here that
- * needs more than one field to see; errors are values that point (RFC 6901) into the request.
+ * Turns the description of a host into the plain data that it begins with. All that needs more than one field is
+ * checked here; errors are values that point (RFC 6901) into the request.
  */
 
 import {
@@ -25,18 +25,20 @@ import { type Problem, readU64, type U64 } from './request-values.ts';
 export { buildFunction } from './function-spec.ts';
 export { type DeviceRequest, type IommuRequest, TOPOLOGY_FORMATS, type TopologyNote };
 
-/** The body of POST /v1/hosts. One of `preset`, `topology` and `devices` gives the functions, or `topology` and `devices`. */
+/**
+ * The body of POST /v1/hosts. Functions come from `preset`, `topology`, `devices`, or from `topology` and `devices`.
+ */
 export interface HostRequest {
   name?: string;
   profile?: Profile;
   /** Bytes, a multiple of 4096, 16 MiB to 64 TiB. */
   memory?: U64;
-  /** The units; none: a host without an IOMMU. Absent: one for each PCI domain, or what the preset has. */
+  /** The units; empty: a host without an IOMMU. Absent: one for each PCI domain, or those of the preset. */
   iommus?: IommuRequest[];
-  /** Beside a topology: fields that take the place of what the text says, by address. */
+  /** With a topology: fields that replace what the text says of the function at this address. */
   devices?: DeviceRequest[];
   preset?: PresetName;
-  /** Absent `format`: the text decides. */
+  /** `format` absent: it is detected in the text. */
   topology?: { format?: TopologyFormat; text: string };
   policies?: Partial<Policies>;
   boot?: Partial<BootOptions>;
@@ -46,18 +48,18 @@ const DEFAULT_MEMORY = 2n ** 34n;
 
 export interface BuiltHost {
   spec: HostSpec;
-  /** What was passed over in the topology's text or concluded from it. */
+  /** What was skipped in the topology's text, or concluded from it. */
   notes: TopologyNote[];
 }
 
-/** Functions of a request, and the units that they have unless it says otherwise. */
+/** The functions of a request, and the units that it has unless it says otherwise. */
 interface Source {
   functions: WantedFunction[];
   units: IommuUnitSpec[];
   notes: TopologyNote[];
 }
 
-/** What a host begins with, or everything that is wrong with the request. */
+/** Makes what a host begins with; or returns all that is wrong with the request. */
 export function buildHostSpec(request: HostRequest): BuiltHost | { errors: Problem[] } {
   const errors: Problem[] = [];
   const memory = readMemory(request.memory, errors);
@@ -101,7 +103,10 @@ function readSource(request: HostRequest, errors: Problem[]): Source {
   return { functions: own, units: defaultUnits(own.map(requester), 'intel-vtd'), notes: [] };
 }
 
-/** Units of the request replace those of a preset, so its functions are placed anew; without any there are no groups. */
+/**
+ * The functions of a preset. Units of the request replace its own, and functions are placed anew; without any there are
+ * no groups.
+ */
 function fromPreset(name: PresetName, units: IommuRequest[] | undefined, errors: Problem[]): Source {
   if (!Object.hasOwn(PRESETS, name)) {
     errors.push({ pointer: '/preset', reason: `no such preset: one of ${PRESET_NAMES.join(', ')}` });
@@ -116,7 +121,7 @@ function fromPreset(name: PresetName, units: IommuRequest[] | undefined, errors:
   return { functions: wanted, units: [...iommus], notes: [] };
 }
 
-/** What the text says, with what the request says of single functions over it. */
+/** The functions of a topology's text, changed by what the request says of single ones. */
 function fromTopology(
   topology: NonNullable<HostRequest['topology']>,
   overrides: WantedFunction[],
@@ -160,7 +165,7 @@ function override(functions: WantedFunction[], overrides: WantedFunction[], erro
     else if (fn.fields)
       errors.push({ pointer: `${pointer}/bdf`, reason: `${spec.bdf} is there already: each function once` });
     else {
-      // One that is no virtual function belongs to no physical one.
+      // Only a virtual function belongs to a physical one.
       if (spec.sriov !== undefined && spec.sriov !== 'vf') fn.spec.physicalFunction = null;
       Object.assign(fn.spec, spec);
       fn.pointer = pointer;

@@ -29,9 +29,9 @@ import type {
 import { perform } from './commands/index.ts';
 import { answerQuery } from './queries/index.ts';
 
-/** What a command costs of simulated time. */
+/** The simulated time that a command takes. */
 export const COMMAND_NANOSECONDS = 1000n;
-/** What a boot costs: the blackout of a live update. */
+/** The simulated time that a boot takes: the blackout of a live update. */
 const BOOT_NANOSECONDS = 1_000_000_000n;
 
 const NO_EVENTS: readonly EmittedEvent[] = [];
@@ -51,11 +51,11 @@ export class Host implements EventSink {
   /** Null while no kernel runs: between freeze and boot, and after a panic. */
   kernel: Kernel | null = null;
   kernelNumber = 0;
-  /** What the running kernel was started with; stays readable when it is gone. */
+  /** What the running kernel was started with; when none runs, what the last one was. */
   options: KernelOptions;
   state: HostState = 'running';
   panic: string | null = null;
-  /** Why it cannot begin as its spec has it: a new host is not made then. */
+  /** Why drivers of its spec cannot be bound, or null. A new host with a refusal is not created. */
   readonly refusal: Refused | null;
   private _pending: PendingBoot | null = null;
   private _records: HostRecord[] = [];
@@ -70,7 +70,10 @@ export class Host implements EventSink {
     this.refusal = this._bindFirst(this.kernel!);
   }
 
-  /** The drivers that functions begin with, also where a built-in one was faster; or why the kernel does not bind some. */
+  /**
+   * Binds the drivers of the spec, in place of built-in ones that have probed. Returns why some cannot be bound, or
+   * null.
+   */
   private _bindFirst({ drivers }: Kernel): Refused | null {
     const refusals: { bdf: string; refusal: Refusal }[] = [];
     for (const { bdf, driver } of this.spec.machine.functions) {
@@ -87,7 +90,7 @@ export class Host implements EventSink {
     return { ...refused(first.refusal), functions };
   }
 
-  /** Frozen: the next kernel is to be booted with `kexec.boot`. */
+  /** Whether the host is frozen, so that `kexec.boot` has to boot the next kernel. */
   get pendingBoot(): boolean {
     return this._pending !== null;
   }
@@ -101,12 +104,12 @@ export class Host implements EventSink {
     this._events = null;
     this.machine.clock += COMMAND_NANOSECONDS;
     const answer = perform(this, command);
-    // It is not journaled, so a replay knows nothing of it.
+    // A command that is not found is not journaled: a replay does not run it.
     if (answer.kind === 'not-found') this.machine.clock -= COMMAND_NANOSECONDS;
     return { answer, records: this._records, events: this.takeEvents() };
   }
 
-  /** What is answered to whatever needs a kernel, while there is none. */
+  /** The answer to commands that need a kernel while none runs: EIO. */
   withoutKernel(): Answer {
     const why =
       this.state === 'panic'
@@ -115,11 +118,14 @@ export class Host implements EventSink {
     return refused(refuse('EIO', 'kernel', why));
   }
 
-  /** The end of this kernel, for the next one: what is preserved is frozen and handed over. Or why not (R22). */
+  /**
+   * Ends this kernel: freezes what is preserved and hands it over. Returns the refusal of the first freeze that fails
+   * (R22).
+   */
   freeze(kernel: Kernel, mode: FreezeCommand['mode'], next: NextKernel | undefined): Refusal | null {
     const refusal = kernel.luo?.freeze() ?? null;
     if (refusal) return refusal;
-    // An image of plain kexec_load carries no handover: the freeze has run for nothing.
+    // An image of plain kexec_load carries no handover, so what was frozen is lost.
     const document = mode === 'live-update' ? kernel.handover() : null;
     this.emit('kexec', `kernel ${this.kernelNumber} ends: ${mode}`, { mode });
     const kept = document ? kernel.preservedFunctions() : new Set<PciFunction>();
@@ -135,14 +141,14 @@ export class Host implements EventSink {
     return null;
   }
 
-  /** The next kernel boots, after a freeze. */
+  /** Boots the next kernel after a freeze; `handover` null: a cold boot. */
   bootNext(handover: string | null): void {
     const pending = this._pending;
     assert(pending, 'a kernel waits to be booted');
     this._pending = null;
     this.machine.clock += BOOT_NANOSECONDS;
     const { next } = pending;
-    // From a crash kernel the machine goes back to the build it began with.
+    // After a crash kernel the build of the first kernel is booted again.
     const base = this.options.kdump ? this._firstOptions() : this.options;
     const document = handover === null ? null : (JSON.parse(handover) as HandoverDocument);
     this._start(
@@ -162,7 +168,7 @@ export class Host implements EventSink {
     );
   }
 
-  /** A panic with a crash kernel: it has no handover and no live update; devices were left running. */
+  /** A panic: a crash kernel boots, without handover and live update. Devices are left running. */
   crash(): void {
     this.emit('crash', `kernel ${this.kernelNumber} crashes`, {});
     this.machine.clock += BOOT_NANOSECONDS;
@@ -170,7 +176,7 @@ export class Host implements EventSink {
     this.state = 'kdump';
   }
 
-  /** Power cycle: everything is lost, the first kernel's build boots cold. */
+  /** Power cycle: all memory is lost, and the build of the first kernel boots cold. */
   reset(): void {
     this.emit('reset', 'the host is reset', {});
     this.machine.clock += BOOT_NANOSECONDS;

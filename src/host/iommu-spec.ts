@@ -1,4 +1,4 @@
-/** IOMMU units of a host, from their friendly description. */
+/** Reads the IOMMU units of a host from their description. */
 import { hex } from '../machine/address.ts';
 import type { IommuKind, IommuUnitSpec, ReservedRange, ReservedType, TableSpec } from '../machine/spec.ts';
 import { segmentOf } from '../machine/topology/functions.ts';
@@ -11,13 +11,13 @@ export interface ReservedRequest extends RangeRequest {
 
 export interface TableRequest {
   aperture: RangeRequest;
-  /** Powers of two, ascending, the smallest at least 0x800. */
+  /** Leaf sizes in bytes: powers of two, ascending, the smallest at least 0x800. */
   pageSizes: U64[];
 }
 
-/** A unit; what is not there is as `defaultUnit` has it for the kind. */
+/** The description of a unit; defaults are those of `defaultUnit` for its kind. */
 export interface IommuRequest {
-  /** `dmar0`, `ivhd0`, `smmu0`, `mock0` and so on unless given. */
+  /** Default: `dmar0`, `ivhd0`, `smmu0`, `mock0` and so on, by kind. */
   id?: string;
   kind: IommuKind;
   aperture?: RangeRequest;
@@ -27,7 +27,7 @@ export interface IommuRequest {
   dirtyTracking?: boolean;
   nesting?: boolean;
   interruptRemapping?: boolean;
-  /** The kernel is booted with `allowUnsafeInterrupts` because of it (BootOptions). */
+  /** If true, the kernel is booted with `allowUnsafeInterrupts` (BootOptions). */
   allowUnsafeInterrupts?: boolean;
   cacheCoherency?: boolean;
   defaultDomain?: 'dma' | 'identity' | 'blocked';
@@ -35,13 +35,13 @@ export interface IommuRequest {
   hwInfo?: { type: number; length: number; data?: string };
 }
 
-/** A unit of a kind for each PCI domain that these addresses are in, and one where there is no address. */
+/** Makes a unit of a kind for each PCI domain of these addresses; one if there are no addresses. */
 export function defaultUnits(bdfs: string[], kind: IommuKind): IommuUnitSpec[] {
   const segments = new Set(bdfs.map(segmentOf));
   return Array.from({ length: Math.max(1, segments.size) }, (_, index) => defaultUnit(kind, unitId(kind, index)));
 }
 
-/** The units that a text names. Functions that it says no unit of are behind those of `kind`, as above. */
+/** Makes the units that a text names, and those of `defaultUnits` for the functions without a unit (`others`). */
 export function namedUnits(ids: readonly string[], others: string[], kind: IommuKind): IommuUnitSpec[] {
   const named = ids.map((id) => defaultUnit(unitKind(id), id));
   if (named.length > 0 && others.length === 0) return named;
@@ -121,7 +121,7 @@ export function readReserved(ranges: ReservedRequest[], pointer: string, errors:
   });
 }
 
-/** Data need not be there (zeroes are reported then), but is as long as it says. */
+/** Checks hardware info: `data` may be absent (zeroes are reported), but must have `length` bytes if given. */
 function readHwInfo(info: NonNullable<IommuRequest['hwInfo']>, pointer: string, errors: Problem[]) {
   const { data, length } = info;
   if (data !== undefined) {

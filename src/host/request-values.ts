@@ -1,4 +1,4 @@
-/** Values as requests carry them, and what is wrong with one. */
+/** Reads values of requests, and says what is wrong with them. */
 import { hex, UMAX } from '../machine/address.ts';
 
 /** A 64-bit number: a hexadecimal string such as "0x1000", or a safe non-negative integer. */
@@ -13,7 +13,7 @@ export interface Problem {
 export const U64_RULE =
   'a hexadecimal string of at most 64 bits, such as "0x1000", or a whole number from 0 to 9007199254740991';
 
-/** Why a value is not a 64-bit number, and how to write what may have been meant. */
+/** Says why a value is not a 64-bit number, and how to write what may have been meant. */
 export function wrongU64(value: unknown): string {
   return `${value === undefined ? 'required:' : 'expected'} ${U64_RULE}${hint(value)}`;
 }
@@ -30,13 +30,13 @@ function hint(value: unknown): string {
   return /^[0-9a-f]{1,16}$/i.test(value) ? '; hexadecimal begins with 0x' : '';
 }
 
-/** The reason for a field that is not one of these. Whoever shows it adds which of them may have been meant. */
+/** The reason for a field that is not allowed. Where it is shown, "did you mean" is added. */
 export const unknownField = (allowed: readonly string[]): string =>
   allowed.length === 0 ? 'unknown field; nothing is allowed here' : `${UNKNOWN_FIELD}${allowed.join(', ')}`;
 
 export const UNKNOWN_FIELD = 'unknown field; allowed here: ';
 
-/** The number, or null and an error. */
+/** Returns the number; null: an error was added. */
 export function readU64(value: U64, pointer: string, errors: Problem[]): bigint | null {
   const valid =
     typeof value === 'number' ? Number.isSafeInteger(value) && value >= 0 : /^0x[0-9a-f]{1,16}$/i.test(value);
@@ -45,7 +45,7 @@ export function readU64(value: U64, pointer: string, errors: Problem[]): bigint 
   return null;
 }
 
-/** Four lowercase hexadecimal digits, as in `8086`, from "0x8086" or "8086". */
+/** Returns four lowercase hexadecimal digits (`8086`) from "0x8086" or "8086"; null: none, or an error was added. */
 export function readHex16(value: string | null | undefined, pointer: string, errors: Problem[]): string | null {
   if (value === null || value === undefined) return null;
   const match = /^(?:0x)?([0-9a-f]{4})$/i.exec(value);
@@ -60,7 +60,7 @@ export interface RangeRequest {
   last: U64;
 }
 
-/** The range in canonical form, or null and errors. `start` may be `last` where one byte makes sense. */
+/** Returns the range in canonical form; null: errors were added. `start` may be `last` where one byte makes sense. */
 export function readRange(
   range: RangeRequest,
   pointer: string,

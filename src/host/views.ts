@@ -16,16 +16,16 @@ export interface HostView {
   profile: Profile;
   policies: Policies;
   boot: BootOptions;
-  /** The counter that LUO hands on: 0 after a cold boot. */
+  /** The counter of live updates that LUO hands over: 0 after a cold boot. */
   liveupdateNumber: number;
   /** Kexecs with a handover since the last cold boot. */
   kexecCount: number;
   memory: {
     total: string;
     free: string;
-    /** Preserved for the next kernel. */
+    /** Bytes preserved for the next kernel. */
     preserved: string;
-    /** Handed over by the previous kernel and not restored by anyone (yet). */
+    /** Bytes handed over by the previous kernel that nobody has restored yet. */
     reserved: string;
     /** Bytes by owner: `memfd`, `anonymous`, `page-table`, … */
     owners: Record<string, string>;
@@ -45,13 +45,13 @@ export interface DeviceView {
   iommu: string | null;
   iommuKind: IommuKind | null;
   driver: string | null;
-  /** The driver lets go as soon as the last descriptor is closed. */
+  /** The driver will be unbound when the last descriptor is closed. */
   unbinding: boolean;
   /** `/dev/vfio/devices/vfioN`, or null. */
   cdev: string | null;
   /** Who owns its DMA: a kernel driver, the restored state, an iommufd (or a legacy group). */
   owner: 'kernel' | 'luo' | 'iommufd' | null;
-  /** State of persisted domains: luo mode, adopted, swapped, blocked, none. */
+  /** State of a persisted domain: luo mode, adopted, swapped, blocked, none. */
   state: 'L' | 'A' | 'S' | 'X' | 'N';
   domain: {
     /** `none`: the host has no IOMMU, and DMA goes to memory as it is. */
@@ -61,14 +61,14 @@ export interface DeviceView {
   };
   preserved: boolean;
   interruptsEnabled: boolean;
-  /** Whether it can be reset, as its description says; `canReset` is the same. */
+  /** Whether it can be reset, as its description says; the same as `canReset`. */
   reset: boolean;
   canReset: boolean;
   resets: number;
   sriov: Sriov;
   /** The physical function of a virtual one; null: unknown, or it is none. */
   physicalFunction: string | null;
-  /** The function whose requester id its DMA carries, if not its own. */
+  /** The function whose requester id its DMA carries; null: its own. */
   realDmaDevice: string | null;
 }
 
@@ -96,7 +96,7 @@ export interface DomainView {
 export interface SessionView {
   name: string;
   side: 'outgoing' | 'incoming';
-  /** outgoing: `open`; incoming: `waiting`, `retrieved` or `stuck`. */
+  /** An outgoing session is `open`; an incoming one `waiting`, `retrieved` or `stuck`. */
   state: 'open' | 'waiting' | 'retrieved' | 'stuck';
   files: {
     token: string;
@@ -158,7 +158,7 @@ export interface HwptView {
   dirtyTracking: boolean;
 }
 
-/** A run of a translation or of a process's memory: contiguous addresses to contiguous physical memory. */
+/** A run of a translation, or of a process's memory: contiguous addresses and contiguous physical memory. */
 export interface TranslationRun {
   address: string;
   length: string;
@@ -186,7 +186,7 @@ export interface HostEvent {
 export interface FaultView {
   id: number;
   point: string;
-  /** The next how-manieth pass fails. */
+  /** Which pass from now on fails; 1: the next one. */
   nth: number;
   errno: string;
 }

@@ -1,4 +1,4 @@
-/** Time, which nothing but commands moves. */
+/** Simulated time, which only commands advance. */
 import { ok } from '../answers.ts';
 import type { Family, Rows } from './row.ts';
 

@@ -1,4 +1,4 @@
-/** PCI functions: plugged in and out, their DMA, their resets. */
+/** Commands on PCI functions: plugging in and out, DMA, resets. */
 
 import { refuse } from '../../kernel/errno.ts';
 import { hex } from '../../machine/address.ts';
@@ -41,7 +41,7 @@ export const DEVICES: Rows<Family<'device'>> = {
   'device.flr': {
     needs: 'kernel and function',
     run(host, _command, fn, kernel) {
-      // Without a method of reset sysfs has no such file (pci_dev_reset_attr_is_visible).
+      // Without a reset method sysfs has no file `reset` (pci_dev_reset_attr_is_visible).
       if (!fn.spec.reset)
         return refused(refuse('ENOENT', 'do_filp_open', `${fn.bdf} cannot be reset: it has no \`reset\` in sysfs`));
       kernel.resetFunction(fn, 'sysfs');
@@ -50,7 +50,7 @@ export const DEVICES: Rows<Family<'device'>> = {
   },
 };
 
-/** Owners of the frames that IOMMUs walk. */
+/** Owners of frames that IOMMUs walk. */
 const IOMMU_TABLES: ReadonlySet<string> = new Set(['page-table', 'context-table']);
 
 function dma(host: Host, fn: PciFunction, access: DmaAccess): DmaResult {
@@ -66,7 +66,7 @@ function dma(host: Host, fn: PciFunction, access: DmaAccess): DmaResult {
   return { ok: false, fault };
 }
 
-/** Writes into memory that is nobody's, or somebody else's: the corruption of a real machine. */
+/** Reports a write into memory that is nobody's or somebody else's, which would corrupt a real machine. */
 function judgeWrite(host: Host, fn: PciFunction, frame: number): void {
   const { bdf } = fn;
   const run = host.machine.memory.runAt(frame);
@@ -75,7 +75,7 @@ function judgeWrite(host: Host, fn: PciFunction, frame: number): void {
     host.emit('hazard', `${bdf} wrote into frame ${frame}, which nobody owns`, stray);
     return;
   }
-  // Nothing is ever mapped to a table of an IOMMU: whoever sends a device there without translation is wrong, too.
+  // No domain maps tables of an IOMMU, and a write that reaches one without translation is a fault, too.
   const owner = IOMMU_TABLES.has(run.owner) ? run.owner : host.kernel?.iommu.foreignOwner(fn, frame);
   if (!owner) return;
   const foreign = { hazard: 'foreign-write', bdf, frame, owner } as const;

@@ -1,4 +1,4 @@
-/** Drivers of functions, by sysfs. */
+/** Commands that bind and unbind drivers by sysfs. */
 import { Refusal } from '../../kernel/errno.ts';
 import { ok, refused } from '../answers.ts';
 import { deviceView } from '../queries/devices.ts';

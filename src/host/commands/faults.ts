@@ -1,4 +1,4 @@
-/** Failures on demand. */
+/** Commands that arm and disarm faults. */
 import { FAULT_POINTS, type FaultPoint } from '../../kernel/faults.ts';
 import { notFound, ok } from '../answers.ts';
 import type { Family, Rows } from './row.ts';

@@ -1,4 +1,4 @@
-/** IOMMU groups, by sysfs. */
+/** Commands on IOMMU groups by sysfs. */
 import { notFound, ok, refused } from '../answers.ts';
 import { groupView } from '../queries/groups.ts';
 import type { Family, Rows } from './row.ts';

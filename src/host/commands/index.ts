@@ -23,7 +23,7 @@ export const COMMANDS: Rows<Op> = {
   ...FAULTS,
 };
 
-/** Any command, with what a row may need of it: that it is there follows from the types of the rows. */
+/** Any command, with the fields that a row may need: the types of the rows make sure that it has them. */
 interface Any {
   op: Op;
   bdf: string;

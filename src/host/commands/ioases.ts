@@ -1,4 +1,4 @@
-/** What no system call does to an IOAS: IOMMU_TEST_OP_ADD_RESERVED of the kernel's own tests. */
+/** Reserves ranges of an IOAS, which no system call does: IOMMU_TEST_OP_ADD_RESERVED of the kernel's own tests. */
 
 import { Refusal, refuse } from '../../kernel/errno.ts';
 import { IommufdContext } from '../../kernel/iommufd/context.ts';

@@ -1,4 +1,4 @@
-/** The end of a kernel, and what comes after it. The steps themselves are those of the host's life: see host.ts. */
+/** Commands that end a kernel and boot the next one; host.ts has the steps. */
 import { refuse } from '../../kernel/errno.ts';
 import { notFound, ok, refused } from '../answers.ts';
 import { hostView } from '../queries/host.ts';

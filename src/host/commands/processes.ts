@@ -1,4 +1,4 @@
-/** Processes: they come, make system calls, and die. */
+/** Commands that make and kill processes, and their system calls. */
 import { runCall } from '../../kernel/calls.ts';
 import { CAPABILITIES } from '../../kernel/process.ts';
 import { ok } from '../answers.ts';

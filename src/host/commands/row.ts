@@ -6,9 +6,9 @@ import type { Answer, Command } from '../command.ts';
 import type { Host } from '../host.ts';
 
 /**
- * `needs` says what has to be there before it runs, and so what is answered where it is not: EIO without a running
- * kernel, then 404 without the function or the process that it names. What needs the machine alone goes on between
- * freeze and boot, and after a panic.
+ * `needs`: what has to be there before the command runs. Without a running kernel the answer is EIO, without the
+ * function or process that the command names it is `not-found`. Commands that need only the machine run between freeze
+ * and boot and after a panic, too.
  */
 export type Row<Of> =
   | { needs: 'machine'; run: (host: Host, command: Of) => Answer }
@@ -30,5 +30,5 @@ export type Op = Command['op'];
 /** The rows of some commands: every one of them, and no other. */
 export type Rows<Some extends Op> = { readonly [One in Some]: Row<Extract<Command, { op: One }>> };
 
-/** The commands whose names begin so. */
+/** The commands whose names begin with a prefix and a dot. */
 export type Family<Prefix extends string> = Extract<Op, `${Prefix}.${string}`>;

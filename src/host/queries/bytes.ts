@@ -1,4 +1,4 @@
-/** Frames as the bytes that they are. */
+/** Numbers of frames as bytes, in hexadecimal. */
 import { hex } from '../../machine/address.ts';
 import { FRAME_SIZE } from '../../machine/memory.ts';
 

@@ -1,4 +1,4 @@
-/** PCI functions, and where their DMA goes. */
+/** Queries of PCI functions, and of where their DMA goes. */
 import { MAX_RUNS } from '../../limits.ts';
 import type { PciFunction } from '../../machine/pci.ts';
 import { ok } from '../answers.ts';

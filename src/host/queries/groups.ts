@@ -1,4 +1,4 @@
-/** IOMMU groups, and the domains that translate. */
+/** Queries of IOMMU groups and domains. */
 
 import type { Domain, PagingDomain } from '../../kernel/iommu/domain.ts';
 import type { GroupOwner, IommuGroup } from '../../kernel/iommu/group.ts';

@@ -1,4 +1,4 @@
-/** The host as a whole. */
+/** The query of the host as a whole. */
 
 import { FAULT_POINTS } from '../../kernel/faults.ts';
 import { hex } from '../../machine/address.ts';

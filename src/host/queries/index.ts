@@ -1,4 +1,4 @@
-/** All queries. One that has no row does not compile. Nothing here changes anything. */
+/** All queries. One that has no row does not compile. Queries change nothing. */
 import { IommufdContext } from '../../kernel/iommufd/context.ts';
 import { notFound } from '../answers.ts';
 import type { Answer, Query } from '../command.ts';
@@ -20,7 +20,7 @@ export const QUERIES: Rows<View> = {
   ...IOMMUFD_VIEWS,
 };
 
-/** Any query, with what a row may need of it: that it is there follows from the types of the rows. */
+/** Any query, with the fields that a row may need: the types of the rows make sure that it has them. */
 interface Any {
   view: View;
   bdf: string;

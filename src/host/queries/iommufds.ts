@@ -1,4 +1,4 @@
-/** iommufds, and what is in them. */
+/** Queries of iommufds and their objects. */
 
 import type { IommufdContext } from '../../kernel/iommufd/context.ts';
 import { IommufdDevice } from '../../kernel/iommufd/device/device.ts';

@@ -1,4 +1,4 @@
-/** Processes, their descriptors and their memory. */
+/** Queries of processes, their descriptors and their memory. */
 
 import type { Process } from '../../kernel/process.ts';
 import { hex } from '../../machine/address.ts';
@@ -39,7 +39,7 @@ function processMemory(process: Process, address: bigint, length: bigint): Trans
     if (from >= to) continue;
     const shift = mapping.frames ? 0 : mapping.first - mapping.filePage;
     const frames = mapping.frames ?? mapping.inode!.pages;
-    // Nothing can be reached behind the end of a file, whatever is allocated there.
+    // Pages behind the end of a file cannot be accessed, even if they are allocated.
     const lastPage = mapping.frames ? Number.POSITIVE_INFINITY : Number(mapping.inode!.sizeInPages) - 1;
     const most = Math.min(Number((to - 1n) / page) - shift, lastPage);
     for (const span of frames.range(Number(from / page) - shift, most)) {

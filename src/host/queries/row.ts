@@ -1,11 +1,11 @@
-/** A query as a row of a table: what has to be there, and what is answered of it. */
+/** A query as a row of a table: what it needs, and its answer. */
 import type { IommufdContext } from '../../kernel/iommufd/context.ts';
 import type { Process } from '../../kernel/process.ts';
 import type { PciFunction } from '../../machine/pci.ts';
 import type { Answer, Query } from '../command.ts';
 import type { Host } from '../host.ts';
 
-/** `needs` says what the query names: 404 where it is not there, which it is not without a kernel either. */
+/** `needs`: what the query names. The answer is `not-found` if it is not there, or if no kernel runs. */
 export type Row<Of> =
   | { needs: 'host'; answer: (host: Host, query: Of) => Answer }
   | (Of extends { bdf: string }

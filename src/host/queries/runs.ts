@@ -1,4 +1,4 @@
-/** Runs of a translation. */
+/** Makes the runs of a translation. */
 import { hex } from '../../machine/address.ts';
 import type { TranslationRun } from '../views.ts';
 

@@ -1,4 +1,4 @@
-/** Sessions of LUO, of both sides. */
+/** The query of LUO's sessions, outgoing and incoming. */
 
 import type { Kernel } from '../../kernel/kernel.ts';
 import { hex } from '../../machine/address.ts';
