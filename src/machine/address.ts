@@ -1,7 +1,7 @@
 /**
  * Addresses of 64 bits, and the pages that they lie in: a bigint at the edge; in bulk two words of 32 bits, or the number
- * of a page or unit, which a double holds exactly (a page: 52 bits). Nothing here allocates but what answers a bigint or
- * a text.
+ * of a page or unit, which a double holds exactly (a page: 52 bits). Only functions that return a bigint or a text
+ * allocate.
  */
 
 /** The last address. */

@@ -1,13 +1,13 @@
 /**
- * What is in frames. Most are never written: what they read as follows from how they were allocated (`fill`). Those that
- * are written have words of their own, few where only `setWord` has written.
+ * The contents of frames. Most frames are never written: their contents follow from how they were allocated (`fill`).
+ * Written ones have words of their own; only the first few if `setWord` alone has written.
  */
 import { type EntryRun, writeEntries } from './entry-run.ts';
 import { FRAME_SIZE, type FrameOwners, type FrameRun } from './frame-owners.ts';
 
 const WORDS = FRAME_SIZE / 4;
 
-/** The least that is kept of a frame, where that is all that is in it. */
+/** The least number of words that is kept of a frame that `setWord` has written. */
 const FEW_WORDS = 16;
 
 export class FrameContents {
@@ -18,13 +18,13 @@ export class FrameContents {
     this._owners = owners;
   }
 
-  /** The 1024 words of a frame, for tables that hardware reads. Little endian, as the hardware is. */
+  /** The 1024 words (32 bits) of a frame, to be read and written: tables of hardware, which is little endian. */
   words(frame: number): Uint32Array {
     const words = this._words.get(frame);
     return words?.length === WORDS ? words : this._enlarge(frame, words, WORDS);
   }
 
-  /** The same for who only reads a table; or what its entries follow from, as long as none was changed. */
+  /** The words of a frame, only to be read; or the run that its entries follow from, if none was changed. */
   entries(frame: number): Uint32Array | EntryRun {
     const words = this._words.get(frame);
     if (words?.length === WORDS) return words;
@@ -32,7 +32,7 @@ export class FrameContents {
     return typeof fill === 'object' ? fill : this._enlarge(frame, words, WORDS);
   }
 
-  /** One word of a frame that is nearly empty: what is behind its last one takes no room. */
+  /** Reads one word of a frame. Frames that only `setWord` writes take room up to their last word. */
   word(frame: number, index: number): number {
     const words = this._words.get(frame);
     if (words) return words[index] ?? 0;
@@ -81,7 +81,7 @@ export class FrameContents {
     }
   }
 
-  /** The contents of a range are gone. */
+  /** Forgets the contents of a range. */
   drop(run: FrameRun): void {
     if (run.count <= this._words.size) {
       for (let frame = run.start; frame < run.start + run.count; frame++) this._words.delete(frame);
@@ -91,7 +91,7 @@ export class FrameContents {
     }
   }
 
-  /** The contents of frames that nobody owns are gone. */
+  /** Forgets the contents of all frames that nobody owns. */
   dropFree(): void {
     for (const frame of [...this._words.keys()]) if (!this._owners.runAt(frame)) this._words.delete(frame);
   }

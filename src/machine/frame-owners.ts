@@ -16,23 +16,23 @@ export interface FrameRun {
 /** A run of frames with one owner. `fill` is what untouched contents read as. */
 export interface OwnedRun extends FrameRun {
   owner: string;
-  /** The owner holds it still; false once only pins do. */
+  /** False once its owner has released it and only pins hold it. */
   held: boolean;
   /** `touched`: the first byte of every frame is 1, as the first touch of anonymous memory leaves it. */
   fill: 'zero' | 'touched' | EntryRun;
-  /** Frames that belong together: 12 for single pages, 21 for huge ones. */
+  /** log2 of the bytes of a folio: 12 for single pages, 21 for huge ones. */
   folioShift: number;
 }
 
 export interface AllocateOptions {
   owner: string;
-  /** Entries begin with the first of the frames. */
+  /** Initial contents; the entries of a run begin with the first of the frames. Default: zero. */
   fill?: OwnedRun['fill'];
   folioShift?: number;
   /** The first frame shall be congruent to `phase` modulo `align` frames, where one such hole is large enough. */
   align?: number;
   phase?: number;
-  /** The lowest frames that are free, whether in one run or not: what is taken one by one does not look farther either. */
+  /** Take the lowest free frames, in one run or not, as frames that are allocated one by one would be. */
   lowest?: boolean;
 }
 
@@ -41,7 +41,7 @@ export class FrameOwners {
   /** Allocated runs, ascending, disjoint. */
   private _runs: OwnedRun[] = [];
   private _free: number;
-  /** No frame below this one is free. Frame 0 is firmware's, so that 0 can mean "no table". */
+  /** No frame below this one is free. Frame 0 belongs to the firmware, so that 0 can mean "no table". */
   private _lowestFree = 1;
 
   constructor(frames: number) {
@@ -62,7 +62,7 @@ export class FrameOwners {
     return this._runs;
   }
 
-  /** Frames by owner. */
+  /** How many frames each owner has. */
   totals(): Map<string, number> {
     const owners = new Map<string, number>();
     for (const run of this._runs) owners.set(run.owner, (owners.get(run.owner) ?? 0) + run.count);
@@ -70,8 +70,8 @@ export class FrameOwners {
   }
 
   /**
-   * Gives `count` frames to an owner; null if there are not that many. One run if any hole fits, else the lowest holes, in
-   * multiples of the folio.
+   * Gives `count` frames to an owner: one run if any hole fits, else the lowest holes, in multiples of the folio. Null:
+   * there are fewer free frames.
    */
   allocate(count: number, options: AllocateOptions): FrameRun[] | null {
     if (count > this._free) return null;
@@ -113,21 +113,21 @@ export class FrameOwners {
     return free;
   }
 
-  /** All frames of the range must be owned. */
+  /** Gives the frames of a range, all of which must be owned, to another owner. */
   setOwner(start: number, count: number, owner: string): void {
     const [from, to] = this._slice(start, count);
     for (let i = from; i < to; i++) this._runs[i]!.owner = owner;
     this._merge(from, to);
   }
 
-  /** Their owner does not hold them any more. */
+  /** Notes that the owner of these frames does not hold them any more: only pins do. */
   letGo(start: number, count: number): void {
     const [from, to] = this._slice(start, count);
     for (let i = from; i < to; i++) this._runs[i]!.held = false;
     this._merge(from, to);
   }
 
-  /** They are nobody's from now on. */
+  /** Makes these frames free. */
   remove(start: number, count: number): void {
     const [from, to] = this._slice(start, count);
     this._runs.splice(from, to - from);
@@ -135,7 +135,7 @@ export class FrameOwners {
     this._lowestFree = Math.min(this._lowestFree, start);
   }
 
-  /** Every frame outside `kept` is free, those inside belong to `owner`, who holds them. */
+  /** Frees every frame outside `kept`, and gives those inside to `owner`, who holds them. */
   retain(kept: readonly FrameRun[], owner: string): void {
     const sorted = [...kept].sort((a, b) => a.start - b.start);
     const runs: OwnedRun[] = [];
@@ -155,7 +155,7 @@ export class FrameOwners {
     this._lowestFree = 1;
   }
 
-  /** Index of the last run that begins at or before the frame; -1 if none does, or if it ends before (see runAt). */
+  /** Returns the index of the run that holds a frame; -1 if the frame is free. */
   private _indexAt(frame: number): number {
     let low = 0;
     let high = this._runs.length;

@@ -1,34 +1,34 @@
 /**
- * How often each frame is pinned. A pin keeps a frame for whoever does DMA to it, whether or not its owner holds it still.
- * Pins of whole chunks are counted together where they come for all of a chunk, others frame by frame.
+ * How often each frame is pinned. A pin keeps a frame for DMA, even if its owner has released it. Pins that are made of
+ * a whole chunk at once are counted for the chunk, others frame by frame.
  */
 import type { FrameRun } from './frame-owners.ts';
 
-/** What is counted for a frame at the most before its pins go on elsewhere. */
+/** The most pins of a frame that `_framePins` counts; `_morePins` counts those beyond. */
 const MANY_PINS = 0xffff;
 
-/** Frames of a chunk, whose pins are counted together where they come for all of them. */
+/** How many frames a chunk has. */
 const CHUNK = 512;
 
-/** Frames whose pins are counted in one array, and chunks. */
+/** How many frames, and how many chunks, one array counts pins of. */
 const PINS = 8192;
 const CHUNK_PINS = 1024;
 
 const NO_PINS = new Uint16Array(0);
 
 export class FramePins {
-  /** They depend on what was asked for last, and not on how often anything is pinned. */
+  /** These depend on the frame that was asked for last, not on any pin. */
   static readonly caches = { _lastPart: () => -1, _lastPins: () => NO_PINS };
 
-  /** Pins of single frames, by chunk, and pins of whole chunks. */
+  /** Pins of single frames, in arrays of PINS; pins beyond MANY_PINS; pins of whole chunks, in arrays of CHUNK_PINS. */
   private readonly _framePins: (Uint16Array | null)[] = [];
   private readonly _morePins = new Map<number, number>();
   private readonly _chunkPins: (Uint32Array | null)[] = [];
-  /** The pins of the chunk that was asked for last. */
+  /** Number of the array of `_framePins` that was used last; `_lastPins` is that array. */
   private _lastPart = -1;
   private _lastPins: Uint16Array = NO_PINS;
 
-  /** One more pin on each frame. */
+  /** Pins each frame once more. */
   pin(start: number, count: number): void {
     const end = start + count;
     for (let frame = start; frame < end; ) {
@@ -40,7 +40,7 @@ export class FramePins {
     }
   }
 
-  /** The same, counted frame by frame: they will be let go one by one. */
+  /** Does what `pin` does, counted frame by frame, as these frames will be unpinned one by one. */
   pinEach(start: number, count: number): void {
     for (let frame = start; frame < start + count; ) {
       if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
@@ -55,7 +55,7 @@ export class FramePins {
     }
   }
 
-  /** One more pin on one frame. */
+  /** Pins one frame once more. */
   pinOne(frame: number): void {
     if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
     const at = frame & (PINS - 1);
@@ -64,7 +64,7 @@ export class FramePins {
     else this._lastPins[at] = pins + 1;
   }
 
-  /** One pin less on one frame. */
+  /** Unpins one frame once; it must be pinned. */
   unpinOne(frame: number): void {
     if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
     const at = frame & (PINS - 1);
@@ -73,7 +73,7 @@ export class FramePins {
     else this._lastPins[at] = pins - 1;
   }
 
-  /** One pin less on each frame; all must have one. */
+  /** Unpins each frame once; all must be pinned. */
   unpin(start: number, count: number): void {
     const end = start + count;
     for (let frame = start; frame < end; ) {
@@ -85,7 +85,7 @@ export class FramePins {
         if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
         let missing = false;
         for (let at = frame; at < stop; at++) if (this._lastPins[at & (PINS - 1)] === 0) missing = true;
-        // A pin of the whole chunk is taken apart where only some of its frames are let go.
+        // A pin of the whole chunk becomes pins of its frames, as only some of them are unpinned.
         if (missing) {
           const pinned = this._pinsOfChunk(chunk);
           if (pinned === 0) throw new Error(`frames ${frame}-${stop - 1} are not all pinned`);
@@ -99,7 +99,7 @@ export class FramePins {
     }
   }
 
-  /** Pins on one frame. */
+  /** How often a frame is pinned. */
   count(frame: number): number {
     const single = this._framePins[Math.floor(frame / PINS)]?.[frame & (PINS - 1)] ?? 0;
     return single + (this._morePins.get(frame) ?? 0) + this._pinsOfChunk(Math.floor(frame / CHUNK));
@@ -160,7 +160,7 @@ export class FramePins {
     this._chunkPins.length = 0;
   }
 
-  /** One pin less of those that do not fit where pins are counted; false if there is none. */
+  /** Unpins a frame once in `_morePins`; false if it has no pin there. */
   private _dropMore(frame: number): boolean {
     const more = this._morePins.get(frame) ?? 0;
     if (more > 1) this._morePins.set(frame, more - 1);

@@ -43,14 +43,14 @@ export function isInterruptRange(kind: IommuKind | null, iova: bigint): boolean 
   return kind !== 'arm-smmuv3' && kind !== 'generic' && iova >= MSI_START && iova <= MSI_LAST;
 }
 
-/** Where an access goes that nothing translates. */
+/** Returns where an access without translation goes. */
 export function passThrough(iova: bigint, memory: PhysicalMemory): Translation | FaultReason {
   if (iova >= BigInt(memory.frames) * BigInt(FRAME_SIZE)) return 'beyond-memory';
   const physical = Number(iova);
   return { physical, length: FRAME_SIZE - (physical % FRAME_SIZE), readable: true, writeable: true };
 }
 
-/** The part of IOVAs [first, last] that is memory, for DMA that nothing translates. */
+/** Returns the part of IOVAs [first, last] that is memory, for DMA without translation. */
 export function passThroughRange(
   first: bigint,
   last: bigint,
@@ -99,7 +99,7 @@ export class IommuUnit {
     return runs;
   }
 
-  /** Translation is switched off: all DMA is refused. The tables are whoever's they were. */
+  /** Switches translation off: all DMA is refused. The tables keep their owners. */
   disable(): void {
     const { observer } = this._memory;
     const before = observer === null ? [] : this.sources().map((id): [number, ContextEntry] => [id, this.context(id)]);
@@ -107,7 +107,7 @@ export class IommuUnit {
     for (const [id, entry] of before) observer!.contextChanged(this, id, entry, { kind: 'blocked' });
   }
 
-  /** A kernel takes the unit over and gives it an empty root table; all DMA is refused from then on. */
+  /** Gives the unit an empty root table, as a kernel does that takes it over: all DMA is refused from then on. */
   reset(): void {
     this.disable();
     const frames = this._memory.allocate(1, { owner: 'context-table' });
@@ -115,7 +115,7 @@ export class IommuUnit {
     this.rootTable = frames[0]!.start;
   }
 
-  /** The one place that writes context entries. */
+  /** Writes the context entry of a source id. Nothing else writes context entries. */
   setContext(sourceId: number, entry: ContextEntry): void {
     const { observer } = this._memory;
     const before = observer === null ? null : this.context(sourceId);
@@ -168,7 +168,7 @@ export class IommuUnit {
     return sources;
   }
 
-  /** Where DMA of this function to this IOVA goes, by the tables alone. */
+  /** Returns where DMA of a source id to an IOVA goes, by the tables alone. */
   translate(sourceId: number, iova: bigint): Translation | FaultReason {
     const entry = this.context(sourceId);
     if (entry.kind === 'blocked') return 'blocked';
@@ -187,7 +187,7 @@ export class IommuUnit {
     };
   }
 
-  /** What IOVAs [first, last] of a function translate to, ascending, without the holes. */
+  /** Yields what IOVAs [first, last] of a function translate to, ascending, without the holes. */
   *translations(sourceId: number, first: bigint, last: bigint): Generator<Translation & { iova: bigint }> {
     const entry = this.context(sourceId);
     if (entry.kind === 'identity') yield* passThroughRange(first, last, this._memory);
@@ -221,7 +221,7 @@ export class IommuUnit {
     new TableWalk(this._memory, format, entry.root).setDirty(Number(iova >> BigInt(format.minShift)));
   }
 
-  /** Frame of the context table of the function's bus. */
+  /** Returns the frame of the context table of a source id's bus; null: there is none and `create` is false. */
   private _contextTable(sourceId: number, create: boolean): number | null {
     if (this.rootTable === null) return null;
     const bus = sourceId >>> 8;

@@ -28,7 +28,7 @@ export interface DmaOutcome {
 }
 
 export class Machine {
-  /** Simulated nanoseconds since the machine was made: whoever runs it moves it on. */
+  /** Simulated nanoseconds since the machine was made; the host advances it. */
   clock = 0n;
   readonly memory: PhysicalMemory;
   readonly units = new Map<string, IommuUnit>();
@@ -40,7 +40,7 @@ export class Machine {
     for (const fn of spec.functions) this.addFunction(fn);
   }
 
-  /** Whoever is told what the hardware can see; null: nobody. */
+  /** Is told every change of what the hardware can see; null: nobody is. */
   get observer(): MachineObserver | null {
     return this.memory.observer;
   }
@@ -60,12 +60,12 @@ export class Machine {
     return this.units.get(fn.spec.iommu!)!;
   }
 
-  /** Where DMA of this function goes: without an IOMMU to the address itself. */
+  /** Returns where DMA of a function to an IOVA goes; without an IOMMU to that address itself. */
   translate(fn: PciFunction, iova: bigint): Translation | FaultReason {
     return fn.spec.iommu === null ? passThrough(iova, this.memory) : this.unitOf(fn).translate(fn.sourceId, iova);
   }
 
-  /** What IOVAs [first, last] of a function translate to, ascending, without the holes. */
+  /** Yields what IOVAs [first, last] of a function translate to, ascending, without the holes. */
   translations(fn: PciFunction, first: bigint, last: bigint): Iterable<Translation & { iova: bigint }> {
     return fn.spec.iommu === null
       ? passThroughRange(first, last, this.memory)

@@ -16,15 +16,15 @@ import type { MachineObserver } from './observer.ts';
 export { FRAME_SHIFT, FRAME_SIZE, type FrameRun } from './frame-owners.ts';
 
 export class PhysicalMemory {
-  /** Who watches a machine is no part of it. */
+  /** The observer is no part of the machine's state. */
   static readonly caches = { observer: () => null };
 
-  /** Is told what changes here, and in the tables that lie here. */
+  /** Is told of changes of frames and of the tables in them; null: nobody is. */
   observer: MachineObserver | null = null;
   private readonly _owners: FrameOwners;
   private readonly _pins = new FramePins();
   private readonly _contents: FrameContents;
-  /** How many frames the owner has let go of while they were pinned. */
+  /** How many frames have no owner but are still pinned. */
   private _orphans = 0;
 
   constructor(frames: number) {
@@ -76,14 +76,14 @@ export class PhysicalMemory {
   }
 
   /**
-   * Allocates `count` frames for an owner; null if there are not that many. One run if any hole fits, else
-   * the lowest holes, in multiples of the folio.
+   * Allocates `count` frames for an owner: one run if any hole fits, else the lowest holes, in multiples of the folio.
+   * Null: there are fewer free frames.
    */
   allocate(count: number, options: AllocateOptions): FrameRun[] | null {
     if (count === 0) return [];
     const pieces = this._owners.allocate(count, options);
     if (!pieces) return null;
-    // A stray write may have left something in frames that were free.
+    // A stray write may have changed frames that were free.
     for (const piece of pieces) this._contents.drop(piece);
     if (this.observer !== null)
       for (const { start, count: frames } of pieces) this.observer.framesGiven(start, frames, options.owner);
@@ -96,7 +96,7 @@ export class PhysicalMemory {
     this.observer?.framesGiven(start, count, owner);
   }
 
-  /** The owner lets go of its frames: what is not pinned is free, the rest with its last pin. */
+  /** The owner releases frames: those that are not pinned are freed, the others with their last pin. */
   release(start: number, count: number): void {
     this._owners.letGo(start, count);
     this._orphans += count;
@@ -104,28 +104,28 @@ export class PhysicalMemory {
     this._freeOrphans(start, count);
   }
 
-  /** One more pin on each frame; all must be allocated. */
+  /** Pins each frame once more; all must be allocated. */
   pin(start: number, count: number): void {
     this._pins.pin(start, count);
   }
 
-  /** The same, counted frame by frame: they will be let go one by one. */
+  /** Does what `pin` does, counted frame by frame, as these frames will be unpinned one by one. */
   pinEach(start: number, count: number): void {
     this._pins.pinEach(start, count);
   }
 
-  /** One more pin on one frame. */
+  /** Pins one frame once more. */
   pinOne(frame: number): void {
     this._pins.pinOne(frame);
   }
 
-  /** One pin less on one frame. */
+  /** Unpins one frame once, as `unpin` does. */
   unpinOne(frame: number): void {
     this._pins.unpinOne(frame);
     if (this._orphans > 0) this._freeOrphans(frame, 1);
   }
 
-  /** One pin less on each frame; those that nobody holds any more are free, their contents gone. */
+  /** Unpins each frame once. Frames without owner and pins are freed, and their contents are gone. */
   unpin(start: number, count: number): void {
     this._pins.unpin(start, count);
     if (this._orphans > 0) this._freeOrphans(start, count);
@@ -136,13 +136,13 @@ export class PhysicalMemory {
     return this._pins.count(frame);
   }
 
-  /** Frees what nobody holds or pins in a range. */
+  /** Frees the frames of a range that no owner and no pin holds. */
   private _freeOrphans(start: number, count: number): void {
     const end = start + count;
     for (let frame = start; frame < end; ) {
       const run = this._owners.runAt(frame);
       const stop = run ? Math.min(end, run.start + run.count) : frame + 1;
-      // What lies between pinned frames is freed in one go.
+      // The frames between two pinned ones are freed at once.
       if (run && !run.held) for (const unpinned of this._pins.unpinnedWithin(frame, stop)) this._freeRange(unpinned);
       frame = stop;
     }
@@ -156,7 +156,7 @@ export class PhysicalMemory {
     this.observer?.framesFreed(start, count);
   }
 
-  /** What a kexec does: every frame outside `kept` is free, those inside belong to `owner`; pins are gone. */
+  /** A kexec: frees every frame outside `kept`, gives those inside to `owner`, and ends all pins. */
   retain(kept: readonly FrameRun[], owner: string): void {
     const before = this._owners.runs;
     this._owners.retain(kept, owner);
@@ -170,17 +170,17 @@ export class PhysicalMemory {
     for (const { start, count } of this._owners.runs) this.observer.framesGiven(start, count, owner);
   }
 
-  /** The 1024 words of a frame, for tables that hardware reads. Little endian, as the hardware is. */
+  /** The 1024 words (32 bits) of a frame, to be read and written: tables of hardware, which is little endian. */
   words(frame: number): Uint32Array {
     return this._contents.words(frame);
   }
 
-  /** The same for who only reads a table; or what its entries follow from, as long as none was changed. */
+  /** The words of a frame, only to be read; or the run that its entries follow from, if none was changed. */
   entries(frame: number): Uint32Array | EntryRun {
     return this._contents.entries(frame);
   }
 
-  /** One word of a frame that is nearly empty: what is behind its last one takes no room. */
+  /** Reads one word of a frame. Frames that only `setWord` writes take room up to their last word. */
   word(frame: number, index: number): number {
     return this._contents.word(frame, index);
   }

@@ -1,10 +1,10 @@
 /**
- * Whoever watches a machine: what its hardware can see is told as it changes, by whichever kernel. There is one at most
- * (`Machine.observer`), none by default; it is no part of a machine's state and changes nothing.
+ * An observer of a machine is told every change of what the hardware can see, whichever kernel makes it. A machine has
+ * one at most (`Machine.observer`), none by default; it is no part of the machine's state and changes nothing.
  *
- * Each call comes right after its change, in the order of the changes, and before whoever makes the change does anything
- * else: what is told can be read at once. Nothing else changes what is told here, with two exceptions that are not told:
- * dirty bits, which translate nothing, and what a stray device writes into a table, which the host tells as a hazard.
+ * Each call comes right after its change, in the order of the changes, before anything else is done: the observer can
+ * read the machine at once. Two changes are not told: dirty bits, which translate nothing, and what a stray device
+ * writes into a table, which the host reports as a hazard.
  */
 import type { ContextEntry, IommuUnit } from './iommu-unit.ts';
 import type { TableWalk } from './table-walk.ts';
@@ -17,24 +17,26 @@ export interface MachineObserver {
   contextChanged(unit: IommuUnit, sourceId: number, before: ContextEntry, after: ContextEntry): void;
 
   /**
-   * Each of `units` units (of the table's smallest leaf) from `unit` on has a leaf now, and had none before. One call for
-   * what one map brings in a row of physical memory, however many leaves and tables that takes; where memory for a table
-   * is missing, for what was mapped until then.
+   * Each of `units` units (of the table's smallest leaf) from `unit` on has a leaf now, and had none before. One map
+   * makes one call for each piece of contiguous physical memory, however many leaves and tables that takes; if there is
+   * no memory for a table, the call is for what was mapped until then.
    */
   leavesSet(table: TableWalk, unit: number, units: number): void;
 
   /**
-   * None of them has a leaf now; some, or all, may have had none before. A table that is given back as a whole, with its
-   * domain, is told by its frames (`framesReleased`): nothing was on it.
+   * None of these units has a leaf now; some, or all, may have had none before. A table that is freed with its domain
+   * is told by its frames (`framesReleased`): no function was on it.
    */
   leavesCleared(table: TableWalk, unit: number, units: number): void;
 
-  /** They belong to this owner now: they were free, or somebody else's. A kexec gives what it keeps to `reserved`. */
+  /**
+   * These frames belong to `owner` now; they were free, or somebody else's. A kexec gives what it keeps to `reserved`.
+   */
   framesGiven(start: number, count: number, owner: string): void;
 
-  /** Their owner has let go of them. Those that are pinned stay as they are until their last pin goes. */
+  /** The owner of these frames has released them. Those that are pinned stay as they are until their last pin ends. */
   framesReleased(start: number, count: number): void;
 
-  /** They are nobody's, and their contents are gone: no owner and no pin holds them, or a kexec has not kept them. */
+  /** These frames are free and their contents gone: no owner and no pin holds them, or a kexec has not kept them. */
   framesFreed(start: number, count: number): void;
 }
