@@ -1,4 +1,4 @@
-/** The configuration: environment variables and `--dev`, checked before anything starts. */
+/** Reads the configuration: environment variables and `--dev`, checked before anything starts. */
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
@@ -16,21 +16,21 @@ export interface Config {
   /** Development mode: loopback only, with a tenant whose key is printed. */
   dev: boolean;
   host: string;
-  /** 0: a free one. */
+  /** TCP port; 0: any free one. */
   port: number;
   dataDir: string;
   adminKey: string | null;
   /** Key of the tenant `dev` of the development mode. */
   devKey: string;
-  /** Created at start if absent; in development mode `dev` is the first. */
+  /** Tenants that are created at start if absent; in development mode `dev` is the first. */
   tenants: TenantKey[];
   durability: 'process' | 'power';
   logLevel: (typeof LOG_LEVELS)[number];
   /** Largest request body, in bytes. */
   bodyLimit: number;
-  /** The same for a batch in JSON. */
+  /** Largest body of a batch in JSON, in bytes. */
   batchLimit: number;
-  /** Threads that run hosts; 0: the thread that serves HTTP does. */
+  /** How many threads run hosts; 0: the thread that serves HTTP does. */
   lanes: number;
   /** What all hosts together may take of memory, in bytes; those that nobody uses leave it where it is not enough. */
   hostMemory: number;
@@ -41,7 +41,7 @@ export interface Config {
   warnings: string[];
 }
 
-/** One core is left to HTTP. */
+/** The most lanes by default: one less than there are cores, as HTTP needs one, but not more than this. */
 const MOST_LANES = 8;
 const DEFAULT_LANES = Math.min(Math.max(availableParallelism() - 1, 1), MOST_LANES);
 
@@ -105,7 +105,7 @@ const environment = z.object({
 });
 
 const PREFIX = 'HOLDOVER_';
-/** Of clients (examples/) and of compose.yaml: the service has no use for them, and does not wonder. */
+/** Variables of clients (examples/) and of compose.yaml, which the service ignores without a warning. */
 const OF_OTHERS = ['HOLDOVER_URL', 'HOLDOVER_KEY', 'HOLDOVER_PUBLISHED_PORT'];
 
 /** Reads the arguments after the script's name, and the environment. Throws ConfigError. */
@@ -152,7 +152,7 @@ export function readConfig(args: readonly string[], variables: Record<string, st
 function unknownVariables(names: readonly string[]): string[] {
   const known = Object.keys(environment.shape);
   const unknown = names.filter((name) => /^holdover_/i.test(name) && ![...known, ...OF_OTHERS].includes(name));
-  // Without what all have in common, which would make any of them near.
+  // Names are compared without their common prefix, which would make all of them near.
   const endings = known.map((name) => name.slice(PREFIX.length));
   return unknown.map((name) => {
     const meant = nearest(name.slice(PREFIX.length), endings);
@@ -175,7 +175,7 @@ function tenantsOfFile(path: string | undefined): TenantKey[] {
   return parsed.data;
 }
 
-/** A key tells who calls, so two of them may not be the same. */
+/** Throws ConfigError if two keys are the same: a key identifies who calls. */
 function checkKeys({ tenants, adminKey }: Config): void {
   const names = new Set<string>();
   const keys = new Set<string>(adminKey === null ? [] : [adminKey]);

@@ -3,7 +3,7 @@ import { styleText } from 'node:util';
 import { type Logger, pino } from 'pino';
 import type { Config } from './config.ts';
 
-/** What parts that log need; a pino logger has it. */
+/** What parts of the service need of a log; a pino logger has it. */
 export interface Log {
   info(details: object, message: string): void;
   warn(details: object, message: string): void;
@@ -13,34 +13,34 @@ export interface Log {
 /** The message of the line that each request gets. */
 export const REQUEST = 'request';
 
-/** What that line says. */
+/** The fields of that line. */
 export interface RequestFacts {
   method: string;
-  /** Its template; null: there is none for what was asked. */
+  /** The path template of its route; null: no route takes it. */
   route: string | null;
   status: number;
   ms: number;
   tenant?: string | undefined;
   host?: string | undefined;
-  /** The kind of problem that it was answered with, and what the simulated kernel said. */
+  /** The kind of problem that it was answered with, and the refusal of the simulated kernel. */
   problem?: string | undefined;
   errno?: string | undefined;
   where?: string | undefined;
-  /** In development mode: what was asked, without its query, and a sentence about what was refused. */
+  /** In development mode: the path without its query, and a sentence about what was refused. */
   path?: string;
   reason?: string | undefined;
 }
 
 const REDACTED = ['authorization', 'headers.authorization', 'req.headers.authorization'];
 
-/** What is kept where it cannot be written for now, in bytes; what is more is dropped. */
+/** How many bytes of lines are kept while they cannot be written; more are dropped. */
 const MOST_UNWRITTEN = 1 << 20;
 
 export async function createLog(config: Pick<Config, 'dev' | 'logLevel'>): Promise<Logger> {
   const options = { level: config.logLevel, redact: REDACTED };
   const toLine = config.dev ? await lineMaker() : undefined;
   const output = pino.destination({ dest: process.stdout.fd, sync: true, maxLength: MOST_UNWRITTEN });
-  // A terminal that was closed, a full disk: what cannot be logged keeps nothing from being served, or stopped in order.
+  // The service goes on, and stops in order, when its log cannot be written (closed terminal, full disk).
   output.on('error', () => {});
   if (toLine === undefined) return pino(options, output);
   return pino(options, { write: (entry) => output.write(toLine(JSON.parse(entry) as Entry)) });
@@ -69,7 +69,7 @@ async function lineMaker(): Promise<((entry: Entry) => string) | undefined> {
 
 const stackOf = (error: unknown): string => (error as Partial<Error>).stack ?? JSON.stringify(error);
 
-/** The time, and how bad it is. Colours are for terminals: `styleText` looks whether standard output is one. */
+/** The start of a line: time and level. `styleText` colours it only if standard output is a terminal. */
 function start({ time, level }: Entry): string {
   const clock = styleText('dim', new Date(time).toTimeString().slice(0, 8));
   const { labels, values } = pino.levels;
@@ -77,7 +77,7 @@ function start({ time, level }: Entry): string {
   return `${clock}  ${styleText(level > values.warn! ? 'red' : 'yellow', String(labels[level]).toUpperCase())}  `;
 }
 
-/** The same in most lines. */
+/** The start of most paths, which is dimmed. */
 const OF_HOST = /^\/v1\/hosts\/[^/]+/;
 
 function requestLine({ method, path, status, ms, errno, where, reason }: RequestFacts): string {
@@ -88,5 +88,5 @@ function requestLine({ method, path, status, ms, errno, where, reason }: Request
   return `${method} ${place} ${styleText(color, String(status))} ${styleText('dim', `${ms} ms`)}${why}`;
 }
 
-/** It may hold what a client sent, such as a name with line breaks, or what would colour a terminal. */
+/** Replaces control characters: a client may have sent line breaks, or sequences for terminals. */
 const oneLine = (text: string): string => text.replaceAll(/\p{Cc}+/gu, ' ');

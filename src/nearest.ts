@@ -1,11 +1,11 @@
-/** The name that a person may have meant: for "did you mean". */
+/** Finds the name that a person may have meant, for "did you mean". */
 
-/** The known name with the fewest changes of a letter, if these are few for its length. */
+/** Returns the known name that the fewest changes of a letter lead to, if these are few for its length. */
 export function nearest(name: string, known: readonly string[]): string | undefined {
   let best: { name: string; distance: number } | undefined;
   for (const candidate of known) {
     const few = Math.max(candidate.length / 3, 1);
-    // The name may be as long as a request.
+    // A name may be as long as a request, so lengths are compared first.
     if (Math.abs(name.length - candidate.length) > few) continue;
     const distance = editDistance(name.toLowerCase(), candidate.toLowerCase());
     if (distance <= few && distance < (best?.distance ?? Infinity)) {
@@ -15,13 +15,13 @@ export function nearest(name: string, known: readonly string[]): string | undefi
   return best?.name;
 }
 
-/** To be put behind what is allowed. */
+/** Makes the sentence that is put behind what is allowed; empty if nothing is near. */
 export function didYouMean(given: unknown, known: readonly string[]): string {
   const meant = typeof given === 'string' ? nearest(given, known) : undefined;
   return meant === undefined ? '' : `; did you mean \`${meant}\`?`;
 }
 
-/** Letters put in, left out, replaced, or changed with their neighbour. */
+/** The number of letters that have to be added, removed, replaced, or swapped with their neighbour. */
 function editDistance(a: string, b: string): number {
   const rows = [Array.from({ length: b.length + 1 }, (_, column) => column)];
   for (let i = 1; i <= a.length; i += 1) {

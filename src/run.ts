@@ -1,8 +1,8 @@
-/** Runs the service as arguments and environment say; `src/entry/main.ts` imports this where Node can run it. */
+/** Runs the service as arguments and environment say; `src/entry/main.ts` imports this if the Node can run it. */
 import { readConfig } from './config.ts';
 import { runService } from './service.ts';
 
-/** Errors whose message tells a person all that is needed; of others the stack is shown. */
+/** Errors whose message says all that is needed; for others the stack is shown. */
 const EXPLAINED = ['ConfigError', 'ListenFailed', 'StoreUnavailable', 'TenantExists'];
 
 try {

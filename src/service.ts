@@ -1,4 +1,6 @@
-/** Puts the parts together, serves, and stops in order: no new requests, those begun are answered, all is stored. */
+/**
+ * Puts the parts together, serves, and stops in order: new requests are refused, begun ones answered, all is stored.
+ */
 import { resolve } from 'node:path';
 import closeWithGrace from 'close-with-grace';
 import type { Config } from './config.ts';
@@ -13,12 +15,12 @@ class ListenFailed extends Error {
   override readonly name = 'ListenFailed';
 }
 
-/** How long begun requests may take to end when the service stops, in milliseconds. */
+/** How long stopping may take, in milliseconds. */
 const CLOSE_DELAY_MS = 10_000;
 
 /**
- * What stops it in order. One of them is enough, and more change nothing: a Ctrl-C arrives from the terminal and again
- * from npm, which passes it on. It may not take longer than CLOSE_DELAY_MS.
+ * Signals that stop the service in order, within CLOSE_DELAY_MS. Further ones change nothing: a Ctrl-C arrives from the
+ * terminal and again from npm, which passes it on.
  */
 const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
@@ -73,7 +75,7 @@ async function whyNot({ code, message }: NodeJS.ErrnoException, host: string, po
   }
 }
 
-/** How long the one that has the port may take to say what it is, in milliseconds. */
+/** How long whatever has the port may take to say what it is, in milliseconds. */
 const QUESTION_MS = 500;
 
 async function isHoldover(host: string, port: number): Promise<boolean> {

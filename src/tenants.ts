@@ -1,11 +1,11 @@
-/** The tenants that the configuration names are there when the service starts. */
+/** Creates the tenants that the configuration names, when the service starts. */
 import type { Config } from './config.ts';
 import type { Log } from './log.ts';
 import { hashKey, newKey, type Tenants } from './store/store.ts';
 
 type Given = Pick<Config, 'dev' | 'devKey' | 'adminKey' | 'tenants'>;
 
-/** Throws TenantExists where a key is that of another tenant. */
+/** Creates missing tenants. Throws TenantExists if a key belongs to another tenant. */
 export async function seedTenants(tenants: Tenants, config: Given, log: Log): Promise<void> {
   if (!config.dev) await lockDevTenant(tenants, config, log);
   for (const { name, key } of config.tenants) {
@@ -13,7 +13,7 @@ export async function seedTenants(tenants: Tenants, config: Given, log: Log): Pr
     const made = tenant === undefined;
     if (made) await tenants.create(name, hashKey(key));
     const changed = !made && (await tenants.setKeyHash(tenant.id, hashKey(key)));
-    // The key of the development mode is told to whoever starts it.
+    // The key of the development mode is printed at its start.
     if (config.dev && key === config.devKey) continue;
     if (made) log.info({ tenant: name }, 'tenant created from the configuration');
     if (changed) log.warn({ tenant: name }, 'tenant has another key now, that of the configuration');
