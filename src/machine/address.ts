@@ -33,8 +33,8 @@ export const pageOf = (high: number, low: number): number => high * HIGH_PAGES +
 /** An address in units of `2 ** shift` bytes, rounded down. `shift` is at most 31. */
 export const unitOf = (high: number, low: number, shift: number): number => high * 2 ** (32 - shift) + (low >>> shift);
 
-/** As answers have it. */
+/** An address or size in the form of answers. */
 export const hex = (value: bigint | number): string => `0x${value.toString(16)}`;
 export const hexOf = (high: number, low: number): string => hex(big(high, low));
-/** From a hexadecimal string or a safe integer, as requests have it: they were checked at the edge. */
+/** The value of a hexadecimal string or safe integer of a request, which was checked at the edge. */
 export const decodeU64 = (value: unknown): bigint => BigInt(value as string | number);

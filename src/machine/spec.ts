@@ -66,7 +66,7 @@ export interface FunctionSpec {
   dirtyTracking: boolean;
   pasid: boolean;
   sriov: Sriov;
-  /** Of a virtual function: the function that it belongs to (sysfs: `physfn`); null: unknown. */
+  /** The physical function of a virtual one (sysfs: `physfn`); null: unknown, or it is none. */
   physicalFunction: string | null;
   /** The function whose requester id its DMA carries (Linux: pci_real_dma_dev()), as behind Intel's VMD; null: itself. */
   realDmaDevice: string | null;

@@ -27,9 +27,9 @@ export interface TopologyError {
 }
 
 export interface Line {
-  /** From 1. */
+  /** Number of the line, from 1. */
   number: number;
-  /** As it is in the text. */
+  /** The line as it is in the text. */
   raw: string;
   /** What it says: blanks are single, and there are none at the ends. */
   text: string;

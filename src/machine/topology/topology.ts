@@ -11,7 +11,7 @@ export type TopologyFormat = (typeof TOPOLOGY_FORMATS)[number];
 
 /** A line that cannot be read, as it is shown. */
 export interface QuotedError {
-  /** From 1. */
+  /** Number of the line, from 1. */
   line: number;
   text: string | null;
   reason: string;
