@@ -7,7 +7,7 @@ import { CLOSE_BRACKET, type JsonReader, OPEN_BRACKET } from './json-reader.ts';
 export const COLUMNS = Object.keys(FIELD) as ColumnName[];
 export type ColumnName = keyof typeof FIELD;
 
-/** In lists of these null stands for a field that is not given. */
+/** Fields in whose lists null stands for a value that is not given. */
 export const MAY_BE_NULL: readonly ColumnName[] = ['iova', 'userVa', 'fd', 'start'];
 
 /** One field of all operations. */
@@ -18,7 +18,7 @@ class Column {
   readonly numbers: Numbers | null;
   /** A list, as opposed to one value for all. */
   readonly isList: boolean;
-  /** By row: 1 where null stands. */
+  /** 1 for each row that has null. */
   private _nulls: Uint8Array | null = null;
 
   /** `rows`: for how many there is room at first. */

@@ -97,7 +97,7 @@ export interface Columns {
   /** Address in the process, or offset in the file. */
   start: Words;
   fd: Numbers;
-  /** Of a batch of runs: how many operations each has, and the bytes from one to the next, of IOVA and of start. */
+  /** In a batch of runs: how many operations each run has, and the bytes from one to the next, of IOVA and of start. */
   runs: { count: Numbers; stride: Words; startStride: Words } | null;
   /** Operations in all. */
   operations: number;

@@ -16,7 +16,7 @@ export type OnError = (typeof ON_ERROR)[number];
 
 export interface BatchOptions {
   onError: OnError;
-  /** Whether the answer tells the outcome of every operation. */
+  /** The answer lists the outcome of every operation. */
   results: boolean;
 }
 
