@@ -37,7 +37,7 @@ export interface Config {
   allowServiceDeath: boolean;
   /** Each host is looked at after each command. */
   check: boolean;
-  /** What was given and is not used, a sentence each. */
+  /** Sentences about what was given and is not used. */
   warnings: string[];
 }
 
@@ -49,7 +49,7 @@ const MEBIBYTE = 2 ** 20;
 /** So much that the hosts of one lane alone do not fill the heap that a thread may have. */
 const DEFAULT_HOST_MEMORY = Math.floor(getHeapStatistics().heap_size_limit / 2 / MEBIBYTE);
 
-/** A value that is not allowed; the message is one sentence that names it. */
+/** A variable or argument that is not allowed; the message is one sentence that names it. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
 }

@@ -1,4 +1,4 @@
-/** What queries answer: plain data. Addresses and byte counts are hexadecimal strings. */
+/** What queries return: plain data. Addresses and byte counts are hexadecimal strings. */
 import type { EventData, EventKind, Severity } from '../kernel/events.ts';
 import type { BootOptions, Policies, Profile } from '../kernel/policies.ts';
 import type { IommuKind, Sriov } from '../machine/spec.ts';

@@ -118,7 +118,7 @@ function malformed(body: string): Problem {
 /** How long a stop waits for answers, such as those to uploads without end, in milliseconds. */
 const PATIENCE_MS = 5000;
 
-/** What has begun is answered, what comes after it is refused, and then nobody keeps a connection open. */
+/** While the service stops, begun requests are answered and new ones refused (503); then all connections are closed. */
 function refuseWhileStopping(app: FastifyInstance, connections: Connections, watchers: Watchers): void {
   let stopping = false;
   app.addHook('preClose', async () => {

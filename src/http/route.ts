@@ -122,7 +122,7 @@ interface Shape<Path extends string, Query extends z.ZodType, Body extends z.Zod
   raw?: RawBody;
   /** Can be streamed as events: `reply.sse` is there then. */
   streams?: true;
-  /** Problems beside those that follow from the rest. */
+  /** Problems that do not follow from the rest of the entry. */
   problems?: ProblemName[];
 }
 

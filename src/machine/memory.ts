@@ -60,7 +60,7 @@ export class PhysicalMemory {
     return this._pins.runs();
   }
 
-  /** Frames by owner. */
+  /** How many frames each owner has. */
   owners(): Map<string, number> {
     return this._owners.totals();
   }

@@ -48,7 +48,7 @@ export class AreaBlocks {
     return this._blocks;
   }
 
-  /** The words of the segment that holds a block. */
+  /** The words of the segment that holds the block. */
   words(block: number): Uint32Array {
     const more = block - SMALL_BLOCKS;
     return this._segments[more < 0 ? block >>> SEGMENT_SHIFT : SMALL_SEGMENTS + (more >>> LARGE_SHIFT)]!;

@@ -216,7 +216,7 @@ export class AreaGaps {
         yield { start, length: Math.floor(key / 64), alignment: 2 ** (key % 64), place };
   }
 
-  /** From where on to look for such a place in a range that begins there. */
+  /** Returns the IOVA from which to search a range that begins at `start`: nothing fits below it. */
   remembered(start: number, length: number, alignment: number): number {
     const known = this._none.get(start)?.get(keyOf(length, alignment));
     return known === undefined ? start : known;

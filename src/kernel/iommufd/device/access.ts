@@ -57,7 +57,9 @@ export class Access extends IommufdObject implements IoptAccess {
     return this._locks;
   }
 
-  /** iommufd_access_change_ioas: EADDRINUSE areas that do not fit. All pins end; null: it leaves. */
+  /**
+   * iommufd_access_change_ioas: moves to an IOAS, or (null) leaves; all pins end. EADDRINUSE an area is less aligned.
+   */
   moveTo(ioas: Ioas | null): Refusal | null {
     if (ioas === this.ioas) return null;
     const refusal = ioas?.iopt.addAccess(this, this.pinsPages ? PAGE : 1n) ?? null;

@@ -43,6 +43,7 @@ export class Veventq extends IommufdObject {
     return this._viommu;
   }
 
+  /** iommufd_viommu_report_event: an event of the device that the guest knows as `virtId`. */
   report(virtId: number): void {
     const sequence = this._sequence;
     this._sequence = sequence === MAX_SEQUENCE ? 0 : sequence + 1;

@@ -44,7 +44,9 @@ export class IovaSpace {
     return this._ranges;
   }
 
-  /** Raises or lowers the alignment; EADDRINUSE if an area does not fit. */
+  /**
+   * Sets the alignment in bytes, a power of two; EADDRINUSE if an area is less aligned (iopt_update_iova_alignment).
+   */
   protected realign(alignment: bigint): Refusal | null {
     const mask = Number(alignment - 1n);
     const { areas } = this;

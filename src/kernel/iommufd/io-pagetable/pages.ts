@@ -193,7 +193,7 @@ export class SharedPages {
     return this._holds;
   }
 
-  /** Takes over the pins of an area that was the only one to show these pages. */
+  /** Takes over the pins of the only area that has shown these pages. */
   adopt(first: number, last: number, spans: readonly FrameSpan[]): void {
     for (const span of spans) this._pinned.insert(span);
     this._hold(first, last, 1);
