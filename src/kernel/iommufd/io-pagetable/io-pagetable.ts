@@ -354,10 +354,7 @@ export class IoPagetable extends DomainSpace {
     this.unmap(0n, UMAX, { bytes: 0n });
   }
 
-  /**
-   * iopt_cut_iova (TYPE1): splits the area that contains `iova`, where the second piece begins. EINVAL a place that is
-   * not aligned, or an area that an access has pinned.
-   */
+  /** iopt_cut_iova (TYPE1): splits an area; `iova` begins the second piece. EINVAL not aligned, or the area is pinned. */
   cut(iova: bigint): Refusal | null {
     const where = 'iopt_cut_iova';
     const area = this.areas.at(iova);
