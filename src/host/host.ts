@@ -45,6 +45,9 @@ interface PendingBoot {
 type FreezeCommand = Extract<Command, { op: 'kexec.freeze' }>;
 
 export class Host implements EventSink {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _records: () => [], _events: () => null };
+
   readonly spec: HostSpec;
   readonly machine: Machine;
   readonly faults = new Faults(this);

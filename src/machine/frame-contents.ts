@@ -96,6 +96,24 @@ export class FrameContents {
     for (const frame of [...this._words.keys()]) if (!this._owners.runAt(frame)) this._words.delete(frame);
   }
 
+  /** Words of frames up to the last that is not 0, where they are not those that untouched frames have. */
+  *canonical(): Generator<unknown> {
+    yield this._owners;
+    const untouched = new Uint32Array(WORDS);
+    for (const frame of Float64Array.from(this._words.keys()).sort()) {
+      const words = this._words.get(frame)!;
+      const fill = this._owners.runAt(frame)?.fill ?? 'zero';
+      let length = words.length;
+      while (length > 0 && words[length - 1] === 0) length--;
+      if (typeof fill === 'object') {
+        writeEntries(fill, frame, untouched);
+        if (words.every((word, index) => word === untouched[index])) continue;
+      } else if (length === Number(fill === 'touched') && (length === 0 || words[0] === 1)) continue;
+      yield [frame, length];
+      yield words.subarray(0, length);
+    }
+  }
+
   private _enlarge(frame: number, words: Uint32Array | undefined, room: number): Uint32Array {
     const fill = words ? 'zero' : this._owners.runAt(frame)?.fill;
     const larger = new Uint32Array(typeof fill === 'object' ? WORDS : room);

@@ -155,6 +155,15 @@ export class FrameOwners {
     this._lowestFree = 1;
   }
 
+  /** Runs, with what untouched contents read as from their first frame on. */
+  *canonical(): Generator<unknown> {
+    yield this.frames;
+    for (const { start, count, owner, held, fill, folioShift } of this._runs) {
+      yield [start, count, owner, held, folioShift];
+      yield typeof fill === 'object' ? continued(fill, start - fill.frame, start) : fill;
+    }
+  }
+
   /** Returns the index of the run that holds a frame; -1 if the frame is free. */
   private _indexAt(frame: number): number {
     let low = 0;

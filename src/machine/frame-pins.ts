@@ -160,6 +160,35 @@ export class FramePins {
     this._chunkPins.length = 0;
   }
 
+  /** Chunks in a row whose frames all have the same pins, and the pins in chunks whose frames differ. */
+  *canonical(): Generator<unknown> {
+    const chunks = Math.max(this._framePins.length * (PINS / CHUNK), this._chunkPins.length * CHUNK_PINS);
+    let row = { first: 0, pins: 0 };
+    for (let chunk = 0; chunk < chunks; chunk++) {
+      const pins = this._pinsIn(chunk);
+      if (pins === row.pins) continue;
+      if (row.pins > 0) yield [row.first, chunk - row.first, row.pins];
+      const isOne = typeof pins === 'number';
+      row = isOne ? { first: chunk, pins } : { first: chunk + 1, pins: 0 };
+      if (isOne) continue;
+      yield chunk;
+      yield pins;
+    }
+    if (row.pins > 0) yield [row.first, chunks - row.first, row.pins];
+  }
+
+  /** Pins of the frames of a chunk: one number where all have the same. */
+  private _pinsIn(chunk: number): number | Uint32Array {
+    const whole = this._pinsOfChunk(chunk);
+    const part = this._framePins[Math.floor((chunk * CHUNK) / PINS)];
+    if (!part) return whole;
+    const first = (chunk * CHUNK) & (PINS - 1);
+    const pins = part.subarray(first, first + CHUNK);
+    const [one] = pins;
+    if (one !== MANY_PINS && pins.every((other) => other === one)) return whole + one!;
+    return Uint32Array.from(pins, (few, at) => whole + few + (this._morePins.get(chunk * CHUNK + at) ?? 0));
+  }
+
   /** Unpins a frame once in `_morePins`; false if it has no pin there. */
   private _dropMore(frame: number): boolean {
     const more = this._morePins.get(frame) ?? 0;

@@ -25,10 +25,12 @@ export { READ, type TableFormat, tableFormat, WRITE } from './table-walk.ts';
 
 const OWNER = 'page-table';
 const FEW = 32;
+const NONE = (): number => -1;
 /** The bits of an entry that say whether it is a leaf, and how large. */
 const KIND = LEAF | (0x3f << SHIFT_POSITION);
 
 export class PageTable extends TableWalk {
+  static caches = { _lowest: () => new Map(), _group: () => [], _groupNumber: NONE, _words: () => null, _span: NONE };
   /** The words of lowest tables that have been used, in groups of ENTRIES, by number of their span (ENTRIES units). */
   private readonly _lowest = new Map<number, (Uint32Array | null)[]>();
   /** The group used last, and its number; the table used last. */

@@ -33,6 +33,9 @@ export interface MapOptions {
 }
 
 export class AddressSpace {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _hint: () => undefined };
+
   private readonly _memory: PhysicalMemory;
   private _mappings: Mapping[] = [];
   /** The mapping in which `frameAt` found its page last. */

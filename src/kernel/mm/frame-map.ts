@@ -9,6 +9,9 @@ export interface FrameSpan {
 }
 
 export class FrameMap {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _hint: () => 0 };
+
   private _spans: FrameSpan[] = [];
   /** Index of the span in which `at` found its page last. */
   private _hint = 0;

@@ -26,6 +26,9 @@ export interface Area {
 const EXACT = 2 ** 53;
 
 export class AreaCursor {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _slot: () => -1, _words: () => new Uint32Array(0), _base: () => 0, _count: () => 0 };
+
   protected readonly _blocks = new AreaBlocks();
   protected readonly _index = new AreaIndex();
   protected readonly _gaps = new AreaGaps(this._blocks, this._index.groups);

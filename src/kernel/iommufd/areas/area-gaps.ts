@@ -28,6 +28,15 @@ export function fitIn(start: number, last: number, length: number, alignment: nu
 const big = (high: number, low: number): bigint => (BigInt(high) << 32n) | BigInt(low);
 
 export class AreaGaps {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = {
+    unmeasured: () => false,
+    _bothUnmeasured: () => false,
+    _none: () => new Map(),
+    _cursor: () => 0,
+    _endWords: () => new Uint32Array(0),
+  };
+
   private readonly _blocks: AreaBlocks;
   private readonly _groups: AreaGroup[];
   /**

@@ -3,6 +3,15 @@
 export const GROUP = 128;
 
 export class AreaGroup {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = {
+    widest: () => new Float64Array(GROUP).fill(Number.NaN),
+    known: () => Number.NaN,
+    _misses: () => new Float64Array(GROUP * 2).fill(Number.POSITIVE_INFINITY),
+    _missedLength: () => Number.POSITIVE_INFINITY,
+    _missedAlignment: () => Number.POSITIVE_INFINITY,
+  };
+
   static readonly BYTES = GROUP * (4 + 8 + 8 + 16);
   count = 0;
   /** Numbers of the blocks. */

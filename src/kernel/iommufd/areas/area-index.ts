@@ -37,6 +37,16 @@ function larger(keys: Float64Array<ArrayBuffer>): Float64Array<ArrayBuffer> {
 }
 
 export class AreaIndex {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = {
+    _spare: () => null,
+    group: () => 0,
+    position: () => 0,
+    block: () => 0,
+    from: () => Number.NaN,
+    to: () => Number.NaN,
+  };
+
   readonly groups: AreaGroup[] = [];
   /** Key of the first block of each group. */
   private _firsts = new Float64Array(8);

@@ -199,6 +199,17 @@ export class AreaTable extends AreaCursor {
     this.insertAfter(highOf(iova), lowOf(iova), highOf(last), lowOf(last), highOf(rest), lowOf(rest), source, access);
   }
 
+  /** Its areas in ascending order, whatever blocks they lie in. */
+  *canonical(): Generator<number | Uint32Array> {
+    yield this._size;
+    for (const { blocks, count } of this._index.groups)
+      for (let position = 0; position < count; position++) {
+        const block = blocks[position]!;
+        const base = this._blocks.base(block);
+        yield this._blocks.words(block).subarray(base, base + this._blocks.count(block) * WORDS);
+      }
+  }
+
   /** Removes all areas. */
   clear(): void {
     this._blocks.clear();

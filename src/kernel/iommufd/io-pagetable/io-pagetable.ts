@@ -32,6 +32,7 @@ import { type PageRow, pageRange, type Span, span } from './span.ts';
 const IMMUTABLE = 'a HWPT of this IOAS is preserved: close the session to change mappings';
 
 export class IoPagetable extends DomainSpace {
+  static override readonly caches = { ...DomainSpace.caches, _lastHigh: () => 0, _lastLow: () => 0 };
   /** Last IOVA of the range that `_check` has seen last. */
   private _lastHigh = 0;
   private _lastLow = 0;

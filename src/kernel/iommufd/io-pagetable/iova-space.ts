@@ -20,6 +20,9 @@ export interface FreeRange {
 }
 
 export class IovaSpace {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _ranges: () => null, _free: () => [], _freeHint: () => 0 };
+
   readonly areas = new AreaTable();
   reserved: Reservation[] = [];
   /** The ranges that `reserved` leaves; null: to be computed anew. */

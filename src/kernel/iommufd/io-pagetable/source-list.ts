@@ -4,6 +4,9 @@ import type { Process } from '../../process.ts';
 import { type Account, type Origin, type SharedPages, Source } from './pages.ts';
 
 export class SourceList {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _last: () => null };
+
   private readonly _byNumber: (Source | null)[] = [];
   private readonly _free: number[] = [];
   /** Listed sources, by the process or file that they are of, or by their shared pages. */

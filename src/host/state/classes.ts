@@ -1,0 +1,124 @@
+/** Every class of a host’s object graph. Written by `npm run shapes`. */
+import { Drivers } from '../../kernel/drivers.ts';
+import { Faults } from '../../kernel/faults.ts';
+import { NullFile } from '../../kernel/file.ts';
+import { PagingDomain } from '../../kernel/iommu/domain.ts';
+import { IommuGroup, RestoredOwner } from '../../kernel/iommu/group.ts';
+import { IommuCore } from '../../kernel/iommu/iommu.ts';
+import { RestoredDomains } from '../../kernel/iommu/liveupdate/restored.ts';
+import { AreaBlocks } from '../../kernel/iommufd/areas/area-blocks.ts';
+import { AreaCursor } from '../../kernel/iommufd/areas/area-cursor.ts';
+import { AreaGaps } from '../../kernel/iommufd/areas/area-gaps.ts';
+import { AreaGroup } from '../../kernel/iommufd/areas/area-group.ts';
+import { AreaIndex } from '../../kernel/iommufd/areas/area-index.ts';
+import { AreaPages } from '../../kernel/iommufd/areas/area-pages.ts';
+import { AreaTable } from '../../kernel/iommufd/areas/area-table.ts';
+import { IommufdContext } from '../../kernel/iommufd/context.ts';
+import { AccessFile } from '../../kernel/iommufd/device/access-file.ts';
+import { Access } from '../../kernel/iommufd/device/access.ts';
+import { IommufdDevice } from '../../kernel/iommufd/device/device.ts';
+import { PasidTable } from '../../kernel/iommufd/device/pasid.ts';
+import { FaultQueue, FaultQueueFile } from '../../kernel/iommufd/eventq/fault-queue.ts';
+import { Veventq, VeventqFile } from '../../kernel/iommufd/eventq/veventq.ts';
+import { HwptPaging } from '../../kernel/iommufd/hw-pagetable/hwpt.ts';
+import { HwptNested } from '../../kernel/iommufd/hw-pagetable/nested.ts';
+import { DomainSpace } from '../../kernel/iommufd/io-pagetable/domain-space.ts';
+import { IoPagetable } from '../../kernel/iommufd/io-pagetable/io-pagetable.ts';
+import { IovaSpace } from '../../kernel/iommufd/io-pagetable/iova-space.ts';
+import { SharedPages, Source } from '../../kernel/iommufd/io-pagetable/pages.ts';
+import { SourceList } from '../../kernel/iommufd/io-pagetable/source-list.ts';
+import { Ioas } from '../../kernel/iommufd/ioas.ts';
+import { ObjectTable } from '../../kernel/iommufd/objects.ts';
+import { HwQueue } from '../../kernel/iommufd/viommu/hw-queue.ts';
+import { Vdevice } from '../../kernel/iommufd/viommu/vdevice.ts';
+import { ViommuPage } from '../../kernel/iommufd/viommu/viommu-page.ts';
+import { Viommu } from '../../kernel/iommufd/viommu/viommu.ts';
+import { Kernel } from '../../kernel/kernel.ts';
+import { Kho } from '../../kernel/kho/handover.ts';
+import { LiveUpdateFile, SessionFile } from '../../kernel/liveupdate/files.ts';
+import { HandedOver, Preserved } from '../../kernel/liveupdate/handler.ts';
+import { LiveUpdate } from '../../kernel/liveupdate/luo.ts';
+import { AddressSpace } from '../../kernel/mm/address-space.ts';
+import { FrameMap } from '../../kernel/mm/frame-map.ts';
+import { MemfdFile, ShmemInode } from '../../kernel/mm/shmem.ts';
+import { Process } from '../../kernel/process.ts';
+import { VfioDeviceFile } from '../../kernel/vfio/device-file.ts';
+import { VfioGroupFile } from '../../kernel/vfio/group-file.ts';
+import { Vfio, VfioDevice } from '../../kernel/vfio/vfio.ts';
+import { FrameContents } from '../../machine/frame-contents.ts';
+import { FrameOwners } from '../../machine/frame-owners.ts';
+import { FramePins } from '../../machine/frame-pins.ts';
+import { IommuUnit } from '../../machine/iommu-unit.ts';
+import { Machine } from '../../machine/machine.ts';
+import { PhysicalMemory } from '../../machine/memory.ts';
+import { PageTable } from '../../machine/page-table.ts';
+import { PciFunction } from '../../machine/pci.ts';
+import { TableWalk } from '../../machine/table-walk.ts';
+import { Host } from '../host.ts';
+
+export const CLASSES = [
+  Access,
+  AccessFile,
+  AddressSpace,
+  AreaBlocks,
+  AreaCursor,
+  AreaGaps,
+  AreaGroup,
+  AreaIndex,
+  AreaPages,
+  AreaTable,
+  DomainSpace,
+  Drivers,
+  FaultQueue,
+  FaultQueueFile,
+  Faults,
+  FrameContents,
+  FrameMap,
+  FrameOwners,
+  FramePins,
+  HandedOver,
+  Host,
+  HwQueue,
+  HwptNested,
+  HwptPaging,
+  IoPagetable,
+  Ioas,
+  IommuCore,
+  IommuGroup,
+  IommuUnit,
+  IommufdContext,
+  IommufdDevice,
+  IovaSpace,
+  Kernel,
+  Kho,
+  LiveUpdate,
+  LiveUpdateFile,
+  Machine,
+  MemfdFile,
+  NullFile,
+  ObjectTable,
+  PageTable,
+  PagingDomain,
+  PasidTable,
+  PciFunction,
+  PhysicalMemory,
+  Preserved,
+  Process,
+  RestoredDomains,
+  RestoredOwner,
+  SessionFile,
+  SharedPages,
+  ShmemInode,
+  Source,
+  SourceList,
+  TableWalk,
+  Vdevice,
+  Veventq,
+  VeventqFile,
+  Vfio,
+  VfioDevice,
+  VfioDeviceFile,
+  VfioGroupFile,
+  Viommu,
+  ViommuPage,
+] as const;
