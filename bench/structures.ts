@@ -1,7 +1,11 @@
 /** What areas and page tables cost as they grow, measured in the engine. */
+import { hash } from 'node:crypto';
+import { digestBytes } from '../src/host/state/digest.ts';
+import { CODEC } from '../src/host/state/state.ts';
+import { digestOf } from '../src/lanes/state-digest.ts';
 import { inOrder, shuffled } from './bodies.ts';
 import { EngineVmm, type Operation } from './engine.ts';
-import { type Benchmark, median, now, repeat } from './harness.ts';
+import { type Benchmark, median, now, repeat, timed } from './harness.ts';
 import { IOVA, MEMORY, PAGE } from './vmm.ts';
 
 const SMALL = 40_000;
@@ -139,6 +143,34 @@ async function chooseIova(figure: string, make: (vmm: EngineVmm) => Choice) {
   };
 }
 
+const MAPPINGS = 1_000_000;
+
+async function digest() {
+  const { host } = mapped(MAPPINGS);
+  let bytes = 0;
+  const count = (more: Uint8Array): void => {
+    bytes += more.byteLength;
+  };
+  for (const steps = digestBytes(host, CODEC, count); !steps.next().done; );
+  const same = Buffer.alloc(bytes, 7);
+  const times = await repeat(11, 3, async () => ({
+    value: await timed(() => digestOf(host)),
+    floor: await timed(() => hash('sha256', same)),
+  }));
+  const value = median(times.map((time) => time.value));
+  const floor = median(times.map((time) => time.floor));
+  return {
+    figure: '',
+    value,
+    unit: 'ms',
+    floor,
+    ratio: value / floor,
+    goal: '≤ 100 ms',
+    met: value <= 100,
+    note: `floor: SHA-256 of as many bytes (${(bytes / 2 ** 20).toFixed(0)} MiB), in one piece`,
+  };
+}
+
 export const STRUCTURES: Benchmark[] = [
   {
     name: 'growth',
@@ -153,5 +185,10 @@ export const STRUCTURES: Benchmark[] = [
     name: 'choose-iova',
     about: 'a map where the kernel chooses the IOVA, at 20,000 areas',
     run: async () => [await chooseIova('no hole fits', packed), await chooseIova('holes of all sizes', fragmented)],
+  },
+  {
+    name: 'digest',
+    about: 'the digest of a host with 1,000,000 mappings',
+    run: async () => [await digest()],
   },
 ];

@@ -85,7 +85,8 @@ export interface BatchCommand {
 }
 
 export type Query =
-  | { view: 'host' }
+  /** `digest`: with that of its state, which the lane adds. */
+  | { view: 'host'; digest?: boolean }
   | { view: 'devices' }
   | { view: 'device'; bdf: string }
   | { view: 'translation'; bdf: string; iova: string; length: string }

@@ -4,14 +4,44 @@ import type { Answer, BatchCommand, Command, EmittedEvent, Execution, HostSpec, 
 import { footprint } from '../host/footprint.ts';
 import { Host } from '../host/host.ts';
 import { mustHold } from '../host/invariants/walk.ts';
-import { fromSnapshot, takeSnapshot } from '../host/snapshot.ts';
-import type { BatchRun, Engine, MakeHost } from './replay.ts';
-import { decodeGraph, encodeGraph } from './snapshot-bytes.ts';
-import type { RestoreHost } from './snapshots.ts';
+import { StateGraph } from '../host/state/graph.ts';
+import { CODEC } from '../host/state/state.ts';
+import { type Upgrade, wayOf } from '../host/state/upgrades/upgrade.ts';
+import { UPGRADES } from '../host/state/upgrades/upgrades.ts';
+import { ENGINE } from './engine-version.ts';
+import type { BatchRun, Engine, EngineSnapshot, MakeHost } from './replay.ts';
+import { decodePieces, encodePieces } from './snapshot-bytes.ts';
+import { decodeEngine6 } from './snapshot-bytes-6.ts';
+import type { Restored, RestoreHost } from './snapshots.ts';
+import { digesting } from './state-digest.ts';
 
 export const makeHost: MakeHost = (spec) => new HostEngine(new Host(shared(spec)));
 
-export const restoreHost: RestoreHost = (bytes) => new HostEngine(fromSnapshot(decodeGraph(bytes)));
+/** With the upgrade steps of this version, or others. */
+export function restoring(upgrades: readonly Upgrade[]): RestoreHost {
+  return function* restore(bytes, engine): Generator<void, Restored> {
+    const { pieces, legacyEvents } = yield* upgraded(bytes, engine, upgrades);
+    const host = (yield* CODEC.decode(pieces)) as Host;
+    return { engine: new HostEngine(host), upgraded: engine !== ENGINE, legacyEvents };
+  };
+}
+
+export const restoreHost: RestoreHost = restoring(UPGRADES);
+
+/** What is stored, as this version would have stored it; whether that is true the codec finds out. */
+function* upgraded(bytes: Uint8Array, engine: string, upgrades: readonly Upgrade[]) {
+  const legacyEvents: EmittedEvent[] = [];
+  if (engine === ENGINE) return { pieces: yield* decodePieces(bytes), legacyEvents };
+  const way = wayOf(upgrades, engine, ENGINE);
+  if (way === null)
+    throw new Error(`it is of engine ${engine}, this is engine ${ENGINE}, and no upgrade step leads here`);
+  const graph = engine === '6' ? yield* decodeEngine6(bytes) : yield* StateGraph.fromPieces(yield* decodePieces(bytes));
+  for (const { step } of way) {
+    legacyEvents.push(...(step(graph) ?? []));
+    yield;
+  }
+  return { pieces: yield* graph.toPieces(), legacyEvents };
+}
 
 class HostEngine implements Engine {
   readonly #host: Host;
@@ -52,8 +82,12 @@ class HostEngine implements Engine {
     return footprint(this.#host);
   }
 
-  snapshot(): Generator<void, Uint8Array> {
-    return encodeGraph(takeSnapshot(this.#host));
+  digest(): Generator<void, string> {
+    return digesting(this.#host);
+  }
+
+  *snapshot(): Generator<void, EngineSnapshot> {
+    return { engine: ENGINE, bytes: yield* encodePieces(yield* CODEC.encode(this.#host)) };
   }
 }
 

@@ -5,7 +5,16 @@
  */
 import { setImmediate } from 'node:timers/promises';
 import type { BatchOutcome } from '../host/batch/batch.ts';
-import type { Answer, BatchCommand, Command, EmittedEvent, Execution, HostSpec, Query } from '../host/command.ts';
+import type {
+  Answer,
+  BatchCommand,
+  Command,
+  EmittedEvent,
+  Execution,
+  HostSpec,
+  Query,
+  Refused,
+} from '../host/command.ts';
 import type { Log } from '../log.ts';
 import {
   type Divergence,
@@ -17,7 +26,8 @@ import {
 import { decodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
 import { PastEvents } from './past-events.ts';
-import { lost, type RestoreHost, startOf, unreadable } from './snapshots.ts';
+import { inSlices, SLICE_MS } from './slices.ts';
+import { type RestoreHost, startOf, unreadable, WORTH_COMMANDS, whyLost } from './snapshots.ts';
 
 /** What a lane needs of a host. */
 export interface Engine {
@@ -34,9 +44,17 @@ export interface Engine {
   /** Throws InvariantBroken where something in the host does not agree with the rest of it. */
   check?(): void;
   /** All of it as bytes, in steps, between which it must be asked for nothing. Not while it is frozen. */
-  snapshot?(): Generator<void, Uint8Array>;
+  snapshot?(): Generator<void, EngineSnapshot>;
   /** About how many bytes it takes of memory, in steps, between which it must be asked for nothing. */
   footprint?(): Generator<void, number>;
+  /** What it is, as SHA-256, in such steps. */
+  digest?(): Generator<void, string>;
+}
+
+export interface EngineSnapshot {
+  /** Version of the engine that can read it without an upgrade. */
+  engine: string;
+  bytes: Uint8Array;
 }
 
 /** A batch at work: `step` goes on for about so many operations, and answers true when there is an outcome. */
@@ -48,10 +66,11 @@ export interface BatchRun {
 /** Operations of the first slice of a batch. */
 const FIRST_SLICE = 1024;
 const LARGEST_SLICE = 8192;
-/** A slice shall take about so long, in milliseconds: what one operation takes differs by a hundred times. */
-const SLICE_MS = 1;
 
-/** Works a batch off in slices, between which others have their turns. The result does not depend on where they end. */
+/**
+ * Works a batch off in slices, between which others have their turns. The result does not depend on where they end. What
+ * one operation takes differs by a hundred times.
+ */
 export async function workOff(run: BatchRun, pause: () => Promise<void> | undefined): Promise<BatchOutcome> {
   for (let size = FIRST_SLICE; ; ) {
     const begun = performance.now();
@@ -76,16 +95,25 @@ export interface LoadedHost {
   freeze: number | null;
   diverged: Divergence | null;
   /** The answer to everything, where too much is lost. */
-  unreadable: Answer | null;
+  unreadable: Refused | null;
   /** What a rebuild has to replay. */
   behind: { commands: number; bytes: number };
+  /** The snapshot that it was built from, by its last command, until a command is executed; null: there was none. */
+  snapshot: number | null;
+  /** What it was behind a command, if anybody has asked. */
+  digest?: { sequence: number; value: string };
 }
+
+/** What a host begins with, wherever it comes from. */
+export const NOTHING_YET = { freeze: null, unreadable: null, snapshot: null };
 
 export interface Rebuilding {
   store: HostStore;
   makeHost: MakeHost;
   restoreHost?: RestoreHost;
   log: Log;
+  /** Lets others have their turns. */
+  pause: () => Promise<void> | undefined;
 }
 
 /**
@@ -94,38 +122,85 @@ export interface Rebuilding {
  */
 export async function rebuild(hostId: string, epoch: number | null, from: Rebuilding): Promise<LoadedHost | undefined> {
   const { store, log } = from;
+  const built = await build(hostId, epoch, from, Number.MAX_SAFE_INTEGER);
+  if (built === undefined) return undefined;
+  if ('why' in built) return unreadable(hostId, built, built.why, log);
+  const { host, difference } = built;
+  if (difference === null) return host;
+  if (host.snapshot !== null) {
+    log.error({ host: hostId, sequence: host.snapshot, difference }, 'a host differs behind a snapshot');
+    const other = await rebuildWithout(hostId, epoch, from, host.snapshot);
+    if (other !== null) return other;
+  }
+  if (epoch === null) throw new StoreUnavailable(`host ${hostId} diverges, and nothing can be stored`);
+  await store.hosts.markDiverged({ hostId, epoch }, difference);
+  log.error({ host: hostId, diverged: difference }, 'host diverged at replay');
+  return await rebuild(hostId, epoch, from);
+}
+
+/**
+ * The host without the snapshot of that command: from its journal alone, as what made the one may have made the other,
+ * or else from the snapshot before. Null where that cannot be, or differs.
+ */
+export async function rebuildWithout(
+  hostId: string,
+  epoch: number | null,
+  from: Rebuilding,
+  snapshot: number,
+): Promise<LoadedHost | null> {
+  for (const last of [0, snapshot - 1]) {
+    const built = await build(hostId, epoch, from, last, snapshot);
+    if (built !== undefined && 'host' in built && built.difference === null) return built.host;
+  }
+  return null;
+}
+
+/** What could be built, up to the first difference; or why it cannot be built from what is kept. */
+type Built = { host: LoadedHost; difference: Divergence | null } | Lost;
+type Lost = Pick<LoadedHost, 'epoch' | 'sequence' | 'diverged'> & { why: string };
+
+/** From the newest snapshot up to `last`, if there is one. The host is known to have reached a command. */
+async function build(
+  hostId: string,
+  epoch: number | null,
+  from: Rebuilding,
+  last: number,
+  known = 0,
+): Promise<Built | undefined> {
+  const { store } = from;
   const origin = await store.hosts.origin(hostId);
   if (origin === undefined) return undefined;
   const { diverged } = origin;
-  if ('damaged' in origin) return unreadable(hostId, { epoch, sequence: 0, diverged }, origin.damaged, log);
+  if ('damaged' in origin) return { epoch, sequence: 0, diverged, why: origin.damaged };
   const end = diverged === null ? Number.MAX_SAFE_INTEGER : diverged.sequence - 1;
-  const start = await startOf(hostId, origin.spec, end, from);
-  const { engine, sequence } = start;
-  const behind = { commands: 0, bytes: 0 };
-  const host: LoadedHost = { engine, epoch, sequence, freeze: null, diverged, unreadable: null, behind };
-  const before = start.legacyEvents ?? engine.takeEvents?.() ?? [];
+  const start = await startOf(hostId, origin.spec, Math.min(end, last), from);
+  const { engine, sequence, upgraded, legacyEvents } = start;
+  // A stop makes a snapshot of what had to be brought to this version, so that this is done once.
+  const behind = { commands: upgraded ? WORTH_COMMANDS : 0, bytes: 0 };
+  const host: LoadedHost = { ...NOTHING_YET, engine, epoch, sequence, diverged, behind };
+  const lost = (): Lost => ({ epoch, sequence: host.sequence, diverged, why: whyLost(host, start) });
+  const snapshot = sequence === 0 ? null : sequence;
+  const before = [...legacyEvents, ...(engine.takeEvents?.() ?? [])];
   const past = epoch === null ? null : await PastEvents.begin(store, { hostId, epoch }, before);
   for (;;) {
     const read = await store.journal.read(hostId, host.sequence);
     const commands = read.filter((command) => command.sequence <= end);
     if (commands.length === 0) break;
     for (const command of commands) {
-      if (command.sequence !== host.sequence + 1) return unreadable(hostId, host, lost(host, start), log);
+      if (command.sequence !== host.sequence + 1) return lost();
       const why = await replayOne(hostId, host, command, store, past);
       if (why === null) continue;
-      const difference: Divergence = { sequence: command.sequence, op: opOf(command), why };
-      if (epoch === null) throw new StoreUnavailable(`host ${hostId} diverges, and nothing can be stored`);
-      await store.hosts.markDiverged({ hostId, epoch }, difference);
-      log.error({ host: hostId, diverged: difference }, 'host diverged at replay');
-      return await rebuild(hostId, epoch, from);
+      const difference = { sequence: command.sequence, op: opOf(command), why };
+      return { host: { ...host, snapshot }, difference };
     }
     await past?.flush();
     await setImmediate();
   }
-  const reaches = start.unusable[0]?.sequence ?? 0;
-  if (host.sequence < reaches) return unreadable(hostId, host, lost(host, start), log);
+  host.snapshot = snapshot;
+  // A snapshot that is passed over says how far the host has been.
+  if (host.sequence < Math.max(start.unusable[0]?.sequence ?? 0, known)) return lost();
   await past?.end();
-  return host;
+  return { host, difference: null };
 }
 
 /** What differs, or null. */
@@ -168,7 +243,17 @@ export function noteStored(host: LoadedHost, bytes: number, { records }: Pick<Ex
   host.sequence += 1;
   host.behind.commands += 1;
   host.behind.bytes += bytes;
+  host.snapshot = null;
   if (records.some((record) => record.kind === 'handover')) host.freeze = host.sequence;
+}
+
+/** SHA-256 of the host as it is; undefined for one that has none. It must be asked for nothing meanwhile. */
+export async function digestOfLoaded(host: LoadedHost, pause: Rebuilding['pause']): Promise<string | undefined> {
+  const digesting = host.engine.digest?.();
+  if (digesting === undefined) return undefined;
+  if (host.digest?.sequence !== host.sequence)
+    host.digest = { sequence: host.sequence, value: await inSlices(digesting, pause) };
+  return host.digest.value;
 }
 
 function opOf({ command }: StoredCommand): string {

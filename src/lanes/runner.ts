@@ -22,9 +22,21 @@ import { digest } from './digest.ts';
 import { HostFault } from './errors.ts';
 import { Jobs, type Outcome } from './jobs.ts';
 import { divergedRefusal, NO_HOST, serviceDeathRefusal } from './refusals.ts';
-import { type LoadedHost, type MakeHost, noteStored, rebuild, workOff } from './replay.ts';
+import {
+  digestOfLoaded,
+  type LoadedHost,
+  type MakeHost,
+  NOTHING_YET,
+  noteStored,
+  type Rebuilding,
+  rebuild,
+  rebuildWithout,
+  workOff,
+} from './replay.ts';
 import type { Residents } from './residents.ts';
-import { ENGINE, isDue, isWorthwhile, type RestoreHost } from './snapshots.ts';
+import { SecondTry } from './second-try.ts';
+import { SnapshotMaker } from './snapshot-maker.ts';
+import { isDue, isWorthwhile, type RestoreHost } from './snapshots.ts';
 import type { Turns } from './turns.ts';
 import { Weight } from './weight.ts';
 
@@ -42,6 +54,7 @@ export interface RunnerOptions {
 }
 
 type OwnedHost = LoadedHost & { epoch: number };
+type Carried = Pick<JournalEntry, 'payload' | 'handover' | 'events'>;
 
 const isOwned = (host: LoadedHost): host is OwnedHost => host.epoch !== null;
 
@@ -58,10 +71,8 @@ export class HostRunner {
   #loaded: LoadedHost | undefined;
   /** The newest commit: what is in memory is stored when it has resolved. */
   #stored = STORED;
-  /** A snapshot on its way to the store. */
-  #snapshot = STORED;
-  /** Bytes of the newest snapshot. */
-  #snapshotSize = 0;
+  readonly #snapshots: SnapshotMaker;
+  readonly #secondTry: SecondTry;
 
   constructor(hostId: string, options: RunnerOptions, turns: Turns, residents: Residents) {
     this.hostId = hostId;
@@ -69,6 +80,14 @@ export class HostRunner {
     this.#turns = turns;
     this.#residents = residents;
     this.#weight = new Weight(residents);
+    this.#snapshots = new SnapshotMaker(hostId, options, turns);
+    this.#secondTry = new SecondTry(hostId, {
+      rebuild: (epoch, snapshot) => rebuildWithout(hostId, epoch, this.#rebuilding(), snapshot),
+      take: (host) => {
+        this.#loaded = host;
+      },
+      log: options.log,
+    });
     const between = (worked: number) => this.#between(worked);
     this.#jobs = new Jobs({ turns, between, done: () => residents.rest(this) });
   }
@@ -78,9 +97,10 @@ export class HostRunner {
     return this.#jobs.isIdle && !this.#loaded?.engine.pendingBoot;
   }
 
-  /** There is nothing in memory, and nothing on its way to the store: it may be forgotten. */
+  /** There is nothing in memory to be kept, and nothing on its way to the store: it may be forgotten. */
   get isEmpty(): boolean {
-    return this.#loaded === undefined && this.#stored === STORED && this.#snapshot === STORED;
+    const isStored = this.#stored === STORED && !this.#snapshots.isAtWork;
+    return this.#loaded === undefined && isStored && !this.#secondTry.isOpen;
   }
 
   create(row: HostRow): Promise<Answer> {
@@ -89,8 +109,8 @@ export class HostRunner {
       if (engine.refusal) return now(engine.refusal);
       const answer = this.#guard('query', () => engine.query({ view: 'host' }));
       await this.#options.store.hosts.insert(row, engine.takeEvents?.());
-      const atFirst = { sequence: 0, freeze: null, diverged: null, unreadable: null };
-      this.#loaded = { engine, epoch: FIRST_EPOCH, ...atFirst, behind: { commands: 0, bytes: 0 } };
+      const behind = { commands: 0, bytes: 0 };
+      this.#loaded = { ...NOTHING_YET, engine, epoch: FIRST_EPOCH, sequence: 0, diverged: null, behind };
       return now(answer);
     });
   }
@@ -119,28 +139,25 @@ export class HostRunner {
       if (host === undefined) return now(NO_HOST);
       if (host.unreadable !== null) return now(host.unreadable);
       if (host.diverged !== null) return now(divergedRefusal(host.diverged));
-      const { answer, stored, spoiled } = await this.#workOff(host, command, payload);
-      // What was done is not stored: the host is built anew without it at the next use.
-      if (spoiled) this.#loaded = undefined;
-      if (stored === null) return { value: answer, stored: this.#stored };
-      const committed = this.#change('batch', () => {
-        if (this.#options.check) host.engine.check?.();
-        const entry: JournalEntry = {
-          hostId: this.hostId,
-          epoch: host.epoch,
-          sequence: host.sequence + 1,
-          command: encodeCommand(stored.command, host.freeze),
-          digest: digest(stored.proof, stored.payload),
-          payload: stored.payload,
-          events: stored.events,
-        };
-        noteStored(host, entry.command.length + stored.payload.byteLength, { records: [] });
-        return this.#commit(host, entry);
-      });
-      // A large payload takes its time on the way to the journal, and nothing may overtake it.
-      await settled(committed);
-      return { value: answer, stored: committed };
+      return await this.#secondTry.run(host, (asked) => this.#batch(asked, command, payload));
     });
+  }
+
+  async #batch(host: OwnedHost, command: BatchCommand, payload: Uint8Array): Promise<Outcome<Answer>> {
+    const { answer, stored, spoiled } = await this.#workOff(host, command, payload);
+    // What was done is not stored: the host is built anew without it at the next use.
+    if (spoiled) this.#loaded = undefined;
+    if (stored === null) return { value: answer, stored: this.#stored };
+    const committed = this.#change('batch', () => {
+      if (this.#options.check) host.engine.check?.();
+      const { payload, proof, events } = stored;
+      const entry = this.#entry(host, stored.command, digest(proof, payload), { payload, events });
+      noteStored(host, entry.command.length + payload.byteLength, { records: [] });
+      return this.#commit(host, entry);
+    });
+    // A large payload takes its time on the way to the journal, and nothing may overtake it.
+    await settled(committed);
+    return { value: answer, stored: committed };
   }
 
   async #workOff(host: LoadedHost, command: BatchCommand, payload: Uint8Array): Promise<BatchOutcome> {
@@ -156,8 +173,11 @@ export class HostRunner {
     return this.#jobs.add(true, async () => {
       const host = this.#owned ?? (await this.#look());
       if (host === undefined) return now(NO_HOST);
-      const value = this.#guard(`query ${query.view}`, () => host.engine.query(query));
-      return { value, stored: this.#stored };
+      const ask = (asked: LoadedHost): Answer => this.#guard(`query ${query.view}`, () => asked.engine.query(query));
+      const value = await this.#secondTry.run(host, ask);
+      if (query.view !== 'host' || query.digest !== true || value.kind !== 'ok') return { value, stored: this.#stored };
+      const digest = await digestOfLoaded(this.#loaded!, () => this.#turns.take());
+      return { value: { kind: 'ok', value: { ...(value.value as object), digest } }, stored: this.#stored };
     });
   }
 
@@ -188,28 +208,28 @@ export class HostRunner {
 
   /** For a clean stop, when it is idle: what is in memory need not be replayed at the next start. */
   async rest(): Promise<void> {
-    await this.#snapshot;
+    await this.#snapshots.stored;
     const host = this.#owned;
-    if (host !== undefined && isWorthwhile(host)) await this.#makeSnapshot(host);
-    await this.#snapshot;
+    if (host !== undefined && isWorthwhile(host)) await this.#snapshots.make(host, this.#stored);
+    await this.#snapshots.stored;
   }
 
   /** Leaves memory, unless somebody wants something of it meanwhile: then false. It is loaded again at the next use. */
   async leave(): Promise<boolean> {
     const saved = this.#jobs.add(false, async () => {
       const host = this.#owned;
-      if (host !== undefined && isWorthwhile(host)) await this.#makeSnapshot(host);
+      if (host !== undefined && isWorthwhile(host)) await this.#snapshots.make(host, this.#stored);
       return now(undefined);
     });
     const asked = this.#jobs.count;
     await saved;
     // Who comes while it is compressed and stored is served, and it stays.
-    await this.#snapshot;
+    await this.#snapshots.stored;
     if (this.#jobs.count !== asked) return false;
     return await this.#jobs.add(false, async () => {
       await this.#arrived();
       if (this.#jobs.isWaitedFor) return now(false);
-      this.#snapshot = STORED;
+      this.#snapshots.forget();
       this.#loaded = undefined;
       return now(true);
     });
@@ -219,8 +239,8 @@ export class HostRunner {
   #between(worked: number): Promise<void> | undefined {
     const host = this.#owned;
     const grown = this.#weight.isDue(this.#loaded, worked);
-    if (host !== undefined && isDue(host, this.#snapshotSize))
-      return this.#makeSnapshot(host).then(() => this.#weigh());
+    if (host !== undefined && isDue(host, this.#snapshots.size))
+      return this.#snapshots.make(host, this.#stored).then(() => this.#weigh());
     return grown ? this.#weigh() : undefined;
   }
 
@@ -265,14 +285,19 @@ export class HostRunner {
     if (host === undefined) return now(nothingDone(NO_HOST));
     if (host.unreadable !== null) return now(nothingDone(host.unreadable));
     if (host.diverged !== null) return now(nothingDone(divergedRefusal(host.diverged)));
-    return this.#change(command.op, () => {
-      const execution = host.engine.execute(command);
-      if (execution.answer.kind === 'not-found') return { value: execution, stored: this.#stored };
-      if (this.#options.check) host.engine.check?.();
-      const entry = this.#entry(host, command, execution);
-      noteStored(host, entry.command.length, execution);
-      return { value: execution, stored: this.#commit(host, entry) };
-    });
+    return await this.#secondTry.run(host, (asked) => this.#change(command.op, () => this.#run(asked, command)));
+  }
+
+  #run(host: OwnedHost, command: Command): Outcome<Execution> {
+    const execution = host.engine.execute(command);
+    const { answer, records, events } = execution;
+    if (answer.kind === 'not-found') return { value: execution, stored: this.#stored };
+    if (this.#options.check) host.engine.check?.();
+    const handover = records.find((record) => record.kind === 'handover');
+    const more = handover === undefined ? { events } : { events, handover: { text: handover.text } };
+    const entry = this.#entry(host, command, digest(answer), more);
+    noteStored(host, entry.command.length, execution);
+    return { value: execution, stored: this.#commit(host, entry) };
   }
 
   #commit(host: LoadedHost, entry: JournalEntry): Promise<void> {
@@ -284,17 +309,10 @@ export class HostRunner {
     return stored;
   }
 
-  #entry(host: OwnedHost, command: Command, { answer, records, events }: Execution): JournalEntry {
-    const handover = records.find((record) => record.kind === 'handover');
-    return {
-      hostId: this.hostId,
-      epoch: host.epoch,
-      sequence: host.sequence + 1,
-      command: encodeCommand(command, host.freeze),
-      digest: digest(answer),
-      events,
-      ...(handover === undefined ? {} : { handover: { text: handover.text } }),
-    };
+  #entry(host: OwnedHost, command: Command | BatchCommand, digest: string, more: Carried): JournalEntry {
+    const { hostId } = this;
+    const { epoch, sequence, freeze } = host;
+    return { hostId, epoch, sequence: sequence + 1, command: encodeCommand(command, freeze), digest, ...more };
   }
 
   /** What is in memory, if it is ours. */
@@ -308,7 +326,7 @@ export class HostRunner {
     await this.#arrived();
     const epoch = await this.#options.store.hosts.own(this.hostId);
     this.#loaded = undefined;
-    if (epoch !== undefined) this.#loaded = await this.#rebuild(epoch);
+    if (epoch !== undefined) this.#loaded = await rebuild(this.hostId, epoch, this.#rebuilding());
     if (this.#loaded !== undefined) this.#residents.noteLoad();
     return this.#owned;
   }
@@ -319,7 +337,7 @@ export class HostRunner {
       return await this.#own();
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error;
-      this.#loaded ??= await this.#rebuild(null);
+      this.#loaded ??= await rebuild(this.hostId, null, this.#rebuilding());
       return this.#loaded;
     }
   }
@@ -330,30 +348,9 @@ export class HostRunner {
     this.#stored = STORED;
   }
 
-  #rebuild(epoch: number | null): Promise<LoadedHost | undefined> {
+  #rebuilding(): Rebuilding {
     const makeHost: MakeHost = (spec) => this.#guard('create', () => this.#options.makeHost(spec));
-    return rebuild(this.hostId, epoch, { ...this.#options, makeHost });
-  }
-
-  /** Takes it while the host waits; compressing and storing it does not keep the host. */
-  async #makeSnapshot(host: OwnedHost): Promise<void> {
-    const { store, log } = this.#options;
-    const { epoch, sequence } = host;
-    const stored = this.#stored;
-    host.behind = { commands: 0, bytes: 0 };
-    try {
-      const making = host.engine.snapshot!();
-      let step = making.next();
-      for (; !step.done; step = making.next()) await this.#turns.take();
-      const bytes = step.value;
-      this.#snapshotSize = bytes.byteLength;
-      const snapshot = { hostId: this.hostId, epoch, sequence, engine: ENGINE, bytes };
-      this.#snapshot = Promise.all([this.#snapshot, stored])
-        .then(() => store.snapshots.put(snapshot))
-        .catch((error) => log.warn({ host: this.hostId, err: error }, 'a snapshot could not be stored'));
-    } catch (error) {
-      log.error({ host: this.hostId, err: error }, 'a snapshot could not be made');
-    }
+    return { ...this.#options, makeHost, pause: () => this.#turns.take() };
   }
 
   async #diverge(host: OwnedHost, why: string): Promise<Answer> {

@@ -1,23 +1,27 @@
 /** When snapshots of a host are made, and where its replay begins. */
-import type { Answer, EmittedEvent, HostSpec } from '../host/command.ts';
+import type { EmittedEvent, HostSpec, Refused } from '../host/command.ts';
 import type { Log } from '../log.ts';
 import type { StoredSnapshot } from '../store/store.ts';
-import type { Engine, LoadedHost, Rebuilding } from './replay.ts';
+import { type Engine, type LoadedHost, NOTHING_YET, type Rebuilding } from './replay.ts';
+import { inSlices } from './slices.ts';
 
-/**
- * Says what snapshots mean. To be raised when the fields of a class of host, kernel or machine change: older
- * snapshots have the older ones, and are not used.
- */
-export const ENGINE = '6';
+/** A host of a snapshot. */
+export interface Restored {
+  engine: Engine;
+  /** Another version of the engine has stored it. */
+  upgraded: boolean;
+  /** Events that it kept itself when an earlier version stored it: they are of the commands before, the oldest first. */
+  legacyEvents: readonly EmittedEvent[];
+}
 
-/** Throws where the bytes are not those of a host. */
-export type RestoreHost = (bytes: Uint8Array) => Engine;
+/** In steps. Throws where the bytes are not those of a host, or where those of that engine cannot be brought to this one. */
+export type RestoreHost = (bytes: Uint8Array, engine: string) => Generator<void, Restored>;
 
 /** What may have to be replayed before a snapshot is made; a host of large snapshots waits for as much as they have. */
 const MOST_COMMANDS = 10_000;
 const MOST_BYTES = 16 << 20;
 /** A clean stop makes a snapshot of what takes longer to replay than to load. */
-const WORTH_COMMANDS = 100;
+export const WORTH_COMMANDS = 100;
 const WORTH_BYTES = 256 << 10;
 
 /** `size`: bytes of the snapshot before. */
@@ -31,47 +35,52 @@ export function isWorthwhile({ engine, behind }: LoadedHost): boolean {
   return behind.commands >= WORTH_COMMANDS || behind.bytes >= WORTH_BYTES;
 }
 
-export interface Start {
-  engine: Engine;
+export interface Start extends Restored {
   /** Of the last command that it holds. */
   sequence: number;
   /** Later snapshots that could not be used, the newest first, and why. */
   unusable: { sequence: number; why: string }[];
-  /** Of a snapshot that an earlier version has made, when events were part of hosts: those that it has kept. */
-  legacyEvents?: readonly EmittedEvent[];
 }
 
-/** The newest snapshot up to `end` that can be used, or the spec. */
-export async function startOf(hostId: string, spec: HostSpec, end: number, from: Rebuilding): Promise<Start> {
-  const { store, makeHost, restoreHost, log } = from;
+/** The newest snapshot with no command behind `end` that can be used, or the spec. */
+export async function startOf(
+  hostId: string,
+  spec: HostSpec,
+  end: number,
+  { store, makeHost, restoreHost, log, pause }: Rebuilding,
+): Promise<Start> {
   const unusable: Start['unusable'] = [];
   for (let before = end + 1; ; ) {
     const snapshot = await store.snapshots.before(hostId, before);
-    if (snapshot === undefined) return { engine: makeHost(spec), sequence: 0, unusable };
+    if (snapshot === undefined) {
+      return { engine: makeHost(spec), upgraded: false, legacyEvents: [], sequence: 0, unusable };
+    }
     const { sequence } = snapshot;
-    const engine = restore(snapshot, restoreHost);
-    if (typeof engine !== 'string') return { engine, sequence, unusable };
-    log.error({ host: hostId, sequence, why: engine }, 'a snapshot cannot be used');
-    unusable.push({ sequence, why: engine });
+    const restored = await restore(snapshot, restoreHost, pause);
+    if (typeof restored !== 'string') return { ...restored, sequence, unusable };
+    log.error({ host: hostId, sequence, why: restored }, 'a snapshot cannot be used');
+    unusable.push({ sequence, why: restored });
     before = sequence;
   }
 }
 
 /** The host, or why not. */
-function restore(snapshot: StoredSnapshot, restoreHost: RestoreHost | undefined): Engine | string {
+async function restore(
+  snapshot: StoredSnapshot,
+  restoreHost: RestoreHost | undefined,
+  pause: Rebuilding['pause'],
+): Promise<Restored | string> {
   if ('damaged' in snapshot) return snapshot.damaged;
-  if (snapshot.engine !== ENGINE || restoreHost === undefined) {
-    return `it is of engine ${snapshot.engine}, this is engine ${ENGINE}`;
-  }
+  if (restoreHost === undefined) return `it is of engine ${snapshot.engine}, and this version reads no snapshots`;
   try {
-    return restoreHost(snapshot.bytes);
+    return await inSlices(restoreHost(snapshot.bytes, snapshot.engine), pause);
   } catch (error) {
     return `it cannot be restored: ${error instanceof Error ? error.message : String(error)}`;
   }
 }
 
 /** Why a host cannot be built from what is kept of it. */
-export function lost({ sequence }: LoadedHost, { unusable }: Start): string {
+export function whyLost({ sequence }: LoadedHost, { unusable }: Start): string {
   const snapshots = unusable.map((one) => `that of command ${one.sequence}: ${one.why}`).join('; ');
   return `commands behind ${sequence} are no longer kept, and no snapshot can be used (${snapshots || 'there is none'})`;
 }
@@ -87,7 +96,7 @@ export function unreadable(
   log: Log,
 ): LoadedHost {
   log.error({ host: hostId, why }, 'a host cannot be read');
-  const answer: Answer = {
+  const answer: Refused = {
     kind: 'refused',
     errno: 'EIO',
     where: 'replay',
@@ -99,5 +108,5 @@ export function unreadable(
     execute: () => ({ answer, records: [], events: [] }),
   };
   const behind = { commands: 0, bytes: 0 };
-  return { engine, epoch, sequence, freeze: null, diverged, unreadable: answer, behind };
+  return { ...NOTHING_YET, engine, epoch, sequence, diverged, unreadable: answer, behind };
 }

@@ -1,7 +1,11 @@
 /** A host small enough to see through: what lanes do is tested with it, what hosts do is not. */
 import type { Answer, BatchCommand, Command, Execution, HostSpec, Query } from '../../src/host/command.ts';
 import { DEFAULT_BOOT, DEFAULT_POLICIES } from '../../src/kernel/policies.ts';
-import type { BatchRun, Engine } from '../../src/lanes/replay.ts';
+import type { BatchRun, Engine, EngineSnapshot } from '../../src/lanes/replay.ts';
+import type { Restored } from '../../src/lanes/snapshots.ts';
+
+/** Version of its snapshots. */
+const FAKE_ENGINE = 'fake';
 
 export const SPEC: HostSpec = {
   machine: { memory: '0x1000000', iommus: [], functions: [] },
@@ -26,6 +30,8 @@ export interface Quirks {
   failsAtDma?: boolean;
   /** As a version that cannot show a host. */
   failsAtQuery?: boolean;
+  /** As a version that breaks at a batch. */
+  failsAtBatch?: boolean;
   /** As a version that cannot boot. */
   failsAtBoot?: boolean;
   /** As a version whose commands leave things that do not agree. */
@@ -48,14 +54,26 @@ export class FakeHost implements Engine {
   }
 
   // biome-ignore lint/correctness/useYield: it is small
-  *snapshot(): Generator<void, Uint8Array> {
-    return new TextEncoder().encode(JSON.stringify(this.#view));
+  *snapshot(): Generator<void, EngineSnapshot> {
+    return { engine: FAKE_ENGINE, bytes: new TextEncoder().encode(JSON.stringify(this.#view)) };
   }
 
-  static restore(bytes: Uint8Array): FakeHost {
-    const host = new FakeHost();
+  /** `quirks`: of hosts that come out of snapshots. */
+  static *restore(
+    bytes: Uint8Array,
+    engine: string,
+    quirks: Quirks = {},
+  ): Generator<void, Restored & { engine: FakeHost }> {
+    if (engine !== FAKE_ENGINE) throw new Error(`it is of engine ${engine}, this is engine ${FAKE_ENGINE}`);
+    const host = new FakeHost(quirks);
     host.#view = JSON.parse(new TextDecoder().decode(bytes));
-    return host;
+    yield;
+    return { engine: host, upgraded: false, legacyEvents: [] };
+  }
+
+  // biome-ignore lint/correctness/useYield: it is small
+  *digest(): Generator<void, string> {
+    return JSON.stringify(this.#view);
   }
 
   check(): void {
@@ -67,6 +85,7 @@ export class FakeHost implements Engine {
   }
 
   batch(command: BatchCommand): BatchRun {
+    if (this.#quirks.failsAtBatch) throw new Error('no batch in this version');
     this.#view.clock += 1000;
     const answer: Answer = { kind: 'ok', value: { now: this.#view.clock } };
     const proof: Answer = { kind: 'ok', value: command.results ? BigInt(this.#view.clock) : this.#view.clock };

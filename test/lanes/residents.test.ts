@@ -56,7 +56,10 @@ async function lab(t: TestContext, { memory, lane: number = 0, store = temporary
     memory,
     lane: number,
     makeHost: (spec) => note('made', weighing(new FakeHost(), Number(spec.machine.memory))),
-    restoreHost: (bytes) => note('restored', weighing(FakeHost.restore(bytes), MIB)),
+    restoreHost: function* (bytes, engine) {
+      const restored = yield* FakeHost.restore(bytes, engine);
+      return { ...restored, engine: note('restored', weighing(restored.engine, MIB)) };
+    },
     die: () => Promise.reject(new Error('died')),
   });
   t.after(() => lane.close());

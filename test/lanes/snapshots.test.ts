@@ -3,12 +3,14 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import Database from 'better-sqlite3';
 import type { Answer } from '../../src/host/command.ts';
+import { HostFault } from '../../src/lanes/errors.ts';
 import { Lane } from '../../src/lanes/lane.ts';
 import type { Store } from '../../src/store/store.ts';
 import { temporaryDirectory } from '../support/service.ts';
 import { someTenant, temporaryStore } from '../support/store.ts';
-import { FakeHost, type FakeView, SPEC } from './fake-host.ts';
+import { FakeHost, type FakeView, type Quirks, SPEC } from './fake-host.ts';
 
+const BATCH = { op: 'batch', pid: 1, fd: 3, ioas: 1, format: 'packed' } as const;
 const TICK = { op: 'clock.advance', nanoseconds: '1' } as const;
 /** Enough for a clean stop to make a snapshot. */
 const MANY = 150;
@@ -19,7 +21,7 @@ interface Lab {
   errors: string[];
   /** How many commands were executed, replays included. */
   executed: number;
-  start(): Lane;
+  start(quirks?: { made?: Quirks; restored?: Quirks }): Lane;
   /** As one who has a tool for SQLite. */
   tamper(sql: string): void;
 }
@@ -42,13 +44,16 @@ async function lab(t: TestContext): Promise<Lab> {
     store,
     errors,
     executed: 0,
-    start: () =>
+    start: ({ made: ofMade = {}, restored: ofRestored = {} } = {}) =>
       new Lane({
         store,
         log,
         allowServiceDeath: false,
-        makeHost: () => counted(new FakeHost()),
-        restoreHost: (bytes) => counted(FakeHost.restore(bytes)),
+        makeHost: () => counted(new FakeHost(ofMade)),
+        restoreHost: function* (bytes, engine) {
+          const restored = yield* FakeHost.restore(bytes, engine, ofRestored);
+          return { ...restored, engine: counted(restored.engine) };
+        },
         die: () => Promise.reject(new Error('not here')),
       }),
     tamper(sql) {
@@ -149,7 +154,7 @@ test('no snapshot to be used, but all commands: the host begins anew', async (t)
 for (const [what, sql, why] of [
   ['damaged', FLIP, /Restored data doesn't match checksum|[Cc]orrupt/],
   ['not all there', 'UPDATE snapshots SET parts = 2', /of its 2 parts 0 are there/],
-  ['of another engine', "UPDATE snapshots SET engine = '99'", /is of engine 99, this is engine 6/],
+  ['of another engine', "UPDATE snapshots SET engine = '99'", /is of engine 99, this is engine fake/],
   ['in another format', 'UPDATE snapshots SET format = 9', /format 9, which this version does not know/],
 ] as const) {
   test(`all snapshots ${what}, and old commands gone: the host cannot be read, says why, and can be deleted`, async (t) => {
@@ -166,6 +171,56 @@ for (const [what, sql, why] of [
     assert.equal(await made.store.snapshots.before('h', 10_000), undefined);
   });
 }
+
+const DMA = { op: 'device.dma', bdf: '0000:01:00.0', accesses: [] } as const;
+
+for (const [what, restored, ask] of [
+  ['command', { failsAtDma: true }, async (lane: Lane) => await lane.execute('h', { ...DMA, accesses: [] })],
+  ['query', { failsAtQuery: true }, async (lane: Lane) => await lane.query('h', { view: 'host' })],
+  ['batch', { failsAtBatch: true }, async (lane: Lane) => await lane.batch('h', BATCH, new Uint8Array())],
+] as const) {
+  test(`a ${what} that fails inside right behind a snapshot: the host is built without it, and another one is made`, async (t) => {
+    const made = await lab(t);
+    await history(made, 2);
+    made.executed = 0;
+    const lane = made.start({ restored });
+    const answer = await ask(lane);
+    assert.equal(answer.kind, 'ok', JSON.stringify(answer));
+    assert.ok(made.executed >= 2 * MANY + 5, 'from the journal');
+    await lane.close();
+    const newest = (await made.store.snapshots.before('h', 10_000))!;
+    assert.ok(newest.sequence >= 2 * MANY + 5);
+    assert.ok((await clock(made.start())) >= 2 * MANY + 5);
+  });
+}
+
+test('what fails without the snapshot, too, is answered with the fault, and not built anew each time', async (t) => {
+  const made = await lab(t);
+  await history(made, 2);
+  const quirks = { failsAtDma: true };
+  const lane = made.start({ made: quirks, restored: quirks });
+  await assert.rejects(lane.execute('h', { ...DMA, accesses: [] }), HostFault);
+  made.executed = 0;
+  await assert.rejects(lane.execute('h', { ...DMA, accesses: [] }), HostFault);
+  assert.ok(made.executed < MANY, 'from the snapshot');
+  assert.equal(await clock(lane), 2 * MANY + 5);
+});
+
+test('a replay that differs behind a snapshot is tried without it before the host is diverged', async (t) => {
+  const made = await lab(t);
+  await history(made, 2);
+  const lane = made.start({ restored: { clockSkew: 1 } });
+  assert.equal(await clock(lane), 2 * MANY + 5);
+  assert.equal((await lane.execute('h', TICK)).kind, 'ok');
+  assert.equal((await made.store.hosts.get('h'))!.diverged, null);
+  const both = made.start({ made: { clockSkew: 1 }, restored: { clockSkew: 1 } });
+  await clock(both);
+  assert.equal(
+    (await made.store.hosts.get('h'))!.diverged?.sequence,
+    2 * MANY + 1,
+    'what differs behind every snapshot does differ',
+  );
+});
 
 test('lost commands are noticed', async (t) => {
   const made = await lab(t);

@@ -50,6 +50,7 @@ const HOST_VIEW_EXAMPLE = {
 };
 
 const IDENTITY_EXAMPLE = { id: 'h-6jx2m4vq7r3ta5cn', name: 'lab', created: '2026-01-31T12:00:00.000Z' };
+const DIGEST_EXAMPLE = '7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730';
 export const HOST_STATE_EXAMPLE = { ...HOST_VIEW_EXAMPLE, kernel: 2, liveupdateNumber: 1, kexecCount: 1 };
 
 /** The public part of a host's row: without its tenant. */
@@ -196,11 +197,11 @@ export const HOST_ROUTES: readonly Route[] = [
       200: {
         description: 'The host.',
         schema: Host,
-        example: { ...IDENTITY_EXAMPLE, diverged: null, ...HOST_VIEW_EXAMPLE },
+        example: { ...IDENTITY_EXAMPLE, diverged: null, ...HOST_VIEW_EXAMPLE, digest: DIGEST_EXAMPLE },
       },
     },
     async handle({ lanes, directory }, { host }) {
-      const view = granted<HostView>(await lanes.query(host.id, { view: 'host' }));
+      const view = granted<HostView & { digest: string }>(await lanes.query(host.id, { view: 'host', digest: true }));
       return { ...identityOf((await directory.hosts.get(host.id)) ?? { ...host, diverged: null }), ...view };
     },
   }),

@@ -220,7 +220,15 @@ const diverged = strict({ sequence: z.int(), op: z.string(), why: z.string() })
   .nullable()
   .meta({ description: 'Where a replay of its journal differed; such a host can be read and deleted only.' });
 
-export const Host = strict({ ...identity, diverged, ...view }).meta({ id: 'Host' });
+const digest = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/)
+  .meta({
+    description:
+      'SHA-256 of its state. Hosts that are the same have the same, however they came about and wherever they run, with one version of the service; what only reads does not change it.',
+  });
+
+export const Host = strict({ ...identity, diverged, ...view, digest }).meta({ id: 'Host' });
 
 const TopologyNote = strict({
   line: z.int().nullable().meta({ description: 'Number of the line, from 1 on; null: it is of no single line.' }),

@@ -74,7 +74,7 @@ function prepareWrites(database: Database.Database, ends: Ends, histories: Histo
     'INSERT INTO handovers (host_id, sequence, format, data, checksum) VALUES (?, ?, ?, ?, ?)',
   );
   const insertSnapshot = database.prepare(
-    'INSERT INTO snapshots (host_id, sequence, engine, format, data, parts) VALUES (?, ?, ?, ?, ?, ?)',
+    'INSERT OR REPLACE INTO snapshots (host_id, sequence, engine, format, data, parts) VALUES (?, ?, ?, ?, ?, ?)',
   );
   const kept = database
     .prepare<[string], number>(

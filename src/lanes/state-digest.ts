@@ -1,0 +1,20 @@
+/** What a host is, in 64 characters: hosts that are the same have the same, however they came about, on any machine. */
+import { createHash } from 'node:crypto';
+import type { Host } from '../host/host.ts';
+import { digestBytes } from '../host/state/digest.ts';
+import { CODEC } from '../host/state/state.ts';
+
+/** SHA-256 of its state, hexadecimal. In steps: the host must not go on until it has come to its end. */
+export function* digesting(host: Host): Generator<void, string> {
+  const hash = createHash('sha256');
+  yield* digestBytes(host, CODEC, (bytes) => void hash.update(bytes));
+  return hash.digest('hex');
+}
+
+export function digestOf(host: Host): string {
+  const steps = digesting(host);
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}

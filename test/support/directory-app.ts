@@ -1,0 +1,44 @@
+/** The service in this process on a data directory that is there already; it can be stopped and started again. */
+import request from 'supertest';
+import { readConfig } from '../../src/config.ts';
+import { buildApp } from '../../src/http/app.ts';
+import { createLanes } from '../../src/lanes/lanes.ts';
+import { openStore } from '../../src/store/sqlite/store.ts';
+import { seedTenants } from '../../src/tenants.ts';
+import type { Served } from './client.ts';
+
+export interface DirectoryApp extends Served {
+  /** Errors and warnings of its log. */
+  readonly log: string[];
+  stop(): Promise<void>;
+}
+
+/** `key`: of the tenant `test`. */
+export async function serveDirectory(directory: string, key: string): Promise<DirectoryApp> {
+  const config = readConfig([], {
+    HOLDOVER_PORT: '0',
+    HOLDOVER_DATA_DIR: directory,
+    HOLDOVER_TENANTS: `test:${key}`,
+    HOLDOVER_LOG_LEVEL: 'silent',
+  });
+  const lines: string[] = [];
+  const note = (details: object, message: string): void => void lines.push(`${message} ${JSON.stringify(details)}`);
+  const log = { info() {}, warn: note, error: note };
+  const store = openStore({ directory, durability: config.durability });
+  const lanes = createLanes({ store, lanes: 0, log, check: true });
+  await seedTenants(store.tenants, config, log);
+  const app = await buildApp({ config, directory: store, lanes, checkAnswers: true });
+  const url = await app.listen({ host: config.host, port: config.port });
+  return {
+    key,
+    log: lines,
+    get agent() {
+      return request(url);
+    },
+    async stop() {
+      await app.close();
+      await lanes.close();
+      await store.close();
+    },
+  };
+}
