@@ -56,7 +56,7 @@ export function* findings(host: Host): Generator<Finding | null, void> {
 }
 
 /** A host that is not as it must be: the message names what is wrong. */
-export class InvariantBroken extends Error {
+class InvariantBroken extends Error {
   override readonly name = 'InvariantBroken';
 }
 
