@@ -5,6 +5,7 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { BATCHES } from './batches.ts';
+import { EVICTION } from './eviction.ts';
 import { FLEET } from './fleet.ts';
 import { type Benchmark, now, probeDisk, progress, type Result, round } from './harness.ts';
 import { LANES } from './lanes.ts';
@@ -15,7 +16,16 @@ import { profileInto } from './service.ts';
 import { STRUCTURES } from './structures.ts';
 import { machineLine, table, YARDSTICK } from './table.ts';
 
-const BENCHMARKS: readonly Benchmark[] = [...BATCHES, ...NVME, ...STRUCTURES, ...LARGE, ...LATENCY, ...FLEET, ...LANES];
+const BENCHMARKS: readonly Benchmark[] = [
+  ...BATCHES,
+  ...NVME,
+  ...STRUCTURES,
+  ...LARGE,
+  ...LATENCY,
+  ...FLEET,
+  ...EVICTION,
+  ...LANES,
+];
 
 function fail(sentence: string): never {
   process.stderr.write(`${sentence}\n`);
