@@ -136,16 +136,20 @@ const SMALL = 500;
 const LARGE = MANY - (HOSTS - 1) * SMALL;
 const AT_ONCE = 16;
 
-async function together<T>(clients: readonly Client[], jobs: readonly T[], work: (client: Client, job: T) => unknown) {
-  const left = [...jobs];
+export async function together<T>(
+  clients: readonly Client[],
+  jobs: readonly T[],
+  work: (client: Client, job: T) => unknown,
+): Promise<void> {
+  const left = jobs.toReversed();
   await Promise.all(
     clients.map(async (client) => {
-      for (let job = left.shift(); job !== undefined; job = left.shift()) await work(client, job);
+      while (left.length > 0) await work(client, left.pop()!);
     }),
   );
 }
 
-const clientsOf = (service: Service): Promise<Client[]> =>
+export const clientsOf = (service: Service): Promise<Client[]> =>
   Promise.all(Array.from({ length: AT_ONCE }, () => service.client()));
 
 /** 1,000 hosts with 1,000,000 mappings in all, half of them in the first. */

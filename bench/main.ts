@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { BATCHES } from './batches.ts';
 import { EVENTS } from './events.ts';
+import { EVICTION } from './eviction.ts';
 import { FLEET } from './fleet.ts';
 import { type Benchmark, now, probeDisk, progress, type Result, round } from './harness.ts';
 import { LANES } from './lanes.ts';
@@ -23,6 +24,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   ...LARGE,
   ...LATENCY,
   ...FLEET,
+  ...EVICTION,
   ...LANES,
   ...EVENTS,
 ];

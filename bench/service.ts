@@ -38,6 +38,8 @@ export async function stopChild(child: ChildProcess, signal: 'SIGTERM' | 'SIGKIL
 
 export interface ServiceOptions {
   lanes?: number;
+  /** MiB. */
+  hostMemory?: number;
   /** An existing data directory; it is then kept. */
   directory?: string;
 }
@@ -63,7 +65,7 @@ export class Service {
   }
 
   /** Resolves when it listens. */
-  static async start({ lanes, directory }: ServiceOptions = {}): Promise<Service> {
+  static async start({ lanes, hostMemory, directory }: ServiceOptions = {}): Promise<Service> {
     const data = directory ?? temporaryDirectory('service');
     const child = startChild(
       [...(profiles === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiles}`]), MAIN, '--dev'],
@@ -75,6 +77,7 @@ export class Service {
         // Otherwise a line a request is logged, which a bare server does not do either.
         HOLDOVER_LOG_LEVEL: 'warn',
         ...(lanes !== undefined && { HOLDOVER_LANES: String(lanes) }),
+        ...(hostMemory !== undefined && { HOLDOVER_HOST_MEMORY: String(hostMemory) }),
       },
     );
     const service = new Service(child, data, directory !== undefined);

@@ -7,9 +7,10 @@ import type { Turns } from './turns.ts';
 const BESIDES = 4096;
 /**
  * It is measured when it has worked for so many times as long as that takes: a small host after less than a millisecond,
- * in which it has not become a large one.
+ * in which it has not become a large one. One that has just been made or loaded is on the way to becoming what it will be,
+ * and is measured at once, and then after twice as long each time.
  */
-const MEASURE_AFTER = 30;
+const MEASURE_AFTER = 32;
 
 export class Weight {
   readonly #residents: Residents;
@@ -18,6 +19,7 @@ export class Weight {
   /** Milliseconds that the host has worked since then, and may work until it is measured again. */
   #worked = 0;
   #patience = 0;
+  #factor = 1;
 
   constructor(residents: Residents) {
     this.#residents = residents;
@@ -46,8 +48,9 @@ export class Weight {
     }
     this.#residents.account(bytes - this.#bytes);
     this.#bytes = bytes;
+    this.#factor = host === this.#of ? Math.min(this.#factor * 2, MEASURE_AFTER) : 1;
     this.#of = host;
     this.#worked = 0;
-    this.#patience = took * MEASURE_AFTER;
+    this.#patience = took * this.#factor;
   }
 }

@@ -89,10 +89,12 @@ async function processRounds(bench: Bench, ends: Ends): Promise<Play> {
     stopped.then(() => load.end());
     await Promise.all([work, stopped]);
     const lanes = random.between(0, 3);
-    await victim.start(lanes);
+    // With room for nothing hosts leave memory all the time, and come back.
+    const room = random.chance(0.5);
+    await victim.start(lanes, room);
     if (states !== null) bench.compareStates(await bench.states(victim.wire), states);
     await bench.check(victim.wire);
-    return `${how} after ${load.answers} answers; ${lanes} lanes from now on`;
+    return `${how} after ${load.answers} answers; ${lanes} lanes${room ? '' : ', without room for hosts,'} from now on`;
   };
 }
 
@@ -101,11 +103,11 @@ async function laneRounds(bench: Bench, ends: Ends): Promise<Play> {
   ends.after(() => victim?.stop());
   return async (random) => {
     // Sometimes in another number of lanes, with a clean stop in between.
-    if (victim !== null && random.chance(0.1)) {
+    if (victim !== null && random.chance(0.2)) {
       await victim.stop();
       victim = null;
     }
-    victim ??= await LaneVictim.start(bench.directory, random.between(1, 3));
+    victim ??= await LaneVictim.start(bench.directory, random.between(1, 3), random.chance(0.5));
     const { wire, pool, store } = victim;
     await bench.prepare(wire, random);
     const load = new Load();

@@ -53,8 +53,9 @@ export class ProcessVictim {
     return this.#wire!;
   }
 
-  async start(lanes: number): Promise<void> {
-    const env = { ...ENVIRONMENT, HOLDOVER_LANES: String(lanes) };
+  /** `room`: for hosts in memory. Without it only the one that each lane has used last stays. */
+  async start(lanes: number, room = true): Promise<void> {
+    const env = { ...ENVIRONMENT, HOLDOVER_LANES: String(lanes), ...(room ? {} : { HOLDOVER_HOST_MEMORY: '0' }) };
     this.#service = await startService(this.#ends, this.directory, { dev: false, env });
     this.#wire = new Wire(this.#service.url);
   }
@@ -88,10 +89,11 @@ export class LaneVictim {
     this.#stop = stop;
   }
 
-  static async start(directory: string, lanes: number): Promise<LaneVictim> {
+  static async start(directory: string, lanes: number, room: boolean): Promise<LaneVictim> {
     const config = readConfig([], { ...ENVIRONMENT, HOLDOVER_PORT: '0', HOLDOVER_DATA_DIR: directory });
     const store = openStore({ directory });
-    const pool = new LanePool({ store, log: FINDINGS, lanes, allowServiceDeath: false, check: true });
+    const memory = room ? {} : { memory: 0 };
+    const pool = new LanePool({ store, log: FINDINGS, lanes, allowServiceDeath: false, check: true, ...memory });
     await seedTenants(store.tenants, config, FINDINGS);
     await pool.recover();
     const app = await buildApp({ config, directory: store, lanes: pool });

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { AnswerLost, LaneBusy, ThreadDied } from '../../src/lanes/errors.ts';
+import { OwnerPassed } from '../../src/store/store.ts';
 import { fixture, HOST } from './fixture.ts';
 
 test('a lane that has too much to do, and one that died, answer 503 with Retry-After, and say what has happened', async (t) => {
   const { ask, lanes } = await fixture(t);
   for (const [error, detail] of [
     [new LaneBusy('4096 requests wait already, 4000 of them of this host'), /4096 requests wait.*Nothing has changed/],
+    [new OwnerPassed('host h is at epoch 3, not 2'), /Another part of the service.*Nothing has changed/],
     [new ThreadDied('lane 1 ended'), /has happened or has not, but never half/],
   ] as const) {
     lanes.onCommand = () => {

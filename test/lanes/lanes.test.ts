@@ -4,7 +4,13 @@ import type { Answer, Command } from '../../src/host/command.ts';
 import { HostFault } from '../../src/lanes/errors.ts';
 import { Lane } from '../../src/lanes/lane.ts';
 import type { Lanes } from '../../src/lanes/lanes.ts';
-import { HandoverDamaged, type JournalEntry, type Store, StoreUnavailable } from '../../src/store/store.ts';
+import {
+  HandoverDamaged,
+  type JournalEntry,
+  OwnerPassed,
+  type Store,
+  StoreUnavailable,
+} from '../../src/store/store.ts';
 import { someTenant, temporaryStore } from '../support/store.ts';
 import { FakeHost, type FakeView, type Quirks, SPEC } from './fake-host.ts';
 
@@ -289,6 +295,24 @@ test('a commit that fails leaves nothing of its command', async (t) => {
   assert.deepEqual(await journal('h'), []);
   gate.before = async () => {};
   assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 1 } });
+});
+
+test('a host that has another owner by now: its command has not happened, and it comes back as it is stored', async (t) => {
+  const { add, lanes, restart, journal } = await lab(t);
+  await add('h');
+  await lanes.execute('h', TICK);
+  const other = restart();
+  await other.execute('h', TICK);
+  const late = await Promise.allSettled([lanes.execute('h', DMA), lanes.query('h', { view: 'host' })]);
+  for (const outcome of late) assert.ok(outcome.status === 'rejected' && outcome.reason instanceof OwnerPassed);
+  assert.deepEqual(
+    (await journal('h')).map(({ op }) => op),
+    ['clock.advance', 'clock.advance'],
+  );
+  assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 3 } });
+  await assert.rejects(other.execute('h', KEXEC), OwnerPassed);
+  await lanes.remove('h');
+  assert.equal((await other.execute('h', TICK)).kind, 'not-found');
 });
 
 test('a host that cannot be stored is not there', async (t) => {
