@@ -138,6 +138,24 @@ test('S22 unmarked and auto HWPTs: policy markAutoHwpt=allow', async () => {
   await vmm.preserve(session, cdev, 3);
 });
 
+test('S22 an auto HWPT in a session outlives its last device, as IOMMU_DESTROY cannot take it either', async () => {
+  const { vmm, memfd, iommufd, cdev, ioas } = await setUpVmm(app, { policies: { markAutoHwpt: 'allow' } });
+  await vmm.detach(cdev);
+  const auto = await vmm.attach(cdev, ioas);
+  await vmm.mark(iommufd, auto, 7);
+  const session = await vmm.createSession(await vmm.openLiveupdate(), 'vm1');
+  await vmm.preserve(session, memfd, 1);
+  await vmm.preserve(session, iommufd, 2);
+  await vmm.detach(cdev);
+  const hasAuto = async (): Promise<boolean> => (await vmm.iommufd(iommufd)).hwpts.includes(auto);
+  assert.ok(await hasAuto());
+  await expectErrno('EBUSY', vmm.destroy(iommufd, auto));
+  await expectErrno('EBUSY', vmm.unmap(iommufd, ioas, IOVA, RAM));
+  await vmm.close(session);
+  assert.ok(!(await hasAuto()));
+  await vmm.unmap(iommufd, ioas, IOVA, RAM);
+});
+
 test('S23 immutable while preserved', async () => {
   const { host, vmm, memfd, iommufd, cdev, device, ioas, hwpt, session, watch } = await prepare(app);
   const other = await vmm.allocIoas(iommufd);

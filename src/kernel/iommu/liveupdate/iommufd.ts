@@ -11,6 +11,7 @@ import type { IommuKind } from '../../../machine/spec.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { Area } from '../../iommufd/areas/area-cursor.ts';
 import { IommufdContext } from '../../iommufd/context.ts';
+import { dropAuto } from '../../iommufd/device/device.ts';
 import { HwptPaging } from '../../iommufd/hw-pagetable/hwpt.ts';
 import { isCount, isHex64, isList, isRecord, type Json } from '../../kho/json.ts';
 import { fileHandler, type OutgoingSession } from '../../liveupdate/handler.ts';
@@ -71,6 +72,7 @@ export const IOMMUFD_HANDLER = fileHandler<IommufdContext, State, Data>({
       kernel.kho.unpreserve(hwpt);
     }
     context.preservedIn = null;
+    for (const hwpt of hwpts) dropAuto(hwpt);
   },
 
   serialize(_context, { hwpts }) {

@@ -273,9 +273,9 @@ function detachHwpt(device: IommufdDevice, destroyAuto: boolean): void {
   if (destroyAuto) dropAuto(hwpt);
 }
 
-/** An automatic HWPT dies with its last user. */
-function dropAuto(hwpt: Hwpt): void {
-  if (hwpt instanceof HwptPaging && hwpt.auto && hwpt.users === 0) hwpt.context.destroy(hwpt);
+/** An automatic HWPT dies with its last user; one that is preserved when its session is closed (C2). */
+export function dropAuto(hwpt: Hwpt): void {
+  if (hwpt instanceof HwptPaging && hwpt.auto && hwpt.users === 0 && !hwpt.preserved) hwpt.context.destroy(hwpt);
 }
 
 const INPUT_TYPE = 1;
