@@ -83,8 +83,11 @@ export class FramePins {
       if (whole > 0) this._setChunkPins(chunk, whole - 1);
       else {
         if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
+        const pins = this._lastPins;
+        const first = frame & (PINS - 1);
+        const last = first + stop - frame;
         let missing = false;
-        for (let at = frame; at < stop; at++) if (this._lastPins[at & (PINS - 1)] === 0) missing = true;
+        for (let at = first; at < last; at++) if (pins[at] === 0) missing = true;
         // A pin of the whole chunk becomes pins of its frames, as only some of them are unpinned.
         if (missing) {
           const pinned = this._pinsOfChunk(chunk);
@@ -92,8 +95,8 @@ export class FramePins {
           this._setChunkPins(chunk, pinned - 1);
           for (let at = chunk * CHUNK; at < (chunk + 1) * CHUNK; at++) this.pinOne(at);
         }
-        for (let at = frame; at < stop; at++)
-          if (this._morePins.size === 0 || !this._dropMore(at)) this._lastPins[at & (PINS - 1)]!--;
+        if (this._morePins.size === 0) for (let at = first; at < last; at++) pins[at]!--;
+        else for (let at = frame; at < stop; at++) if (!this._dropMore(at)) pins[at & (PINS - 1)]!--;
       }
       frame = stop;
     }
