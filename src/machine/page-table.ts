@@ -5,7 +5,7 @@
  * Leaves are written by `setLeaf` and by the entries that a new table is filled with (`EntryRun`), and taken away by
  * `clearEntries` and `clearEntry`: by nothing else. What maps or unmaps tells the observer of it once, when all of it is done.
  */
-import { WORD as WORD_SPAN } from './address.ts';
+import { WORD } from './address.ts';
 import { ENTRIES, type EntryRun } from './entry-run.ts';
 import { FRAME_SIZE, type PhysicalMemory } from './memory.ts';
 import {
@@ -22,9 +22,6 @@ import {
 } from './table-walk.ts';
 
 export { READ, type TableFormat, tableFormat, WRITE } from './table-walk.ts';
-
-/** A constant of this module: V8 does not fold one that is imported, and divides by it for each leaf. */
-const WORD = WORD_SPAN;
 
 const OWNER = 'page-table';
 const FEW = 32;
@@ -381,7 +378,8 @@ export class PageTable extends TableWalk {
 function setLeaf(words: Uint32Array, index: number, physical: number, flags: number): void {
   // A bitwise operation takes the low 32 bits of a double; the remainder operator is slow on one.
   words[index * 2] = physical | flags;
-  words[index * 2 + 1] = physical / WORD;
+  // WORD, written out: V8 does not fold a constant that is imported, and this is done for each leaf.
+  words[index * 2 + 1] = physical / 2 ** 32;
 }
 
 function clearEntries(words: Uint32Array, first: number, count: number): void {
