@@ -7,6 +7,8 @@ import type { CallInput, CallResult } from './uapi/calls.ts';
 
 export type Outcome = Omit<CallResult, 'errno' | 'where' | 'why' | 'rule'> | Refusal;
 export type Call = (kernel: Kernel, process: Process, input: CallInput) => Outcome;
+/** What runs each call of a table. A map that lacks one does not compile. */
+export type Calls<Rows> = { readonly [Name in keyof Rows]: Call };
 
 export const integer = (input: CallInput, name: string): number => Number(input[name] ?? 0);
 export const big = (input: CallInput, name: string): bigint =>

@@ -3,6 +3,7 @@
  * others (LUO, an iommufd for a bound device), and is released with the last one.
  */
 import { assert, type Refusal, refuse } from './errno.ts';
+import type { ShmemInode } from './mm/shmem.ts';
 import type { Process } from './process.ts';
 import type { CallResult, PageResponse } from './uapi/calls.ts';
 import type { ArgOf, ArgValue, FileKind, RequestDescriptor, RequestKind, RequestNameOf } from './uapi/index.ts';
@@ -25,8 +26,29 @@ export type Handlers<Kind extends RequestKind, File> = {
 export type AnyHandlers = Readonly<Record<string, (file: never, arg: never, process: Process) => IoctlOk | Refusal>>;
 const NO_HANDLERS: AnyHandlers = {};
 
-/** What a read of a queue returns: the number of bytes, and the records in them. */
-export type ReadOk = Pick<CallResult, 'faults' | 'events'> & { ret: number };
+/** What a read returns: the number of bytes, and these, or the records of a queue in them. */
+export type ReadOk = Pick<CallResult, 'faults' | 'events'> & { ret: number; data?: Uint8Array };
+
+/** What is written: `length` bytes, which are `data`, or of a queue `responses`. */
+export interface Written {
+  length: bigint;
+  data: Uint8Array;
+  responses: readonly PageResponse[];
+}
+
+/** What of a file an mmap asks for. Offset and length in bytes, `prot` the bits PROT_*. */
+export interface MapRequest {
+  offset: bigint;
+  length: bigint;
+  shared: boolean;
+  prot: number;
+}
+
+/** What an mmap shows: this inode from `offset` on. */
+export interface MapTarget {
+  inode: ShmemInode;
+  offset: bigint;
+}
 
 export abstract class OpenFile {
   abstract readonly kind: FileKind;
@@ -61,13 +83,44 @@ export abstract class OpenFile {
     return NO_HANDLERS;
   }
 
+  /** read(2) at the file's own position. */
   read(_length: bigint): ReadOk | Refusal {
-    return refuse('EINVAL', 'vfs_read', `${this.link()} is no queue that can be read`);
+    return refuse('EINVAL', 'vfs_read', `${this.link()} cannot be read`);
   }
 
-  /** write(2): returns the number of bytes taken. */
-  write(_length: bigint, _responses: readonly PageResponse[]): number | Refusal {
-    return refuse('EINVAL', 'vfs_write', `${this.link()} is no queue that takes responses`);
+  /** write(2) at the file's own position: returns the number of bytes taken. */
+  write(_written: Written): number | Refusal {
+    return refuse('EINVAL', 'vfs_write', `${this.link()} cannot be written`);
+  }
+
+  /** pread(2): up to `length` bytes from byte `offset` on, which is below 2^63. */
+  pread(_offset: bigint, _length: number): ReadOk | Refusal {
+    return refuse('EINVAL', 'vfs_read', `${this.link()} cannot be read`);
+  }
+
+  /** pwrite(2) from byte `offset` on: returns the number of bytes taken. */
+  pwrite(_offset: bigint, _data: Uint8Array): number | Refusal {
+    return refuse('EINVAL', 'vfs_write', `${this.link()} cannot be written`);
+  }
+
+  /** lseek(2): returns the new position, in bytes. `offset` is two's complement of 64 bits. */
+  seek(_offset: bigint, _whence: number): bigint | Refusal {
+    return refuse('EINVAL', 'vfs_llseek', `${this.link()} has no position`);
+  }
+
+  /** fstat(2): st_size in bytes. */
+  get size(): bigint {
+    return 0n;
+  }
+
+  /** mmap(2) of the file. */
+  map(_request: MapRequest): MapTarget | Refusal {
+    return refuse('EINVAL', 'do_mmap', `${this.link()} cannot be mapped`);
+  }
+
+  /** A new file of the same inode, as open(2) of its link in /proc/self/fd makes one. */
+  reopen(): OpenFile | Refusal {
+    return refuse('ENXIO', 'do_filp_open', `${this.link()} cannot be opened through /proc`);
   }
 
   /** The refusal of a request number that no request of this kind has. */
@@ -83,4 +136,7 @@ export class NullFile extends OpenFile {
     return '/dev/null';
   }
   release(): void {}
+  override reopen(): NullFile {
+    return new NullFile();
+  }
 }

@@ -2,8 +2,8 @@
  * An iommufd: the file behind one open of /dev/iommu, which is the context that owns its objects
  * (drivers/iommu/iommufd/main.c). Bound devices hold a reference, so the context outlives its descriptors with them.
  */
-import { assert } from '../errno.ts';
-import { type Handlers, OpenFile } from '../file.ts';
+import { assert, Refusal } from '../errno.ts';
+import { type Handlers, type MapRequest, type MapTarget, OpenFile } from '../file.ts';
 import type { PagingDomain } from '../iommu/domain.ts';
 import type { IommuGroup } from '../iommu/group.ts';
 import type { IommuKernel, IommuLiveUpdate } from '../iommu/iommu.ts';
@@ -15,7 +15,7 @@ import { IOMMUFD_HANDLERS } from './handlers.ts';
 import type { HwptPaging } from './hw-pagetable/hwpt.ts';
 import type { Ioas } from './ioas.ts';
 import { type IommufdObject, ObjectTable } from './objects.ts';
-import type { ViommuPage } from './viommu/viommu-page.ts';
+import { pageToMap, type ViommuPage } from './viommu/viommu-page.ts';
 
 /** What live update has to know of iommufds. */
 export interface IommufdLiveUpdate extends IommuLiveUpdate {
@@ -63,6 +63,12 @@ export class IommufdContext extends OpenFile {
 
   override get handlers(): Handlers<'iommufd', IommufdContext> {
     return IOMMUFD_HANDLERS;
+  }
+
+  /** The page of a vIOMMU. */
+  override map(request: MapRequest): MapTarget | Refusal {
+    const page = pageToMap(this, request);
+    return page instanceof Refusal ? page : { inode: page, offset: 0n };
   }
 
   /** iommufd_fops_release: destroys what nothing uses, leaves first, until nothing is left. */

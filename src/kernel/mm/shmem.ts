@@ -5,7 +5,7 @@
 import { PAGE } from '../../machine/address.ts';
 import { FRAME_SIZE, type PhysicalMemory } from '../../machine/memory.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
-import { OpenFile } from '../file.ts';
+import { type MapRequest, type MapTarget, OpenFile, type ReadOk } from '../file.ts';
 import { FALLOCATE_MODE, MEMFD_FLAGS, SEALS } from '../uapi/bits.ts';
 import { FrameMap, type FrameSpan } from './frame-map.ts';
 
@@ -283,7 +283,28 @@ export class MemfdFile extends OpenFile {
     this.inode.put();
   }
 
-  seek(offset: bigint, whence: number): bigint | Refusal {
+  override reopen(): MemfdFile {
+    return new MemfdFile(this.inode.get());
+  }
+
+  override get size(): bigint {
+    return this.inode.size;
+  }
+
+  override map({ offset }: MapRequest): MapTarget {
+    return { inode: this.inode, offset };
+  }
+
+  override pread(offset: bigint, length: number): ReadOk {
+    const data = this.inode.read(offset, length);
+    return { ret: data.length, data };
+  }
+
+  override pwrite(offset: bigint, data: Uint8Array): number | Refusal {
+    return this.inode.write(offset, data);
+  }
+
+  override seek(offset: bigint, whence: number): bigint | Refusal {
     const base = [0n, this.position, this.inode.size][whence];
     if (base === undefined) return refuse('EINVAL', 'vfs_llseek', 'whence is 0 (SET), 1 (CUR) or 2 (END)');
     const position = base + BigInt.asIntN(64, offset);

@@ -5,7 +5,7 @@
  */
 import { hex } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
-import type { IoctlOk, ReadOk } from '../../file.ts';
+import type { IoctlOk, ReadOk, Written } from '../../file.ts';
 import type { Process } from '../../process.ts';
 import type { PageResponse } from '../../uapi/calls.ts';
 import type { ArgOf } from '../../uapi/index.ts';
@@ -145,7 +145,7 @@ export class FaultQueueFile extends ObjectFile {
   override read(length: bigint): ReadOk | Refusal {
     return this._queue.read(length);
   }
-  override write(length: bigint, responses: readonly PageResponse[]): number | Refusal {
+  override write({ length, responses }: Written): number | Refusal {
     return this._queue.write(length, responses);
   }
 }

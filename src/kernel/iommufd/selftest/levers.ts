@@ -4,11 +4,12 @@
  */
 import { MAX_TRANSFER } from '../../../limits.ts';
 import { PAGE } from '../../../machine/address.ts';
-import { big, bytes, type Call, done, integer, type Outcome } from '../../call-input.ts';
+import { big, bytes, type Call, type Calls, done, integer, type Outcome } from '../../call-input.ts';
 import { Refusal, refuse } from '../../errno.ts';
 import type { FrameSpan } from '../../mm/frame-map.ts';
 import type { Process } from '../../process.ts';
-import type { CallInput, LeverName } from '../../uapi/calls.ts';
+import type { LEVER_CALLS } from '../../uapi/calls/levers.ts';
+import type { CallInput } from '../../uapi/calls.ts';
 import { IommufdContext } from '../context.ts';
 import { Access } from '../device/access.ts';
 import { AccessFile } from '../device/access-file.ts';
@@ -129,7 +130,7 @@ function replace({ access }: AccessFile, input: CallInput): Outcome {
   return ioas instanceof Ioas ? done(access.moveTo(ioas)) : ioas;
 }
 
-export const LEVERS: Readonly<Record<LeverName, Call>> = {
+export const LEVERS: Calls<typeof LEVER_CALLS> = {
   page_fault: onDevice((device, input) => {
     reportPageFault(device, {
       pasid: integer(input, 'pasid'),

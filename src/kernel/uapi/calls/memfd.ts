@@ -1,0 +1,33 @@
+/** Calls that only memfds know. */
+import { FALLOCATE_MODE, MEMFD_FLAGS, SEALS } from '../bits.ts';
+import { part } from '../types.ts';
+import { bits, call, fd, need } from './row.ts';
+
+export const MEMFD_CALLS = {
+  memfd_create: call(
+    'memfd_create(name, flags), then ftruncate to size.',
+    'the descriptor',
+    {
+      name: need('string', 'Name, for people.'),
+      flags: bits(MEMFD_FLAGS, 'Flags.'),
+      size: need('u64', 'Bytes.'),
+    },
+    part('With its size in the same call; huge pages are of 2 MiB.'),
+  ),
+  ftruncate: call('ftruncate(fd, length)', '0', { fd, length: need('u64', 'Bytes.') }),
+  fallocate: call('fallocate(fd, mode, offset, length)', '0', {
+    fd,
+    mode: bits(FALLOCATE_MODE, 'Mode.'),
+    offset: need('u64', 'First byte.'),
+    length: need('u64', 'Bytes.'),
+  }),
+  add_seals: call(
+    'fcntl(fd, F_ADD_SEALS, seals)',
+    '0',
+    { fd, seals: bits(SEALS, 'Seals.') },
+    part(
+      'F_SEAL_EXEC is a seal like any other; in Linux it brings those of size and contents if the memfd is executable.',
+    ),
+  ),
+  get_seals: call('fcntl(fd, F_GET_SEALS)', 'the seals', { fd }),
+};
