@@ -3,6 +3,7 @@ import { MessageChannel, type MessagePort, type Transferable, Worker } from 'nod
 import type { Log } from '../log.ts';
 import type { StorePass } from '../store/store.ts';
 import { Caller } from '../threads/ports.ts';
+import { breakShield, dropShield, makeShield, type Shield } from '../threads/shield.ts';
 import { threadFile } from '../threads/thread-file.ts';
 import { Admission, type Limits } from './admission.ts';
 import { makeLaneError, ThreadDied } from './errors.ts';
@@ -11,7 +12,7 @@ import type { LaneRequest, LaneSettings, LogLine } from './messages.ts';
 /** A lane that does not even start is not tried again before this, in milliseconds. */
 const RESTART_DELAY_MS = 1000;
 
-export interface LaneHandleOptions extends Omit<LaneSettings, 'port' | 'store'> {
+export interface LaneHandleOptions extends Omit<LaneSettings, 'port' | 'store' | 'shield'> {
   log: Log;
   limits: Limits | undefined;
   /** With what the next thread of this lane opens the store. */
@@ -22,7 +23,7 @@ export class LaneHandle {
   readonly admission: Admission;
   readonly #options: LaneHandleOptions;
   #caller: Caller<LaneRequest>;
-  #worker: Worker | undefined;
+  #thread: { worker: Worker; shield: Shield } | undefined;
   #stopped = false;
 
   constructor(options: LaneHandleOptions) {
@@ -37,7 +38,10 @@ export class LaneHandle {
 
   /** Ends the thread in the middle of whatever it does; another one takes its place. */
   async kill(): Promise<void> {
-    await this.#worker?.terminate();
+    if (this.#thread === undefined) return;
+    const { worker, shield } = this.#thread;
+    await breakShield(shield);
+    await worker.terminate();
   }
 
   /** Ends the thread when it has done what it was asked. */
@@ -67,11 +71,12 @@ export class LaneHandle {
     const { log, limits: _, pass, ...settings } = this.#options;
     const { data, transfer } = await pass();
     if (this.#stopped) return;
-    const workerData: LaneSettings = { ...settings, port, store: data };
+    const shield = makeShield();
+    const workerData: LaneSettings = { ...settings, port, store: data, shield };
     const transferList = [port, ...transfer];
     const file = threadFile(import.meta.url, 'lane-thread');
     const worker = new Worker(file, { workerData, transferList, name: `lane ${settings.lane}` });
-    this.#worker = worker;
+    this.#thread = { worker, shield };
     let failure: unknown = null;
     let started = false;
     worker.on('message', (line: LogLine | 'ready') => {
@@ -81,7 +86,10 @@ export class LaneHandle {
     worker.on('error', (error) => {
       failure = error;
     });
-    worker.on('exit', () => this.#died(failure, started));
+    worker.on('exit', () => {
+      dropShield(shield);
+      this.#died(failure, started);
+    });
   }
 
   #died(error: unknown, started: boolean): void {

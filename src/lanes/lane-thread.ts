@@ -3,6 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { Log } from '../log.ts';
 import { openShared } from '../store/sqlite/sharing.ts';
 import { serve } from '../threads/ports.ts';
+import { carryShield } from '../threads/shield.ts';
 import { makeHost, restoreHost } from './engine.ts';
 import { Lane } from './lane.ts';
 import type { LaneRequest, LaneSettings, LogLine } from './messages.ts';
@@ -10,6 +11,7 @@ import { laneOf } from './owner.ts';
 import { killProcess } from './service-death.ts';
 
 const settings = workerData as LaneSettings;
+carryShield(settings.shield);
 
 /** Errors do not get to another thread as they are. */
 function plain(details: object): object {

@@ -2,6 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { BatchCommand, Command, Query } from '../host/command.ts';
 import type { HostRow } from '../store/store.ts';
+import type { Shield } from '../threads/shield.ts';
 import type { HostMemory } from './residents.ts';
 
 /** Plain data, but for the payload of a batch, which is given away. */
@@ -22,6 +23,8 @@ export interface LaneSettings {
   check: boolean;
   /** Where requests come from. */
   port: MessagePort;
+  /** Held while the thread must not be ended. */
+  shield: Shield;
   /** What the store is opened with. */
   store: unknown;
 }

@@ -1,6 +1,7 @@
 /** Bytes as they stand in the store: large ones compressed. */
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { unbroken } from '../../threads/shield.ts';
 
 /** How bytes are stored. A number that is not here is of a later version. */
 const PLAIN = 1;
@@ -23,17 +24,17 @@ export const isLarge = (bytes: Uint8Array): boolean => bytes.byteLength >= WORTH
 
 export function pack(bytes: Uint8Array): Blob {
   if (bytes.byteLength < WORTH_COMPRESSING) return { format: PLAIN, data: bytes };
-  return { format: ZSTD, data: zstdCompressSync(bytes, OPTIONS) };
+  return { format: ZSTD, data: unbroken(() => zstdCompressSync(bytes, OPTIONS)) };
 }
 
 /** The same without keeping the thread: for what `isLarge`. */
 export async function packLarge(bytes: Uint8Array): Promise<Blob> {
-  return { format: ZSTD, data: await compress(bytes, OPTIONS) };
+  return { format: ZSTD, data: await unbroken(() => compress(bytes, OPTIONS)) };
 }
 
 /** Throws where they cannot be read, saying why. */
 export function unpack({ format, data }: Blob): Uint8Array {
   if (format === PLAIN) return data;
-  if (format === ZSTD) return zstdDecompressSync(data);
+  if (format === ZSTD) return unbroken(() => zstdDecompressSync(data));
   throw new Error(`it is stored in format ${format}, which this version does not know`);
 }

@@ -2,12 +2,13 @@
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads';
 import { ThreadDied } from '../../threads/errors.ts';
 import { Caller } from '../../threads/ports.ts';
+import { breakShield, dropShield, makeShield, type Shield } from '../../threads/shield.ts';
 import { threadFile } from '../../threads/thread-file.ts';
 import { makeStoreError, StoreUnavailable } from '../errors.ts';
 import type { WriterRequest, WriterSettings } from './writer-thread.ts';
 import type { Write, Writer } from './writes.ts';
 
-export interface WriterOptions extends Omit<WriterSettings, 'port'> {
+export interface WriterOptions extends Omit<WriterSettings, 'port' | 'shield'> {
   /** What was sent to it is lost, or stored and not acknowledged. */
   onDeath: (cause: unknown) => void;
 }
@@ -16,6 +17,7 @@ export class WriterHandle implements Writer {
   readonly #options: WriterOptions;
   #caller: Caller<WriterRequest>;
   #worker!: Worker;
+  #shield!: Shield;
   #stopped = false;
 
   constructor(options: WriterOptions) {
@@ -35,6 +37,7 @@ export class WriterHandle implements Writer {
   }
 
   async kill(): Promise<void> {
+    await breakShield(this.#shield);
     await this.#worker.terminate();
   }
 
@@ -52,14 +55,19 @@ export class WriterHandle implements Writer {
   #start(): Caller<WriterRequest> {
     const { directory, durability } = this.#options;
     const { port1, port2 } = new MessageChannel();
-    const workerData: WriterSettings = { directory, durability, port: port2 };
+    const shield = makeShield();
+    this.#shield = shield;
+    const workerData: WriterSettings = { directory, durability, port: port2, shield };
     const file = threadFile(import.meta.url, 'writer-thread');
     this.#worker = new Worker(file, { workerData, transferList: [port2], name: 'writer' });
     let failure: unknown = null;
     this.#worker.on('error', (error) => {
       failure = error;
     });
-    this.#worker.on('exit', () => this.#died(failure));
+    this.#worker.on('exit', () => {
+      dropShield(shield);
+      this.#died(failure);
+    });
     return new Caller<WriterRequest>(port1, 'any', makeStoreError);
   }
 

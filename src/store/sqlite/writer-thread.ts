@@ -4,6 +4,7 @@
  */
 import { type MessagePort, workerData } from 'node:worker_threads';
 import { serve } from '../../threads/ports.ts';
+import { carryShield, type Shield } from '../../threads/shield.ts';
 import { connectForWriting, type Durability } from './database.ts';
 import { GroupWriter } from './writer.ts';
 import type { Write } from './writes.ts';
@@ -18,9 +19,11 @@ export interface WriterSettings {
   directory: string;
   durability: Durability;
   port: MessagePort;
+  shield: Shield;
 }
 
-const { directory, durability, port } = workerData as WriterSettings;
+const { directory, durability, port, shield } = workerData as WriterSettings;
+carryShield(shield);
 const database = connectForWriting(directory, durability);
 const writer = new GroupWriter(database);
 /** By thread: shuts its door. */
