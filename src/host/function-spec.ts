@@ -2,6 +2,7 @@
 import { MAX_FUNCTIONS } from '../limits.ts';
 import type { FunctionSpec, IommuUnitSpec, Sriov } from '../machine/spec.ts';
 import { byAddress, functionSpec, parseBdf, segmentOf } from '../machine/topology/functions.ts';
+import { type ConfigRequest, readConfig } from './config-spec.ts';
 import { type ReservedRequest, readReserved } from './iommu-spec.ts';
 import { type Problem, readHex16 } from './request-values.ts';
 
@@ -23,6 +24,7 @@ export interface DeviceRequest {
   physicalFunction?: string | null;
   realDmaDevice?: string | null;
   reserved?: ReservedRequest[];
+  config?: ConfigRequest;
   regions?: number;
   irqs?: number;
 }
@@ -55,12 +57,13 @@ export function readFunction(request: DeviceRequest, pointer: string, errors: Pr
   };
   const bdf = address('bdf');
   if (bdf === null) return null;
-  const { reserved, ...said } = request;
+  const { reserved, config, ...said } = request;
   const spec: WantedFunction['spec'] = { ...said, bdf };
   for (const field of ['vendor', 'device', 'class'] as const)
     if (request[field] !== undefined) spec[field] = readHex16(request[field], `${pointer}/${field}`, errors);
   for (const field of ['physicalFunction', 'realDmaDevice'] as const)
     if (typeof request[field] === 'string') spec[field] = address(field);
+  if (config) spec.config = readConfig(config, spec, `${pointer}/config`, errors);
   if (reserved) spec.reserved = readReserved(reserved, `${pointer}/reserved`, errors);
   for (const [field, value] of Object.entries(spec)) if (value === undefined) delete spec[field as keyof FunctionSpec];
   return { spec, pointer, fields: true };

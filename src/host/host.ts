@@ -13,7 +13,7 @@ import { Kernel, type KernelOptions } from '../kernel/kernel.ts';
 import type { HandoverDocument } from '../kernel/kho/handover.ts';
 import { DEFAULT_BOOT } from '../kernel/policies.ts';
 import { Machine } from '../machine/machine.ts';
-import type { PciFunction } from '../machine/pci.ts';
+import type { PciFunction } from '../machine/pci/function.ts';
 import { refused } from './answers.ts';
 import type {
   Answer,

@@ -3,7 +3,7 @@
  * driver. Those that use the DMA API ask for the default domain first; VFIO's, pci-stub and the port driver manage DMA
  * themselves and do not.
  */
-import type { PciFunction } from '../machine/pci.ts';
+import type { PciFunction } from '../machine/pci/function.ts';
 import { ERRNO, type Refusal, refuse } from './errno.ts';
 import type { VfioKernel } from './vfio/vfio.ts';
 

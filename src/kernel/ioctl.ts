@@ -47,6 +47,8 @@ const DECODERS: Readonly<Record<FieldType, { decode: (value: unknown) => ArgValu
     absent: undefined,
   },
   name: { decode: (value) => value as string, absent: undefined },
+  descriptors: { decode: (value) => value as number[], absent: undefined },
+  hotReset: { decode: () => [], absent: undefined },
 };
 
 function prepare(descriptor: RequestDescriptor): Request {
@@ -87,7 +89,8 @@ function unknownRequest(file: OpenFile, number: number): Refusal {
 }
 
 function sizeOf(descriptor: RequestDescriptor, raw: Raw): number {
-  const given = raw[descriptor.sizeField];
+  const { sizeField, fields } = descriptor;
+  const given = raw[sizeField] ?? (fields.size === undefined ? raw.size : undefined);
   return typeof given === 'number' ? given : (descriptor.defaultSize ?? descriptor.size);
 }
 
@@ -126,8 +129,7 @@ export function encodeArg(arg: Record<string, unknown>): Record<string, unknown>
   for (const [name, value] of Object.entries(arg)) {
     if (typeof value === 'bigint') out[name] = hex(value);
     else if (value instanceof Uint8Array) out[name] = value.toBase64();
-    else if (Array.isArray(value))
-      out[name] = value.map(({ start, last }: IovaRange) => ({ start: hex(start), last: hex(last) }));
+    else if (Array.isArray(value)) out[name] = value.map((item) => (typeof item === 'object' ? encodeArg(item) : item));
     else out[name] = value;
   }
   return out;

@@ -6,7 +6,7 @@
 
 import type { Machine } from '../machine/machine.ts';
 import { FRAME_SIZE } from '../machine/memory.ts';
-import type { PciFunction } from '../machine/pci.ts';
+import type { PciFunction } from '../machine/pci/function.ts';
 import type { FunctionSpec } from '../machine/spec.ts';
 import { Drivers } from './drivers.ts';
 import type { EventDataOf, EventKind, EventSink } from './events.ts';

@@ -9,7 +9,7 @@ import {
 } from './iommu-unit.ts';
 import { FRAME_SIZE, PhysicalMemory } from './memory.ts';
 import type { MachineObserver } from './observer.ts';
-import { PciFunction } from './pci.ts';
+import { PciFunction } from './pci/function.ts';
 import type { FunctionSpec, MachineSpec } from './spec.ts';
 
 export interface DmaFault {

@@ -44,6 +44,61 @@ export interface IommuUnitSpec {
 export const SRIOV = ['none', 'pf', 'vf'] as const;
 export type Sriov = (typeof SRIOV)[number];
 
+export const BAR_KINDS = ['mem32', 'mem64', 'io', 'rom'] as const;
+
+/** A base address register: 0 to 5, or 6, which is the expansion ROM. One of 64 bits takes its index and the next. */
+export interface BarSpec {
+  index: number;
+  kind: (typeof BAR_KINDS)[number];
+  prefetchable: boolean;
+  /** Where the host has put it. */
+  address: string;
+  /** Bytes, a power of two. */
+  size: string;
+}
+
+/** A capability in the first 256 bytes of a configuration space. */
+export interface CapabilitySpec {
+  offset: number;
+  /** 1 PM, 5 MSI, 9 vendor, 16 PCI Express, 17 MSI-X. */
+  id: number;
+  /** Of MSI: how many vectors, a power of two; addresses of 64 bits; vectors can be masked. */
+  msiVectors?: number;
+  address64?: boolean;
+  maskable?: boolean;
+  /** Of MSI-X: how many vectors, and where its table and its pending bits are. */
+  msixVectors?: number;
+  tableBar?: number;
+  tableOffset?: number;
+  pbaBar?: number;
+  pbaOffset?: number;
+}
+
+/** A capability behind the first 256 bytes of a configuration space of PCI Express. */
+export interface ExtendedCapabilitySpec {
+  offset: number;
+  id: number;
+  version: number;
+}
+
+/** What the configuration space of a function is made from. */
+export interface ConfigSpec {
+  /** 256, or 4096 with PCI Express. */
+  size: number;
+  progIf: number;
+  revision: number;
+  subsystemVendor: string;
+  subsystemDevice: string;
+  /** 1 to 4: INTA to INTD; 0: none. */
+  interruptPin: number;
+  bars: BarSpec[];
+  /** In the order of their chain. */
+  capabilities: CapabilitySpec[];
+  extendedCapabilities: ExtendedCapabilitySpec[];
+  /** The bytes that hardware has after its boot, base64; zeros at the end may be left out. Absent: made from the above. */
+  image?: string;
+}
+
 export interface FunctionSpec {
   /** `dddd:bb:dd.f`. */
   bdf: string;
@@ -72,6 +127,8 @@ export interface FunctionSpec {
   realDmaDevice: string | null;
   /** Reserved ranges of this function alone, such as RMRRs. */
   reserved: ReservedRange[];
+  /** Absent: what a function of its class has. */
+  config?: ConfigSpec;
   /** What VFIO_DEVICE_GET_INFO reports. */
   regions: number;
   irqs: number;

@@ -1,5 +1,5 @@
 /** From the header of a trace to the body of `POST /v1/hosts`, and to functions that are plugged in later. */
-import type { Geometry, Header, Json, TracedDevice } from './trace.ts';
+import type { Geometry, Header, Json, JsonObject, TracedDevice } from './trace.ts';
 
 /** Nothing in a trace depends on it, as long as the largest mapping fits; memory costs nothing until it is touched. */
 const MEMORY = '0x10000000000';
@@ -20,7 +20,7 @@ export function hostBody(header: Header): { [key: string]: Json } {
     iommus: [
       {
         id: UNIT,
-        kind: suite === 'vfio' ? 'intel-vtd' : 'generic',
+        kind: suite.startsWith('vfio') ? 'intel-vtd' : 'generic',
         aperture: { ...geometry.aperture },
         pageSizes: geometry.page_size_bitmap ? pageSizes(geometry.page_size_bitmap) : geometry.page_sizes,
         ...(geometry.page_table_type_1 && {
@@ -45,9 +45,39 @@ export function hostBody(header: Header): { [key: string]: Json } {
   };
 }
 
-function deviceBody({ bdf, vendor, device, group, driver, info }: TracedDevice, ats: boolean): { [key: string]: Json } {
+function deviceBody(traced: TracedDevice, ats: boolean): { [key: string]: Json } {
+  const { bdf, vendor, device, group, driver, info } = traced;
   const { flags, num_regions: regions, num_irqs: irqs } = info;
-  return { bdf, vendor, device, group, driver, reset: (flags & 1) !== 0, ats, regions, irqs };
+  const config = configBody(traced);
+  const known = { bdf, vendor, device, group, driver, reset: (flags & 1) !== 0, ats, regions, irqs };
+  // `0x010802`: class and subclass, then the programming interface.
+  return { ...known, ...(traced.class && { class: traced.class.slice(2, 6) }), ...(config && { config }) };
+}
+
+/** The bytes of the header that say what functions are made from, and the rest as traced. */
+function configBody(traced: TracedDevice): { [key: string]: Json } | null {
+  const { config: image, config_size: size, bars, capabilities, extended_capabilities: extended } = traced;
+  if (image === undefined) return null;
+  return {
+    size: size!,
+    progIf: Number.parseInt(traced.class!.slice(6), 16),
+    revision: Number(traced.revision!),
+    subsystemVendor: traced.subsystem_vendor!.slice(2),
+    subsystemDevice: traced.subsystem_device!.slice(2),
+    interruptPin: Buffer.from(image, 'base64')[0x3d]!,
+    bars: bars!.map(camel),
+    capabilities: capabilities!.map(camel),
+    extendedCapabilities: extended!.map(camel),
+    image,
+  };
+}
+
+function camel(fields: JsonObject): JsonObject {
+  const renamed = Object.entries(fields).map(([name, value]) => [
+    name.replace(/_(.)/g, (_, letter: string) => letter.toUpperCase()),
+    value,
+  ]);
+  return Object.fromEntries(renamed) as JsonObject;
 }
 
 /** A function of its own group, as the mock IOMMU's devices are. */

@@ -167,7 +167,7 @@ class Replay {
    * lowest free one.
    */
   #space(call: TracedCall, path: string): Space {
-    if (this.#trace.header.suite !== 'iommufd' || NUMBERED_ALIKE.test(`${call.call}.${path}`)) return 'any';
+    if (!this.#trace.header.suite.startsWith('iommufd') || NUMBERED_ALIKE.test(`${call.call}.${path}`)) return 'any';
     if (path === 'ret' || path.endsWith('fd')) return `fd ${call.call === 'send_fd' ? (call.to as number) : call.pid}`;
     const context = this.#contextOf(call);
     return context ? `iommufd ${context.id}` : 'any';

@@ -40,11 +40,21 @@ export interface TracedDevice {
   driver: string;
   cdev: string;
   info: { flags: number; num_regions: number; num_irqs: number };
+  /** Six digits. What follows is there for the functions that the trace uses (suite vfio-device). */
+  class?: string;
+  revision?: string;
+  subsystem_vendor?: string;
+  subsystem_device?: string;
+  bars?: JsonObject[];
+  capabilities?: JsonObject[];
+  extended_capabilities?: JsonObject[];
+  config_size?: number;
+  config?: string;
 }
 
 export interface Header {
   trace: string;
-  suite: 'iommufd' | 'vfio' | 'liveupdate';
+  suite: 'iommufd' | 'iommufd-extensions' | 'vfio' | 'vfio-device' | 'liveupdate' | 'memfd';
   geometry: Geometry;
   devices: TracedDevice[];
   interrupt_remapping?: boolean;

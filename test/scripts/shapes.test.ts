@@ -50,7 +50,7 @@ test('a field that is renamed is told, with what to do', () => {
 });
 
 test('types of fields, records in them, constants, and what a class extends, are told', () => {
-  assert.deepEqual(found('machine/pci.ts', ['  resets = 0;', '  resets = 0n;']), [
+  assert.deepEqual(found('machine/pci/function.ts', ['  resets = 0;', '  resets = 0n;']), [
     'field `resets` of class PciFunction is "bigint" and was "number"',
   ]);
   assert.deepEqual(found('kernel/mm/frame-map.ts', ['folioShift: number;', 'order: number;']), [

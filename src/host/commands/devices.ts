@@ -2,7 +2,7 @@
 
 import { refuse } from '../../kernel/errno.ts';
 import { hex } from '../../machine/address.ts';
-import type { PciFunction } from '../../machine/pci.ts';
+import type { PciFunction } from '../../machine/pci/function.ts';
 import { ok, refused } from '../answers.ts';
 import type { DmaAccess, DmaResult } from '../command.ts';
 import type { Host } from '../host.ts';

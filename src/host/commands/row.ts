@@ -1,7 +1,7 @@
 /** A command as a row of a table: what it needs of the host, and what it does there. */
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { Process } from '../../kernel/process.ts';
-import type { PciFunction } from '../../machine/pci.ts';
+import type { PciFunction } from '../../machine/pci/function.ts';
 import type { Answer, Command } from '../command.ts';
 import type { Host } from '../host.ts';
 

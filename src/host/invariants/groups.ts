@@ -3,7 +3,7 @@ import { usesDmaApi } from '../../kernel/drivers.ts';
 import { BLOCKED, type Domain } from '../../kernel/iommu/domain.ts';
 import { contextEntry, type IommuGroup } from '../../kernel/iommu/group.ts';
 import { IommufdDevice } from '../../kernel/iommufd/device/device.ts';
-import type { PciFunction } from '../../machine/pci.ts';
+import type { PciFunction } from '../../machine/pci/function.ts';
 import type { Census } from './census.ts';
 import type { Findings } from './finding.ts';
 

@@ -1,6 +1,6 @@
 /** Queries of PCI functions, and of where their DMA goes. */
 import { MAX_RUNS } from '../../limits.ts';
-import type { PciFunction } from '../../machine/pci.ts';
+import type { PciFunction } from '../../machine/pci/function.ts';
 import { ok } from '../answers.ts';
 import type { Answer } from '../command.ts';
 import type { Host } from '../host.ts';

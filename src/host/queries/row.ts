@@ -1,7 +1,7 @@
 /** A query as a row of a table: what it needs, and its answer. */
 import type { IommufdContext } from '../../kernel/iommufd/context.ts';
 import type { Process } from '../../kernel/process.ts';
-import type { PciFunction } from '../../machine/pci.ts';
+import type { PciFunction } from '../../machine/pci/function.ts';
 import type { Answer, Query } from '../command.ts';
 import type { Host } from '../host.ts';
 

@@ -44,6 +44,7 @@ import { MemfdFile, ShmemInode } from '../../kernel/mm/shmem.ts';
 import { Process } from '../../kernel/process.ts';
 import { VfioDeviceFile } from '../../kernel/vfio/device-file.ts';
 import { VfioGroupFile } from '../../kernel/vfio/group-file.ts';
+import { VfioPciCore } from '../../kernel/vfio/pci/core.ts';
 import { Vfio, VfioDevice } from '../../kernel/vfio/vfio.ts';
 import { FrameContents } from '../../machine/frame-contents.ts';
 import { FrameOwners } from '../../machine/frame-owners.ts';
@@ -52,7 +53,9 @@ import { IommuUnit } from '../../machine/iommu-unit.ts';
 import { Machine } from '../../machine/machine.ts';
 import { PhysicalMemory } from '../../machine/memory.ts';
 import { PageTable } from '../../machine/page-table.ts';
-import { PciFunction } from '../../machine/pci.ts';
+import { BarMemory } from '../../machine/pci/bar-memory.ts';
+import { ConfigSpace } from '../../machine/pci/config-space.ts';
+import { PciFunction } from '../../machine/pci/function.ts';
 import { TableWalk } from '../../machine/table-walk.ts';
 import { Host } from '../host.ts';
 
@@ -67,6 +70,8 @@ export const CLASSES = [
   AreaIndex,
   AreaPages,
   AreaTable,
+  BarMemory,
+  ConfigSpace,
   DomainSpace,
   Drivers,
   FaultQueue,
@@ -119,6 +124,7 @@ export const CLASSES = [
   VfioDevice,
   VfioDeviceFile,
   VfioGroupFile,
+  VfioPciCore,
   Viommu,
   ViommuPage,
 ] as const;

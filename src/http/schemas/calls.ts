@@ -36,6 +36,8 @@ const FIELD_TYPES: Record<FieldType, () => z.ZodType> = {
   ranges: () => z.array(RangeInput).max(MAX_RANGES),
   bytes: () => Base64,
   name: () => NameBytes,
+  descriptors: () => z.array(s32()).max(MAX_RESPONSES),
+  hotReset: () => z.array(z.never()),
 };
 
 const DESCRIPTORS = ['fd', 'to', 'access'];
@@ -83,6 +85,7 @@ function sizeFields({ sizeField, size, fields }: RequestDescriptor): Record<stri
   const about = `Size of the struct, instead of ${size}.`;
   return {
     ...(fields[sizeField] === undefined ? { [sizeField]: u32().meta({ description: about }).optional() } : {}),
+    ...(fields.size === undefined ? { size: u32().meta({ description: about }).optional() } : {}),
     tail: integer(0, 0xff).meta({ description: 'First byte behind the struct.' }).optional(),
   };
 }
@@ -117,7 +120,11 @@ const RawIoctl = strict({
   call: z.literal('ioctl'),
   fd: s32(),
   request: z.string().regex(/^0x[0-9a-fA-F]{1,8}$/, { error: expected(REQUEST_RULE), abort: true }),
-  arg: strict({ size: u32().optional(), tail: integer(0, 0xff).optional() }).optional(),
+  arg: strict({
+    size: u32().optional(),
+    argsz: u32().optional(),
+    tail: integer(0, 0xff).optional(),
+  }).optional(),
 }).meta({ id: 'RawIoctl', description: 'An ioctl by its number, with 256 zero bytes that begin with the size 8.' });
 
 const callNames = ['ioctl', ...CALLS.keys()].join(', ');

@@ -1,6 +1,7 @@
 /** A host: its description, in which every field has a default, and its state. */
 import { z } from 'zod';
 import type { NextKernel } from '../../host/command.ts';
+import type { ConfigRequest } from '../../host/config-spec.ts';
 import {
   type DeviceRequest,
   type HostRequest,
@@ -11,7 +12,7 @@ import {
 import type { HostView } from '../../host/views.ts';
 import { POLICY_VALUES, PROFILES } from '../../kernel/policies.ts';
 import { MAX_FUNCTIONS, MAX_UNIT_INFO } from '../../limits.ts';
-import { IOMMU_KINDS, RESERVED_TYPES, SRIOV } from '../../machine/spec.ts';
+import { BAR_KINDS, IOMMU_KINDS, RESERVED_TYPES, SRIOV } from '../../machine/spec.ts';
 import { PRESET_NAMES } from '../../machine/topology/presets.ts';
 import {
   Base64,
@@ -60,6 +61,51 @@ const IommuInput = strict({
 
 const hexDigits = text(16, 'Four hexadecimal digits.').nullable().optional();
 
+const BarInput = strict({
+  index: integer(0, 6).meta({ description: '0 to 5; 6: the expansion ROM.' }),
+  kind: z.enum(BAR_KINDS),
+  prefetchable: z.boolean().optional(),
+  address: U64.meta({ description: 'Where the host has put it.' }).optional(),
+  size: U64.meta({ description: 'Bytes, a power of two.' }),
+}).meta({ id: 'BarInput', examples: [{ index: 0, kind: 'mem64', size: '0x4000' }] });
+
+const configOffset = integer(0x40, 0xff);
+
+const CapabilityInput = strict({
+  offset: configOffset,
+  id: integer(0, 0xff).meta({ description: '1 PM, 5 MSI, 9 vendor, 16 PCI Express, 17 MSI-X.' }),
+  msiVectors: integer(1, 32).meta({ description: 'Of MSI: how many, a power of two.' }).optional(),
+  address64: z.boolean().optional(),
+  maskable: z.boolean().optional(),
+  msixVectors: integer(1, 2048).meta({ description: 'Of MSI-X: how many.' }).optional(),
+  tableBar: integer(0, 5).optional(),
+  tableOffset: u32().optional(),
+  pbaBar: integer(0, 5).optional(),
+  pbaOffset: u32().optional(),
+}).meta({ id: 'CapabilityInput' });
+
+const ExtendedCapabilityInput = strict({
+  offset: integer(0x100, 0xfff),
+  id: integer(0, 0xffff),
+  version: integer(0, 15),
+}).meta({ id: 'ExtendedCapabilityInput' });
+
+const ConfigInput = strict({
+  size: integer(256, 4096).meta({ description: '256, or 4096 with PCI Express.' }).optional(),
+  progIf: integer(0, 0xff).optional(),
+  revision: integer(0, 0xff).optional(),
+  subsystemVendor: text(16, 'Four hexadecimal digits.').optional(),
+  subsystemDevice: text(16, 'Four hexadecimal digits.').optional(),
+  interruptPin: integer(0, 4).meta({ description: '1 to 4: INTA to INTD; 0: none.' }).optional(),
+  bars: z.array(BarInput).max(7).optional(),
+  capabilities: z.array(CapabilityInput).max(48).meta({ description: 'In the order of their chain.' }).optional(),
+  extendedCapabilities: z.array(ExtendedCapabilityInput).max(64).optional(),
+  image: Base64.meta({ description: 'The bytes after boot; made from the other fields if not given.' }).optional(),
+}).meta({
+  id: 'ConfigInput',
+  description: 'What the configuration space is made from; what is not given is as functions of the class have it.',
+}) satisfies z.ZodType<ConfigRequest>;
+
 export const DeviceInput = strict({
   bdf: text(32, 'Address, `dddd:bb:dd.f`.'),
   vendor: hexDigits,
@@ -82,6 +128,7 @@ export const DeviceInput = strict({
     .nullable()
     .optional(),
   reserved: z.array(ReservedInput).max(256).optional(),
+  config: ConfigInput.optional(),
   regions: integer(0, 255).optional(),
   irqs: integer(0, 255).optional(),
 }).meta({

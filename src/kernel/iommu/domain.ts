@@ -3,7 +3,7 @@
 import type { IommuUnit } from '../../machine/iommu-unit.ts';
 import { FRAME_SIZE, type FrameRun, type PhysicalMemory } from '../../machine/memory.ts';
 import { type PageTable, READ, type TableFormat, WRITE } from '../../machine/page-table.ts';
-import type { PciFunction } from '../../machine/pci.ts';
+import type { PciFunction } from '../../machine/pci/function.ts';
 import { type Refusal, refuse } from '../errno.ts';
 
 export interface BlockedDomain {

@@ -16,7 +16,7 @@
  * that joins or leaves gets or loses its entry in the same step.
  */
 import type { ContextEntry } from '../../machine/iommu-unit.ts';
-import type { PciFunction } from '../../machine/pci.ts';
+import type { PciFunction } from '../../machine/pci/function.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
 import { BLOCKED, DEFAULT, type Domain, IDENTITY, type NestedDomain, type PagingDomain } from './domain.ts';
 import type { IommuKernel } from './iommu.ts';

@@ -1,6 +1,6 @@
 /** The IOMMU core of one kernel: groups, domains and their ids. */
 import { PageTable } from '../../machine/page-table.ts';
-import type { PciFunction } from '../../machine/pci.ts';
+import type { PciFunction } from '../../machine/pci/function.ts';
 import type { ReservedRange } from '../../machine/spec.ts';
 import { type Refusal, refuse } from '../errno.ts';
 import type { KernelServices } from '../services.ts';

@@ -13,9 +13,10 @@ export type FileKind = RequestKind | 'memfd' | 'null' | 'fault-queue' | 'event-q
 
 /**
  * `u64` is a hexadecimal string (or a safe integer) outside and a bigint inside. `ranges` is an array of
- * {start, last}, `bytes` base64, `name` a NUL-padded string of bytes.
+ * {start, last}, `bytes` base64, `name` a NUL-padded string of bytes, `descriptors` an array of numbers, `hotReset` an array of
+ * struct vfio_pci_dependent_device, which only the kernel writes.
  */
-export type FieldType = 'u8' | 'u16' | 'u32' | 's32' | 'u64' | 'ranges' | 'bytes' | 'name';
+export type FieldType = 'u8' | 'u16' | 'u32' | 's32' | 'u64' | 'ranges' | 'bytes' | 'name' | 'descriptors' | 'hotReset';
 
 type Direction = 'in' | 'out' | 'inout';
 
@@ -69,7 +70,15 @@ export interface IovaRange {
   start: bigint;
   last: bigint;
 }
-export type ArgValue = number | bigint | string | Uint8Array | IovaRange[];
+/** struct vfio_pci_dependent_device: of a device that is open by its cdev `devid`, else `group_id`. */
+export interface DependentDevice {
+  devid?: number;
+  group_id?: number;
+  segment: number;
+  bus: number;
+  devfn: number;
+}
+export type ArgValue = number | bigint | string | Uint8Array | IovaRange[] | readonly number[] | DependentDevice[];
 
 /** The decoded value of a field. Numbers that the caller does not give are 0, other fields absent. */
 type Decoded<Type extends FieldType> = Type extends 'u64'
@@ -80,7 +89,9 @@ type Decoded<Type extends FieldType> = Type extends 'u64'
       ? IovaRange[] | undefined
       : Type extends 'name'
         ? string | undefined
-        : number;
+        : Type extends 'descriptors'
+          ? readonly number[] | undefined
+          : number;
 
 /** The struct of a request as its handler gets it. Fields behind the minimum size may be missing. */
 export type DecodedArg<Row extends RequestRow> = {

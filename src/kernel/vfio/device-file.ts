@@ -3,7 +3,7 @@
  * group. A cdev file is unbound, then bound; there is no way back but close.
  */
 import { assert, Refusal, refuse } from '../errno.ts';
-import { type Handlers, type IoctlOk, OpenFile } from '../file.ts';
+import { type Handlers, type IoctlOk, type MapRequest, type MapTarget, OpenFile, type ReadOk } from '../file.ts';
 import { IommufdContext } from '../iommufd/context.ts';
 import { attachDevice, bindDevice, detachDevice, unbindDevice } from '../iommufd/device/device.ts';
 import { attachPasid, detachPasid, replacePasid } from '../iommufd/device/pasid.ts';
@@ -11,6 +11,14 @@ import { Hwpt } from '../iommufd/hw-pagetable/hwpt.ts';
 import { Ioas } from '../iommufd/ioas.ts';
 import type { Process } from '../process.ts';
 import type { ArgOf, RequestDescriptor } from '../uapi/index.ts';
+import { VfioPciCore } from './pci/core.ts';
+import { feature } from './pci/features.ts';
+import { getHotResetInfo, hotReset } from './pci/hot-reset.ts';
+import { getIrqInfo, setIrqs } from './pci/intrs.ts';
+import { ioeventfd } from './pci/ioeventfd.ts';
+import { mapRegion } from './pci/mmap.ts';
+import { readRegion, writeRegion } from './pci/rdwr.ts';
+import { getRegionInfo } from './pci/regions.ts';
 import type { VfioDevice } from './vfio.ts';
 
 const FLAG_RESET = 1;
@@ -67,6 +75,31 @@ export class VfioDeviceFile extends OpenFile {
 
   override get handlers(): Handlers<'vfio-cdev', VfioDeviceFile> {
     return HANDLERS;
+  }
+
+  /** What vfio-pci keeps of the device. Only a bound file has it. */
+  get pci(): VfioPciCore {
+    assert(this.device.pci, 'a bound device is enabled');
+    return this.device.pci;
+  }
+
+  override pread(offset: bigint, length: number): ReadOk | Refusal {
+    return this._checkOpen('vfio_device_fops_read') ?? readRegion(this.pci, offset, length);
+  }
+
+  override pwrite(offset: bigint, data: Uint8Array): number | Refusal {
+    return this._checkOpen('vfio_device_fops_write') ?? writeRegion(this.pci, offset, data);
+  }
+
+  override map(request: MapRequest): MapTarget | Refusal {
+    return this._checkOpen('vfio_device_fops_mmap') ?? mapRegion(this.pci, request);
+  }
+
+  /** EINVAL not bound; EIO reset by a freeze. */
+  private _checkOpen(where: string): Refusal | null {
+    if (this.dead) return refuse('EIO', where, 'the freeze of a live update has reset the device', 'R22');
+    if (this.bound) return null;
+    return refuse('EINVAL', where, 'the device is not bound: VFIO_DEVICE_BIND_IOMMUFD comes first');
   }
 
   getInfo(): IoctlOk {
@@ -126,6 +159,7 @@ export class VfioDeviceFile extends OpenFile {
     device.bound = bound;
     // vfio_pci_core_enable tries a reset; a function that cannot be reset stays as it is.
     if (!this.retrieved && device.fn.spec.reset) kernel.resetFunction(device.fn, 'open');
+    device.pci = new VfioPciCore(kernel, device.fn);
     this.join();
     kernel.emit('vfio.bind', `${device.fn.bdf} is bound to an iommufd`, { bdf: device.fn.bdf, device: bound.id });
     return null;
@@ -210,6 +244,8 @@ export class VfioDeviceFile extends OpenFile {
     if (device.boundFiles.length > 0) return;
     const { bound } = device;
     assert(bound, 'a bound file has a bound device');
+    device.pci?.disable();
+    device.pci = null;
     if (this._resetWorks) kernel.resetFunction(device.fn, 'close');
     for (const pasid of device.pasids) this._detachPasid(pasid);
     detachDevice(bound);
@@ -221,7 +257,14 @@ export class VfioDeviceFile extends OpenFile {
 
 const HANDLERS: Handlers<'vfio-cdev', VfioDeviceFile> = {
   VFIO_DEVICE_GET_INFO: (file) => file.getInfo(),
+  VFIO_DEVICE_GET_REGION_INFO: ({ pci }, arg) => getRegionInfo(pci, arg),
+  VFIO_DEVICE_GET_IRQ_INFO: ({ pci }, arg) => getIrqInfo(pci, arg),
+  VFIO_DEVICE_SET_IRQS: ({ pci }, arg, process) => setIrqs(pci, arg, process),
   VFIO_DEVICE_RESET: (file) => file.reset(),
+  VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: (file, arg) => getHotResetInfo(file, arg),
+  VFIO_DEVICE_PCI_HOT_RESET: (file, arg, process) => hotReset(file, arg, process),
+  VFIO_DEVICE_IOEVENTFD: ({ pci }, arg, process) => ioeventfd(pci, arg, process),
+  VFIO_DEVICE_FEATURE: ({ pci }, arg) => feature(pci, arg),
   VFIO_DEVICE_BIND_IOMMUFD: (file, arg, process) => file.bindIoctl(process, arg),
   VFIO_DEVICE_ATTACH_IOMMUFD_PT: (file, arg) => file.attachIoctl(arg),
   VFIO_DEVICE_DETACH_IOMMUFD_PT: (file, arg) => file.detachIoctl(arg),

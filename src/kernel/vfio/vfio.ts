@@ -1,5 +1,5 @@
 /** VFIO devices: functions that are bound to a VFIO driver (drivers/vfio/vfio_main.c, group.c). */
-import { type PciFunction, virtualFunctionsOf } from '../../machine/pci.ts';
+import { type PciFunction, virtualFunctionsOf } from '../../machine/pci/function.ts';
 import type { Drivers } from '../drivers.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
 import type { RestoredDomains } from '../iommu/liveupdate/restored.ts';
@@ -7,6 +7,7 @@ import type { IommufdKernel } from '../iommufd/context.ts';
 import type { IommufdDevice } from '../iommufd/device/device.ts';
 import type { VfioDeviceFile } from './device-file.ts';
 import type { VfioGroupFile } from './group-file.ts';
+import type { VfioPciCore } from './pci/core.ts';
 
 /** What VFIO and drivers need of the kernel. */
 export interface VfioKernel extends IommufdKernel {
@@ -28,6 +29,8 @@ export class VfioDevice {
   /** The files through which it is bound: one cdev file, or any number of files of the legacy group. */
   boundFiles: readonly VfioDeviceFile[] = [];
   bound: IommufdDevice | null = null;
+  /** What vfio-pci keeps of it from the first open to the last close. */
+  pci: VfioPciCore | null = null;
   /** PASIDs that were attached through it. */
   readonly pasids = new Set<number>();
   /** Its driver waits for the close of the last file to be unbound. */

@@ -3,7 +3,7 @@
  * outgoing sessions, the domains they are on, and the tables of their units (C2, C3).
  */
 import { hex } from '../../../machine/address.ts';
-import type { PciFunction } from '../../../machine/pci.ts';
+import type { PciFunction } from '../../../machine/pci/function.ts';
 import { type DeviceRecord, type DomainRecord, type HandoverDocument, IOMMU_ABI, PCI_ABI } from '../../kho/handover.ts';
 import type { LiveUpdateKernel, OutgoingSession } from '../../liveupdate/handler.ts';
 import { VfioDeviceFile } from '../../vfio/device-file.ts';

@@ -12,7 +12,7 @@
  */
 import { hex } from '../../../machine/address.ts';
 import type { FrameRun } from '../../../machine/memory.ts';
-import type { PciFunction } from '../../../machine/pci.ts';
+import type { PciFunction } from '../../../machine/pci/function.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IommufdContext, IommufdKernel, IommufdLiveUpdate } from '../../iommufd/context.ts';
 import type { IommufdDevice } from '../../iommufd/device/device.ts';

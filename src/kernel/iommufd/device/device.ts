@@ -3,7 +3,7 @@
  * IOMMU group: the first device's attach programs it, later ones join, the last detach removes it.
  */
 import { MAX_HW_INFO } from '../../../limits.ts';
-import type { PciFunction } from '../../../machine/pci.ts';
+import type { PciFunction } from '../../../machine/pci/function.ts';
 import { assert, type Refusal, refuse } from '../../errno.ts';
 import type { IoctlOk } from '../../file.ts';
 import type { IommuGroup, RestoredOwner } from '../../iommu/group.ts';

@@ -1,5 +1,5 @@
 /** Hardware page tables (drivers/iommu/iommufd/hw_pagetable.c): objects that own a domain. */
-import type { PciFunction } from '../../../machine/pci.ts';
+import type { PciFunction } from '../../../machine/pci/function.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import { type Domain, PagingDomain } from '../../iommu/domain.ts';
 import { HWPT_ALLOC_DIRTY_TRACKING, HWPT_ALLOC_NEST_PARENT, HWPT_ALLOC_PASID } from '../../uapi/iommufd.ts';

@@ -1,6 +1,6 @@
 /** Virtual IOMMUs (drivers/iommu/iommufd/viommu.c): what a guest sees of the IOMMU behind which its devices are. */
 import type { IommuUnit } from '../../../machine/iommu-unit.ts';
-import type { PciFunction } from '../../../machine/pci.ts';
+import type { PciFunction } from '../../../machine/pci/function.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IoctlOk } from '../../file.ts';
 import type { DomainGate } from '../../iommu/domain.ts';

@@ -1,5 +1,8 @@
 /** PCI functions as hardware: an address, what they are, and the state that a reset clears. */
-import type { FunctionSpec } from './spec.ts';
+import type { FunctionSpec } from '../spec.ts';
+import { BarMemory } from './bar-memory.ts';
+import { ConfigSpace } from './config-space.ts';
+import { defaultConfig } from './default-config.ts';
 
 export class PciFunction {
   readonly spec: FunctionSpec;
@@ -8,6 +11,9 @@ export class PciFunction {
    * lower.
    */
   readonly sourceId: number;
+  readonly config: ConfigSpace;
+  /** In the order of their indexes. */
+  readonly bars: readonly BarMemory[];
   /** Interrupts are enabled: a driver has to end that before a live update. */
   interruptsEnabled = false;
   /** How often the function was reset. */
@@ -15,6 +21,9 @@ export class PciFunction {
 
   constructor(spec: FunctionSpec) {
     this.spec = spec;
+    const config = spec.config ?? defaultConfig(spec);
+    this.config = new ConfigSpace(config);
+    this.bars = config.bars.map((bar) => new BarMemory(bar));
     const [, bus, device, fn] = (spec.realDmaDevice ?? spec.bdf).split(/[:.]/).map((part) => Number.parseInt(part, 16));
     this.sourceId = (bus! << 8) | (device! << 3) | fn!;
   }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { PciFunction, virtualFunctionsOf } from '../../src/machine/pci.ts';
-import { functionSpec } from '../../src/machine/topology/functions.ts';
+import { PciFunction, virtualFunctionsOf } from '../../../src/machine/pci/function.ts';
+import { functionSpec } from '../../../src/machine/topology/functions.ts';
 
 const make = (bdf: string, sriov: 'none' | 'pf' | 'vf', more: { vendor?: string; physicalFunction?: string } = {}) =>
   new PciFunction(functionSpec({ bdf, group: 0, iommu: 'dmar0', sriov, vendor: '8086', ...more }));

@@ -1,0 +1,11 @@
+/** From engine 0ff3841743d6a478, the last without the device side of vfio-pci. */
+import type { Upgrade } from './upgrade.ts';
+
+export const FROM_0FF38: Upgrade = {
+  from: '0ff3841743d6a478',
+  to: '7684fa33ae02a152',
+  step(graph) {
+    graph.addField('VfioDevice', 'pci', null);
+    return [];
+  },
+};
