@@ -5,7 +5,7 @@ import type { Kernel } from './kernel.ts';
 import type { Process } from './process.ts';
 import type { CallInput, CallResult } from './uapi/calls.ts';
 
-export type Outcome = Omit<CallResult, 'errno' | 'where' | 'why' | 'rule'> | Refusal;
+export type Outcome = Omit<CallResult, 'errno' | 'where' | 'why' | 'rule' | 'signal'> | Refusal;
 export type Call = (kernel: Kernel, process: Process, input: CallInput) => Outcome;
 /** What runs each call of a table. A map that lacks one does not compile. */
 export type Calls<Rows> = { readonly [Name in keyof Rows]: Call };

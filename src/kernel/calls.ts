@@ -15,8 +15,16 @@ import type { CallInput, CallName, CallResult } from './uapi/calls.ts';
 export function runCall(kernel: Kernel, process: Process, input: CallInput): CallResult {
   const outcome = CALLS[input.call as keyof typeof CALLS](kernel, process, input);
   if (!(outcome instanceof Refusal)) return outcome;
-  const { errno, where, why, rule, arg } = outcome;
-  return { ret: -1, errno, where, why, ...(rule && { rule }), ...(arg && { arg: encodeArg(arg) }) };
+  const { errno, where, why, rule, signal, arg } = outcome;
+  return {
+    ret: -1,
+    errno,
+    where,
+    why,
+    ...(rule && { rule }),
+    ...(signal && { signal }),
+    ...(arg && { arg: encodeArg(arg) }),
+  };
 }
 
 const CALLS: Readonly<Record<CallName | 'ioctl', Call>> = {

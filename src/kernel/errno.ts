@@ -33,12 +33,15 @@ export const ERRNO = {
 } as const;
 
 export type Errno = keyof typeof ERRNO;
+/** What ends a program that touches memory as it may not. */
+export type Signal = 'SIGSEGV' | 'SIGBUS';
 
 /**
  * A refusal is an ordinary value: functions return `T | Refusal`, and callers pass it on. Exceptions are for bugs.
  *
  * `where` is the kernel function that refuses, `why` a sentence that says what would help, `rule` the rule of the
- * design (R1…R25, C1…C7) that decides, where one does. `arg` holds outputs that Linux writes in spite of the error.
+ * design (R1…R25, C1…C7) that decides, where one does. `arg` holds outputs that Linux writes in spite of the error, `signal`
+ * is what the program itself would be sent, had it touched the memory.
  */
 export class Refusal {
   readonly errno: Errno;
@@ -46,6 +49,7 @@ export class Refusal {
   readonly why: string;
   readonly rule: string | undefined;
   arg: Record<string, unknown> | undefined;
+  signal: Signal | undefined;
 
   constructor(errno: Errno, where: string, why: string, rule?: string) {
     this.errno = errno;
@@ -63,6 +67,13 @@ export class Refusal {
 
 export function refuse(errno: Errno, where: string, why: string, rule?: string): Refusal {
   return new Refusal(errno, where, why, rule);
+}
+
+/** The refusal of an access to memory: EFAULT of a system call, this signal of an instruction. */
+export function fatal(signal: Signal, where: string, why: string): Refusal {
+  const refusal = refuse('EFAULT', where, why);
+  refusal.signal = signal;
+  return refusal;
 }
 
 /** Throws unless a condition holds that no caller can break: a failure is a bug of the simulation, no answer. */

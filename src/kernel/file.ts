@@ -3,6 +3,7 @@
  * others (LUO, an iommufd for a bound device), and is released with the last one.
  */
 import { assert, type Refusal, refuse } from './errno.ts';
+import type { DeviceMemory } from './mm/device-memory.ts';
 import type { ShmemInode } from './mm/shmem.ts';
 import type { Process } from './process.ts';
 import type { CallResult, PageResponse } from './uapi/calls.ts';
@@ -44,11 +45,8 @@ export interface MapRequest {
   prot: number;
 }
 
-/** What an mmap shows: this inode from `offset` on. */
-export interface MapTarget {
-  inode: ShmemInode;
-  offset: bigint;
-}
+/** What an mmap shows, from byte `offset` on: pages of a file, or memory of a device. */
+export type MapTarget = { inode: ShmemInode; offset: bigint } | { device: DeviceMemory; offset: bigint };
 
 export abstract class OpenFile {
   abstract readonly kind: FileKind;

@@ -6,9 +6,9 @@ import type { Answer } from '../host/command.ts';
 /**
  * Left out wherever they are: `why`, as a sentence may be put better by a later version, while errno, place and values
  * may not change; and what views of a device repeat of its description, which no command changes: an earlier version
- * did not tell it, and its hosts have to go on.
+ * did not tell it, and its hosts have to go on. So with the signal that goes with EFAULT.
  */
-const LEFT_OUT: ReadonlySet<string> = new Set(['why', 'reset', 'sriov', 'physicalFunction', 'realDmaDevice']);
+const LEFT_OUT: ReadonlySet<string> = new Set(['why', 'signal', 'reset', 'sriov', 'physicalFunction', 'realDmaDevice']);
 
 /**
  * SHA-256 of an answer in canonical JSON (keys sorted), in hexadecimal. With a payload, its checksum is in it: a changed

@@ -18,10 +18,10 @@ export function processView(process: Process): ProcessView {
     descriptors: [...process.descriptors]
       .sort(([a], [b]) => a - b)
       .map(([fd, file]) => ({ fd, kind: file.kind, link: file.link() })),
-    memory: process.mm.mappings.map(({ first, last, inode }) => ({
+    memory: process.mm.mappings.map(({ first, last, inode, device }) => ({
       address: hex(BigInt(first) * BigInt(FRAME_SIZE)),
       length: hex(BigInt(last - first + 1) * BigInt(FRAME_SIZE)),
-      backing: inode ? 'file' : 'anonymous',
+      backing: inode || device ? 'file' : 'anonymous',
     })),
     lockedBytes: bytes(process.locked.pages),
   };
@@ -36,7 +36,7 @@ function processMemory(process: Process, address: bigint, length: bigint): Trans
     const last = (BigInt(mapping.last) + 1n) * page;
     const from = first > address ? first : address;
     const to = last < end ? last : end;
-    if (from >= to) continue;
+    if (from >= to || mapping.device) continue;
     const shift = mapping.frames ? 0 : mapping.first - mapping.filePage;
     const frames = mapping.frames ?? mapping.inode!.pages;
     // Pages behind the end of a file cannot be accessed, even if they are allocated.

@@ -165,6 +165,10 @@ const CallResult = strict({
   where: z.string().meta({ description: 'The kernel function that refuses.' }).optional(),
   why: z.string().meta({ description: 'What would help.' }).optional(),
   rule: z.string().meta({ description: 'The rule of the design that decides.' }).optional(),
+  signal: z
+    .enum(['SIGSEGV', 'SIGBUS'])
+    .meta({ description: 'Of `peek` and `poke`: what the program would be sent.' })
+    .optional(),
   arg: z.record(z.string(), z.unknown()).meta({ description: 'What the kernel wrote into the struct.' }).optional(),
   data: Base64.optional(),
   size: Hex64.optional(),

@@ -1,8 +1,9 @@
 /** The memory of a process: mappings at fixed addresses, faulted in when made (mmap with MAP_FIXED_NOREPLACE). */
 import { hex, PAGE } from '../../machine/address.ts';
 import { FRAME_SIZE, type PhysicalMemory } from '../../machine/memory.ts';
-import { type Refusal, refuse } from '../errno.ts';
+import { fatal, type Refusal, refuse } from '../errno.ts';
 import { PROTECTION } from '../uapi/bits.ts';
+import type { DeviceMemory } from './device-memory.ts';
 import { FrameMap, type FrameSpan } from './frame-map.ts';
 import { F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, placement, type ShmemInode } from './shmem.ts';
 
@@ -20,6 +21,7 @@ interface Mapping {
   /** Frames of anonymous memory by page number of the process; null for a shared file. */
   frames: FrameMap | null;
   inode: ShmemInode | null;
+  device: DeviceMemory | null;
   /** Page of the file that `first` shows. */
   filePage: number;
 }
@@ -27,6 +29,7 @@ interface Mapping {
 export interface MapOptions {
   huge?: boolean;
   inode?: ShmemInode;
+  device?: DeviceMemory;
   offset?: bigint;
   shared?: boolean;
   prot?: number;
@@ -69,7 +72,7 @@ export class AddressSpace {
     const left = this._mappings[index - 1];
     if ((right && right.first < first + count) || (left && left.last >= first))
       return refuse('EEXIST', where, 'something is mapped in this range already (MAP_FIXED_NOREPLACE)');
-    const { inode, offset = 0n, shared = false, prot = 3, huge = false } = options;
+    const { inode, device, offset = 0n, shared = false, prot = 3, huge = false } = options;
     if (inode && shared && prot & PROT_WRITE && inode.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
       return refuse('EPERM', 'memfd_check_seals_mmap', 'the memfd has F_SEAL_WRITE: map it read-only or private');
     if (offset % PAGE !== 0n) return refuse('EINVAL', where, 'offset is not a multiple of 4096');
@@ -80,9 +83,13 @@ export class AddressSpace {
       huge,
       frames: null,
       inode: null,
+      device: null,
       filePage: Number(offset / PAGE),
     };
-    if (inode && shared) {
+    if (device) {
+      device.get();
+      mapping.device = device;
+    } else if (inode && shared) {
       mapping.inode = inode.get();
       if (mapping.writable) inode.mapWritable();
     } else {
@@ -151,7 +158,8 @@ export class AddressSpace {
       const mapping = this._mappingAt(page);
       if (!mapping) return refuse('EFAULT', where, `nothing is mapped at ${hex(page * FRAME_SIZE)}`);
       if (write && !mapping.writable) return refuse('EFAULT', where, 'the memory is mapped read-only');
-      if (pin && mapping.inode?.pinnable === false) return refuse('EFAULT', where, 'the memory is that of a device');
+      if (mapping.device || (pin && mapping.inode?.pinnable === false))
+        return refuse('EFAULT', where, 'the memory is that of a device');
       const end = Math.min(last, mapping.last);
       if (mapping.frames) spans.push(...mapping.frames.range(page, end));
       else {
@@ -186,7 +194,21 @@ export class AddressSpace {
   private _transfer(address: bigint, bytes: Uint8Array, write: boolean): Refusal | null {
     if (bytes.length === 0) return null;
     const first = Number(address / PAGE);
-    const spans = this.resolve(first, Number((address + BigInt(bytes.length) - 1n) / PAGE), write, false);
+    const last = Number((address + BigInt(bytes.length) - 1n) / PAGE);
+    const { device, writable, first: base, last: end, filePage } = this._mappingAt(first) ?? {};
+    if (device && last <= end!) {
+      const where = 'handle_mm_fault';
+      if (write && !writable) return fatal('SIGSEGV', where, 'the memory is mapped read-only');
+      const shift = BigInt(filePage! - base!) * PAGE;
+      for (let page = first; page <= last; page++) {
+        const refusal = device.fault(BigInt(page) * PAGE + shift);
+        if (refusal) return refusal;
+      }
+      if (write) device.write(address + shift, bytes);
+      else device.read(address + shift, bytes);
+      return null;
+    }
+    const spans = this.resolve(first, last, write, false);
     if (!Array.isArray(spans)) return spans;
     let done = 0;
     for (const span of spans) {
@@ -213,6 +235,7 @@ export class AddressSpace {
         mapping.inode.get();
         if (mapping.writable) mapping.inode.mapWritable();
       }
+      mapping.device?.get();
       rest.push({ ...mapping, first: from, last: to, frames, filePage: mapping.filePage + (from - mapping.first) });
     };
     piece(mapping.first, first - 1);
@@ -222,6 +245,7 @@ export class AddressSpace {
       if (mapping.writable) mapping.inode.unmapWritable();
       mapping.inode.put();
     }
+    mapping.device?.put();
     this._mappings.splice(index, 1, ...rest);
   }
 

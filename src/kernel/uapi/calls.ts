@@ -1,5 +1,5 @@
 /** The system calls of the `calls` face, as data. `ioctl` carries a request of the request table. */
-import type { Errno } from '../errno.ts';
+import type { Errno, Signal } from '../errno.ts';
 import { FILE_CALLS } from './calls/files.ts';
 import { LEVER_CALLS } from './calls/levers.ts';
 import { MEMFD_CALLS } from './calls/memfd.ts';
@@ -43,6 +43,8 @@ export interface CallResult {
   where?: string;
   why?: string;
   rule?: string;
+  /** What a program would have been sent: of `peek` and `poke`. */
+  signal?: Signal;
   arg?: Record<string, unknown>;
   data?: string;
   /** Bytes, hexadecimal. */
