@@ -6,6 +6,7 @@ import { assert, type Refusal, refuse } from './errno.ts';
 import type { DeviceMemory } from './mm/device-memory.ts';
 import type { ShmemInode } from './mm/shmem.ts';
 import type { Process } from './process.ts';
+import { OPEN_FLAGS } from './uapi/bits.ts';
 import type { CallResult, PageResponse } from './uapi/calls.ts';
 import type { ArgOf, ArgValue, FileKind, RequestDescriptor, RequestKind, RequestNameOf } from './uapi/index.ts';
 
@@ -50,6 +51,8 @@ export type MapTarget = { inode: ShmemInode; offset: bigint } | { device: Device
 
 export abstract class OpenFile {
   abstract readonly kind: FileKind;
+  /** The status flags (f_flags): bits of OPEN_FLAGS, without those that only open itself looks at. */
+  flags: number = OPEN_FLAGS.O_RDWR;
   private _refs = 1;
   /** The target of its link in /proc/PID/fd. */
   abstract link(): string;

@@ -6,9 +6,12 @@ import { Refusal, refuse } from '../errno.ts';
 import type { OpenFile, ReadOk } from '../file.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
+import { OPEN_FLAGS } from '../uapi/bits.ts';
 import type { FILE_CALLS } from '../uapi/calls/files.ts';
 import type { CallInput, PageResponse } from '../uapi/calls.ts';
 import { open } from './open.ts';
+
+const { O_LARGEFILE, O_RDWR } = OPEN_FLAGS;
 
 /** Gives a new file a descriptor, which takes over its only reference. EMFILE: the file is released. */
 export function install(process: Process, file: OpenFile): Outcome {
@@ -45,7 +48,9 @@ function readOut(answer: ReadOk | Refusal): Outcome {
 export const FILES: Calls<typeof FILE_CALLS> = {
   open: (kernel, process, input) => {
     const file = open(kernel, process, String(input.path));
-    return file instanceof Refusal ? file : install(process, file);
+    if (file instanceof Refusal) return file;
+    file.flags = O_RDWR | O_LARGEFILE;
+    return install(process, file);
   },
   close: (_kernel, process, input) => done(process.close(integer(input, 'fd'))),
   dup: onFile((file, _input, process) => install(process, file.get())),

@@ -6,7 +6,7 @@ import { PAGE } from '../../machine/address.ts';
 import { FRAME_SIZE, type PhysicalMemory } from '../../machine/memory.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
 import { type MapRequest, type MapTarget, OpenFile, type ReadOk } from '../file.ts';
-import { FALLOCATE_MODE, MEMFD_FLAGS, SEALS } from '../uapi/bits.ts';
+import { FALLOCATE_MODE, MEMFD_FLAGS, OPEN_FLAGS, SEALS } from '../uapi/bits.ts';
 import { FrameMap, type FrameSpan } from './frame-map.ts';
 
 export const { F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_WRITE, F_SEAL_FUTURE_WRITE, F_SEAL_EXEC } = SEALS;
@@ -273,6 +273,7 @@ export class MemfdFile extends OpenFile {
   constructor(inode: ShmemInode) {
     super();
     this.inode = inode;
+    this.flags |= OPEN_FLAGS.O_LARGEFILE;
   }
 
   link(): string {

@@ -20,6 +20,30 @@ export const SEALS = {
   F_SEAL_EXEC: 32,
 } as const satisfies Bits;
 
+/** include/uapi/asm-generic/fcntl.h: what a file is opened with. O_DSYNC and O_TMPFILE have bits of others in them. */
+export const OPEN_FLAGS = {
+  O_RDONLY: 0,
+  O_WRONLY: 1,
+  O_RDWR: 2,
+  O_CREAT: 0x40,
+  O_EXCL: 0x80,
+  O_NOCTTY: 0x100,
+  O_TRUNC: 0x200,
+  O_APPEND: 0x400,
+  O_NONBLOCK: 0x800,
+  O_DSYNC: 0x1000,
+  FASYNC: 0x2000,
+  O_DIRECT: 0x4000,
+  O_LARGEFILE: 0x8000,
+  O_DIRECTORY: 0x10000,
+  O_NOFOLLOW: 0x20000,
+  O_NOATIME: 0x40000,
+  O_CLOEXEC: 0x80000,
+  O_SYNC: 0x101000,
+  O_PATH: 0x200000,
+  O_TMPFILE: 0x410000,
+} as const satisfies Bits;
+
 /** include/uapi/linux/falloc.h */
 export const FALLOCATE_MODE = { FALLOC_FL_KEEP_SIZE: 1, FALLOC_FL_PUNCH_HOLE: 2 } as const satisfies Bits;
 
