@@ -15,6 +15,7 @@ import type { Kernel } from '../../kernel/kernel.ts';
 import { MemfdFile, type ShmemInode } from '../../kernel/mm/shmem.ts';
 import { VfioDeviceFile } from '../../kernel/vfio/device-file.ts';
 import { VfioGroupFile } from '../../kernel/vfio/group-file.ts';
+import { BarMapping } from '../../kernel/vfio/pci/mmap.ts';
 import { Tally } from './finding.ts';
 
 export class Census {
@@ -32,8 +33,11 @@ export class Census {
     this.kernel = kernel;
     for (const process of kernel.processes.values()) {
       for (const [fd, file] of process.descriptors) this._hold(file, `descriptor ${fd} of process ${process.pid}`);
-      for (const { inode, writable, first } of process.mm.mappings)
-        if (inode) this._map(inode, writable, `the mapping at page 0x${first.toString(16)} of process ${process.pid}`);
+      for (const { inode, device, writable, first } of process.mm.mappings) {
+        const name = `the mapping at page 0x${first.toString(16)} of process ${process.pid}`;
+        if (inode) this._map(inode, writable, name);
+        if (device instanceof BarMapping) this._hold(device.file, name);
+      }
     }
     for (const { name, files } of kernel.luo?.outgoing ?? [])
       for (const { file, token } of files) this._hold(file, `token ${token} of session "${name}"`);

@@ -45,6 +45,7 @@ import { Process } from '../../kernel/process.ts';
 import { VfioDeviceFile } from '../../kernel/vfio/device-file.ts';
 import { VfioGroupFile } from '../../kernel/vfio/group-file.ts';
 import { VfioPciCore } from '../../kernel/vfio/pci/core.ts';
+import { BarMapping } from '../../kernel/vfio/pci/mmap.ts';
 import { Vfio, VfioDevice } from '../../kernel/vfio/vfio.ts';
 import { FrameContents } from '../../machine/frame-contents.ts';
 import { FrameOwners } from '../../machine/frame-owners.ts';
@@ -53,7 +54,6 @@ import { IommuUnit } from '../../machine/iommu-unit.ts';
 import { Machine } from '../../machine/machine.ts';
 import { PhysicalMemory } from '../../machine/memory.ts';
 import { PageTable } from '../../machine/page-table.ts';
-import { BarMemory } from '../../machine/pci/bar-memory.ts';
 import { ConfigSpace } from '../../machine/pci/config-space.ts';
 import { PciFunction } from '../../machine/pci/function.ts';
 import { TableWalk } from '../../machine/table-walk.ts';
@@ -70,7 +70,7 @@ export const CLASSES = [
   AreaIndex,
   AreaPages,
   AreaTable,
-  BarMemory,
+  BarMapping,
   ConfigSpace,
   DomainSpace,
   Drivers,

@@ -11,12 +11,14 @@ export const VFIO_DEVICE_REQUESTS = {
     sizeField: 'argsz',
     tail: 'ignored',
     about: 'What the device is and has.',
-    ...part('No capabilities (`cap_offset`) are described.'),
+    ...part('There are never capabilities, such as the atomic operations that the root port completes.'),
     fields: {
       flags: output('u32', 'Bit 0: can be reset, bit 1: PCI.'),
       num_regions: output('u32', 'Number of regions.'),
       num_irqs: output('u32', 'Number of interrupt indexes.'),
+      cap_offset: output('u32', '0: there are no capabilities.'),
     },
+    ends: { cap_offset: 20 },
   },
   VFIO_DEVICE_GET_REGION_INFO: {
     number: 0x3b6c,
@@ -25,11 +27,15 @@ export const VFIO_DEVICE_REQUESTS = {
     sizeField: 'argsz',
     tail: 'ignored',
     about: 'Where a region is on the descriptor, and what can be done with it.',
-    ...only('ENOTTY', 'no regions yet.'),
+    ...part('There is no region of VGA, and none behind it, as Intel graphics have.'),
     fields: {
+      argsz: inout('u32', 'Room; then the room needed.'),
       index: input('u32', 'Region: 0 to 5 BARs, 6 the expansion ROM, 7 the configuration space, 8 VGA.'),
       flags: output('u32', 'Bit 0: can be read, 1: written, 2: mapped, 3: capabilities follow.'),
-      cap_offset: output('u32', 'Byte at which the capabilities begin; 0: none, or no room.'),
+      cap_offset: inout(
+        'u32',
+        'Byte at which the capabilities begin; 0: no room. Without capabilities it stays as it is.',
+      ),
       size: output('u64', 'Bytes.'),
       offset: output('u64', 'Where it begins on the descriptor.'),
       data: output('bytes', 'What stands behind the struct: the capabilities.'),

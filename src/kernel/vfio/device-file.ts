@@ -3,7 +3,15 @@
  * group. A cdev file is unbound, then bound; there is no way back but close.
  */
 import { assert, Refusal, refuse } from '../errno.ts';
-import { type Handlers, type IoctlOk, type MapRequest, type MapTarget, OpenFile, type ReadOk } from '../file.ts';
+import {
+  type Handlers,
+  type IoctlOk,
+  type MapRequest,
+  type MapTarget,
+  OpenFile,
+  type ReadOk,
+  type Written,
+} from '../file.ts';
 import { IommufdContext } from '../iommufd/context.ts';
 import { attachDevice, bindDevice, detachDevice, unbindDevice } from '../iommufd/device/device.ts';
 import { attachPasid, detachPasid, replacePasid } from '../iommufd/device/pasid.ts';
@@ -24,6 +32,7 @@ import type { VfioDevice } from './vfio.ts';
 const FLAG_RESET = 1;
 const FLAG_PCI = 2;
 const MAX_PASID = 2 ** 31 - 1;
+const MAX_RW_COUNT = 0x7ffff000n;
 
 type AttachArg = ArgOf<'VFIO_DEVICE_ATTACH_IOMMUFD_PT'>;
 type DetachArg = ArgOf<'VFIO_DEVICE_DETACH_IOMMUFD_PT'>;
@@ -36,6 +45,8 @@ export class VfioDeviceFile extends OpenFile {
   /** Set if it came out of a session of LUO, with or without a restored domain. */
   readonly retrieved: { resetWorks: boolean } | null;
   bound = false;
+  /** Where read and write go on: in BAR 0 in the beginning. */
+  position = 0n;
   /** It is in an outgoing session: attach and detach are refused (C3). */
   preserved = false;
   /** The freeze has reset the device (policy vfioFreezeResets). */
@@ -83,6 +94,20 @@ export class VfioDeviceFile extends OpenFile {
     return this.device.pci;
   }
 
+  override read(length: bigint): ReadOk | Refusal {
+    // Never more than Linux transfers at once, and a region ends before that.
+    const count = Number(length < MAX_RW_COUNT ? length : MAX_RW_COUNT);
+    const answer = this.pread(this.position, count);
+    if (!(answer instanceof Refusal)) this.position += BigInt(answer.ret);
+    return answer;
+  }
+
+  override write({ data }: Written): number | Refusal {
+    const count = this.pwrite(this.position, data);
+    if (!(count instanceof Refusal)) this.position += BigInt(count);
+    return count;
+  }
+
   override pread(offset: bigint, length: number): ReadOk | Refusal {
     return this._checkOpen('vfio_device_fops_read') ?? readRegion(this.pci, offset, length);
   }
@@ -92,7 +117,7 @@ export class VfioDeviceFile extends OpenFile {
   }
 
   override map(request: MapRequest): MapTarget | Refusal {
-    return this._checkOpen('vfio_device_fops_mmap') ?? mapRegion(this.pci, request);
+    return this._checkOpen('vfio_device_fops_mmap') ?? mapRegion(this, request);
   }
 
   /** EINVAL not bound; EIO reset by a freeze. */
@@ -105,7 +130,7 @@ export class VfioDeviceFile extends OpenFile {
   getInfo(): IoctlOk {
     const { regions, irqs } = this.device.fn.spec;
     const flags = FLAG_PCI | (this._resetWorks ? FLAG_RESET : 0);
-    return { arg: { flags, num_regions: regions, num_irqs: irqs } };
+    return { arg: { flags, num_regions: regions, num_irqs: irqs, cap_offset: 0 } };
   }
 
   reset(): IoctlOk | Refusal {

@@ -1,6 +1,5 @@
 /** PCI functions as hardware: an address, what they are, and the state that a reset clears. */
 import type { FunctionSpec } from '../spec.ts';
-import { BarMemory } from './bar-memory.ts';
 import { ConfigSpace } from './config-space.ts';
 import { defaultConfig } from './default-config.ts';
 
@@ -12,8 +11,8 @@ export class PciFunction {
    */
   readonly sourceId: number;
   readonly config: ConfigSpace;
-  /** In the order of their indexes. */
-  readonly bars: readonly BarMemory[];
+  /** What is stored behind its base address registers, by page; null: nothing since its reset (`bar-memory.ts`). */
+  barPages: Map<number, Uint8Array> | null = null;
   /** Interrupts are enabled: a driver has to end that before a live update. */
   interruptsEnabled = false;
   /** How often the function was reset. */
@@ -21,9 +20,7 @@ export class PciFunction {
 
   constructor(spec: FunctionSpec) {
     this.spec = spec;
-    const config = spec.config ?? defaultConfig(spec);
-    this.config = new ConfigSpace(config);
-    this.bars = config.bars.map((bar) => new BarMemory(bar));
+    this.config = new ConfigSpace(spec.config ?? defaultConfig(spec));
     const [, bus, device, fn] = (spec.realDmaDevice ?? spec.bdf).split(/[:.]/).map((part) => Number.parseInt(part, 16));
     this.sourceId = (bus! << 8) | (device! << 3) | fn!;
   }
@@ -35,7 +32,13 @@ export class PciFunction {
   /** Function-level reset: whatever the function was doing ends. Its translation stays. */
   reset(): void {
     this.resets++;
+    this.powerOn();
+  }
+
+  /** What it is like when it gets power, and after a reset. */
+  powerOn(): void {
     this.interruptsEnabled = false;
+    this.barPages = null;
   }
 }
 

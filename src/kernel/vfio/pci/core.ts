@@ -12,6 +12,26 @@ export class VfioPciCore {
     this.fn = fn;
   }
 
+  /** Whether the function answers in its memory BARs (__vfio_pci_memory_enabled). */
+  get memoryEnabled(): boolean {
+    return true;
+  }
+
+  /** Whether it answers at its I/O ports. */
+  get ioEnabled(): boolean {
+    return true;
+  }
+
+  /** Whether its ROM answers once memory is on, which Linux sees to (vfio_pci_memory_lock_and_enable). */
+  get romAnswers(): boolean {
+    return true;
+  }
+
+  /** Whether its user has let it go to low power (pm_runtime_engaged): no mapping of it can be touched. */
+  get lowPower(): boolean {
+    return false;
+  }
+
   /** vfio_pci_core_disable, before the reset. */
   disable(): void {}
 }
