@@ -54,6 +54,7 @@ export type Command =
   | { op: 'device.update'; bdf: string; interruptsEnabled: boolean }
   | { op: 'device.dma'; bdf: string; accesses: DmaAccess[] }
   | { op: 'device.flr'; bdf: string }
+  | { op: 'device.bar'; bdf: string; bar: number; offset: string; data: string }
   | { op: 'driver.bind'; bdf: string; driver: string }
   | { op: 'driver.unbind'; bdf: string; driver?: string }
   | { op: 'group.type'; group: number; type: string }
@@ -90,6 +91,7 @@ export type Query =
   | { view: 'devices' }
   | { view: 'device'; bdf: string }
   | { view: 'translation'; bdf: string; iova: string; length: string }
+  | { view: 'bar'; bdf: string; bar: number; offset: string; length: number }
   | { view: 'groups' }
   | { view: 'group'; group: number }
   | { view: 'domains' }

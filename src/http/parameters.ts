@@ -62,6 +62,7 @@ export const PARAMETERS = {
   pid: decimal(0, S32_MAX, 'Number of the process.', 1),
   fd: decimal(S32_MIN, S32_MAX, 'Descriptor of the process.', 3),
   bdf,
+  bar: decimal(0, 6, 'Number of the BAR; 6: the expansion ROM.', 0),
   group: decimal(0, S32_MAX, 'Number of the IOMMU group.', 0),
   ioas: id('Id of the IOAS in its iommufd.', 2),
   hwpt: id('Id of the HWPT in its iommufd.', 3),

@@ -26,6 +26,7 @@ const transfer = (call: CallInput): Asked => within(Number(big(call, 'length')),
  */
 const READS: { readonly [Name in CallName | RequestName]?: (call: CallInput) => Asked } = {
   peek: transfer,
+  read: transfer,
   pread: transfer,
   access_rw: (call) => (call.write === true ? NOTHING : transfer(call)),
   IOMMU_HWPT_GET_DIRTY_BITMAP({ arg = {} }) {

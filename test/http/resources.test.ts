@@ -70,6 +70,12 @@ test('bodies become commands', async (t) => {
       { accesses: [{ op: 'read', iova: 4096, length: '0x10' }] },
       { op: 'device.dma', bdf: D1, accesses: [{ op: 'read', iova: '0x1000', length: 16 }] },
     ],
+    [
+      'put',
+      `/devices/${D1}/bars/2?offset=4096`,
+      { data: 'AAE=' },
+      { op: 'device.bar', bdf: D1, bar: 2, offset: '0x1000', data: 'AAE=' },
+    ],
     ['put', '/groups/3/type', { type: 'identity' }, { op: 'group.type', group: 3, type: 'identity' }],
     [
       'post',

@@ -2,10 +2,12 @@
 
 import { refuse } from '../../kernel/errno.ts';
 import { hex } from '../../machine/address.ts';
+import { barOf, ROM_BAR, storeInBar } from '../../machine/pci/bar-memory.ts';
 import type { PciFunction } from '../../machine/pci/function.ts';
-import { ok, refused } from '../answers.ts';
-import type { DmaAccess, DmaResult } from '../command.ts';
+import { notFound, ok, refused } from '../answers.ts';
+import type { Answer, DmaAccess, DmaResult } from '../command.ts';
 import type { Host } from '../host.ts';
+import { behindEnd, bytesFrom } from '../queries/bars.ts';
 import { deviceView } from '../queries/devices.ts';
 import type { Family, Rows } from './row.ts';
 
@@ -48,7 +50,23 @@ export const DEVICES: Rows<Family<'device'>> = {
       return ok(deviceView(host, fn));
     },
   },
+  'device.bar': {
+    needs: 'function',
+    run: (_host, { bar, offset, data }, fn) => storeBar(fn, bar, BigInt(offset), Uint8Array.fromBase64(data)),
+  },
 };
+
+/** The device itself stores into memory of its own, which nothing keeps it from. */
+function storeBar(fn: PciFunction, index: number, offset: bigint, data: Uint8Array): Answer {
+  const bar = barOf(fn, index);
+  if (!bar) return notFound(`BAR ${index} of ${fn.bdf}`);
+  if (index === ROM_BAR) return refused(refuse('EINVAL', 'bar', 'the expansion ROM cannot be written'));
+  const left = bytesFrom(bar, offset);
+  if (left === 0) return refused(behindEnd(fn, bar));
+  const count = Math.min(left, data.length);
+  storeInBar(fn, bar, Number(offset), data.subarray(0, count));
+  return ok({ count });
+}
 
 /** Owners of frames that IOMMUs walk. */
 const IOMMU_TABLES: ReadonlySet<string> = new Set(['page-table', 'context-table']);

@@ -5,6 +5,7 @@ import { ok } from '../answers.ts';
 import type { Answer } from '../command.ts';
 import type { Host } from '../host.ts';
 import type { DeviceView } from '../views.ts';
+import { barBytes } from './bars.ts';
 import { domainOf, ownerOf } from './groups.ts';
 import type { Rows } from './row.ts';
 import { Runs } from './runs.ts';
@@ -57,7 +58,7 @@ function translation(host: Host, fn: PciFunction, iova: bigint, length: bigint):
   return ok(found.runs);
 }
 
-export const DEVICE_VIEWS: Rows<'devices' | 'device' | 'translation'> = {
+export const DEVICE_VIEWS: Rows<'devices' | 'device' | 'translation' | 'bar'> = {
   devices: {
     needs: 'host',
     answer: (host) => ok([...host.machine.functions.values()].map((fn) => deviceView(host, fn))),
@@ -66,5 +67,9 @@ export const DEVICE_VIEWS: Rows<'devices' | 'device' | 'translation'> = {
   translation: {
     needs: 'function',
     answer: (host, { iova, length }, fn) => translation(host, fn, BigInt(iova), BigInt(length)),
+  },
+  bar: {
+    needs: 'function',
+    answer: (_host, { bar, offset, length }, fn) => barBytes(fn, bar, BigInt(offset), length),
   },
 };

@@ -2,6 +2,7 @@
  * Files of a VFIO device (drivers/vfio/device_cdev.c, iommufd.c, pci/vfio_pci_core.c): of its cdev, or of the legacy
  * group. A cdev file is unbound, then bound; there is no way back but close.
  */
+import { MAX_TRANSFER } from '../../limits.ts';
 import { assert, Refusal, refuse } from '../errno.ts';
 import {
   type Handlers,
@@ -32,7 +33,6 @@ import type { VfioDevice } from './vfio.ts';
 const FLAG_RESET = 1;
 const FLAG_PCI = 2;
 const MAX_PASID = 2 ** 31 - 1;
-const MAX_RW_COUNT = 0x7ffff000n;
 
 type AttachArg = ArgOf<'VFIO_DEVICE_ATTACH_IOMMUFD_PT'>;
 type DetachArg = ArgOf<'VFIO_DEVICE_DETACH_IOMMUFD_PT'>;
@@ -95,9 +95,8 @@ export class VfioDeviceFile extends OpenFile {
   }
 
   override read(length: bigint): ReadOk | Refusal {
-    // Never more than Linux transfers at once, and a region ends before that.
-    const count = Number(length < MAX_RW_COUNT ? length : MAX_RW_COUNT);
-    const answer = this.pread(this.position, count);
+    if (length > MAX_TRANSFER) return refuse('EINVAL', 'vfs_read', `at most ${MAX_TRANSFER} bytes a call`);
+    const answer = this.pread(this.position, Number(length));
     if (!(answer instanceof Refusal)) this.position += BigInt(answer.ret);
     return answer;
   }

@@ -1,5 +1,4 @@
 /** Reading and writing the regions of a device through its descriptor (drivers/vfio/pci/vfio_pci_rdwr.c). */
-import { MAX_TRANSFER } from '../../../limits.ts';
 import { barOf, barSize, outside, readBar, writeBar } from '../../../machine/pci/bar-memory.ts';
 import { type Extent, msixOf, tableIn } from '../../../machine/pci/msix.ts';
 import type { BarSpec } from '../../../machine/spec.ts';
@@ -73,7 +72,6 @@ function readBarRegion(core: VfioPciCore, region: number, pos: number, length: n
   if (access instanceof Refusal) return access;
   const { bar, range, parts } = access;
   const ret = range.end - pos;
-  if (ret > MAX_TRANSFER) return refuse('EINVAL', 'vfs_read', `at most ${MAX_TRANSFER} bytes a call`);
   const data = new Uint8Array(ret).fill(0xff);
   for (const { start, end } of parts) readBar(core.fn, bar, start, data.subarray(start - pos, end - pos));
   return { ret, data };
