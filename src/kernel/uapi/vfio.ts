@@ -8,6 +8,7 @@ export const VFIO_DEVICE_REQUESTS = {
     number: 0x3b6b,
     minSize: 16,
     size: 24,
+    defaultSize: 16,
     sizeField: 'argsz',
     tail: 'ignored',
     about: 'What the device is and has.',

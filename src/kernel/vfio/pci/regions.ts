@@ -6,6 +6,7 @@ import { msixOf } from '../../../machine/pci/msix.ts';
 import type { BarSpec } from '../../../machine/spec.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { Arg, IoctlOk } from '../../file.ts';
+import { REGION_INFO_FLAGS } from '../../uapi/bits.ts';
 import type { ArgOf } from '../../uapi/index.ts';
 import type { VfioPciCore } from './core.ts';
 
@@ -21,10 +22,12 @@ export const regionOf = (offset: bigint): number => Number(offset >> OFFSET_SHIF
 /** Bytes from the beginning of its region. */
 export const positionOf = (offset: bigint): bigint => offset & OFFSET_MASK;
 
-const READ = 1;
-const WRITE = 2;
-const MMAP = 4;
-const CAPS = 8;
+const {
+  VFIO_REGION_INFO_FLAG_READ: READ,
+  VFIO_REGION_INFO_FLAG_WRITE: WRITE,
+  VFIO_REGION_INFO_FLAG_MMAP: MMAP,
+  VFIO_REGION_INFO_FLAG_CAPS: CAPS,
+} = REGION_INFO_FLAGS;
 const STRUCT_BYTES = 32;
 /** struct vfio_info_cap_header of VFIO_REGION_INFO_CAP_MSIX_MAPPABLE, version 1, the last of its chain. */
 const MSIX_MAPPABLE = [3, 0, 1, 0, 0, 0, 0, 0];
