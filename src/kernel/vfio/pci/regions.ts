@@ -96,10 +96,10 @@ export function canBeMapped({ kernel }: VfioPciCore, bar: BarSpec): boolean {
   return start % PAGE === 0n && !isTaken(kernel.machine.functions.values(), end, start + PAGE);
 }
 
-/** Whether memory of a BAR lies in [start, end). */
+/** Whether memory of a BAR lies in [start, end). Where nobody has said where BARs are, they are out of each other's way. */
 function isTaken(functions: Iterable<PciFunction>, start: bigint, end: bigint): boolean {
-  for (const { config } of functions)
-    for (const { kind, address, size } of config.spec.bars)
+  for (const { spec } of functions)
+    for (const { kind, address, size } of spec.config?.bars ?? [])
       if (kind !== 'io' && BigInt(address) < end && BigInt(address) + BigInt(size) > start) return true;
   return false;
 }
