@@ -1,5 +1,6 @@
 /** The system calls of the `calls` face, by name. */
 import { type Call, integer } from './call-input.ts';
+import { EVENTFDS } from './calls/eventfd.ts';
 import { FILES } from './calls/files.ts';
 import { MEMFD } from './calls/memfd.ts';
 import { MEMORY } from './calls/memory.ts';
@@ -31,6 +32,7 @@ const CALLS: Readonly<Record<CallName | 'ioctl', Call>> = {
   ...FILES,
   ...MEMORY,
   ...MEMFD,
+  ...EVENTFDS,
   ...PROCESSES,
   ...LEVERS,
   ioctl: (_kernel, process, input) => {

@@ -91,7 +91,19 @@ function unknownRequest(file: OpenFile, number: number): Refusal {
 function sizeOf(descriptor: RequestDescriptor, raw: Raw): number {
   const { sizeField, fields } = descriptor;
   const given = raw[sizeField] ?? (fields.size === undefined ? raw.size : undefined);
-  return typeof given === 'number' ? given : (descriptor.defaultSize ?? descriptor.size);
+  if (typeof given === 'number') return given;
+  return (descriptor.defaultSize ?? descriptor.size) + sizeBehind(descriptor, raw);
+}
+
+/** Bytes of what the caller gives behind the struct: base64, or an array of words of 32 bits. */
+function sizeBehind({ behind = [] }: RequestDescriptor, raw: Raw): number {
+  let size = 0;
+  for (const name of behind) {
+    const value = raw[name];
+    if (typeof value === 'string') size += Uint8Array.fromBase64(value).length;
+    else if (Array.isArray(value)) size += 4 * value.length;
+  }
+  return size;
 }
 
 function checkSize(descriptor: RequestDescriptor, size: number, tail: number): Refusal | null {

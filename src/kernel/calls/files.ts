@@ -56,15 +56,12 @@ export const FILES: Calls<typeof FILE_CALLS> = {
   dup: onFile((file, _input, process) => install(process, file.get())),
   send_fd: sendFd,
   read: onFile((file, input) => readOut(file.read(big(input, 'length')))),
-  write: onFile((file, input) =>
-    counted(
-      file.write({
-        length: big(input, 'length'),
-        data: bytes(input, 'data'),
-        responses: (input.responses as PageResponse[] | undefined) ?? [],
-      }),
-    ),
-  ),
+  write: onFile((file, input) => {
+    const data = bytes(input, 'data');
+    const responses = (input.responses as PageResponse[] | undefined) ?? [];
+    const length = input.length === undefined ? BigInt(data.length) : big(input, 'length');
+    return counted(file.write({ length, data, responses }));
+  }),
   pread: onFile((file, input) => {
     const length = big(input, 'length');
     if (length > MAX_TRANSFER) return refuse('EINVAL', 'vfs_read', `at most ${MAX_TRANSFER} bytes a call`);

@@ -10,6 +10,9 @@ export const MEMFD_FLAGS = {
   MFD_EXEC: 16,
 } as const satisfies Bits;
 
+/** include/uapi/linux/eventfd.h */
+export const EVENTFD_FLAGS = { EFD_SEMAPHORE: 1, EFD_NONBLOCK: 0x800, EFD_CLOEXEC: 0x80000 } as const satisfies Bits;
+
 /** include/uapi/linux/fcntl.h */
 export const SEALS = {
   F_SEAL_SEAL: 1,

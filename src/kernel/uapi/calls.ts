@@ -1,5 +1,6 @@
 /** The system calls of the `calls` face, as data. `ioctl` carries a request of the request table. */
 import type { Errno, Signal } from '../errno.ts';
+import { EVENTFD_CALLS } from './calls/eventfd.ts';
 import { FILE_CALLS } from './calls/files.ts';
 import { LEVER_CALLS } from './calls/levers.ts';
 import { MEMFD_CALLS } from './calls/memfd.ts';
@@ -11,7 +12,7 @@ export type { CallRow, Parameter } from './calls/row.ts';
 
 export type CallDescriptor = CallRow & { readonly name: string };
 
-const ROWS = { ...FILE_CALLS, ...MEMORY_CALLS, ...MEMFD_CALLS, ...PROCESS_CALLS, ...LEVER_CALLS };
+const ROWS = { ...FILE_CALLS, ...MEMORY_CALLS, ...MEMFD_CALLS, ...EVENTFD_CALLS, ...PROCESS_CALLS, ...LEVER_CALLS };
 
 /** Every call but `ioctl`, whose shape depends on its request. */
 export type CallName = keyof typeof ROWS;

@@ -9,7 +9,7 @@ import type { Bits } from './bits.ts';
 export type RequestKind = 'iommufd' | 'vfio-cdev' | 'vfio-group' | 'liveupdate' | 'session';
 
 /** Kinds of files that an ioctl can be sent to. */
-export type FileKind = RequestKind | 'memfd' | 'null' | 'fault-queue' | 'event-queue' | 'access';
+export type FileKind = RequestKind | 'memfd' | 'null' | 'eventfd' | 'fault-queue' | 'event-queue' | 'access';
 
 /**
  * `u64` is a hexadecimal string (or a safe integer) outside and a bigint inside. `ranges` is an array of
@@ -52,6 +52,8 @@ export type RequestRow<Given extends Fields = Fields, Ends extends Sizes = Sizes
   readonly size: number;
   /** Size in bytes that is assumed when the caller gives none; absent: `size`. */
   readonly defaultSize?: number;
+  /** Fields that stand behind the struct, in bytes or descriptors of 32 bits: the size counts those that are given. */
+  readonly behind?: readonly string[];
   /** The name of the field that holds the size: `size`, or `argsz` where the struct has a `size` of its own. */
   readonly sizeField: 'size' | 'argsz';
   /** What lies behind the struct has to be zero (else E2BIG: copy_struct_from_user), or is ignored. */

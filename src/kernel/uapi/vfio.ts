@@ -49,7 +49,7 @@ export const VFIO_DEVICE_REQUESTS = {
     sizeField: 'argsz',
     tail: 'ignored',
     about: 'How many interrupts of a type there are, and what can be done with them.',
-    ...only('ENOTTY', 'no interrupts yet.'),
+    ...FULL,
     fields: {
       index: input('u32', 'Type: 0 INTx, 1 MSI, 2 MSI-X, 3 errors, 4 the request to let the device go.'),
       flags: output('u32', 'Bit 0: eventfds, 1: can be masked, 2: masks itself, 3: cannot be changed in number.'),
@@ -62,9 +62,11 @@ export const VFIO_DEVICE_REQUESTS = {
     size: 20,
     sizeField: 'argsz',
     tail: 'ignored',
+    behind: ['data', 'eventfds'],
     about: 'Enables, disables, masks and triggers interrupts.',
-    ...only('ENOTTY', 'no interrupts yet.'),
+    ...part('There are always enough vectors of the host; MSI-X can always grow.'),
     fields: {
+      argsz: input('u32', 'Bytes of the struct and of what stands behind it; if absent, of what is given.'),
       flags: bits(IRQ_SET_FLAGS),
       index: input('u32', 'Type, as for GET_IRQ_INFO.'),
       start: input('u32', 'First vector.'),

@@ -183,7 +183,7 @@ export class VfioDeviceFile extends OpenFile {
     device.bound = bound;
     // vfio_pci_core_enable tries a reset; a function that cannot be reset stays as it is.
     if (!this.retrieved && device.fn.spec.reset) kernel.resetFunction(device.fn, 'open');
-    device.pci = new VfioPciCore(kernel, device.fn);
+    device.pci = new VfioPciCore(device);
     this.join();
     kernel.emit('vfio.bind', `${device.fn.bdf} is bound to an iommufd`, { bdf: device.fn.bdf, device: bound.id });
     return null;

@@ -31,6 +31,8 @@ export class VfioDevice {
   bound: IommufdDevice | null = null;
   /** What vfio-pci keeps of it from the first open to the last close. */
   pci: VfioPciCore | null = null;
+  /** Log2 of how many vectors MSI was enabled with last (vdev->msi_qmax), for the next user of the device, too. */
+  msiQmax = 0;
   /** PASIDs that were attached through it. */
   readonly pasids = new Set<number>();
   /** Its driver waits for the close of the last file to be unbound. */

@@ -1,7 +1,7 @@
 /** Calls on descriptors of any kind. */
 import { MAX_TRANSFER } from '../../../limits.ts';
 import { part } from '../types.ts';
-import { call, fd, need, TRANSFER } from './row.ts';
+import { call, fd, may, need, TRANSFER } from './row.ts';
 
 export const FILE_CALLS = {
   open: call(
@@ -27,23 +27,24 @@ export const FILE_CALLS = {
     part('One step, for sendmsg and recvmsg.'),
   ),
   read: call(
-    'read(fd, length) of a queue; what it holds is in `faults` or `events`.',
+    'read(fd, length); the bytes are in `data`, what a queue holds in `faults` or `events`.',
     'the bytes',
     {
       fd,
-      length: need('u64', 'Bytes: 40 a fault, 12 an event.'),
+      length: need('u64', 'Bytes: 40 a fault, 12 an event, 8 an eventfd.'),
     },
-    part('Queues of faults and events; it never waits.'),
+    part('Queues of faults and events, and eventfds; it never waits: EAGAIN, with O_NONBLOCK or not.'),
   ),
   write: call(
-    'write(fd, responses, length) to a fault queue.',
-    'the bytes of the responses taken',
+    'write(fd, data, length), or `responses` to a fault queue.',
+    'the bytes taken',
     {
       fd,
-      length: need('u64', 'Bytes: 8 a response.'),
-      responses: need('responses', 'Answers to faults: their cookies, and 0 (success) or 1 (invalid).'),
+      length: may('u64', 'Bytes: 8 a response. Those of `data` if absent.'),
+      data: may('bytes', 'The bytes.'),
+      responses: may('responses', 'Answers to faults: their cookies, and 0 (success) or 1 (invalid).'),
     },
-    part('Queues of faults.'),
+    part('Queues of faults, and eventfds; it never waits: EAGAIN, with O_NONBLOCK or not.'),
   ),
   pread: call(
     'pread(fd, length, offset); the bytes are in `data`.',

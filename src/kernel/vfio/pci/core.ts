@@ -1,15 +1,18 @@
 /** What vfio-pci keeps of a device from its first open to its last close (struct vfio_pci_core_device). */
 import type { PciFunction } from '../../../machine/pci/function.ts';
-import type { VfioKernel } from '../vfio.ts';
+import type { VfioDevice, VfioKernel } from '../vfio.ts';
+import { VfioPciIrqs } from './irqs.ts';
 
 export class VfioPciCore {
   readonly kernel: VfioKernel;
   readonly fn: PciFunction;
+  readonly irqs: VfioPciIrqs;
 
   /** vfio_pci_core_enable, after the reset. */
-  constructor(kernel: VfioKernel, fn: PciFunction) {
-    this.kernel = kernel;
-    this.fn = fn;
+  constructor(device: VfioDevice) {
+    this.kernel = device.kernel;
+    this.fn = device.fn;
+    this.irqs = new VfioPciIrqs(device);
   }
 
   /** Whether the function answers in its memory BARs (__vfio_pci_memory_enabled). */
@@ -33,5 +36,7 @@ export class VfioPciCore {
   }
 
   /** vfio_pci_core_disable, before the reset. */
-  disable(): void {}
+  disable(): void {
+    this.irqs.disable();
+  }
 }
