@@ -1,0 +1,76 @@
+/**
+ * An interrupt that a device raises, up to the eventfd that SET_IRQS has given it (vfio_intx_handler, vfio_msihandler). What
+ * decides on the way is hardware's: bus mastering, masks of vectors, and who listens.
+ */
+import type { PciFunction } from '../../../machine/pci/function.ts';
+import { isVectorMasked, setVectorPending } from '../../../machine/pci/msix-vectors.ts';
+import type { VfioPciCore } from './core.ts';
+import { INTX, irqCount, MSI, MSIX } from './intrs.ts';
+import { type IrqType, MESSAGE_ADDRESS, type VfioPciIrqs } from './irqs.ts';
+
+/**
+ * Why nobody was told: the function has no such vector; no program has enabled it by SET_IRQS; a message is a write, and the function
+ * may not master the bus; the vector, or INTx, is masked; it is enabled without an eventfd.
+ */
+export const UNHEARD = ['no-such-vector', 'not-enabled', 'bus-master-off', 'masked', 'no-eventfd'] as const;
+
+export interface Interrupt {
+  /** An eventfd was signalled. */
+  delivered: boolean;
+  /** It is kept, and signalled as soon as it is unmasked. */
+  pending: boolean;
+  /** Why it was not delivered. */
+  reason: (typeof UNHEARD)[number] | null;
+}
+
+const TOLD: Interrupt = { delivered: true, pending: false, reason: null };
+const unheard = (reason: (typeof UNHEARD)[number], pending = false): Interrupt => ({
+  delivered: false,
+  pending,
+  reason,
+});
+
+const INDEXES: Readonly<Record<IrqType, number>> = { intx: INTX, msi: MSI, msix: MSIX };
+
+/** The function raises an interrupt. `core` null: no program has the device open. */
+export function raise(fn: PciFunction, core: VfioPciCore | null, type: IrqType, vector: number): Interrupt {
+  if (vector >= irqCount(fn, INDEXES[type])) return unheard('no-such-vector');
+  if (core?.irqs.type !== type) return unheard('not-enabled');
+  const { irqs } = core;
+  if (type === 'intx') return raiseIntx(irqs);
+  if (type === 'msix' && isVectorMasked(fn, vector)) {
+    setVectorPending(fn, vector, true);
+    return unheard('masked', true);
+  }
+  if (type === 'msi' && !irqs.isAllocated(vector)) return unheard('not-enabled');
+  return core.busMaster ? deliver(irqs, vector) : unheard('bus-master-off');
+}
+
+/** vfio_intx_handler: INTx is masked with every interrupt, until its user unmasks it. */
+function raiseIntx(irqs: VfioPciIrqs): Interrupt {
+  irqs.intxPending = true;
+  if (irqs.intxMasked) return unheard('masked', true);
+  irqs.maskIntx();
+  return irqs.sendIntx() ? TOLD : unheard('no-eventfd', true);
+}
+
+function deliver(irqs: VfioPciIrqs, vector: number): Interrupt {
+  const trigger = irqs.trigger(vector);
+  trigger?.signal();
+  return trigger ? TOLD : unheard('no-eventfd');
+}
+
+/**
+ * The function has written `data` to `address` in the interrupt window: which interrupt that was, and what became of it; null: none
+ * of those that the kernel has given it messages for.
+ */
+export function messageWritten(
+  core: VfioPciCore,
+  address: bigint,
+  data: number,
+): (Interrupt & { type: IrqType; vector: number }) | null {
+  const { irqs } = core;
+  const { type } = irqs;
+  if (type === null || address !== MESSAGE_ADDRESS || !irqs.isAllocated(data)) return null;
+  return { type, vector: data, ...deliver(irqs, data) };
+}
