@@ -6,6 +6,7 @@ import type { Errno } from '../kernel/errno.ts';
 import type { EventData, EventKind } from '../kernel/events.ts';
 import type { BootOptions, Policies, Profile } from '../kernel/policies.ts';
 import type { CallInput } from '../kernel/uapi/calls.ts';
+import type { IrqType } from '../kernel/vfio/pci/irqs.ts';
 import type { FunctionSpec, MachineSpec } from '../machine/spec.ts';
 
 /** All that a host begins with. It is stored with the host; the journal begins after it. */
@@ -55,6 +56,7 @@ export type Command =
   | { op: 'device.dma'; bdf: string; accesses: DmaAccess[] }
   | { op: 'device.flr'; bdf: string }
   | { op: 'device.bar'; bdf: string; bar: number; offset: string; data: string }
+  | { op: 'device.interrupt'; bdf: string; type: IrqType; vector: number }
   | { op: 'driver.bind'; bdf: string; driver: string }
   | { op: 'driver.unbind'; bdf: string; driver?: string }
   | { op: 'group.type'; group: number; type: string }

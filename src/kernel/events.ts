@@ -176,6 +176,17 @@ export const EVENTS = {
     about: 'A VFIO device is bound to an iommufd.',
     data: { bdf, device: { type: 'integer', about: 'Id of the device in the iommufd.' } },
   },
+  'vfio.interrupt': {
+    severity: 'info',
+    about: 'A VFIO device raises an interrupt, or one that was pending is unmasked.',
+    data: {
+      bdf,
+      type: { type: 'text', values: ['intx', 'msi', 'msix'], about: 'What kind of interrupt it is.' },
+      vector: { type: 'integer', about: 'Number of the vector; 0 for INTx.' },
+      delivered: { type: 'flag', about: 'Whether an eventfd was signalled.' },
+      pending: { type: 'flag', about: 'Whether it is kept until it is unmasked.' },
+    },
+  },
   'vfio.preserve': { severity: 'info', about: 'A VFIO device is to be handed over.', data: { bdf } },
   'luo.session': { severity: 'info', about: 'A session was created or retrieved.', data: { session } },
   'luo.preserve': { severity: 'info', about: 'A file was put into a session.', data: FILE },

@@ -186,6 +186,7 @@ export class Kernel implements LiveUpdateKernel {
   /** Resets a function; its translation stays (R18). */
   resetFunction(fn: PciFunction, why: EventDataOf<'pci.reset'>['why']): void {
     fn.reset();
+    this.vfio.devices.get(fn.bdf)?.pci?.irqs.deviceReset();
     this.emit('pci.reset', `${fn.bdf} is reset (${why})`, { bdf: fn.bdf, why });
   }
 

@@ -26,6 +26,7 @@ const EXAMPLES: { [One in Op]: Extract<Command, { op: One }> } = {
   'device.dma': { op: 'device.dma', bdf: BDF, accesses: [] },
   'device.flr': { op: 'device.flr', bdf: BDF },
   'device.bar': { op: 'device.bar', bdf: BDF, bar: 0, offset: '0x0', data: '' },
+  'device.interrupt': { op: 'device.interrupt', bdf: BDF, type: 'intx', vector: 0 },
   'driver.bind': { op: 'driver.bind', bdf: BDF, driver: 'vfio-pci' },
   'driver.unbind': { op: 'driver.unbind', bdf: BDF },
   'group.type': { op: 'group.type', group: 999, type: 'identity' },

@@ -66,6 +66,18 @@ test('bodies become commands', async (t) => {
     ['post', `/devices/${D1}/flr`, undefined, { op: 'device.flr', bdf: D1 }],
     [
       'post',
+      `/devices/${D1}/interrupts`,
+      { type: 'msix', vector: 3 },
+      { op: 'device.interrupt', bdf: D1, type: 'msix', vector: 3 },
+    ],
+    [
+      'post',
+      `/devices/${D1}/interrupts`,
+      { type: 'intx' },
+      { op: 'device.interrupt', bdf: D1, type: 'intx', vector: 0 },
+    ],
+    [
+      'post',
       `/devices/${D1}/dma`,
       { accesses: [{ op: 'read', iova: 4096, length: '0x10' }] },
       { op: 'device.dma', bdf: D1, accesses: [{ op: 'read', iova: '0x1000', length: 16 }] },

@@ -1,6 +1,9 @@
 /** Commands on PCI functions: plugging in and out, DMA, resets. */
 
 import { refuse } from '../../kernel/errno.ts';
+import type { VfioPciCore } from '../../kernel/vfio/pci/core.ts';
+import { type IrqType, MESSAGE_ADDRESS } from '../../kernel/vfio/pci/irqs.ts';
+import { type Interrupt, messageWritten, raise } from '../../kernel/vfio/pci/raise.ts';
 import { hex } from '../../machine/address.ts';
 import { barOf, ROM_BAR, storeInBar } from '../../machine/pci/bar-memory.ts';
 import type { PciFunction } from '../../machine/pci/function.ts';
@@ -40,6 +43,14 @@ export const DEVICES: Rows<Family<'device'>> = {
     needs: 'function',
     run: (host, { accesses }, fn) => ok({ results: accesses.map((access) => dma(host, fn, access)) }),
   },
+  'device.interrupt': {
+    needs: 'function',
+    run(host, { type, vector }, fn) {
+      const interrupt = raise(fn, coreOf(host, fn), type, vector);
+      tellOfInterrupt(host, fn, type, vector, interrupt);
+      return ok(interrupt);
+    },
+  },
   'device.flr': {
     needs: 'kernel and function',
     run(host, _command, fn, kernel) {
@@ -76,12 +87,35 @@ function dma(host: Host, fn: PciFunction, access: DmaAccess): DmaResult {
   if (access.op === 'write' && access.data) data.set(Uint8Array.fromBase64(access.data).subarray(0, access.length));
   const outcome = host.machine.dma(fn, access.op, BigInt(access.iova), data);
   for (const frame of outcome.written) judgeWrite(host, fn, frame);
-  if (outcome.interrupt) host.emit('pci.interrupt', `${fn.bdf} wrote to the interrupt window`, { bdf: fn.bdf });
+  if (outcome.interrupt) {
+    host.emit('pci.interrupt', `${fn.bdf} wrote to the interrupt window`, { bdf: fn.bdf });
+    writeMessage(host, fn, BigInt(access.iova), data);
+  }
   if (!outcome.fault) return access.op === 'read' ? { ok: true, data: data.toBase64() } : { ok: true };
   const { reason, op, iova, bdf } = outcome.fault;
   const fault = { reason, op, iova: hex(iova), bdf };
   host.emit('dma.fault', `${bdf}: ${op} of ${fault.iova} is refused: ${reason}`, fault);
   return { ok: false, fault };
+}
+
+/** What vfio-pci keeps of the function while a program has it open. */
+const coreOf = ({ kernel }: Host, fn: PciFunction): VfioPciCore | null => kernel?.vfio.devices.get(fn.bdf)?.pci ?? null;
+
+/** A write that has reached the interrupt window: raises the interrupt whose message it is, if it is one. */
+function writeMessage(host: Host, fn: PciFunction, iova: bigint, data: Uint8Array): void {
+  const core = coreOf(host, fn);
+  const at = MESSAGE_ADDRESS - iova;
+  if (!core || at < 0n || at + 4n > data.length) return;
+  const word = new DataView(data.buffer, data.byteOffset).getUint32(Number(at), true);
+  const found = messageWritten(core, word);
+  if (found) tellOfInterrupt(host, fn, found.type, word, found.interrupt);
+}
+
+function tellOfInterrupt(host: Host, fn: PciFunction, type: IrqType, vector: number, interrupt: Interrupt): void {
+  const { bdf } = fn;
+  const { delivered, pending, reason } = interrupt;
+  const outcome = delivered ? 'an eventfd is signalled' : `nobody is told (${reason})`;
+  host.emit('vfio.interrupt', `${bdf} raises ${type} ${vector}: ${outcome}`, { bdf, type, vector, delivered, pending });
 }
 
 /** Reports a write into memory that is nobody's or somebody else's, which would corrupt a real machine. */

@@ -32,7 +32,7 @@ export function deviceView(host: Host, fn: PciFunction): DeviceView {
     state: kernel?.restored.stateOf(fn) ?? 'N',
     domain: group ? domainOf(group.domain) : { kind: unit ? 'blocked' : 'none', id: null, restored: false },
     preserved: vfio?.files.some((file) => file.preserved) ?? false,
-    interruptsEnabled: fn.interruptsEnabled,
+    interruptsEnabled: vfio?.interruptsEnabled ?? fn.interruptsEnabled,
     reset: fn.spec.reset,
     canReset: fn.spec.reset,
     resets: fn.resets,

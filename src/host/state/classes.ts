@@ -1,5 +1,6 @@
 /** Every class of a host’s object graph. Written by `npm run shapes`. */
 import { Drivers } from '../../kernel/drivers.ts';
+import { Eventfd, EventfdFile } from '../../kernel/eventfd.ts';
 import { Faults } from '../../kernel/faults.ts';
 import { NullFile } from '../../kernel/file.ts';
 import { PagingDomain } from '../../kernel/iommu/domain.ts';
@@ -45,6 +46,8 @@ import { Process } from '../../kernel/process.ts';
 import { VfioDeviceFile } from '../../kernel/vfio/device-file.ts';
 import { VfioGroupFile } from '../../kernel/vfio/group-file.ts';
 import { VfioPciCore } from '../../kernel/vfio/pci/core.ts';
+import { Ioeventfd } from '../../kernel/vfio/pci/ioeventfd.ts';
+import { IntxUnmask, VfioPciIrqs } from '../../kernel/vfio/pci/irqs.ts';
 import { BarMapping } from '../../kernel/vfio/pci/mmap.ts';
 import { Vfio, VfioDevice } from '../../kernel/vfio/vfio.ts';
 import { FrameContents } from '../../machine/frame-contents.ts';
@@ -74,6 +77,8 @@ export const CLASSES = [
   ConfigSpace,
   DomainSpace,
   Drivers,
+  Eventfd,
+  EventfdFile,
   FaultQueue,
   FaultQueueFile,
   Faults,
@@ -86,8 +91,10 @@ export const CLASSES = [
   HwQueue,
   HwptNested,
   HwptPaging,
+  IntxUnmask,
   IoPagetable,
   Ioas,
+  Ioeventfd,
   IommuCore,
   IommuGroup,
   IommuUnit,
@@ -125,6 +132,7 @@ export const CLASSES = [
   VfioDeviceFile,
   VfioGroupFile,
   VfioPciCore,
+  VfioPciIrqs,
   Viommu,
   ViommuPage,
 ] as const;

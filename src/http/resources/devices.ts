@@ -3,6 +3,8 @@ import { z } from 'zod';
 import type { DmaAccess } from '../../host/command.ts';
 import { buildFunction } from '../../host/host-spec.ts';
 import type { DeviceView, TranslationRun } from '../../host/views.ts';
+import { IRQ_TYPES } from '../../kernel/vfio/pci/irqs.ts';
+import { UNHEARD } from '../../kernel/vfio/pci/raise.ts';
 import { MAX_TRANSLATED } from '../../limits.ts';
 import { hex } from '../../machine/address.ts';
 import { granted, notFound } from '../answers.ts';
@@ -10,7 +12,7 @@ import { u64Text } from '../parameters.ts';
 import { type Route, route } from '../route.ts';
 import { DmaAnswer, DmaInput } from '../schemas/dma.ts';
 import { DeviceInput } from '../schemas/host.ts';
-import { name, strict, whole } from '../schemas/values.ts';
+import { integer, name, strict, whole } from '../schemas/values.ts';
 import { Device, DeviceList, TranslationRunList } from '../schemas/views.ts';
 import { invalid } from '../validation.ts';
 
@@ -42,6 +44,22 @@ const DEVICE_EXAMPLE = {
   physicalFunction: null,
   realDmaDevice: null,
 };
+
+/** MSI-X has up to 2048 vectors. */
+const MAX_VECTOR = 2047;
+
+const InterruptAnswer = strict({
+  delivered: z.boolean().meta({ description: 'Whether an eventfd was signalled.' }),
+  pending: z.boolean().meta({ description: 'Whether it is kept, and signalled as soon as it is unmasked.' }),
+  reason: z
+    .enum(UNHEARD)
+    .nullable()
+    .meta({
+      description:
+        'Why nobody was told: the function has no such vector; it is not enabled by SET_IRQS; the function may not master the bus, ' +
+        'as messages do; it is masked; it is enabled without an eventfd.',
+    }),
+}).meta({ id: 'Interrupt' });
 
 const deviceAnswer = { description: 'The device.', schema: Device, example: DEVICE_EXAMPLE };
 const Driver = name('Such as vfio-pci, nvme, virtio-pci.');
@@ -106,10 +124,17 @@ export const DEVICE_ROUTES: readonly Route[] = [
     operationId: 'updateDevice',
     tag,
     summary: 'Change the state of a device',
-    description: 'A device whose interrupts are enabled cannot be frozen for a live update.',
+    description:
+      'A switch beside the interrupts that a program enables by VFIO_DEVICE_SET_IRQS, which should be used instead: while either ' +
+      'is on the device cannot be frozen for a live update.',
     access,
     refusable: true,
-    body: strict({ interruptsEnabled: z.boolean() }),
+    body: strict({
+      interruptsEnabled: z.boolean().meta({
+        deprecated: true,
+        description: 'Whether the switch is on. Enable interrupts by VFIO_DEVICE_SET_IRQS.',
+      }),
+    }),
     bodyExample: { interruptsEnabled: true },
     success: { 200: deviceAnswer },
     handle: async ({ lanes }, { host, params: { bdf }, body }) =>
@@ -228,6 +253,33 @@ export const DEVICE_ROUTES: readonly Route[] = [
       const accesses: DmaAccess[] = body.accesses;
       return granted(await lanes.execute(host.id, { op: 'device.dma', bdf, accesses }));
     },
+  }),
+  route({
+    method: 'POST',
+    path: `${DEVICE}/interrupts`,
+    operationId: 'raiseInterrupt',
+    tag,
+    summary: 'Let a device raise an interrupt',
+    description:
+      'It arrives at the eventfd that VFIO_DEVICE_SET_IRQS has given it. That nobody is told is an answer. A write of the device ' +
+      'to the message that the kernel has given a vector of MSI or MSI-X does the same.',
+    access,
+    body: strict({
+      type: z.enum(IRQ_TYPES).meta({ description: 'What kind of interrupt.' }),
+      vector: integer(0, MAX_VECTOR)
+        .meta({ description: 'Number of the vector; 0, the one of INTx, if absent.' })
+        .optional(),
+    }).meta({ id: 'InterruptInput' }),
+    bodyExample: { type: 'msix', vector: 1 },
+    success: {
+      200: {
+        description: 'What has become of it.',
+        schema: InterruptAnswer,
+        example: { delivered: true, pending: false, reason: null },
+      },
+    },
+    handle: async ({ lanes }, { host, params: { bdf }, body: { type, vector = 0 } }) =>
+      granted(await lanes.execute(host.id, { op: 'device.interrupt', bdf, type, vector })),
   }),
   route({
     method: 'POST',

@@ -38,7 +38,9 @@ export const Device = strict({
   }),
   domain: DeviceDomain,
   preserved: z.boolean(),
-  interruptsEnabled: z.boolean(),
+  interruptsEnabled: z.boolean().meta({
+    description: 'A program has enabled interrupts by VFIO_DEVICE_SET_IRQS, or the switch of PATCH is on.',
+  }),
   reset: z.boolean().meta({ description: 'Whether it can be reset.' }),
   canReset: z.boolean().meta({ description: 'The same as `reset`.' }),
   resets: z.int().meta({ description: 'Resets since the host was made.' }),

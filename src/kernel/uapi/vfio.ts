@@ -115,12 +115,12 @@ export const VFIO_DEVICE_REQUESTS = {
   },
   VFIO_DEVICE_IOEVENTFD: {
     number: 0x3b74,
-    minSize: 32,
+    minSize: 28,
     size: 32,
     sizeField: 'argsz',
     tail: 'ignored',
     about: 'Lets an eventfd store a value into a BAR.',
-    ...only('ENOTTY', 'no ioeventfds yet.'),
+    ...FULL,
     fields: {
       flags: bits(IOEVENTFD_FLAGS, 'The width of the store.'),
       offset: input('u64', 'Where on the descriptor.'),

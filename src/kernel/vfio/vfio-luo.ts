@@ -71,7 +71,7 @@ export const VFIO_HANDLER = fileHandler<VfioDeviceFile, Data, Data>({
 
   freeze(kernel, file) {
     const { fn } = file.device;
-    if (fn.interruptsEnabled)
+    if (file.device.interruptsEnabled)
       return refuse(
         'EINVAL',
         'vfio_pci_liveupdate_freeze',

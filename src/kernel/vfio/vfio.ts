@@ -46,6 +46,11 @@ export class VfioDevice {
     this.index = index;
   }
 
+  /** A program has enabled a type of interrupts by SET_IRQS, or the switch beside it is on. Eventfds of errors and of the request do not count. */
+  get interruptsEnabled(): boolean {
+    return this.fn.interruptsEnabled || (this.pci !== null && this.pci.irqs.type !== null);
+  }
+
   get path(): string {
     return `/dev/vfio/devices/vfio${this.index}`;
   }

@@ -9,9 +9,9 @@ import type { Process } from '../process.ts';
 export abstract class Virqfd implements EventfdWaiter {
   private _eventfd: Eventfd | null = null;
 
-  /** Whether an eventfd makes it run. */
-  get enabled(): boolean {
-    return this._eventfd !== null;
+  /** What makes it run; null: nothing. */
+  get eventfd(): Eventfd | null {
+    return this._eventfd;
   }
 
   protected abstract run(): void;
@@ -23,7 +23,8 @@ export abstract class Virqfd implements EventfdWaiter {
   enable(process: Process, fd: number): Refusal | null {
     const eventfd = eventfdOf(process, fd);
     if (eventfd instanceof Refusal) return eventfd;
-    if (this._eventfd) return refuse('EBUSY', 'vfio_virqfd_enable', 'another eventfd does this already: take it off first');
+    if (this._eventfd)
+      return refuse('EBUSY', 'vfio_virqfd_enable', 'another eventfd does this already: take it off first');
     this._eventfd = eventfd;
     eventfd.addWaiter(this);
     if (eventfd.count > 0n) this.run();

@@ -41,3 +41,13 @@ export const maskVector = (fn: PciFunction, vector: number, masked: boolean): vo
 export const isVectorPending = (fn: PciFunction, vector: number): boolean => get(fn, pendingOf(fn, vector));
 export const setVectorPending = (fn: PciFunction, vector: number, pending: boolean): void =>
   set(fn, pendingOf(fn, vector), pending);
+
+/** What it writes, of 32 bits, and where, to raise its interrupt: all zeros while nobody has given it a message. */
+export function writeMessage(fn: PciFunction, vector: number, address: bigint, data: number): void {
+  const { tableBar, tableOffset } = msixOf(fn)!;
+  const message = new Uint8Array(VECTOR_CONTROL);
+  const words = new DataView(message.buffer);
+  words.setBigUint64(0, address, true);
+  words.setUint32(8, data, true);
+  storeInBar(fn, barOf(fn, tableBar)!, tableOffset + vector * VECTOR_BYTES, message);
+}

@@ -1,12 +1,14 @@
 /** What vfio-pci keeps of a device from its first open to its last close (struct vfio_pci_core_device). */
 import type { PciFunction } from '../../../machine/pci/function.ts';
 import type { VfioDevice, VfioKernel } from '../vfio.ts';
+import type { Ioeventfd } from './ioeventfd.ts';
 import { VfioPciIrqs } from './irqs.ts';
 
 export class VfioPciCore {
   readonly kernel: VfioKernel;
   readonly fn: PciFunction;
   readonly irqs: VfioPciIrqs;
+  ioeventfds: readonly Ioeventfd[] = [];
 
   /** vfio_pci_core_enable, after the reset. */
   constructor(device: VfioDevice) {
@@ -25,6 +27,11 @@ export class VfioPciCore {
     return true;
   }
 
+  /** Whether it may write to memory, and so send messages. */
+  get busMaster(): boolean {
+    return true;
+  }
+
   /** Whether its ROM answers once memory is on, which Linux sees to (vfio_pci_memory_lock_and_enable). */
   get romAnswers(): boolean {
     return true;
@@ -38,5 +45,7 @@ export class VfioPciCore {
   /** vfio_pci_core_disable, before the reset. */
   disable(): void {
     this.irqs.disable();
+    for (const ioeventfd of this.ioeventfds) ioeventfd.disable();
+    this.ioeventfds = [];
   }
 }

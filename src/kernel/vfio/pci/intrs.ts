@@ -9,9 +9,9 @@ import type { ArgOf } from '../../uapi/index.ts';
 import type { VfioPciCore } from './core.ts';
 import type { VfioPciIrqs } from './irqs.ts';
 
-const INTX = 0;
-const MSI = 1;
-const MSIX = 2;
+export const INTX = 0;
+export const MSI = 1;
+export const MSIX = 2;
 const ERR = 3;
 const REQ = 4;
 const NUM_IRQS = 5;

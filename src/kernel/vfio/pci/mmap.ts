@@ -69,7 +69,10 @@ export class BarMapping implements DeviceMemory {
   }
 
   write(offset: bigint, bytes: Uint8Array): void {
-    writeBar(this.file.pci.fn, this._barAt(offset), Number(positionOf(offset)), bytes);
+    const { fn, irqs } = this.file.pci;
+    const at = Number(positionOf(offset));
+    writeBar(fn, this._barAt(offset), at, bytes);
+    irqs.barWritten(regionOf(offset), at, bytes.length);
   }
 
   private _barAt(offset: bigint): BarSpec {

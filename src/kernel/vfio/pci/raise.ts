@@ -6,7 +6,7 @@ import type { PciFunction } from '../../../machine/pci/function.ts';
 import { isVectorMasked, setVectorPending } from '../../../machine/pci/msix-vectors.ts';
 import type { VfioPciCore } from './core.ts';
 import { INTX, irqCount, MSI, MSIX } from './intrs.ts';
-import { type IrqType, MESSAGE_ADDRESS, type VfioPciIrqs } from './irqs.ts';
+import type { IrqType, VfioPciIrqs } from './irqs.ts';
 
 /**
  * Why nobody was told: the function has no such vector; no program has enabled it by SET_IRQS; a message is a write, and the function
@@ -37,21 +37,16 @@ export function raise(fn: PciFunction, core: VfioPciCore | null, type: IrqType, 
   if (vector >= irqCount(fn, INDEXES[type])) return unheard('no-such-vector');
   if (core?.irqs.type !== type) return unheard('not-enabled');
   const { irqs } = core;
-  if (type === 'intx') return raiseIntx(irqs);
+  if (type === 'intx') {
+    const reason = irqs.intxMasked ? 'masked' : 'no-eventfd';
+    return irqs.raiseIntx() ? TOLD : unheard(reason, true);
+  }
   if (type === 'msix' && isVectorMasked(fn, vector)) {
     setVectorPending(fn, vector, true);
     return unheard('masked', true);
   }
   if (type === 'msi' && !irqs.isAllocated(vector)) return unheard('not-enabled');
   return core.busMaster ? deliver(irqs, vector) : unheard('bus-master-off');
-}
-
-/** vfio_intx_handler: INTx is masked with every interrupt, until its user unmasks it. */
-function raiseIntx(irqs: VfioPciIrqs): Interrupt {
-  irqs.intxPending = true;
-  if (irqs.intxMasked) return unheard('masked', true);
-  irqs.maskIntx();
-  return irqs.sendIntx() ? TOLD : unheard('no-eventfd', true);
 }
 
 function deliver(irqs: VfioPciIrqs, vector: number): Interrupt {
@@ -61,16 +56,10 @@ function deliver(irqs: VfioPciIrqs, vector: number): Interrupt {
 }
 
 /**
- * The function has written `data` to `address` in the interrupt window: which interrupt that was, and what became of it; null: none
- * of those that the kernel has given it messages for.
+ * The function has written `data` to MESSAGE_ADDRESS: which interrupt that raises; null: it is no message that the kernel has
+ * given it.
  */
-export function messageWritten(
-  core: VfioPciCore,
-  address: bigint,
-  data: number,
-): (Interrupt & { type: IrqType; vector: number }) | null {
-  const { irqs } = core;
+export function messageWritten({ irqs }: VfioPciCore, data: number): { type: IrqType; interrupt: Interrupt } | null {
   const { type } = irqs;
-  if (type === null || address !== MESSAGE_ADDRESS || !irqs.isAllocated(data)) return null;
-  return { type, vector: data, ...deliver(irqs, data) };
+  return type !== null && irqs.isAllocated(data) ? { type, interrupt: deliver(irqs, data) } : null;
 }
