@@ -64,6 +64,7 @@ export const PARAMETERS = {
   bdf,
   bar: decimal(0, 6, 'Number of the BAR; 6: the expansion ROM.', 0),
   region: id('Number of the region: 0 to 5 BARs, 6 the expansion ROM, 7 the configuration space.', 0),
+  irq: id('Type of interrupts: 0 INTx, 1 MSI, 2 MSI-X, 3 errors, 4 the request to let the device go.', 0),
   group: decimal(0, S32_MAX, 'Number of the IOMMU group.', 0),
   ioas: id('Id of the IOAS in its iommufd.', 2),
   hwpt: id('Id of the HWPT in its iommufd.', 3),

@@ -1,11 +1,10 @@
-/** A function that has every kind of interrupt, plugged in and open in a process, and what its VMM does with them. */
+/** A machine whose D1 has every kind of interrupt, D1 open in a process, and what its VMM does with them. */
 import assert from 'node:assert/strict';
 import type { TestApp } from './app.ts';
-import type { Host, HostBody } from './client.ts';
+import { D1, type Host, type HostBody } from './client.ts';
 import { KernelError } from './kernel-error.ts';
 import type { Process } from './process.ts';
 
-export const FN = '0000:0a:00.0';
 export const INTX = 0;
 export const MSI = 1;
 export const MSIX = 2;
@@ -25,7 +24,7 @@ export const NONBLOCK = 0x800;
 export const TABLE = 0x2000;
 export const PENDING = 0x3000;
 const DEVICE = {
-  bdf: FN,
+  bdf: D1,
   class: '0108',
   driver: 'vfio-pci',
   config: {
@@ -41,6 +40,8 @@ const DEVICE = {
     extendedCapabilities: [],
   },
 };
+
+export const MACHINE: HostBody = { devices: [DEVICE] };
 
 export interface Raised {
   delivered: boolean;
@@ -65,15 +66,13 @@ export class Interrupting {
 
   /** Bound, with memory and bus mastering on. */
   static async open(app: TestApp, body: HostBody = {}): Promise<Interrupting> {
-    const host = await app.host(body);
-    await host.request('post', '/devices', DEVICE);
-    return Interrupting.bind(host);
+    return Interrupting.bind(await app.host({ ...MACHINE, ...body }));
   }
 
   static async bind(host: Host): Promise<Interrupting> {
     const vmm = await host.process({ name: 'vmm' });
     const iommufd = await vmm.open('/dev/iommu');
-    const cdev = await vmm.openCdev(FN);
+    const cdev = await vmm.openCdev(D1);
     await vmm.bind(cdev, iommufd);
     const device = new Interrupting(host, vmm, iommufd, cdev);
     await device.command(0x0106);
@@ -104,7 +103,7 @@ export class Interrupting {
   }
 
   async raise(type: 'intx' | 'msi' | 'msix', vector = 0): Promise<Raised> {
-    return (await this.host.request('post', `/devices/${FN}/interrupts`, { type, vector })) as Raised;
+    return (await this.host.request('post', `/devices/${D1}/interrupts`, { type, vector })) as Raised;
   }
 
   /** What a descriptor of an eventfd reads: 0 where it is EAGAIN. */
@@ -113,7 +112,7 @@ export class Interrupting {
   }
 
   async isEnabled(): Promise<boolean> {
-    return (await this.host.device(FN)).interruptsEnabled;
+    return (await this.host.device(D1)).interruptsEnabled;
   }
 }
 

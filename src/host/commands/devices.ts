@@ -63,12 +63,12 @@ export const DEVICES: Rows<Family<'device'>> = {
   },
   'device.bar': {
     needs: 'function',
-    run: (_host, { bar, offset, data }, fn) => storeBar(fn, bar, BigInt(offset), Uint8Array.fromBase64(data)),
+    run: (host, { bar, offset, data }, fn) => storeBar(host, fn, bar, BigInt(offset), Uint8Array.fromBase64(data)),
   },
 };
 
 /** The device itself stores into memory of its own, which nothing keeps it from. */
-function storeBar(fn: PciFunction, index: number, offset: bigint, data: Uint8Array): Answer {
+function storeBar(host: Host, fn: PciFunction, index: number, offset: bigint, data: Uint8Array): Answer {
   const bar = barOf(fn, index);
   if (!bar) return notFound(`BAR ${index} of ${fn.bdf}`);
   if (index === ROM_BAR) return refused(refuse('EINVAL', 'bar', 'the expansion ROM cannot be written'));
@@ -76,6 +76,7 @@ function storeBar(fn: PciFunction, index: number, offset: bigint, data: Uint8Arr
   if (left === 0) return refused(behindEnd(fn, bar));
   const count = Math.min(left, data.length);
   storeInBar(fn, bar, Number(offset), data.subarray(0, count));
+  coreOf(host, fn)?.irqs.barWritten(index, Number(offset), count);
   return ok({ count });
 }
 

@@ -64,6 +64,10 @@ const ATTACHED: Readonly<Record<string, Plant>> = {
     plant: (vmm) => add(vmm.inode, '_sharedWritable', 1),
     names: /^shared writable mappings of "memfd:ram"/,
   },
+  'a waiter that an eventfd does not know': {
+    plant: (vmm) => Object.assign(inside(vmm.counter), { _waiters: [] }),
+    names: /^waiters of .*: 0, .* 1 \(0000:01:00.0\)$/,
+  },
   'a number that is never given': {
     plant: (vmm) => add(vmm.process, '_lowestFree', 2),
     names: /^lowest free number of descriptors of process 1/,
