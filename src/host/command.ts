@@ -92,6 +92,7 @@ export type Query =
   | { view: 'host'; digest?: boolean }
   | { view: 'devices' }
   | { view: 'device'; bdf: string }
+  | { view: 'config'; bdf: string }
   | { view: 'translation'; bdf: string; iova: string; length: string }
   | { view: 'bar'; bdf: string; bar: number; offset: string; length: number }
   | { view: 'groups' }

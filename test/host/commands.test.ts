@@ -45,6 +45,7 @@ const QUESTIONS: { [One in View]: Extract<Query, { view: One }> } = {
   host: { view: 'host' },
   devices: { view: 'devices' },
   device: { view: 'device', bdf: BDF },
+  config: { view: 'config', bdf: BDF },
   translation: { view: 'translation', bdf: BDF, iova: '0x0', length: '0x1000' },
   bar: { view: 'bar', bdf: BDF, bar: 0, offset: '0x0', length: 16 },
   groups: { view: 'groups' },

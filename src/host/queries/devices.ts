@@ -4,7 +4,7 @@ import type { PciFunction } from '../../machine/pci/function.ts';
 import { ok } from '../answers.ts';
 import type { Answer } from '../command.ts';
 import type { Host } from '../host.ts';
-import type { DeviceView } from '../views.ts';
+import type { ConfigView, DeviceView } from '../views.ts';
 import { barBytes } from './bars.ts';
 import { domainOf, ownerOf } from './groups.ts';
 import type { Rows } from './row.ts';
@@ -42,6 +42,11 @@ export function deviceView(host: Host, fn: PciFunction): DeviceView {
   };
 }
 
+function configView({ config }: PciFunction): ConfigView {
+  const { size, bars, capabilities, extendedCapabilities } = config.spec;
+  return { size, data: config.bytes().toBase64(), bars, capabilities, extendedCapabilities };
+}
+
 function translation(host: Host, fn: PciFunction, iova: bigint, length: bigint): Answer {
   const found = new Runs();
   if (length === 0n) return ok(found.runs);
@@ -58,12 +63,13 @@ function translation(host: Host, fn: PciFunction, iova: bigint, length: bigint):
   return ok(found.runs);
 }
 
-export const DEVICE_VIEWS: Rows<'devices' | 'device' | 'translation' | 'bar'> = {
+export const DEVICE_VIEWS: Rows<'devices' | 'device' | 'config' | 'translation' | 'bar'> = {
   devices: {
     needs: 'host',
     answer: (host) => ok([...host.machine.functions.values()].map((fn) => deviceView(host, fn))),
   },
   device: { needs: 'function', answer: (host, _query, fn) => ok(deviceView(host, fn)) },
+  config: { needs: 'function', answer: (_host, _query, fn) => ok(configView(fn)) },
   translation: {
     needs: 'function',
     answer: (host, { iova, length }, fn) => translation(host, fn, BigInt(iova), BigInt(length)),

@@ -45,6 +45,7 @@ import { MemfdFile, ShmemInode } from '../../kernel/mm/shmem.ts';
 import { Process } from '../../kernel/process.ts';
 import { VfioDeviceFile } from '../../kernel/vfio/device-file.ts';
 import { VfioGroupFile } from '../../kernel/vfio/group-file.ts';
+import { VfioPciConfig } from '../../kernel/vfio/pci/config.ts';
 import { VfioPciCore } from '../../kernel/vfio/pci/core.ts';
 import { Ioeventfd } from '../../kernel/vfio/pci/ioeventfd.ts';
 import { IntxUnmask, VfioPciIrqs } from '../../kernel/vfio/pci/irqs.ts';
@@ -131,6 +132,7 @@ export const CLASSES = [
   VfioDevice,
   VfioDeviceFile,
   VfioGroupFile,
+  VfioPciConfig,
   VfioPciCore,
   VfioPciIrqs,
   Viommu,

@@ -13,7 +13,7 @@ import { type Route, route } from '../route.ts';
 import { DmaAnswer, DmaInput } from '../schemas/dma.ts';
 import { DeviceInput } from '../schemas/host.ts';
 import { integer, name, strict, whole } from '../schemas/values.ts';
-import { Device, DeviceList, TranslationRunList } from '../schemas/views.ts';
+import { ConfigSpace, Device, DeviceList, TranslationRunList } from '../schemas/views.ts';
 import { invalid } from '../validation.ts';
 
 const DEVICE = '/v1/hosts/{host}/devices/{bdf}';
@@ -60,6 +60,17 @@ const InterruptAnswer = strict({
         'as messages do; it is masked; it is enabled without an eventfd.',
     }),
 }).meta({ id: 'Interrupt' });
+
+const CONFIG_EXAMPLE = {
+  size: 256,
+  data: Buffer.from('361b1000030110000202080100000000'.padEnd(512, '0'), 'hex').toString('base64'),
+  bars: [{ index: 0, kind: 'mem64', prefetchable: false, address: '0xfe400000', size: '0x4000' }],
+  capabilities: [
+    { offset: 64, id: 1 },
+    { offset: 176, id: 17, msixVectors: 33, tableBar: 0, tableOffset: 12288, pbaBar: 0, pbaOffset: 8192 },
+  ],
+  extendedCapabilities: [],
+};
 
 const deviceAnswer = { description: 'The device.', schema: Device, example: DEVICE_EXAMPLE };
 const Driver = name('Such as vfio-pci, nvme, virtio-pci.');
@@ -117,6 +128,25 @@ export const DEVICE_ROUTES: readonly Route[] = [
     success: { 200: deviceAnswer },
     handle: async ({ lanes }, { host, params: { bdf } }) =>
       granted(await lanes.query(host.id, { view: 'device', bdf })),
+  }),
+  route({
+    method: 'GET',
+    path: `${DEVICE}/config`,
+    operationId: 'getDeviceConfig',
+    tag,
+    summary: 'Read the configuration space of a device',
+    description:
+      'The bytes are those of the hardware. A program that reads region 7 of its descriptor sees copies of some registers.',
+    access,
+    success: {
+      200: {
+        description: 'Its bytes, BARs and capabilities.',
+        schema: ConfigSpace,
+        example: CONFIG_EXAMPLE,
+      },
+    },
+    handle: async ({ lanes }, { host, params: { bdf } }) =>
+      granted(await lanes.query(host.id, { view: 'config', bdf })),
   }),
   route({
     method: 'PATCH',

@@ -37,13 +37,20 @@ const MAX_PASID = 2 ** 31 - 1;
 type AttachArg = ArgOf<'VFIO_DEVICE_ATTACH_IOMMUFD_PT'>;
 type DetachArg = ArgOf<'VFIO_DEVICE_DETACH_IOMMUFD_PT'>;
 
+/** What the kernel before handed over of a device. */
+interface Retrieved {
+  resetWorks: boolean;
+  /** Its user's copy of the configuration space; null: the function was reset instead. */
+  config: Uint8Array | null;
+}
+
 export class VfioDeviceFile extends OpenFile {
   readonly kind = 'vfio-cdev';
   readonly device: VfioDevice;
   /** Opened through /dev/vfio/devices, not through the legacy group. */
   readonly cdev: boolean;
   /** Set if it came out of a session of LUO, with or without a restored domain. */
-  readonly retrieved: { resetWorks: boolean } | null;
+  readonly retrieved: Retrieved | null;
   bound = false;
   /** Where read and write go on: in BAR 0 in the beginning. */
   position = 0n;
@@ -52,7 +59,7 @@ export class VfioDeviceFile extends OpenFile {
   /** The freeze has reset the device (policy vfioFreezeResets). */
   dead = false;
 
-  constructor(device: VfioDevice, cdev: boolean, retrieved: { resetWorks: boolean } | null = null) {
+  constructor(device: VfioDevice, cdev: boolean, retrieved: Retrieved | null = null) {
     super();
     this.device = device;
     this.cdev = cdev;
@@ -183,7 +190,7 @@ export class VfioDeviceFile extends OpenFile {
     device.bound = bound;
     // vfio_pci_core_enable tries a reset; a function that cannot be reset stays as it is.
     if (!this.retrieved && device.fn.spec.reset) kernel.resetFunction(device.fn, 'open');
-    device.pci = new VfioPciCore(device);
+    device.pci = new VfioPciCore(device, this.retrieved?.config ?? null);
     this.join();
     kernel.emit('vfio.bind', `${device.fn.bdf} is bound to an iommufd`, { bdf: device.fn.bdf, device: bound.id });
     return null;

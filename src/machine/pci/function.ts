@@ -1,7 +1,6 @@
 /** PCI functions as hardware: an address, what they are, and the state that a reset clears. */
 import type { FunctionSpec } from '../spec.ts';
 import { ConfigSpace } from './config-space.ts';
-import { defaultConfig } from './default-config.ts';
 
 export class PciFunction {
   readonly spec: FunctionSpec;
@@ -20,7 +19,7 @@ export class PciFunction {
 
   constructor(spec: FunctionSpec) {
     this.spec = spec;
-    this.config = new ConfigSpace(spec.config ?? defaultConfig(spec));
+    this.config = new ConfigSpace(spec);
     const [, bus, device, fn] = (spec.realDmaDevice ?? spec.bdf).split(/[:.]/).map((part) => Number.parseInt(part, 16));
     this.sourceId = (bus! << 8) | (device! << 3) | fn!;
   }
@@ -32,13 +31,16 @@ export class PciFunction {
   /** Function-level reset: whatever the function was doing ends. Its translation stays. */
   reset(): void {
     this.resets++;
-    this.powerOn();
+    this.interruptsEnabled = false;
+    this.barPages = null;
+    this.config.reset();
   }
 
-  /** What it is like when it gets power, and after a reset. */
+  /** What it is like when it gets power. */
   powerOn(): void {
     this.interruptsEnabled = false;
     this.barPages = null;
+    this.config.powerOn();
   }
 }
 

@@ -135,6 +135,7 @@ export class VfioPciIrqs {
   enableMsi(type: 'msi' | 'msix', vectors: number): void {
     this._type = type;
     if (type === 'msi') this._device.msiQmax = Math.ceil(Math.log2(vectors));
+    this._device.fn.config.setMessages(type, vectors);
     for (let vector = 0; vector < vectors; vector++) this._allocate(vector);
   }
 
@@ -219,6 +220,7 @@ export class VfioPciIrqs {
         maskVector(fn, vector, true);
         writeMessage(fn, vector, 0n, 0);
       }
+    if (this._type === 'msi' || this._type === 'msix') fn.config.setMessages(null, 0);
     this._triggers.clear();
     this._allocated.clear();
     this._type = null;
