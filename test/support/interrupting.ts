@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import type { TestApp } from './app.ts';
 import { D1, type Host, type HostBody } from './client.ts';
-import { KernelError } from './kernel-error.ts';
+import { hex, KernelError } from './kernel-error.ts';
 import type { Process } from './process.ts';
 
 export const INTX = 0;
@@ -18,7 +18,7 @@ export const MASK = 8;
 export const UNMASK = 16;
 export const TRIGGER = 32;
 
-export const NONBLOCK = 0x800;
+const NONBLOCK = 0x800;
 
 /** BAR 0 has the table of MSI-X in its third page, and the pending bits in its fourth. */
 export const TABLE = 0x2000;
@@ -49,7 +49,9 @@ export interface Raised {
   reason: string | null;
 }
 
-const COMMAND = 0x7_0000_0000_04n;
+const CONFIG = 0x700_0000_0000;
+const COMMAND = 4;
+export const MSI_FLAGS = 0x52;
 
 export class Interrupting {
   readonly host: Host;
@@ -79,10 +81,15 @@ export class Interrupting {
     return device;
   }
 
+  /** The program writes a word of the configuration space. */
+  async writeConfig(at: number, value: number): Promise<void> {
+    const data = Buffer.from([value & 0xff, value >> 8]).toString('base64');
+    await this.vmm.call('pwrite', { fd: this.cdev, offset: hex(CONFIG + at), data });
+  }
+
   /** The program writes the command register. */
-  async command(bits: number): Promise<void> {
-    const data = Buffer.from([bits & 0xff, bits >> 8]).toString('base64');
-    await this.vmm.call('pwrite', { fd: this.cdev, offset: `0x${COMMAND.toString(16)}`, data });
+  command(bits: number): Promise<void> {
+    return this.writeConfig(COMMAND, bits);
   }
 
   async eventfd(initval = 0, flags = NONBLOCK): Promise<number> {

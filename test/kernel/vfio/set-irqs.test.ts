@@ -11,6 +11,7 @@ import {
   Interrupting,
   MASK,
   MSI,
+  MSI_FLAGS,
   MSIX,
   masked,
   NONE,
@@ -113,6 +114,19 @@ test('MSI is enabled with a number of vectors, and the others are not', async ()
   await expectErrno('EINVAL', device.setTriggers(MSI, 5, [fds[0]!, fds[1]!]));
   await device.setIrqs(MSI, NONE | TRIGGER, 0, 8);
   assert.deepEqual(await Promise.all(fds.map((fd) => device.count(fd))), [2n, 1n, 0n]);
+});
+
+test("the enable bit of MSI, and how many vectors are used, are the program's to take back", async () => {
+  const device = await Interrupting.open(app);
+  const fds = await Promise.all([1, 2, 3].map(() => device.eventfd()));
+  await device.setTriggers(MSI, 0, fds);
+  await device.writeConfig(MSI_FLAGS, 0x11);
+  assert.deepEqual(await device.raise('msi', 1), TOLD);
+  assert.deepEqual(await device.raise('msi', 2), unheard('not-enabled'));
+  await device.writeConfig(MSI_FLAGS, 0x20);
+  assert.deepEqual(await device.raise('msi', 0), unheard('not-enabled'));
+  await device.writeConfig(MSI_FLAGS, 0x71);
+  assert.deepEqual(await device.raise('msi', 2), TOLD);
 });
 
 test('count 0 on MSI that is not enabled: ERANGE from vector 0 on, else vectors without eventfds', async () => {

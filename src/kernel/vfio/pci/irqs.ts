@@ -141,6 +141,11 @@ export class VfioPciIrqs {
 
   private _allocate(vector: number): void {
     this._allocated.add(vector);
+    this._writeMessage(vector);
+  }
+
+  /** Those of MSI are all made of one, which its capability holds. */
+  private _writeMessage(vector: number): void {
     if (this._type === 'msix') writeMessage(this._device.fn, vector, MESSAGE_ADDRESS, vector);
   }
 
@@ -163,6 +168,8 @@ export class VfioPciIrqs {
     }
     const trigger = eventfdOf(process, fd);
     if (trigger instanceof Refusal) return trigger;
+    // Linux writes the message anew: something may have changed it behind its back.
+    this._writeMessage(vector);
     this._triggers.set(vector, trigger);
     this._mask(vector, false);
     return null;
@@ -206,7 +213,7 @@ export class VfioPciIrqs {
     this._intxPending = false;
     if (this._type !== 'msix') return;
     for (const vector of this._allocated) {
-      writeMessage(this._device.fn, vector, MESSAGE_ADDRESS, vector);
+      this._writeMessage(vector);
       maskVector(this._device.fn, vector, !this._triggers.has(vector));
     }
   }

@@ -4,6 +4,7 @@
  */
 import type { PciFunction } from '../../../machine/pci/function.ts';
 import { isVectorMasked, setVectorPending } from '../../../machine/pci/msix-vectors.ts';
+import { CAP, MSI_ENABLE, MSI_ENABLED_VECTORS, MSI_FLAGS } from '../../../machine/pci/registers.ts';
 import type { VfioPciCore } from './core.ts';
 import { INTX, irqCount, MSI, MSIX } from './intrs.ts';
 import type { IrqType, VfioPciIrqs } from './irqs.ts';
@@ -45,8 +46,15 @@ export function raise(fn: PciFunction, core: VfioPciCore | null, type: IrqType, 
     setVectorPending(fn, vector, true);
     return unheard('masked', true);
   }
-  if (type === 'msi' && !irqs.isAllocated(vector)) return unheard('not-enabled');
+  if (type === 'msi' && !(irqs.isAllocated(vector) && vector < enabledMsi(fn))) return unheard('not-enabled');
   return core.busMaster ? deliver(irqs, vector) : unheard('bus-master-off');
+}
+
+/** How many vectors of MSI its capability has enabled: programs write its flags, too. */
+function enabledMsi({ config }: PciFunction): number {
+  const { offset } = config.capabilities.find(({ id }) => id === CAP.MSI)!;
+  const flags = config.read(offset + MSI_FLAGS, 2);
+  return flags & MSI_ENABLE ? 1 << ((flags & MSI_ENABLED_VECTORS) >> 4) : 0;
 }
 
 function deliver(irqs: VfioPciIrqs, vector: number): Interrupt {
