@@ -23,10 +23,13 @@ export interface EventfdWaiter {
 
 /** struct eventfd_ctx. */
 export class Eventfd {
+  static readonly caches = { _waking: () => false };
+
   private _count: bigint;
   private readonly _semaphore: boolean;
   /** The last one that came is called first, as add_wait_queue puts it to the front. */
   private _waiters: readonly EventfdWaiter[] = [];
+  private _waking = false;
 
   constructor(count: number, semaphore: boolean) {
     this._count = BigInt(count);
@@ -46,10 +49,16 @@ export class Eventfd {
     this.add(this._count === MAX ? 0n : 1n);
   }
 
-  /** Adds to the counter, and calls the waiters even if that is 0. The caller has checked that it fits. */
+  /**
+   * Adds to the counter, and calls the waiters even if that is 0. The caller has checked that it fits. What a waiter adds
+   * calls nobody, as it would go on for ever.
+   */
   add(value: bigint): void {
     this._count += value;
+    if (this._waking) return;
+    this._waking = true;
     for (const waiter of this._waiters) waiter.wake();
+    this._waking = false;
   }
 
   /** Whether a program may add this: the counter ends at 2^64 - 2 for programs. */

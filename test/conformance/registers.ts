@@ -12,6 +12,10 @@ const VECTOR_BYTES = 16;
 const REGION_INFO_BYTES = 32;
 const MAX_SHOWN = 4096;
 
+/** Registers of `edu` that the service has, too: what it is, and the word that is read as its complement. */
+const EDU_KNOWN = 8;
+const isEdu = ({ vendor, device }: TracedDevice): boolean => vendor === '0x1234' && device === '0x11e8';
+
 export class Registers {
   readonly #traced: readonly TracedDevice[];
   /** Devices by the symbols of their descriptors. */
@@ -61,7 +65,9 @@ export class Registers {
     const first = Number(table_offset) - Number(at & ((1n << REGION_SHIFT) - 1n));
     const end = table_bar === region ? first + Number(msix_vectors) * VECTOR_BYTES : first;
     const bytes = Buffer.from(answer.data, 'base64');
-    return { ...answer, data: bytes.map((byte, index) => (index >= first && index < end ? byte : 0)).toString() };
+    const known = isEdu(device) && region === 0 ? EDU_KNOWN - Number(at) : 0;
+    const counts = (index: number): boolean => (index >= first && index < end) || index < known;
+    return { ...answer, data: bytes.map((byte, index) => (counts(index) ? byte : 0)).toString() };
   }
 }
 

@@ -28,6 +28,20 @@ const app = useApp();
 const AT = 0x6000_0000_0000;
 const MESSAGE = 0xfee00000;
 
+const EDU = {
+  bdf: D1,
+  vendor: '1234',
+  device: '11e8',
+  class: '00ff',
+  driver: 'vfio-pci',
+  config: {
+    size: 256,
+    interruptPin: 1,
+    bars: [{ index: 0, kind: 'mem32', address: '0xfea00000', size: '0x100000' }],
+    capabilities: [{ offset: 0x40, id: 5, msiVectors: 1, address64: true, maskable: false }],
+  },
+};
+
 const word = (value: number): string => {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32LE(value);
@@ -262,4 +276,54 @@ test('the switch of the device stands beside SET_IRQS', async () => {
   assert.equal(await device.isEnabled(), true);
   await device.disable(MSI);
   assert.equal(await device.isEnabled(), false);
+});
+
+test('edu raises what is written to it, as messages or by holding INTx', async () => {
+  const device = await Interrupting.open(app, { devices: [EDU] });
+  const [fd, unmask] = [await device.eventfd(), await device.eventfd()];
+  const write = (offset: number, value: number) =>
+    device.vmm.call('pwrite', { fd: device.cdev, offset, data: word(value) });
+  const read = async (offset: number) =>
+    Buffer.from(
+      (await device.vmm.call('pread', { fd: device.cdev, offset, length: 4 })).data!,
+      'base64',
+    ).readUInt32LE();
+  await write(0, 5);
+  await write(4, 0x12345678);
+  assert.deepEqual([await read(0), await read(4)], [0x010000ed, 0xedcba987]);
+  await device.setTriggers(INTX, 0, [fd]);
+  await write(0x60, 4);
+  await write(0x60, 2);
+  assert.equal(await read(0x24), 6);
+  assert.equal(await device.count(fd), 1n);
+  await write(0x64, 4);
+  // It still holds INTx.
+  await device.setIrqs(INTX, EVENTFD | UNMASK, 0, 1, { eventfds: [unmask] });
+  await device.vmm.call('write', { fd: unmask, data: 'AQAAAAAAAAA=' });
+  assert.equal(await device.count(fd), 1n);
+  await write(0x64, 2);
+  await device.vmm.call('write', { fd: unmask, data: 'AQAAAAAAAAA=' });
+  assert.equal(await device.count(fd), 0n);
+  await write(0x60, 1);
+  assert.equal(await device.count(fd), 1n);
+  await device.disable(INTX);
+  await device.setTriggers(INTX, 0, [fd]);
+  assert.equal(await device.count(fd), 1n);
+  await device.disable(INTX);
+  await device.setTriggers(MSI, 0, [fd]);
+  await write(0x60, 1);
+  await write(0x60, 0);
+  assert.equal(await device.count(fd), 2n);
+  await device.command(0x0102);
+  await write(0x60, 1);
+  assert.equal(await device.count(fd), 0n);
+});
+
+test('an eventfd that makes the device signal it again does not go on for ever', async () => {
+  const device = await Interrupting.open(app, { devices: [EDU] });
+  const fd = await device.eventfd();
+  await device.setTriggers(MSI, 0, [fd]);
+  await device.vmm.ioctl(device.cdev, 'VFIO_DEVICE_IOEVENTFD', { offset: 0x60, data: 1, flags: 4, fd });
+  await device.vmm.call('write', { fd, data: 'BQAAAAAAAAA=' });
+  assert.equal(await device.count(fd), 1n);
 });

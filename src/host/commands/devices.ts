@@ -2,8 +2,8 @@
 
 import { refuse } from '../../kernel/errno.ts';
 import type { VfioPciCore } from '../../kernel/vfio/pci/core.ts';
-import { type IrqType, MESSAGE_ADDRESS } from '../../kernel/vfio/pci/irqs.ts';
-import { type Interrupt, messageWritten, raise } from '../../kernel/vfio/pci/raise.ts';
+import { MESSAGE_ADDRESS } from '../../kernel/vfio/pci/irqs.ts';
+import { messageWritten, raise } from '../../kernel/vfio/pci/raise.ts';
 import { hex } from '../../machine/address.ts';
 import { barOf, ROM_BAR, storeInBar } from '../../machine/pci/bar-memory.ts';
 import type { PciFunction } from '../../machine/pci/function.ts';
@@ -45,11 +45,7 @@ export const DEVICES: Rows<Family<'device'>> = {
   },
   'device.interrupt': {
     needs: 'function',
-    run(host, { type, vector }, fn) {
-      const interrupt = raise(fn, coreOf(host, fn), type, vector);
-      tellOfInterrupt(host, fn, type, vector, interrupt);
-      return ok(interrupt);
-    },
+    run: (host, { type, vector }, fn) => ok(raise(host, fn, coreOf(host, fn), type, vector)),
   },
   'device.flr': {
     needs: 'kernel and function',
@@ -107,16 +103,7 @@ function writeMessage(host: Host, fn: PciFunction, iova: bigint, data: Uint8Arra
   const core = coreOf(host, fn);
   const at = MESSAGE_ADDRESS - iova;
   if (!core || at < 0n || at + 4n > data.length) return;
-  const word = new DataView(data.buffer, data.byteOffset).getUint32(Number(at), true);
-  const found = messageWritten(core, word);
-  if (found) tellOfInterrupt(host, fn, found.type, word, found.interrupt);
-}
-
-function tellOfInterrupt(host: Host, fn: PciFunction, type: IrqType, vector: number, interrupt: Interrupt): void {
-  const { bdf } = fn;
-  const { delivered, pending, reason } = interrupt;
-  const outcome = delivered ? 'an eventfd is signalled' : `nobody is told (${reason})`;
-  host.emit('vfio.interrupt', `${bdf} raises ${type} ${vector}: ${outcome}`, { bdf, type, vector, delivered, pending });
+  messageWritten(core, new DataView(data.buffer, data.byteOffset).getUint32(Number(at), true));
 }
 
 /** Reports a write into memory that is nobody's or somebody else's, which would corrupt a real machine. */

@@ -1,10 +1,11 @@
 /**
  * The memory behind the base address registers of a function: bytes that were stored, zero before, but for the table of
- * MSI-X, whose vectors are masked then. Only pages that were written take room. There is no model of a device behind it: a
- * register reads what was written last. Offsets are bytes from the beginning of the BAR, below 2^40.
+ * MSI-X, whose vectors are masked then. Only pages that were written take room. There is no model of a device behind it, but for
+ * `edu`: a register reads what was written last. Offsets are bytes from the beginning of the BAR, below 2^40.
  */
 import { PAGE_SIZE } from '../address.ts';
 import type { BarSpec } from '../spec.ts';
+import { EDU_BAR, eduBytes, eduRegisters, holdsInterrupts, isEdu, type Words, writeEdu } from './edu.ts';
 import type { PciFunction } from './function.ts';
 import { type Extent, msixOf, pendingIn, tableIn, VECTOR_BYTES, VECTOR_CONTROL } from './msix.ts';
 import { readRom, romLength } from './rom.ts';
@@ -37,10 +38,44 @@ export function readBar(fn: PciFunction, bar: BarSpec, offset: number, bytes: Ui
   }
 }
 
-/** What software stores: bytes behind the end, of the ROM, and the pending bits of MSI-X are as they were. */
-export function writeBar(fn: PciFunction, bar: BarSpec, offset: number, bytes: Uint8Array): void {
+/**
+ * What software stores: bytes behind the end, of the ROM, and the pending bits of MSI-X are as they were. Returns how often
+ * the function raises its interrupt by that.
+ */
+export function writeBar(fn: PciFunction, bar: BarSpec, offset: number, bytes: Uint8Array): number {
+  const registers = isEdu(fn) && bar.index === EDU_BAR ? eduBytes(offset, bytes.length) : 0;
+  if (registers > 0) {
+    writeBarMemory(fn, bar, offset + registers, bytes.subarray(registers));
+    return writeEdu(wordsOf(fn, bar), offset, bytes.subarray(0, registers));
+  }
+  writeBarMemory(fn, bar, offset, bytes);
+  return 0;
+}
+
+function writeBarMemory(fn: PciFunction, bar: BarSpec, offset: number, bytes: Uint8Array): void {
   for (const { start, end } of outside({ start: offset, end: offset + bytes.length }, pendingIn(msixOf(fn), bar.index)))
     storeInBar(fn, bar, start, bytes.subarray(start - offset, end - offset));
+}
+
+/** Whether the function holds INTx by itself. Only `edu` does. */
+export function holdsIntx(fn: PciFunction): boolean {
+  const bar = isEdu(fn) ? barOf(fn, EDU_BAR) : undefined;
+  return bar !== undefined && holdsInterrupts(wordsOf(fn, bar));
+}
+
+function wordsOf(fn: PciFunction, bar: BarSpec): Words {
+  const bytes = new Uint8Array(4);
+  const word = new DataView(bytes.buffer);
+  return {
+    read(at) {
+      readBar(fn, bar, at, bytes);
+      return word.getUint32(0, true);
+    },
+    store(at, value) {
+      word.setUint32(0, value, true);
+      storeInBar(fn, bar, at, bytes);
+    },
+  };
 }
 
 /** What the device itself stores: pending bits, too. */
@@ -85,6 +120,10 @@ function unwritten(fn: PciFunction, bar: number, page: number): Uint8Array | nul
   const base = page * PAGE_SIZE;
   const first = Math.max(0, Math.ceil((base - VECTOR_CONTROL - table.start) / VECTOR_BYTES));
   let bytes: Uint8Array | null = null;
+  if (isEdu(fn) && bar === EDU_BAR && page === 0) {
+    bytes = new Uint8Array(PAGE_SIZE);
+    eduRegisters(bytes);
+  }
   for (let at = table.start + first * VECTOR_BYTES + VECTOR_CONTROL; at < Math.min(table.end, base + PAGE_SIZE); ) {
     bytes ??= new Uint8Array(PAGE_SIZE);
     bytes[at - base] = 1;

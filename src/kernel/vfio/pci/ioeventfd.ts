@@ -1,5 +1,5 @@
 /** Eventfds that store into a BAR as soon as they are signalled (drivers/vfio/pci/vfio_pci_rdwr.c). */
-import { barOf, barSize, writeBar } from '../../../machine/pci/bar-memory.ts';
+import { barOf, barSize } from '../../../machine/pci/bar-memory.ts';
 import { msixOf, tableIn } from '../../../machine/pci/msix.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IoctlOk } from '../../file.ts';
@@ -8,6 +8,7 @@ import { IOEVENTFD_FLAGS } from '../../uapi/bits.ts';
 import type { ArgOf } from '../../uapi/index.ts';
 import { Virqfd } from '../virqfd.ts';
 import type { VfioPciCore } from './core.ts';
+import { storeInto } from './rdwr.ts';
 import { positionOf, regionOf } from './regions.ts';
 
 /** VFIO_PCI_IOEVENTFD_MAX: of a device. */
@@ -42,7 +43,7 @@ export class Ioeventfd extends Virqfd {
     if (!(bar.kind === 'io' ? ioEnabled : memoryEnabled)) return;
     const bytes = new Uint8Array(8);
     new DataView(bytes.buffer).setBigUint64(0, this.data, true);
-    writeBar(fn, bar, this.pos, bytes.subarray(0, this.size));
+    storeInto(this._core, bar, this.pos, bytes.subarray(0, this.size));
   }
 }
 

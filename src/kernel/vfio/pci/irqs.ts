@@ -2,6 +2,7 @@
  * The interrupts of an open device: which type is enabled, and whose eventfds are signalled (struct vfio_pci_irq_ctx and
  * its kin, drivers/vfio/pci/vfio_pci_intrs.c). One of INTx, MSI and MSI-X is enabled at a time.
  */
+import { holdsIntx } from '../../../machine/pci/bar-memory.ts';
 import { msixOf, tableIn, VECTOR_BYTES } from '../../../machine/pci/msix.ts';
 import {
   isVectorMasked,
@@ -92,6 +93,12 @@ export class VfioPciIrqs {
     this._type = 'intx';
     this._intxMasked = this._intxDisabled;
     this.setIntxTrigger(trigger);
+    if (this._isIntxPending && !this._intxMasked) this._deliverIntx();
+  }
+
+  /** Raised while nobody could be told, or held by the device itself. */
+  private get _isIntxPending(): boolean {
+    return this._intxPending || holdsIntx(this._device.fn);
   }
 
   setIntxTrigger(trigger: Eventfd | null): void {
@@ -107,7 +114,7 @@ export class VfioPciIrqs {
   /** vfio_pci_intx_unmask: what is pending is signalled instead, and INTx stays masked. */
   unmaskIntx(): void {
     if (this._type !== 'intx' || !this._intxMasked || this._intxDisabled) return;
-    if (!this._intxPending) this._intxMasked = false;
+    if (!this._isIntxPending) this._intxMasked = false;
     else if (this.sendIntx()) this._tellOfPending(0);
   }
 
@@ -125,8 +132,11 @@ export class VfioPciIrqs {
    * Returns whether somebody was told; if not, it is pending.
    */
   raiseIntx(): boolean {
-    this._intxPending = true;
-    if (this._intxMasked) return false;
+    if (!holdsIntx(this._device.fn)) this._intxPending = true;
+    return !this._intxMasked && this._deliverIntx();
+  }
+
+  private _deliverIntx(): boolean {
     this._intxMasked = true;
     return this.sendIntx();
   }

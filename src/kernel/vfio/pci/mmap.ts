@@ -1,12 +1,13 @@
 /** Mapping the BARs of a device (vfio_pci_core_mmap, drivers/vfio/pci/vfio_pci_core.c). */
 import { PAGE } from '../../../machine/address.ts';
-import { barOf, readBar, writeBar } from '../../../machine/pci/bar-memory.ts';
+import { barOf, readBar } from '../../../machine/pci/bar-memory.ts';
 import type { BarSpec } from '../../../machine/spec.ts';
 import { fatal, type Refusal, refuse } from '../../errno.ts';
 import type { MapRequest, MapTarget } from '../../file.ts';
 import type { DeviceMemory } from '../../mm/device-memory.ts';
 import { PROTECTION } from '../../uapi/bits.ts';
 import type { VfioDeviceFile } from '../device-file.ts';
+import { storeInto } from './rdwr.ts';
 import { canBeMapped, positionOf, ROM_REGION, regionOf } from './regions.ts';
 
 const roundUp = (bytes: bigint): bigint => ((bytes + PAGE - 1n) / PAGE) * PAGE;
@@ -69,10 +70,7 @@ export class BarMapping implements DeviceMemory {
   }
 
   write(offset: bigint, bytes: Uint8Array): void {
-    const { fn, irqs } = this.file.pci;
-    const at = Number(positionOf(offset));
-    writeBar(fn, this._barAt(offset), at, bytes);
-    irqs.barWritten(regionOf(offset), at, bytes.length);
+    storeInto(this.file.pci, this._barAt(offset), Number(positionOf(offset)), bytes);
   }
 
   private _barAt(offset: bigint): BarSpec {

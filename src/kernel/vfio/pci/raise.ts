@@ -2,9 +2,11 @@
  * An interrupt that a device raises, up to the eventfd that SET_IRQS has given it (vfio_intx_handler, vfio_msihandler). What
  * decides on the way is hardware's: bus mastering, masks of vectors, and who listens.
  */
+
 import type { PciFunction } from '../../../machine/pci/function.ts';
 import { isVectorMasked, setVectorPending } from '../../../machine/pci/msix-vectors.ts';
 import { CAP, MSI_ENABLE, MSI_ENABLED_VECTORS, MSI_FLAGS } from '../../../machine/pci/registers.ts';
+import type { EventSink } from '../../events.ts';
 import type { VfioPciCore } from './core.ts';
 import { INTX, irqCount, MSI, MSIX } from './intrs.ts';
 import type { IrqType, VfioPciIrqs } from './irqs.ts';
@@ -33,8 +35,20 @@ const unheard = (reason: (typeof UNHEARD)[number], pending = false): Interrupt =
 
 const INDEXES: Readonly<Record<IrqType, number>> = { intx: INTX, msi: MSI, msix: MSIX };
 
-/** The function raises an interrupt. `core` null: no program has the device open. */
-export function raise(fn: PciFunction, core: VfioPciCore | null, type: IrqType, vector: number): Interrupt {
+/** The function raises an interrupt, and the log of the host is told. `core` null: no program has the device open. */
+export function raise(
+  sink: EventSink,
+  fn: PciFunction,
+  core: VfioPciCore | null,
+  type: IrqType,
+  vector: number,
+): Interrupt {
+  const interrupt = outcomeOf(fn, core, type, vector);
+  tell(sink, fn, type, vector, interrupt);
+  return interrupt;
+}
+
+function outcomeOf(fn: PciFunction, core: VfioPciCore | null, type: IrqType, vector: number): Interrupt {
   if (vector >= irqCount(fn, INDEXES[type])) return unheard('no-such-vector');
   if (core?.irqs.type !== type) return unheard('not-enabled');
   const { irqs } = core;
@@ -50,6 +64,17 @@ export function raise(fn: PciFunction, core: VfioPciCore | null, type: IrqType, 
   return core.busMaster ? deliver(irqs, vector) : unheard('bus-master-off');
 }
 
+function tell(sink: EventSink, { bdf }: PciFunction, type: IrqType, vector: number, interrupt: Interrupt): void {
+  const { delivered, pending, reason } = interrupt;
+  const outcome = delivered ? 'an eventfd is signalled' : `nobody is told (${reason})`;
+  sink.emit('vfio.interrupt', `${bdf} raises ${type} ${vector}: ${outcome}`, { bdf, type, vector, delivered, pending });
+}
+
+/** The function raises its one interrupt, as a message if MSI is enabled. */
+export function raiseOwn(core: VfioPciCore): void {
+  raise(core.kernel, core.fn, core, core.irqs.type === 'msi' ? 'msi' : 'intx', 0);
+}
+
 /** How many vectors of MSI its capability has enabled: programs write its flags, too. */
 function enabledMsi({ config }: PciFunction): number {
   const { offset } = config.capabilities.find(({ id }) => id === CAP.MSI)!;
@@ -63,11 +88,8 @@ function deliver(irqs: VfioPciIrqs, vector: number): Interrupt {
   return trigger ? TOLD : unheard('no-eventfd');
 }
 
-/**
- * The function has written `data` to MESSAGE_ADDRESS: which interrupt that raises; null: it is no message that the kernel has
- * given it.
- */
-export function messageWritten({ irqs }: VfioPciCore, data: number): { type: IrqType; interrupt: Interrupt } | null {
+/** The function has written `data` to MESSAGE_ADDRESS: raises the interrupt whose message the kernel has made it, if it is one. */
+export function messageWritten({ kernel, fn, irqs }: VfioPciCore, data: number): void {
   const { type } = irqs;
-  return type !== null && irqs.isAllocated(data) ? { type, interrupt: deliver(irqs, data) } : null;
+  if (type !== null && irqs.isAllocated(data)) tell(kernel, fn, type, data, deliver(irqs, data));
 }

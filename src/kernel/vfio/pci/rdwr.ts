@@ -6,6 +6,7 @@ import { Refusal, refuse } from '../../errno.ts';
 import type { ReadOk } from '../../file.ts';
 import { readConfig, writeConfig } from './config.ts';
 import type { VfioPciCore } from './core.ts';
+import { raiseOwn } from './raise.ts';
 import { CONFIG_REGION, isPlaced, positionOf, ROM_REGION, regionOf } from './regions.ts';
 
 /** vfio_pci_core_read. EINVAL: there is no such region; and what the regions refuse. */
@@ -81,6 +82,13 @@ function writeBarRegion(core: VfioPciCore, region: number, pos: number, data: Ui
   const access = accessOf(core, region, pos, data.length);
   if (access instanceof Refusal) return access;
   const { bar, range, parts } = access;
-  for (const { start, end } of parts) writeBar(core.fn, bar, start, data.subarray(start - pos, end - pos));
+  for (const { start, end } of parts) storeInto(core, bar, start, data.subarray(start - pos, end - pos));
   return range.end - pos;
+}
+
+/** What a program, or an eventfd of its, stores into a BAR that answers; the function may raise interrupts by that. */
+export function storeInto(core: VfioPciCore, bar: BarSpec, start: number, bytes: Uint8Array): void {
+  const raised = writeBar(core.fn, bar, start, bytes);
+  core.irqs.barWritten(bar.index, start, bytes.length);
+  for (let left = raised; left > 0; left--) raiseOwn(core);
 }
