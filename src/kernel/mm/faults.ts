@@ -128,14 +128,19 @@ function pagesToLoad(mm: AddressSpace, mapping: Mapping, first: number, last: nu
   return spans;
 }
 
-/** The pages of the file that a mapping shows; holes among them are filled. EFAULT (SIGBUS) beyond its end, ENOMEM. */
+const beyondEnd = (): Refusal => fatal('SIGBUS', where, 'the mapping reaches beyond the end of its file');
+
+/**
+ * The pages of the file that a mapping shows; holes among them are filled. EFAULT (SIGBUS) beyond its end, those before it are
+ * filled then; ENOMEM.
+ */
 function filePages({ file, first: start, offset }: Mapping, first: number, last: number): FrameSpan[] | Refusal {
   const { inode } = file!;
   const shift = start - offset;
-  if (!inode.reaches(first - shift, last - shift))
-    return fatal('SIGBUS', where, 'the mapping reaches beyond the end of its file');
-  const found = inode.populate(first - shift, last - shift);
+  const reach = inode.reach(first - shift, last - shift);
+  const found = reach > 0 ? inode.populate(first - shift, first - shift + reach - 1) : [];
   if (!found) return noMemory();
+  if (reach <= last - first) return beyondEnd();
   return found.map((span) => ({ ...span, page: span.page + shift }));
 }
 
@@ -165,8 +170,11 @@ function makeOwn(mm: AddressSpace, mapping: Mapping, first: number, last: number
 function copyFile(mm: AddressSpace, mapping: Mapping, first: number, last: number): Refusal | null {
   const { inode } = mapping.file!;
   const shift = mapping.first - mapping.offset;
-  if (!inode.reaches(first - shift, last - shift))
-    return fatal('SIGBUS', where, 'the mapping reaches beyond the end of its file');
+  const reach = inode.reach(first - shift, last - shift);
+  if (reach < last - first + 1) {
+    const refusal = reach > 0 ? makeOwn(mm, mapping, first, first + reach - 1) : null;
+    return refusal ?? beyondEnd();
+  }
   const source = inode.hugetlb
     ? inode.pages.range(first - shift, last - shift)
     : inode.populate(first - shift, last - shift);

@@ -19,6 +19,7 @@ const { FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE } = FALLOCATE_MODE;
 
 /** MAX_LFS_FILESIZE. */
 export const MAX_BYTES = 2n ** 63n - 1n;
+const LAST_PAGE = 2 ** 51 - 1;
 /** The largest folio: a write is checked and done in steps of it (mapping_max_folio_size). */
 const STEP = 2 * 1024 * 1024;
 
@@ -121,12 +122,14 @@ export class ShmemInode {
     this._restoredDomains--;
   }
 
-  /** Whether a mapping can touch pages [first, last]: the size covers a part of each of them. */
-  reaches(first: number, last: number): boolean {
-    if (!this.hugetlb) return BigInt(last) < this.sizeInPages;
+  /** How many of pages [first, last] a mapping can touch: the size covers a part of each of them. */
+  reach(first: number, last: number): number {
+    const count = (end: number): number => Math.max(0, Math.min(last + 1, end) - first);
+    if (!this.hugetlb) return count(Number(this.sizeInPages));
     // hugetlb_no_page counts whole pages, but finds one that is there behind them.
     const whole = Number((this.size >> BigInt(this.pageShift)) << BigInt(this.pageShift - 12));
-    return last < whole || this.pages.holes(Math.max(first, whole), last).length === 0;
+    const [hole] = this.pages.holes(Math.max(first, whole), last);
+    return count(hole ? Math.max(whole, hole.page) : last + 1);
   }
 
   /** Returns the frames of pages [first, last] as a touch brings them in: up to date, allocated if need be. Null: no memory. */
@@ -179,6 +182,8 @@ export class ShmemInode {
     const [first, last] = [Number(offset / PAGE), Number((end - 1n) / PAGE)];
     const holes = this.pages.holes(first, last);
     if (!this._allocate(first, last, 'zero')) return refuse('ENOSPC', where, 'the host has no memory left');
+    // Pages of an earlier fallocate are brought up to date by the next one (SGP_FALLOC).
+    this._bringUpToDate(first, last);
     if (!this.hugetlb)
       for (const { page, count } of holes)
         for (const span of this.pages.range(page, page + count - 1)) this.fallocated.insert(span);
@@ -298,7 +303,8 @@ export class ShmemInode {
         if (whence === 'hole') return found();
         page = stale.page + stale.count;
       } else {
-        if (whence === 'data') return BigInt(page) * PAGE < this.size ? found() : null;
+        // The end of the very last page is no loff_t, and the loop of Linux passes it over.
+        if (whence === 'data') return BigInt(page) * PAGE < this.size && page < LAST_PAGE ? found() : null;
         page = Math.min(end, stale?.page ?? end);
       }
     }
