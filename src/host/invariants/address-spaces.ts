@@ -1,6 +1,6 @@
 /** Mappings of processes and the frames of their private pages; pages of memfds that are not up to date. */
 import type { FrameSpan } from '../../kernel/mm/frame-map.ts';
-import { areMergeable, isPrivate, type Mapping } from '../../kernel/mm/mapping.ts';
+import { isPrivate, type Mapping } from '../../kernel/mm/mapping.ts';
 import type { Census } from './census.ts';
 import type { Findings } from './finding.ts';
 
@@ -12,8 +12,6 @@ export function checkAddressSpaces(census: Census, found: Findings): void {
       const page = `0x${mapping.first.toString(16)}`;
       if (mapping.first > mapping.last || (before && before.last >= mapping.first))
         found.note('order of mappings', where, 'ascending and apart', `one at page ${page}`);
-      if (before && areMergeable(before, mapping))
-        found.note('mappings', where, 'one where two are alike', `another one at page ${page}`);
       if (mapping.prot & ~mapping.may & 7)
         found.same('protection', `the mapping at page ${page} of ${where}`, mapping.prot & mapping.may, mapping.prot);
       before = mapping;

@@ -77,6 +77,9 @@ function mapFile({ mm }: Process, file: OpenFile, asked: MmapInput): Outcome {
       return refuse('EPERM', 'memfd_check_seals_mmap', 'the memfd has F_SEAL_WRITE: map it read-only or private');
     if (isSealed || !file.isWritable) may &= ~PROT_WRITE;
   }
+  // A file that refuses leaves a gap: what was there has gone before it is asked (vms_abort_munmap_vmas).
+  const cut = mm.clear(area);
+  if (cut) return cut;
   const shows = file.map({ offset, length: BigInt(area.last - area.first + 1) * PAGE, shared, prot });
   if (shows instanceof Refusal) return shows;
   return mapped(asked, mm.map(area, fileOptions(asked, may, file.pageShift, shows), false));

@@ -2,7 +2,7 @@
  * The memory of a process (struct mm_struct): its mappings, ascending, and the frames of its private pages, which
  * take the place of page tables. Pages of files are those of the file.
  */
-import { PAGE } from '../../machine/address.ts';
+import { PAGE, UMAX } from '../../machine/address.ts';
 import type { FrameRun, PhysicalMemory } from '../../machine/memory.ts';
 import { type Refusal, refuse } from '../errno.ts';
 import { PROTECTION } from '../uapi/bits.ts';
@@ -76,6 +76,8 @@ export class AddressSpace {
     const pageBytes = 1n << BigInt(pageShift);
     if (length === 0n) return refuse('EINVAL', where, 'length is 0');
     const bytes = ((length + pageBytes - 1n) / pageBytes) * pageBytes;
+    if (bytes > UMAX && pageShift !== BASE_SHIFT)
+      return refuse('EINVAL', where, 'length is 0 once it is rounded up to huge pages');
     if (this._mappings.length > MAX_MAPPINGS)
       return refuse('ENOMEM', where, `the process has ${MAX_MAPPINGS} mappings (vm.max_map_count)`);
     const beyond = refuse('ENOMEM', where, 'the end lies beyond the user address space');
@@ -91,9 +93,16 @@ export class AddressSpace {
     return { first, last };
   }
 
+  /** Unmaps an area that something else will take. EINVAL a huge page of what is there would be cut. */
+  clear({ first, last }: Area): Refusal | null {
+    const refusal = this._cutsHugePage(first, last);
+    if (!refusal) this.remove(first, last);
+    return refusal;
+  }
+
   /**
-   * Maps an area, in place of what is mapped there (mmap_region). `touch`: anonymous memory is faulted in. ENOMEM no memory;
-   * EINVAL a huge page of what is there would be cut.
+   * Maps an area, in place of what is mapped there (mmap_region). `touch`: anonymous memory is faulted in. EINVAL a huge page of
+   * what is there would be cut; ENOMEM no memory.
    */
   map({ first, last }: Area, options: MapOptions, touch: boolean): Refusal | null {
     const { prot, may, shared, pageShift, shows } = options;

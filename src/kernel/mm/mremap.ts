@@ -155,11 +155,13 @@ function expand(mm: AddressSpace, mapping: Mapping, move: Move): number | Refusa
 
 /** mremap_to: clears the new range, and moves there what is left of the old one. */
 function moveTo(mm: AddressSpace, move: Move): number | Refusal {
-  const { flags, newCount } = move;
+  const { first, flags, newCount } = move;
   let { newFirst, count } = move;
   if (flags & MREMAP_FIXED) {
     const refusal = mm.unmap(BigInt(newFirst) * PAGE, BigInt(newCount) * PAGE);
     if (refusal) return refusal;
+    // A mapping that is to be doubled may begin where the new one does.
+    if (!mm.at(first)) return refuse('EFAULT', where, 'the new range takes the place of the old one');
   }
   if (newCount < count) {
     const refusal = shrink(mm, move);
