@@ -19,6 +19,7 @@ import { RestoredDomains } from './iommu/liveupdate/restored.ts';
 import { type HandoverDocument, IOMMU_ABI, KHO_ABI, Kho, LUO_ABI, PCI_ABI } from './kho/handover.ts';
 import type { AnyFileHandler, LiveUpdateKernel } from './liveupdate/handler.ts';
 import { LiveUpdate } from './liveupdate/luo.ts';
+import { AddressSpace } from './mm/address-space.ts';
 import { MEMFD_HANDLER } from './mm/memfd-luo.ts';
 import type { BootOptions, Policies, Profile } from './policies.ts';
 import { type LockedCounter, Process } from './process.ts';
@@ -142,9 +143,19 @@ export class Kernel implements LiveUpdateKernel {
   }
 
   createProcess(name: string, capabilities: readonly string[]): Process {
-    const process = new Process(this.machine.memory, this._nextPid++, name, capabilities);
+    const mm = new AddressSpace(this.machine.memory);
+    const process = new Process(mm, this._nextPid++, name, capabilities);
     this.processes.set(process.pid, process);
     return process;
+  }
+
+  /** Forks a process. Null: there is no memory for copies of its private pages. */
+  forkProcess(parent: Process, name: string): Process | null {
+    const child = parent.fork(this._nextPid, name);
+    if (!child) return null;
+    this._nextPid++;
+    this.processes.set(child.pid, child);
+    return child;
   }
 
   killProcess(process: Process): void {

@@ -1,8 +1,7 @@
 /** Processes: descriptors (the lowest free number, as POSIX has it), memory, user, capabilities, limits. */
-import type { PhysicalMemory } from '../machine/memory.ts';
 import { type Refusal, refuse } from './errno.ts';
 import type { OpenFile } from './file.ts';
-import { AddressSpace } from './mm/address-space.ts';
+import type { AddressSpace } from './mm/address-space.ts';
 
 export const CAPABILITIES = [
   'CAP_SYS_BOOT',
@@ -34,12 +33,27 @@ export class Process {
   /** Standard input, output and error are taken: the first descriptor is 3. */
   static readonly FIRST_DESCRIPTOR = 3;
 
-  constructor(memory: PhysicalMemory, pid: number, name: string, capabilities: readonly string[]) {
+  constructor(mm: AddressSpace, pid: number, name: string, capabilities: Iterable<string>) {
     this.pid = pid;
     this.name = name;
     this.capabilities = new Set(capabilities);
-    this.mm = new AddressSpace(memory);
+    this.mm = mm;
     this._lowestFree = Process.FIRST_DESCRIPTOR;
+  }
+
+  /**
+   * fork(2): a child with the same open files, a copy of the memory, the same user, capabilities and limit; it has locked
+   * nothing. Null: there is no memory for copies of private pages.
+   */
+  fork(pid: number, name: string): Process | null {
+    const mm = this.mm.fork();
+    if (!mm) return null;
+    const child = new Process(mm, pid, name, this.capabilities);
+    child.uid = this.uid;
+    child.memlock = this.memlock;
+    for (const [fd, file] of this._descriptors) child._descriptors.set(fd, file.get());
+    child._lowestFree = this._lowestFree;
+    return child;
   }
 
   get descriptors(): ReadonlyMap<number, OpenFile> {

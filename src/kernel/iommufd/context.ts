@@ -68,7 +68,7 @@ export class IommufdContext extends OpenFile {
   /** The page of a vIOMMU. */
   override map(request: MapRequest): MapTarget | Refusal {
     const page = pageToMap(this, request);
-    return page instanceof Refusal ? page : { inode: page, offset: 0n };
+    return page instanceof Refusal ? page : { device: page, offset: 0n };
   }
 
   /** iommufd_fops_release: destroys what nothing uses, leaves first, until nothing is left. */

@@ -48,10 +48,29 @@ export const OPEN_FLAGS = {
 } as const satisfies Bits;
 
 /** include/uapi/linux/falloc.h */
-export const FALLOCATE_MODE = { FALLOC_FL_KEEP_SIZE: 1, FALLOC_FL_PUNCH_HOLE: 2 } as const satisfies Bits;
+export const FALLOCATE_MODE = {
+  FALLOC_FL_KEEP_SIZE: 1,
+  FALLOC_FL_PUNCH_HOLE: 2,
+  FALLOC_FL_NO_HIDE_STALE: 4,
+  FALLOC_FL_COLLAPSE_RANGE: 8,
+  FALLOC_FL_ZERO_RANGE: 16,
+  FALLOC_FL_INSERT_RANGE: 32,
+  FALLOC_FL_UNSHARE_RANGE: 64,
+  FALLOC_FL_WRITE_ZEROES: 128,
+} as const satisfies Bits;
 
 /** include/uapi/asm-generic/mman-common.h */
-export const PROTECTION = { PROT_READ: 1, PROT_WRITE: 2, PROT_EXEC: 4 } as const satisfies Bits;
+export const PROTECTION = {
+  PROT_READ: 1,
+  PROT_WRITE: 2,
+  PROT_EXEC: 4,
+  PROT_SEM: 8,
+  PROT_GROWSDOWN: 0x01000000,
+  PROT_GROWSUP: 0x02000000,
+} as const satisfies Bits;
+
+/** include/uapi/linux/mman.h */
+export const MREMAP_FLAGS = { MREMAP_MAYMOVE: 1, MREMAP_FIXED: 2, MREMAP_DONTUNMAP: 4 } as const satisfies Bits;
 
 /** include/uapi/linux/iommufd.h */
 export const MAP_FLAGS = {

@@ -1,19 +1,23 @@
 /** Calls on descriptors of any kind. */
 import { MAX_TRANSFER } from '../../../limits.ts';
+import { OPEN_FLAGS } from '../bits.ts';
 import { part } from '../types.ts';
-import { call, fd, may, need, TRANSFER } from './row.ts';
+import { bits, call, fd, may, need, TRANSFER } from './row.ts';
 
 export const FILE_CALLS = {
   open: call(
-    'open(path, O_RDWR)',
+    'open(path, flags)',
     'the descriptor',
     {
       path: need(
         'string',
         '/dev/iommu, /dev/liveupdate, /dev/vfio/devices/vfioN, /dev/vfio/N, /dev/null, /proc/self/fd/N',
       ),
+      flags: { ...bits(OPEN_FLAGS, 'O_RDWR if absent.'), optional: true },
     },
-    part('These paths and no others, with O_RDWR; nodes have no modes: any process may open them.'),
+    part(
+      'These paths and no others, none is made; nothing has an owner: any process may open it. O_PATH opens as ever.',
+    ),
   ),
   close: call('close(fd)', '0', { fd }),
   dup: call('dup(fd)', 'the new descriptor', { fd }),
@@ -27,24 +31,26 @@ export const FILE_CALLS = {
     part('One step, for sendmsg and recvmsg.'),
   ),
   read: call(
-    'read(fd, length); the bytes are in `data`, what a queue holds in `faults` or `events`.',
+    'read(fd, length) at the position: `data`; what queues hold is in `faults` or `events`.',
     'the bytes',
     {
       fd,
-      length: need('u64', 'Bytes: 40 a fault, 12 an event, 8 an eventfd.'),
+      length: need('u64', `${TRANSFER} Of queues 40 a fault, 12 an event; 8 of an eventfd.`),
     },
-    part('Queues of faults and events, and eventfds; it never waits: EAGAIN, with O_NONBLOCK or not.'),
+    part(
+      'Memfds, eventfds, devices, queues of faults and events, /dev/null; it never waits: EAGAIN, with O_NONBLOCK or not.',
+    ),
   ),
   write: call(
-    'write(fd, data, length), or `responses` to a fault queue.',
-    'the bytes taken',
+    'write(fd, data) at the position; to a fault queue write(fd, responses, length).',
+    'the bytes that were taken',
     {
       fd,
-      length: may('u64', 'Bytes: 8 a response. Those of `data` if absent.'),
       data: may('bytes', 'The bytes.'),
+      length: may('u64', 'Bytes, those of `data` if absent; 8 a response.'),
       responses: may('responses', 'Answers to faults: their cookies, and 0 (success) or 1 (invalid).'),
     },
-    part('Queues of faults, and eventfds; it never waits: EAGAIN, with O_NONBLOCK or not.'),
+    part('Memfds, eventfds, queues of faults, /dev/null; it never waits: EAGAIN, with O_NONBLOCK or not.'),
   ),
   pread: call(
     'pread(fd, length, offset); the bytes are in `data`.',
@@ -72,9 +78,15 @@ export const FILE_CALLS = {
     {
       fd,
       offset: need('u64', 'Bytes.'),
-      whence: need('int', '0: SET, 1: CUR, 2: END.'),
+      whence: need('int', '0: SET, 1: CUR, 2: END, 3: DATA, 4: HOLE.'),
     },
-    part('Memfds; no SEEK_DATA and SEEK_HOLE.'),
+    part('Memfds and /dev/null; a position of 2^53 and more is a hexadecimal string.'),
+  ),
+  fchmod: call(
+    'fchmod(fd, mode)',
+    '0',
+    { fd, mode: need('int', 'Permission bits: 0644 is 420.') },
+    part('Modes of memfds count for F_SEAL_EXEC only; nodes have none.'),
   ),
   fstat: call('fstat(fd); the size is in `size`.', '0', { fd }, part('The size alone, which is 0 for all but memfds.')),
 };
