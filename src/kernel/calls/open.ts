@@ -11,8 +11,8 @@ import { VfioGroupFile } from '../vfio/group-file.ts';
 /** Opens a path. ENOENT, and what the kind of file says. */
 export function open(kernel: Kernel, process: Process, path: string): OpenFile | Refusal {
   const where = 'do_filp_open';
-  if (path === '/dev/iommu')
-    return kernel.faults.refusal('allocation', 'iommufd_fops_open') ?? new IommufdContext(kernel);
+  if (path === '/dev/iommu' || path === '/dev/vfio/vfio')
+    return kernel.faults.refusal('allocation', 'iommufd_fops_open') ?? new IommufdContext(kernel, path);
   if (path === '/dev/null') return new NullFile();
   if (path === '/dev/liveupdate') return openLiveUpdate(kernel);
   const cdev = kernel.vfio.byPath(path);
@@ -35,7 +35,7 @@ export function open(kernel: Kernel, process: Process, path: string): OpenFile |
       `there is no ${path}: the function that it would be of is on no VFIO driver in this kernel; bind vfio-pci to it first, and see its \`cdev\``,
     );
   const self = /^\/proc\/self\/fd\/(\d+)$/.exec(path);
-  if (self) return reopen(process, Number(self[1]));
+  if (self) return reopen(kernel, process, Number(self[1]));
   return refuse('ENOENT', where, `there is no ${path}`);
 }
 
@@ -62,10 +62,14 @@ function openGroup(kernel: Kernel, group: number): OpenFile | Refusal {
   return file;
 }
 
-/** open(2) of /proc/self/fd/N. ENOENT; ENXIO for what cannot be opened again. */
-function reopen(process: Process, fd: number): OpenFile | Refusal {
+/** The link of a file of a device node that is still there. */
+const NODE = /^\/dev\/.*(?<! \(deleted\))$/;
+
+/** open(2) of /proc/self/fd/N: a node is opened once more, as by its path. ENOENT; ENXIO for what cannot be opened again. */
+function reopen(kernel: Kernel, process: Process, fd: number): OpenFile | Refusal {
   const file = process.file(fd);
   if (file instanceof Refusal)
     return refuse('ENOENT', 'proc_pid_get_link', `process ${process.pid} has no descriptor ${fd} open`);
-  return file.reopen();
+  const link = file.link();
+  return NODE.test(link) ? open(kernel, process, link) : file.reopen();
 }

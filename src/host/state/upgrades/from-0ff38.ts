@@ -3,7 +3,7 @@ import type { Upgrade } from './upgrade.ts';
 
 export const FROM_0FF38: Upgrade = {
   from: '0ff3841743d6a478',
-  to: '4274a85bb522af21',
+  to: '7d9347bae6719a06',
   step(graph) {
     graph.addField('VfioDevice', 'pci', null);
     return [];

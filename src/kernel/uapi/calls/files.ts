@@ -10,7 +10,7 @@ export const FILE_CALLS = {
     {
       path: need(
         'string',
-        '/dev/iommu, /dev/liveupdate, /dev/vfio/devices/vfioN, /dev/vfio/N, /dev/null, /proc/self/fd/N',
+        '/dev/iommu, /dev/liveupdate, /dev/vfio/devices/vfioN, /dev/vfio/N, /dev/vfio/vfio, /dev/null, /proc/self/fd/N',
       ),
     },
     part('These paths and no others, with O_RDWR; nodes have no modes: any process may open them.'),
