@@ -18,6 +18,7 @@ import { MEMORY_OPERATIONS } from './operations/memory.ts';
 import type { CallOperation } from './operations/operation.ts';
 import { QUEUE_OPERATIONS } from './operations/queues.ts';
 import { VFIO_OPERATIONS } from './operations/vfio.ts';
+import { VFIO_RESET_OPERATIONS } from './operations/vfio-resets.ts';
 import { VIOMMU_OPERATIONS } from './operations/viommus.ts';
 import { type Route, route } from './route.ts';
 
@@ -33,6 +34,7 @@ export const OPERATIONS: readonly CallOperation[] = [
   ...CONTAINER_OPERATIONS,
   ...VFIO_OPERATIONS,
   ...INTERRUPT_OPERATIONS,
+  ...VFIO_RESET_OPERATIONS,
   ...LIVEUPDATE_OPERATIONS,
 ];
 

@@ -77,6 +77,7 @@ export const PARAMETERS = {
   token: u64Text('Token: 64 bits, hexadecimal or decimal.', '0x7'),
   address: u64Text('Address in the process, hexadecimal or decimal.', '0x7f0000000000'),
   extension: id('Number of the extension.'),
+  feature: decimal(0, 0xffff, 'Number of the feature.', 5),
   fault: decimal(0, S32_MAX, 'Id of the armed fault.', 1),
   problem: z.string().meta({ description: 'Name of a kind of problem.', examples: ['not-found'] }),
 } as const;

@@ -137,7 +137,7 @@ export const EVENTS = {
       bdf,
       why: {
         type: 'text',
-        values: ['VFIO_DEVICE_RESET', 'FLR', 'open', 'close', 'freeze', 'sysfs'],
+        values: ['VFIO_DEVICE_RESET', 'VFIO_DEVICE_PCI_HOT_RESET', 'FLR', 'open', 'close', 'freeze', 'sysfs'],
         about: 'What asked for it.',
       },
     },

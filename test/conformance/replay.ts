@@ -16,6 +16,7 @@ import {
   type TracedCall,
   type TraceLine,
 } from './trace.ts';
+import { tellUnsaid } from './unsaid.ts';
 
 export interface Difference {
   /** Line in the file. */
@@ -43,6 +44,7 @@ export async function replay(api: Api, trace: Trace): Promise<Difference | null>
   let host: TraceHost;
   try {
     host = await TraceHost.create(api, trace.header);
+    await tellUnsaid(host, trace);
   } catch (error) {
     if (error instanceof ReplayError && trace.calls[0]) return stopped(trace.calls[0], error);
     throw error;

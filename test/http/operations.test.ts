@@ -24,6 +24,7 @@ const EXAMPLES: Record<string, string> = {
   token: '0x7',
   address: '0x7f0000000000',
   extension: '3',
+  feature: '5',
 };
 
 const QUERIES: Record<string, string> = {

@@ -3,7 +3,7 @@ import { PATH_MAX } from '../../limits.ts';
 import { integer, S32_MAX, strict, text, U32_MAX, U64 } from '../schemas/values.ts';
 import { type CallOperation, descriptorAnswer, Nothing, operation } from './operation.ts';
 
-function openFixed(operationId: string, collection: string, device: string, tag: 'iommufd' | 'Live update') {
+function openFixed(operationId: string, collection: string, device: string, tag: 'iommufd' | 'VFIO' | 'Live update') {
   return operation({
     operationId,
     method: 'POST',
@@ -22,6 +22,7 @@ const PathBody = strict({ path: text(PATH_MAX, 'Absolute path.') });
 
 export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
   openFixed('openIommufd', 'iommufds', '/dev/iommu', 'iommufd'),
+  openFixed('openContainer', 'containers', '/dev/vfio/vfio', 'VFIO'),
   openFixed('openLiveupdate', 'liveupdates', '/dev/liveupdate', 'Live update'),
   operation({
     operationId: 'openCdev',
@@ -56,7 +57,7 @@ export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
     path: 'descriptors',
     tag: 'Processes',
     summary: 'Open any path',
-    description: '/dev/iommu, /dev/liveupdate, /dev/null, cdevs, groups, and /proc/self/fd/N.',
+    description: '/dev/iommu, /dev/vfio/vfio, /dev/liveupdate, /dev/null, cdevs, groups, and /proc/self/fd/N.',
     call: 'open',
     body: PathBody,
     bodyExample: { path: '/dev/null' },

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { REGION_INFO_FLAGS } from '../../kernel/uapi/bits.ts';
 import { id } from '../parameters.ts';
 import { Hex64, strict, text, u32 } from '../schemas/values.ts';
-import { type CallOperation, descriptorAnswer, fdField, Nothing, operation } from './operation.ts';
+import { type CallOperation, descriptorAnswer, fdField, operation } from './operation.ts';
 
 const PASID = 1;
 /** Sizes of the structs where they end behind `pasid`. */
@@ -140,18 +140,6 @@ export const VFIO_OPERATIONS: readonly CallOperation[] = [
     query: strict({ pasid: id('Detach this PASID of the device alone.').optional() }),
     status: 204,
     arg: ({ query: { pasid } }) => (pasid === undefined ? {} : { flags: PASID, pasid, size: DETACH_SIZE }),
-  }),
-  operation({
-    operationId: 'resetCdev',
-    method: 'POST',
-    path: 'cdevs/{fd}/reset',
-    tag: 'VFIO',
-    summary: 'Reset the device',
-    description: 'Attachments stay.',
-    call: 'ioctl',
-    request: 'VFIO_DEVICE_RESET',
-    body: Nothing,
-    status: 204,
   }),
   operation({
     operationId: 'getVfioGroup',

@@ -39,7 +39,7 @@ export function open(kernel: Kernel, process: Process, path: string, flags: numb
   if (source && flags & O_NOFOLLOW) return refuse('ELOOP', 'pick_link', `${path} is a symbolic link`);
   const refusal = isThere(kernel, path) || source ? notSo(flags) : null;
   if (refusal) return refusal;
-  const file = source ? source.reopen() : openPath(kernel, path);
+  const file = source ? reopen(kernel, source) : openPath(kernel, path);
   if (file instanceof Refusal) return file;
   file.flags = (flags & ~FORGOTTEN) | O_LARGEFILE;
   const failed = flags & O_TRUNC && file instanceof MemfdFile ? truncate(kernel, file.inode, 0n) : null;
@@ -64,7 +64,7 @@ function notSo(flags: number): Refusal | null {
 }
 
 const GROUP = /^\/dev\/vfio\/(\d+)$/;
-const NODES: ReadonlySet<string> = new Set(['/dev/iommu', '/dev/null', '/dev/liveupdate']);
+const NODES: ReadonlySet<string> = new Set(['/dev/iommu', '/dev/vfio/vfio', '/dev/null', '/dev/liveupdate']);
 function isThere({ luo, vfio }: Kernel, path: string): boolean {
   const group = GROUP.exec(path);
   if (group) return vfio.devicesOfGroup(Number(group[1])).length > 0;
@@ -73,8 +73,8 @@ function isThere({ luo, vfio }: Kernel, path: string): boolean {
 
 function openPath(kernel: Kernel, path: string): OpenFile | Refusal {
   const where = 'do_filp_open';
-  if (path === '/dev/iommu')
-    return kernel.faults.refusal('allocation', 'iommufd_fops_open') ?? new IommufdContext(kernel);
+  if (path === '/dev/iommu' || path === '/dev/vfio/vfio')
+    return kernel.faults.refusal('allocation', 'iommufd_fops_open') ?? new IommufdContext(kernel, path);
   if (path === '/dev/null') return new NullFile();
   if (path === '/dev/liveupdate') return openLiveUpdate(kernel);
   const cdev = kernel.vfio.byPath(path);
@@ -120,4 +120,13 @@ function openGroup(kernel: Kernel, group: number): OpenFile | Refusal {
   const file = new VfioGroupFile(kernel, group);
   kernel.vfio.groupFiles.set(group, file);
   return file;
+}
+
+/** The link of a file of a device node that is still there. */
+const NODE = /^\/dev\/.*(?<! \(deleted\))$/;
+
+/** open(2) of a link in /proc/self/fd: a node is opened once more, as by its path. ENXIO what cannot be opened again. */
+function reopen(kernel: Kernel, file: OpenFile): OpenFile | Refusal {
+  const link = file.link();
+  return NODE.test(link) ? openPath(kernel, link) : file.reopen();
 }

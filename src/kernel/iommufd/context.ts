@@ -1,5 +1,5 @@
 /**
- * An iommufd: the file behind one open of /dev/iommu, which is the context that owns its objects
+ * An iommufd: the file behind one open of /dev/iommu or /dev/vfio/vfio, which is the context that owns its objects
  * (drivers/iommu/iommufd/main.c). Bound devices hold a reference, so the context outlives its descriptors with them.
  */
 import { assert, Refusal } from '../errno.ts';
@@ -33,9 +33,14 @@ export interface IommufdKernel extends IommuKernel {
   userLocked(uid: number): LockedCounter;
 }
 
+/** Device nodes that give an iommufd. */
+export type IommufdNode = '/dev/iommu' | '/dev/vfio/vfio';
+
 export class IommufdContext extends OpenFile {
   readonly kind = 'iommufd';
   readonly kernel: IommufdKernel;
+  /** The node that was opened: the container's, which programs of VFIO know, counts locked memory another way. */
+  readonly node: IommufdNode;
   readonly objects = new ObjectTable();
   /** What the devices of each group are attached to. */
   readonly attachments = new Map<IommuGroup, GroupAttachment>();
@@ -45,20 +50,23 @@ export class IommufdContext extends OpenFile {
   /** The IOAS that the container requests of VFIO act on. */
   vfioIoas: Ioas | null = null;
   /** IOMMU_OPTION_RLIMIT_MODE is 1: locked memory is counted for each address space, not for each user. */
-  perProcessLimit = false;
+  perProcessLimit: boolean;
   /** Set where the file came out of a session: the tokens it may restore. */
   restored: RestoredIommufd | null = null;
   /** The name of the outgoing session that it is in; null: in none. */
   preservedIn: string | null = null;
 
-  constructor(kernel: IommufdKernel) {
+  /** iommufd_fops_open. */
+  constructor(kernel: IommufdKernel, node: IommufdNode = '/dev/iommu') {
     super();
     this.kernel = kernel;
+    this.node = node;
+    this.perProcessLimit = node === '/dev/vfio/vfio';
   }
 
   /** An iommufd that came out of a session was never opened through the node. */
   link(): string {
-    return this.restored ? 'anon_inode:iommufd' : '/dev/iommu';
+    return this.restored ? 'anon_inode:iommufd' : this.node;
   }
 
   override get handlers(): Handlers<'iommufd', IommufdContext> {

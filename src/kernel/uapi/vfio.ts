@@ -1,6 +1,6 @@
 /** Requests of VFIO device and group files: include/uapi/linux/vfio.h. */
 import { ATTACH_FLAGS, BIND_FLAGS, DETACH_FLAGS, FEATURE_FLAGS, IOEVENTFD_FLAGS, IRQ_SET_FLAGS } from './bits.ts';
-import { bits, FULL, inout, input, only, output, part, type RequestTable } from './types.ts';
+import { bits, FULL, inout, input, output, part, type RequestTable } from './types.ts';
 
 /** VFIO does not look at what lies behind its structs, except in BIND, which copies like the newer interfaces. */
 export const VFIO_DEVICE_REQUESTS = {
@@ -92,11 +92,15 @@ export const VFIO_DEVICE_REQUESTS = {
     sizeField: 'argsz',
     tail: 'ignored',
     about: 'Which functions a hot reset of this one resets.',
-    ...only('ENOTTY', 'no hot reset yet.'),
+    ...part('Functions behind bridges on the same bus are not among them.'),
     fields: {
-      flags: output('u32', 'Bit 0: `devid` instead of `group_id`, bit 1: this iommufd has all of them.'),
+      argsz: input('u32', 'Bytes of the struct and of the room behind it: 8 a function.'),
+      flags: output('u32', 'Bit 0: `devid` instead of `group_id`, bit 1: this iommufd owns all of them.'),
       count: output('u32', 'How many functions.'),
-      devices: output('hotReset', 'The functions.'),
+      devices: output(
+        'hotReset',
+        'The functions. `devid` is the id in this iommufd; 0: no id, but owned with its group; -1: not owned.',
+      ),
     },
   },
   VFIO_DEVICE_PCI_HOT_RESET: {
@@ -105,8 +109,9 @@ export const VFIO_DEVICE_REQUESTS = {
     size: 12,
     sizeField: 'argsz',
     tail: 'ignored',
+    behind: ['group_fds'],
     about: 'Resets all functions behind the port of this one.',
-    ...only('ENOTTY', 'no hot reset yet.'),
+    ...part('Never EAGAIN or EBUSY. ENOTTY, where the link does not come back, only by the fault `pci.link`.'),
     fields: {
       flags: input('u32', '0.'),
       count: input('u32', 'How many descriptors.'),
@@ -134,11 +139,15 @@ export const VFIO_DEVICE_REQUESTS = {
     size: 8,
     sizeField: 'argsz',
     tail: 'ignored',
+    behind: ['data'],
     about: 'Asks for features by number, and sets them.',
-    ...only('ENOTTY', 'no features yet.'),
+    ...part(
+      'Low power (3, 4, 5): the device sleeps as soon as the request is over. No token of virtual functions, no DMA-BUF.',
+    ),
     fields: {
+      argsz: input('u32', 'Bytes of the struct and of what stands behind it.'),
       flags: bits(FEATURE_FLAGS, 'The number in the lower 16 bits, and what is asked.'),
-      data: inout('bytes', 'What stands behind the struct.'),
+      data: input('bytes', 'What stands behind the struct. Of 4: the descriptor of an eventfd, and a word of 0.'),
     },
   },
   VFIO_DEVICE_BIND_IOMMUFD: {
@@ -194,9 +203,9 @@ export const VFIO_GROUP_REQUESTS = {
     minSize: 8,
     size: 8,
     sizeField: 'argsz',
-    tail: 'zero',
+    tail: 'ignored',
     about: 'Whether the group is viable and has a container.',
-    ...part('Bytes behind the struct that are not zero are E2BIG; Linux does not look at them.'),
+    ...FULL,
     fields: { flags: output('u32', 'Bit 0: viable, bit 1: container set.') },
   },
   VFIO_GROUP_SET_CONTAINER: {
@@ -206,7 +215,7 @@ export const VFIO_GROUP_REQUESTS = {
     sizeField: 'argsz',
     tail: 'zero',
     about: 'Puts the group into a container: here, an iommufd.',
-    ...part('A container is an iommufd: there is no /dev/vfio/vfio.'),
+    ...part('A container is an iommufd, of /dev/vfio/vfio too; there are none of VFIO itself.'),
     fields: { container: input('s32', 'Descriptor of the iommufd.') },
   },
   VFIO_GROUP_UNSET_CONTAINER: {
@@ -226,7 +235,7 @@ export const VFIO_GROUP_REQUESTS = {
     sizeField: 'argsz',
     tail: 'zero',
     about: 'Opens a device of the group, bound and attached.',
-    ...part('Nothing may follow the address in the name: virtual functions have no tokens.'),
+    ...part('Only spaces may follow the address in the name: virtual functions have no tokens (EINVAL).'),
     fields: { name: input('name', 'Address of the function.') },
   },
 } as const satisfies RequestTable;

@@ -22,7 +22,7 @@ import type { Process } from '../process.ts';
 import type { ArgOf, RequestDescriptor } from '../uapi/index.ts';
 import { VfioPciCore } from './pci/core.ts';
 import { feature } from './pci/features.ts';
-import { getHotResetInfo, hotReset } from './pci/hot-reset.ts';
+import { getHotResetInfo, hotReset, tryResetSet } from './pci/hot-reset.ts';
 import { getIrqInfo, setIrqs } from './pci/intrs.ts';
 import { ioeventfd } from './pci/ioeventfd.ts';
 import { mapRegion } from './pci/mmap.ts';
@@ -83,7 +83,12 @@ export class VfioDeviceFile extends OpenFile {
   override beforeIoctl(request: RequestDescriptor | null): Refusal | null {
     if (this.dead)
       return refuse('EIO', 'vfio_device_fops_unl_ioctl', 'the freeze of a live update has reset the device', 'R22');
-    if (this.bound || request?.name === 'VFIO_DEVICE_BIND_IOMMUFD') return null;
+    if (request?.name === 'VFIO_DEVICE_BIND_IOMMUFD') return null;
+    if (this.bound) {
+      // vfio_device_pm_runtime_get
+      this.pci.resume();
+      return null;
+    }
     return refuse(
       'EINVAL',
       'vfio_device_fops_unl_ioctl',
@@ -277,7 +282,9 @@ export class VfioDeviceFile extends OpenFile {
     assert(bound, 'a bound file has a bound device');
     device.pci?.disable();
     device.pci = null;
+    device.needsReset = !this._resetWorks;
     if (this._resetWorks) kernel.resetFunction(device.fn, 'close');
+    tryResetSet(device);
     for (const pasid of device.pasids) this._detachPasid(pasid);
     detachDevice(bound);
     device.bound = null;
@@ -295,7 +302,7 @@ const HANDLERS: Handlers<'vfio-cdev', VfioDeviceFile> = {
   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: (file, arg) => getHotResetInfo(file, arg),
   VFIO_DEVICE_PCI_HOT_RESET: (file, arg, process) => hotReset(file, arg, process),
   VFIO_DEVICE_IOEVENTFD: ({ pci }, arg, process) => ioeventfd(pci, arg, process),
-  VFIO_DEVICE_FEATURE: ({ pci }, arg) => feature(pci, arg),
+  VFIO_DEVICE_FEATURE: ({ pci }, arg, process) => feature(pci, arg, process),
   VFIO_DEVICE_BIND_IOMMUFD: (file, arg, process) => file.bindIoctl(process, arg),
   VFIO_DEVICE_ATTACH_IOMMUFD_PT: (file, arg) => file.attachIoctl(arg),
   VFIO_DEVICE_DETACH_IOMMUFD_PT: (file, arg) => file.detachIoctl(arg),

@@ -2,6 +2,7 @@
 import { type PciFunction, virtualFunctionsOf } from '../../machine/pci/function.ts';
 import type { Drivers } from '../drivers.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
+import type { EventDataOf } from '../events.ts';
 import type { RestoredDomains } from '../iommu/liveupdate/restored.ts';
 import type { IommufdKernel } from '../iommufd/context.ts';
 import type { IommufdDevice } from '../iommufd/device/device.ts';
@@ -9,13 +10,15 @@ import type { VfioDeviceFile } from './device-file.ts';
 import type { VfioGroupFile } from './group-file.ts';
 import type { VfioPciCore } from './pci/core.ts';
 
+type ResetReason = EventDataOf<'pci.reset'>['why'];
+
 /** What VFIO and drivers need of the kernel. */
 export interface VfioKernel extends IommufdKernel {
   readonly vfio: Vfio;
   readonly drivers: Drivers;
   readonly restored: RestoredDomains;
   /** Resets a function; its translation stays (R18). */
-  resetFunction(fn: PciFunction, why: string): void;
+  resetFunction(fn: PciFunction, why: ResetReason): void;
   removeFunction(fn: PciFunction): void;
 }
 
@@ -35,6 +38,8 @@ export class VfioDevice {
   msiQmax = 0;
   /** PASIDs that were attached through it. */
   readonly pasids = new Set<number>();
+  /** It was used, and has not been reset since. */
+  needsReset = false;
   /** Its driver waits for the close of the last file to be unbound. */
   unbinding = false;
   /** Its function is removed when the driver is unbound. */

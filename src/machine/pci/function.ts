@@ -45,7 +45,7 @@ export class PciFunction {
 }
 
 /** `dddd:bb` of an address, which orders the buses of a domain. */
-const busOf = ({ bdf }: PciFunction): string => bdf.slice(0, bdf.lastIndexOf(':'));
+export const busOf = ({ bdf }: PciFunction): string => bdf.slice(0, bdf.lastIndexOf(':'));
 
 /**
  * The virtual functions of a physical one: those that name it, and those that name none and are likely to be its own.

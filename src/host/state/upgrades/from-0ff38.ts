@@ -3,7 +3,7 @@ import type { Upgrade } from './upgrade.ts';
 
 export const FROM_0FF38: Upgrade = {
   from: '0ff3841743d6a478',
-  to: '320f47ab5adc853c',
+  to: 'ed9df8a2f776483e',
   step(graph) {
     graph.addField('VfioDevice', 'pci', null);
     return [];

@@ -11,7 +11,7 @@ export const FILE_CALLS = {
     {
       path: need(
         'string',
-        '/dev/iommu, /dev/liveupdate, /dev/vfio/devices/vfioN, /dev/vfio/N, /dev/null, /proc/self/fd/N',
+        '/dev/iommu, /dev/liveupdate, /dev/vfio/devices/vfioN, /dev/vfio/N, /dev/vfio/vfio, /dev/null, /proc/self/fd/N',
       ),
       flags: { ...bits(OPEN_FLAGS, 'O_RDWR if absent.'), optional: true },
     },

@@ -1,6 +1,8 @@
 /** What vfio-pci keeps of a device from its first open to its last close (struct vfio_pci_core_device). */
 import type { PciFunction } from '../../../machine/pci/function.ts';
 import { D3HOT } from '../../../machine/pci/registers.ts';
+import { type Refusal, refuse } from '../../errno.ts';
+import type { Eventfd } from '../../eventfd.ts';
 import type { VfioDevice, VfioKernel } from '../vfio.ts';
 import { VfioPciConfig } from './config.ts';
 import type { Ioeventfd } from './ioeventfd.ts';
@@ -11,6 +13,13 @@ export class VfioPciCore {
   readonly irqs: VfioPciIrqs;
   readonly config: VfioPciConfig;
   ioeventfds: readonly Ioeventfd[] = [];
+  /**
+   * A program has put the device into low power (pm_runtime_engaged): mappings of its BARs fault. It sleeps as soon as
+   * no request of the program is at work.
+   */
+  private _lowPower = false;
+  /** Is signalled when something wakes the device, which ends the low power then. */
+  private _wakeup: Eventfd | null = null;
 
   /**
    * vfio_pci_core_enable, after the reset. `handedOver`: the program's copy of the configuration space, of a device that
@@ -53,7 +62,31 @@ export class VfioPciCore {
 
   /** Whether its user has let it go to low power (pm_runtime_engaged): no mapping of it can be touched. */
   get lowPower(): boolean {
-    return false;
+    return this._lowPower;
+  }
+
+  /** vfio_pci_runtime_pm_entry. EINVAL: it is in low power already. */
+  enterLowPower(wakeup: Eventfd | null): Refusal | null {
+    if (this._lowPower)
+      return refuse('EINVAL', 'vfio_pci_runtime_pm_entry', `${this.fn.bdf} is in low power already: end that first`);
+    this._lowPower = true;
+    this._wakeup = wakeup;
+    // vfio_pci_core_runtime_suspend: in D3hot the device could not be sent to sleep.
+    this.fn.config.setPowerState(0);
+    return null;
+  }
+
+  /** vfio_pci_runtime_pm_exit. */
+  exitLowPower(): void {
+    this._lowPower = false;
+    this._wakeup = null;
+  }
+
+  /** A request, or an access of its regions, wakes the device (vfio_pci_core_runtime_resume). */
+  resume(): void {
+    if (!this._wakeup) return;
+    this._wakeup.signal();
+    this.exitLowPower();
   }
 
   private get _isAwake(): boolean {
@@ -62,6 +95,7 @@ export class VfioPciCore {
 
   /** vfio_pci_core_disable, before the reset. */
   disable(): void {
+    this.exitLowPower();
     this.irqs.disable();
     for (const ioeventfd of this.ioeventfds) ioeventfd.disable();
     this.ioeventfds = [];

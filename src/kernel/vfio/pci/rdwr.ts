@@ -9,11 +9,14 @@ import type { VfioPciCore } from './core.ts';
 import { raiseOwn } from './raise.ts';
 import { CONFIG_REGION, isPlaced, positionOf, ROM_REGION, regionOf } from './regions.ts';
 
+const LAST_REGION = 8;
+
 /** vfio_pci_core_read. EINVAL: there is no such region; and what the regions refuse. */
 export function readRegion(core: VfioPciCore, offset: bigint, length: number): ReadOk | Refusal {
   if (length === 0) return { ret: 0, data: new Uint8Array() };
   const region = regionOf(offset);
   const pos = positionOf(offset);
+  if (region <= LAST_REGION) core.resume();
   if (region === CONFIG_REGION) return readConfig(core, pos, length);
   if (region <= ROM_REGION) return readBarRegion(core, region, Number(pos), length);
   return noRegion(core, region);
@@ -24,6 +27,7 @@ export function writeRegion(core: VfioPciCore, offset: bigint, data: Uint8Array)
   if (data.length === 0) return 0;
   const region = regionOf(offset);
   const pos = positionOf(offset);
+  if (region <= LAST_REGION) core.resume();
   if (region === CONFIG_REGION) return writeConfig(core, pos, data);
   if (region < ROM_REGION) return writeBarRegion(core, region, Number(pos), data);
   if (region === ROM_REGION) return refuse('EINVAL', 'vfio_pci_rw', 'the expansion ROM cannot be written');
