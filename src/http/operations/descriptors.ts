@@ -1,6 +1,7 @@
 /** Opening, closing and passing on descriptors; the limits and the user of a process. */
+import { FILE_MODE, OPEN_FLAGS } from '../../kernel/uapi/bits.ts';
 import { PATH_MAX } from '../../limits.ts';
-import { integer, S32_MAX, strict, text, U32_MAX, U64 } from '../schemas/values.ts';
+import { bits, integer, S32_MAX, strict, text, U32_MAX, U64, u32 } from '../schemas/values.ts';
 import { type CallOperation, descriptorAnswer, Nothing, operation } from './operation.ts';
 
 function openFixed(operationId: string, collection: string, device: string, tag: 'iommufd' | 'VFIO' | 'Live update') {
@@ -59,10 +60,13 @@ export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
     summary: 'Open any path',
     description: '/dev/iommu, /dev/vfio/vfio, /dev/liveupdate, /dev/null, cdevs, groups, and /proc/self/fd/N.',
     call: 'open',
-    body: PathBody,
+    body: strict({
+      path: text(PATH_MAX, 'Absolute path.'),
+      flags: bits(u32(), OPEN_FLAGS, 'O_RDWR if not given.').optional(),
+    }),
     bodyExample: { path: '/dev/null' },
     status: 201,
-    parameters: ({ body }) => ({ path: body.path }),
+    parameters: ({ body }) => body,
     answer: descriptorAnswer('A descriptor of what is at the path.'),
   }),
   operation({
@@ -98,6 +102,37 @@ export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     parameters: ({ body }) => ({ to: body.to }),
     answer: descriptorAnswer('The descriptor that the other process has.'),
+  }),
+  operation({
+    operationId: 'setFileMode',
+    method: 'PUT',
+    path: 'descriptors/{fd}/mode',
+    tag: 'Processes',
+    summary: 'Change the permission bits of a file',
+    call: 'fchmod',
+    body: strict({ mode: bits(u32(), FILE_MODE, 'Permission bits.') }),
+    bodyExample: { mode: ['S_IRUSR', 'S_IWUSR'] },
+    status: 204,
+    parameters: ({ body }) => ({ mode: body.mode }),
+  }),
+  operation({
+    operationId: 'forkProcess',
+    method: 'POST',
+    path: 'fork',
+    tag: 'Processes',
+    summary: 'Fork the process',
+    description: 'The child has the same open files, and a copy of the memory.',
+    call: 'fork',
+    body: strict({ name: text(64, 'Name of the child; that of the parent if not given.').optional() }).optional(),
+    bodyExample: { name: 'helper' },
+    status: 201,
+    parameters: ({ body = {} }) => body,
+    answer: {
+      description: 'The child.',
+      schema: strict({ pid: integer(0, S32_MAX) }).meta({ id: 'Child' }),
+      example: { pid: 2 },
+      from: ({ ret }) => ({ pid: ret }),
+    },
   }),
   operation({
     operationId: 'setUid',

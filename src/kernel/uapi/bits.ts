@@ -59,6 +59,22 @@ export const FALLOCATE_MODE = {
   FALLOC_FL_WRITE_ZEROES: 128,
 } as const satisfies Bits;
 
+/** include/uapi/linux/stat.h */
+export const FILE_MODE = {
+  S_IXOTH: 0o1,
+  S_IWOTH: 0o2,
+  S_IROTH: 0o4,
+  S_IXGRP: 0o10,
+  S_IWGRP: 0o20,
+  S_IRGRP: 0o40,
+  S_IXUSR: 0o100,
+  S_IWUSR: 0o200,
+  S_IRUSR: 0o400,
+  S_ISVTX: 0o1000,
+  S_ISGID: 0o2000,
+  S_ISUID: 0o4000,
+} as const satisfies Bits;
+
 /** include/uapi/asm-generic/mman-common.h */
 export const PROTECTION = {
   PROT_READ: 1,

@@ -1,6 +1,6 @@
 /** Calls on descriptors of any kind. */
 import { MAX_TRANSFER } from '../../../limits.ts';
-import { OPEN_FLAGS } from '../bits.ts';
+import { FILE_MODE, OPEN_FLAGS } from '../bits.ts';
 import { part } from '../types.ts';
 import { bits, call, fd, may, need, TRANSFER } from './row.ts';
 
@@ -85,7 +85,7 @@ export const FILE_CALLS = {
   fchmod: call(
     'fchmod(fd, mode)',
     '0',
-    { fd, mode: need('int', 'Permission bits: 0644 is 420.') },
+    { fd, mode: bits(FILE_MODE, 'Permission bits: 0644 is 420.') },
     part('Modes of memfds count for F_SEAL_EXEC only; nodes have none.'),
   ),
   fstat: call('fstat(fd); the size is in `size`.', '0', { fd }, part('The size alone, which is 0 for all but memfds.')),
