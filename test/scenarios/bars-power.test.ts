@@ -35,6 +35,10 @@ async function opened() {
   const mmap = (offset: number) =>
     vmm.call('mmap', { fd, offset: hex(offset), length: 0x1000, addr: hex(AT + offset), shared: true, prot: 3 });
   return {
+    host,
+    vmm,
+    iommufd,
+    fd,
     mmap,
     async read(region: number, at: number, length: number): Promise<number[]> {
       const { data } = await vmm.call('pread', { fd, offset: hex(region * SHIFT + at), length });
@@ -107,4 +111,20 @@ test('a device in D3hot does not answer, and does again in D0', async () => {
       [1, 2],
     ],
   );
+});
+
+test('the other one of a fork keeps what is mapped, and the device', async () => {
+  const { host, vmm, fd, mmap, touch } = await opened();
+  await mmap(0);
+  const child = (await vmm.call('fork', {})).ret as number;
+  await vmm.close(fd);
+  await vmm.kill();
+  assert.equal((await host.device(D1)).owner, 'iommufd');
+  const [result] = await host.runCalls(child, [{ call: 'poke', addr: hex(AT), data: 'AQI=' }]);
+  assert.equal(result!.ret, 0);
+  const [seen] = await host.runCalls(child, [{ call: 'peek', addr: hex(AT), length: 2 }]);
+  assert.equal(seen!.data, 'AQI=');
+  await host.request('delete', `/processes/${child}`);
+  assert.equal((await host.device(D1)).owner, null);
+  await assert.rejects(touch(), /404/);
 });
