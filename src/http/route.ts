@@ -44,7 +44,7 @@ export const TAGS = {
   Devices: {
     about: 'PCI functions, their drivers, their DMA and their resets.',
     support: part(
-      'No configuration space and no BARs: a DMA is always issued, and a driver is a name that takes the DMA of its group and maps nothing.',
+      'Registers read what was written: devices have no models. A DMA is always issued, and a driver is a name that takes the DMA of its group and maps nothing.',
     ),
   },
   Groups: { about: 'IOMMU groups and the domains that translate.', support: FULL },

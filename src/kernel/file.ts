@@ -65,6 +65,11 @@ export abstract class OpenFile {
     return ((this.flags + 1) & 2) !== 0;
   }
 
+  /** Whether nothing of its file system is executed (path_noexec), nor mapped to be. */
+  get isNoexec(): boolean {
+    return false;
+  }
+
   /** The target of its link in /proc/PID/fd. */
   abstract link(): string;
   /** Frees what the file holds: called with its last reference gone. */

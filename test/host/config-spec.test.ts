@@ -149,7 +149,7 @@ test('capabilities lie side by side in the first 256 bytes, and have what they n
     /^\/capabilities\/4\/pbaOffset: the pending bits lie in the table/,
     /^\/capabilities\/5\/id: a function has one capability 17/,
     /^\/capabilities\/5\/tableBar: there is no memory BAR 2/,
-    /^\/capabilities\/5\/pbaOffset: must be a multiple of 8, and 8 bytes lie within BAR 0 of 0x4000 bytes/,
+    /^\/capabilities\/5\/pbaOffset: must be a multiple of 8, and 8 bytes lie within BAR 0 of 0x10000 bytes/,
     /^\/capabilities\/6\/msiVectors: only of MSI/,
     /^\/capabilities\/8\/id: a function has one capability 17/,
     /^\/capabilities\/8\/msixVectors: required of MSI-X/,

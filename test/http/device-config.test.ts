@@ -20,7 +20,7 @@ test('a device shows its bytes, BARs and capabilities, whatever driver it is on'
     assert.deepEqual([size, bytes.length, bytes.readUInt16LE(0), bytes.readUInt16LE(2)], [4096, 4096, 0x144d, 0xa808]);
     assert.deepEqual(
       bars.map(({ index, kind, size: bytes }) => [index, kind, bytes]),
-      [[0, 'mem64', '0x4000']],
+      [[0, 'mem64', '0x10000']],
     );
     assert.equal(BigInt(bars[0]!.address), BigInt(bytes.readUInt32LE(0x10) & ~0xf) & 0xffffffffn);
     assert.deepEqual(

@@ -195,6 +195,7 @@ test('what is opened through the legacy group is mapped, too, but not to be exec
   const { ret } = await vmm.call('ioctl', { fd, request: 'VFIO_GROUP_GET_DEVICE_FD', arg: { name: D1 } });
   await expectErrno('EPERM', mmap(vmm, ret as number, inRegion(0), PAGE, AT, { prot: 5 }));
   await mmap(vmm, ret as number, inRegion(0));
+  await expectErrno('EACCES', vmm.call('mprotect', { addr: hex(AT), length: PAGE, prot: 5 }));
   await poke(vmm, AT, 1);
   const arg = { flags: 3, vaddr: hex(AT), iova: '0x0', size: PAGE };
   await expectErrno('EFAULT', vmm.ioctl(container, 'VFIO_IOMMU_MAP_DMA', arg));

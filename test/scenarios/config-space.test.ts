@@ -47,9 +47,9 @@ test('a function has what functions of its class have', async () => {
   const host = await app.host();
   const { vmm, cdev } = await open(host);
   assert.equal(await read(vmm, cdev, 0, 0x10), '4d1408a8030110000002080100000000');
-  // A BAR of 64 bits and 16 KiB is sized by writing ones.
+  // A BAR of 64 bits and 64 KiB is sized by writing ones.
   await write(vmm, cdev, BAR0, 'ffffffffffffffff');
-  assert.equal(await read(vmm, cdev, BAR0, 8), '04c0ffffffffffff');
+  assert.equal(await read(vmm, cdev, BAR0, 8), '0400ffffffffffff');
   assert.equal(await read(vmm, cdev, 0x34, 1), '40');
   // 33 vectors of MSI-X: the table in BAR 0 at 0x3000, pending bits at 0x2000.
   assert.equal(await read(vmm, cdev, 0xb0, 12), '110020000030000000200000');

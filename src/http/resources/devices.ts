@@ -64,7 +64,7 @@ const InterruptAnswer = strict({
 const CONFIG_EXAMPLE = {
   size: 256,
   data: Buffer.from('361b1000030110000202080100000000'.padEnd(512, '0'), 'hex').toString('base64'),
-  bars: [{ index: 0, kind: 'mem64', prefetchable: false, address: '0xfe400000', size: '0x4000' }],
+  bars: [{ index: 0, kind: 'mem64', prefetchable: false, address: '0xfe400000', size: '0x10000' }],
   capabilities: [
     { offset: 64, id: 1 },
     { offset: 176, id: 17, msixVectors: 33, tableBar: 0, tableOffset: 12288, pbaBar: 0, pbaOffset: 8192 },

@@ -77,6 +77,7 @@ function mapFile({ mm }: Process, file: OpenFile, asked: MmapInput): Outcome {
       return refuse('EPERM', 'memfd_check_seals_mmap', 'the memfd has F_SEAL_WRITE: map it read-only or private');
     if (isSealed || !file.isWritable) may &= ~PROT_WRITE;
   }
+  if (file.isNoexec) may &= ~PROT_EXEC;
   // A file that refuses leaves a gap: what was there has gone before it is asked (vms_abort_munmap_vmas).
   const cut = mm.clear(area);
   if (cut) return cut;
@@ -93,7 +94,7 @@ const fileOptions = ({ prot, shared }: MmapInput, may: number, pageShift: number
   shows,
 });
 
-/** What do_mmap refuses of the file: EOVERFLOW beyond its largest offset, EACCES its mode. */
+/** What do_mmap refuses of the file: EOVERFLOW beyond its largest offset, EACCES its mode, EPERM it is not executed. */
 function wrongFile(file: OpenFile, { first, last }: Area, { offset, shared, prot }: MmapInput): Refusal | null {
   const where = 'do_mmap';
   const length = BigInt(last - first + 1) * PAGE;
@@ -101,7 +102,14 @@ function wrongFile(file: OpenFile, { first, last }: Area, { offset, shared, prot
     return refuse('EOVERFLOW', where, 'the end of the mapping lies beyond the largest file');
   if (shared && prot & PROT_WRITE && !file.isWritable)
     return refuse('EACCES', where, 'the descriptor is not open for writing: map it read-only or private');
-  return file.isReadable ? null : refuse('EACCES', where, 'the descriptor is not open for reading');
+  if (!file.isReadable) return refuse('EACCES', where, 'the descriptor is not open for reading');
+  if (prot & PROT_EXEC && file.isNoexec)
+    return refuse(
+      'EPERM',
+      where,
+      `${file.link()} lies on a file system of which nothing is executed: map it without PROT_EXEC`,
+    );
+  return null;
 }
 
 const mapped = ({ address }: MmapInput, refusal: Refusal | null): Outcome => refusal ?? { ret: hex(address) };

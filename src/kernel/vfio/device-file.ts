@@ -74,6 +74,11 @@ export class VfioDeviceFile extends OpenFile {
     return `${this.device.path}${this.device.unbinding ? ' (deleted)' : ''}`;
   }
 
+  /** Files of anon_inodes are (SB_I_NOEXEC); a node of devtmpfs is not. */
+  override get isNoexec(): boolean {
+    return !this.cdev || this.retrieved !== null;
+  }
+
   release(): void {
     if (this.bound) this._unbind();
     this.device.files = this.device.files.filter((file) => file !== this);

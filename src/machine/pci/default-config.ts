@@ -56,7 +56,7 @@ const OTHER: Kind = {
 };
 const NVME: Kind = {
   progIf: 2,
-  bars: [memory64(0, '0x4000')],
+  bars: [memory64(0, '0x10000')],
   capabilities: [pm(0x40), msi(0x50, 32), express(0x70), msix(0xb0, 33, 0, 0x3000, 0x2000)],
 };
 const STORAGE: Kind = {

@@ -24,7 +24,7 @@ test('registers keep the bits that they implement, and what belongs to none keep
   assert.equal(written(0x00, 4, 0), 'ffffffff', 'ids are not known, and stay');
   assert.equal(written(0x04, 4, 0xffffffff), '100507');
   assert.equal(written(0x0c, 4, 0xffffffff), 'ff', 'the cache line, not latency and BIST');
-  assert.equal(written(0x10, 4, 0xffffffff), 'ffffc004', '16 KiB of 64 bits');
+  assert.equal(written(0x10, 4, 0xffffffff), 'ffff0004', '64 KiB of 64 bits');
   assert.equal(written(0x14, 4, 0xffffffff), 'ffffffff');
   assert.equal(written(0x18, 4, 0xffffffff), '0');
   assert.equal(written(0x3c, 4, 0xffffffff), '1ff');

@@ -50,7 +50,7 @@ export const FILE_CALLS = {
       length: may('u64', 'Bytes, those of `data` if absent; 8 a response.'),
       responses: may('responses', 'Answers to faults: their cookies, and 0 (success) or 1 (invalid).'),
     },
-    part('Memfds, eventfds, queues of faults, /dev/null; it never waits: EAGAIN, with O_NONBLOCK or not.'),
+    part('Memfds, eventfds, devices, queues of faults, /dev/null; it never waits: EAGAIN, with O_NONBLOCK or not.'),
   ),
   pread: call(
     'pread(fd, length, offset); the bytes are in `data`.',
@@ -60,7 +60,7 @@ export const FILE_CALLS = {
       offset: need('u64', 'First byte.'),
       length: need('u64', TRANSFER),
     },
-    part(`Memfds, at most ${MAX_TRANSFER >> 20} MiB: VFIO devices have no regions.`),
+    part(`Memfds and VFIO devices, at most ${MAX_TRANSFER >> 20} MiB.`),
   ),
   pwrite: call(
     'pwrite(fd, data, offset)',
@@ -70,7 +70,7 @@ export const FILE_CALLS = {
       offset: need('u64', 'First byte.'),
       data: need('bytes', 'The bytes.'),
     },
-    part('Memfds: VFIO devices have no regions.'),
+    part('Memfds and VFIO devices.'),
   ),
   lseek: call(
     'lseek(fd, offset, whence)',

@@ -5,7 +5,6 @@ import type { BarSpec } from '../../../machine/spec.ts';
 import { fatal, type Refusal, refuse } from '../../errno.ts';
 import type { MapRequest, MapTarget } from '../../file.ts';
 import type { DeviceMemory } from '../../mm/device-memory.ts';
-import { PROTECTION } from '../../uapi/bits.ts';
 import type { VfioDeviceFile } from '../device-file.ts';
 import { storeInto } from './rdwr.ts';
 import { canBeMapped, positionOf, ROM_REGION, regionOf } from './regions.ts';
@@ -13,14 +12,11 @@ import { canBeMapped, positionOf, ROM_REGION, regionOf } from './regions.ts';
 const roundUp = (bytes: bigint): bigint => ((bytes + PAGE - 1n) / PAGE) * PAGE;
 
 /**
- * EPERM executable, of a file of the legacy group (do_mmap: nothing of anon_inodes is executed). EINVAL: no BAR, private, a
- * BAR that cannot be mapped, or more than there is of it. Memory may be off meanwhile.
+ * EINVAL: no BAR, private, a BAR that cannot be mapped, or more than there is of it. Memory may be off meanwhile.
  */
-export function mapRegion(file: VfioDeviceFile, { offset, length, shared, prot }: MapRequest): MapTarget | Refusal {
+export function mapRegion(file: VfioDeviceFile, { offset, length, shared }: MapRequest): MapTarget | Refusal {
   const where = 'vfio_pci_core_mmap';
   const { pci } = file;
-  if (!file.cdev && prot & PROTECTION.PROT_EXEC)
-    return refuse('EPERM', 'do_mmap', 'what a device file of the legacy group shows cannot be executed');
   const region = regionOf(offset);
   if (region >= ROM_REGION) return refuse('EINVAL', where, `region ${region} cannot be mapped: only BARs can`);
   if (!shared) return refuse('EINVAL', where, 'a BAR is only mapped shared');
