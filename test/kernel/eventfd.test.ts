@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { useApp } from '../support/app.ts';
 import { countOf } from '../support/interrupting.ts';
 import { expectErrno } from '../support/kernel-error.ts';
-import type { Process } from '../support/process.ts';
+import { Process } from '../support/process.ts';
 
 const app = useApp();
 const SEMAPHORE = 1;
@@ -79,4 +79,7 @@ test('descriptors of one eventfd share its counter, in any process', async () =>
   await add(other, there, 3n);
   assert.equal(await countOf(one, copy), 3n);
   assert.equal(await countOf(other, there), 0n);
+  const child = new Process(host, (await one.call('fork', {})).ret as number);
+  await add(child, copy, 2n);
+  assert.equal(await countOf(other, there), 2n);
 });

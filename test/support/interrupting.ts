@@ -51,6 +51,7 @@ export interface Raised {
 
 const CONFIG = 0x700_0000_0000;
 const COMMAND = 4;
+export const PM_CONTROL = 0x44;
 export const MSI_FLAGS = 0x52;
 
 export class Interrupting {

@@ -56,7 +56,7 @@ const InterruptAnswer = strict({
     .nullable()
     .meta({
       description:
-        'Why nobody was told: the function has no such vector; it is not enabled by SET_IRQS; the function may not master the bus, ' +
+        'Why nobody was told: the function has no such vector; it is not enabled by SET_IRQS; the function sleeps, in D3hot or in low power; it may not master the bus, ' +
         'as messages do; it is masked; it is enabled without an eventfd.',
     }),
 }).meta({ id: 'Interrupt' });

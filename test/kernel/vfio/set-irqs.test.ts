@@ -15,6 +15,7 @@ import {
   MSIX,
   masked,
   NONE,
+  PM_CONTROL,
   REQ,
   TOLD,
   TRIGGER,
@@ -24,6 +25,9 @@ import {
 import { expectErrno } from '../../support/kernel-error.ts';
 
 const app = useApp();
+/** VFIO_DEVICE_FEATURE_SET of VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY and _EXIT. */
+const LOW_POWER_ENTRY = 0x20003;
+const LOW_POWER_EXIT = 0x20005;
 const ONE = Buffer.from([1]).toString('base64');
 
 test('argsz counts what is given behind the struct, unless the caller says it', async () => {
@@ -153,6 +157,20 @@ test('messages need bus mastering, INTx does not', async () => {
   }
   await device.setTriggers(INTX, 0, [fd]);
   assert.deepEqual(await device.raise('intx'), TOLD);
+});
+
+test('a device that sleeps raises nothing', async () => {
+  const device = await Interrupting.open(app);
+  const fd = await device.eventfd();
+  await device.setTriggers(MSIX, 0, [fd]);
+  await device.writeConfig(PM_CONTROL, 3);
+  assert.deepEqual(await device.raise('msix'), unheard('asleep'));
+  await device.writeConfig(PM_CONTROL, 0);
+  const feature = (flags: number) => device.vmm.ioctl(device.cdev, 'VFIO_DEVICE_FEATURE', { flags });
+  await feature(LOW_POWER_ENTRY);
+  assert.deepEqual(await device.raise('msix'), unheard('asleep'));
+  await feature(LOW_POWER_EXIT);
+  assert.deepEqual(await device.raise('msix'), TOLD);
 });
 
 test('a vector of MSI-X without an eventfd is masked: what it raises waits for one', async () => {

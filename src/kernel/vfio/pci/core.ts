@@ -65,6 +65,11 @@ export class VfioPciCore {
     return this._lowPower;
   }
 
+  /** Whether the device can do nothing by itself: it is in D3hot, or in low power with no request of the program at work. */
+  get isAsleep(): boolean {
+    return this._lowPower || !this._isAwake;
+  }
+
   /** vfio_pci_runtime_pm_entry. EINVAL: it is in low power already. */
   enterLowPower(wakeup: Eventfd | null): Refusal | null {
     if (this._lowPower)

@@ -12,10 +12,11 @@ import { INTX, irqCount, MSI, MSIX } from './intrs.ts';
 import type { IrqType, VfioPciIrqs } from './irqs.ts';
 
 /**
- * Why nobody was told: the function has no such vector; no program has enabled it by SET_IRQS; a message is a write, and the function
+ * Why nobody was told: the function has no such vector; no program has enabled it by SET_IRQS; it is in D3hot, or its
+ * program has put it into low power; a message is a write, and the function
  * may not master the bus; the vector, or INTx, is masked; it is enabled without an eventfd.
  */
-export const UNHEARD = ['no-such-vector', 'not-enabled', 'bus-master-off', 'masked', 'no-eventfd'] as const;
+export const UNHEARD = ['no-such-vector', 'not-enabled', 'asleep', 'bus-master-off', 'masked', 'no-eventfd'] as const;
 
 export interface Interrupt {
   /** An eventfd was signalled. */
@@ -51,6 +52,7 @@ export function raise(
 function outcomeOf(fn: PciFunction, core: VfioPciCore | null, type: IrqType, vector: number): Interrupt {
   if (vector >= irqCount(fn, INDEXES[type])) return unheard('no-such-vector');
   if (core?.irqs.type !== type) return unheard('not-enabled');
+  if (core.isAsleep) return unheard('asleep');
   const { irqs } = core;
   if (type === 'intx') {
     const reason = irqs.intxMasked ? 'masked' : 'no-eventfd';
