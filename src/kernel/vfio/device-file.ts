@@ -107,7 +107,9 @@ export class VfioDeviceFile extends OpenFile {
 
   /** What vfio-pci keeps of the device. Only a bound file has it. */
   get pci(): VfioPciCore {
-    assert(this.device.pci, 'a bound device is enabled');
+    assert(this.bound, 'a bound device is enabled');
+    // A stored host of a version that had no device side comes with devices that are bound and nothing kept of them.
+    this.device.pci ??= new VfioPciCore(this.device, null);
     return this.device.pci;
   }
 
