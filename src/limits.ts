@@ -12,12 +12,18 @@ export const PATH_MAX = 4096;
 /** The most ranges of IOMMU_IOAS_ALLOW_IOVAS, and responses of a write to a queue of faults. */
 export const MAX_RANGES = 65_536;
 export const MAX_RESPONSES = 65_536;
+/** The most descriptors of one poll. */
+export const MAX_POLLED = 1024;
+/** The most pieces of memory that come with the bytes of an ioctl. */
+export const MAX_MEMORY_PIECES = 1024;
 /** The most accesses of a request for DMA, and bytes of them together. */
 export const MAX_DMA_ACCESSES = 1000;
 export const MAX_DMA_BYTES = 16 * MIB;
 /** The most bytes of a unit's hardware info, and of the buffer that IOMMU_GET_HW_INFO is given for them. */
 export const MAX_UNIT_INFO = 4096;
 export const MAX_HW_INFO = 65_536;
+/** The most bytes behind the struct of VFIO_IOMMU_GET_INFO that an answer by names tells. */
+export const MAX_INFO = 1000;
 /** The most bits of a bitmap of dirty pages, which is returned in one piece: 64 GiB of pages of 4 KiB. */
 export const MAX_DIRTY_BITS = 2 ** 24;
 /** The most bytes whose translation one query asks for, and runs of its answer. */

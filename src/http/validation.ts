@@ -72,7 +72,7 @@ function choiceOf(issue: Issue): Pick<Found, 'given' | 'among'> {
  * Returns the errors of the alternative that was meant: its discriminators agree, and, if possible, the input's type.
  */
 function meantBranch(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
-  const tells = (issue: Issue): boolean => DISCRIMINATORS.includes(String(issue.path.at(-1)));
+  const tells = ({ path }: Issue): boolean => path.length === 1 && DISCRIMINATORS.includes(String(path[0]));
   const agreeing = branches.filter((branch) => !branch.some(tells));
   return agreeing.find((branch) => branch.every(({ path }) => path.length > 0)) ?? agreeing[0] ?? branches[0];
 }

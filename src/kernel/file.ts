@@ -6,7 +6,7 @@ import { assert, type Refusal, refuse } from './errno.ts';
 import type { DeviceMemory } from './mm/device-memory.ts';
 import type { MemfdFile } from './mm/memfd-file.ts';
 import type { Process } from './process.ts';
-import { OPEN_FLAGS } from './uapi/bits.ts';
+import { OPEN_FLAGS, POLL_EVENTS } from './uapi/bits.ts';
 import type { CallResult, PageResponse } from './uapi/calls.ts';
 import type { ArgOf, ArgValue, FileKind, RequestDescriptor, RequestKind, RequestNameOf } from './uapi/index.ts';
 
@@ -27,6 +27,9 @@ export type Handlers<Kind extends RequestKind, File> = {
 /** The handlers of any kind of file. Only the decoder knows that file, request and struct belong together. */
 export type AnyHandlers = Readonly<Record<string, (file: never, arg: never, process: Process) => IoctlOk | Refusal>>;
 const NO_HANDLERS: AnyHandlers = {};
+
+const { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } = POLL_EVENTS;
+const ALWAYS_READY = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
 
 /** What a read returns: the number of bytes, and these, or the records of a queue in them. */
 export type ReadOk = Pick<CallResult, 'faults' | 'events'> & { ret: number; data?: Uint8Array };
@@ -149,6 +152,11 @@ export abstract class OpenFile {
   chmod(_mode: number): Refusal | null {
     if (!this.link().startsWith('anon_inode:')) return null;
     return refuse('EOPNOTSUPP', 'anon_inode_setattr', `${this.link()} has no mode`);
+  }
+
+  /** poll(2): bits of POLL_EVENTS that hold now. A file that does not say is always ready (DEFAULT_POLLMASK). */
+  poll(): number {
+    return ALWAYS_READY;
   }
 
   /** A new file of the same inode, as open(2) of its link in /proc/self/fd makes one. */

@@ -29,6 +29,8 @@ export class Process {
   readonly mm: AddressSpace;
   readonly locked: LockedCounter = { pages: 0 };
   private readonly _descriptors = new Map<number, OpenFile>();
+  /** Descriptors with FD_CLOEXEC. */
+  private readonly _closeOnExec = new Set<number>();
   private _lowestFree = 0;
   /** Standard input, output and error are taken: the first descriptor is 3. */
   static readonly FIRST_DESCRIPTOR = 3;
@@ -70,14 +72,41 @@ export class Process {
     return this._descriptors.get(fd) ?? refuse('EBADF', 'fdget', `process ${this.pid} has no descriptor ${fd} open`);
   }
 
-  /** Takes over the caller's reference; EMFILE if there is no number left. */
-  install(file: OpenFile): number | Refusal {
+  /** No descriptor has this number or a higher one: RLIMIT_NOFILE. */
+  get descriptorLimit(): number {
+    return Process.FIRST_DESCRIPTOR + MAX_DESCRIPTORS;
+  }
+
+  /** Takes over the caller's reference; `from`: the least number. EMFILE if there is no number left. */
+  install(file: OpenFile, closeOnExec = false, from = 0): number | Refusal {
     if (this._descriptors.size >= MAX_DESCRIPTORS)
       return refuse('EMFILE', 'alloc_fd', `process ${this.pid} has ${MAX_DESCRIPTORS} descriptors open`);
     while (this._descriptors.has(this._lowestFree)) this._lowestFree++;
-    const fd = this._lowestFree++;
+    let fd = Math.max(this._lowestFree, from);
+    while (this._descriptors.has(fd)) fd++;
+    if (fd >= this.descriptorLimit)
+      return refuse('EMFILE', 'alloc_fd', `process ${this.pid} has no descriptor free from ${from} on`);
+    if (fd === this._lowestFree) this._lowestFree++;
     this._descriptors.set(fd, file);
+    this.setCloseOnExec(fd, closeOnExec);
     return fd;
+  }
+
+  /** Puts a file behind a number, with the caller's reference; what was behind it is closed (do_dup2). */
+  replace(fd: number, file: OpenFile): void {
+    const before = this._descriptors.get(fd);
+    this._descriptors.set(fd, file);
+    this.setCloseOnExec(fd, false);
+    before?.put();
+  }
+
+  closesOnExec(fd: number): boolean {
+    return this._closeOnExec.has(fd);
+  }
+
+  setCloseOnExec(fd: number, on: boolean): void {
+    if (on) this._closeOnExec.add(fd);
+    else this._closeOnExec.delete(fd);
   }
 
   /** close(2): EBADF. */
@@ -85,7 +114,8 @@ export class Process {
     const file = this._descriptors.get(fd);
     if (!file) return refuse('EBADF', 'file_close_fd', `process ${this.pid} has no descriptor ${fd} open`);
     this._descriptors.delete(fd);
-    this._lowestFree = Math.min(this._lowestFree, fd);
+    this._closeOnExec.delete(fd);
+    if (fd >= Process.FIRST_DESCRIPTOR) this._lowestFree = Math.min(this._lowestFree, fd);
     file.put();
     return null;
   }

@@ -37,6 +37,7 @@ const QUERIES: Record<string, string> = {
   readThroughAccess: '?iova=0x1000&length=16',
   writeThroughAccess: '?iova=0x1000',
   unmapIova: '?iova=0x1000&length=0x1000',
+  getPhysicalAddress: '?iova=0x1000&length=16',
   getDirtyBitmap: '?iova=0x0&length=0x200000&pageSize=4096',
 };
 

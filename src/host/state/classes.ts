@@ -3,6 +3,8 @@ import { Drivers } from '../../kernel/drivers.ts';
 import { Eventfd, EventfdFile } from '../../kernel/eventfd.ts';
 import { Faults } from '../../kernel/faults.ts';
 import { NullFile } from '../../kernel/file.ts';
+import { BytesStruct } from '../../kernel/ioctl-bytes.ts';
+import { NamedStruct } from '../../kernel/ioctl-names.ts';
 import { PagingDomain } from '../../kernel/iommu/domain.ts';
 import { IommuGroup, RestoredOwner } from '../../kernel/iommu/group.ts';
 import { IommuCore } from '../../kernel/iommu/iommu.ts';
@@ -44,6 +46,7 @@ import { FrameMap } from '../../kernel/mm/frame-map.ts';
 import { MemfdFile } from '../../kernel/mm/memfd-file.ts';
 import { ShmemInode } from '../../kernel/mm/shmem.ts';
 import { Process } from '../../kernel/process.ts';
+import { AddressArgument, BytesArgument, UserMemory } from '../../kernel/user-memory.ts';
 import { VfioDeviceFile } from '../../kernel/vfio/device-file.ts';
 import { VfioGroupFile } from '../../kernel/vfio/group-file.ts';
 import { VfioPciConfig } from '../../kernel/vfio/pci/config.ts';
@@ -67,6 +70,7 @@ import { Host } from '../host.ts';
 export const CLASSES = [
   Access,
   AccessFile,
+  AddressArgument,
   AddressSpace,
   AreaBlocks,
   AreaCursor,
@@ -76,6 +80,8 @@ export const CLASSES = [
   AreaPages,
   AreaTable,
   BarMapping,
+  BytesArgument,
+  BytesStruct,
   ConfigSpace,
   DomainSpace,
   Drivers,
@@ -109,6 +115,7 @@ export const CLASSES = [
   LiveUpdateFile,
   Machine,
   MemfdFile,
+  NamedStruct,
   NullFile,
   ObjectTable,
   PageTable,
@@ -126,6 +133,7 @@ export const CLASSES = [
   Source,
   SourceList,
   TableWalk,
+  UserMemory,
   Vdevice,
   Veventq,
   VeventqFile,

@@ -1,8 +1,11 @@
 /** Opening, closing and passing on descriptors; the limits and the user of a process. */
+import { z } from 'zod';
 import { FILE_MODE, OPEN_FLAGS } from '../../kernel/uapi/bits.ts';
-import { PATH_MAX } from '../../limits.ts';
+import { CALLS } from '../../kernel/uapi/calls.ts';
+import { MAX_POLLED, PATH_MAX } from '../../limits.ts';
+import { PollDescriptor, parameterSchema } from '../schemas/calls.ts';
 import { bits, integer, S32_MAX, strict, text, U32_MAX, U64, u32 } from '../schemas/values.ts';
-import { type CallOperation, descriptorAnswer, Nothing, operation } from './operation.ts';
+import { type CallOperation, descriptorAnswer, fdField, Nothing, operation } from './operation.ts';
 
 function openFixed(operationId: string, collection: string, device: string, tag: 'iommufd' | 'VFIO' | 'Live update') {
   return operation({
@@ -18,6 +21,9 @@ function openFixed(operationId: string, collection: string, device: string, tag:
     answer: descriptorAnswer(`A descriptor of ${device}.`),
   });
 }
+
+const { cmd, arg } = CALLS.get('fcntl')!.parameters;
+const ControlBody = strict({ cmd: parameterSchema('cmd', cmd!), arg: parameterSchema('arg', arg!).optional() });
 
 const PathBody = strict({ path: text(PATH_MAX, 'Absolute path.') });
 
@@ -88,6 +94,61 @@ export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
     body: Nothing,
     status: 201,
     answer: descriptorAnswer('Another descriptor of the same file.'),
+  }),
+  operation({
+    operationId: 'duplicateDescriptorTo',
+    method: 'POST',
+    path: 'descriptors/{fd}/dup2',
+    tag: 'Processes',
+    summary: 'Duplicate a descriptor to a number',
+    description: 'What is open at that number is closed.',
+    call: 'dup2',
+    body: strict({ to: fdField('The number.') }),
+    bodyExample: { to: 7 },
+    status: 201,
+    parameters: ({ body }) => ({ to: body.to }),
+    answer: descriptorAnswer('The descriptor of that number.'),
+  }),
+  operation({
+    operationId: 'controlDescriptor',
+    method: 'POST',
+    path: 'descriptors/{fd}/fcntl',
+    tag: 'Processes',
+    summary: 'Read or set what is kept of a descriptor and its file',
+    description: 'fcntl: FD_CLOEXEC, status flags, seals, and copies from a number on.',
+    call: 'fcntl',
+    body: ControlBody,
+    bodyExample: { cmd: 'F_GETFL' },
+    status: 200,
+    parameters: ({ body: { cmd: command, arg: argument } }) => ({
+      cmd: command,
+      ...(argument !== undefined && { arg: argument }),
+    }),
+    answer: {
+      description: 'What the command returns: flags, seals, a descriptor, or 0.',
+      schema: strict({ value: z.int() }).meta({ id: 'ControlValue' }),
+      example: { value: 32770 },
+      from: ({ ret }) => ({ value: ret }),
+    },
+  }),
+  operation({
+    operationId: 'pollDescriptors',
+    method: 'POST',
+    path: 'poll',
+    tag: 'Processes',
+    summary: 'What descriptors are ready for',
+    description: 'poll with a timeout of 0.',
+    call: 'poll',
+    body: strict({ fds: z.array(PollDescriptor).max(MAX_POLLED) }),
+    bodyExample: { fds: [{ fd: 6, events: ['POLLIN'] }] },
+    status: 200,
+    parameters: ({ body }) => ({ fds: body.fds }),
+    answer: {
+      description: 'How many have something to tell, and for each the bits that hold.',
+      schema: strict({ ready: z.int(), revents: z.array(z.int()) }).meta({ id: 'PollAnswer' }),
+      example: { ready: 1, revents: [1] },
+      from: ({ ret, revents }) => ({ ready: ret, revents }),
+    },
   }),
   operation({
     operationId: 'sendDescriptor',

@@ -7,12 +7,13 @@ import type { OpenFile, ReadOk } from '../file.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import type { FILE_CALLS } from '../uapi/calls/files.ts';
-import type { CallInput, PageResponse } from '../uapi/calls.ts';
+import type { CallInput, PageResponse, PollDescriptor } from '../uapi/calls.ts';
+import { dup2, fcntl, poll } from './fcntl.ts';
 import { open } from './open.ts';
 
 /** Gives a new file a descriptor, which takes over its only reference. EMFILE: the file is released. */
-export function install(process: Process, file: OpenFile): Outcome {
-  const fd = process.install(file);
+export function install(process: Process, file: OpenFile, closeOnExec = false): Outcome {
+  const fd = process.install(file, closeOnExec);
   if (typeof fd === 'number') return { ret: fd };
   file.put();
   return fd;
@@ -63,6 +64,9 @@ export const FILES: Calls<typeof FILE_CALLS> = {
   },
   close: (_kernel, process, input) => done(process.close(integer(input, 'fd'))),
   dup: onFile((file, _input, process) => install(process, file.get())),
+  dup2: (_kernel, process, input) => dup2(process, integer(input, 'fd'), integer(input, 'to')),
+  fcntl,
+  poll: (_kernel, process, input) => poll(process, input.fds as PollDescriptor[]),
   send_fd: sendFd,
   read: onFile((file, input) => notReadable(file) ?? readOut(file.read(big(input, 'length')))),
   write: onFile((file, input) => {

@@ -7,6 +7,7 @@ import { MemfdFile, memfdCreate, wrongFallocate } from '../mm/memfd-file.ts';
 import { MAX_BYTES } from '../mm/shmem.ts';
 import { fallocate, truncate } from '../mm/truncate.ts';
 import type { Process } from '../process.ts';
+import { MEMFD_FLAGS } from '../uapi/bits.ts';
 import type { MEMFD_CALLS } from '../uapi/calls/memfd.ts';
 import type { CallInput } from '../uapi/calls.ts';
 import { install } from './files.ts';
@@ -51,8 +52,9 @@ function getSeals(process: Process, input: CallInput): Outcome {
 
 export const MEMFD: Calls<typeof MEMFD_CALLS> = {
   memfd_create: (kernel, process, input) => {
-    const file = memfdCreate(kernel.machine.memory, String(input.name), integer(input, 'flags'), big(input, 'size'));
-    return file instanceof Refusal ? file : install(process, file);
+    const flags = integer(input, 'flags');
+    const file = memfdCreate(kernel.machine.memory, String(input.name), flags, big(input, 'size'));
+    return file instanceof Refusal ? file : install(process, file, (flags & MEMFD_FLAGS.MFD_CLOEXEC) !== 0);
   },
   ftruncate,
   fallocate: allocate,

@@ -2,13 +2,14 @@
  * An iommufd: the file behind one open of /dev/iommu or /dev/vfio/vfio, which is the context that owns its objects
  * (drivers/iommu/iommufd/main.c). Bound devices hold a reference, so the context outlives its descriptors with them.
  */
-import { assert, Refusal } from '../errno.ts';
+import { assert, Refusal, refuse } from '../errno.ts';
 import { type Handlers, type MapRequest, type MapTarget, OpenFile } from '../file.ts';
 import type { PagingDomain } from '../iommu/domain.ts';
 import type { IommuGroup } from '../iommu/group.ts';
 import type { IommuKernel, IommuLiveUpdate } from '../iommu/iommu.ts';
 import type { RestoredIommufd } from '../iommu/liveupdate/restored-hwpt.ts';
 import type { LockedCounter } from '../process.ts';
+import type { RequestDescriptor, RequestName } from '../uapi/index.ts';
 import type { GroupAttachment } from './device/device.ts';
 import { PasidTable } from './device/pasid.ts';
 import { IOMMUFD_HANDLERS } from './handlers.ts';
@@ -35,6 +36,12 @@ export interface IommufdKernel extends IommuKernel {
 
 /** Device nodes that give an iommufd. */
 export type IommufdNode = '/dev/iommu' | '/dev/vfio/vfio';
+
+/** Requests of the design, and the rule that has each. */
+const DESIGNED: { readonly [Name in RequestName]?: string } = {
+  IOMMU_HWPT_LU_SET_PRESERVE: 'C1',
+  IOMMU_HWPT_LU_RESTORE: 'R9',
+};
 
 export class IommufdContext extends OpenFile {
   readonly kind = 'iommufd';
@@ -67,6 +74,13 @@ export class IommufdContext extends OpenFile {
   /** An iommufd that came out of a session was never opened through the node. */
   link(): string {
     return this.restored ? 'anon_inode:iommufd' : this.node;
+  }
+
+  /** What only the design has is unknown to a kernel as it is merged. */
+  override beforeIoctl(request: RequestDescriptor | null): Refusal | null {
+    const rule = request && DESIGNED[request.name];
+    if (!rule || this.kernel.profile === 'persisted-domains') return null;
+    return refuse('ENOTTY', 'iommufd_fops_ioctl', 'this kernel (profile linux-7.3) has no such request', rule);
   }
 
   override get handlers(): Handlers<'iommufd', IommufdContext> {

@@ -47,6 +47,33 @@ export const OPEN_FLAGS = {
   O_TMPFILE: 0x410000,
 } as const satisfies Bits;
 
+/** include/uapi/asm-generic/fcntl.h, include/uapi/linux/fcntl.h: commands of fcntl. */
+export const FCNTL_COMMANDS = {
+  F_DUPFD: 0,
+  F_GETFD: 1,
+  F_SETFD: 2,
+  F_GETFL: 3,
+  F_SETFL: 4,
+  F_DUPFD_CLOEXEC: 1030,
+  F_ADD_SEALS: 1033,
+  F_GET_SEALS: 1034,
+} as const satisfies Bits;
+export const FD_FLAGS = { FD_CLOEXEC: 1 } as const satisfies Bits;
+
+/** include/uapi/asm-generic/poll.h */
+export const POLL_EVENTS = {
+  POLLIN: 1,
+  POLLPRI: 2,
+  POLLOUT: 4,
+  POLLERR: 8,
+  POLLHUP: 0x10,
+  POLLNVAL: 0x20,
+  POLLRDNORM: 0x40,
+  POLLRDBAND: 0x80,
+  POLLWRNORM: 0x100,
+  POLLWRBAND: 0x200,
+} as const satisfies Bits;
+
 /** include/uapi/linux/falloc.h */
 export const FALLOCATE_MODE = {
   FALLOC_FL_KEEP_SIZE: 1,

@@ -28,12 +28,32 @@ export interface PageResponse {
   code: number;
 }
 
+/** struct pollfd, of which the answer tells `revents`. */
+export interface PollDescriptor {
+  fd: number;
+  /** Bits of POLL_EVENTS. */
+  events: number;
+}
+
+/** Bytes of a program's memory. */
+export interface MemoryBytes {
+  /** Hexadecimal, or a safe integer. */
+  address: string | number;
+  /** Base64. */
+  bytes: string;
+}
+
 /** A call as requests have it: u64 as hexadecimal strings or safe integers, bytes as base64. */
 export interface CallInput {
   call: string;
   fd?: number;
-  request?: string;
+  /** Of `ioctl`: the name of a request, or a number, which as a string is hexadecimal. */
+  request?: string | number;
   arg?: Record<string, unknown>;
+  /** Of `ioctl`, in place of `arg`: what its argument points to, or the argument itself, and memory that is pointed to. */
+  bytes?: string;
+  argument?: string | number;
+  memory?: MemoryBytes[];
   [parameter: string]: unknown;
 }
 
@@ -47,9 +67,14 @@ export interface CallResult {
   /** What a program would have been sent: of `peek` and `poke`. */
   signal?: Signal;
   arg?: Record<string, unknown>;
+  /** Of an ioctl with bytes: what the argument points to then, and the memory given that the kernel wrote to. */
+  bytes?: string;
+  memory?: MemoryBytes[];
   data?: string;
   /** Bytes, hexadecimal. */
   size?: string;
   faults?: unknown[];
   events?: unknown[];
+  /** Of `poll`: for each descriptor the bits of POLL_EVENTS that hold. */
+  revents?: number[];
 }

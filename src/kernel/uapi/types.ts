@@ -27,6 +27,8 @@ export interface Field<Type extends FieldType = FieldType, Way extends Direction
   readonly about: string;
   /** Names of the bits of a word of flags. Callers of the HTTP face may give a list of them instead of the number. */
   readonly bits?: Bits;
+  /** The most bytes of it that an answer by names tells. */
+  readonly most?: number;
 }
 
 export type Fields = Readonly<Record<string, Field>>;

@@ -86,7 +86,7 @@ export class VfioGroupFile extends OpenFile {
         return refusal;
       }
     }
-    const fd = process.install(file);
+    const fd = process.install(file, true);
     if (typeof fd === 'number') return { ret: fd };
     file.put();
     return fd;

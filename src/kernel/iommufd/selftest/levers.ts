@@ -86,7 +86,7 @@ function createAccess(context: IommufdContext, input: CallInput, process: Proces
     return refusal;
   }
   const file = new AccessFile(access);
-  const fd = process.install(file);
+  const fd = process.install(file, true);
   if (typeof fd === 'number') return { ret: fd };
   file.put();
   return fd;

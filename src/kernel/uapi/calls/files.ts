@@ -1,8 +1,11 @@
 /** Calls on descriptors of any kind. */
-import { MAX_TRANSFER } from '../../../limits.ts';
-import { FILE_MODE, OPEN_FLAGS } from '../bits.ts';
+import { MAX_POLLED, MAX_TRANSFER } from '../../../limits.ts';
+import { FCNTL_COMMANDS, FD_FLAGS, FILE_MODE, OPEN_FLAGS, SEALS } from '../bits.ts';
 import { part } from '../types.ts';
-import { bits, call, fd, may, need, TRANSFER } from './row.ts';
+import { bits, call, fd, may, need, oneOf, TRANSFER } from './row.ts';
+
+const { O_APPEND, O_DIRECT, O_NOATIME, O_NONBLOCK } = OPEN_FLAGS;
+const SETTABLE_FLAGS = { O_APPEND, O_DIRECT, O_NOATIME, O_NONBLOCK };
 
 export const FILE_CALLS = {
   open: call(
@@ -21,6 +24,31 @@ export const FILE_CALLS = {
   ),
   close: call('close(fd)', '0', { fd }),
   dup: call('dup(fd)', 'the new descriptor', { fd }),
+  dup2: call(
+    'dup2(fd, to)',
+    'the new descriptor',
+    { fd, to: need('int', 'Its number; what is open there is closed.') },
+    part('Descriptors are below 65539; 0 to 2 are taken, and free for nobody once they are replaced and closed.'),
+  ),
+  fcntl: call(
+    'fcntl(fd, cmd, arg)',
+    'by command: a descriptor, flags, seals, or 0',
+    {
+      fd,
+      cmd: oneOf(FCNTL_COMMANDS, 'The command.'),
+      arg: {
+        ...bits({ ...FD_FLAGS, ...SETTABLE_FLAGS, ...SEALS }, 'Flags, seals, or the least number of the copy.'),
+        optional: true,
+      },
+    },
+    part('These commands; all others are EINVAL. No file takes O_DIRECT, and any process may set O_NOATIME.'),
+  ),
+  poll: call(
+    'poll(fds, timeout 0); what holds is in `revents`.',
+    'how many descriptors have something to tell',
+    { fds: need('polls', 'Descriptors, and what is asked of each.') },
+    part(`It never waits. At most ${MAX_POLLED} descriptors.`),
+  ),
   send_fd: call(
     'Sends a descriptor to another process, as by SCM_RIGHTS.',
     'the descriptor there',
