@@ -18,7 +18,7 @@ const HUGE_SHIFT = 21;
 
 export const FROM_0FF38: Upgrade = {
   from: '0ff3841743d6a478',
-  to: 'ed9df8a2f776483e',
+  to: 'ba400e28c7f7997d',
   step(graph) {
     addFiles(graph);
     addMemfds(graph);
