@@ -42,6 +42,8 @@ test('a host that was brought to this version is the one that its commands make'
   const graph = finished(decodeEngine6(snapshot.bytes));
   for (const { step } of UPGRADES) step(graph);
   const upgraded = finished(CODEC.decode(finished(graph.toPieces()))) as Host;
+  for (const { files } of upgraded.kernel!.vfio.devices.values())
+    for (const file of files) if (file.bound) void file.pci;
   const replayed = new Host(spec);
   for (const { sequence, command } of await store.journal.read(id, 0))
     if (sequence <= snapshot.sequence) replayed.execute(JSON.parse(command) as Command);

@@ -11,7 +11,7 @@ const INTERRUPTS = 0x24;
 const RAISE = 0x60;
 const ACKNOWLEDGE = 0x64;
 const REGISTERS_END = 0x80;
-const WORD = 4;
+const REGISTER_BYTES = 4;
 
 export const EDU_BAR = 0;
 const IDENTITY = 0x010000ed;
@@ -36,7 +36,7 @@ export const holdsInterrupts = (words: Words): boolean => words.read(INTERRUPTS)
 export function writeEdu(words: Words, offset: number, bytes: Uint8Array): number {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   let raised = 0;
-  for (let done = -offset & (WORD - 1); done + WORD <= bytes.length; done += WORD)
+  for (let done = -offset & (REGISTER_BYTES - 1); done + REGISTER_BYTES <= bytes.length; done += REGISTER_BYTES)
     if (writeRegister(words, offset + done, view.getUint32(done, true))) raised++;
   return raised;
 }

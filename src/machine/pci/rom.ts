@@ -1,18 +1,18 @@
 /** The expansion ROM of a function: a header by which firmware knows it, and nothing to run. */
 import type { FunctionSpec } from '../spec.ts';
 
-const BLOCK = 512;
+const ROM_BLOCK = 512;
 /** The most that images of devices have; what of the BAR is behind it reads as ones. */
 const MOST_BLOCKS = 128;
 const DATA_STRUCTURE = 0x1c;
 const UNKNOWN_ID = 'ffff';
 
 /** Bytes of the image in a BAR of `size` bytes. */
-export const romLength = (size: number): number => Math.min(size, MOST_BLOCKS * BLOCK);
+export const romLength = (size: number): number => Math.min(size, MOST_BLOCKS * ROM_BLOCK);
 
 /** Copies the ROM out from byte `offset` on; `length` as `romLength`. */
 export function readRom(spec: FunctionSpec, length: number, offset: number, bytes: Uint8Array): void {
-  const header = headerOf(spec, Math.ceil(length / BLOCK));
+  const header = headerOf(spec, Math.ceil(length / ROM_BLOCK));
   bytes.fill(0xff);
   bytes.fill(0, 0, Math.max(0, length - offset));
   if (offset < header.length) bytes.set(header.subarray(offset, offset + bytes.length));

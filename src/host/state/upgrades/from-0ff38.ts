@@ -8,6 +8,8 @@ import type { Upgrade } from './upgrade.ts';
 type Fields = Record<string, unknown>;
 
 const O_RDWR = 2;
+/** With O_LARGEFILE, which open(2) adds. */
+const OPENED = 0x8002;
 const ALL = 7;
 const READ = 1;
 const WRITE = 2;
@@ -18,7 +20,7 @@ const HUGE_SHIFT = 21;
 
 export const FROM_0FF38: Upgrade = {
   from: '0ff3841743d6a478',
-  to: 'ba400e28c7f7997d',
+  to: '9e86ecd58d45974e',
   step(graph) {
     addFiles(graph);
     addMemfds(graph);
@@ -29,12 +31,25 @@ export const FROM_0FF38: Upgrade = {
   },
 };
 
-/** All were opened for reading and writing. */
+/**
+ * What a path was opened for is reading and writing, and it stays open over exec; what the kernel itself has made is closed.
+ */
 function addFiles(graph: StateGraph): void {
-  const kinds = ['AccessFile', 'FaultQueueFile', 'IommufdContext', 'LiveUpdateFile', 'MemfdFile', 'NullFile'];
-  for (const of of [...kinds, 'SessionFile', 'VeventqFile', 'VfioDeviceFile', 'VfioGroupFile'])
-    graph.addField(of, 'flags', O_RDWR);
   graph.addField('IommufdContext', 'node', '/dev/iommu');
+  for (const kind of ['AccessFile', 'FaultQueueFile', 'SessionFile', 'VeventqFile'])
+    graph.addField(kind, 'flags', O_RDWR);
+  for (const kind of ['LiveUpdateFile', 'NullFile', 'VfioGroupFile']) graph.addField(kind, 'flags', OPENED);
+  graph.addField('IommufdContext', 'flags', ({ fields }: StateObject) => (fields.restored ? O_RDWR : OPENED));
+  graph.addField('VfioDeviceFile', 'flags', ({ fields }: StateObject) =>
+    fields.cdev && !fields.retrieved ? OPENED : O_RDWR,
+  );
+  graph.addField('MemfdFile', 'flags', ({ fields }: StateObject) =>
+    (fields.inode as StateObject).fields.name === '' ? O_RDWR : OPENED,
+  );
+  graph.addField('Process', '_closeOnExec', ({ fields }: StateObject) => {
+    const descriptors = [...(fields._descriptors as Map<number, StateObject>)];
+    return new Set(descriptors.filter(([, file]) => file.fields.flags === O_RDWR).map(([fd]) => fd));
+  });
 }
 
 function addMemfds(graph: StateGraph): void {
@@ -82,7 +97,7 @@ function shows(graph: StateGraph, of: StateObject, writable: boolean): Fields {
   const inode = of.fields as { _sharedWritable: number; seals: number; pageShift: number };
   const sealed = !writable && (inode.seals & SEALS_OF_WRITES) !== 0;
   if (!writable && !sealed) inode._sharedWritable++;
-  const file = graph.make('MemfdFile', { _refs: 1, flags: O_RDWR, inode: of, kind: 'memfd', position: 0n });
+  const file = graph.make('MemfdFile', { _refs: 1, flags: OPENED, inode: of, kind: 'memfd', position: 0n });
   return { may: sealed ? ALL & ~WRITE : ALL, pageShift: inode.pageShift, file, device: null };
 }
 
@@ -104,5 +119,4 @@ function addDevices(graph: StateGraph): void {
   graph.addField('PciFunction', 'config', ({ fields }: StateObject) =>
     graph.make('ConfigSpace', { _changed: null, _fn: fields.spec }),
   );
-  graph.addField('Process', '_closeOnExec', () => new Set());
 }
