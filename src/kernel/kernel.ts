@@ -119,7 +119,11 @@ export class Kernel implements LiveUpdateKernel {
       return { panic: `PCI: incompatible handover "${known.pci.abi}"` };
     const failure = restoreIommu(kernel, knowsDomains ? known : null);
     if (failure) return { panic: `IOMMU: ${failure}` };
-    for (const fn of machine.functions.values()) kernel.iommu.addFunction(fn);
+    for (const fn of machine.functions.values()) {
+      kernel.iommu.addFunction(fn);
+      // What the kernel before had enabled would interrupt this one (pci_msi_init, pci_msix_init).
+      fn.config.setMessages(null, 0);
+    }
     const enabled = boot.kho && boot.liveupdate && !kdump;
     if (enabled) {
       const handlers = HANDLERS[options.profile].filter(

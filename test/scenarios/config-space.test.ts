@@ -15,6 +15,8 @@ const BAR0 = 0x10;
 const LINE = 0x3c;
 /** Of what functions of class 0108 have: power management at 0x40, MSI at 0x50, PCI Express at 0x70, MSI-X at 0xb0. */
 const PM_CONTROL = 0x44;
+const MSI_FLAGS = 0x52;
+const MSIX_FLAGS = 0xb2;
 const EXPRESS_CONTROL = 0x78;
 
 const at = (pos: number): string => `0x${(REGION + BigInt(pos)).toString(16)}`;
@@ -120,6 +122,34 @@ test('a function that cannot be reset is not by that bit either', async () => {
   await write(vmm, cdev, EXPRESS_CONTROL, '00a0');
   assert.equal((await host.device(D1)).resets, 0);
   assert.equal(await read(vmm, cdev, EXPRESS_CONTROL, 2), '0020');
+});
+
+test('MSI and MSI-X are enabled by SET_IRQS, and the register of MSI-X shows it', async () => {
+  const host = await app.host();
+  const { vmm, cdev } = await open(host);
+  const setIrqs = (index: number, eventfds: number[]) =>
+    vmm.ioctl(cdev, 'VFIO_DEVICE_SET_IRQS', { flags: 0x24, index, start: 0, count: eventfds.length, eventfds });
+  const disable = (index: number) =>
+    vmm.ioctl(cdev, 'VFIO_DEVICE_SET_IRQS', { flags: 0x21, index, start: 0, count: 0 });
+  await write(vmm, cdev, MSIX_FLAGS, '00c0');
+  assert.equal(await read(vmm, cdev, MSIX_FLAGS, 2), '2000');
+  await setIrqs(2, [-1, -1]);
+  assert.equal(await read(vmm, cdev, MSIX_FLAGS, 2), '2080');
+  await vmm.resetDevice(cdev);
+  assert.equal(await read(vmm, cdev, MSIX_FLAGS, 2), '2080', 'a reset keeps what is enabled');
+  await disable(2);
+  assert.equal(await read(vmm, cdev, MSIX_FLAGS, 2), '2000');
+  await write(vmm, cdev, MSI_FLAGS, '31');
+  assert.equal(await read(vmm, cdev, MSI_FLAGS, 2), '0000', 'no vector was ever enabled');
+  await setIrqs(1, [-1, -1, -1, -1, -1]);
+  await write(vmm, cdev, MSI_FLAGS, '71');
+  assert.equal(await read(vmm, cdev, MSI_FLAGS, 2), '3100', 'eight at the most');
+  assert.equal(await hardware(host, MSI_FLAGS, 2), 'bb00');
+  assert.equal(await hardware(host, COMMAND, 2), '0305', 'INTx is off meanwhile');
+  // The kernel after a crash switches them off, as a device must not interrupt it.
+  await host.request('post', '/crash');
+  assert.equal(await hardware(host, MSI_FLAGS, 2), '8a00');
+  assert.equal(await hardware(host, COMMAND, 2), '0301');
 });
 
 test('a virtual function has ids, and memory that is always on', async () => {

@@ -44,7 +44,9 @@ export function deviceView(host: Host, fn: PciFunction): DeviceView {
 
 function configView({ config }: PciFunction): ConfigView {
   const { size, bars, capabilities, extendedCapabilities } = config.spec;
-  return { size, data: config.bytes().toBase64(), bars, capabilities, extendedCapabilities };
+  const data = config.bytes().toBase64();
+  config.forget();
+  return { size, data, bars, capabilities, extendedCapabilities };
 }
 
 function translation(host: Host, fn: PciFunction, iova: bigint, length: bigint): Answer {

@@ -109,7 +109,7 @@ export const VFIO_HANDLER = fileHandler<VfioDeviceFile, State, Data>({
         `${bdf} is not on vfio-pci: bind the driver before the retrieve`,
         'R17',
       );
-    const copy = config === null ? null : Uint8Array.fromBase64(config);
+    const copy = config ? Uint8Array.fromBase64(config) : null;
     return new VfioDeviceFile(device, true, { resetWorks, config: copy });
   },
 

@@ -82,7 +82,7 @@ function padded(bytes: Uint8Array): Uint8Array {
 }
 
 /** Bytes from a capability to the next one behind it, or to the end of the first 256. */
-export function roomOf(capabilities: readonly Pick<CapabilitySpec, 'offset'>[], offset: number): number {
+function roomOf(capabilities: readonly Pick<CapabilitySpec, 'offset'>[], offset: number): number {
   const behind = capabilities.map((other) => other.offset).filter((other) => other > offset);
   return Math.min(CONVENTIONAL_BYTES, ...behind) - offset;
 }

@@ -117,6 +117,8 @@ export class ConfigSpace {
    * INTx is off meanwhile.
    */
   setMessages(type: 'msi' | 'msix' | null, vectors: number): void {
+    // After boot none are enabled.
+    if (type === null && this._changed === null) return;
     const msi = this._find(CAP.MSI);
     const msix = this._find(CAP.MSIX);
     if (msi !== null)
@@ -163,7 +165,11 @@ export class ConfigSpace {
     this._forget(0, HEADER_BYTES);
     for (const { offset, length } of own) this._forget(offset, offset + length);
     this.write(COMMAND, 2, this.read(COMMAND, 2) & ~COMMAND_MASTER);
-    // Nobody reads it for a while.
+    this.forget();
+  }
+
+  /** Lets go of what can be found again: nobody reads it for a while. */
+  forget(): void {
     this._spec = null;
     this._layout = null;
   }
