@@ -45,6 +45,20 @@ test('a counter overflows at 2^64 - 1, which nobody can add', async () => {
   assert.equal(await countOf(process, fd), most);
 });
 
+test('poll tells whether it can be read, and written', async () => {
+  const process = await (await app.host()).process();
+  const fd = await make(process, 0, NONBLOCK);
+  const ready = async () => (await process.call('poll', { fds: [{ fd, events: 0x3ff }] })).revents;
+  const [IN, OUT] = [1, 4];
+  assert.deepEqual(await ready(), [OUT]);
+  await add(process, fd, 1n);
+  assert.deepEqual(await ready(), [IN | OUT]);
+  await add(process, fd, 2n ** 64n - 3n);
+  assert.deepEqual(await ready(), [IN]);
+  await countOf(process, fd);
+  assert.deepEqual(await ready(), [OUT]);
+});
+
 test('what is no counter of 8 bytes is refused', async () => {
   const process = await (await app.host()).process();
   const fd = await make(process, 1, 0);

@@ -70,7 +70,10 @@ test('a VMM gives its vectors eventfds one after the other, as its guest enables
     await device.setTriggers(MSIX, 0, fds);
   }
   assert.equal(await device.isEnabled(), true);
+  const ready = async () => (await device.vmm.call('poll', { fds: fds.map((fd) => ({ fd, events: 1 })) })).revents;
+  assert.deepEqual(await ready(), [0, 0, 0, 0]);
   for (const vector of [2, 0, 2]) assert.deepEqual(await device.raise('msix', vector), TOLD);
+  assert.deepEqual(await ready(), [1, 0, 1, 0]);
   assert.deepEqual(await Promise.all(fds.map((fd) => device.count(fd))), [1n, 0n, 2n, 0n]);
   assert.deepEqual(await device.raise('intx'), unheard('not-enabled'));
   const told = (await device.host.events(after)).filter(({ kind }) => kind === 'vfio.interrupt');

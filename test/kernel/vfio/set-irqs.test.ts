@@ -48,6 +48,25 @@ test('behind the end of what is given is descriptor 0, which is no eventfd', asy
   assert.equal(await device.isEnabled(), false);
 });
 
+test('the struct as bytes says the same, with what stands behind it', async () => {
+  const device = await Interrupting.open(app);
+  const [first, second] = [await device.eventfd(), await device.eventfd()];
+  const request = 'VFIO_DEVICE_SET_IRQS';
+  const set = (argsz: number, ...words: number[]) =>
+    device.vmm.call('ioctl', {
+      fd: device.cdev,
+      request,
+      bytes: Buffer.from(Int32Array.from([argsz, ...words]).buffer).toString('base64'),
+    });
+  await expectErrno('EINVAL', set(27, EVENTFD | TRIGGER, MSIX, 1, 2, first, second));
+  await set(28, EVENTFD | TRIGGER, MSIX, 1, 2, first, second);
+  await set(22, BOOL | TRIGGER, MSIX, 1, 2, 0x0100);
+  await set(20, NONE | TRIGGER, MSIX, 2, 1);
+  assert.deepEqual([await device.count(first), await device.count(second)], [0n, 2n]);
+  await set(20, NONE | TRIGGER, MSIX, 0, 0);
+  assert.equal(await device.isEnabled(), false);
+});
+
 test('INTx masks itself, and what comes meanwhile is signalled once it is unmasked', async () => {
   const device = await Interrupting.open(app);
   const [trigger, unmask] = [await device.eventfd(), await device.eventfd()];
