@@ -36,6 +36,9 @@ export interface KernelOptions {
   kdump?: boolean;
 }
 
+/** How many entries tables of processes that fork have together: a few calls make much out of little. */
+const MAX_ENTRIES = 2 ** 20;
+
 export interface Panic {
   panic: string;
 }
@@ -153,9 +156,11 @@ export class Kernel implements LiveUpdateKernel {
     return process;
   }
 
-  /** Forks a process. Null: there is no memory for copies of its private pages. */
+  /** Forks a process. Null: there is no memory for copies of its private pages, or for tables of one more process. */
   forkProcess(parent: Process, name: string): Process | null {
-    const child = parent.fork(this._nextPid, name);
+    let entries = parent.entries;
+    for (const process of this.processes.values()) entries += process.entries;
+    const child = entries > MAX_ENTRIES ? null : parent.fork(this._nextPid, name);
     if (!child) return null;
     this._nextPid++;
     this.processes.set(child.pid, child);

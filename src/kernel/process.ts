@@ -58,6 +58,11 @@ export class Process {
     return child;
   }
 
+  /** About how large its tables are: entries for descriptors, mappings and pages, and some for itself. */
+  get entries(): number {
+    return 64 + this._descriptors.size + this.mm.mappings.length + this.mm.frames.spans.length;
+  }
+
   get descriptors(): ReadonlyMap<number, OpenFile> {
     return this._descriptors;
   }

@@ -25,7 +25,7 @@ function setRlimit(process: Process, memlock: bigint): Outcome {
 
 function fork(kernel: Kernel, process: Process, input: CallInput): Outcome {
   const child = kernel.forkProcess(process, input.name === undefined ? process.name : String(input.name));
-  return child ? { ret: child.pid } : refuse('ENOMEM', 'dup_mmap', 'the host has no memory left for a copy');
+  return child ? { ret: child.pid } : refuse('ENOMEM', 'dup_mmap', 'there is no memory left for a copy');
 }
 
 export const PROCESSES: Calls<typeof PROCESS_CALLS> = {

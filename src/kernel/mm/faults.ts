@@ -44,13 +44,14 @@ export function store(mm: AddressSpace, address: bigint, bytes: Uint8Array): Ref
   return transfer(mm, address, bytes, true);
 }
 
-/** The frame that a load from this page reaches; -1: the page of zeroes. EFAULT, ENOMEM. */
+/** The frame that a load from this page reaches; -1: the page of zeroes. EFAULT. */
 export function frameOf(mm: AddressSpace, page: number): number | Refusal {
   const mapping = accessible(mm, page, false);
-  if (mapping instanceof Refusal) return mapping;
-  if (mapping.device) return refuse('EFAULT', where, 'the memory is that of a device');
-  const found = pagesToLoad(mm, mapping, page, page);
-  return found instanceof Refusal ? found : (found[0]?.frame ?? -1);
+  if (!(mapping instanceof Refusal) && !mapping.device) {
+    const found = pagesToLoad(mm, mapping, page, page);
+    if (Array.isArray(found)) return found[0]?.frame ?? -1;
+  }
+  return refuse('EFAULT', where, 'the process has no pages there that can be looked at');
 }
 
 /** All pages are there before a byte is moved. */
