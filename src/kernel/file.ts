@@ -177,9 +177,6 @@ export class NullFile extends OpenFile {
     return '/dev/null';
   }
   release(): void {}
-  override reopen(): NullFile {
-    return new NullFile();
-  }
   override read(): ReadOk {
     return { ret: 0, data: new Uint8Array(0) };
   }
