@@ -5,7 +5,9 @@
 import { Refusal, refuse } from './errno.ts';
 import { type MapTarget, OpenFile, type ReadOk, type Written } from './file.ts';
 import { Process } from './process.ts';
-import { EVENTFD_FLAGS, OPEN_FLAGS } from './uapi/bits.ts';
+import { EVENTFD_FLAGS, OPEN_FLAGS, POLL_EVENTS } from './uapi/bits.ts';
+
+const { POLLERR, POLLIN, POLLOUT } = POLL_EVENTS;
 
 const BYTES = 8n;
 /** Only the kernel itself gets a counter here: it overflows for poll(2), EPOLLERR. */
@@ -125,6 +127,12 @@ export class EventfdFile extends OpenFile {
     if (!this.eventfd.fits(value)) return refuse('EAGAIN', where, 'the counter would overflow: read it first');
     this.eventfd.add(value);
     return bytes.length;
+  }
+
+  /** eventfd_poll: the counter is not 0; a program can add 1 to it; the kernel has overflowed it. */
+  override poll(): number {
+    const { count } = this.eventfd;
+    return (count > 0n ? POLLIN : 0) | (count < MAX - 1n ? POLLOUT : 0) | (count === MAX ? POLLERR : 0);
   }
 
   /** It has no FMODE_PREAD (ksys_pread64). */

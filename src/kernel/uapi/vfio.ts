@@ -113,7 +113,7 @@ export const VFIO_DEVICE_REQUESTS = {
     about: 'Resets all functions behind the port of this one.',
     ...part('Never EAGAIN or EBUSY. ENOTTY, where the link does not come back, only by the fault `pci.link`.'),
     fields: {
-      flags: input('u32', '0.'),
+      flags: input('u32', 'Must be 0.'),
       count: input('u32', 'How many descriptors.'),
       group_fds: input('descriptors', 'Of the legacy groups of all functions; none by the cdev.'),
     },
