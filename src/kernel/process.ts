@@ -54,6 +54,7 @@ export class Process {
     child.uid = this.uid;
     child.memlock = this.memlock;
     for (const [fd, file] of this._descriptors) child._descriptors.set(fd, file.get());
+    for (const fd of this._closeOnExec) child._closeOnExec.add(fd);
     child._lowestFree = this._lowestFree;
     return child;
   }

@@ -131,9 +131,7 @@ function fieldsFor(request: string, vmm: Vmm, random: Random): Fields {
     );
     if (fields.data?.direction !== 'out' && random.chance(0.4)) arg.tail = random.pick([0, 1, 255]);
   }
-  const behind = Buffer.from(String(arg.data ?? ''), 'base64').length + 4 * ((arg.eventfds as number[]) ?? []).length;
-  if (!fields.data || fields.data.type === 'u64' || !/SET_IRQS|HOT_RESET|FEATURE/.test(request)) return arg;
-  return { ...arg, argsz: known + behind };
+  return arg;
 }
 
 function run(vmm: Vmm, call: CallInput): CallResult {

@@ -6,6 +6,7 @@ import { Refusal, refuse } from '../errno.ts';
 import type { OpenFile, ReadOk } from '../file.ts';
 import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
+import { OPEN_FLAGS } from '../uapi/bits.ts';
 import type { FILE_CALLS } from '../uapi/calls/files.ts';
 import type { CallInput, PageResponse, PollDescriptor } from '../uapi/calls.ts';
 import { dup2, fcntl, poll } from './fcntl.ts';
@@ -60,7 +61,7 @@ export const FILES: Calls<typeof FILE_CALLS> = {
   open: (kernel, process, input) => {
     const flags = input.flags === undefined ? undefined : integer(input, 'flags');
     const file = open(kernel, process, String(input.path), flags);
-    return file instanceof Refusal ? file : install(process, file);
+    return file instanceof Refusal ? file : install(process, file, ((flags ?? 0) & OPEN_FLAGS.O_CLOEXEC) !== 0);
   },
   close: (_kernel, process, input) => done(process.close(integer(input, 'fd'))),
   dup: onFile((file, _input, process) => install(process, file.get())),

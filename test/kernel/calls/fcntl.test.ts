@@ -6,7 +6,7 @@ import { Mock, words } from '../../selftests/mock.ts';
 import { useApp } from '../../support/app.ts';
 import { D1 } from '../../support/client.ts';
 import { expectErrno } from '../../support/kernel-error.ts';
-import type { Process } from '../../support/process.ts';
+import { Process } from '../../support/process.ts';
 
 const app = useApp();
 
@@ -188,6 +188,35 @@ test('a queue of events is readable while an event waits, or is lost; a read has
   assert.deepEqual(await ready(process, fd), [IN], 'that one is lost is still to be told');
   assert.equal(await read(8), 8);
   assert.deepEqual(await ready(process, fd), [0]);
+});
+
+test('an eventfd is readable if it is not 0, and writable if 1 can be added', async () => {
+  const process = await (await app.host()).process();
+  const fd = (await process.call('eventfd', { initval: 0, flags: ['EFD_CLOEXEC', 'EFD_NONBLOCK'] })).ret as number;
+  assert.equal(await control(process, fd, 'F_GETFD'), 1);
+  assert.equal(await control(process, fd, 'F_GETFL'), O_RDWR | O_NONBLOCK);
+  const add = (value: bigint) => {
+    const data = Buffer.alloc(8);
+    data.writeBigUInt64LE(value);
+    return process.call('write', { fd, length: 8, data: data.toString('base64') });
+  };
+  assert.deepEqual(await ready(process, fd), [0x4]);
+  await add(1n);
+  assert.deepEqual(await ready(process, fd), [0x5]);
+  await add(2n ** 64n - 3n);
+  assert.deepEqual(await ready(process, fd), [0x1]);
+});
+
+test('a child has the descriptors of its parent, and their flags', async () => {
+  const host = await app.host();
+  const process = await host.process();
+  const memfd = (await process.call('memfd_create', { name: 'ram', flags: ['MFD_CLOEXEC'], size: 4096 })).ret as number;
+  const reopened = (await process.call('open', { path: `/proc/self/fd/${memfd}`, flags: ['O_CLOEXEC'] })).ret as number;
+  const { ret: pid } = await process.call('fork', {});
+  const child = new Process(host, pid as number);
+  for (const fd of [memfd, reopened]) assert.equal(await control(child, fd, 'F_GETFD'), 1);
+  await control(child, memfd, 'F_SETFD', 0);
+  assert.equal(await control(process, memfd, 'F_GETFD'), 1);
 });
 
 test('a device of VFIO is always ready', async () => {

@@ -11,6 +11,15 @@ interface Range {
   last: string | number;
 }
 
+/** struct vfio_pci_dependent_device */
+interface Dependent {
+  devid?: number;
+  group_id?: number;
+  segment: number;
+  bus: number;
+  devfn: number;
+}
+
 /** What lies at an address of the program. */
 interface Buffer64 {
   address: bigint;
@@ -41,19 +50,29 @@ function put(bytes: Buffer, { at, bytes: count }: Member, value: unknown): void 
 }
 
 function encode(value: unknown): Buffer {
-  if (typeof value === 'string') return Buffer.from(value, 'base64');
-  const items = value as (Range | number)[];
-  return Buffer.concat(
-    items.map((item) => {
-      const bytes = Buffer.alloc(typeof item === 'number' ? 4 : 16);
-      if (typeof item === 'number') bytes.writeInt32LE(item);
-      else {
-        bytes.writeBigUInt64LE(number(item.start));
-        bytes.writeBigUInt64LE(number(item.last), 8);
-      }
-      return bytes;
-    }),
-  );
+  return typeof value === 'string' ? Buffer.from(value, 'base64') : Buffer.concat((value as Element[]).map(element));
+}
+
+type Element = Range | Dependent | number;
+
+function element(item: Element): Buffer {
+  if (typeof item === 'number') {
+    const bytes = Buffer.alloc(4);
+    bytes.writeInt32LE(item);
+    return bytes;
+  }
+  if ('start' in item) {
+    const bytes = Buffer.alloc(16);
+    bytes.writeBigUInt64LE(number(item.start));
+    bytes.writeBigUInt64LE(number(item.last), 8);
+    return bytes;
+  }
+  const bytes = Buffer.alloc(8);
+  bytes.writeInt32LE((item.devid ?? item.group_id ?? 0) | 0);
+  bytes.writeUInt16LE(item.segment, 4);
+  bytes.writeUInt8(item.bus, 6);
+  bytes.writeUInt8(item.devfn, 7);
+  return bytes;
 }
 
 /** Room for what the kernel writes through a pointer; a bitmap has a bit for each page, in words of 64. */
@@ -65,8 +84,10 @@ function roomOf({ pointsTo }: Member, arg: Fields): number {
   return Number((bits + 63n) / 64n) * 8;
 }
 
-function sizeOf({ sizeField, fields, defaultSize, size }: RequestDescriptor, arg: Fields): number {
-  return Number(arg[sizeField] ?? (fields.size === undefined ? arg.size : undefined) ?? defaultSize ?? size);
+function sizeOf({ sizeField, fields, defaultSize, size, behind = [] }: RequestDescriptor, arg: Fields): number {
+  const given = arg[sizeField] ?? (fields.size === undefined ? arg.size : undefined);
+  if (given !== undefined) return Number(given);
+  return behind.reduce((sum, name) => sum + encode(arg[name] ?? '').length, defaultSize ?? size);
 }
 
 export function pack(request: string, arg: Fields): Packed {
@@ -80,7 +101,7 @@ export function pack(request: string, arg: Fields): Packed {
   const members = struct.members.flatMap((member) => member.names.map((name) => [name, member] as const));
   for (const [name, member] of members) {
     const direction = fields[name]?.direction;
-    if (name === sizeField && known > 0 && fields[name]?.direction !== 'in') put(bytes, member, size);
+    if (name === sizeField && known > 0) put(bytes, member, size);
     else if (member.behind !== undefined) {
       if (arg[name] !== undefined) encode(arg[name]).copy(bytes, member.at);
     } else if (member.pointsTo) {
@@ -174,7 +195,7 @@ function decode(type: FieldType, bytes: Buffer, count: number): unknown {
 
 /** Members that no field stands for and that the kernel sets to 0. */
 const ZEROED: Readonly<Record<string, readonly string[]>> = {
-  VFIO_DEVICE_GET_INFO: ['cap_offset', 'pad'],
+  VFIO_DEVICE_GET_INFO: ['pad'],
   VFIO_IOMMU_GET_INFO: ['pad'],
 };
 
