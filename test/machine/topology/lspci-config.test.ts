@@ -129,7 +129,7 @@ test('lspci -xxx gives the bytes, and the lines above it how large BARs are', ()
     const words = [...bytes.subarray(16 * row, 16 * row + 16)].map((byte) => byte.toString(16).padStart(2, '0'));
     return `${row.toString(16)}0: ${words.join(' ')}`;
   });
-  const line = `\tMemory at ${config.bars[0]!.address.slice(2)} (64-bit, non-prefetchable) [size=16K]`;
+  const line = `\tMemory at ${config.bars[0]!.address.slice(2)} (64-bit, non-prefetchable) [size=64K]`;
   const { fn } = read(HEADER, line, ...dump);
   assert.equal(fn.config!.revision, 7);
   assert.deepEqual(fn.config!.bars, config.bars);
