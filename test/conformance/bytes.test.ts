@@ -1,4 +1,4 @@
-/** The golden traces that were written by hand once more, with the structs of all ioctls as the bytes that a C program has. */
+/** Golden traces once more, with the structs of all ioctls as the bytes that a C program has. */
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { runTrace } from './run.ts';
 import { type Service, startService } from './service.ts';
 import { readTraces, skipReason, traceFiles } from './trace.ts';
 
-const SUITES = ['iommufd', 'iommufd-extensions', 'liveupdate', 'vfio'];
+const SUITES = ['iommufd', 'iommufd-extensions', 'liveupdate', 'vfio', 'vfio-device'];
 
 describe('golden traces, as bytes', () => {
   let service: Service;

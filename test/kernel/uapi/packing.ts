@@ -37,6 +37,8 @@ export interface Packed {
 const GARBAGE = 0x5a;
 /** Where what is pointed to lies: the simulated process has nothing there. */
 const POINTED = 0x600000000000n;
+/** A struct that says that it is longer has no more room than this. */
+const ROOM = 65536;
 
 const number = (value: unknown): bigint => BigInt((value ?? 0) as string | number);
 
@@ -96,7 +98,7 @@ export function pack(request: string, arg: Fields): Packed {
   if (!struct) return packArgument(request, arg);
   const { fields, sizeField, size: known } = descriptor;
   const size = sizeOf(descriptor, arg);
-  const bytes = Buffer.alloc(Math.max(size, struct.size));
+  const bytes = Buffer.alloc(Math.min(Math.max(size, struct.size), ROOM));
   const pointed = new Map<string, Buffer64>();
   const members = struct.members.flatMap((member) => member.names.map((name) => [name, member] as const));
   for (const [name, member] of members) {
@@ -155,8 +157,13 @@ export function unpack(request: string, arg: Fields, given: Packed['given'], ans
     for (const name of member.names) {
       const field = descriptor.fields[name];
       if (!field || field.direction === 'in' || NOT_WRITTEN[request]?.(arg)) continue;
+      if (GROWS.has(request) && name === 'argsz' && bytes.readUInt32LE(member.at) === size) continue;
       if (member.behind !== undefined) {
-        if (size > member.at) out[name] = bytes.subarray(member.at, member.at + SHOWN).toString('base64');
+        if (size > member.at) {
+          const behind = bytes.subarray(member.at);
+          if (field.type === 'hotReset') Object.assign(out, functionsIn(behind, out));
+          else if (!GROWS.has(request) || out.cap_offset !== 0) out[name] = behind.toString('base64', 0, SHOWN);
+        }
       } else if (member.pointsTo) {
         const address = `0x${bytes.readBigUInt64LE(member.at).toString(16)}`;
         const piece = [...answer.memory, ...(given.memory ?? [])].find((each) => each.address === address);
@@ -173,6 +180,9 @@ interface Answer {
 
 /** What is told of what stands behind a struct. */
 const SHOWN = 1000;
+
+/** Writes `argsz` only where the one given has no room, and behind the struct only where `cap_offset` tells of it. */
+const GROWS: ReadonlySet<string> = new Set(['VFIO_DEVICE_GET_REGION_INFO']);
 
 /** Where a field that is read and written is not written. */
 const NOT_WRITTEN: Readonly<Record<string, (arg: Fields) => boolean>> = {
@@ -191,6 +201,19 @@ function decode(type: FieldType, bytes: Buffer, count: number): unknown {
     start: `0x${bytes.readBigUInt64LE(index * 16).toString(16)}`,
     last: `0x${bytes.readBigUInt64LE(index * 16 + 8).toString(16)}`,
   }));
+}
+
+/** The functions behind the struct of VFIO_DEVICE_GET_PCI_HOT_RESET_INFO; none if there was no room for all. */
+function functionsIn(bytes: Buffer, { flags, count }: Fields): { devices?: Dependent[] } {
+  if (bytes.length < Number(count) * 8) return {};
+  const id = Number(flags) & 1 ? 'devid' : 'group_id';
+  const devices = Array.from({ length: Number(count) }, (_, index) => ({
+    [id]: bytes.readInt32LE(index * 8),
+    segment: bytes.readUInt16LE(index * 8 + 4),
+    bus: bytes.readUInt8(index * 8 + 6),
+    devfn: bytes.readUInt8(index * 8 + 7),
+  }));
+  return { devices };
 }
 
 /** Members that no field stands for and that the kernel sets to 0. */
