@@ -242,7 +242,7 @@ test('a connection of which a request waits is not read', async (t) => {
 
 test('a connection on which nobody reads an answer ends some time; one that is used in time does not', async (t) => {
   const unread = Promise.withResolvers<boolean>();
-  const { dial } = await bare(t, new Connections(50), ({ url }, response) => {
+  const { dial } = await bare(t, new Connections({ unread: 50 }), ({ url }, response) => {
     if (url === '/huge') response.once('close', () => unread.resolve(response.writableFinished));
     response.end(url === '/huge' ? Buffer.alloc(64 << 20) : 'small');
   });

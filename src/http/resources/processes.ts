@@ -1,12 +1,13 @@
 /** Processes of the running kernel, and their system calls. */
 import { z } from 'zod';
+import type { Command } from '../../host/command.ts';
 import type { ProcessView, TranslationRun } from '../../host/views.ts';
 import { CAPABILITIES } from '../../kernel/process.ts';
 import { MAX_CALLS, MAX_READ } from '../../limits.ts';
 import { granted } from '../answers.ts';
 import { u64Text } from '../parameters.ts';
 import { checkReads } from '../read-limit.ts';
-import { type Route, route } from '../route.ts';
+import { heavyRoute, type Route, route } from '../route.ts';
 import { CallsAnswer, CallsInput } from '../schemas/calls.ts';
 import { strict, text, whole } from '../schemas/values.ts';
 import { Process, ProcessList, TranslationRunList } from '../schemas/views.ts';
@@ -111,7 +112,7 @@ export const PROCESS_ROUTES: readonly Route[] = [
     handle: async ({ lanes }, { host, params: { pid }, query }) =>
       whole(granted<TranslationRun[]>(await lanes.query(host.id, { view: 'memory', pid, ...query }))),
   }),
-  route({
+  heavyRoute({
     method: 'POST',
     path: `${PROCESSES}/{pid}/calls`,
     operationId: 'runCalls',
@@ -137,11 +138,13 @@ export const PROCESS_ROUTES: readonly Route[] = [
         example: { results: [{ ret: 3 }, { ret: 0, arg: { out_ioas_id: 1 } }] },
       },
     },
-    async handle({ lanes }, { host, params: { pid }, body }) {
+    prepare({ params: { pid }, body }) {
       const { calls, stop_on_error: before, stopOnError = before } = body;
       checkReads(calls);
       const stop = stopOnError === undefined ? {} : { stopOnError };
-      return granted(await lanes.execute(host.id, { op: 'calls', pid, calls, ...stop }));
+      const command: Command = { op: 'calls', pid, calls, ...stop };
+      return { heavy: command, light: null };
     },
+    handle: async ({ lanes }, { host, body: { heavy: command } }) => granted(await lanes.execute(host.id, command)),
   }),
 ];
