@@ -66,8 +66,8 @@ export const MAX_WAITING = 16_384;
 export const FEW = 16;
 /** Requests of one tenant that may wait for events, or stream them, at the same time. */
 export const MOST_WATCHERS = 64;
-/** Bodies of more bytes than this are not read by the thread that serves HTTP, and so many threads read them. */
-export const READ_HERE = 64 << 10;
+/** The thread that serves HTTP reads no body, and writes no answer, of more bytes than about this; so many threads read bodies. */
+export const LARGE = 64 << 10;
 export const READERS = 2;
 /** The most bytes of a line of a batch sent as lines. */
 export const MAX_LINE = 64 << 10;

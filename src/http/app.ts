@@ -5,7 +5,7 @@ import { setTimeout } from 'node:timers/promises';
 import sse from '@fastify/sse';
 import { type FastifyInstance, type FastifyRequest, type FastifyServerOptions, fastify, LogController } from 'fastify';
 import type { Logger } from 'pino';
-import { BodyBudget, type Claim } from './bodies/budget.ts';
+import { BodyBudget } from './bodies/budget.ts';
 import { checkCodings } from './bodies/json.ts';
 import { Readers } from './bodies/readers.ts';
 import { receive } from './bodies/receive.ts';
@@ -15,11 +15,11 @@ import { checkHead } from './head.ts';
 import { noRoute } from './no-route.ts';
 import { logRequests } from './request-log.ts';
 import { addDocs } from './resources/docs.ts';
-import { addRoute, type Context, type RawBody, type Route, tenantOf } from './route.ts';
+import { addRoute, type Context, claimOf, type RawBody, type Route } from './route.ts';
 import { ROUTES } from './routes.ts';
 import { HEARTBEAT_SECONDS, Watchers, watchedLanes } from './watchers.ts';
 
-export interface AppOptions extends Omit<Context, 'watchers' | 'readers'> {
+export interface AppOptions extends Omit<Context, 'watchers' | 'readers' | 'budget'> {
   /** For tests: how long connections may take for what they do. */
   patience?: Partial<Patience>;
   /** Gets a line for each request; without it nothing is logged. */
@@ -35,8 +35,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { log, dev = false, checkAnswers = false, patience, lanes, ...given } = options;
   const watchers = new Watchers();
   const readers = new Readers();
-  const context: Context = { ...given, watchers, readers, lanes: watchedLanes(lanes, watchers) };
-  const budget = new BodyBudget(context.config);
+  const budget = new BodyBudget(given.config);
+  const context: Context = { ...given, watchers, readers, budget, lanes: watchedLanes(lanes, watchers) };
   const connections = new Connections(patience);
   const app = fastify({
     serverFactory: (handle) => connections.createServer(handle),
@@ -55,7 +55,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   app.decorateRequest('tenant', null);
   app.decorateRequest('visibleHost', null);
   app.decorateRequest('answer', null);
-  receiveJson(app, context, budget);
+  app.decorateRequest('claim', null);
+  receiveJson(app, context);
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-content-type-options', 'nosniff');
     checkHead(request, dev);
@@ -72,7 +73,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   // What its types call the default is what the module itself is.
   await app.register(sse as unknown as typeof sse.default, { heartbeatInterval: HEARTBEAT_SECONDS * 1000 });
   for (const entry of ROUTES) {
-    if (entry.raw) app.register(async (scope) => addRaw(scope, context, budget, entry, entry.raw!, checkAnswers));
+    if (entry.raw) app.register(async (scope) => addRaw(scope, context, entry, entry.raw!, checkAnswers));
     else addRoute(app, context, entry, checkAnswers);
   }
   await addDocs(app);
@@ -89,13 +90,13 @@ function loggers(log: Logger): Pick<FastifyServerOptions, 'loggerInstance' | 'ch
 }
 
 /** Receives bodies of JSON, and no others; what they are is read when all is known that is asked. */
-function receiveJson(app: FastifyInstance, { config }: Context, budget: BodyBudget): void {
+function receiveJson(app: FastifyInstance, { config, budget }: Context): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
     const { limit, types } = rulesOf(request);
     checkCodings(request.headers, types);
     const { bodyIdle: idle, bodyTimeout: timeout } = config;
-    return await receive(payload, { limit, claim: claimFor(request, budget), idle, timeout });
+    return await receive(payload, { limit, claim: claimOf(request, budget), idle, timeout });
   });
 }
 
@@ -103,16 +104,15 @@ function receiveJson(app: FastifyInstance, { config }: Context, budget: BodyBudg
 function addRaw(
   scope: FastifyInstance,
   context: Context,
-  budget: BodyBudget,
   entry: Route,
   { type, memory }: RawBody,
   checkAnswers: boolean,
 ): void {
-  receiveJson(scope, context, budget);
+  receiveJson(scope, context);
   scope.addContentTypeParser(type, (request, payload, done) => {
     try {
       checkCodings(request.headers, rulesOf(request).types);
-      claimFor(request, budget).raise(memory);
+      claimOf(request, context.budget).raise(memory);
       letBodyCome(request.raw);
       done(null, payload);
     } catch (error) {
@@ -120,13 +120,6 @@ function addRaw(
     }
   });
   addRoute(scope, context, entry, checkAnswers);
-}
-
-/** What the body of a request takes of the budget, until it is answered. */
-function claimFor(request: FastifyRequest, budget: BodyBudget): Claim {
-  const claim = budget.claim(tenantOf(request));
-  request.answer!.once('close', () => claim.release());
-  return claim;
 }
 
 /** How long a stop waits for answers, such as those to uploads without end, in milliseconds. */

@@ -9,10 +9,11 @@ import type { z } from 'zod';
 import type { Config } from '../config.ts';
 import { FULL, part, type Support } from '../kernel/uapi/index.ts';
 import type { Lanes } from '../lanes/lanes.ts';
-import { READ_HERE } from '../limits.ts';
+import { LARGE } from '../limits.ts';
 import type { Directory, HostIdentity, Tenant } from '../store/store.ts';
-import type { Packed } from '../threads/packed.ts';
+import { isPacked, type Packed, unpack } from '../threads/packed.ts';
 import { authenticate } from './auth.ts';
+import type { BodyBudget, Claim } from './bodies/budget.ts';
 import { parseBody } from './bodies/json.ts';
 import type { Readers } from './bodies/readers.ts';
 import { type PathValues, pathSchema } from './parameters.ts';
@@ -24,6 +25,7 @@ import type { Watchers } from './watchers.ts';
 declare module 'fastify' {
   interface FastifyRequest {
     answer: ServerResponse | null;
+    claim: Claim | null;
   }
 }
 
@@ -37,6 +39,7 @@ export interface Context {
   lanes: Lanes;
   watchers: Watchers;
   readers: Readers;
+  budget: BodyBudget;
 }
 
 /** Whose key a route asks for. `tenant`: a host in the path must be this tenant's, too. */
@@ -217,8 +220,12 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
       const answer = await entry.handle(context, values, reply);
       // It was a stream, which has come to its end.
       if (reply.raw.headersSent) return;
-      if (checkAnswers) checkAnswer(entry, reply.statusCode, answer);
-      return reply.send(answer);
+      if (checkAnswers) checkAnswer(entry, reply.statusCode, unpack(answer));
+      if (!isPacked(answer)) return reply.send(answer);
+      // Of a command it must be told what it has done.
+      if (method === 'GET') takeRoom(context, reply, answer.length);
+      else claimOf(request, context.budget).hold(answer.length);
+      return reply.type('application/json').send(answer);
     },
   });
 }
@@ -236,7 +243,7 @@ function inputReader({ readers }: Context, entry: Route): (request: FastifyReque
     const input = (body: unknown, raw?: unknown) => ({ ...asked, body, raw, tenant, host }) as AnyInput;
     if (entry.raw) return input(undefined, received);
     const bytes = received as Uint8Array<ArrayBuffer> | undefined;
-    if (bytes !== undefined && bytes.length > READ_HERE) {
+    if (bytes !== undefined && bytes.length > LARGE) {
       request.body = undefined;
       return readers.read(tenantOf(request), { operationId: entry.operationId, ...asked }, bytes).then(input);
     }
@@ -254,7 +261,22 @@ export function bodyOf(entry: Route, asked: object, value: unknown): unknown {
 }
 
 /** Who is asked to wait where much is asked at once. */
-export const tenantOf = ({ tenant }: FastifyRequest): string => tenant?.id ?? '';
+const tenantOf = ({ tenant }: FastifyRequest): string => tenant?.id ?? '';
+
+/** What the request has of the budget until it is answered. */
+export function claimOf(request: FastifyRequest, budget: BodyBudget): Claim {
+  if (request.claim === null) {
+    const claim = budget.claim(tenantOf(request));
+    request.answer!.once('close', () => claim.release());
+    request.claim = claim;
+  }
+  return request.claim;
+}
+
+/** Makes sure that there is room for an answer of so many bytes, before anything is done. Throws a problem where there is none. */
+export function takeRoom({ budget }: Context, { request }: FastifyReply, bytes: number): void {
+  if (bytes > LARGE) claimOf(request, budget).raise(bytes);
+}
 
 /** For tests: throws if an answer is not as the OpenAPI document says. */
 function checkAnswer({ operationId, success, raw }: Route, status: number, answer: unknown): void {

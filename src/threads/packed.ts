@@ -5,12 +5,23 @@
 
 export type Packed<T> = Uint8Array<ArrayBuffer> & { readonly of?: T };
 
-const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-export const pack = <T>(value: T): Packed<T> => encoder.encode(JSON.stringify(value));
+/** It ends with a line break, as answers do that people read. */
+export function pack<T>(value: T): Packed<T> {
+  const text = JSON.stringify(value);
+  const size = Buffer.byteLength(text);
+  const bytes = Buffer.allocUnsafeSlow(size + 1);
+  bytes.write(text);
+  bytes[size] = NEWLINE;
+  return bytes;
+}
+
+const NEWLINE = 0x0a;
+
+export const isPacked = (value: unknown): value is Packed<unknown> => value instanceof Uint8Array;
 
 /** What was packed; what was not is returned as it is. */
-export function unpack<T extends object | null>(value: T | Packed<T>): T {
-  return value instanceof Uint8Array ? (JSON.parse(decoder.decode(value)) as T) : value;
+export function unpack<T>(value: T | Packed<T>): T {
+  return isPacked(value) ? (JSON.parse(decoder.decode(value)) as T) : value;
 }

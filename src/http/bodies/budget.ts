@@ -1,6 +1,6 @@
 /**
- * How much of bodies may be in memory, from the time when they are let in until their requests are answered: of one tenant,
- * so that it shuts out itself and nobody else, and of all together.
+ * How much of bodies, and of large answers, may be in memory, from the time when a body is let in until its request is answered
+ * and the answer has gone: of one tenant, so that it shuts out itself and nobody else, and of all together.
  */
 import { RETRY_AFTER, unavailable } from '../errors.ts';
 import { Problem } from '../problems.ts';
@@ -17,6 +17,8 @@ export interface BodyBounds {
 export interface Claim {
   /** Makes it so many bytes at least. Throws a problem, and leaves it as it is, where there is no room for more. */
   raise(bytes: number): void;
+  /** The same, whether or not there is room. */
+  hold(bytes: number): void;
   /** There is nothing left of the body; more than once does no harm. */
   release(): void;
 }
@@ -33,13 +35,17 @@ export class BodyBudget {
   /** `tenant`: whose body it is. */
   claim(tenant: string): Claim {
     let has = 0;
+    const hold = (bytes: number): void => {
+      if (bytes <= has) return;
+      this.#add(tenant, bytes - has);
+      has = bytes;
+    };
     return {
       raise: (bytes) => {
-        if (bytes <= has) return;
-        this.#check(tenant, bytes - has);
-        this.#add(tenant, bytes - has);
-        has = bytes;
+        if (bytes > has) this.#check(tenant, bytes - has);
+        hold(bytes);
       },
+      hold,
       release: () => {
         this.#add(tenant, -has);
         has = 0;

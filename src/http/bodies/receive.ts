@@ -104,7 +104,8 @@ class Reception {
     const { limit, claim } = this.#rules;
     const room = this.#length ?? Math.min(limit, Math.max(bytes, has === undefined ? FIRST_BYTES : has.length * 2));
     claim.raise(room);
-    const larger = new Uint8Array(room);
+    // Not zeroed: all of it that is used is written before.
+    const larger = Buffer.allocUnsafeSlow(room);
     if (has !== undefined) larger.set(has);
     this.#body = larger;
     return larger;

@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
 import type { BatchCommand } from '../../host/command.ts';
-import { granted } from '../answers.ts';
+import { passed } from '../answers.ts';
 import { answerLines, LINES_MEMORY } from '../batch-lines.ts';
 import { checkUtf8 } from '../bodies/json.ts';
 import { problemOf } from '../errors.ts';
@@ -83,7 +83,7 @@ export const BATCH_ROUTES: readonly Route[] = [
           throw invalid([{ in: 'query', pointer: `/${option}`, reason: 'is for lines: a JSON body has it in itself' }]);
       if (!(raw instanceof Uint8Array)) throw invalid([{ in: 'body', pointer: '', reason: 'required: a JSON object' }]);
       checkUtf8(raw);
-      return granted(await lanes.batch(host.id, { ...target, format: 'json' }, raw));
+      return passed(await lanes.batch(host.id, { ...target, format: 'json' }, raw));
     },
   }),
 ];

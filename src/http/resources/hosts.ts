@@ -3,13 +3,13 @@ import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import type { Refused } from '../../host/command.ts';
 import { buildHostSpec, type DeviceRequest, type HostRequest } from '../../host/host-spec.ts';
-import type { DeviceView, HostView } from '../../host/views.ts';
+import type { HostView } from '../../host/views.ts';
 import type { NewHost } from '../../lanes/lanes.ts';
 import { MAX_ERRORS } from '../../limits.ts';
 import { parseBdf } from '../../machine/topology/functions.ts';
 import { PRESET_NAMES, PRESETS } from '../../machine/topology/presets.ts';
 import type { HostCursor, HostSummary } from '../../store/store.ts';
-import { granted } from '../answers.ts';
+import { granted, passed, withPart } from '../answers.ts';
 import { limit } from '../parameters.ts';
 import { type FieldError, Problem } from '../problems.ts';
 import { heavyRoute, type Route, route } from '../route.ts';
@@ -167,9 +167,9 @@ export const HOST_ROUTES: readonly Route[] = [
       const made = await lanes.create(row);
       if (made.kind === 'refused' && made.functions) throw unbindable(named, made);
       const view = granted<HostView>(made);
-      const devices = granted<DeviceView[]>(await lanes.query(id, { view: 'devices' }));
+      const devices = passed(await lanes.query(id, { view: 'devices' }));
       reply.header('location', `/v1/hosts/${id}`);
-      return { id, name: row.name, created: row.created, ...view, devices, notes };
+      return withPart({ id, name, created: row.created, ...view, notes }, 'devices', devices);
     },
   }),
   route({
