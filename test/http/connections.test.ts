@@ -6,45 +6,10 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { Connections } from '../../src/http/connections.ts';
-import { type Fixture, fixture, HOST, KEY } from './fixture.ts';
+import { KEY } from './fixture.ts';
+import { answersIn, requestOf as ask, HOST_PATH, listening } from './sockets.ts';
 
-const HOST_PATH = `/v1/hosts/${HOST}`;
 const ok = (value: unknown) => ({ kind: 'ok', value }) as const;
-
-function ask(line: string, body?: string): string {
-  const length = body === undefined ? '' : `content-type: application/json\r\ncontent-length: ${body.length}\r\n`;
-  return `${line} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${KEY}\r\n${length}\r\n${body ?? ''}`;
-}
-
-async function listening(t: TestContext): Promise<Fixture & { port: number; dial: () => Promise<Socket> }> {
-  const made = await fixture(t);
-  await made.app.listen({ host: '127.0.0.1', port: 0 });
-  const { port } = made.app.server.address() as AddressInfo;
-  const dial = async (): Promise<Socket> => {
-    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-    t.after(() => socket.destroy());
-    await once(socket, 'connect');
-    return socket;
-  };
-  return { ...made, port, dial };
-}
-
-interface Answer {
-  status: number;
-  body: string;
-}
-
-/** Takes whole answers off a text of several. */
-function answersIn(received: string): Answer[] {
-  const answers: Answer[] = [];
-  for (let rest = received; rest !== ''; ) {
-    const end = rest.indexOf('\r\n\r\n') + 4;
-    const length = Number(/content-length: (\d+)/i.exec(rest.slice(0, end))?.[1] ?? 0);
-    answers.push({ status: Number(rest.slice(9, 12)), body: rest.slice(end, end + length) });
-    rest = rest.slice(end + length);
-  }
-  return answers;
-}
 
 test('of what a connection asks, nothing is begun before the answer to what came before has been read', async (t) => {
   const { dial, lanes, ask: other } = await listening(t);

@@ -34,6 +34,7 @@ export interface Fixture {
 export interface FixtureOptions {
   adminKey?: string | null;
   dev?: boolean;
+  bodyLimit?: number;
   /** All that the bodies of a tenant, and of all, may be at a time, in bytes. */
   tenantBodies?: number;
   allBodies?: number;
@@ -45,7 +46,7 @@ export interface FixtureOptions {
 
 export async function fixture(t: TestContext, options: FixtureOptions = {}): Promise<Fixture> {
   const { adminKey = ADMIN_KEY, dev = false, bodyIdle = 30_000, bodyTimeout = 300_000, patience = {} } = options;
-  const { tenantBodies = 512 << 20, allBodies = 1024 << 20 } = options;
+  const { bodyLimit = BODY_LIMIT, tenantBodies = 512 << 20, allBodies = 1024 << 20 } = options;
   const store = temporaryStore(t);
   const lanes = new FakeLanes(store);
   const tenantId = await tenantWith(store, 'acme', KEY);
@@ -60,7 +61,7 @@ export async function fixture(t: TestContext, options: FixtureOptions = {}): Pro
       done();
     },
   });
-  const limits = { bodyLimit: BODY_LIMIT, batchLimit: BATCH_LIMIT };
+  const limits = { bodyLimit, batchLimit: BATCH_LIMIT };
   const bodies = { tenantBodies, allBodies, bodyIdle, bodyTimeout };
   const config = { adminKey, ...limits, ...bodies };
   const log = pino({ level: 'trace' }, stream);
