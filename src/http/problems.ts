@@ -1,4 +1,5 @@
 /** All kinds of failures of a request, as problem details (RFC 9457); each kind has a page of its own. */
+import { MAX_URL } from '../limits.ts';
 
 export const PROBLEMS = {
   'malformed-body': {
@@ -71,7 +72,7 @@ export const PROBLEMS = {
   'path-too-long': {
     status: 414,
     title: 'The URL, or part of its path, is too long',
-    about: 'No name in a path is that long, and no URL needs more than 8192 bytes.',
+    about: `No name in a path is that long, and no URL needs more than ${MAX_URL} bytes.`,
   },
   'unsupported-media-type': {
     status: 415,

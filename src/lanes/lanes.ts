@@ -13,8 +13,6 @@ import { LanePool } from './pool.ts';
 import { newHostMemory } from './residents.ts';
 import { killProcess } from './service-death.ts';
 
-export type { HostRow } from '../store/store.ts';
-
 /** The row of a host that is to be made; its spec may be packed. */
 export interface NewHost extends Omit<HostRow, 'spec'> {
   spec: HostSpec | Packed<HostSpec>;
