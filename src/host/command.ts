@@ -113,6 +113,7 @@ export type Query =
  * state of the machine; `malformed` and `invalid`: the payload of a batch is wrong. All but `ok` have changed nothing.
  */
 export type Answer =
+  /** On its way from a lane a large value is packed (src/threads/packed.ts). */
   | { kind: 'ok'; value: unknown }
   | { kind: 'not-found'; what: string }
   | Refused

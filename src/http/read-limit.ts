@@ -68,7 +68,8 @@ function asked(call: CallInput): Asked {
   return READS[call.request as RequestName]?.(call) ?? NOTHING;
 }
 
-export function checkReads(calls: readonly CallInput[]): void {
+/** Returns how many bytes they read. */
+export function checkReads(calls: readonly CallInput[]): number {
   let total = 0;
   for (const [index, call] of calls.entries()) {
     const { bytes, pointer } = asked(call);
@@ -77,4 +78,5 @@ export function checkReads(calls: readonly CallInput[]): void {
     const reason = `the calls of a request read at most ${MAX_READ} bytes together: send this one in another request`;
     throw invalid([{ in: 'body', pointer: `/calls/${index}${pointer}`, reason }]);
   }
+  return total;
 }

@@ -2,17 +2,17 @@
 import { z } from 'zod';
 import type { DmaAccess } from '../../host/command.ts';
 import { buildFunction } from '../../host/host-spec.ts';
-import type { DeviceView, TranslationRun } from '../../host/views.ts';
+import type { DeviceView } from '../../host/views.ts';
 import { IRQ_TYPES } from '../../kernel/vfio/pci/irqs.ts';
 import { UNHEARD } from '../../kernel/vfio/pci/raise.ts';
 import { MAX_TRANSLATED } from '../../limits.ts';
 import { hex } from '../../machine/address.ts';
-import { granted, notFound } from '../answers.ts';
+import { granted, listed, notFound, passed } from '../answers.ts';
 import { u64Text } from '../parameters.ts';
-import { type Route, route } from '../route.ts';
+import { type Route, route, takeRoom } from '../route.ts';
 import { DmaAnswer, DmaInput } from '../schemas/dma.ts';
 import { DeviceInput } from '../schemas/host.ts';
-import { integer, name, strict, whole } from '../schemas/values.ts';
+import { inBase64, integer, name, strict, whole } from '../schemas/values.ts';
 import { ConfigSpace, Device, DeviceList, TranslationRunList } from '../schemas/views.ts';
 import { invalid } from '../validation.ts';
 
@@ -92,8 +92,7 @@ export const DEVICE_ROUTES: readonly Route[] = [
     summary: 'List devices',
     access,
     success: { 200: { description: 'All of them.', schema: DeviceList, example: whole([DEVICE_EXAMPLE]) } },
-    handle: async ({ lanes }, { host }) =>
-      whole(granted<DeviceView[]>(await lanes.query(host.id, { view: 'devices' }))),
+    handle: async ({ lanes }, { host }) => listed(await lanes.query(host.id, { view: 'devices' })),
   }),
   route({
     method: 'POST',
@@ -214,7 +213,7 @@ export const DEVICE_ROUTES: readonly Route[] = [
     }),
     success: { 200: { description: 'The runs.', schema: TranslationRunList, example: whole([RUN_EXAMPLE]) } },
     handle: async ({ lanes }, { host, params: { bdf }, query }) =>
-      whole(granted<TranslationRun[]>(await lanes.query(host.id, { view: 'translation', bdf, ...query }))),
+      listed(await lanes.query(host.id, { view: 'translation', bdf, ...query })),
   }),
   route({
     method: 'PUT',
@@ -279,9 +278,11 @@ export const DEVICE_ROUTES: readonly Route[] = [
         example: { results: [{ ok: true, data: 'SGVsbG8=' }] },
       },
     },
-    async handle({ lanes }, { host, params: { bdf }, body }) {
+    async handle(context, { host, params: { bdf }, body }, reply) {
       const accesses: DmaAccess[] = body.accesses;
-      return granted(await lanes.execute(host.id, { op: 'device.dma', bdf, accesses }));
+      const reads = accesses.reduce((sum, { op, length }) => sum + (op === 'read' ? length : 0), 0);
+      takeRoom(context, reply, inBase64(reads));
+      return passed(await context.lanes.execute(host.id, { op: 'device.dma', bdf, accesses }));
     },
   }),
   route({

@@ -103,6 +103,9 @@ export function decodedLength(base64: string): number {
   return (base64.length / 4) * 3 - padding;
 }
 
+/** The other way round: how many characters stand for so many bytes. */
+export const inBase64 = (bytes: number): number => Math.ceil(bytes / 3) * 4;
+
 /** Simulated time in nanoseconds, as a decimal string: a number would lose digits. */
 export const Nanoseconds = z
   .string()

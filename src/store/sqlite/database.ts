@@ -5,7 +5,7 @@
 import { join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
 import { StoreUnavailable } from '../errors.ts';
-import { DATABASE, explain, makeDirectory } from './directory.ts';
+import { DATABASE, explain, makeDirectory, makeFiles } from './directory.ts';
 import { migrate } from './migrations.ts';
 import { InUse, type Owner, own } from './owner.ts';
 
@@ -30,6 +30,7 @@ export function openDatabase(directory: string, durability: Durability): OpenDat
   try {
     makeDirectory(directory);
     owner = own(directory);
+    makeFiles(directory);
     database = connectForWriting(directory, durability);
     const applied = migrate(database);
     database.exec('DELETE FROM parts WHERE host_id NOT IN (SELECT id FROM hosts)');
