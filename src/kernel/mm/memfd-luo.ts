@@ -4,6 +4,7 @@ import type { FrameRun } from '../../machine/memory.ts';
 import { refuse } from '../errno.ts';
 import { isCount, isHex64, isList, isRecord, type Json } from '../kho/json.ts';
 import { fileHandler } from '../liveupdate/handler.ts';
+import { OPEN_FLAGS } from '../uapi/bits.ts';
 import { MemfdFile } from './memfd-file.ts';
 import { ShmemInode } from './shmem.ts';
 
@@ -86,6 +87,7 @@ export const MEMFD_HANDLER = fileHandler<MemfdFile, State, Data>({
       inode.pages.insert({ page, frame, count, folioShift: 12 });
     }
     const file = new MemfdFile(inode);
+    file.flags |= OPEN_FLAGS.O_LARGEFILE;
     file.position = BigInt(data.position);
     kernel.restored.memfdRetrieved(inode);
     return file;
