@@ -119,7 +119,8 @@ export const PROCESS_ROUTES: readonly Route[] = [
     summary: 'Run system calls',
     description:
       `One after the other, at most ${MAX_CALLS}. A call that fails does not stop the rest unless \`stopOnError\` is ` +
-      'true. `arg` has the fields of the uAPI struct; those that are not given are 0. What the calls of a request read ' +
+      'true. `arg` has the fields of the uAPI struct; those that are not given are 0. Instead, `bytes` has the struct as a program ' +
+      'has it, or `argument` the argument itself. What the calls of a request read ' +
       `(memory, files, bitmaps of dirty pages, information of the hardware) is at most ${MAX_READ >> 20} MiB together.`,
     access,
     refusable: true,
