@@ -34,16 +34,14 @@ export interface Field<Type extends FieldType = FieldType, Way extends Direction
 export type Fields = Readonly<Record<string, Field>>;
 type Sizes = Readonly<Record<string, number>>;
 
-/** How far answers are Linux's. `full`: all; `part`: all but what the note says; `errno`: never more than one errno. */
+/** How far answers are Linux's. `full`: all; `part`: all but what the note says. */
 export type Support =
   | { readonly support: 'full'; readonly note?: undefined }
-  | { readonly support: 'part' | 'errno'; readonly note: string };
+  | { readonly support: 'part'; readonly note: string };
 
 export const FULL = { support: 'full' } as const satisfies Support;
 /** Answers are Linux's but for what the note says. */
 export const part = (note: string): Support => ({ support: 'part', note });
-/** The answer is always this errno. */
-export const only = (errno: string, note: string): Support => ({ support: 'errno', note: `${errno}: ${note}` });
 
 /** A row of a table of requests. */
 export type RequestRow<Given extends Fields = Fields, Ends extends Sizes = Sizes> = Support & {
