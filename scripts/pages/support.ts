@@ -81,7 +81,6 @@ in \`src/http\`. What is not simulated at all is said in [conformance](conforman
 
 - **full**: every answer is that of Linux 7.3, and of requests of the profile \`persisted-domains\` that of the design.
 - **part**: but for what the sentence says.
-- **errno**: never anything else than this errno.
 
 Of all of them: a struct that is given by the names of its fields is never out of reach (EFAULT), one that is given [as bytes](structs.md)
 may be; the kernel's own memory ends only where an allocation is made to fail (ENOMEM, \`POST …/faults\`); no call waits, and none is
