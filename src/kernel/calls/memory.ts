@@ -3,9 +3,9 @@ import { MAX_TRANSFER } from '../../limits.ts';
 import { hex, PAGE } from '../../machine/address.ts';
 import { big, bytes, type Calls, done, integer, type Outcome } from '../call-input.ts';
 import { Refusal, refuse } from '../errno.ts';
-import type { MapTarget, OpenFile } from '../file.ts';
+import type { OpenFile } from '../file.ts';
 import type { Kernel } from '../kernel.ts';
-import type { Area, MapOptions } from '../mm/address-space.ts';
+import type { Area } from '../mm/address-space.ts';
 import { MemfdFile, sharedMemory } from '../mm/memfd-file.ts';
 import { mprotect } from '../mm/mprotect.ts';
 import { mremap } from '../mm/mremap.ts';
@@ -83,16 +83,8 @@ function mapFile({ mm }: Process, file: OpenFile, asked: MmapInput): Outcome {
   if (cut) return cut;
   const shows = file.map({ offset, length: BigInt(area.last - area.first + 1) * PAGE, shared, prot });
   if (shows instanceof Refusal) return shows;
-  return mapped(asked, mm.map(area, fileOptions(asked, may, file.pageShift, shows), false));
+  return mapped(asked, mm.map(area, { prot, may, shared, pageShift: file.pageShift, shows }, false));
 }
-
-const fileOptions = ({ prot, shared }: MmapInput, may: number, pageShift: number, shows: MapTarget): MapOptions => ({
-  prot,
-  may,
-  shared,
-  pageShift,
-  shows,
-});
 
 /** What do_mmap refuses of the file: EOVERFLOW beyond its largest offset, EACCES its mode, EPERM it is not executed. */
 function wrongFile(file: OpenFile, { first, last }: Area, { offset, shared, prot }: MmapInput): Refusal | null {
