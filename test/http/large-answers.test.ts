@@ -41,6 +41,8 @@ test('a host of many functions is described in its answer and in a list', async 
   const list = await app.agent.get(`/v1/hosts/${made.body.id}/devices`).set('authorization', `Bearer ${app.key}`);
   assert.equal(list.body.nextPageToken, null);
   assert.deepEqual(list.body.items, made.body.devices);
+  // As a small one has it.
+  assert.deepEqual(Object.keys(list.body), ['items', 'nextPageToken']);
   assert.equal(list.body.items.length, 600);
   assert.ok(list.text.endsWith('\n'));
 });
