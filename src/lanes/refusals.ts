@@ -1,6 +1,8 @@
 /** What lanes answer instead of a host. */
 import type { Answer } from '../host/command.ts';
 import type { Divergence } from '../store/store.ts';
+import { HostDamaged } from './errors.ts';
+import type { LoadedHost } from './replay.ts';
 
 export const NO_HOST: Answer = { kind: 'not-found', what: 'host' };
 
@@ -8,6 +10,13 @@ export function serviceDeathRefusal(): Answer {
   const why =
     'service.death kills the whole service, so it may be armed only where HOLDOVER_ALLOW_SERVICE_DEATH=1 is set';
   return { kind: 'refused', errno: 'EPERM', where: 'fault.arm', why };
+}
+
+/** Why a host takes no commands; null: it does. Throws HostDamaged. */
+export function refusalOf({ damage, unreadable, diverged }: LoadedHost): Answer | null {
+  if (damage !== null) throw new HostDamaged(damage.what);
+  if (unreadable !== null) return unreadable;
+  return diverged === null ? null : divergedRefusal(diverged);
 }
 
 export function divergedRefusal({ sequence, op, why }: Divergence): Answer {
