@@ -34,7 +34,11 @@ export class AtWork {
 
   /** It has nothing to do for this host any more. */
   rest(host: Uint8Array): void {
-    if (host !== this.#noted) return;
+    if (host === this.#noted) this.clear();
+  }
+
+  /** Nobody is at work any more. */
+  clear(): void {
     this.#noted = undefined;
     this.#length[0] = 0;
   }

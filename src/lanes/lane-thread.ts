@@ -6,7 +6,7 @@ import { serve } from '../threads/ports.ts';
 import { carryShield } from '../threads/shield.ts';
 import { makeHost, restoreHost } from './engine.ts';
 import { Lane } from './lane.ts';
-import type { LaneRequest, LaneSettings, LogLine } from './messages.ts';
+import type { LaneRequest, LaneSettings, LaneWord, LogLine } from './messages.ts';
 import { laneOf } from './owner.ts';
 import { killProcess } from './service-death.ts';
 
@@ -20,8 +20,10 @@ function plain(details: object): object {
   return { ...rest, err: { type: err.name, message: err.message, stack: err.stack } };
 }
 
+const say = (word: LaneWord): void => parentPort?.postMessage(word);
+
 function logAt(level: LogLine['level']): Log['info'] {
-  return (details, message) => parentPort?.postMessage({ level, details: plain(details), message } satisfies LogLine);
+  return (details, message) => say({ level, details: plain(details), message });
 }
 
 const store = openShared(settings.store);
@@ -35,7 +37,9 @@ const lane = new Lane({
   makeHost,
   restoreHost,
   die: killProcess,
-  owns: (hostId) => laneOf(hostId, settings.lanes) === settings.lane,
+  owns: (hostId) => laneOf(hostId, settings.lanes) === settings.lane && !settings.aside.includes(hostId),
+  atWork: settings.atWork,
+  onDamage: (damage) => say({ damage }),
 });
 
 async function handle(request: LaneRequest): Promise<unknown> {
@@ -59,4 +63,4 @@ async function handle(request: LaneRequest): Promise<unknown> {
 }
 
 serve(settings.port, handle);
-parentPort?.postMessage('ready');
+say('ready');

@@ -51,6 +51,15 @@ export class Lane implements Lanes {
     await this.#runner(hostId).remove();
   }
 
+  /** There is nobody here who would know it. */
+  setAside(): null {
+    return null;
+  }
+
+  retry(): number {
+    return 0;
+  }
+
   async recover(): Promise<void> {
     const { store, log, owns = () => true } = this.#options;
     for (const hostId of (await store.journal.unbooted()).filter(owns)) {

@@ -182,7 +182,8 @@ export class HostRunner {
       const value = await this.#secondTry.run(host, ask);
       if (query.view !== 'host' || query.digest !== true || value.kind !== 'ok') return { value, stored: this.#stored };
       const digest = await digestOfLoaded(this.#loaded!, this.#pace);
-      return { value: { kind: 'ok', value: { ...(value.value as object), digest } }, stored: this.#stored };
+      const damage = this.#loaded!.damage ?? undefined;
+      return { value: { kind: 'ok', value: { ...(value.value as object), digest, damage } }, stored: this.#stored };
     });
   }
 

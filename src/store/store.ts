@@ -115,7 +115,7 @@ export interface Journal {
   append(entry: JournalEntry): Promise<void>;
   /**
    * The commands after sequence `after`, in order: some of them (at least one), none at the end. Behind what cannot be read
-   * there may be more: it is read as a command that is damaged.
+   * there may be more: it is read as a command that is damaged, and empty.
    */
   read(hostId: string, after: number): Promise<StoredCommand[]>;
   /** What the freeze of that sequence left. Throws HandoverDamaged where it is not what was stored. */

@@ -1,6 +1,6 @@
 /** Lanes that do nothing but answer what a test says, and remember what they were asked. */
 import type { Answer, BatchCommand, Command, Query } from '../../src/host/command.ts';
-import type { HostRow, Lanes } from '../../src/lanes/lanes.ts';
+import type { HostRow, Lanes, SetAside } from '../../src/lanes/lanes.ts';
 import { FIRST_EPOCH, hashKey, type Store } from '../../src/store/store.ts';
 
 const ok = (value: unknown): Answer => ({ kind: 'ok', value });
@@ -40,6 +40,20 @@ export class FakeLanes implements Lanes {
 
   remove(hostId: string): Promise<void> {
     return this.#store.hosts.delete({ hostId, epoch: FIRST_EPOCH });
+  }
+
+  /** By id. */
+  readonly aside = new Map<string, SetAside>();
+  /** What `retry` answers. */
+  pause = 0;
+
+  setAside(hostId: string): SetAside | null {
+    return this.aside.get(hostId) ?? null;
+  }
+
+  retry(hostId: string): number {
+    if (this.pause === 0) this.aside.delete(hostId);
+    return this.pause;
   }
 
   async recover(): Promise<void> {}

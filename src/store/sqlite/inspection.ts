@@ -143,7 +143,7 @@ class Inspection {
     }
   }
 
-  /** The last command that there is. */
+  /** The last command that there is; infinite: what follows cannot be read. */
   async #lookAtJournal(
     id: string,
     { newest, whole }: { newest: number; whole: number },
@@ -158,13 +158,15 @@ class Inspection {
       else if (sequence > whole) first = damagedCommand(sequence, why);
       else first = damagedPast(sequence, why, whole);
     };
-    for (let commands = await journal.read(id, 0); commands.length > 0; commands = await journal.read(id, last)) {
-      for (const { sequence, damaged: why } of commands) {
+    while (Number.isFinite(last)) {
+      const commands = await journal.read(id, last);
+      if (commands.length === 0) break;
+      for (const { sequence, command, damaged: why } of commands) {
         // Those that a snapshot holds need not be there.
         const isKept = last > 0 || sequence - 1 > newest;
         if (isKept && sequence !== last + 1) note(last + 1, 'it is gone');
         if (why !== undefined) note(sequence, why);
-        last = sequence;
+        last = command === '' ? Number.POSITIVE_INFINITY : sequence;
       }
     }
     if (first !== undefined)
