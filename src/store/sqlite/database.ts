@@ -9,7 +9,7 @@ import { clearDeleted } from './clearing.ts';
 import { DATABASE, explain, makeDirectory } from './directory.ts';
 import { migrate } from './migrations.ts';
 import { InUse, type Owner, own } from './owner.ts';
-import { keepSpare } from './spare.ts';
+import { Room } from './room.ts';
 
 /** `process`: survives any death of the process. `power`: survives a power loss too, and waits for the disk. */
 export type Durability = 'process' | 'power';
@@ -35,7 +35,7 @@ export function openDatabase(directory: string, durability: Durability): OpenDat
     database = connectForWriting(directory, durability);
     const applied = migrate(database);
     clearDeleted(database);
-    keepSpare(directory);
+    new Room(database).keepSpare();
     return { database, applied, announce: owner.announce, close: closeAll(database, owner) };
   } catch (error) {
     database?.close();

@@ -11,7 +11,7 @@ import { codeOf, unavailable } from './errors.ts';
 import { type EventLimits, EventRows } from './event-rows.ts';
 import { Histories, type HistoryLimits } from './histories.ts';
 import { type Mark, Marks } from './marks.ts';
-import { beginWalAnew, giveUpSpare, keepSpare } from './spare.ts';
+import { Room } from './room.ts';
 import type { Write } from './writes.ts';
 
 type Failure = StoreUnavailable | OwnerPassed | TenantExists;
@@ -22,8 +22,7 @@ export type Outcome = { result: number } | { error: Failure };
 type Apply = (write: Write) => number;
 
 export class GroupCommit {
-  readonly #database: Database.Database;
-  readonly #directory: string;
+  readonly #room: Room;
   readonly #apply: Apply;
   readonly #ends: Ends;
   readonly #histories: Histories;
@@ -33,12 +32,11 @@ export class GroupCommit {
   #commits = 0;
 
   constructor(database: Database.Database, limits?: HistoryLimits, eventLimits?: EventLimits) {
-    this.#database = database;
-    this.#directory = dirname(database.name);
+    this.#room = new Room(database);
     this.#ends = new Ends(database);
     this.#histories = new Histories(database, limits);
     this.#events = new EventRows(database, eventLimits);
-    this.#marks = new Marks(this.#directory);
+    this.#marks = new Marks(dirname(database.name));
     this.#apply = prepareWrites(database, this.#ends, this.#histories, this.#events);
     const group = database.transaction((writes: readonly Write[]) => writes.map(this.#apply));
     this.#group = (writes) => group.immediate(writes);
@@ -49,8 +47,8 @@ export class GroupCommit {
     return this.#commits;
   }
 
-  /** The outcomes, in the order of the writes. */
-  commit(writes: readonly Write[]): Outcome[] {
+  /** The outcomes, in the order of the writes. `again`: there was no room, and some has been made. */
+  commit(writes: readonly Write[], again = false): Outcome[] {
     // What is asked of the marks needs no database.
     if (writes.some(({ kind }) => kind === 'host.end')) {
       const others = this.commit(writes.filter(({ kind }) => kind !== 'host.end')).values();
@@ -63,7 +61,7 @@ export class GroupCommit {
       this.#commits += 1;
       const results = this.#group(writes);
       this.#marks.note(changesOf(writes));
-      this.#keepSpare(writes, results);
+      if (isCleared(writes, results)) this.#room.keepSpare();
       return results.map((result) => ({ result }));
     } catch (error) {
       this.#ends.forget();
@@ -71,8 +69,7 @@ export class GroupCommit {
       this.#events.forget();
       // One of them is at fault: alone, it fails alone.
       if (writes.length > 1) return writes.flatMap((write) => this.commit([write]));
-      if (codeOf(error) === 'SQLITE_FULL' && makesRoom(writes[0]!) && giveUpSpare(this.#database, this.#directory))
-        return this.commit(writes);
+      if (codeOf(error) === 'SQLITE_FULL' && this.#room.makeFor(writes[0]!, again)) return this.commit(writes, true);
       return [{ error: typed(writes[0]!, error) }];
     }
   }
@@ -81,20 +78,11 @@ export class GroupCommit {
   rest(): void {
     this.#marks.close();
   }
-
-  /** A host has gone, and with it, perhaps, what kept the disk full. */
-  #keepSpare(writes: readonly Write[], results: readonly number[]): void {
-    if (!writes.some(({ kind }, index) => kind === 'host.clear' && results[index] === 0)) return;
-    keepSpare(this.#directory, () => beginWalAnew(this.#database));
-  }
 }
 
-/** Whether there is more room behind it than before. */
-function makesRoom(write: Write): boolean {
-  return (
-    write.kind === 'host.delete' || write.kind === 'host.clear' || (write.kind === 'host.own' && write.use === 'delete')
-  );
-}
+/** Whether a host is gone, and with it, perhaps, what kept the disk full. */
+const isCleared = (writes: readonly Write[], results: readonly number[]): boolean =>
+  writes.some(({ kind }, index) => kind === 'host.clear' && results[index] === 0);
 
 /** What hosts and tenants have come to. */
 function changesOf(writes: readonly Write[]): Map<string, Mark> {
