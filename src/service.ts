@@ -32,7 +32,7 @@ export async function runService(config: Config): Promise<void> {
   for (const warning of config.warnings) log.warn({}, warning);
   const store = openStore({ directory: config.dataDir, durability: config.durability });
   await inspect(store, log);
-  await seedTenants(store.tenants, config, log);
+  await seedTenants(store.tenants, config, log, store.damage);
   const { allowServiceDeath, check, hostMemory: memory } = config;
   const lanes = createLanes({ store, log, lanes: config.lanes, allowServiceDeath, check, memory });
   await lanes.recover();

@@ -58,10 +58,10 @@ export class DamageBook {
     return [...this.#known.values()];
   }
 
-  /** That of a host; null: none. */
-  of(hostId: string): KnownDamage[] | null {
+  /** That of a host, and of the database, which may be its own; null: none. */
+  of(host: string): KnownDamage[] | null {
     if (this.#known.size === 0) return null;
-    const found = this.all.filter((damage) => damage.hostId === hostId);
+    const found = this.all.filter(({ hostId, kind }) => hostId === host || kind === 'database');
     return found.length === 0 ? null : found;
   }
 

@@ -29,7 +29,7 @@ export async function serveDirectory(directory: string, key: string): Promise<Di
     if (store.damage.add(damage)) note(damage, 'some of what is stored is damaged');
   });
   const lanes = createLanes({ store, lanes: 0, log, check: true });
-  await seedTenants(store.tenants, config, log);
+  await seedTenants(store.tenants, config, log, store.damage);
   await lanes.recover();
   const http = await buildApp({ config, directory: store, lanes, checkAnswers: true });
   const url = await http.listen({ host: config.host, port: config.port });

@@ -1,10 +1,18 @@
 /**
  * CRC-32 of what rows say, host and place included: a row whose bytes have changed, or that stands for another one, is
- * not taken for what was stored. Rows of earlier versions have none (null), and are taken as they are.
+ * not taken for what was stored. Hosts of earlier versions have none, nor their rows of that time, which are taken as they
+ * are; a row without one of another host is none that was stored.
  */
 import { crc32 } from 'node:zlib';
+import type Database from 'better-sqlite3';
 import type { HostIdentity } from '../rows.ts';
 import type { EventRow, JournalRow, SnapshotRow } from './writes.ts';
+
+/** Whether a row that has no checksum may be one of that host. */
+export function openAge(database: Database.Database): (hostId: string) => boolean {
+  const isOld = database.prepare<[string], number>('SELECT checksum IS NULL FROM hosts WHERE id = ?').pluck();
+  return (hostId) => isOld.get(hostId) !== 0;
+}
 
 /** What stands in a row that has no payload. */
 const NONE = { format: null, parts: null };
@@ -36,11 +44,11 @@ export function snapshotChecksum(
   return crc32(data, crc32(`${hostId} ${sequence} ${engine} ${format} ${parts} `));
 }
 
-/** The texts come last, each with its length before it. */
+/** The texts come last, with the length of the first before it. */
 export function eventChecksum(event: Omit<EventRow, 'bdf' | 'checksum'>): number {
   const { hostId, sequence, index, time, kernel, kind, message, data } = event;
-  const head = `${hostId} ${sequence} ${index} ${time} ${kernel} ${kind} ${message.length} `;
-  return crc32(data, crc32(message, crc32(head)));
+  const head = `${hostId} ${sequence} ${index} ${time} ${kernel} ${kind} ${String(message).length} `;
+  return crc32(String(data), crc32(String(message), crc32(head)));
 }
 
 export const identityChecksum = ({ id, tenantId, name, created }: Omit<HostIdentity, 'damaged'>): number =>

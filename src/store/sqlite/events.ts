@@ -10,7 +10,7 @@ import {
   StoreDamaged,
   type StoredEvent,
 } from '../store.ts';
-import { eventChecksum } from './checksums.ts';
+import { eventChecksum, openAge } from './checksums.ts';
 import { isFailure, reason, unavailable } from './errors.ts';
 import type { EventRow, Writer } from './writes.ts';
 
@@ -79,6 +79,7 @@ export function openEvents(database: Database.Database, writer: Writer): Events 
   const stored = database
     .prepare<[string], number>('SELECT events_stored OR checksum IS NOT NULL FROM hosts WHERE id = ?')
     .pluck();
+  const isOld = openAge(database);
   const isLong = database.prepare<[string], unknown>(`SELECT 1 FROM events WHERE host_id = ? LIMIT 1 OFFSET ${FEW}`);
 
   /** One step: all that it says is of one moment. */
@@ -89,7 +90,7 @@ export function openEvents(database: Database.Database, writer: Writer): Events 
       const oldest = gone?.sequence == null ? null : (first.get(hostId) ?? null);
       const missed = after !== null && oldest !== null && isBefore(after, gone as EventId);
       if (isEmpty(filter)) {
-        const { events } = wholeOf(hostId, all.iterate({ ...bounds, limit }));
+        const { events } = wholeOf(hostId, all.iterate({ ...bounds, limit }), isOld(hostId));
         return { events, reached: idOf(events.at(-1)) ?? after, oldest, missed, done: true };
       }
       const end = windowEnd.get(bounds);
@@ -107,7 +108,7 @@ export function openEvents(database: Database.Database, writer: Writer): Events 
         to,
         limit,
       });
-      const { events, cut } = wholeOf(hostId, found);
+      const { events, cut } = wholeOf(hostId, found, isOld(hostId));
       const full = cut || events.length === limit;
       const reached = full ? idOf(events.at(-1)) : later(after, until);
       return { events, reached, oldest, missed, done: full || end === undefined };
@@ -159,11 +160,12 @@ const idOf = (event: StoredEvent | undefined): EventId | null =>
   event === undefined ? null : { sequence: event.sequence, index: event.index };
 
 /** Those before one that is damaged (`cut`), which is told where it is the first. */
-function wholeOf(hostId: string, rows: Iterable<Columns>): { events: StoredEvent[]; cut: boolean } {
+function wholeOf(hostId: string, rows: Iterable<Columns>, mayBeOld: boolean): { events: StoredEvent[]; cut: boolean } {
   const events: StoredEvent[] = [];
   try {
     for (const { checksum, ...row } of rows) {
-      if (checksum !== null && checksum !== eventChecksum({ hostId, ...row })) throw new DamagedEvent(row);
+      const isKnown = checksum === null ? mayBeOld : checksum === eventChecksum({ hostId, ...row });
+      if (!isKnown) throw new DamagedEvent(row);
       events.push({ ...row, data: JSON.parse(row.data) });
     }
   } catch (error) {

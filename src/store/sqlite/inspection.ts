@@ -21,6 +21,17 @@ import { MARKS, type Mark, type ReadMarks, readMarks } from './marks.ts';
 import { openSnapshots } from './snapshots.ts';
 import type { Writer } from './writes.ts';
 
+/** What numbers the events of a host have, and what the newest one is that is no longer kept. */
+const NUMBERS = `SELECT count(number) AS count, min(number) AS first, max(number) AS last, gone_sequence AS gone
+  FROM hosts LEFT JOIN events ON events.host_id = hosts.id WHERE hosts.id = ?`;
+
+interface Numbers {
+  count: number;
+  first: number;
+  last: number;
+  gone: number | null;
+}
+
 type Tell = (damage: FoundDamage) => void;
 
 /** Events that are looked at together. */
@@ -203,12 +214,9 @@ class Inspection {
     } catch (error) {
       return tellOf(reason(error));
     }
-    const { count, numbers } = this.#database
-      .prepare<[string], { count: number; numbers: number | null }>(
-        'SELECT count(*) AS count, max(number) - min(number) + 1 AS numbers FROM events WHERE host_id = ?',
-      )
-      .get(id)!;
-    if (numbers !== null && numbers !== count) tellOf(`of ${numbers} events ${count} are there`);
+    const { count, first, last, gone } = this.#database.prepare<[string], Numbers>(NUMBERS).get(id)!;
+    const numbers = count === 0 ? 0 : last - (gone === null ? 1 : first) + 1;
+    if (numbers !== count) tellOf(`of ${numbers} events ${count} are there`);
   }
 
   /** What the marks know and the database does not. */
@@ -238,15 +246,24 @@ class Inspection {
   /** What SQLite itself finds. */
   #check(): void {
     const findings: string[] = [];
-    for (const pragma of ['quick_check', ...INDEXED.map((table) => `integrity_check(${table})`)]) {
+    const attempt = (look: () => string[]): void => {
       try {
-        const found = this.#database.pragma(pragma) as Record<string, string>[];
-        findings.push(...found.flatMap((row) => Object.values(row)).filter((finding) => finding !== 'ok'));
+        findings.push(...look());
       } catch (error) {
         if (!isDamage(error)) throw error;
         findings.push(reason(error));
       }
-    }
+    };
+    for (const pragma of ['quick_check', ...INDEXED.map((table) => `integrity_check(${table})`)])
+      attempt(() => {
+        const found = this.#database.pragma(pragma) as Record<string, string>[];
+        return found.flatMap((row) => Object.values(row)).filter((finding) => finding !== 'ok');
+      });
+    // A row whose key has changed belongs to nobody, and may be where it belongs by its order.
+    attempt(() => {
+      const found = this.#database.pragma('foreign_key_check') as { table: string; parent: string }[];
+      return found.map(({ table, parent }) => `a row of ${table} is of none of the ${parent}`);
+    });
     if (findings.length === 0) return;
     const told = [...new Set(findings)].map((finding) => finding.replaceAll('\n', ', '));
     const more = told.length > MOST_FINDINGS ? `; and ${told.length - MOST_FINDINGS} more` : '';

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto';
 import type Database from 'better-sqlite3';
 import { HandoverDamaged, type Journal, type JournalEntry, type StoredCommand } from '../store.ts';
 import { isLarge, pack, packLarge, unpack } from './blob.ts';
-import { commandChecksum } from './checksums.ts';
+import { commandChecksum, openAge } from './checksums.ts';
 import { isDamage, isFailure, reason, unavailable } from './errors.ts';
 import { eventRows } from './events.ts';
 import { openParts, type Parts } from './parts.ts';
@@ -42,6 +42,7 @@ export function openJournal(database: Database.Database, writer: Writer): Journa
     .pluck();
 
   const parts = openParts(database, writer);
+  const isOld = openAge(database);
 
   return {
     async append(entry) {
@@ -55,9 +56,10 @@ export function openJournal(database: Database.Database, writer: Writer): Journa
     async read(hostId, sequence) {
       const commands: StoredCommand[] = [];
       try {
+        const mayBeOld = isOld(hostId);
         let size = 0;
         for (const columns of after.iterate(hostId, sequence)) {
-          const command = storedCommand(hostId, columns, parts);
+          const command = storedCommand(hostId, columns, parts, mayBeOld);
           commands.push(command);
           size += command.command.length + (command.payload?.byteLength ?? 0);
           if (size >= READ_LIMIT) break;
@@ -121,11 +123,12 @@ function rowOf(entry: JournalEntry, payload: StoredBlob | null, data: Uint8Array
   return { ...row, checksum: commandChecksum(row, data) };
 }
 
-function storedCommand(hostId: string, columns: Columns, inParts: Parts): StoredCommand {
+function storedCommand(hostId: string, columns: Columns, inParts: Parts, mayBeOld: boolean): StoredCommand {
   const { sequence, command, digest, payload: data, format, parts, checksum } = columns;
   const stored = { sequence, command, digest };
   const payload = data === null || format === null ? null : { format, data, parts };
   try {
+    if (checksum === null && !mayBeOld) return { ...stored, damaged: 'its row has no checksum' };
     const blob = payload && inParts.whole({ hostId, sequence, kind: 'payload' }, payload);
     if (checksum !== null && checksum !== commandChecksum({ ...stored, hostId, payload }, blob?.data ?? null))
       return { ...stored, damaged: 'its row does not match its checksum' };

@@ -2,7 +2,7 @@
 import type Database from 'better-sqlite3';
 import type { Snapshots } from '../store.ts';
 import { packLarge, unpack } from './blob.ts';
-import { snapshotChecksum } from './checksums.ts';
+import { openAge, snapshotChecksum } from './checksums.ts';
 import { isDamage, isFailure, reason, unavailable } from './errors.ts';
 import { openParts, type Parts } from './parts.ts';
 import type { SnapshotRow, Writer } from './writes.ts';
@@ -18,6 +18,7 @@ export function openSnapshots(database: Database.Database, writer: Writer): Snap
     .prepare<[string, number], Uint8Array>('SELECT data FROM snapshots WHERE host_id = ? AND sequence = ?')
     .pluck();
   const parts = openParts(database, writer);
+  const isOld = openAge(database);
   return {
     async put({ bytes, ...snapshot }) {
       const { hostId, epoch, sequence } = snapshot;
@@ -32,7 +33,8 @@ export function openSnapshots(database: Database.Database, writer: Writer): Snap
       try {
         const row = newest.get(hostId, sequence);
         if (row === undefined) return undefined;
-        const content = contentOf(row, () => dataOf.get(hostId, row.sequence)!, parts);
+        const read = (): Uint8Array => dataOf.get(hostId, row.sequence)!;
+        const content = contentOf(row, read, parts, row.checksum !== null || isOld(hostId));
         return { sequence: row.sequence, engine: row.engine, ...content };
       } catch (error) {
         // What snapshots there are cannot be told: the commands stand in for them.
@@ -43,7 +45,13 @@ export function openSnapshots(database: Database.Database, writer: Writer): Snap
   };
 }
 
-function contentOf(row: Columns, data: () => Uint8Array, parts: Parts): { bytes: Uint8Array } | { damaged: string } {
+function contentOf(
+  row: Columns,
+  data: () => Uint8Array,
+  parts: Parts,
+  isKnown: boolean,
+): { bytes: Uint8Array } | { damaged: string } {
+  if (!isKnown) return { damaged: 'it has no checksum' };
   try {
     const { format, parts: count } = row;
     const blob = parts.whole({ ...row, kind: 'snapshot' }, { format, data: data(), parts: count });

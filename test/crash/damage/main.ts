@@ -25,8 +25,6 @@ try {
         console.log(`\nwith --seed ${seed} --only ${injury} --from ${trial} --trials 1:`);
         console.log(error);
         process.exitCode = 1;
-        if (values.only === undefined) continue;
-        break;
       }
     }
     const seconds = ((performance.now() - started) / 1000).toFixed(0);
