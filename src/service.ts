@@ -35,7 +35,8 @@ export async function runService(config: Config): Promise<void> {
   await seedTenants(store.tenants, config, log, store.damage);
   const { allowServiceDeath, check, hostMemory: memory } = config;
   const lanes = createLanes({ store, log, lanes: config.lanes, allowServiceDeath, check, memory });
-  await lanes.recover();
+  // They are booted when they are used, too; what looks for them might have no end.
+  if (!store.damage.isOfDatabase) await lanes.recover();
   const app = await buildApp({ config, directory: store, lanes, log, dev: config.dev });
 
   let stopping = false;

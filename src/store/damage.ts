@@ -54,6 +54,11 @@ export class DamageBook {
     return true;
   }
 
+  /** Whether it is the database itself, of whose pages some may not lead where they should. */
+  get isOfDatabase(): boolean {
+    return this.all.some(({ kind }) => kind === 'database');
+  }
+
   get all(): KnownDamage[] {
     return [...this.#known.values()];
   }

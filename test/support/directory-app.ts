@@ -30,7 +30,7 @@ export async function serveDirectory(directory: string, key: string): Promise<Di
   });
   const lanes = createLanes({ store, lanes: 0, log, check: true });
   await seedTenants(store.tenants, config, log, store.damage);
-  await lanes.recover();
+  if (!store.damage.isOfDatabase) await lanes.recover();
   const http = await buildApp({ config, directory: store, lanes, checkAnswers: true });
   const url = await http.listen({ host: config.host, port: config.port });
   const app: DirectoryApp = {

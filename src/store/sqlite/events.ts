@@ -165,7 +165,8 @@ function wholeOf(hostId: string, rows: Iterable<Columns>, mayBeOld: boolean): { 
   try {
     for (const { checksum, ...row } of rows) {
       const isKnown = checksum === null ? mayBeOld : checksum === eventChecksum({ hostId, ...row });
-      if (!isKnown) throw new DamagedEvent(row);
+      const last = events.at(-1);
+      if (!isKnown || (last !== undefined && !isBefore(last, row))) throw new DamagedEvent(row);
       events.push({ ...row, data: JSON.parse(row.data) });
     }
   } catch (error) {

@@ -80,19 +80,19 @@ class Inspection {
     // Before the database, which never knows less than they do.
     const before = readMarks(this.#directory);
     this.#tellOfMarks(before);
+    const isWhole = this.#check();
     const found = new Set<string>();
     for (const id of this.#idsOf('hosts')) {
       found.add(id);
       // All that is read of a host is of one moment.
       this.#database.exec('BEGIN');
       try {
-        await this.#lookAt(id, before.marks.get(id));
+        await this.#lookAt(id, before.marks.get(id), isWhole);
       } finally {
         this.#database.exec('COMMIT');
       }
     }
     await this.#lookForMissing(before.marks, found);
-    this.#check();
   }
 
   /** Of the table itself: an index may not lead to all of them. */
@@ -108,7 +108,8 @@ class Inspection {
     return ids;
   }
 
-  async #lookAt(id: string, mark: Mark | undefined): Promise<void> {
+  /** `isWhole`: pages lead where they should. Otherwise what is read in one go may have no end. */
+  async #lookAt(id: string, mark: Mark | undefined, isWhole: boolean): Promise<void> {
     const tell = (damage: Damage): void => this.#tell({ ...damage, hostId: id });
     try {
       const host = await this.#stores.hosts.get(id);
@@ -128,7 +129,7 @@ class Inspection {
       const end = Math.max(last, snapshots.newest);
       if (typeof mark === 'number' && mark > end) tell(lostEnd(end, mark));
       await this.#lookAtHandovers(id, tell);
-      await this.#lookAtEvents(id, tell);
+      await this.#lookAtEvents(id, tell, isWhole);
     } catch (error) {
       tell({ kind: 'database', what: damaged(reason(error)) });
     }
@@ -177,7 +178,7 @@ class Inspection {
         const isKept = last > 0 || sequence - 1 > newest;
         if (isKept && sequence !== last + 1) note(last + 1, 'it is gone');
         if (why !== undefined) note(sequence, why);
-        last = command === '' ? Number.POSITIVE_INFINITY : sequence;
+        last = command === '' || sequence <= last ? Number.POSITIVE_INFINITY : sequence;
       }
     }
     if (first !== undefined)
@@ -200,7 +201,7 @@ class Inspection {
     }
   }
 
-  async #lookAtEvents(id: string, tell: (damage: Damage) => void): Promise<void> {
+  async #lookAtEvents(id: string, tell: (damage: Damage) => void, isWhole: boolean): Promise<void> {
     const tellOf = (why: string): void => {
       const what = `some of what the host has told cannot be read: ${why}; the host itself is whole: nothing has to be done`;
       tell({ kind: 'events', what });
@@ -214,6 +215,7 @@ class Inspection {
     } catch (error) {
       return tellOf(reason(error));
     }
+    if (!isWhole) return;
     const { count, first, last, gone } = this.#database.prepare<[string], Numbers>(NUMBERS).get(id)!;
     const numbers = count === 0 ? 0 : last - (gone === null ? 1 : first) + 1;
     if (numbers !== count) tellOf(`of ${numbers} events ${count} are there`);
@@ -243,8 +245,8 @@ class Inspection {
     this.#tell({ hostId: null, kind: 'marks', what });
   }
 
-  /** What SQLite itself finds. */
-  #check(): void {
+  /** What SQLite itself finds; false where that is something. */
+  #check(): boolean {
     const findings: string[] = [];
     const attempt = (look: () => string[]): void => {
       try {
@@ -259,15 +261,18 @@ class Inspection {
         const found = this.#database.pragma(pragma) as Record<string, string>[];
         return found.flatMap((row) => Object.values(row)).filter((finding) => finding !== 'ok');
       });
+    const isWhole = findings.length === 0;
     // A row whose key has changed belongs to nobody, and may be where it belongs by its order.
-    attempt(() => {
-      const found = this.#database.pragma('foreign_key_check') as { table: string; parent: string }[];
-      return found.map(({ table, parent }) => `a row of ${table} is of none of the ${parent}`);
-    });
-    if (findings.length === 0) return;
+    if (isWhole)
+      attempt(() => {
+        const found = this.#database.pragma('foreign_key_check') as { table: string; parent: string }[];
+        return found.map(({ table, parent }) => `a row of ${table} is of none of the ${parent}`);
+      });
+    if (findings.length === 0) return true;
     const told = [...new Set(findings)].map((finding) => finding.replaceAll('\n', ', '));
     const more = told.length > MOST_FINDINGS ? `; and ${told.length - MOST_FINDINGS} more` : '';
     this.#tell({ hostId: null, kind: 'database', what: damaged(`${told.slice(0, MOST_FINDINGS).join('; ')}${more}`) });
+    return isWhole;
   }
 }
 

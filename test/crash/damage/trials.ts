@@ -117,13 +117,12 @@ export class Trials {
     use: (app: DirectoryApp) => Promise<void>,
   ): Promise<void> {
     const directory = mkdtempSync(join(this.#directory, 'trial-'));
-    copyData(source, directory);
-    hurt?.(directory);
-    const app = await serveDirectory(directory, KEY);
     try {
-      await use(app);
+      copyData(source, directory);
+      hurt?.(directory);
+      const app = await serveDirectory(directory, KEY);
+      await use(app).finally(() => app.stop());
     } finally {
-      await app.stop();
       rmSync(directory, { recursive: true });
     }
   }
