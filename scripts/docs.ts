@@ -4,10 +4,12 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { eventsPage } from './pages/events.ts';
+import { structsPage } from './pages/structs.ts';
 import { supportPage } from './pages/support.ts';
 
 const PAGES: Readonly<Record<string, () => string>> = {
   'docs/events.md': eventsPage,
+  'docs/structs.md': structsPage,
   'docs/support.md': supportPage,
 };
 

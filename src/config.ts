@@ -30,6 +30,13 @@ export interface Config {
   bodyLimit: number;
   /** Largest body of a batch in JSON, in bytes. */
   batchLimit: number;
+  /** What the bodies of a tenant, and those of all, may take at a time until their requests are answered, in bytes. */
+  tenantBodies: number;
+  allBodies: number;
+  /** How long nothing of a body, or no line of a batch, may arrive, in milliseconds. */
+  bodyIdle: number;
+  /** How long a body may take that is not lines, in milliseconds. */
+  bodyTimeout: number;
   /** How many threads run hosts; 0: the thread that serves HTTP does. */
   lanes: number;
   /** What all hosts together may take of memory, in bytes; those that nobody uses leave it where it is not enough. */
@@ -98,6 +105,10 @@ const environment = z.object({
   HOLDOVER_LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
   HOLDOVER_BODY_LIMIT: integer(1024, 1 << 30).default(8 << 20),
   HOLDOVER_BATCH_LIMIT: integer(1024, 1 << 30).default(256 << 20),
+  HOLDOVER_TENANT_BODIES: integer(4, 2 ** 20).default(512),
+  HOLDOVER_ALL_BODIES: integer(4, 2 ** 20).default(1024),
+  HOLDOVER_BODY_IDLE: integer(1, 3600).default(30),
+  HOLDOVER_BODY_TIMEOUT: integer(1, 86_400).default(300),
   HOLDOVER_LANES: integer(0, 64).default(DEFAULT_LANES),
   HOLDOVER_HOST_MEMORY: integer(0, 2 ** 24).default(DEFAULT_HOST_MEMORY),
   HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
@@ -139,6 +150,10 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     logLevel: values.HOLDOVER_LOG_LEVEL,
     bodyLimit: values.HOLDOVER_BODY_LIMIT,
     batchLimit: values.HOLDOVER_BATCH_LIMIT,
+    tenantBodies: values.HOLDOVER_TENANT_BODIES * MEBIBYTE,
+    allBodies: values.HOLDOVER_ALL_BODIES * MEBIBYTE,
+    bodyIdle: values.HOLDOVER_BODY_IDLE * 1000,
+    bodyTimeout: values.HOLDOVER_BODY_TIMEOUT * 1000,
     lanes: values.HOLDOVER_LANES,
     hostMemory: values.HOLDOVER_HOST_MEMORY * MEBIBYTE,
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
@@ -146,6 +161,7 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     warnings: unknownVariables(Object.keys(given)),
   };
   checkKeys(config);
+  checkBodies(config);
   return config;
 }
 
@@ -188,6 +204,20 @@ function checkKeys({ tenants, adminKey }: Config): void {
     }
     names.add(name);
     keys.add(key);
+  }
+}
+
+/** Throws ConfigError if a body that is allowed could never be received. */
+function checkBodies({ bodyLimit, batchLimit, tenantBodies, allBodies }: Config): void {
+  if (tenantBodies > allBodies)
+    throw new ConfigError('HOLDOVER_TENANT_BODIES must be at most HOLDOVER_ALL_BODIES: both are in MiB.');
+  for (const [name, bytes] of [
+    ['HOLDOVER_BODY_LIMIT', bodyLimit],
+    ['HOLDOVER_BATCH_LIMIT', batchLimit],
+  ] as const) {
+    if (bytes <= tenantBodies) continue;
+    const room = `${tenantBodies / MEBIBYTE} MiB for the bodies of a tenant`;
+    throw new ConfigError(`${name} is ${bytes} bytes, but there are ${room}: raise HOLDOVER_TENANT_BODIES.`);
   }
 }
 

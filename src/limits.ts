@@ -1,4 +1,7 @@
-/** Bounds of one request and of one answer: of this service, not of Linux. docs/support.md lists them. */
+/**
+ * Bounds of this service, not of Linux: of one request and of one answer, which docs/support.md lists, and, at the end, of
+ * connections and of what waits, which docs/configuration.md lists beside those that can be configured.
+ */
 
 const MIB = 1 << 20;
 
@@ -12,12 +15,18 @@ export const PATH_MAX = 4096;
 /** The most ranges of IOMMU_IOAS_ALLOW_IOVAS, and responses of a write to a queue of faults. */
 export const MAX_RANGES = 65_536;
 export const MAX_RESPONSES = 65_536;
+/** The most descriptors of one poll. */
+export const MAX_POLLED = 1024;
+/** The most pieces of memory that come with the bytes of an ioctl. */
+export const MAX_MEMORY_PIECES = 1024;
 /** The most accesses of a request for DMA, and bytes of them together. */
 export const MAX_DMA_ACCESSES = 1000;
 export const MAX_DMA_BYTES = 16 * MIB;
 /** The most bytes of a unit's hardware info, and of the buffer that IOMMU_GET_HW_INFO is given for them. */
 export const MAX_UNIT_INFO = 4096;
 export const MAX_HW_INFO = 65_536;
+/** The most bytes behind the struct of VFIO_IOMMU_GET_INFO that an answer by names tells. */
+export const MAX_INFO = 1000;
 /** The most bits of a bitmap of dirty pages, which is returned in one piece: 64 GiB of pages of 4 KiB. */
 export const MAX_DIRTY_BITS = 2 ** 24;
 /** The most bytes whose translation one query asks for, and runs of its answer. */
@@ -34,3 +43,34 @@ export const MAX_ERRORS = 20;
 export const MAX_FUNCTIONS = 4096;
 export const MIN_MEMORY = 2n ** 24n;
 export const MAX_MEMORY = 2n ** 46n;
+
+const SECOND = 1000;
+
+/** The most bytes of a request's line and headers, and of its URL alone. */
+export const MAX_HEAD = 16_384;
+export const MAX_URL = 8192;
+/** How long the line and the headers of a request may take, in milliseconds. */
+export const HEADERS_MS = 30 * SECOND;
+/** How long idle connections are kept, in milliseconds: longer than proxies do, which would else use a closing one. */
+export const KEEP_ALIVE_MS = 72 * SECOND;
+/** How long an answer may wait for a client that does not read on, in milliseconds. */
+export const UNREAD_MS = 60 * SECOND;
+/** How long the rest of a body that nobody reads any more is taken and thrown away, in milliseconds. */
+export const DRAIN_MS = 5 * SECOND;
+/**
+ * How many requests of all connections may wait behind the one that is answered on theirs. A connection is not read while a
+ * request of it waits, but all that arrived together, up to 64 KiB, has been parsed by then. Beyond the bound connections
+ * with more than FEW are cut off.
+ */
+export const MAX_WAITING = 16_384;
+export const FEW = 16;
+/** Requests of one tenant that may wait for events, or stream them, at the same time. */
+export const MOST_WATCHERS = 64;
+/** The thread that serves HTTP reads no body, and writes no answer, of more bytes than about this; so many threads read bodies. */
+export const LARGE = 64 << 10;
+export const READERS = 2;
+/** The most bytes of a line of a batch sent as lines. */
+export const MAX_LINE = 64 << 10;
+/** How many commands may wait in a lane, and bytes of them, before hosts with more than their share are refused. */
+export const LANE_COMMANDS = 4096;
+export const LANE_BYTES = 128 * MIB;

@@ -1,6 +1,6 @@
 /** docs/events.md: how events are read, and all kinds of them, made of the list of kinds and of the limits. */
 import { EVENTS_PAGE, MAX_EVENTS_PAGE, MAX_WAIT } from '../../src/http/schemas/events.ts';
-import { HEARTBEAT_SECONDS, MOST_WATCHERS, UNREAD_SECONDS } from '../../src/http/watchers.ts';
+import { HEARTBEAT_SECONDS, UNREAD_SECONDS } from '../../src/http/watchers.ts';
 import {
   EVENTS,
   type EventField,
@@ -9,6 +9,7 @@ import {
   HAZARDS,
   SEVERITIES,
 } from '../../src/kernel/events.ts';
+import { MOST_WATCHERS } from '../../src/limits.ts';
 import { EVENT_LIMITS } from '../../src/store/sqlite/event-rows.ts';
 
 const number = (value: number): string => value.toLocaleString('en-US');

@@ -2,12 +2,11 @@
 import { OPERATIONS } from '../../src/http/operations.ts';
 import { TAGS } from '../../src/http/route.ts';
 import { ROUTES } from '../../src/http/routes.ts';
-import { ABSENT_REQUESTS } from '../../src/kernel/uapi/absent.ts';
 import { CALLS } from '../../src/kernel/uapi/calls.ts';
 import { REQUESTS, type RequestKind, type Support } from '../../src/kernel/uapi/index.ts';
 import * as limits from '../../src/limits.ts';
 
-const KINDS: Record<RequestKind, string> = {
+export const KINDS: Record<RequestKind, string> = {
   iommufd: 'Requests of an iommufd',
   'vfio-cdev': 'Requests of a VFIO device',
   'vfio-group': 'Requests of a VFIO group',
@@ -24,6 +23,8 @@ const BOUNDS: readonly (readonly [of: string, most: string])[] = [
   ['bytes of one `peek`, `pread`, `access_rw` or access of a DMA', `${limits.MAX_TRANSFER / MIB} MiB`],
   ['ranges of `IOMMU_IOAS_ALLOW_IOVAS`', count(limits.MAX_RANGES)],
   ['responses of one `write`', count(limits.MAX_RESPONSES)],
+  ['descriptors of one `poll`', count(limits.MAX_POLLED)],
+  ['pieces of `memory` of an ioctl', count(limits.MAX_MEMORY_PIECES)],
   ['accesses of a request for DMA', `${count(limits.MAX_DMA_ACCESSES)}, of ${limits.MAX_DMA_BYTES / MIB} MiB together`],
   ['bits of a bitmap of dirty pages', `${count(limits.MAX_DIRTY_BITS)}: 64 GiB of pages of 4 KiB`],
   [
@@ -38,7 +39,7 @@ const BOUNDS: readonly (readonly [of: string, most: string])[] = [
   ['memory of a host', `${limits.MAX_MEMORY >> 40n} TiB; at least ${limits.MIN_MEMORY >> 20n} MiB`],
 ];
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
   return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n');
 }
@@ -54,13 +55,9 @@ function operationsOf(name: string): string {
 
 function requests(kind: RequestKind): string {
   const known = [...REQUESTS.values()].filter((request) => request.kind === kind);
-  const absent = Object.entries(ABSENT_REQUESTS).filter(([, request]) => request.kind === kind);
   return table(
     ['request', 'number', 'support', 'what is different', 'operations'],
-    [
-      ...known.map((row) => [`\`${row.name}\``, hex(row.number), ...said(row), operationsOf(row.name)]),
-      ...absent.map(([name, row]) => [`\`${name}\``, hex(row.number), ...said(row), '']),
-    ],
+    known.map((row) => [`\`${row.name}\``, hex(row.number), ...said(row), operationsOf(row.name)]),
   );
 }
 
@@ -84,10 +81,10 @@ in \`src/http\`. What is not simulated at all is said in [conformance](conforman
 
 - **full**: every answer is that of Linux 7.3, and of requests of the profile \`persisted-domains\` that of the design.
 - **part**: but for what the sentence says.
-- **errno**: never anything else than this errno.
 
-Of all of them: arguments are JSON, so no struct is out of reach (EFAULT); the kernel's own memory ends only where an allocation
-is made to fail (ENOMEM, \`POST …/faults\`); no call waits, and none is interrupted.
+Of all of them: a struct that is given by the names of its fields is never out of reach (EFAULT), one that is given [as bytes](structs.md)
+may be; the kernel's own memory ends only where an allocation is made to fail (ENOMEM, \`POST …/faults\`); no call waits, and none is
+interrupted.
 
 ${Object.entries(KINDS)
   .map(([kind, title]) => `## ${title}\n\n${requests(kind as RequestKind)}`)
@@ -100,7 +97,8 @@ ${table(
   [...CALLS.values()].map((row) => [`\`${row.name}\``, row.about, ...said(row), operationsOf(row.name)]),
 )}
 
-\`ioctl\` carries the requests above.
+\`ioctl\` carries the requests above: by name with \`arg\`, or by number with the bytes of a program's own struct, in which it answers the same.
+Linux knows requests of descriptors of any kind (FIOCLEX, FIONBIO); here fcntl is what there is for them.
 
 ## Families of operations
 

@@ -6,6 +6,7 @@ import type { Errno } from '../kernel/errno.ts';
 import type { EventData, EventKind } from '../kernel/events.ts';
 import type { BootOptions, Policies, Profile } from '../kernel/policies.ts';
 import type { CallInput } from '../kernel/uapi/calls.ts';
+import type { IrqType } from '../kernel/vfio/pci/irqs.ts';
 import type { FunctionSpec, MachineSpec } from '../machine/spec.ts';
 
 /** All that a host begins with. It is stored with the host; the journal begins after it. */
@@ -54,6 +55,8 @@ export type Command =
   | { op: 'device.update'; bdf: string; interruptsEnabled: boolean }
   | { op: 'device.dma'; bdf: string; accesses: DmaAccess[] }
   | { op: 'device.flr'; bdf: string }
+  | { op: 'device.bar'; bdf: string; bar: number; offset: string; data: string }
+  | { op: 'device.interrupt'; bdf: string; type: IrqType; vector: number }
   | { op: 'driver.bind'; bdf: string; driver: string }
   | { op: 'driver.unbind'; bdf: string; driver?: string }
   | { op: 'group.type'; group: number; type: string }
@@ -89,7 +92,9 @@ export type Query =
   | { view: 'host'; digest?: boolean }
   | { view: 'devices' }
   | { view: 'device'; bdf: string }
+  | { view: 'config'; bdf: string }
   | { view: 'translation'; bdf: string; iova: string; length: string }
+  | { view: 'bar'; bdf: string; bar: number; offset: string; length: number }
   | { view: 'groups' }
   | { view: 'group'; group: number }
   | { view: 'domains' }
@@ -108,6 +113,7 @@ export type Query =
  * state of the machine; `malformed` and `invalid`: the payload of a batch is wrong. All but `ok` have changed nothing.
  */
 export type Answer =
+  /** On its way from a lane a large value is packed (src/threads/packed.ts). */
   | { kind: 'ok'; value: unknown }
   | { kind: 'not-found'; what: string }
   | Refused

@@ -33,6 +33,8 @@ export interface DeviceRequest {
 export interface WantedFunction {
   spec: Partial<FunctionSpec> & Pick<FunctionSpec, 'bdf'>;
   pointer: string;
+  /** What its configuration space is to be made from, read when all is known of the function. */
+  config?: ConfigRequest;
   /** Set if errors can point to single fields of the function. */
   fields?: true;
 }
@@ -63,10 +65,9 @@ export function readFunction(request: DeviceRequest, pointer: string, errors: Pr
     if (request[field] !== undefined) spec[field] = readHex16(request[field], `${pointer}/${field}`, errors);
   for (const field of ['physicalFunction', 'realDmaDevice'] as const)
     if (typeof request[field] === 'string') spec[field] = address(field);
-  if (config) spec.config = readConfig(config, spec, `${pointer}/config`, errors);
   if (reserved) spec.reserved = readReserved(reserved, `${pointer}/reserved`, errors);
   for (const [field, value] of Object.entries(spec)) if (value === undefined) delete spec[field as keyof FunctionSpec];
-  return { spec, pointer, fields: true };
+  return { spec, pointer, fields: true, ...(config && { config }) };
 }
 
 /** Makes the function that is plugged into a running host; its group is the lowest free one unless it names one. */
@@ -101,6 +102,8 @@ export function placeFunctions(wanted: WantedFunction[], around: Surroundings, e
     known.set(fn.spec.bdf, fn);
   }
   for (const fn of sorted) relate(fn, known, refuse);
+  for (const { spec, config, pointer } of sorted)
+    if (config) spec.config = readConfig(config, spec, `${pointer}/config`, errors);
   if (errors.length > 0) return [];
   if (around.iommus.length === 0) return sorted.flatMap((fn) => withoutIommu(fn, refuse));
   const places = new Places(around);

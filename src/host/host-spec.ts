@@ -13,11 +13,13 @@ import {
 } from '../kernel/policies.ts';
 import { MAX_MEMORY, MIN_MEMORY } from '../limits.ts';
 import { hex, PAGE } from '../machine/address.ts';
-import type { IommuUnitSpec } from '../machine/spec.ts';
+import type { ConfigSpec, IommuUnitSpec } from '../machine/spec.ts';
+import type { SaidConfig } from '../machine/topology/lspci-config.ts';
 import { PRESET_NAMES, PRESETS, type PresetName } from '../machine/topology/presets.ts';
-import type { TopologyNote } from '../machine/topology/text.ts';
+import { type Line, quoted, type TopologyNote } from '../machine/topology/text.ts';
 import { parseTopology, TOPOLOGY_FORMATS, type TopologyFormat } from '../machine/topology/topology.ts';
 import type { HostSpec } from './command.ts';
+import { readConfig } from './config-spec.ts';
 import { type DeviceRequest, placeFunctions, readFunction, requester, type WantedFunction } from './function-spec.ts';
 import { defaultUnits, type IommuRequest, namedUnits, readUnits } from './iommu-spec.ts';
 import { type Problem, readU64, type U64 } from './request-values.ts';
@@ -136,8 +138,9 @@ function fromTopology(
     return { functions: [], units: [], notes: [] };
   }
   const { platform, notes } = parsed;
-  const functions = parsed.functions.map(({ line, iommu, ...spec }): WantedFunction => {
-    const proven = { ...spec, ...(spec.driver && { provenDriver: spec.driver }) };
+  const functions = parsed.functions.map(({ line, iommu, said, ...spec }): WantedFunction => {
+    const config = said && configFromText(said, spec, line, notes);
+    const proven = { ...spec, ...(spec.driver && { provenDriver: spec.driver }), ...(config && { config }) };
     if (units?.length === 0) return { spec: { ...proven, group: null }, pointer };
     return { spec: units ? proven : { ...proven, ...(iommu && { iommu }) }, pointer };
   });
@@ -153,9 +156,28 @@ function fromTopology(
   return { functions, units: chosen, notes };
 }
 
+/** What a text says of a configuration space, as far as it can be so: BARs at least, or nothing. */
+function configFromText(
+  said: SaidConfig,
+  spec: WantedFunction['spec'],
+  line: Line,
+  notes: TopologyNote[],
+): ConfigSpec | undefined {
+  const { bars } = said;
+  for (const part of bars?.length ? [said, { bars }] : [said]) {
+    const errors: Problem[] = [];
+    const config = readConfig(part, spec, '', errors);
+    const [first] = errors;
+    if (!first) return config;
+    const what = `what it says of BARs and capabilities is not taken over as it is: ${first.pointer.slice(1)}: ${first.reason}`;
+    notes.push({ line: line.number, text: quoted(line.raw), what });
+  }
+  return undefined;
+}
+
 function override(functions: WantedFunction[], overrides: WantedFunction[], errors: Problem[]): void {
   const byAddress = new Map(functions.map((fn) => [fn.spec.bdf, fn]));
-  for (const { spec, pointer } of overrides) {
+  for (const { spec, pointer, config } of overrides) {
     const fn = byAddress.get(spec.bdf);
     if (!fn)
       errors.push({
@@ -169,6 +191,7 @@ function override(functions: WantedFunction[], overrides: WantedFunction[], erro
       if (spec.sriov !== undefined && spec.sriov !== 'vf') fn.spec.physicalFunction = null;
       Object.assign(fn.spec, spec);
       fn.pointer = pointer;
+      if (config) fn.config = config;
       fn.fields = true;
     }
   }

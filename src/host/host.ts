@@ -184,7 +184,7 @@ export class Host implements EventSink {
     this.emit('reset', 'the host is reset', {});
     this.machine.clock += BOOT_NANOSECONDS;
     this._pending = null;
-    for (const fn of this.machine.functions.values()) fn.interruptsEnabled = false;
+    for (const fn of this.machine.functions.values()) fn.powerOn();
     this._start(this._firstOptions(), null);
   }
 

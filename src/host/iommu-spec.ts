@@ -45,7 +45,8 @@ export function defaultUnits(bdfs: string[], kind: IommuKind): IommuUnitSpec[] {
 export function namedUnits(ids: readonly string[], others: string[], kind: IommuKind): IommuUnitSpec[] {
   const named = ids.map((id) => defaultUnit(unitKind(id), id));
   if (named.length > 0 && others.length === 0) return named;
-  return [...named, ...defaultUnits(others, kind).filter(({ id }) => !ids.includes(id))];
+  const taken = new Set(ids);
+  return [...named, ...defaultUnits(others, kind).filter(({ id }) => !taken.has(id))];
 }
 
 export function readUnits(requests: IommuRequest[], errors: Problem[]): IommuUnitSpec[] {

@@ -1,7 +1,7 @@
 /** What queries return: plain data. Addresses and byte counts are hexadecimal strings. */
 import type { EventData, EventKind, Severity } from '../kernel/events.ts';
 import type { BootOptions, Policies, Profile } from '../kernel/policies.ts';
-import type { IommuKind, Sriov } from '../machine/spec.ts';
+import type { ConfigSpec, IommuKind, Sriov } from '../machine/spec.ts';
 
 export interface HostView {
   /**
@@ -156,6 +156,12 @@ export interface HwptView {
   domain: number | null;
   devices: string[];
   dirtyTracking: boolean;
+}
+
+/** The configuration space of a function as hardware has it now, and what it is made from. */
+export interface ConfigView extends Pick<ConfigSpec, 'size' | 'bars' | 'capabilities' | 'extendedCapabilities'> {
+  /** All of its bytes, base64. */
+  data: string;
 }
 
 /** A run of a translation, or of a process's memory: contiguous addresses and contiguous physical memory. */

@@ -5,18 +5,23 @@ import { setTimeout } from 'node:timers/promises';
 import sse from '@fastify/sse';
 import { type FastifyInstance, type FastifyRequest, type FastifyServerOptions, fastify, LogController } from 'fastify';
 import type { Logger } from 'pino';
-import { Connections } from './connections.ts';
-import { asLine, handleClientError, handleError, LATE, sendProblem, unavailable } from './errors.ts';
+import { BodyBudget } from './bodies/budget.ts';
+import { checkCodings } from './bodies/json.ts';
+import { Readers } from './bodies/readers.ts';
+import { receive } from './bodies/receive.ts';
+import { Connections, letBodyCome, type Patience } from './connections.ts';
+import { asLine, handleClientError, handleError, LATE, rulesOf, sendProblem, unavailable } from './errors.ts';
+import { checkHead } from './head.ts';
 import { noRoute } from './no-route.ts';
-import { Problem } from './problems.ts';
 import { logRequests } from './request-log.ts';
 import { addDocs } from './resources/docs.ts';
-import { addRoute, type Context, type RawBody, type Route } from './route.ts';
+import { addRoute, type Context, claimOf, type RawBody, type Route } from './route.ts';
 import { ROUTES } from './routes.ts';
 import { HEARTBEAT_SECONDS, Watchers, watchedLanes } from './watchers.ts';
-import { readWhole } from './whole-body.ts';
 
-export interface AppOptions extends Omit<Context, 'watchers'> {
+export interface AppOptions extends Omit<Context, 'watchers' | 'readers' | 'budget'> {
+  /** For tests: how long connections may take for what they do. */
+  patience?: Partial<Patience>;
   /** Gets a line for each request; without it nothing is logged. */
   log?: Logger;
   /** Development mode: whoever sends the requests reads these lines, too, so they say more. */
@@ -27,10 +32,12 @@ export interface AppOptions extends Omit<Context, 'watchers'> {
 
 /** Builds the service, ready to listen. The caller closes it. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
-  const { log, dev = false, checkAnswers = false, lanes, ...given } = options;
+  const { log, dev = false, checkAnswers = false, patience, lanes, ...given } = options;
   const watchers = new Watchers();
-  const context: Context = { ...given, watchers, lanes: watchedLanes(lanes, watchers) };
-  const connections = new Connections();
+  const readers = new Readers();
+  const budget = new BodyBudget(given.config);
+  const context: Context = { ...given, watchers, readers, budget, lanes: watchedLanes(lanes, watchers) };
+  const connections = new Connections(patience);
   const app = fastify({
     serverFactory: (handle) => connections.createServer(handle),
     bodyLimit: context.config.bodyLimit,
@@ -47,8 +54,18 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   }) as FastifyInstance;
   app.decorateRequest('tenant', null);
   app.decorateRequest('visibleHost', null);
-  readBodiesAsJson(app);
+  app.decorateRequest('answer', null);
+  app.decorateRequest('claim', null);
+  receiveJson(app, context);
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-content-type-options', 'nosniff');
+    checkHead(request, dev);
+    // At once: nobody reads what came with it.
+    if (request.is404) throw noRoute(request);
+    done();
+  });
   refuseWhileStopping(app, connections, watchers);
+  app.addHook('onClose', () => readers.close());
   app.setReplySerializer(asLine);
   app.setErrorHandler(handleError);
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, noRoute(request)));
@@ -72,18 +89,14 @@ function loggers(log: Logger): Pick<FastifyServerOptions, 'loggerInstance' | 'ch
   return { loggerInstance: own, childLoggerFactory: (_own, bindings, options) => log.child(bindings, options) };
 }
 
-/** Reads bodies of JSON, and no others. A body of no bytes counts as none. */
-function readBodiesAsJson(app: FastifyInstance): void {
-  const parse = app.getDefaultJsonParser('error', 'error');
+/** Receives bodies of JSON, and no others; what they are is read when all is known that is asked. */
+function receiveJson(app: FastifyInstance, { config, budget }: Context): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', { parseAs: 'string' }, (request, body: string, done) => {
-    if (body === '') done(null, undefined);
-    else {
-      parse(request, body, (error, value) => {
-        if (error) done(malformed(body));
-        else done(null, value);
-      });
-    }
+  app.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
+    const { limit, types } = rulesOf(request);
+    checkCodings(request.headers, types);
+    const { bodyIdle: idle, bodyTimeout: timeout } = config;
+    return await receive(payload, { limit, claim: claimOf(request, budget), idle, timeout });
   });
 }
 
@@ -92,27 +105,21 @@ function addRaw(
   scope: FastifyInstance,
   context: Context,
   entry: Route,
-  { type }: RawBody,
+  { type, memory }: RawBody,
   checkAnswers: boolean,
 ): void {
-  scope.removeAllContentTypeParsers();
-  scope.addContentTypeParser('application/json', async (request: FastifyRequest, payload: IncomingMessage) => {
-    const length = request.headers['content-length'];
-    return await readWhole(payload, length === undefined ? undefined : Number(length), context.config.batchLimit);
+  receiveJson(scope, context);
+  scope.addContentTypeParser(type, (request, payload, done) => {
+    try {
+      checkCodings(request.headers, rulesOf(request).types);
+      claimOf(request, context.budget).raise(memory);
+      letBodyCome(request.raw);
+      done(null, payload);
+    } catch (error) {
+      done(error as Error);
+    }
   });
-  scope.addContentTypeParser(type, (_request, payload, done) => done(null, payload));
   addRoute(scope, context, entry, checkAnswers);
-}
-
-/** Why a body is not JSON. The parser's message may show a piece of the body: its sender knows that anyway. */
-function malformed(body: string): Problem {
-  let detail = 'The body has a field that is not allowed in JSON here: __proto__ or constructor.prototype.';
-  try {
-    JSON.parse(body);
-  } catch (error) {
-    detail = `The body is not JSON: ${(error as SyntaxError).message}.`;
-  }
-  return new Problem('malformed-body', detail);
 }
 
 /** How long a stop waits for answers, such as those to uploads without end, in milliseconds. */

@@ -7,9 +7,11 @@ import type { Readable } from 'node:stream';
 import { setTimeout } from 'node:timers/promises';
 import type { BatchResult, BatchView } from '../host/batch/execution.ts';
 import type { Answer } from '../host/command.ts';
-import { MAX_BATCH_ERRORS } from '../limits.ts';
+import { MAX_BATCH_ERRORS, MAX_LINE } from '../limits.ts';
 import { hex } from '../machine/address.ts';
 import { granted } from './answers.ts';
+import { checkUtf8 } from './bodies/json.ts';
+import { late } from './bodies/receive.ts';
 import { Problem, type ProblemDocument } from './problems.ts';
 import { invalid } from './validation.ts';
 
@@ -17,16 +19,17 @@ import { invalid } from './validation.ts';
 const PIECE_BYTES = 1 << 20;
 /** If nothing arrives for this long, in milliseconds, the lines that are there become a piece. */
 const PATIENCE_MS = 100;
-const LINE_BYTES = 64 << 10;
+/** What reading lines takes of memory: a piece, what becomes the next one, and what has arrived in between. */
+export const LINES_MEMORY = 3 * PIECE_BYTES;
 
 const NEWLINE = 0x0a;
 const QUIET = Symbol('nothing has arrived for a while');
 
 /**
- * Yields pieces of whole lines as they arrive. Throws if the stream breaks off; lines that are no piece yet are
- * dropped.
+ * Yields pieces of whole lines as they arrive. Throws if the stream breaks off, or no line arrives for `idle` milliseconds;
+ * lines that are no piece yet are dropped.
  */
-async function* piecesOf(source: Readable): AsyncGenerator<Uint8Array, void> {
+async function* piecesOf(source: Readable, idle: number): AsyncGenerator<Uint8Array, void> {
   // A body that is not read to its end must not be destroyed: its connection would be, too.
   const chunks = source.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>;
   /** Whole lines; `rest`: the beginning of the line behind them. */
@@ -43,8 +46,13 @@ async function* piecesOf(source: Readable): AsyncGenerator<Uint8Array, void> {
     }
     return piece;
   };
+  /** When a line has arrived last. While a piece is worked off nobody looks for lines, so that does not count. */
+  let heard = performance.now();
   for (let next = chunks.next(); ; ) {
-    const arrived = lines.length > 0 ? await firstOf(next) : await next;
+    const left = heard + idle - performance.now();
+    const arrived = left <= 0 ? QUIET : await firstOf(next, lines.length > 0 ? PATIENCE_MS : left);
+    if (arrived === QUIET && lines.length === 0)
+      throw late('No line arrived', idle, 'HOLDOVER_BODY_IDLE', 'Send those that have not been acknowledged again.');
     if (arrived !== QUIET) {
       if (arrived.done) break;
       const chunk = arrived.value;
@@ -54,21 +62,23 @@ async function* piecesOf(source: Readable): AsyncGenerator<Uint8Array, void> {
       if (end > 0) {
         lines.push(...rest, chunk.subarray(0, end));
         rest = [];
+        heard = performance.now();
       }
       if (end < chunk.length) rest.push(chunk.subarray(end));
-      if (sizeOf(rest) > LINE_BYTES) throw tooLong();
+      if (sizeOf(rest) > MAX_LINE) throw tooLong();
       if (sizeOf(lines) < PIECE_BYTES) continue;
     }
     const piece = take(lines);
     lines = [];
     yield piece;
+    heard = performance.now();
   }
   if (lines.length + rest.length > 0) yield take([...lines, ...rest]);
 }
 
-async function firstOf<T>(next: Promise<T>): Promise<T | typeof QUIET> {
+async function firstOf<T>(next: Promise<T>, patience: number): Promise<T | typeof QUIET> {
   const timer = new AbortController();
-  const quiet = setTimeout(PATIENCE_MS, QUIET, { signal: timer.signal }).catch(() => QUIET);
+  const quiet = setTimeout(patience, QUIET, { signal: timer.signal }).catch(() => QUIET);
   try {
     return await Promise.race([next, quiet as Promise<typeof QUIET>]);
   } finally {
@@ -77,7 +87,7 @@ async function firstOf<T>(next: Promise<T>): Promise<T | typeof QUIET> {
 }
 
 function tooLong(): Problem {
-  return invalid([{ in: 'body', pointer: '', reason: `a line may have ${LINE_BYTES} bytes at most` }]);
+  return invalid([{ in: 'body', pointer: '', reason: `a line may have ${MAX_LINE} bytes at most` }]);
 }
 
 /** The answer of a host to one piece. */
@@ -93,6 +103,8 @@ interface Progress {
 
 export interface LinesOptions {
   source: Readable;
+  /** How long no line may arrive, in milliseconds. */
+  idle: number;
   /** The first refusal ends the batch. */
   stops: boolean;
   /** Runs a piece; `base`: how many operations of the request came before it. */
@@ -105,12 +117,13 @@ export interface LinesOptions {
  * Yields the lines of the answer: one for each piece, when it is stored, and a last one. An error before the first line
  * is thrown; a later one is in the last line (`problem`).
  */
-export async function* answerLines({ source, stops, run, explain }: LinesOptions): AsyncGenerator<string, void> {
+export async function* answerLines({ source, idle, stops, run, explain }: LinesOptions): AsyncGenerator<string, void> {
   const so: Progress = { acknowledged: 0, applied: 0, failed: 0, mappedBytes: '0x0', unmappedBytes: '0x0' };
   let told = 0;
   let begun = false;
   try {
-    for await (const piece of piecesOf(source)) {
+    for await (const piece of piecesOf(source, idle)) {
+      checkUtf8(piece);
       const view = granted<PieceView>(await run(piece, so.acknowledged));
       const { applied, failed, results } = view;
       so.acknowledged += applied + failed;

@@ -5,17 +5,19 @@
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { DRAIN_MS, FEW, HEADERS_MS, KEEP_ALIVE_MS, MAX_HEAD, MAX_WAITING, UNREAD_MS } from '../limits.ts';
 
-/**
- * How many requests of all connections may wait. A connection is not read while a request of it waits, but all that
- * arrived together, up to 64 KiB, has been parsed by then. Beyond the bound connections with more than FEW are cut off.
- */
-const MAX_WAITING = 16_384;
-const FEW = 16;
-/** How long an answer may wait for a client that does not read on, in milliseconds. */
-const UNREAD_MS = 60_000;
-/** How long idle connections are kept, in milliseconds: longer than proxies do, which would else use a closing one. */
-const KEEP_ALIVE_MS = 72_000;
+/** How long things may take, in milliseconds: see limits.ts. */
+export interface Patience {
+  headers: number;
+  keepAlive: number;
+  unread: number;
+  drain: number;
+}
+
+const PATIENCE: Patience = { headers: HEADERS_MS, keepAlive: KEEP_ALIVE_MS, unread: UNREAD_MS, drain: DRAIN_MS };
+/** So many times within that it is looked whether the headers of a connection are late. */
+const LOOKS = 6;
 
 interface Connection {
   readonly socket: Socket;
@@ -24,32 +26,65 @@ interface Connection {
   waiting: (() => void)[];
   /** The request that has arrived last, and its answer. */
   last: { request: IncomingMessage; response: ServerResponse } | null;
+  /** Ends it, whatever else comes. */
+  end?: NodeJS.Timeout;
+}
+
+/** Somebody asks for a tunnel (CONNECT). */
+class NoTunnel extends Error {
+  readonly code = NO_TUNNEL;
+}
+export const NO_TUNNEL = 'no tunnel';
+
+/** Requests whose clients send their bodies only when they are told to (Expect: 100-continue). */
+const awaitingLeave = new WeakMap<IncomingMessage, ServerResponse>();
+
+/** The body of this request is going to be read. */
+export function letBodyCome(request: IncomingMessage): void {
+  awaitingLeave.get(request)?.writeContinue();
+  awaitingLeave.delete(request);
 }
 
 export class Connections {
   readonly #bySocket = new WeakMap<Socket, Connection>();
-  readonly #unreadMs: number;
+  readonly #patience: Patience;
   #unanswered = 0;
   #waiting = 0;
   #onIdle = (): void => {};
 
-  constructor(unreadMs = UNREAD_MS) {
-    this.#unreadMs = unreadMs;
+  constructor(patience: Partial<Patience> = {}) {
+    this.#patience = { ...PATIENCE, ...patience };
   }
 
   createServer(handle: RequestListener): Server {
-    const server = createServer();
-    server.keepAliveTimeout = KEEP_ALIVE_MS;
-    // A body of lines may take any time. Headers have to arrive within 60 s (Node's headersTimeout).
-    server.requestTimeout = 0;
+    const { headers, keepAlive } = this.#patience;
+    const server = createServer({
+      headersTimeout: headers,
+      connectionsCheckingInterval: Math.ceil(headers / LOOKS),
+      // Bodies have bounds of their own (bodies/receive.ts, batch-lines.ts): lines may come for any time.
+      requestTimeout: 0,
+      keepAliveTimeout: keepAlive,
+      maxHeaderSize: MAX_HEAD,
+      // Node would answer without a word, and before those whose turn it is: head.ts does it.
+      requireHostHeader: false,
+    });
     // A client that closes its side after its last request is still answered.
     Object.assign(server, { httpAllowHalfOpen: true });
     server.on('connection', (socket) => this.#watch(socket));
-    server.on('request', (request, response) => this.#answer(handle, request, response));
+    const answer: RequestListener = (request, response) => this.#answer(handle, request, response);
+    server.on('request', answer);
+    // Without this one Node would refuse what it does not know; head.ts does it with words.
+    server.on('checkExpectation', answer);
+    // A tunnel: it is for proxies.
+    server.on('connect', (_request, socket) => server.emit('clientError', new NoTunnel(), socket));
+    server.on('checkContinue', (request, response) => {
+      awaitingLeave.set(request, response);
+      answer(request, response);
+    });
     return server;
   }
 
-  /** Answers, in its turn, what is not a valid request. `late`: it has not arrived as a whole in time. */
+  /** Answers, in its turn, what is not a valid request, and ends the connection. `late`: it has not arrived in time. */
   answerError(socket: Socket, late: boolean, answer: () => void): void {
     const connection = this.#bySocket.get(socket)!;
     const { busy, waiting, last } = connection;
@@ -58,12 +93,15 @@ export class Connections {
     if (last === null || last.request.complete) {
       this.#enter(connection, () => {
         answer();
+        this.#endSoon(connection);
         this.#leave(connection);
       });
     }
     // The body of the last request is broken: no request can follow on this connection.
-    else if (waiting.length === 0 && !last.response.headersSent) answer();
-    else socket.destroy();
+    else if (waiting.length === 0 && !last.response.headersSent) {
+      answer();
+      this.#endSoon(connection);
+    } else socket.destroy();
   }
 
   /** Resolves when all requests are answered. */
@@ -77,17 +115,39 @@ export class Connections {
   #watch(socket: Socket): void {
     const connection: Connection = { socket, busy: false, waiting: [], last: null };
     this.#bySocket.set(socket, connection);
+    // Node calls this behind the last answer of a connection. If bytes came then that nobody reads, the system would reset
+    // the connection, and the client might lose the answer.
+    const destroySoon = socket.destroySoon.bind(socket);
+    socket.destroySoon = () => {
+      if (connection.last?.request.complete !== false) return destroySoon();
+      this.#forget(connection);
+      socket.end();
+      this.#endSoon(connection);
+    };
     // Node itself resumes the socket on several occasions, such as the end of an answer.
     socket.on('resume', () => {
       if (connection.waiting.length > 0) socket.pause();
     });
     socket.once('close', () => {
-      const { busy, waiting } = connection;
+      clearTimeout(connection.end);
+      this.#forget(connection);
+      if (!connection.busy) return;
       connection.busy = false;
-      connection.waiting = [];
-      this.#waiting -= waiting.length;
-      this.#settle(waiting.length + (busy ? 1 : 0));
+      this.#settle(1);
     });
+  }
+
+  /** Nothing of what waits on the connection is begun. */
+  #forget(connection: Connection): void {
+    const { waiting } = connection;
+    connection.waiting = [];
+    this.#waiting -= waiting.length;
+    this.#settle(waiting.length);
+  }
+
+  /** What still comes is thrown away, but not for long. */
+  #endSoon(connection: Connection): void {
+    connection.end ??= setTimeout(() => connection.socket.destroy(), this.#patience.drain);
   }
 
   #answer(handle: RequestListener, request: IncomingMessage, response: ServerResponse): void {
@@ -97,17 +157,43 @@ export class Connections {
     this.#enter(connection, () => {
       response.once('prefinish', () => {
         // Node ends a connection on which nothing has moved for this long; `#beginNext` lifts the bound.
-        if (socket.writableLength > 0) socket.setTimeout(this.#unreadMs);
+        if (socket.writableLength > 0) socket.setTimeout(this.#patience.unread);
       });
-      response.once('close', () => this.#leave(connection));
+      response.once('pipe', () => this.#endUnread(socket, response));
+      response.once('close', () => {
+        if (!request.complete) this.#awaitRest(connection, request);
+        this.#leave(connection);
+      });
       handle(request, response);
+    });
+  }
+
+  /** Ends the connection where a stream of an answer stands still, since nobody reads it. */
+  #endUnread(socket: Socket, response: ServerResponse): void {
+    let written = socket.bytesWritten;
+    const timer = setInterval(() => {
+      if (response.writableNeedDrain && socket.bytesWritten === written) socket.destroy();
+      written = socket.bytesWritten;
+    }, this.#patience.unread).unref();
+    response.once('close', () => clearInterval(timer));
+  }
+
+  /** The request is answered, and the rest of its body still arrives: the next one can only come behind it. */
+  #awaitRest(connection: Connection, request: IncomingMessage): void {
+    if (connection.socket.destroyed) return;
+    this.#endSoon(connection);
+    request.once('close', () => {
+      if (!connection.socket.writable) return;
+      clearTimeout(connection.end);
+      delete connection.end;
     });
   }
 
   /** Begins an answer, at once or when its turn comes. */
   #enter(connection: Connection, begin: () => void): void {
     const { socket, busy, waiting } = connection;
-    if (socket.destroyed) return;
+    // It is closed, or about to be: what comes behind the last answer is not begun.
+    if (!socket.writable) return;
     this.#unanswered += 1;
     if (!busy) {
       connection.busy = true;

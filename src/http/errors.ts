@@ -3,7 +3,9 @@ import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import { AnswerLost, HostDamaged, HostFault, HostSetAside, LaneBusy, ThreadDied } from '../lanes/errors.ts';
+import { MAX_URL } from '../limits.ts';
 import { OwnerPassed, StoreDamaged, StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
+import { NO_TUNNEL } from './connections.ts';
 import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
 
 /** When a client may try again, in seconds. */
@@ -21,14 +23,14 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
   request.problem = problem;
   return reply
     .code(problem.status)
-    .headers(problem.extras.headers ?? {})
+    .headers({ 'cache-control': 'no-store', ...problem.extras.headers })
     .header('content-type', PROBLEM_JSON)
     .send(Buffer.from(asLine(problem.document(request.id))));
 }
 
 /** Fastify's error handler. Faults of the service are logged, refusals are not. */
 export function handleError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  const problem = problemOf(error, bodyOf(request));
+  const problem = problemOf(error, rulesOf(request));
   if (problem.status >= 500 && !(error instanceof Problem))
     request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
   return sendProblem(request, reply, problem);
@@ -44,7 +46,7 @@ interface BodyRules {
 
 const JSON_BODY: BodyRules = { limit: 0, variable: 'HOLDOVER_BODY_LIMIT', types: 'application/json' };
 
-function bodyOf({ routeOptions, server }: FastifyRequest): BodyRules {
+export function rulesOf({ routeOptions, server }: FastifyRequest): BodyRules {
   const { variable = JSON_BODY.variable, types = JSON_BODY.types } = (routeOptions.config ?? {}) as Partial<BodyRules>;
   return { limit: routeOptions.bodyLimit ?? server.initialConfig.bodyLimit ?? 0, variable, types };
 }
@@ -136,15 +138,33 @@ function ofFile({ statusCode = 0, headers = {} }: Thrown): Problem | null {
 const SOCKET_PROBLEMS: Record<string, ProblemName> = {
   HPE_HEADER_OVERFLOW: 'headers-too-large',
   [LATE]: 'request-timeout',
+  [NO_TUNNEL]: 'invalid-request',
 };
 
+const SOCKET_DETAILS: { readonly [Name in ProblemName]?: string } = {
+  'malformed-body': 'This is not an HTTP request.',
+  'invalid-request': 'CONNECT is for proxies, and this is none.',
+};
+
+/** The first line of a request that does not fit into the space for headers, as it is all that there is. */
+const LONG_LINE = /^[A-Z-]{1,20} \S*$/;
+
+type ClientError = Error & { code?: string; rawPacket?: unknown };
+
+function kindOf({ code = '', rawPacket }: ClientError): ProblemName {
+  const kind = SOCKET_PROBLEMS[code] ?? 'malformed-body';
+  if (kind !== 'headers-too-large' || !Buffer.isBuffer(rawPacket)) return kind;
+  return LONG_LINE.test(rawPacket.toString('latin1', 0, MAX_URL)) ? 'path-too-long' : kind;
+}
+
 /** Answers what is not HTTP. It never becomes a request for Fastify, so the answer is written to the socket. */
-export function handleClientError(error: Error & { code?: string }, socket: Socket): void {
+export function handleClientError(error: ClientError, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return;
-  const kind = SOCKET_PROBLEMS[error.code ?? ''] ?? 'malformed-body';
+  const kind = kindOf(error);
   const { status, title, about } = PROBLEMS[kind];
-  const detail = kind === 'malformed-body' ? 'This is not an HTTP request.' : about;
+  const detail = SOCKET_DETAILS[kind] ?? about;
   const body = asLine({ type: problemType(kind), title, status, detail, instance: 'none' });
   const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: ${PROBLEM_JSON}\r\n`;
-  socket.end(`${head}Content-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`);
+  const more = `Content-Length: ${Buffer.byteLength(body)}\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n`;
+  socket.end(head + more + body);
 }

@@ -108,20 +108,36 @@ function successOf(
 
 /** The problems that a route can answer with: they follow from what it takes, and `problems` adds to them. */
 function failures(entry: Route): ZodOpenApiResponsesObject {
-  const { access, path, query, body, refusable, problems = [] } = entry;
-  const names = new Set<ProblemName>(problems);
+  const { access, path, body, refusable, problems = [] } = entry;
+  const names = new Set<ProblemName>(OF_EVERY_REQUEST);
   const named = parameterNames(path).length > 0;
-  if (body)
-    for (const name of ['invalid-request', 'body-too-large', 'unsupported-media-type'] as const) names.add(name);
+  if (body) for (const name of OF_BODIES) names.add(name);
   if (access !== 'public') {
-    if (named || query) names.add('invalid-request');
     for (const name of ['unauthenticated', 'forbidden', 'internal-error'] as const) names.add(name);
   }
+  if (access === 'tenant') names.add('too-much-at-once');
   if (access === 'tenant' && named) names.add('not-found');
   if (refusable) for (const name of ['kernel-conflict', 'kernel-refusal'] as const) names.add(name);
   if (access !== 'public' || path === '/readyz') names.add('unavailable');
-  return Object.fromEntries([...names].map((name) => [PROBLEMS[name].status, PROBLEM_RESPONSES[name]]));
+  // Of those with one status the route's own word counts.
+  return Object.fromEntries([...names, ...problems].map((name) => [PROBLEMS[name].status, PROBLEM_RESPONSES[name]]));
 }
+
+const OF_EVERY_REQUEST: readonly ProblemName[] = [
+  'invalid-request',
+  'path-too-long',
+  'expectation-failed',
+  'wrong-host',
+  'headers-too-large',
+];
+
+const OF_BODIES: readonly ProblemName[] = [
+  'request-timeout',
+  'body-too-large',
+  'unsupported-media-type',
+  'too-much-at-once',
+  'unknown-coding',
+];
 
 const EXAMPLE_ERRNO: Partial<Record<ProblemName, { errno: string; where: string; rule?: string }>> = {
   'kernel-conflict': { errno: 'EBUSY', where: 'iommu_device_claim_dma_owner', rule: 'R5' },

@@ -9,19 +9,23 @@ import { granted, refusal } from './answers.ts';
 import { ACCESS_OPERATIONS } from './operations/accesses.ts';
 import { CONTAINER_OPERATIONS } from './operations/container.ts';
 import { DESCRIPTOR_OPERATIONS } from './operations/descriptors.ts';
+import { EVENTFD_OPERATIONS } from './operations/eventfds.ts';
 import { HWPT_OPERATIONS } from './operations/hwpts.ts';
+import { INTERRUPT_OPERATIONS } from './operations/interrupts.ts';
 import { IOAS_OPERATIONS } from './operations/ioases.ts';
 import { LIVEUPDATE_OPERATIONS } from './operations/liveupdate.ts';
 import { MEMORY_OPERATIONS } from './operations/memory.ts';
 import type { CallOperation } from './operations/operation.ts';
 import { QUEUE_OPERATIONS } from './operations/queues.ts';
 import { VFIO_OPERATIONS } from './operations/vfio.ts';
+import { VFIO_RESET_OPERATIONS } from './operations/vfio-resets.ts';
 import { VIOMMU_OPERATIONS } from './operations/viommus.ts';
 import { type Route, route } from './route.ts';
 
 export const OPERATIONS: readonly CallOperation[] = [
   ...DESCRIPTOR_OPERATIONS,
   ...MEMORY_OPERATIONS,
+  ...EVENTFD_OPERATIONS,
   ...IOAS_OPERATIONS,
   ...HWPT_OPERATIONS,
   ...VIOMMU_OPERATIONS,
@@ -29,6 +33,8 @@ export const OPERATIONS: readonly CallOperation[] = [
   ...ACCESS_OPERATIONS,
   ...CONTAINER_OPERATIONS,
   ...VFIO_OPERATIONS,
+  ...INTERRUPT_OPERATIONS,
+  ...VFIO_RESET_OPERATIONS,
   ...LIVEUPDATE_OPERATIONS,
 ];
 

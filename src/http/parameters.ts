@@ -62,6 +62,9 @@ export const PARAMETERS = {
   pid: decimal(0, S32_MAX, 'Number of the process.', 1),
   fd: decimal(S32_MIN, S32_MAX, 'Descriptor of the process.', 3),
   bdf,
+  bar: decimal(0, 6, 'Number of the BAR; 6: the expansion ROM.', 0),
+  region: id('Number of the region: 0 to 5 BARs, 6 the expansion ROM, 7 the configuration space.', 0),
+  irq: id('Type of interrupts: 0 INTx, 1 MSI, 2 MSI-X, 3 errors, 4 the request to let the device go.', 0),
   group: decimal(0, S32_MAX, 'Number of the IOMMU group.', 0),
   ioas: id('Id of the IOAS in its iommufd.', 2),
   hwpt: id('Id of the HWPT in its iommufd.', 3),
@@ -74,6 +77,7 @@ export const PARAMETERS = {
   token: u64Text('Token: 64 bits, hexadecimal or decimal.', '0x7'),
   address: u64Text('Address in the process, hexadecimal or decimal.', '0x7f0000000000'),
   extension: id('Number of the extension.'),
+  feature: decimal(0, 0xffff, 'Number of the feature.', 5),
   fault: decimal(0, S32_MAX, 'Id of the armed fault.', 1),
   problem: z.string().meta({ description: 'Name of a kind of problem.', examples: ['not-found'] }),
 } as const;

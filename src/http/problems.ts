@@ -1,4 +1,5 @@
 /** All kinds of failures of a request, as problem details (RFC 9457); each kind has a page of its own. */
+import { MAX_URL } from '../limits.ts';
 
 export const PROBLEMS = {
   'malformed-body': {
@@ -76,18 +77,29 @@ export const PROBLEMS = {
   },
   'path-too-long': {
     status: 414,
-    title: 'Part of the path is too long',
-    about: 'No name in a path is that long.',
+    title: 'The URL, or part of its path, is too long',
+    about: `No name in a path is that long, and no URL needs more than ${MAX_URL} bytes.`,
   },
   'unsupported-media-type': {
     status: 415,
-    title: 'The body is not of type application/json',
-    about: 'Send `Content-Type: application/json`.',
+    title: 'The body is not plain JSON',
+    about: 'Send `Content-Type: application/json`, in UTF-8 and without a Content-Encoding.',
   },
   'range-not-satisfiable': {
     status: 416,
     title: 'The file has no such range',
     about: 'The range begins behind the end of the file, whose size the header Content-Range tells.',
+  },
+  'expectation-failed': {
+    status: 417,
+    title: 'What is expected cannot be done',
+    about: 'The only header Expect that is understood is `100-continue`. Leave it out.',
+  },
+  'wrong-host': {
+    status: 421,
+    title: 'The request is for another host',
+    about:
+      'In development mode, whose key is well known, the service answers only those who call it by a name or an address of the machine itself, with its port: so no page of a browser can reach it under a name of its own. `detail` says which there are.',
   },
   'kernel-refusal': {
     status: 422,
@@ -99,6 +111,12 @@ export const PROBLEMS = {
     title: 'Too many requests wait',
     about:
       'So many requests of this tenant wait for events, or stream them, that no other one may. Let one of them end.',
+  },
+  'too-much-at-once': {
+    status: 429,
+    title: 'Too much of yours is on its way',
+    about:
+      'The bodies of this tenant that have not been answered yet are as many bytes as it may have. Send this one when some of them are answered.',
   },
   'headers-too-large': {
     status: 431,
@@ -120,6 +138,11 @@ export const PROBLEMS = {
     status: 500,
     title: 'The service failed',
     about: 'A fault of the service. The log has the details under the id in `instance`.',
+  },
+  'unknown-coding': {
+    status: 501,
+    title: 'The transfer coding is not known',
+    about: 'The only header Transfer-Encoding that is understood is `chunked`.',
   },
   unavailable: {
     status: 503,

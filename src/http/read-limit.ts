@@ -2,9 +2,10 @@
 
 import type { CallInput } from '../host/command.ts';
 import { big } from '../kernel/call-input.ts';
+import { numbersIn } from '../kernel/ioctl-bytes.ts';
 import { dirtyBits } from '../kernel/iommufd/hw-pagetable/dirty.ts';
 import type { CallName } from '../kernel/uapi/calls.ts';
-import type { RequestName } from '../kernel/uapi/index.ts';
+import { REQUESTS, type RequestName } from '../kernel/uapi/index.ts';
 import { MAX_DIRTY_BITS, MAX_HW_INFO, MAX_READ, MAX_TRANSFER } from '../limits.ts';
 import { decodeU64 } from '../machine/address.ts';
 import { invalid } from './validation.ts';
@@ -26,6 +27,7 @@ const transfer = (call: CallInput): Asked => within(Number(big(call, 'length')),
  */
 const READS: { readonly [Name in CallName | RequestName]?: (call: CallInput) => Asked } = {
   peek: transfer,
+  read: transfer,
   pread: transfer,
   access_rw: (call) => (call.write === true ? NOTHING : transfer(call)),
   IOMMU_HWPT_GET_DIRTY_BITMAP({ arg = {} }) {
@@ -35,12 +37,39 @@ const READS: { readonly [Name in CallName | RequestName]?: (call: CallInput) => 
   IOMMU_GET_HW_INFO: ({ arg = {} }) => within(Number(arg.data_len ?? 0), MAX_HW_INFO, '/arg/data_len'),
 };
 
-function asked(call: CallInput): Asked {
-  const name = call.call === 'ioctl' ? call.request : call.call;
-  return READS[name as CallName]?.(call) ?? NOTHING;
+/** What the kernel moves for an ioctl whose struct is in the memory of the process, where its size is not seen here. */
+const UNSEEN: { readonly [Name in RequestName]?: number } = {
+  IOMMU_HWPT_GET_DIRTY_BITMAP: MAX_DIRTY_BITS / 8,
+  IOMMU_GET_HW_INFO: MAX_HW_INFO,
+  IOMMU_HWPT_INVALIDATE: MAX_TRANSFER,
+};
+const BY_NUMBER = new Map(Object.keys(UNSEEN).map((name) => [REQUESTS.get(name)!.number, REQUESTS.get(name)!]));
+
+/** The entries that a pointer leads to are copied as well. */
+const entries = ({ arg = {} }: CallInput): Asked => ({
+  bytes: Math.min(Number(arg.entry_num ?? 0) * Number(arg.entry_len ?? 0), MAX_TRANSFER),
+  pointer: '',
+});
+
+/** An ioctl that is given as bytes: nothing of it is in the answer, but the kernel has to make it. */
+function askedByBytes(call: CallInput): Asked {
+  const { request, bytes } = call;
+  const known = REQUESTS.get(String(request)) ?? BY_NUMBER.get(Number(request));
+  if (!known) return NOTHING;
+  if (bytes === undefined) return { bytes: UNSEEN[known.name] ?? 0, pointer: '/argument' };
+  const reads = known.name === 'IOMMU_HWPT_INVALIDATE' ? entries : READS[known.name];
+  if (!reads) return NOTHING;
+  return { ...reads({ ...call, arg: numbersIn(known, Uint8Array.fromBase64(bytes)) }), pointer: '/bytes' };
 }
 
-export function checkReads(calls: readonly CallInput[]): void {
+function asked(call: CallInput): Asked {
+  if (call.call !== 'ioctl') return READS[call.call as CallName]?.(call) ?? NOTHING;
+  if (call.bytes !== undefined || call.argument !== undefined) return askedByBytes(call);
+  return READS[call.request as RequestName]?.(call) ?? NOTHING;
+}
+
+/** Returns how many bytes they read. */
+export function checkReads(calls: readonly CallInput[]): number {
   let total = 0;
   for (const [index, call] of calls.entries()) {
     const { bytes, pointer } = asked(call);
@@ -49,4 +78,5 @@ export function checkReads(calls: readonly CallInput[]): void {
     const reason = `the calls of a request read at most ${MAX_READ} bytes together: send this one in another request`;
     throw invalid([{ in: 'body', pointer: `/calls/${index}${pointer}`, reason }]);
   }
+  return total;
 }

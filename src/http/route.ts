@@ -2,26 +2,44 @@
  * A route as data: who may use it, what goes in, what comes out. The same entry makes the Fastify route and the
  * operation in the OpenAPI document, so neither can say what the other does not do.
  */
+import type { ServerResponse } from 'node:http';
 import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import type { Config } from '../config.ts';
 import { FULL, part, type Support } from '../kernel/uapi/index.ts';
 import type { Lanes } from '../lanes/lanes.ts';
+import { LARGE } from '../limits.ts';
 import type { Directory, HostIdentity, Tenant } from '../store/store.ts';
+import { isPacked, type Packed, unpack } from '../threads/packed.ts';
 import { authenticate } from './auth.ts';
+import type { BodyBudget, Claim } from './bodies/budget.ts';
+import { parseBody } from './bodies/json.ts';
+import type { Readers } from './bodies/readers.ts';
 import { type PathValues, pathSchema } from './parameters.ts';
 import type { ProblemName } from './problems.ts';
 import { strict } from './schemas/values.ts';
 import { read } from './validation.ts';
 import type { Watchers } from './watchers.ts';
 
+declare module 'fastify' {
+  interface FastifyRequest {
+    answer: ServerResponse | null;
+    claim: Claim | null;
+  }
+}
+
 /** What handlers are given to work with. */
 export interface Context {
-  config: Pick<Config, 'adminKey' | 'bodyLimit' | 'batchLimit'>;
+  config: Pick<
+    Config,
+    'adminKey' | 'bodyLimit' | 'batchLimit' | 'tenantBodies' | 'allBodies' | 'bodyIdle' | 'bodyTimeout'
+  >;
   directory: Directory;
   lanes: Lanes;
   watchers: Watchers;
+  readers: Readers;
+  budget: BodyBudget;
 }
 
 /** Whose key a route asks for. `tenant`: a host in the path must be this tenant's, too. */
@@ -44,7 +62,7 @@ export const TAGS = {
   Devices: {
     about: 'PCI functions, their drivers, their DMA and their resets.',
     support: part(
-      'No configuration space and no BARs: a DMA is always issued, and a driver is a name that takes the DMA of its group and maps nothing.',
+      'Registers read what was written: devices have no models. A DMA is always issued, and a driver is a name that takes the DMA of its group and maps nothing.',
     ),
   },
   Groups: { about: 'IOMMU groups and the domains that translate.', support: FULL },
@@ -100,6 +118,8 @@ export interface RawBody {
   bodyExample: unknown;
   answer: z.ZodType;
   answerExample: unknown;
+  /** What reading it takes of memory, in bytes. */
+  memory: number;
 }
 
 interface Shape<Path extends string, Query extends z.ZodType, Body extends z.ZodType> {
@@ -133,8 +153,18 @@ type Handle<Path extends string, Query, Body> = (
   reply: FastifyReply,
 ) => Promise<unknown> | unknown;
 
+/** What is made of a body that may be large. The heavy part may be packed: it goes on to the lane, which unpacks it. */
+export interface Prepared<Heavy, Light> {
+  heavy: Heavy | Packed<Heavy>;
+  light: Light;
+}
+
+/** All that a body is prepared by: plain data. */
+export type Asked<Path extends string, Query, Body> = Pick<Input<Path, Query, Body>, 'params' | 'query' | 'body'>;
+
 export interface Route extends Shape<string, z.ZodType, z.ZodType> {
   handle: (context: Context, input: Input<string, never, never>, reply: FastifyReply) => Promise<unknown> | unknown;
+  prepare?: (asked: Asked<string, never, never>) => Prepared<object, unknown>;
 }
 
 /** Returns the entry, with the types of its parameters and body checked against its handler. */
@@ -146,6 +176,19 @@ export function route<
   return entry as unknown as Route;
 }
 
+/**
+ * The same where checking the body, and making of it what the lane is asked, takes long for large ones: `prepare` does that, in
+ * another thread if need be, and its result takes the place of the body.
+ */
+export function heavyRoute<Path extends string, Body extends z.ZodType, Heavy extends object, Light>(
+  entry: Shape<Path, z.ZodUndefined, Body> & {
+    prepare: (asked: Asked<Path, undefined, z.output<Body>>) => { heavy: Heavy; light: Light };
+    handle: Handle<Path, undefined, Prepared<Heavy, Light>>;
+  },
+): Route {
+  return entry as unknown as Route;
+}
+
 const NO_QUERY = strict({});
 const NO_BODY = strict({}).optional();
 
@@ -154,7 +197,7 @@ export const takesNoBody = (body: z.ZodType): boolean => body.safeParse(undefine
 
 export function addRoute(app: FastifyInstance, context: Context, entry: Route, checkAnswers: boolean): void {
   const { method, path, access, success } = entry;
-  const input = inputReader(entry);
+  const input = inputReader(context, entry);
   const status = Number(Object.keys(success)[0]);
   app.route({
     method,
@@ -164,31 +207,75 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
     }),
     ...(entry.streams && { sse: 'dual' as const }),
     url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
-    onRequest: async (request) => authenticate(context, access, request),
+    onRequest: async (request, reply) => {
+      request.answer = reply.raw;
+      // What is of a tenant is nobody else's, such as of a proxy.
+      if (access !== 'public') reply.header('cache-control', 'no-store');
+      await authenticate(context, access, request);
+    },
     handler: async (request, reply) => {
-      const values = input(request);
+      const reading = input(request);
+      const values = reading instanceof Promise ? await reading : reading;
       reply.code(status);
       const answer = await entry.handle(context, values, reply);
       // It was a stream, which has come to its end.
       if (reply.raw.headersSent) return;
-      if (checkAnswers) checkAnswer(entry, reply.statusCode, answer);
-      return reply.send(answer);
+      if (checkAnswers) checkAnswer(entry, reply.statusCode, unpack(answer));
+      if (!isPacked(answer)) return reply.send(answer);
+      // Of a command it must be told what it has done.
+      if (method === 'GET') takeRoom(context, reply, answer.length);
+      else claimOf(request, context.budget).hold(answer.length);
+      return reply.type('application/json').send(answer);
     },
   });
 }
 
-function inputReader(entry: Route): (request: FastifyRequest) => Input<string, never, never> {
-  const { query = NO_QUERY, body = NO_BODY } = entry;
+type AnyInput = Input<string, never, never>;
+
+/** A promise where the body is large, as it is read elsewhere. */
+function inputReader({ readers }: Context, entry: Route): (request: FastifyRequest) => AnyInput | Promise<AnyInput> {
+  const { query = NO_QUERY } = entry;
   const params = pathSchema(entry.path);
-  return (request) =>
-    ({
-      params: read(params, request.params, 'path'),
-      query: read(query, request.query, 'query'),
-      body: entry.raw ? undefined : read(body, request.body ?? undefined, 'body'),
-      raw: request.body,
-      tenant: request.tenant,
-      host: request.visibleHost,
-    }) as Input<string, never, never>;
+  return (request) => {
+    const received = request.body;
+    const asked = { params: read(params, request.params, 'path'), query: read(query, request.query, 'query') };
+    const { tenant, visibleHost: host } = request;
+    const input = (body: unknown, raw?: unknown) => ({ ...asked, body, raw, tenant, host }) as AnyInput;
+    if (entry.raw) return input(undefined, received);
+    const bytes = received as Uint8Array<ArrayBuffer> | undefined;
+    if (bytes !== undefined && bytes.length > LARGE) {
+      request.body = undefined;
+      return readers.read(tenantOf(request), { operationId: entry.operationId, ...asked }, bytes).then(input);
+    }
+    const value = bytes && parseBody(bytes);
+    request.body = value;
+    return input(bodyOf(entry, asked, value));
+  };
+}
+
+/** What the handler is given as the body, in whichever thread. Throws a problem. */
+export function bodyOf(entry: Route, asked: object, value: unknown): unknown {
+  const { body: schema = NO_BODY, prepare } = entry;
+  const body = read(schema, value ?? undefined, 'body');
+  return prepare ? prepare({ ...asked, body } as never) : body;
+}
+
+/** Who is asked to wait where much is asked at once. */
+const tenantOf = ({ tenant }: FastifyRequest): string => tenant?.id ?? '';
+
+/** What the request has of the budget until it is answered. */
+export function claimOf(request: FastifyRequest, budget: BodyBudget): Claim {
+  if (request.claim === null) {
+    const claim = budget.claim(tenantOf(request));
+    request.answer!.once('close', () => claim.release());
+    request.claim = claim;
+  }
+  return request.claim;
+}
+
+/** Makes sure that there is room for an answer of so many bytes, before anything is done. Throws a problem where there is none. */
+export function takeRoom({ budget }: Context, { request }: FastifyReply, bytes: number): void {
+  if (bytes > LARGE) claimOf(request, budget).raise(bytes);
 }
 
 /** For tests: throws if an answer is not as the OpenAPI document says. */

@@ -1,5 +1,6 @@
 /** All routes: the service and its OpenAPI document are made of them. */
 import { OPERATION_ROUTES } from './operations.ts';
+import { BAR_ROUTES } from './resources/bars.ts';
 import { BATCH_ROUTES } from './resources/batch.ts';
 import { DEVICE_ROUTES } from './resources/devices.ts';
 import { EVENT_ROUTES } from './resources/events.ts';
@@ -16,6 +17,7 @@ import type { Route } from './route.ts';
 export const ROUTES: readonly Route[] = [
   ...HOST_ROUTES,
   ...DEVICE_ROUTES,
+  ...BAR_ROUTES,
   ...GROUP_ROUTES,
   ...PROCESS_ROUTES,
   ...IOMMUFD_ROUTES,

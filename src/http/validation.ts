@@ -13,7 +13,8 @@ export function read<Schema extends z.ZodType>(
 ): z.output<Schema> {
   const parsed = schema.safeParse(value, { error: reasonOf, reportInput: true });
   if (parsed.success) return parsed.data;
-  throw invalid(fieldErrors(parsed.error.issues, part));
+  const { errors, more } = fieldErrors(parsed.error.issues, part);
+  throw invalid(errors, more);
 }
 
 /**
@@ -25,12 +26,13 @@ interface Found extends FieldError {
   among?: readonly string[];
 }
 
-/** Makes the problem about wrong fields, whoever has found them. */
-export function invalid(errors: readonly Found[]): Problem {
+/** Makes the problem about wrong fields, whoever has found them; `others`: how many there are besides. */
+export function invalid(errors: readonly Found[], others = 0): Problem {
   const shown = errors.slice(0, MAX_ERRORS).map(advised);
   const first = shown[0]!;
   const place = first.pointer === '' ? `the ${first.in}` : `${first.in} ${first.pointer}`;
-  const more = errors.length > 1 ? ` (and ${errors.length - 1} more, see errors)` : '';
+  const left = errors.length - 1 + others;
+  const more = left > 0 ? ` (and ${left} more, see errors)` : '';
   return new Problem('invalid-request', `${place}: ${first.reason}${more}`, { errors: shown });
 }
 
@@ -43,21 +45,43 @@ function advised({ in: part, pointer, reason, given, among = [] }: Found): Field
 
 type Issue = z.core.$ZodIssue;
 
-function fieldErrors(issues: readonly Issue[], part: FieldError['in']): Found[] {
-  const errors = issues.flatMap((issue) => errorsOf(issue, [], part));
+/** So many errors are looked at, for what is said of them and for whether two say the same; of more each one counts. */
+const MOST_FOUND = 1000;
+
+/** `more`: how many there are beyond those. */
+function fieldErrors(issues: readonly Issue[], part: FieldError['in']): { errors: Found[]; more: number } {
   const seen = new Set<string>();
-  return errors.filter(({ pointer, reason }) => seen.size !== seen.add(`${pointer} ${reason}`).size);
+  const errors: Found[] = [];
+  let more = 0;
+  for (const issue of issues) {
+    if (seen.size >= MOST_FOUND) more += countOf(issue);
+    else
+      for (const error of errorsOf(issue, [], part)) {
+        if (seen.size >= MOST_FOUND) more += 1;
+        else if (seen.size !== seen.add(`${error.pointer} ${error.reason}`).size) errors.push(error);
+      }
+  }
+  return { errors, more };
 }
 
-function errorsOf(issue: Issue, prefix: readonly PropertyKey[], part: FieldError['in']): Found[] {
+const branchOf = (issue: Issue): readonly Issue[] | undefined =>
+  issue.code === 'invalid_union' && issue.message === UNSAID ? meantBranch(issue.errors) : undefined;
+
+function countOf(issue: Issue): number {
+  if (issue.code === 'unrecognized_keys') return issue.keys.length;
+  return branchOf(issue)?.reduce((sum, inner) => sum + countOf(inner), 0) ?? 1;
+}
+
+function* errorsOf(issue: Issue, prefix: readonly PropertyKey[], part: FieldError['in']): Generator<Found> {
   const path = [...prefix, ...issue.path];
-  if (issue.code === 'unrecognized_keys')
-    return issue.keys.map((key) => ({ in: part, pointer: pointerTo([...path, key]), reason: issue.message }));
-  if (issue.code === 'invalid_union' && issue.message === UNSAID) {
-    const branch = meantBranch(issue.errors);
-    if (branch !== undefined) return branch.flatMap((inner) => errorsOf(inner, path, part));
+  if (issue.code === 'unrecognized_keys') {
+    const { keys, message: reason } = issue;
+    for (const key of keys) yield { in: part, pointer: pointerTo([...path, key]), reason };
+    return;
   }
-  return [{ in: part, pointer: pointerTo(path), reason: issue.message, ...choiceOf(issue) }];
+  const branch = branchOf(issue);
+  if (branch === undefined) yield { in: part, pointer: pointerTo(path), reason: issue.message, ...choiceOf(issue) };
+  else for (const inner of branch) yield* errorsOf(inner, path, part);
 }
 
 /** What was given, and which texts are allowed, where one of several is expected. */
@@ -72,7 +96,7 @@ function choiceOf(issue: Issue): Pick<Found, 'given' | 'among'> {
  * Returns the errors of the alternative that was meant: its discriminators agree, and, if possible, the input's type.
  */
 function meantBranch(branches: readonly (readonly Issue[])[]): readonly Issue[] | undefined {
-  const tells = (issue: Issue): boolean => DISCRIMINATORS.includes(String(issue.path.at(-1)));
+  const tells = ({ path }: Issue): boolean => path.length === 1 && DISCRIMINATORS.includes(String(path[0]));
   const agreeing = branches.filter((branch) => !branch.some(tells));
   return agreeing.find((branch) => branch.every(({ path }) => path.length > 0)) ?? agreeing[0] ?? branches[0];
 }

@@ -4,11 +4,10 @@
  */
 import { ThreadDied } from '../lanes/errors.ts';
 import type { Lanes } from '../lanes/lanes.ts';
+import { MOST_WATCHERS } from '../limits.ts';
 import { RETRY_AFTER } from './errors.ts';
 import { Problem } from './problems.ts';
 
-/** Requests of one tenant that may wait or stream at the same time. */
-export const MOST_WATCHERS = 64;
 /** How often a stream that has nothing to tell says that it is there, in seconds. */
 export const HEARTBEAT_SECONDS = 15;
 /** How long a stream may stand still since nobody reads it, in seconds. Each heartbeat moves it otherwise. */

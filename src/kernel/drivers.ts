@@ -154,6 +154,8 @@ export class Drivers {
   private _waits(fn: PciFunction, what: 'unbind' | 'removal'): boolean {
     const device = this._kernel.vfio.devices.get(fn.bdf);
     if (!device || device.files.length === 0) return false;
+    // vfio_pci_core_request
+    if (!device.unbinding) device.pci?.irqs.request?.signal();
     device.unbinding = true;
     this._kernel.vfio.groupShrank(fn);
     this._kernel.emit('driver.unbinding', `${fn.bdf}: ${what} waits for ${device.files.length} open files`, {

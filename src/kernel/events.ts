@@ -137,7 +137,7 @@ export const EVENTS = {
       bdf,
       why: {
         type: 'text',
-        values: ['VFIO_DEVICE_RESET', 'open', 'close', 'freeze', 'sysfs'],
+        values: ['VFIO_DEVICE_RESET', 'VFIO_DEVICE_PCI_HOT_RESET', 'FLR', 'open', 'close', 'freeze', 'sysfs'],
         about: 'What asked for it.',
       },
     },
@@ -175,6 +175,17 @@ export const EVENTS = {
     severity: 'info',
     about: 'A VFIO device is bound to an iommufd.',
     data: { bdf, device: { type: 'integer', about: 'Id of the device in the iommufd.' } },
+  },
+  'vfio.interrupt': {
+    severity: 'info',
+    about: 'A VFIO device raises an interrupt, or one that was pending is unmasked.',
+    data: {
+      bdf,
+      type: { type: 'text', values: ['intx', 'msi', 'msix'], about: 'What kind of interrupt it is.' },
+      vector: { type: 'integer', about: 'Number of the vector; 0 for INTx.' },
+      delivered: { type: 'flag', about: 'Whether an eventfd was signalled.' },
+      pending: { type: 'flag', about: 'Whether it is kept until it is unmasked.' },
+    },
   },
   'vfio.preserve': { severity: 'info', about: 'A VFIO device is to be handed over.', data: { bdf } },
   'luo.session': { severity: 'info', about: 'A session was created or retrieved.', data: { session } },

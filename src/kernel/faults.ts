@@ -15,6 +15,10 @@ export const FAULT_POINTS = {
   'vfio.freeze': { errno: 'EIO', about: 'the freeze of a cdev during reboot()' },
   'vfio.retrieve': { errno: 'EIO', about: 'the first RETRIEVE_FD of a cdev' },
   'vfio.open': { errno: 'EIO', about: "the driver's open of a device, in VFIO_DEVICE_BIND_IOMMUFD" },
+  'pci.link': {
+    errno: 'ENOTTY',
+    about: 'the wait for the link after a hot reset, which has reset the functions all the same',
+  },
   'iommu.attach': { errno: 'ENOMEM', about: 'the attach of a group to a domain' },
   'iommu.replace': { errno: 'ENOMEM', about: 'the replacement of the domain of a group' },
   'kexec.power-loss': { errno: 'EIO', about: 'the machine loses power between freeze and boot: cold boot' },

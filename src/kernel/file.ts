@@ -4,9 +4,9 @@
  */
 import { assert, type Refusal, refuse } from './errno.ts';
 import type { DeviceMemory } from './mm/device-memory.ts';
-import type { ShmemInode } from './mm/shmem.ts';
+import type { MemfdFile } from './mm/memfd-file.ts';
 import type { Process } from './process.ts';
-import { OPEN_FLAGS } from './uapi/bits.ts';
+import { OPEN_FLAGS, POLL_EVENTS } from './uapi/bits.ts';
 import type { CallResult, PageResponse } from './uapi/calls.ts';
 import type { ArgOf, ArgValue, FileKind, RequestDescriptor, RequestKind, RequestNameOf } from './uapi/index.ts';
 
@@ -28,6 +28,9 @@ export type Handlers<Kind extends RequestKind, File> = {
 export type AnyHandlers = Readonly<Record<string, (file: never, arg: never, process: Process) => IoctlOk | Refusal>>;
 const NO_HANDLERS: AnyHandlers = {};
 
+const { POLLIN, POLLOUT, POLLRDNORM, POLLWRNORM } = POLL_EVENTS;
+const ALWAYS_READY = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM;
+
 /** What a read returns: the number of bytes, and these, or the records of a queue in them. */
 export type ReadOk = Pick<CallResult, 'faults' | 'events'> & { ret: number; data?: Uint8Array };
 
@@ -38,7 +41,7 @@ export interface Written {
   responses: readonly PageResponse[];
 }
 
-/** What of a file an mmap asks for. Offset and length in bytes, `prot` the bits PROT_*. */
+/** What of a file an mmap asks for. Offset and length in bytes, of whole pages; `prot` the bits PROT_*. */
 export interface MapRequest {
   offset: bigint;
   length: bigint;
@@ -46,14 +49,30 @@ export interface MapRequest {
   prot: number;
 }
 
-/** What an mmap shows, from byte `offset` on: pages of a file, or memory of a device. */
-export type MapTarget = { inode: ShmemInode; offset: bigint } | { device: DeviceMemory; offset: bigint };
+/** What an mmap shows, from byte `offset` on: a memfd, or memory of a device. */
+export type MapTarget = { file: MemfdFile; offset: bigint } | { device: DeviceMemory; offset: bigint };
 
 export abstract class OpenFile {
   abstract readonly kind: FileKind;
   /** The status flags (f_flags): bits of OPEN_FLAGS, without those that only open itself looks at. */
   flags: number = OPEN_FLAGS.O_RDWR;
   private _refs = 1;
+
+  /** FMODE_READ: it was opened to be read. O_WRONLY | O_RDWR is neither. */
+  get isReadable(): boolean {
+    return ((this.flags + 1) & 1) !== 0;
+  }
+
+  /** FMODE_WRITE: it was opened to be written. */
+  get isWritable(): boolean {
+    return ((this.flags + 1) & 2) !== 0;
+  }
+
+  /** Whether nothing of its file system is executed (path_noexec), nor mapped to be. */
+  get isNoexec(): boolean {
+    return false;
+  }
+
   /** The target of its link in /proc/PID/fd. */
   abstract link(): string;
   /** Frees what the file holds: called with its last reference gone. */
@@ -114,9 +133,30 @@ export abstract class OpenFile {
     return 0n;
   }
 
-  /** mmap(2) of the file. */
+  /** log2 of the bytes of the pages that an mmap shows. */
+  get pageShift(): number {
+    return 12;
+  }
+
+  /** The offset, in bytes, behind which an mmap must not reach (file_mmap_size_max). */
+  get mapEnd(): bigint {
+    return 2n ** 64n - 1n;
+  }
+
+  /** mmap(2) of the file, once address, length and modes are checked. */
   map(_request: MapRequest): MapTarget | Refusal {
-    return refuse('EINVAL', 'do_mmap', `${this.link()} cannot be mapped`);
+    return refuse('ENODEV', 'do_mmap', `${this.link()} cannot be mapped`);
+  }
+
+  /** fchmod(2). What has a node in /dev has no mode here, so that any is as good as another. */
+  chmod(_mode: number): Refusal | null {
+    if (!this.link().startsWith('anon_inode:')) return null;
+    return refuse('EOPNOTSUPP', 'anon_inode_setattr', `${this.link()} has no mode`);
+  }
+
+  /** poll(2): bits of POLL_EVENTS that hold now. A file that does not say is always ready (DEFAULT_POLLMASK). */
+  poll(): number {
+    return ALWAYS_READY;
   }
 
   /** A new file of the same inode, as open(2) of its link in /proc/self/fd makes one. */
@@ -137,7 +177,19 @@ export class NullFile extends OpenFile {
     return '/dev/null';
   }
   release(): void {}
-  override reopen(): NullFile {
-    return new NullFile();
+  override read(): ReadOk {
+    return { ret: 0, data: new Uint8Array(0) };
+  }
+  override write({ length }: Written): number {
+    return Number(length);
+  }
+  override pread(): ReadOk {
+    return this.read();
+  }
+  override pwrite(_offset: bigint, data: Uint8Array): number {
+    return data.length;
+  }
+  override seek(): bigint {
+    return 0n;
   }
 }

@@ -1,136 +1,89 @@
 /**
- * Decodes ioctls: checks that the descriptor knows the number, that the struct is large enough, and that an unknown
- * tail is zero; then the handler of the file runs. Sources: iommufd_fops_ioctl, luo_session_ioctl,
- * copy_struct_from_user.
+ * Runs ioctls: finds the request by its number among those of the kind of file, as Linux does; then the struct is read, by
+ * the names of its fields or as bytes, and the handler of the file runs. Sources: iommufd_fops_ioctl,
+ * vfio_device_fops_unl_ioctl, luo_session_ioctl.
  */
-import { decodeU64, hex } from '../machine/address.ts';
-import { assert, Refusal, refuse } from './errno.ts';
-import type { Arg, IoctlOk, OpenFile } from './file.ts';
+import { decodeU64 } from '../machine/address.ts';
+import { refused } from './call-input.ts';
+import { assert, Refusal } from './errno.ts';
+import type { IoctlOk, OpenFile } from './file.ts';
+import { BytesStruct } from './ioctl-bytes.ts';
+import { encodeArg, NamedStruct, type Raw } from './ioctl-names.ts';
+import type { StructSource } from './ioctl-struct.ts';
 import type { Process } from './process.ts';
-import { type ArgValue, type FieldType, type IovaRange, REQUESTS, type RequestDescriptor } from './uapi/index.ts';
+import type { CallInput, CallResult } from './uapi/calls.ts';
+import { type FileKind, REQUESTS, type RequestDescriptor } from './uapi/index.ts';
+import { AddressArgument, BytesArgument, UserMemory } from './user-memory.ts';
 
-/** The struct of an ioctl as requests have it: fields by name, and `tail`, the first byte behind the struct. */
-type Raw = Record<string, unknown>;
-
-/** A field that the caller gives. */
-interface Input {
-  name: string;
-  decode: (value: unknown) => ArgValue;
-  /** Its value if the caller does not give it. */
-  absent: ArgValue | undefined;
-  /** The size, in bytes, from which on a struct has it; 0: all have it. */
-  end: number;
+/** What files of each kind know, by number. */
+const KNOWN = new Map<FileKind, Map<number, RequestDescriptor>>();
+for (const request of REQUESTS.values()) {
+  const known = KNOWN.get(request.kind) ?? new Map<number, RequestDescriptor>();
+  KNOWN.set(request.kind, known.set(request.number, request));
 }
 
-interface Request {
-  descriptor: RequestDescriptor;
-  inputs: readonly Input[];
-  /** Fields that short structs do not have, and the byte where each ends. */
-  ends: readonly (readonly [name: string, end: number])[];
+/** Kinds whose ioctl reads the size of the struct before all else. VFIO looks at the state of the device first. */
+const SIZE_FIRST: ReadonlySet<FileKind> = new Set(['iommufd', 'liveupdate', 'session']);
+
+/** A struct that is given by name to a file that does not know the request, or by number: zeroes behind a size. */
+const ZEROES = { least: 256, most: 65_536, size: 8 } as const;
+
+/** The call `ioctl` on this file: by names, by number, or with the bytes of a struct. */
+export function ioctlCall(process: Process, file: OpenFile, input: CallInput): CallResult {
+  const { bytes, argument, memory = [], arg = {} } = input;
+  if (bytes === undefined && argument === undefined) {
+    const answer = ioctl(process, file, input.request!, arg);
+    return answer instanceof Refusal ? refused(answer) : { ret: answer.ret ?? 0, arg: encodeArg(answer.arg ?? {}) };
+  }
+  const user = new UserMemory(process, memory);
+  const given = bytes === undefined ? null : new BytesArgument(Uint8Array.fromBase64(bytes));
+  const struct = new BytesStruct(given ?? new AddressArgument(decodeU64(argument), user), user);
+  const answer = run(process, file, numberOf(input.request!), struct);
+  const { arg: _byName, ...result }: CallResult =
+    answer instanceof Refusal ? refused(answer) : { ret: answer.ret ?? 0 };
+  const { written } = user;
+  return {
+    ...result,
+    ...(given && (given.written || result.ret !== -1) && { bytes: given.bytes.toBase64() }),
+    ...(written.length > 0 && { memory: written }),
+  };
 }
 
-const asNumber = (value: unknown): number => value as number;
-
-const DECODERS: Readonly<Record<FieldType, { decode: (value: unknown) => ArgValue; absent: ArgValue | undefined }>> = {
-  u8: { decode: asNumber, absent: 0 },
-  u16: { decode: asNumber, absent: 0 },
-  u32: { decode: asNumber, absent: 0 },
-  s32: { decode: asNumber, absent: 0 },
-  u64: { decode: decodeU64, absent: 0n },
-  bytes: { decode: (value) => Uint8Array.fromBase64(value as string), absent: undefined },
-  ranges: {
-    decode: (value) =>
-      (value as Record<keyof IovaRange, string>[]).map(({ start, last }) => ({
-        start: decodeU64(start),
-        last: decodeU64(last),
-      })),
-    absent: undefined,
-  },
-  name: { decode: (value) => value as string, absent: undefined },
-  descriptors: { decode: (value) => value as number[], absent: undefined },
-  hotReset: { decode: () => [], absent: undefined },
-};
-
-function prepare(descriptor: RequestDescriptor): Request {
-  const { fields, ends = {} } = descriptor;
-  const inputs = Object.entries(fields)
-    .filter(([, { direction }]) => direction !== 'out')
-    .map(([name, { type }]) => ({ name, ...DECODERS[type], end: ends[name] ?? 0 }));
-  return { descriptor, inputs, ends: Object.entries(ends) };
+/** Runs an ioctl that is named (`IOMMU_IOAS_MAP`), or a number (`0x3bf0`). */
+export function ioctl(process: Process, file: OpenFile, request: string | number, raw: Raw): IoctlOk | Refusal {
+  const named = REQUESTS.get(String(request));
+  if (named?.kind === file.kind) return run(process, file, named.number, new NamedStruct(raw));
+  return run(process, file, numberOf(request), zeroes(process, raw));
 }
 
-const PREPARED = new Map([...REQUESTS].map(([name, descriptor]) => [name, prepare(descriptor)]));
+const numberOf = (request: string | number): number =>
+  REQUESTS.get(String(request))?.number ?? (typeof request === 'number' ? request : Number.parseInt(request, 16));
 
-/** Runs an ioctl that is named (`IOMMU_IOAS_MAP`), or a number (`0x3bf0`) that no request of the descriptor has. */
-export function ioctl(process: Process, file: OpenFile, request: string, raw: Raw): IoctlOk | Refusal {
-  const known = PREPARED.get(request);
-  if (!known) return unknownRequest(file, Number.parseInt(request, 16));
-  const { descriptor, ends } = known;
-  if (descriptor.kind !== file.kind) return unknownRequest(file, descriptor.number);
-  const early = file.beforeIoctl(descriptor);
+/** A program that sends a request to a file of another kind hands over the struct of that request: only the size counts. */
+function zeroes(process: Process, raw: Raw): StructSource {
+  const size = Number(raw.argsz ?? raw.size ?? ZEROES.size);
+  const bytes = new Uint8Array(Math.min(Math.max(size, ZEROES.least), ZEROES.most));
+  new DataView(bytes.buffer).setUint32(0, size, true);
+  return new BytesStruct(new BytesArgument(bytes), new UserMemory(process, []));
+}
+
+function run(process: Process, file: OpenFile, number: number, struct: StructSource): IoctlOk | Refusal {
+  const request = KNOWN.get(file.kind)?.get(number);
+  if (!request) return unknown(file, number, struct);
+  const early = (SIZE_FIRST.has(file.kind) ? struct.sizeMissing(request) : null) ?? file.beforeIoctl(request);
   if (early) return early;
-  const size = sizeOf(descriptor, raw);
-  const refusal = checkSize(descriptor, size, Number(raw.tail ?? 0));
-  if (refusal) {
-    const { keeps } = descriptor;
-    return keeps ? refusal.withArg({ [keeps]: decodeU64(raw[keeps] ?? 0) }) : refusal;
-  }
-  const handler = file.handlers[descriptor.name];
-  assert(handler, `${descriptor.name} has a handler`);
-  const answer = handler(file as never, decode(known, raw, size) as never, process);
-  if (!(answer instanceof Refusal) && answer.arg)
-    for (const [name, end] of ends) if (end > size) delete answer.arg[name];
-  return answer;
+  const given = struct.read(request);
+  if (given instanceof Refusal) return given;
+  const handler = file.handlers[request.name];
+  assert(handler, `${request.name} has a handler`);
+  const answer = handler(file as never, given.arg as never, process);
+  const done = !(answer instanceof Refusal);
+  return struct.write(request, given, answer.arg ?? {}, done) ?? answer;
 }
 
-function unknownRequest(file: OpenFile, number: number): Refusal {
-  const early = file.beforeIoctl(null);
-  return early ?? file.unknownIoctl(number);
-}
-
-function sizeOf(descriptor: RequestDescriptor, raw: Raw): number {
-  const { sizeField, fields } = descriptor;
-  const given = raw[sizeField] ?? (fields.size === undefined ? raw.size : undefined);
-  return typeof given === 'number' ? given : (descriptor.defaultSize ?? descriptor.size);
-}
-
-function checkSize(descriptor: RequestDescriptor, size: number, tail: number): Refusal | null {
-  if (descriptor.size === 0) return null;
-  if (size < descriptor.minSize)
-    return refuse(
-      'EINVAL',
-      'copy_struct_from_user',
-      `${descriptor.sizeField} is ${size}, ${descriptor.name} needs ${descriptor.minSize}`,
-    );
-  if (descriptor.tail === 'zero' && size > descriptor.size && tail !== 0)
-    return refuse(
-      'E2BIG',
-      'copy_struct_from_user',
-      `bytes behind the ${descriptor.size} that this kernel knows are not zero`,
-    );
-  return null;
-}
-
-function decode({ descriptor, inputs }: Request, raw: Raw, size: number): Arg {
-  const arg: Arg = {};
-  for (const { name, decode: read, absent, end } of inputs) {
-    if (end > size) continue;
-    const value = raw[name];
-    if (value !== undefined) arg[name] = read(value);
-    else if (absent !== undefined) arg[name] = absent;
-  }
-  if (descriptor.sizeField === 'argsz') arg.argsz = size;
-  return arg;
-}
-
-/** Turns what a handler wrote into plain data: u64 in hexadecimal, bytes in base64. */
-export function encodeArg(arg: Record<string, unknown>): Record<string, unknown> {
-  const out: Record<string, unknown> = {};
-  for (const [name, value] of Object.entries(arg)) {
-    if (typeof value === 'bigint') out[name] = hex(value);
-    else if (value instanceof Uint8Array) out[name] = value.toBase64();
-    else if (Array.isArray(value)) out[name] = value.map((item) => (typeof item === 'object' ? encodeArg(item) : item));
-    else out[name] = value;
-  }
-  return out;
+/** A number that the file does not know. Where only the type is another, the size is read before that is seen. */
+function unknown(file: OpenFile, number: number, struct: StructSource): Refusal {
+  const alike = [...(KNOWN.get(file.kind)?.values() ?? [])].find((request) => ((request.number ^ number) & 0xff) === 0);
+  const missing = alike?.tail === 'zero' && SIZE_FIRST.has(file.kind) ? struct.sizeMissing(alike) : null;
+  return missing ?? file.beforeIoctl(null) ?? file.unknownIoctl(number);
 }

@@ -19,6 +19,7 @@ import { RestoredDomains } from './iommu/liveupdate/restored.ts';
 import { type HandoverDocument, IOMMU_ABI, KHO_ABI, Kho, LUO_ABI, PCI_ABI } from './kho/handover.ts';
 import type { AnyFileHandler, LiveUpdateKernel } from './liveupdate/handler.ts';
 import { LiveUpdate } from './liveupdate/luo.ts';
+import { AddressSpace } from './mm/address-space.ts';
 import { MEMFD_HANDLER } from './mm/memfd-luo.ts';
 import type { BootOptions, Policies, Profile } from './policies.ts';
 import { type LockedCounter, Process } from './process.ts';
@@ -34,6 +35,9 @@ export interface KernelOptions {
   /** The crash kernel: no handover, no live update. */
   kdump?: boolean;
 }
+
+/** How many entries tables of processes that fork have together: a few calls make much out of little. */
+const MAX_ENTRIES = 2 ** 20;
 
 export interface Panic {
   panic: string;
@@ -118,7 +122,11 @@ export class Kernel implements LiveUpdateKernel {
       return { panic: `PCI: incompatible handover "${known.pci.abi}"` };
     const failure = restoreIommu(kernel, knowsDomains ? known : null);
     if (failure) return { panic: `IOMMU: ${failure}` };
-    for (const fn of machine.functions.values()) kernel.iommu.addFunction(fn);
+    for (const fn of machine.functions.values()) {
+      kernel.iommu.addFunction(fn);
+      // What the kernel before had enabled would interrupt this one (pci_msi_init, pci_msix_init).
+      fn.config.setMessages(null, 0);
+    }
     const enabled = boot.kho && boot.liveupdate && !kdump;
     if (enabled) {
       const handlers = HANDLERS[options.profile].filter(
@@ -142,9 +150,21 @@ export class Kernel implements LiveUpdateKernel {
   }
 
   createProcess(name: string, capabilities: readonly string[]): Process {
-    const process = new Process(this.machine.memory, this._nextPid++, name, capabilities);
+    const mm = new AddressSpace(this.machine.memory);
+    const process = new Process(mm, this._nextPid++, name, capabilities);
     this.processes.set(process.pid, process);
     return process;
+  }
+
+  /** Forks a process. Null: there is no memory for copies of its private pages, or for tables of one more process. */
+  forkProcess(parent: Process, name: string): Process | null {
+    let entries = parent.entries;
+    for (const process of this.processes.values()) entries += process.entries;
+    const child = entries > MAX_ENTRIES ? null : parent.fork(this._nextPid, name);
+    if (!child) return null;
+    this._nextPid++;
+    this.processes.set(child.pid, child);
+    return child;
   }
 
   killProcess(process: Process): void {
@@ -186,6 +206,7 @@ export class Kernel implements LiveUpdateKernel {
   /** Resets a function; its translation stays (R18). */
   resetFunction(fn: PciFunction, why: EventDataOf<'pci.reset'>['why']): void {
     fn.reset();
+    this.vfio.devices.get(fn.bdf)?.pci?.irqs.deviceReset();
     this.emit('pci.reset', `${fn.bdf} is reset (${why})`, { bdf: fn.bdf, why });
   }
 

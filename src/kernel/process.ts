@@ -1,8 +1,7 @@
 /** Processes: descriptors (the lowest free number, as POSIX has it), memory, user, capabilities, limits. */
-import type { PhysicalMemory } from '../machine/memory.ts';
 import { type Refusal, refuse } from './errno.ts';
 import type { OpenFile } from './file.ts';
-import { AddressSpace } from './mm/address-space.ts';
+import type { AddressSpace } from './mm/address-space.ts';
 
 export const CAPABILITIES = [
   'CAP_SYS_BOOT',
@@ -30,16 +29,39 @@ export class Process {
   readonly mm: AddressSpace;
   readonly locked: LockedCounter = { pages: 0 };
   private readonly _descriptors = new Map<number, OpenFile>();
+  /** Descriptors with FD_CLOEXEC. */
+  private readonly _closeOnExec = new Set<number>();
   private _lowestFree = 0;
   /** Standard input, output and error are taken: the first descriptor is 3. */
   static readonly FIRST_DESCRIPTOR = 3;
 
-  constructor(memory: PhysicalMemory, pid: number, name: string, capabilities: readonly string[]) {
+  constructor(mm: AddressSpace, pid: number, name: string, capabilities: Iterable<string>) {
     this.pid = pid;
     this.name = name;
     this.capabilities = new Set(capabilities);
-    this.mm = new AddressSpace(memory);
+    this.mm = mm;
     this._lowestFree = Process.FIRST_DESCRIPTOR;
+  }
+
+  /**
+   * fork(2): a child with the same open files, a copy of the memory, the same user, capabilities and limit; it has locked
+   * nothing. Null: there is no memory for copies of private pages.
+   */
+  fork(pid: number, name: string): Process | null {
+    const mm = this.mm.fork();
+    if (!mm) return null;
+    const child = new Process(mm, pid, name, this.capabilities);
+    child.uid = this.uid;
+    child.memlock = this.memlock;
+    for (const [fd, file] of this._descriptors) child._descriptors.set(fd, file.get());
+    for (const fd of this._closeOnExec) child._closeOnExec.add(fd);
+    child._lowestFree = this._lowestFree;
+    return child;
+  }
+
+  /** About how large its tables are: entries for descriptors, mappings and pages, and some for itself. */
+  get entries(): number {
+    return 64 + this._descriptors.size + this.mm.mappings.length + this.mm.frames.spans.length;
   }
 
   get descriptors(): ReadonlyMap<number, OpenFile> {
@@ -56,14 +78,41 @@ export class Process {
     return this._descriptors.get(fd) ?? refuse('EBADF', 'fdget', `process ${this.pid} has no descriptor ${fd} open`);
   }
 
-  /** Takes over the caller's reference; EMFILE if there is no number left. */
-  install(file: OpenFile): number | Refusal {
+  /** No descriptor has this number or a higher one: RLIMIT_NOFILE. */
+  get descriptorLimit(): number {
+    return Process.FIRST_DESCRIPTOR + MAX_DESCRIPTORS;
+  }
+
+  /** Takes over the caller's reference; `from`: the least number. EMFILE if there is no number left. */
+  install(file: OpenFile, closeOnExec = false, from = 0): number | Refusal {
     if (this._descriptors.size >= MAX_DESCRIPTORS)
       return refuse('EMFILE', 'alloc_fd', `process ${this.pid} has ${MAX_DESCRIPTORS} descriptors open`);
     while (this._descriptors.has(this._lowestFree)) this._lowestFree++;
-    const fd = this._lowestFree++;
+    let fd = Math.max(this._lowestFree, from);
+    while (this._descriptors.has(fd)) fd++;
+    if (fd >= this.descriptorLimit)
+      return refuse('EMFILE', 'alloc_fd', `process ${this.pid} has no descriptor free from ${from} on`);
+    if (fd === this._lowestFree) this._lowestFree++;
     this._descriptors.set(fd, file);
+    this.setCloseOnExec(fd, closeOnExec);
     return fd;
+  }
+
+  /** Puts a file behind a number, with the caller's reference; what was behind it is closed (do_dup2). */
+  replace(fd: number, file: OpenFile): void {
+    const before = this._descriptors.get(fd);
+    this._descriptors.set(fd, file);
+    this.setCloseOnExec(fd, false);
+    before?.put();
+  }
+
+  closesOnExec(fd: number): boolean {
+    return this._closeOnExec.has(fd);
+  }
+
+  setCloseOnExec(fd: number, on: boolean): void {
+    if (on) this._closeOnExec.add(fd);
+    else this._closeOnExec.delete(fd);
   }
 
   /** close(2): EBADF. */
@@ -71,7 +120,8 @@ export class Process {
     const file = this._descriptors.get(fd);
     if (!file) return refuse('EBADF', 'file_close_fd', `process ${this.pid} has no descriptor ${fd} open`);
     this._descriptors.delete(fd);
-    this._lowestFree = Math.min(this._lowestFree, fd);
+    this._closeOnExec.delete(fd);
+    if (fd >= Process.FIRST_DESCRIPTOR) this._lowestFree = Math.min(this._lowestFree, fd);
     file.put();
     return null;
   }

@@ -2,6 +2,7 @@
  * How much may wait in a lane. When it is full, a host is let in as long as it has less there than its share, so a
  * host with very much to do shuts itself out and nobody else.
  */
+import { LANE_BYTES, LANE_COMMANDS } from '../limits.ts';
 import { LaneBusy } from './errors.ts';
 
 export interface Limits {
@@ -9,7 +10,7 @@ export interface Limits {
   bytes: number;
 }
 
-const LIMITS: Limits = { commands: 4096, bytes: 128 << 20 };
+const LIMITS: Limits = { commands: LANE_COMMANDS, bytes: LANE_BYTES };
 
 interface Load {
   commands: number;

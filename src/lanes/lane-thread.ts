@@ -6,6 +6,7 @@ import { serve } from '../threads/ports.ts';
 import { carryShield } from '../threads/shield.ts';
 import { makeHost, restoreHost } from './engine.ts';
 import { Lane } from './lane.ts';
+import { packedIn, packLarge } from './large.ts';
 import type { LaneRequest, LaneSettings, LaneWord, LogLine } from './messages.ts';
 import { laneOf } from './owner.ts';
 import { killProcess } from './service-death.ts';
@@ -47,11 +48,11 @@ async function handle(request: LaneRequest): Promise<unknown> {
     case 'create':
       return await lane.create(request.row);
     case 'execute':
-      return await lane.execute(request.hostId, request.command);
+      return packLarge(await lane.execute(request.hostId, request.command));
     case 'batch':
-      return await lane.batch(request.hostId, request.command, request.payload);
+      return packLarge(await lane.batch(request.hostId, request.command, request.payload));
     case 'query':
-      return await lane.query(request.hostId, request.query);
+      return packLarge(await lane.query(request.hostId, request.query));
     case 'remove':
       return await lane.remove(request.hostId);
     case 'recover':
@@ -62,5 +63,5 @@ async function handle(request: LaneRequest): Promise<unknown> {
   }
 }
 
-serve(settings.port, handle);
+serve(settings.port, handle, packedIn);
 say('ready');

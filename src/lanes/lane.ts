@@ -1,8 +1,8 @@
 /** A lane: owns hosts and runs their commands, each host's one after another, the hosts in turns. */
-import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
-import type { HostRow } from '../store/store.ts';
+import type { Answer, BatchCommand, Command, HostSpec, Query } from '../host/command.ts';
+import { type Packed, unpack } from '../threads/packed.ts';
 import { AtWork, type SharedAtWork } from './at-work.ts';
-import type { Lanes } from './lanes.ts';
+import type { Lanes, NewHost } from './lanes.ts';
 import { Residents, type ResidentsOptions } from './residents.ts';
 import { HostRunner, type RunnerOptions } from './runner.ts';
 import { Turns } from './turns.ts';
@@ -31,12 +31,12 @@ export class Lane implements Lanes {
     return this.#residents.count;
   }
 
-  async create(row: HostRow): Promise<Answer> {
-    return await this.#runner(row.id).create(row);
+  async create(row: NewHost): Promise<Answer> {
+    return await this.#runner(row.id).create({ ...row, spec: unpack<HostSpec>(row.spec) });
   }
 
-  async execute(hostId: string, command: Command): Promise<Answer> {
-    return await this.#runner(hostId).execute(command);
+  async execute(hostId: string, command: Command | Packed<Command>): Promise<Answer> {
+    return await this.#runner(hostId).execute(unpack<Command>(command));
   }
 
   async batch(hostId: string, command: BatchCommand, payload: Uint8Array): Promise<Answer> {

@@ -3,9 +3,10 @@
  * threads they are run, and how commits are put together, stays behind this interface.
  */
 
-import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
+import type { Answer, BatchCommand, Command, HostSpec, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
 import type { FoundDamage, HostRow, Store } from '../store/store.ts';
+import type { Packed } from '../threads/packed.ts';
 import type { SetAside } from './aside.ts';
 import { makeHost, restoreHost } from './engine.ts';
 import { Lane } from './lane.ts';
@@ -13,10 +14,16 @@ import { LanePool } from './pool.ts';
 import { newHostMemory } from './residents.ts';
 import { killProcess } from './service-death.ts';
 
-export type { HostRow } from '../store/store.ts';
 export type { SetAside } from './aside.ts';
 
+/** The row of a host that is to be made; its spec may be packed. */
+export interface NewHost extends Omit<HostRow, 'spec'> {
+  spec: HostSpec | Packed<HostSpec>;
+}
+
 /**
+ * What is packed is no longer the caller's.
+ *
  * Rejected promises: HostFault for a bug of ours, StoreUnavailable where nothing could be stored, OwnerPassed where the
  * host has another owner by now, LaneBusy where too much waits, HostDamaged where what is stored of it is, HostSetAside
  * where it has ended the thread that ran it. In all these cases the command has not happened. After ThreadDied it may have,
@@ -24,9 +31,9 @@ export type { SetAside } from './aside.ts';
  */
 export interface Lanes {
   /** Builds the host and stores it; the value is its HostView. */
-  create(row: HostRow): Promise<Answer>;
+  create(row: NewHost): Promise<Answer>;
   /** Runs a command after those asked before, stores it, and only then answers. A kexec ends with the boot. */
-  execute(hostId: string, command: Command): Promise<Answer>;
+  execute(hostId: string, command: Command | Packed<Command>): Promise<Answer>;
   /**
    * The same for a batch: all of it is stored, or nothing. Other commands to this host wait, other hosts' do not. The
    * payload is no longer the caller's. What is wrong with it is answered as `malformed` or `invalid`.

@@ -1,15 +1,17 @@
 /** What lanes are asked, and what they are told at their start. */
 import type { MessagePort } from 'node:worker_threads';
 import type { BatchCommand, Command, Query } from '../host/command.ts';
-import type { FoundDamage, HostRow } from '../store/store.ts';
+import type { FoundDamage } from '../store/store.ts';
+import type { Packed } from '../threads/packed.ts';
 import type { Shield } from '../threads/shield.ts';
 import type { SharedAtWork } from './at-work.ts';
+import type { NewHost } from './lanes.ts';
 import type { HostMemory } from './residents.ts';
 
-/** Plain data, but for the payload of a batch, which is given away. */
+/** Plain data, but for what is packed and the payload of a batch, which are given away. */
 export type LaneRequest =
-  | { ask: 'create'; row: HostRow }
-  | { ask: 'execute'; hostId: string; command: Command }
+  | { ask: 'create'; row: NewHost }
+  | { ask: 'execute'; hostId: string; command: Command | Packed<Command> }
   | { ask: 'batch'; hostId: string; command: BatchCommand; payload: Uint8Array }
   | { ask: 'query'; hostId: string; query: Query }
   | { ask: 'remove'; hostId: string }

@@ -2,12 +2,13 @@
 import type { ResourceLimits, Transferable } from 'node:worker_threads';
 import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
-import type { FoundDamage, HostRow, SharedStore, Store } from '../store/store.ts';
+import type { FoundDamage, SharedStore, Store } from '../store/store.ts';
+import type { Packed } from '../threads/packed.ts';
 import { type Limits, sizeOf } from './admission.ts';
 import { Aside, type SetAside } from './aside.ts';
 import { ThreadDied } from './errors.ts';
 import { LaneHandle } from './lane-handle.ts';
-import type { Lanes } from './lanes.ts';
+import type { Lanes, NewHost } from './lanes.ts';
 import type { LaneRequest } from './messages.ts';
 import { laneOf } from './owner.ts';
 import { newHostMemory } from './residents.ts';
@@ -25,6 +26,10 @@ export interface PoolOptions {
   /** For tests: what each lane may take of memory. */
   resourceLimits?: ResourceLimits;
 }
+
+/** What is packed is given away; plain data is copied. */
+const given = (value: object): readonly Transferable[] =>
+  value instanceof Uint8Array ? [value.buffer as ArrayBuffer] : [];
 
 export class LanePool implements Lanes {
   readonly #store: Store;
@@ -57,12 +62,12 @@ export class LanePool implements Lanes {
     });
   }
 
-  create(row: HostRow): Promise<Answer> {
-    return this.#ask(row.id, { ask: 'create', row });
+  create(row: NewHost): Promise<Answer> {
+    return this.#ask(row.id, { ask: 'create', row }, given(row.spec));
   }
 
-  execute(hostId: string, command: Command): Promise<Answer> {
-    return this.#ask(hostId, { ask: 'execute', hostId, command });
+  execute(hostId: string, command: Command | Packed<Command>): Promise<Answer> {
+    return this.#ask(hostId, { ask: 'execute', hostId, command }, given(command));
   }
 
   batch(hostId: string, command: BatchCommand, payload: Uint8Array): Promise<Answer> {

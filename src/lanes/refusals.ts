@@ -19,7 +19,7 @@ export function refusalOf({ damage, unreadable, diverged }: LoadedHost): Answer 
   return diverged === null ? null : divergedRefusal(diverged);
 }
 
-export function divergedRefusal({ sequence, op, why }: Divergence): Answer {
+function divergedRefusal({ sequence, op, why }: Divergence): Answer {
   const sentence =
     `this host cannot go on: at command ${sequence} (${op}) of its journal, ${why}; ` +
     'it can still be read as it was before that command, and deleted';

@@ -81,6 +81,27 @@ export class FrameContents {
     }
   }
 
+  /** Gives frames the contents of others, which have as many frames and the same `fill`. */
+  copy({ start, count }: FrameRun, to: number): void {
+    const copyOne = (frame: number): void => {
+      const words = this._words.get(frame);
+      if (words) this._words.set(to + (frame - start), words.slice());
+    };
+    if (count <= this._words.size) for (let frame = start; frame < start + count; frame++) copyOne(frame);
+    else for (const frame of [...this._words.keys()]) if (frame >= start && frame < start + count) copyOne(frame);
+  }
+
+  /** Zeroes a range. */
+  clear(run: FrameRun): void {
+    this.drop(run);
+    for (let frame = run.start; frame < run.start + run.count; ) {
+      const owned = this._owners.runAt(frame);
+      const end = Math.min(run.start + run.count, owned ? owned.start + owned.count : frame + 1);
+      if (owned && owned.fill !== 'zero') for (; frame < end; frame++) this.words(frame).fill(0);
+      frame = end;
+    }
+  }
+
   /** Forgets the contents of a range. */
   drop(run: FrameRun): void {
     if (run.count <= this._words.size) {

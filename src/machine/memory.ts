@@ -90,6 +90,37 @@ export class PhysicalMemory {
     return pieces;
   }
 
+  /**
+   * Allocates frames that begin with the contents of a range, in runs as `allocate`, for the owner of the range. Null: there
+   * are fewer free frames.
+   */
+  duplicate(
+    { start, count }: FrameRun,
+    options: Pick<AllocateOptions, 'owner' | 'align' | 'phase'>,
+  ): FrameRun[] | null {
+    const copies: FrameRun[] = [];
+    for (let frame = start; frame < start + count; ) {
+      const { fill, folioShift, ...run } = this._owners.runAt(frame)!;
+      const end = Math.min(start + count, run.start + run.count);
+      const pieces = this.allocate(end - frame, { ...options, fill, folioShift });
+      if (!pieces) {
+        for (const copy of copies) this.release(copy.start, copy.count);
+        return null;
+      }
+      for (const piece of pieces) {
+        this._contents.copy({ start: frame, count: piece.count }, piece.start);
+        frame += piece.count;
+      }
+      copies.push(...pieces);
+    }
+    return copies;
+  }
+
+  /** Zeroes whole frames. */
+  clear(start: number, count: number): void {
+    this._contents.clear({ start, count });
+  }
+
   /** Gives frames to another owner; pins stay. */
   setOwner(start: number, count: number, owner: string): void {
     this._owners.setOwner(start, count, owner);
@@ -134,6 +165,12 @@ export class PhysicalMemory {
   /** How often a frame is pinned. */
   pinsOf(frame: number): number {
     return this._pins.count(frame);
+  }
+
+  /** Whether any frame of a range is pinned. */
+  isPinned(start: number, count: number): boolean {
+    const [unpinned] = this._pins.unpinnedWithin(start, start + count);
+    return unpinned?.count !== count;
   }
 
   /** Frees the frames of a range that no owner and no pin holds. */

@@ -72,6 +72,8 @@ export interface CapabilitySpec {
   tableOffset?: number;
   pbaBar?: number;
   pbaOffset?: number;
+  /** Of others: its bytes behind the pointer to the next one, base64. */
+  data?: string;
 }
 
 /** A capability behind the first 256 bytes of a configuration space of PCI Express. */

@@ -70,15 +70,23 @@ export class Caller<Request> {
   }
 }
 
-/** Answers what is asked at the other end of a port. The result shuts it: what comes later is not heard. */
-export function serve<Request>(port: MessagePort, handle: (request: Request) => Promise<unknown>): () => void {
+/**
+ * Answers what is asked at the other end of a port. `given`: what of an answer is given away instead of being copied. The result
+ * shuts it: what comes later is not heard.
+ */
+export function serve<Request>(
+  port: MessagePort,
+  handle: (request: Request) => Promise<unknown>,
+  given: (answer: unknown) => readonly Transferable[] = () => [],
+): () => void {
   const refuse = ({ ticket }: Reply, error: unknown): void =>
     outbox.add({ ticket, error: sendError(new AnswerLost(error instanceof Error ? error.message : String(error))) });
   // After all that a commit, or a message, has come to, and without another turn of the event loop.
   const outbox = new Outbox<Reply>(port, 'plain', process.nextTick, refuse);
   const answer = async ({ ticket, request }: Ask<Request>): Promise<void> => {
     try {
-      outbox.add({ ticket, value: await handle(request) });
+      const value = await handle(request);
+      outbox.add({ ticket, value }, given(value));
     } catch (error) {
       outbox.add({ ticket, error: sendError(error) });
     }

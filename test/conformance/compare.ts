@@ -7,6 +7,7 @@ import type { Expectation, Json, JsonObject } from './trace.ts';
 const COMPARED = ['ret', 'errno', 'blocked', 'arg', 'data', 'size', 'faults', 'events'];
 
 export function matches(expected: Expectation, got: Result): boolean {
+  if (expected.signal !== undefined) return expected.ret === got.ret && expected.signal === got.signal;
   return isDeepStrictEqual(compared(expected as JsonObject), compared(got));
 }
 

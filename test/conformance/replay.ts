@@ -5,6 +5,7 @@ import { type Context, Contexts } from './contexts.ts';
 import { check, dmaWrite } from './device-memory.ts';
 import { type OutgoingCall, type Result, TraceHost } from './host.ts';
 import { MockDevices } from './mock-device.ts';
+import { Registers } from './registers.ts';
 import { type Space, Symbols } from './symbols.ts';
 import {
   type Expectation,
@@ -15,6 +16,7 @@ import {
   type TracedCall,
   type TraceLine,
 } from './trace.ts';
+import { tellUnsaid } from './unsaid.ts';
 
 export interface Difference {
   /** Line in the file. */
@@ -42,6 +44,7 @@ export async function replay(api: Api, trace: Trace): Promise<Difference | null>
   let host: TraceHost;
   try {
     host = await TraceHost.create(api, trace.header);
+    await tellUnsaid(host, trace);
   } catch (error) {
     if (error instanceof ReplayError && trace.calls[0]) return stopped(trace.calls[0], error);
     throw error;
@@ -66,6 +69,7 @@ class Replay {
   readonly #symbols = new Symbols();
   readonly #contexts = new Contexts();
   readonly #devices: MockDevices;
+  readonly #registers: Registers;
   /** Calls of one process that wait to be sent together. */
   #pending: Pending[] = [];
 
@@ -73,6 +77,7 @@ class Replay {
     this.#host = host;
     this.#trace = trace;
     this.#devices = new MockDevices(host, trace.header.geometry);
+    this.#registers = new Registers(trace.header.devices);
   }
 
   async run(): Promise<Difference | null> {
@@ -158,8 +163,11 @@ class Replay {
         return { line, call, expected: call.expect as JsonObject, got };
       this.#symbols.bind(name, value, this.#space(call, path));
     }
+    this.#registers.follow(call);
     const expected = this.#symbols.expectation(call.expect as JsonObject) as Expectation;
-    return matches(expected, got) ? null : { line, call, expected: expected as JsonObject, got };
+    return matches(...this.#registers.compared(call, expected, got))
+      ? null
+      : { line, call, expected: expected as JsonObject, got };
   }
 
   /**

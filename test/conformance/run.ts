@@ -1,5 +1,6 @@
 /** Replays traces one after another on a service that is started for them. */
 import type { Api } from './api.ts';
+import { asBytes } from './as-bytes.ts';
 import { replay } from './replay.ts';
 import type { Outcome } from './report.ts';
 import { startService } from './service.ts';
@@ -7,13 +8,13 @@ import { skipReason, type Trace } from './trace.ts';
 
 export async function runTraces(
   traces: Iterable<Trace>,
-  stopAtFirst: boolean,
+  { stopAtFirst, bytes = false }: { stopAtFirst: boolean; bytes?: boolean },
   tell: (outcome: Outcome) => void,
 ): Promise<void> {
   const service = await startService();
   try {
     for (const trace of traces) {
-      const outcome = await runTrace(service.api, trace);
+      const outcome = await runTrace(bytes ? asBytes(service.api) : service.api, trace);
       tell(outcome);
       if (stopAtFirst && outcome.outcome === 'failed') break;
     }

@@ -13,7 +13,13 @@ describe('symbols of a trace', () => {
     assert.deepEqual(symbols.expectation(call), sent);
   });
 
-  test('are not looked for in names, bytes and paths', () => {
+  test('are parts of paths', () => {
+    const symbols = new Symbols();
+    symbols.bind('memfd0', 5, 'any');
+    assert.deepEqual(symbols.argument({ path: '/proc/self/fd/$memfd0' }), { path: '/proc/self/fd/5' });
+  });
+
+  test('are not looked for in names and bytes', () => {
     const symbols = new Symbols();
     symbols.bind('ioas0', 1, 'iommufd 0');
     const call = { name: '$ioas0', data: '$ioas0', path: '$ioas0', other: '$ not one' };

@@ -5,8 +5,9 @@
 import type { Json, JsonObject } from './trace.ts';
 
 const SYMBOL = /^\$[a-z_]+\d+$/;
-/** Session names, bytes and paths are never symbols, whatever they look like. */
-const LITERAL_FIELDS = new Set(['name', 'data', 'path']);
+/** Session names and bytes are never symbols, whatever they look like; in paths those behind a slash are. */
+const LITERAL_FIELDS = new Set(['name', 'data']);
+const IN_PATH = /(?<=\/)\$[a-z_]+\d+/g;
 
 /** Numbers that no live object and no open descriptor has. */
 const DEAD_ID = 0x7fffff01;
@@ -69,6 +70,7 @@ function replace(json: Json, resolve: (symbol: string) => Json): Json {
   if (json === null || typeof json !== 'object') return json;
   const replaced: JsonObject = {};
   for (const [key, value] of Object.entries(json))
-    replaced[key] = LITERAL_FIELDS.has(key) ? value : replace(value, resolve);
+    if (key === 'path') replaced[key] = String(value).replace(IN_PATH, (symbol) => String(resolve(symbol)));
+    else replaced[key] = LITERAL_FIELDS.has(key) ? value : replace(value, resolve);
   return replaced;
 }

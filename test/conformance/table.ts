@@ -60,7 +60,7 @@ function markdown(outcomes: readonly Outcome[]): string {
 }
 
 const outcomes: Outcome[] = [];
-await runTraces(traceFiles([TRACES]).flatMap(readTraces), false, (outcome) => outcomes.push(outcome));
+await runTraces(traceFiles([TRACES]).flatMap(readTraces), { stopAtFirst: false }, (outcome) => outcomes.push(outcome));
 const page = readFileSync(PAGE, 'utf8');
 const [before, rest] = page.split(BEGIN);
 const after = rest?.split(END)[1];

@@ -42,6 +42,11 @@ test('calls go to the host as they came', async (t) => {
     ioctl('LIVEUPDATE_IOCTL_CREATE_SESSION', { name: 'a\u0000b\u00ff'.padEnd(64, '\u0080') }),
     ioctl('0x3bf0'),
     ioctl('0xBA0F', { size: 8 }, -1),
+    { ...ioctl('0x3B81'), bytes: 'DAAAAAAAAAAAAAAA' },
+    { ...ioctl('IOMMU_IOAS_ALLOC'), bytes: '' },
+    { call: 'ioctl', fd: 3, request: 15233, argument: '0x1000', memory: [{ address: 0, bytes: '' }] },
+    { call: 'fcntl', fd: 3, cmd: 9999 },
+    { call: 'poll', fds: [] },
   ];
   const { status, text } = await ask('post', CALLS, { calls, stopOnError: true });
   assert.equal(status, 200, text);
@@ -77,6 +82,9 @@ test('words of flags are given as numbers or by the names of their bits', async 
     { ...mmap, prot: ['PROT_READ'] },
     ioctl('IOMMU_IOAS_MAP', { flags: READ_WRITE, ioas_id: 2 }),
     ioctl('VFIO_IOMMU_UNMAP_DMA', { flags: ['VFIO_DMA_UNMAP_FLAG_ALL'] }),
+    { call: 'fcntl', fd: 3, cmd: 'F_DUPFD_CLOEXEC', arg: 10 },
+    { call: 'fcntl', fd: 3, cmd: 'F_SETFL', arg: ['O_NONBLOCK', 'O_APPEND'] },
+    { call: 'poll', fds: [{ fd: 3, events: ['POLLIN', 'POLLOUT'] }] },
   ];
   const { status, text } = await ask('post', CALLS, { calls: named });
   assert.equal(status, 200, text);
@@ -89,6 +97,9 @@ test('words of flags are given as numbers or by the names of their bits', async 
     { ...mmap, prot: 1 },
     ioctl('IOMMU_IOAS_MAP', { flags: 6, ioas_id: 2 }),
     ioctl('VFIO_IOMMU_UNMAP_DMA', { flags: 2 }),
+    { call: 'fcntl', fd: 3, cmd: 1030, arg: 10 },
+    { call: 'fcntl', fd: 3, cmd: 4, arg: 0xc00 },
+    { call: 'poll', fds: [{ fd: 3, events: 5 }] },
   ]);
   const { body } = await ask('post', CALLS, { calls: [{ call: 'add_seals', fd: 3, seals: ['F_SEAL_GROWS', 4] }] });
   assert.deepEqual(pointers(body), ['/calls/0/seals/0', '/calls/0/seals/1']);
@@ -111,9 +122,7 @@ test('every word of flags in the tables has names, or must be 0', () => {
 
 test('names of bits mean what the kernel takes them for', () => {
   const kernel: Record<string, unknown> = { ...shmem, ...iommufd };
-  for (const [name, bit] of Object.entries({ ...bits.MEMFD_FLAGS, ...bits.SEALS })) {
-    if (name !== 'MFD_CLOEXEC') assert.equal(kernel[name], bit, name);
-  }
+  for (const [name, bit] of Object.entries(bits.SEALS)) assert.equal(kernel[name], bit, name);
   for (const [name, bit] of Object.entries({ ...bits.MAP_FLAGS, ...bits.HWPT_ALLOC_FLAGS }))
     assert.equal(kernel[name.replace(/^IOMMU_(IOAS_)?/, '')], bit, name);
 });
@@ -136,7 +145,7 @@ test('what is wrong with a call is named to the field', async (t) => {
     [{ call: 'poke', addr: 0, data: '!' }, '/data', /base64/],
     [{ call: 'ioctl', fd: 3 }, '/request', /^required: the name of a request/],
     [ioctl('IOMMU_FROB'), '/request', /IOMMU_IOAS_ALLOC.*"0x3bf0"/],
-    [ioctl('0x3bf0', { iova: 0 }), '/arg/iova', /^unknown field; allowed here: size, tail$/],
+    [ioctl('0x3bf0', { iova: 0 }), '/arg/iova', /^unknown field; allowed here: size, argsz, tail$/],
     [ioctl('0x3bf0', {}, 'x'), '/fd', /a whole number/],
     [ioctl('IOMMU_IOAS_MAP', { iova: '0xg' }), '/arg/iova', /hexadecimal/],
     [ioctl('IOMMU_IOAS_MAP', { ioas_id: -1 }), '/arg/ioas_id', /from 0 to 4294967295/],
@@ -154,6 +163,14 @@ test('what is wrong with a call is named to the field', async (t) => {
     [ioctl('LIVEUPDATE_IOCTL_CREATE_SESSION', { name: '\u0100' }), '/arg/name', /U\+0000 to U\+00FF/],
     [ioctl('LIVEUPDATE_IOCTL_CREATE_SESSION', { name: 'x'.repeat(65) }), '/arg/name', /at most 64/],
     [ioctl('IOMMU_IOAS_MAP', []), '/arg', /a JSON object/],
+    [{ ...ioctl('0x3b81'), bytes: '!' }, '/bytes', /base64/],
+    [{ ...ioctl('IOMMU_IOAS_MAP'), bytes: '!' }, '/bytes', /base64/],
+    [{ ...ioctl('0x3b81'), argument: -1 }, '/argument', /from 0/],
+    [{ ...ioctl('0x3b81'), bytes: '', memory: [{ address: 0 }] }, '/memory/0/bytes', /^required: bytes in base64/],
+    [{ ...ioctl('IOMMU_IOAS_MAP', {}), bytes: '' }, '/bytes', /^unknown field; allowed here: .*arg/],
+    [{ ...ioctl('IOMMU_IOAS_MOP'), bytes: '' }, '/request', /^expected the name of a request.*or the number/],
+    [{ call: 'fcntl', fd: 3, cmd: 'F_GETFLAGS' }, '/cmd', /a whole number, or one of F_DUPFD/],
+    [{ call: 'poll', fds: [{ fd: 3 }] }, '/fds/0/events', /^required: a whole number, or a list of these: POLLIN/],
   ];
   for (const [call, pointer, reason] of cases) {
     const { status, body } = await ask('post', CALLS, { calls: [{ call: 'dup', fd: 3 }, call] });
@@ -199,6 +216,23 @@ test('the calls of a request read 64 MiB together at most', async (t) => {
     const { status, body } = await ask('post', CALLS, { calls });
     assert.equal(status, 400);
     assert.deepEqual(pointers(body), [`/calls/${last}${pointer}`]);
+  }
+  // The same by bytes, and where the struct is not seen.
+  const struct = Buffer.alloc(48);
+  struct.writeBigUInt64LE(2n ** 36n, 24);
+  struct.writeBigUInt64LE(4096n, 32);
+  const packed = { ...ioctl('0x3b8c'), bytes: struct.toString('base64') };
+  const invalidate = Buffer.alloc(32);
+  invalidate.writeUInt32LE(2 ** 19, 20);
+  invalidate.writeUInt32LE(8, 24);
+  for (const [call, most, pointer] of [
+    [packed, 32, '/bytes'],
+    [{ call: 'ioctl', fd: 3, request: 0x3b8c, argument: 4096 }, 32, '/argument'],
+    [{ ...ioctl('IOMMU_HWPT_INVALIDATE'), bytes: invalidate.toString('base64') }, 64, '/bytes'],
+  ] as const) {
+    assert.equal((await ask('post', CALLS, { calls: times(call, most) })).status, 200);
+    const { body } = await ask('post', CALLS, { calls: times(call, most + 1) });
+    assert.deepEqual(pointers(body), [`/calls/${most}${pointer}`]);
   }
   // What the kernel refuses to read is not counted.
   const refused = ioctl('IOMMU_HWPT_GET_DIRTY_BITMAP', { length: '0xffffffffffffffff', page_size: 1 });

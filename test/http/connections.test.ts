@@ -1,50 +1,16 @@
 /** What one connection can ask ahead: through sockets, as clients that do not read, or not in time, have them. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { ServerResponse } from 'node:http';
+import type { Server, ServerResponse } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
+import { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { Connections } from '../../src/http/connections.ts';
-import { type Fixture, fixture, HOST, KEY } from './fixture.ts';
+import { KEY } from './fixture.ts';
+import { answersIn, requestOf as ask, HOST_PATH, listening } from './sockets.ts';
 
-const HOST_PATH = `/v1/hosts/${HOST}`;
 const ok = (value: unknown) => ({ kind: 'ok', value }) as const;
-
-function ask(line: string, body?: string): string {
-  const length = body === undefined ? '' : `content-type: application/json\r\ncontent-length: ${body.length}\r\n`;
-  return `${line} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${KEY}\r\n${length}\r\n${body ?? ''}`;
-}
-
-async function listening(t: TestContext): Promise<Fixture & { port: number; dial: () => Promise<Socket> }> {
-  const made = await fixture(t);
-  await made.app.listen({ host: '127.0.0.1', port: 0 });
-  const { port } = made.app.server.address() as AddressInfo;
-  const dial = async (): Promise<Socket> => {
-    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
-    t.after(() => socket.destroy());
-    await once(socket, 'connect');
-    return socket;
-  };
-  return { ...made, port, dial };
-}
-
-interface Answer {
-  status: number;
-  body: string;
-}
-
-/** Takes whole answers off a text of several. */
-function answersIn(received: string): Answer[] {
-  const answers: Answer[] = [];
-  for (let rest = received; rest !== ''; ) {
-    const end = rest.indexOf('\r\n\r\n') + 4;
-    const length = Number(/content-length: (\d+)/i.exec(rest.slice(0, end))?.[1] ?? 0);
-    answers.push({ status: Number(rest.slice(9, 12)), body: rest.slice(end, end + length) });
-    rest = rest.slice(end + length);
-  }
-  return answers;
-}
 
 test('of what a connection asks, nothing is begun before the answer to what came before has been read', async (t) => {
   const { dial, lanes, ask: other } = await listening(t);
@@ -242,7 +208,7 @@ test('a connection of which a request waits is not read', async (t) => {
 
 test('a connection on which nobody reads an answer ends some time; one that is used in time does not', async (t) => {
   const unread = Promise.withResolvers<boolean>();
-  const { dial } = await bare(t, new Connections(50), ({ url }, response) => {
+  const { dial } = await bare(t, new Connections({ unread: 50 }), ({ url }, response) => {
     if (url === '/huge') response.once('close', () => unread.resolve(response.writableFinished));
     response.end(url === '/huge' ? Buffer.alloc(64 << 20) : 'small');
   });
@@ -273,4 +239,62 @@ test('where too many requests wait, those who have sent them are cut off, and no
   assert.equal(modest.destroyed, false);
   server.closeAllConnections();
   await connections.idle();
+});
+
+/** When the service has ended the connection, whatever its client does. */
+async function closedAtService(server: Server, open: () => Promise<Socket> | Socket): Promise<Promise<unknown>> {
+  const accepted = once(server, 'connection') as Promise<[Socket]>;
+  await open();
+  const [socket] = await accepted;
+  return new Promise((resolve) => socket.once('close', resolve));
+}
+
+test('who is late with the head of a request is told, and the connection ends', async (t) => {
+  const { app, dial } = await listening(t, { patience: { headers: 60, drain: 20 } });
+  for (const begun of ['', 'GET /livez HTTP/1.1\r\nhost: x\r\nx-slow: ']) {
+    let received: Promise<string> = Promise.resolve('');
+    await closedAtService(app.server, async () => {
+      const socket = await dial();
+      socket.write(begun);
+      received = text(socket);
+      return socket;
+    });
+    const [answer] = answersIn(await received);
+    assert.equal(answer!.status, 408);
+    assert.match(answer!.headers, /application\/problem\+json/i);
+    assert.match(answer!.body, /"type":"\/problems\/request-timeout"/);
+  }
+});
+
+test('who has sent what is not HTTP cannot keep the connection', async (t) => {
+  const { app, dial } = await listening(t, { patience: { drain: 20 } });
+  await closedAtService(app.server, async () => {
+    const socket = await dial();
+    socket.write('GARBAGE\r\n\r\n');
+    return socket;
+  });
+});
+
+test('a stream of an answer that nobody reads ends, one that is read slowly does not', async (t) => {
+  const left = Promise.withResolvers<void>();
+  const { dial } = await bare(t, new Connections({ unread: 60 }), (_request, response) => {
+    response.once('close', () => left.resolve());
+    Readable.from(endless(), { objectMode: false }).pipe(response);
+  });
+  const slow = dial();
+  slow.write('GET / HTTP/1.1\r\nhost: x\r\n\r\n');
+  const begun = performance.now();
+  while (performance.now() - begun < 300) {
+    await once(slow, 'data');
+    slow.pause();
+    await new Promise(setImmediate);
+    slow.resume();
+  }
+  assert.equal(slow.destroyed, false);
+  slow.pause();
+  await left.promise;
+
+  function* endless(): Generator<Buffer> {
+    for (const chunk = Buffer.alloc(64 << 10, 'x'); ; ) yield chunk;
+  }
 });

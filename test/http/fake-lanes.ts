@@ -1,11 +1,13 @@
 /** Lanes that do nothing but answer what a test says, and remember what they were asked. */
-import type { Answer, BatchCommand, Command, Query } from '../../src/host/command.ts';
-import type { HostRow, Lanes, SetAside } from '../../src/lanes/lanes.ts';
-import { FIRST_EPOCH, hashKey, type Store } from '../../src/store/store.ts';
+import type { Answer, BatchCommand, Command, HostSpec, Query } from '../../src/host/command.ts';
+import type { Lanes, NewHost, SetAside } from '../../src/lanes/lanes.ts';
+import { FIRST_EPOCH, type HostRow, hashKey, type Store } from '../../src/store/store.ts';
+import { type Packed, unpack } from '../../src/threads/packed.ts';
 
 const ok = (value: unknown): Answer => ({ kind: 'ok', value });
 
 export class FakeLanes implements Lanes {
+  readonly rows: HostRow[] = [];
   readonly commands: Command[] = [];
   readonly queries: Query[] = [];
   readonly batches: { command: BatchCommand; text: string }[] = [];
@@ -18,12 +20,15 @@ export class FakeLanes implements Lanes {
     this.#store = store;
   }
 
-  async create(row: HostRow): Promise<Answer> {
-    await this.#store.hosts.insert(row);
+  async create(row: NewHost): Promise<Answer> {
+    const made = { ...row, spec: unpack<HostSpec>(row.spec) };
+    this.rows.push(made);
+    await this.#store.hosts.insert(made);
     return ok({ state: 'running' });
   }
 
-  async execute(_hostId: string, command: Command): Promise<Answer> {
+  async execute(_hostId: string, given: Command | Packed<Command>): Promise<Answer> {
+    const command = unpack<Command>(given);
     this.commands.push(command);
     return this.onCommand(command);
   }

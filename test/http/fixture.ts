@@ -5,6 +5,7 @@ import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import request from 'supertest';
 import { buildApp } from '../../src/http/app.ts';
+import type { Patience } from '../../src/http/connections.ts';
 import type { SqliteStore } from '../../src/store/sqlite/store.ts';
 import { SPEC } from '../lanes/fake-host.ts';
 import { temporaryStore } from '../support/store.ts';
@@ -30,10 +31,22 @@ export interface Fixture {
   ask: (method: Method, path: string, body?: unknown, key?: string | null) => request.Test;
 }
 
-export async function fixture(
-  t: TestContext,
-  { adminKey = ADMIN_KEY, dev = false }: { adminKey?: string | null; dev?: boolean } = {},
-): Promise<Fixture> {
+export interface FixtureOptions {
+  adminKey?: string | null;
+  dev?: boolean;
+  bodyLimit?: number;
+  /** All that the bodies of a tenant, and of all, may be at a time, in bytes. */
+  tenantBodies?: number;
+  allBodies?: number;
+  /** How long a body may keep the service waiting, and take, in milliseconds. */
+  bodyIdle?: number;
+  bodyTimeout?: number;
+  patience?: Partial<Patience>;
+}
+
+export async function fixture(t: TestContext, options: FixtureOptions = {}): Promise<Fixture> {
+  const { adminKey = ADMIN_KEY, dev = false, bodyIdle = 30_000, bodyTimeout = 300_000, patience = {} } = options;
+  const { bodyLimit = BODY_LIMIT, tenantBodies = 512 << 20, allBodies = 1024 << 20 } = options;
   const store = temporaryStore(t);
   const lanes = new FakeLanes(store);
   const tenantId = await tenantWith(store, 'acme', KEY);
@@ -48,8 +61,11 @@ export async function fixture(
       done();
     },
   });
-  const config = { adminKey, bodyLimit: BODY_LIMIT, batchLimit: BATCH_LIMIT };
-  const app = await buildApp({ config, directory: store, lanes, log: pino({ level: 'trace' }, stream), dev });
+  const limits = { bodyLimit, batchLimit: BATCH_LIMIT };
+  const bodies = { tenantBodies, allBodies, bodyIdle, bodyTimeout };
+  const config = { adminKey, ...limits, ...bodies };
+  const log = pino({ level: 'trace' }, stream);
+  const app = await buildApp({ config, directory: store, lanes, log, dev, patience });
   t.after(() => app.close());
   return {
     app,

@@ -15,6 +15,8 @@ const EXAMPLES: Record<string, string> = {
   hwpt: '4',
   object: '5',
   device: '1',
+  region: '2',
+  irq: '2',
   pasid: '2',
   index: '0',
   access: '5',
@@ -22,6 +24,7 @@ const EXAMPLES: Record<string, string> = {
   token: '0x7',
   address: '0x7f0000000000',
   extension: '3',
+  feature: '5',
 };
 
 const QUERIES: Record<string, string> = {
@@ -34,6 +37,7 @@ const QUERIES: Record<string, string> = {
   readThroughAccess: '?iova=0x1000&length=16',
   writeThroughAccess: '?iova=0x1000',
   unmapIova: '?iova=0x1000&length=0x1000',
+  getPhysicalAddress: '?iova=0x1000&length=16',
   getDirtyBitmap: '?iova=0x0&length=0x200000&pageSize=4096',
 };
 
@@ -125,6 +129,30 @@ const ARGUMENTS: [string, 'post' | 'put' | 'get' | 'delete', unknown, Record<str
       arg: { flags: 5, dev_id: 1, pt_id: 2, data_type: 1, data_len: 3, data: 'AAAA', fault_id: 5 },
     },
   ],
+  ['cdevs/4/regions/2', 'get', undefined, { fd: 4, arg: { argsz: 256, index: 2 } }],
+  ['eventfds', 'post', { flags: ['EFD_NONBLOCK'] }, { call: 'eventfd', initval: 0, flags: 0x800 }],
+  ['eventfds', 'post', undefined, { call: 'eventfd', initval: 0, flags: 0 }],
+  ['eventfds/5/read', 'post', undefined, { call: 'read', fd: 5, length: 8 }],
+  ['eventfds/5/write', 'post', { value: '0x102' }, { call: 'write', fd: 5, length: 8, data: 'AgEAAAAAAAA=' }],
+  [
+    'cdevs/4/interrupts/2',
+    'post',
+    { flags: ['VFIO_IRQ_SET_DATA_EVENTFD', 'VFIO_IRQ_SET_ACTION_TRIGGER'], start: 3, eventfds: [5, -1] },
+    { fd: 4, arg: { index: 2, flags: 36, start: 3, count: 2, eventfds: [5, -1] } },
+  ],
+  [
+    'cdevs/4/interrupts/0',
+    'post',
+    { flags: 34, data: 'AQA=' },
+    { fd: 4, arg: { index: 0, flags: 34, start: 0, count: 2, data: 'AQA=' } },
+  ],
+  ['cdevs/4/interrupts/1', 'post', { flags: 33 }, { arg: { index: 1, flags: 33, start: 0, count: 0 } }],
+  [
+    'cdevs/4/ioeventfds',
+    'post',
+    { eventfd: 5, offset: 16, data: 7, width: ['VFIO_DEVICE_IOEVENTFD_32'] },
+    { fd: 4, arg: { fd: 5, offset: 16, data: 7, flags: 4 } },
+  ],
   ['cdevs/4/attachment', 'put', { pageTable: 3 }, { fd: 4, arg: { pt_id: 3 } }],
   ['cdevs/4/attachment', 'put', { pageTable: 3, pasid: 9 }, { fd: 4, arg: { pt_id: 3, flags: 1, pasid: 9, size: 16 } }],
   ['cdevs/4/attachment?pasid=9', 'delete', undefined, { fd: 4, arg: { flags: 1, pasid: 9, size: 12 } }],
@@ -159,6 +187,21 @@ const ANSWERS: [string, CallResult, unknown][] = [
     'cdevs/4',
     { ret: 0, arg: { flags: 2, num_regions: 9, num_irqs: 5 } },
     { canReset: false, pci: true, regions: 9, irqs: 5 },
+  ],
+  [
+    'cdevs/4/regions/0',
+    { ret: 0, arg: { flags: 15, cap_offset: 32, size: '0x4000', offset: '0x0', data: 'AwABAAAAAAA=' } },
+    { size: '0x4000', offset: '0x0', readable: true, writeable: true, mappable: true, msixMappable: true },
+  ],
+  [
+    'cdevs/4/interrupts/0',
+    { ret: 0, arg: { flags: 7, count: 1 } },
+    { count: 1, maskable: true, automasked: true, resizable: true },
+  ],
+  [
+    'cdevs/4/interrupts/1',
+    { ret: 0, arg: { flags: 9, count: 8 } },
+    { count: 8, maskable: false, automasked: false, resizable: false },
   ],
   ['vfio-groups/4', { ret: 0, arg: { flags: 3 } }, { viable: true, containerSet: true }],
   ['memfds/4', { ret: 0, size: '0x4000' }, { size: '0x4000' }],

@@ -66,9 +66,27 @@ test('bodies become commands', async (t) => {
     ['post', `/devices/${D1}/flr`, undefined, { op: 'device.flr', bdf: D1 }],
     [
       'post',
+      `/devices/${D1}/interrupts`,
+      { type: 'msix', vector: 3 },
+      { op: 'device.interrupt', bdf: D1, type: 'msix', vector: 3 },
+    ],
+    [
+      'post',
+      `/devices/${D1}/interrupts`,
+      { type: 'intx' },
+      { op: 'device.interrupt', bdf: D1, type: 'intx', vector: 0 },
+    ],
+    [
+      'post',
       `/devices/${D1}/dma`,
       { accesses: [{ op: 'read', iova: 4096, length: '0x10' }] },
       { op: 'device.dma', bdf: D1, accesses: [{ op: 'read', iova: '0x1000', length: 16 }] },
+    ],
+    [
+      'put',
+      `/devices/${D1}/bars/2?offset=4096`,
+      { data: 'AAE=' },
+      { op: 'device.bar', bdf: D1, bar: 2, offset: '0x1000', data: 'AAE=' },
     ],
     ['put', '/groups/3/type', { type: 'identity' }, { op: 'group.type', group: 3, type: 'identity' }],
     [

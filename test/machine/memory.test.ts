@@ -67,3 +67,40 @@ test('tables that are used in turns do not take each other for the other', () =>
     assert.equal(table.lookup(unit), null);
   }
 });
+
+test('a duplicate of frames has their contents, whether they were written or not, and is all there or not at all', () => {
+  const memory = new PhysicalMemory(64);
+  const [{ start } = { start: 0 }] = memory.allocate(4, { owner: 'process', fill: 'touched' })!;
+  memory.write(start * 4096 + 4096 + 5, Uint8Array.of(7, 8));
+  const bytesOf = (frame: number): Uint8Array => {
+    const bytes = new Uint8Array(4096);
+    memory.read(frame * 4096, bytes);
+    return bytes;
+  };
+  const [copy] = memory.duplicate({ start, count: 4 }, { owner: 'process' })!;
+  assert.equal(copy!.count, 4);
+  for (let frame = 0; frame < 4; frame++) assert.deepEqual(bytesOf(copy!.start + frame), bytesOf(start + frame));
+  memory.write(copy!.start * 4096 + 4096 + 5, Uint8Array.of(9));
+  assert.equal(bytesOf(start + 1)[5], 7, 'and is none of the other');
+  memory.clear(copy!.start, 3);
+  for (let frame = 0; frame < 4; frame++)
+    assert.deepEqual(bytesOf(copy!.start + frame), frame < 3 ? new Uint8Array(4096) : bytesOf(start));
+  const rest = memory.freeFrames;
+  memory.allocate(rest - 3, { owner: 'process' });
+  assert.equal(memory.duplicate({ start, count: 4 }, { owner: 'process' }), null);
+  assert.equal(memory.freeFrames, 3);
+});
+
+test('any pinned frame makes a range pinned', () => {
+  const memory = new PhysicalMemory(4096);
+  const [{ start } = { start: 0 }] = memory.allocate(1024, { owner: 'process' })!;
+  assert.equal(memory.isPinned(start, 1024), false);
+  memory.pinOne(start + 700);
+  assert.deepEqual(
+    [memory.isPinned(start, 1024), memory.isPinned(start, 700), memory.isPinned(start + 700, 1)],
+    [true, false, true],
+  );
+  memory.unpinOne(start + 700);
+  memory.pin(start, 1024);
+  assert.equal(memory.isPinned(start + 1, 1), true);
+});

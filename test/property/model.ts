@@ -7,7 +7,7 @@ import { Failure, type Out, PAGE } from './model/base.ts';
 import { CONTAINER_REQUESTS, containerIoctl } from './model/container.ts';
 import { type Account, Ioas, type Pages, READ, WRITE } from './model/ioas.ts';
 import { Arg, iommufdIoctl, type Surroundings } from './model/iommufd.ts';
-import { makeInode, type Page } from './model/memory.ts';
+import { makeInode, type Page, Signal } from './model/memory.ts';
 import {
   addObject,
   type Cdev,
@@ -76,7 +76,13 @@ export class Model implements Surroundings, Machine {
       return this.#run(this.processes.get(pid)!, call);
     } catch (failure) {
       if (!(failure instanceof Failure)) throw failure;
-      return { ret: -1, errno: failure.errno, ...(failure.arg && { arg: encode(failure.arg) }) };
+      const signal = failure instanceof Signal && (call.call === 'peek' || call.call === 'poke') && failure.signal;
+      return {
+        ret: -1,
+        errno: failure.errno,
+        ...(signal && { signal }),
+        ...(failure.arg && { arg: encode(failure.arg) }),
+      };
     }
   }
 
@@ -208,9 +214,13 @@ export class Model implements Surroundings, Machine {
           inode,
           offset: long('offset'),
           prot,
+          shared: input.shared === true,
         });
         return { ret: hex(long('addr')) };
       }
+      case 'mprotect':
+        process.memory.protect(long('addr'), long('length'), number('prot'));
+        return { ret: 0 };
       case 'munmap':
         process.memory.unmap(long('addr'), long('length'));
         return { ret: 0 };
@@ -223,6 +233,7 @@ export class Model implements Surroundings, Machine {
         return { ret: process.install({ kind: 'memfd', inode: makeInode(number('flags'), long('size')) }) };
       case 'ftruncate':
         memfd().truncate(long('length'));
+        for (const { memory } of this.processes.values()) memory.dropBehind(memfd());
         return { ret: 0 };
       case 'pwrite':
         return { ret: memfd().write(long('offset'), bytes()) };
@@ -258,12 +269,13 @@ export class Model implements Surroundings, Machine {
     }
   }
 
-  /** Pages of the file are pinned, or it is mapped shared and writable. */
+  /** Pages of the file are pinned, or it is mapped shared and may be writable. */
   #busy(inode: Memfd['inode']): boolean {
     const pages = new Set(inode.pages.values());
     for (const { pinned } of this.pages) for (const page of pinned.values()) if (pages.has(page)) return true;
     for (const { memory } of this.processes.values())
-      for (const mapped of memory.pages.values()) if (mapped.inode === inode && mapped.writable) return true;
+      for (const mapped of memory.pages.values())
+        if (mapped.inode === inode && mapped.shared && mapped.may & 2) return true;
     return false;
   }
 

@@ -20,20 +20,6 @@ const anyDescriptor = (model: Parameters<Maker>[0], picks: Parameters<Maker>[1])
 const bytes = (picks: Parameters<Maker>[1]): Uint8Array =>
   Uint8Array.from({ length: 1 + picks.below(8) }, () => picks.below(256));
 
-const F_SEAL_WRITE = 8;
-
-/** Whether pages of the memfd are pinned through a process's memory, or such as a truncation has taken from it. */
-const hasUnusualPins = (model: Parameters<Maker>[0], pid: number, fd: number): boolean => {
-  const file = model.processes.get(pid)?.descriptors.get(fd);
-  if (file?.kind !== 'memfd') return false;
-  const pages = new Set(file.inode.pages.values());
-  return [...model.pages].some(({ source, pinned }) => {
-    if (source.kind === 'user') return [...pinned.values()].some((page) => pages.has(page));
-    const { inode } = source.file as { inode?: object };
-    return inode === file.inode && [...pinned.values()].some((page) => !pages.has(page));
-  });
-};
-
 /** The others first. */
 const otherPids = (model: Parameters<Maker>[0], pid: number): number[] => {
   const others = [...model.processes.keys()].filter((other) => other !== pid);
@@ -63,7 +49,10 @@ export const PROCESS_STEPS: Readonly<Record<string, Maker>> = {
       const { fd } = picks.one(memfds);
       const offset = hex(0x1000n * BigInt(picks.below(3)));
       const prot = picks.one([3, 3, 1]);
-      return call(pid, 'mmap', { addr: hex(slot(picks)), length, fd, offset, shared: true, prot });
+      const file = model.processes.get(pid)!.descriptors.get(fd);
+      const isHuge = file?.kind === 'memfd' && file.inode.hugetlb;
+      const shared = isHuge || picks.mostly([true], 3, [false]);
+      return call(pid, 'mmap', { addr: hex(slot(picks)), length, fd, offset, shared, prot });
     }
     if (picks.rarely(12)) return call(pid, 'mmap', { addr: hex(HUGE_MEMORY), length: '0x200000', huge: '2M' });
     if (picks.rarely(20)) return call(pid, 'mmap', { addr: picks.one(['0x1234', '0x7ffffffff000']), length: '0x2000' });
@@ -73,6 +62,12 @@ export const PROCESS_STEPS: Readonly<Record<string, Maker>> = {
     const pid = anyPid(model, picks);
     const addr = anyAddress(model, pid, picks);
     return call(pid, 'munmap', { addr: hex(addr & ~0x7ffn), length: hex(anyLength(picks)) });
+  },
+  mprotect: (model, picks) => {
+    const pid = anyPid(model, picks);
+    const addr = anyAddress(model, pid, picks);
+    const prot = picks.mostly([3, 1, 3, 0], 20, [2, 16]);
+    return call(pid, 'mprotect', { addr: hex(addr & ~0x7ffn), length: hex(anyLength(picks)), prot });
   },
   poke: (model, picks) => {
     const pid = anyPid(model, picks);
@@ -101,8 +96,7 @@ export const PROCESS_STEPS: Readonly<Record<string, Maker>> = {
   },
   addSeals: (model, picks) => {
     const { pid, fd } = anyMemfd(model, picks);
-    const seals = picks.mostly([2, 4, 8, 1, 16], 15, [64, 7]);
-    return call(pid, 'add_seals', { fd, seals: seals === F_SEAL_WRITE && hasUnusualPins(model, pid, fd) ? 2 : seals });
+    return call(pid, 'add_seals', { fd, seals: picks.mostly([2, 4, 8, 1, 16], 15, [64, 7, 32]) });
   },
   readMemfd: (model, picks) => {
     const { pid, fd } = anyMemfd(model, picks);

@@ -32,6 +32,7 @@ const WEIGHTS: Readonly<Record<string, number>> = {
   ioasAlloc: 4,
   mmap: 5,
   munmap: 2,
+  mprotect: 2,
   memfdCreate: 2,
   detach: 2,
   destroy: 3,

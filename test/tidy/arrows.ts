@@ -16,6 +16,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
     'src/store/',
     'src/threads/',
     'src/config.ts',
+    'src/limits.ts',
     'src/log.ts',
   ],
   'src/http/': [
@@ -24,6 +25,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
     'src/kernel/',
     'src/machine/',
     'src/store/',
+    'src/threads/',
     'src/config.ts',
     'src/limits.ts',
     'src/log.ts',

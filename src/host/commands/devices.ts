@@ -1,11 +1,16 @@
 /** Commands on PCI functions: plugging in and out, DMA, resets. */
 
 import { refuse } from '../../kernel/errno.ts';
+import type { VfioPciCore } from '../../kernel/vfio/pci/core.ts';
+import { MESSAGE_ADDRESS } from '../../kernel/vfio/pci/irqs.ts';
+import { messageWritten, raise } from '../../kernel/vfio/pci/raise.ts';
 import { hex } from '../../machine/address.ts';
+import { barOf, ROM_BAR, storeInBar } from '../../machine/pci/bar-memory.ts';
 import type { PciFunction } from '../../machine/pci/function.ts';
-import { ok, refused } from '../answers.ts';
-import type { DmaAccess, DmaResult } from '../command.ts';
+import { notFound, ok, refused } from '../answers.ts';
+import type { Answer, DmaAccess, DmaResult } from '../command.ts';
 import type { Host } from '../host.ts';
+import { behindEnd, bytesFrom } from '../queries/bars.ts';
 import { deviceView } from '../queries/devices.ts';
 import type { Family, Rows } from './row.ts';
 
@@ -38,6 +43,10 @@ export const DEVICES: Rows<Family<'device'>> = {
     needs: 'function',
     run: (host, { accesses }, fn) => ok({ results: accesses.map((access) => dma(host, fn, access)) }),
   },
+  'device.interrupt': {
+    needs: 'function',
+    run: (host, { type, vector }, fn) => ok(raise(host, fn, coreOf(host, fn), type, vector)),
+  },
   'device.flr': {
     needs: 'kernel and function',
     run(host, _command, fn, kernel) {
@@ -48,7 +57,24 @@ export const DEVICES: Rows<Family<'device'>> = {
       return ok(deviceView(host, fn));
     },
   },
+  'device.bar': {
+    needs: 'function',
+    run: (host, { bar, offset, data }, fn) => storeBar(host, fn, bar, BigInt(offset), Uint8Array.fromBase64(data)),
+  },
 };
+
+/** The device itself stores into memory of its own, which nothing keeps it from. */
+function storeBar(host: Host, fn: PciFunction, index: number, offset: bigint, data: Uint8Array): Answer {
+  const bar = barOf(fn, index);
+  if (!bar) return notFound(`BAR ${index} of ${fn.bdf}`);
+  if (index === ROM_BAR) return refused(refuse('EINVAL', 'bar', 'the expansion ROM cannot be written'));
+  const left = bytesFrom(bar, offset);
+  if (left === 0) return refused(behindEnd(fn, bar));
+  const count = Math.min(left, data.length);
+  storeInBar(fn, bar, Number(offset), data.subarray(0, count));
+  coreOf(host, fn)?.irqs.barWritten(index, Number(offset), count);
+  return ok({ count });
+}
 
 /** Owners of frames that IOMMUs walk. */
 const IOMMU_TABLES: ReadonlySet<string> = new Set(['page-table', 'context-table']);
@@ -58,12 +84,26 @@ function dma(host: Host, fn: PciFunction, access: DmaAccess): DmaResult {
   if (access.op === 'write' && access.data) data.set(Uint8Array.fromBase64(access.data).subarray(0, access.length));
   const outcome = host.machine.dma(fn, access.op, BigInt(access.iova), data);
   for (const frame of outcome.written) judgeWrite(host, fn, frame);
-  if (outcome.interrupt) host.emit('pci.interrupt', `${fn.bdf} wrote to the interrupt window`, { bdf: fn.bdf });
+  if (outcome.interrupt) {
+    host.emit('pci.interrupt', `${fn.bdf} wrote to the interrupt window`, { bdf: fn.bdf });
+    writeMessage(host, fn, BigInt(access.iova), data);
+  }
   if (!outcome.fault) return access.op === 'read' ? { ok: true, data: data.toBase64() } : { ok: true };
   const { reason, op, iova, bdf } = outcome.fault;
   const fault = { reason, op, iova: hex(iova), bdf };
   host.emit('dma.fault', `${bdf}: ${op} of ${fault.iova} is refused: ${reason}`, fault);
   return { ok: false, fault };
+}
+
+/** What vfio-pci keeps of the function while a program has it open. */
+const coreOf = ({ kernel }: Host, fn: PciFunction): VfioPciCore | null => kernel?.vfio.devices.get(fn.bdf)?.pci ?? null;
+
+/** A write that has reached the interrupt window: raises the interrupt whose message it is, if it is one. */
+function writeMessage(host: Host, fn: PciFunction, iova: bigint, data: Uint8Array): void {
+  const core = coreOf(host, fn);
+  const at = MESSAGE_ADDRESS - iova;
+  if (!core || at < 0n || at + 4n > data.length) return;
+  messageWritten(core, new DataView(data.buffer, data.byteOffset).getUint32(Number(at), true));
 }
 
 /** Reports a write into memory that is nobody's or somebody else's, which would corrupt a real machine. */

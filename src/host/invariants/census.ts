@@ -12,28 +12,36 @@ import type { IommufdObject } from '../../kernel/iommufd/objects.ts';
 import type { Viommu } from '../../kernel/iommufd/viommu/viommu.ts';
 import { ViommuPage } from '../../kernel/iommufd/viommu/viommu-page.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
-import { MemfdFile, type ShmemInode } from '../../kernel/mm/shmem.ts';
+import type { Mapping } from '../../kernel/mm/mapping.ts';
+import { mayWriteFile } from '../../kernel/mm/mapping.ts';
+import { MemfdFile } from '../../kernel/mm/memfd-file.ts';
+import type { ShmemInode } from '../../kernel/mm/shmem.ts';
 import { VfioDeviceFile } from '../../kernel/vfio/device-file.ts';
 import { VfioGroupFile } from '../../kernel/vfio/group-file.ts';
+import { BarMapping } from '../../kernel/vfio/pci/mmap.ts';
 import { Tally } from './finding.ts';
 
 export class Census {
   readonly kernel: Kernel;
   readonly files = new Tally<OpenFile>();
-  /** Files and mappings by what they show. */
+  /** Files by what they show. */
   readonly inodes = new Tally<ShmemInode>();
-  /** Shared writable mappings. */
+  /** Shared mappings that may be writable. */
   readonly writers = new Tally<ShmemInode>();
   readonly contexts: IommufdContext[] = [];
   /** Mappings of the pages of vIOMMUs. */
   readonly pages = new Tally<Viommu>();
+  readonly viommuPages = new Set<ViommuPage>();
 
   constructor(kernel: Kernel) {
     this.kernel = kernel;
     for (const process of kernel.processes.values()) {
       for (const [fd, file] of process.descriptors) this._hold(file, `descriptor ${fd} of process ${process.pid}`);
-      for (const { inode, writable, first } of process.mm.mappings)
-        if (inode) this._map(inode, writable, `the mapping at page 0x${first.toString(16)} of process ${process.pid}`);
+      for (const mapping of process.mm.mappings) {
+        const name = `the mapping at page 0x${mapping.first.toString(16)} of process ${process.pid}`;
+        this._map(mapping, name);
+        if (mapping.device instanceof BarMapping) this._hold(mapping.device.file, name);
+      }
     }
     for (const { name, files } of kernel.luo?.outgoing ?? [])
       for (const { file, token } of files) this._hold(file, `token ${token} of session "${name}"`);
@@ -87,14 +95,15 @@ export class Census {
         for (const { origin } of object.iopt.sources)
           if (origin.kind === 'file') this._hold(origin.file, `IOAS ${object.id}`);
     }
-    for (const page of context.mmaps.values()) this.inodes.add(page, 'its vIOMMU');
+    for (const page of context.mmaps.values()) this.viommuPages.add(page);
   }
 
-  private _map(inode: ShmemInode, writable: boolean, by: string): void {
-    this.inodes.add(inode, by);
-    if (writable) this.writers.add(inode, by);
-    if (!(inode instanceof ViommuPage)) return;
-    this.pages.add(inode.viommu, by);
-    this._hold(inode.viommu.context, by);
+  private _map(mapping: Readonly<Mapping>, by: string): void {
+    const { file, device } = mapping;
+    if (file) this._hold(file, by);
+    if (file && mayWriteFile(mapping)) this.writers.add(file.inode, by);
+    if (!(device instanceof ViommuPage)) return;
+    this.pages.add(device.viommu, by);
+    this._hold(device.viommu.context, by);
   }
 }

@@ -1,5 +1,6 @@
 /** References of open files and of memfds, descriptors, and the files of devices and sessions. */
 
+import { type Eventfd, EventfdFile } from '../../kernel/eventfd.ts';
 import type { OpenFile } from '../../kernel/file.ts';
 import { IommufdContext } from '../../kernel/iommufd/context.ts';
 import { LiveUpdateFile, SessionFile } from '../../kernel/liveupdate/files.ts';
@@ -25,6 +26,7 @@ export function checkFiles(census: Census, found: Findings): void {
     );
   checkInodes(census, found);
   checkDevices(census, found);
+  checkEventfds(census, found);
   checkSessionFiles(census, found);
 }
 
@@ -70,6 +72,16 @@ function checkDevices(census: Census, found: Findings): void {
   for (const bdf of drivers.bound.keys()) found.same('function of a driver', bdf, true, machine.functions.has(bdf));
   for (const file of filesOf(census, VfioGroupFile))
     found.same('open file', `legacy group ${file.group}`, !file.dead, vfio.groupFiles.get(file.group) === file);
+}
+
+/** What is on the wait queues of eventfds that are open: the virqfds of the devices, and nothing else. */
+function checkEventfds(census: Census, found: Findings): void {
+  const waiting = new Tally<Eventfd>();
+  for (const [bdf, { pci }] of census.kernel.vfio.devices)
+    for (const { eventfd } of pci ? [pci.irqs.intxUnmask, ...pci.ioeventfds] : [])
+      if (eventfd) waiting.add(eventfd, bdf);
+  for (const file of filesOf(census, EventfdFile))
+    found.count('waiters', census.nameOf(file), waiting.of(file.eventfd), file.eventfd.waiters.length);
 }
 
 function checkSessionFiles(census: Census, found: Findings): void {

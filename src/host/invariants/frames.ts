@@ -57,8 +57,8 @@ function* claimsOf(census: Census): Generator<Claim> {
     yield* unit.tables().map((run) => ({ ...run, owner: 'context-table', who: `IOMMU ${unit.id}` }));
   const spans = (list: readonly FrameSpan[], owner: string, who: string): Claim[] =>
     list.map(({ frame, count }) => ({ start: frame, count, owner, who }));
-  for (const { pid, mm } of processes.values())
-    for (const { frames } of mm.mappings) if (frames) yield* spans(frames.spans, 'anonymous', `process ${pid}`);
+  for (const { pid, mm } of processes.values()) yield* spans(mm.frames.spans, 'anonymous', `process ${pid}`);
+  for (const { pages, viommu } of census.viommuPages) yield* spans(pages.spans, 'memfd', `vIOMMU ${viommu.id}`);
   for (const inode of census.inodes.items()) yield* spans(inode.pages.spans, 'memfd', census.inodeName(inode));
   if (!luo) return;
   for (const { name, files } of luo.waitingRecords)

@@ -1,6 +1,5 @@
 /** What has to be counted elsewhere, by all who hold it: filled by the walks through IOASes and domains. */
 import type { SharedPages } from '../../kernel/iommufd/io-pagetable/pages.ts';
-import type { ShmemInode } from '../../kernel/mm/shmem.ts';
 import type { LockedCounter } from '../../kernel/process.ts';
 import { FramePins } from '../../machine/frame-pins.ts';
 
@@ -8,17 +7,11 @@ export class Ledger {
   /** Frames, as often as they have to be pinned in the machine's memory. */
   readonly pins = new FramePins();
   readonly lockedPages = new Map<LockedCounter, number>();
-  /** Pages of memfds that are pinned. */
-  readonly pinnedPages = new Map<ShmemInode, number>();
   /** First and last of the pages that areas and accesses hold, one pair after the other. */
   readonly shared = new Map<SharedPages, number[]>();
 
   lock(counter: LockedCounter, pages: number): void {
     this.lockedPages.set(counter, (this.lockedPages.get(counter) ?? 0) + pages);
-  }
-
-  pin(inode: ShmemInode, pages: number): void {
-    this.pinnedPages.set(inode, (this.pinnedPages.get(inode) ?? 0) + pages);
   }
 
   /** Pages that are shared, whether anybody holds them or not. */

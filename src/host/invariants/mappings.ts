@@ -8,7 +8,6 @@ import { IOVA, LAST, META, START, WORDS } from '../../kernel/iommufd/areas/area-
 import { ACCESS_BITS } from '../../kernel/iommufd/areas/area-cursor.ts';
 import type { IoPagetable } from '../../kernel/iommufd/io-pagetable/io-pagetable.ts';
 import type { SharedPages, Source } from '../../kernel/iommufd/io-pagetable/pages.ts';
-import { MemfdFile } from '../../kernel/mm/shmem.ts';
 import { hexOf, PAGE_SIZE, pageOf, unitOf } from '../../machine/address.ts';
 import { FRAME_SIZE } from '../../machine/memory.ts';
 import type { Extent } from '../../machine/table-walk.ts';
@@ -190,9 +189,8 @@ class MappingWalk {
       this.#ledger.meet(source.shared);
       return;
     }
-    const { origin, account } = source;
+    const { account } = source;
     if (account.mode !== 'none') this.#ledger.lock(account.counter, pages);
-    if (origin.kind === 'file' && origin.file instanceof MemfdFile) this.#ledger.pin(origin.file.inode, pages);
   }
 }
 

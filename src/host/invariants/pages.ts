@@ -3,7 +3,6 @@ import { Access } from '../../kernel/iommufd/device/access.ts';
 import type { Holds } from '../../kernel/iommufd/io-pagetable/domain-space.ts';
 import type { SharedPages } from '../../kernel/iommufd/io-pagetable/pages.ts';
 import { Ioas } from '../../kernel/iommufd/ioas.ts';
-import { MemfdFile } from '../../kernel/mm/shmem.ts';
 import type { Census } from './census.ts';
 import type { Findings } from './finding.ts';
 import type { Ledger } from './ledger.ts';
@@ -12,9 +11,7 @@ import { summed, tellRanges } from './sum.ts';
 export function checkPages(census: Census, ledger: Ledger, found: Findings): void {
   checkHolds(census, ledger, found);
   for (const shared of ledger.shared.keys()) checkShared(shared, ledger, found);
-  const { kernel, inodes } = census;
-  for (const inode of inodes.items())
-    found.same('pinned pages', census.inodeName(inode), ledger.pinnedPages.get(inode) ?? 0, inode.pinnedPages);
+  const { kernel } = census;
   const counters = new Map([...ledger.lockedPages.keys()].map((counter) => [counter, 'a process that is gone']));
   for (const [uid, counter] of kernel.users) counters.set(counter, `user ${uid}`);
   for (const { pid, locked } of kernel.processes.values()) counters.set(locked, `process ${pid}`);
@@ -61,5 +58,4 @@ function checkShared(shared: SharedPages, ledger: Ledger, found: Findings): void
   found.same('pinned pages', where, pages, shared.pinnedPages);
   for (const { frame, count } of shared.pinned) ledger.pins.pin(frame, count);
   if (account.mode !== 'none') ledger.lock(account.counter, pages);
-  if (origin.kind === 'file' && origin.file instanceof MemfdFile) ledger.pin(origin.file.inode, pages);
 }

@@ -2,7 +2,7 @@
 import type { PagingDomain } from '../../kernel/iommu/domain.ts';
 import type { RestoredDomains } from '../../kernel/iommu/liveupdate/restored.ts';
 import { HwptPaging } from '../../kernel/iommufd/hw-pagetable/hwpt.ts';
-import { MemfdFile } from '../../kernel/mm/shmem.ts';
+import { MemfdFile } from '../../kernel/mm/memfd-file.ts';
 import type { FrameRun } from '../../machine/memory.ts';
 import { FRAME_SIZE } from '../../machine/memory.ts';
 import type { Census } from './census.ts';

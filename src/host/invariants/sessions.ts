@@ -2,7 +2,8 @@
 import { IommufdContext } from '../../kernel/iommufd/context.ts';
 import { HwptPaging } from '../../kernel/iommufd/hw-pagetable/hwpt.ts';
 import { Ioas } from '../../kernel/iommufd/ioas.ts';
-import { MemfdFile, ShmemInode } from '../../kernel/mm/shmem.ts';
+import { MemfdFile } from '../../kernel/mm/memfd-file.ts';
+import { ShmemInode } from '../../kernel/mm/shmem.ts';
 import { VfioDeviceFile } from '../../kernel/vfio/device-file.ts';
 import type { FrameRun } from '../../machine/memory.ts';
 import type { Census } from './census.ts';

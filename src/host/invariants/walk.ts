@@ -7,6 +7,7 @@
  */
 import { Ioas } from '../../kernel/iommufd/ioas.ts';
 import type { Host } from '../host.ts';
+import { checkAddressSpaces } from './address-spaces.ts';
 import { checkAreas } from './areas.ts';
 import { Census } from './census.ts';
 import { checkFiles } from './files.ts';
@@ -30,6 +31,7 @@ export function* findings(host: Host): Generator<Finding | null, void> {
   if (host.kernel) {
     const census = new Census(host.kernel);
     checkFiles(census, found);
+    checkAddressSpaces(census, found);
     checkObjects(census, found);
     checkGroups(census, found);
     checkSessions(census, found);

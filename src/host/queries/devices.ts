@@ -4,7 +4,8 @@ import type { PciFunction } from '../../machine/pci/function.ts';
 import { ok } from '../answers.ts';
 import type { Answer } from '../command.ts';
 import type { Host } from '../host.ts';
-import type { DeviceView } from '../views.ts';
+import type { ConfigView, DeviceView } from '../views.ts';
+import { barBytes } from './bars.ts';
 import { domainOf, ownerOf } from './groups.ts';
 import type { Rows } from './row.ts';
 import { Runs } from './runs.ts';
@@ -31,7 +32,7 @@ export function deviceView(host: Host, fn: PciFunction): DeviceView {
     state: kernel?.restored.stateOf(fn) ?? 'N',
     domain: group ? domainOf(group.domain) : { kind: unit ? 'blocked' : 'none', id: null, restored: false },
     preserved: vfio?.files.some((file) => file.preserved) ?? false,
-    interruptsEnabled: fn.interruptsEnabled,
+    interruptsEnabled: vfio?.interruptsEnabled ?? fn.interruptsEnabled,
     reset: fn.spec.reset,
     canReset: fn.spec.reset,
     resets: fn.resets,
@@ -39,6 +40,13 @@ export function deviceView(host: Host, fn: PciFunction): DeviceView {
     physicalFunction: fn.spec.physicalFunction ?? null,
     realDmaDevice: fn.spec.realDmaDevice ?? null,
   };
+}
+
+function configView({ config }: PciFunction): ConfigView {
+  const { size, bars, capabilities, extendedCapabilities } = config.spec;
+  const data = config.bytes().toBase64();
+  config.forget();
+  return { size, data, bars, capabilities, extendedCapabilities };
 }
 
 function translation(host: Host, fn: PciFunction, iova: bigint, length: bigint): Answer {
@@ -57,14 +65,19 @@ function translation(host: Host, fn: PciFunction, iova: bigint, length: bigint):
   return ok(found.runs);
 }
 
-export const DEVICE_VIEWS: Rows<'devices' | 'device' | 'translation'> = {
+export const DEVICE_VIEWS: Rows<'devices' | 'device' | 'config' | 'translation' | 'bar'> = {
   devices: {
     needs: 'host',
     answer: (host) => ok([...host.machine.functions.values()].map((fn) => deviceView(host, fn))),
   },
   device: { needs: 'function', answer: (host, _query, fn) => ok(deviceView(host, fn)) },
+  config: { needs: 'function', answer: (_host, _query, fn) => ok(configView(fn)) },
   translation: {
     needs: 'function',
     answer: (host, { iova, length }, fn) => translation(host, fn, BigInt(iova), BigInt(length)),
+  },
+  bar: {
+    needs: 'function',
+    answer: (_host, { bar, offset, length }, fn) => barBytes(fn, bar, BigInt(offset), length),
   },
 };

@@ -1,6 +1,10 @@
 /** Queries of processes, their descriptors and their memory. */
 
+import type { AddressSpace } from '../../kernel/mm/address-space.ts';
+import type { FrameSpan } from '../../kernel/mm/frame-map.ts';
+import type { Mapping } from '../../kernel/mm/mapping.ts';
 import type { Process } from '../../kernel/process.ts';
+import { PROTECTION } from '../../kernel/uapi/bits.ts';
 import { hex } from '../../machine/address.ts';
 import { FRAME_SIZE } from '../../machine/memory.ts';
 import { ok } from '../answers.ts';
@@ -18,10 +22,10 @@ export function processView(process: Process): ProcessView {
     descriptors: [...process.descriptors]
       .sort(([a], [b]) => a - b)
       .map(([fd, file]) => ({ fd, kind: file.kind, link: file.link() })),
-    memory: process.mm.mappings.map(({ first, last, inode, device }) => ({
+    memory: process.mm.mappings.map(({ first, last, file, device }) => ({
       address: hex(BigInt(first) * BigInt(FRAME_SIZE)),
       length: hex(BigInt(last - first + 1) * BigInt(FRAME_SIZE)),
-      backing: inode || device ? 'file' : 'anonymous',
+      backing: file || device ? 'file' : 'anonymous',
     })),
     lockedBytes: bytes(process.locked.pages),
   };
@@ -36,21 +40,36 @@ function processMemory(process: Process, address: bigint, length: bigint): Trans
     const last = (BigInt(mapping.last) + 1n) * page;
     const from = first > address ? first : address;
     const to = last < end ? last : end;
-    if (from >= to || mapping.device) continue;
-    const shift = mapping.frames ? 0 : mapping.first - mapping.filePage;
-    const frames = mapping.frames ?? mapping.inode!.pages;
-    // Pages behind the end of a file cannot be accessed, even if they are allocated.
-    const lastPage = mapping.frames ? Number.POSITIVE_INFINITY : Number(mapping.inode!.sizeInPages) - 1;
-    const most = Math.min(Number((to - 1n) / page) - shift, lastPage);
-    for (const span of frames.range(Number(from / page) - shift, most)) {
-      const start = BigInt(span.page + shift) * page;
+    if (from >= to) continue;
+    for (const { span, writable } of pagesOf(process.mm, mapping, Number(from / page), Number((to - 1n) / page))) {
+      const start = BigInt(span.page) * page;
       const stop = start + BigInt(span.count) * page;
       const at = start > from ? start : from;
       const until = stop < to ? stop : to;
-      found.add(at, until - at, span.frame * FRAME_SIZE + Number(at - start), true, mapping.writable);
+      found.add(at, until - at, span.frame * FRAME_SIZE + Number(at - start), mapping.prot !== 0, writable);
     }
   }
   return found.runs;
+}
+
+/** The frames that pages [first, last] of a mapping have, ascending: private ones, and in between those of its file. */
+function pagesOf(
+  mm: AddressSpace,
+  mapping: Mapping,
+  first: number,
+  last: number,
+): { span: FrameSpan; writable: boolean }[] {
+  const writable = (mapping.prot & PROTECTION.PROT_WRITE) !== 0;
+  const found = mm.frames.range(first, last).map((span) => ({ span, writable }));
+  const { file } = mapping;
+  if (!file) return found;
+  const shift = mapping.first - mapping.offset;
+  // Pages behind the end of a file cannot be accessed, even if they are allocated.
+  const most = Math.min(last, Number(file.inode.sizeInPages) - 1 + shift);
+  for (const { page, count } of mm.frames.holes(first, most))
+    for (const span of file.inode.pages.range(page - shift, page + count - 1 - shift))
+      found.push({ span: { ...span, page: span.page + shift }, writable: writable && mapping.shared });
+  return found.sort((a, b) => a.span.page - b.span.page);
 }
 
 export const PROCESS_VIEWS: Rows<'processes' | 'process' | 'memory'> = {

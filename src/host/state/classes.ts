@@ -1,7 +1,10 @@
 /** Every class of a host’s object graph. Written by `npm run shapes`. */
 import { Drivers } from '../../kernel/drivers.ts';
+import { Eventfd, EventfdFile } from '../../kernel/eventfd.ts';
 import { Faults } from '../../kernel/faults.ts';
 import { NullFile } from '../../kernel/file.ts';
+import { BytesStruct } from '../../kernel/ioctl-bytes.ts';
+import { NamedStruct } from '../../kernel/ioctl-names.ts';
 import { PagingDomain } from '../../kernel/iommu/domain.ts';
 import { IommuGroup, RestoredOwner } from '../../kernel/iommu/group.ts';
 import { IommuCore } from '../../kernel/iommu/iommu.ts';
@@ -40,11 +43,17 @@ import { HandedOver, Preserved } from '../../kernel/liveupdate/handler.ts';
 import { LiveUpdate } from '../../kernel/liveupdate/luo.ts';
 import { AddressSpace } from '../../kernel/mm/address-space.ts';
 import { FrameMap } from '../../kernel/mm/frame-map.ts';
-import { MemfdFile, ShmemInode } from '../../kernel/mm/shmem.ts';
+import { MemfdFile } from '../../kernel/mm/memfd-file.ts';
+import { ShmemInode } from '../../kernel/mm/shmem.ts';
 import { Process } from '../../kernel/process.ts';
+import { AddressArgument, BytesArgument, UserMemory } from '../../kernel/user-memory.ts';
 import { VfioDeviceFile } from '../../kernel/vfio/device-file.ts';
 import { VfioGroupFile } from '../../kernel/vfio/group-file.ts';
+import { VfioPciConfig } from '../../kernel/vfio/pci/config.ts';
 import { VfioPciCore } from '../../kernel/vfio/pci/core.ts';
+import { Ioeventfd } from '../../kernel/vfio/pci/ioeventfd.ts';
+import { IntxUnmask, VfioPciIrqs } from '../../kernel/vfio/pci/irqs.ts';
+import { BarMapping } from '../../kernel/vfio/pci/mmap.ts';
 import { Vfio, VfioDevice } from '../../kernel/vfio/vfio.ts';
 import { FrameContents } from '../../machine/frame-contents.ts';
 import { FrameOwners } from '../../machine/frame-owners.ts';
@@ -53,7 +62,6 @@ import { IommuUnit } from '../../machine/iommu-unit.ts';
 import { Machine } from '../../machine/machine.ts';
 import { PhysicalMemory } from '../../machine/memory.ts';
 import { PageTable } from '../../machine/page-table.ts';
-import { BarMemory } from '../../machine/pci/bar-memory.ts';
 import { ConfigSpace } from '../../machine/pci/config-space.ts';
 import { PciFunction } from '../../machine/pci/function.ts';
 import { TableWalk } from '../../machine/table-walk.ts';
@@ -62,6 +70,7 @@ import { Host } from '../host.ts';
 export const CLASSES = [
   Access,
   AccessFile,
+  AddressArgument,
   AddressSpace,
   AreaBlocks,
   AreaCursor,
@@ -70,10 +79,14 @@ export const CLASSES = [
   AreaIndex,
   AreaPages,
   AreaTable,
-  BarMemory,
+  BarMapping,
+  BytesArgument,
+  BytesStruct,
   ConfigSpace,
   DomainSpace,
   Drivers,
+  Eventfd,
+  EventfdFile,
   FaultQueue,
   FaultQueueFile,
   Faults,
@@ -86,8 +99,10 @@ export const CLASSES = [
   HwQueue,
   HwptNested,
   HwptPaging,
+  IntxUnmask,
   IoPagetable,
   Ioas,
+  Ioeventfd,
   IommuCore,
   IommuGroup,
   IommuUnit,
@@ -100,6 +115,7 @@ export const CLASSES = [
   LiveUpdateFile,
   Machine,
   MemfdFile,
+  NamedStruct,
   NullFile,
   ObjectTable,
   PageTable,
@@ -117,6 +133,7 @@ export const CLASSES = [
   Source,
   SourceList,
   TableWalk,
+  UserMemory,
   Vdevice,
   Veventq,
   VeventqFile,
@@ -124,7 +141,9 @@ export const CLASSES = [
   VfioDevice,
   VfioDeviceFile,
   VfioGroupFile,
+  VfioPciConfig,
   VfioPciCore,
+  VfioPciIrqs,
   Viommu,
   ViommuPage,
 ] as const;

@@ -1,9 +1,13 @@
 /** Opening, closing and passing on descriptors; the limits and the user of a process. */
-import { PATH_MAX } from '../../limits.ts';
-import { integer, S32_MAX, strict, text, U32_MAX, U64 } from '../schemas/values.ts';
-import { type CallOperation, descriptorAnswer, Nothing, operation } from './operation.ts';
+import { z } from 'zod';
+import { FILE_MODE, OPEN_FLAGS } from '../../kernel/uapi/bits.ts';
+import { CALLS } from '../../kernel/uapi/calls.ts';
+import { MAX_POLLED, PATH_MAX } from '../../limits.ts';
+import { PollDescriptor, parameterSchema } from '../schemas/calls.ts';
+import { bits, integer, S32_MAX, strict, text, U32_MAX, U64, u32 } from '../schemas/values.ts';
+import { type CallOperation, descriptorAnswer, fdField, Nothing, operation } from './operation.ts';
 
-function openFixed(operationId: string, collection: string, device: string, tag: 'iommufd' | 'Live update') {
+function openFixed(operationId: string, collection: string, device: string, tag: 'iommufd' | 'VFIO' | 'Live update') {
   return operation({
     operationId,
     method: 'POST',
@@ -18,10 +22,14 @@ function openFixed(operationId: string, collection: string, device: string, tag:
   });
 }
 
+const { cmd, arg } = CALLS.get('fcntl')!.parameters;
+const ControlBody = strict({ cmd: parameterSchema('cmd', cmd!), arg: parameterSchema('arg', arg!).optional() });
+
 const PathBody = strict({ path: text(PATH_MAX, 'Absolute path.') });
 
 export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
   openFixed('openIommufd', 'iommufds', '/dev/iommu', 'iommufd'),
+  openFixed('openContainer', 'containers', '/dev/vfio/vfio', 'VFIO'),
   openFixed('openLiveupdate', 'liveupdates', '/dev/liveupdate', 'Live update'),
   operation({
     operationId: 'openCdev',
@@ -56,12 +64,15 @@ export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
     path: 'descriptors',
     tag: 'Processes',
     summary: 'Open any path',
-    description: '/dev/iommu, /dev/liveupdate, /dev/null, cdevs, groups, and /proc/self/fd/N.',
+    description: '/dev/iommu, /dev/vfio/vfio, /dev/liveupdate, /dev/null, cdevs, groups, and /proc/self/fd/N.',
     call: 'open',
-    body: PathBody,
+    body: strict({
+      path: text(PATH_MAX, 'Absolute path.'),
+      flags: bits(u32(), OPEN_FLAGS, 'O_RDWR if not given.').optional(),
+    }),
     bodyExample: { path: '/dev/null' },
     status: 201,
-    parameters: ({ body }) => ({ path: body.path }),
+    parameters: ({ body }) => body,
     answer: descriptorAnswer('A descriptor of what is at the path.'),
   }),
   operation({
@@ -85,6 +96,61 @@ export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
     answer: descriptorAnswer('Another descriptor of the same file.'),
   }),
   operation({
+    operationId: 'duplicateDescriptorTo',
+    method: 'POST',
+    path: 'descriptors/{fd}/dup2',
+    tag: 'Processes',
+    summary: 'Duplicate a descriptor to a number',
+    description: 'What is open at that number is closed.',
+    call: 'dup2',
+    body: strict({ to: fdField('The number.') }),
+    bodyExample: { to: 7 },
+    status: 201,
+    parameters: ({ body }) => ({ to: body.to }),
+    answer: descriptorAnswer('The descriptor of that number.'),
+  }),
+  operation({
+    operationId: 'controlDescriptor',
+    method: 'POST',
+    path: 'descriptors/{fd}/fcntl',
+    tag: 'Processes',
+    summary: 'Read or set what is kept of a descriptor and its file',
+    description: 'fcntl: FD_CLOEXEC, status flags, seals, and copies from a number on.',
+    call: 'fcntl',
+    body: ControlBody,
+    bodyExample: { cmd: 'F_GETFL' },
+    status: 200,
+    parameters: ({ body: { cmd: command, arg: argument } }) => ({
+      cmd: command,
+      ...(argument !== undefined && { arg: argument }),
+    }),
+    answer: {
+      description: 'What the command returns: flags, seals, a descriptor, or 0.',
+      schema: strict({ value: z.int() }).meta({ id: 'ControlValue' }),
+      example: { value: 32770 },
+      from: ({ ret }) => ({ value: ret }),
+    },
+  }),
+  operation({
+    operationId: 'pollDescriptors',
+    method: 'POST',
+    path: 'poll',
+    tag: 'Processes',
+    summary: 'What descriptors are ready for',
+    description: 'poll with a timeout of 0.',
+    call: 'poll',
+    body: strict({ fds: z.array(PollDescriptor).max(MAX_POLLED) }),
+    bodyExample: { fds: [{ fd: 6, events: ['POLLIN'] }] },
+    status: 200,
+    parameters: ({ body }) => ({ fds: body.fds }),
+    answer: {
+      description: 'How many have something to tell, and for each the bits that hold.',
+      schema: strict({ ready: z.int(), revents: z.array(z.int()) }).meta({ id: 'PollAnswer' }),
+      example: { ready: 1, revents: [1] },
+      from: ({ ret, revents }) => ({ ready: ret, revents }),
+    },
+  }),
+  operation({
     operationId: 'sendDescriptor',
     method: 'POST',
     path: 'descriptors/{fd}/send',
@@ -97,6 +163,37 @@ export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     parameters: ({ body }) => ({ to: body.to }),
     answer: descriptorAnswer('The descriptor that the other process has.'),
+  }),
+  operation({
+    operationId: 'setFileMode',
+    method: 'PUT',
+    path: 'descriptors/{fd}/mode',
+    tag: 'Processes',
+    summary: 'Change the permission bits of a file',
+    call: 'fchmod',
+    body: strict({ mode: bits(u32(), FILE_MODE, 'Permission bits.') }),
+    bodyExample: { mode: ['S_IRUSR', 'S_IWUSR'] },
+    status: 204,
+    parameters: ({ body }) => ({ mode: body.mode }),
+  }),
+  operation({
+    operationId: 'forkProcess',
+    method: 'POST',
+    path: 'fork',
+    tag: 'Processes',
+    summary: 'Fork the process',
+    description: 'The child has the same open files, and a copy of the memory.',
+    call: 'fork',
+    body: strict({ name: text(64, 'Name of the child; that of the parent if not given.').optional() }).optional(),
+    bodyExample: { name: 'helper' },
+    status: 201,
+    parameters: ({ body = {} }) => body,
+    answer: {
+      description: 'The child.',
+      schema: strict({ pid: integer(0, S32_MAX) }).meta({ id: 'Child' }),
+      example: { pid: 2 },
+      from: ({ ret }) => ({ pid: ret }),
+    },
   }),
   operation({
     operationId: 'setUid',

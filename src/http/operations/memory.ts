@@ -1,14 +1,23 @@
 /** Memory of a process, anonymous or mapped from a file, and memfds. */
 import { z } from 'zod';
-import { FALLOCATE_MODE, MEMFD_FLAGS, PROTECTION, SEALS } from '../../kernel/uapi/bits.ts';
+import type { CallResult } from '../../host/command.ts';
+import { FALLOCATE_MODE, MEMFD_FLAGS, MREMAP_FLAGS, PROTECTION, SEALS } from '../../kernel/uapi/bits.ts';
 import { MAX_TRANSFER } from '../../limits.ts';
 import { u64Text } from '../parameters.ts';
 import { Base64, bits, Hex64, integer, S32_MAX, S32_MIN, strict, text, U64, u32 } from '../schemas/values.ts';
 import { type CallOperation, Data, descriptorAnswer, fdField, operation } from './operation.ts';
 
+const MappedMemory = strict({ address: Hex64 }).meta({ id: 'MappedMemory' });
 const Count = strict({ count: z.int().meta({ description: 'Bytes written.' }) }).meta({ id: 'Count' });
 const offsetQuery = strict({ offset: u64Text('First byte of the file.', '0x0').default('0x0') });
 const lengthText = () => u64Text(`Bytes, at most ${MAX_TRANSFER >> 20} MiB.`, '4096');
+
+const mappedAnswer = (description: string) => ({
+  description,
+  schema: MappedMemory,
+  example: { address: '0x7f0000000000' },
+  from: ({ ret }: CallResult) => ({ address: ret }),
+});
 
 export const MEMORY_OPERATIONS: readonly CallOperation[] = [
   operation({
@@ -18,7 +27,7 @@ export const MEMORY_OPERATIONS: readonly CallOperation[] = [
     tag: 'Processes',
     summary: 'Map memory into the process',
     description:
-      'At exactly this address (MAP_FIXED_NOREPLACE), faulted in; the first byte of each 4 KiB of anonymous memory is 1.',
+      'At exactly this address. Anonymous memory that can be stored to is faulted in: the first byte of each 4 KiB is 1.',
     call: 'mmap',
     body: strict({
       address: U64.meta({ description: 'A multiple of 4096.' }),
@@ -28,16 +37,51 @@ export const MEMORY_OPERATIONS: readonly CallOperation[] = [
       offset: U64.meta({ description: 'First byte of the file.' }).optional(),
       shared: z.boolean().meta({ description: 'MAP_SHARED instead of MAP_PRIVATE.' }).optional(),
       prot: bits(u32(), PROTECTION, '3 if not given.').optional(),
+      fixed: z
+        .boolean()
+        .meta({ description: 'MAP_FIXED: in place of what is mapped there. MAP_FIXED_NOREPLACE if not given.' })
+        .optional(),
     }),
     bodyExample: { address: '0x7f0000000000', length: '0x200000' },
     status: 201,
     parameters: ({ body: { address, ...rest } }) => ({ addr: address, ...rest }),
-    answer: {
-      description: 'The memory is there.',
-      schema: strict({ address: Hex64 }).meta({ id: 'MappedMemory' }),
-      example: { address: '0x7f0000000000' },
-      from: ({ ret }) => ({ address: ret }),
-    },
+    answer: mappedAnswer('The memory is there.'),
+  }),
+  operation({
+    operationId: 'remapProcessMemory',
+    method: 'POST',
+    path: 'memory/{address}/remap',
+    tag: 'Processes',
+    summary: 'Move memory of the process, or change its length',
+    call: 'mremap',
+    body: strict({
+      oldLength: U64.meta({ description: 'Bytes; 0 doubles a shared mapping.' }),
+      newLength: U64.meta({ description: 'Bytes.' }),
+      flags: bits(u32(), MREMAP_FLAGS, 'Flags.').prefault(0),
+      newAddress: U64.meta({ description: 'With FIXED; without it a hint.' }).optional(),
+    }),
+    bodyExample: { oldLength: '0x200000', newLength: '0x400000' },
+    status: 200,
+    parameters: ({ params, body: { oldLength, newLength, flags, newAddress } }) => ({
+      addr: params.address,
+      old_length: oldLength,
+      new_length: newLength,
+      flags,
+      ...(newAddress !== undefined && { new_addr: newAddress }),
+    }),
+    answer: mappedAnswer('Where the memory is now.'),
+  }),
+  operation({
+    operationId: 'protectProcessMemory',
+    method: 'PUT',
+    path: 'memory/{address}/protection',
+    tag: 'Processes',
+    summary: 'Change what the process may do with its memory',
+    call: 'mprotect',
+    body: strict({ length: U64.meta({ description: 'Bytes.' }), prot: bits(u32(), PROTECTION, 'From now on.') }),
+    bodyExample: { length: '0x200000', prot: ['PROT_READ'] },
+    status: 204,
+    parameters: ({ params, body }) => ({ addr: params.address, length: body.length, prot: body.prot }),
   }),
   operation({
     operationId: 'unmapProcessMemory',
@@ -176,7 +220,7 @@ export const MEMORY_OPERATIONS: readonly CallOperation[] = [
     body: strict({
       offset: U64.meta({ description: 'Bytes.' }),
       whence: integer(S32_MIN, S32_MAX)
-        .meta({ description: '0: from the start, 1: from here, 2: from the end.' })
+        .meta({ description: '0: from the start, 1: from here, 2: from the end, 3: to data, 4: to a hole.' })
         .default(0),
     }),
     bodyExample: { offset: '0x1000', whence: 0 },
@@ -184,7 +228,9 @@ export const MEMORY_OPERATIONS: readonly CallOperation[] = [
     parameters: ({ body }) => body,
     answer: {
       description: 'The new position.',
-      schema: strict({ position: z.int() }).meta({ id: 'FilePosition' }),
+      schema: strict({
+        position: z.union([z.int(), Hex64]).meta({ description: 'Hexadecimal from 2^53 on.' }),
+      }).meta({ id: 'FilePosition' }),
       example: { position: 4096 },
       from: ({ ret }) => ({ position: ret }),
     },

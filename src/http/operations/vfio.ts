@@ -1,13 +1,17 @@
 /** VFIO devices: by cdev, and by legacy group. */
 import { z } from 'zod';
+import { REGION_INFO_FLAGS } from '../../kernel/uapi/bits.ts';
 import { id } from '../parameters.ts';
-import { strict, text, u32 } from '../schemas/values.ts';
-import { type CallOperation, descriptorAnswer, fdField, Nothing, operation } from './operation.ts';
+import { Hex64, strict, text, u32 } from '../schemas/values.ts';
+import { type CallOperation, descriptorAnswer, fdField, operation } from './operation.ts';
 
 const PASID = 1;
 /** Sizes of the structs where they end behind `pasid`. */
 const ATTACH_SIZE = 16;
 const DETACH_SIZE = 12;
+
+/** For the struct and all capabilities. */
+const REGION_ROOM = 256;
 
 const DEVICE_CAN_RESET = 1;
 const DEVICE_PCI = 2;
@@ -37,6 +41,45 @@ export const VFIO_OPERATIONS: readonly CallOperation[] = [
         pci: isSet(arg?.flags, DEVICE_PCI),
         regions: arg?.num_regions,
         irqs: arg?.num_irqs,
+      }),
+    },
+  }),
+  operation({
+    operationId: 'getCdevRegion',
+    method: 'GET',
+    path: 'cdevs/{fd}/regions/{region}',
+    tag: 'VFIO',
+    summary: 'What a region of the device is',
+    description: 'Its bytes are read and written by `pread` and `pwrite`, and mapped by `mmap`, from `offset` on.',
+    call: 'ioctl',
+    request: 'VFIO_DEVICE_GET_REGION_INFO',
+    status: 200,
+    arg: ({ params: { region } }) => ({ argsz: REGION_ROOM, index: region }),
+    answer: {
+      description: 'What VFIO_DEVICE_GET_REGION_INFO writes.',
+      schema: strict({
+        size: Hex64,
+        offset: Hex64,
+        readable: z.boolean(),
+        writeable: z.boolean(),
+        mappable: z.boolean(),
+        msixMappable: z.boolean().meta({ description: 'It holds the table of MSI-X, and can be mapped with it.' }),
+      }).meta({ id: 'CdevRegion' }),
+      example: {
+        size: '0x4000',
+        offset: '0x0',
+        readable: true,
+        writeable: true,
+        mappable: true,
+        msixMappable: true,
+      },
+      from: ({ arg }) => ({
+        size: arg?.size,
+        offset: arg?.offset,
+        readable: isSet(arg?.flags, REGION_INFO_FLAGS.VFIO_REGION_INFO_FLAG_READ),
+        writeable: isSet(arg?.flags, REGION_INFO_FLAGS.VFIO_REGION_INFO_FLAG_WRITE),
+        mappable: isSet(arg?.flags, REGION_INFO_FLAGS.VFIO_REGION_INFO_FLAG_MMAP),
+        msixMappable: isSet(arg?.flags, REGION_INFO_FLAGS.VFIO_REGION_INFO_FLAG_CAPS),
       }),
     },
   }),
@@ -97,18 +140,6 @@ export const VFIO_OPERATIONS: readonly CallOperation[] = [
     query: strict({ pasid: id('Detach this PASID of the device alone.').optional() }),
     status: 204,
     arg: ({ query: { pasid } }) => (pasid === undefined ? {} : { flags: PASID, pasid, size: DETACH_SIZE }),
-  }),
-  operation({
-    operationId: 'resetCdev',
-    method: 'POST',
-    path: 'cdevs/{fd}/reset',
-    tag: 'VFIO',
-    summary: 'Reset the device',
-    description: 'Attachments stay.',
-    call: 'ioctl',
-    request: 'VFIO_DEVICE_RESET',
-    body: Nothing,
-    status: 204,
   }),
   operation({
     operationId: 'getVfioGroup',

@@ -2,8 +2,9 @@
 import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
 import type { BatchCommand } from '../../host/command.ts';
-import { granted } from '../answers.ts';
-import { answerLines } from '../batch-lines.ts';
+import { passed } from '../answers.ts';
+import { answerLines, LINES_MEMORY } from '../batch-lines.ts';
+import { checkUtf8 } from '../bodies/json.ts';
 import { problemOf } from '../errors.ts';
 import { type Context, type Input, type Route, route } from '../route.ts';
 import { BatchAnswer, BatchInput, BatchOperation, BatchProgress, BatchQuery } from '../schemas/batch.ts';
@@ -71,22 +72,24 @@ export const BATCH_ROUTES: readonly Route[] = [
         unmappedBytes: '0x0',
         errors: [],
       },
+      memory: LINES_MEMORY,
     },
-    async handle({ lanes }: Context, input: BatchInputs, reply: FastifyReply) {
+    async handle({ lanes, config }: Context, input: BatchInputs, reply: FastifyReply) {
       const { host, params, query, raw } = input;
       const target = { op: 'batch', pid: params.pid, fd: params.fd, ioas: params.ioas } as const;
-      if (raw instanceof Readable) return await lines(lanes, host.id, target, input, raw, reply);
+      if (raw instanceof Readable) return await lines({ lanes, config }, host.id, target, input, raw, reply);
       for (const option of ['onError', 'results'] as const)
         if (query[option] !== undefined)
           throw invalid([{ in: 'query', pointer: `/${option}`, reason: 'is for lines: a JSON body has it in itself' }]);
       if (!(raw instanceof Uint8Array)) throw invalid([{ in: 'body', pointer: '', reason: 'required: a JSON object' }]);
-      return granted(await lanes.batch(host.id, { ...target, format: 'json' }, raw));
+      checkUtf8(raw);
+      return passed(await lanes.batch(host.id, { ...target, format: 'json' }, raw));
     },
   }),
 ];
 
 async function lines(
-  lanes: Context['lanes'],
+  { lanes, config }: Pick<Context, 'lanes' | 'config'>,
   hostId: string,
   target: Pick<BatchCommand, 'op' | 'pid' | 'fd' | 'ioas'>,
   { query }: BatchInputs,
@@ -97,6 +100,7 @@ async function lines(
   const options = { onError, results: results === 'true' };
   const answer = answerLines({
     source,
+    idle: config.bodyIdle,
     stops: onError === 'stop',
     run: (piece, base) => lanes.batch(hostId, { ...target, format: 'lines', ...options, base }, piece),
     explain: (error) => problemOf(error).document(reply.request.id),

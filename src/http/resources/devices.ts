@@ -2,16 +2,18 @@
 import { z } from 'zod';
 import type { DmaAccess } from '../../host/command.ts';
 import { buildFunction } from '../../host/host-spec.ts';
-import type { DeviceView, TranslationRun } from '../../host/views.ts';
+import type { DeviceView } from '../../host/views.ts';
+import { IRQ_TYPES } from '../../kernel/vfio/pci/irqs.ts';
+import { UNHEARD } from '../../kernel/vfio/pci/raise.ts';
 import { MAX_TRANSLATED } from '../../limits.ts';
 import { hex } from '../../machine/address.ts';
-import { granted, notFound } from '../answers.ts';
+import { granted, listed, notFound, passed } from '../answers.ts';
 import { u64Text } from '../parameters.ts';
-import { type Route, route } from '../route.ts';
+import { type Route, route, takeRoom } from '../route.ts';
 import { DmaAnswer, DmaInput } from '../schemas/dma.ts';
 import { DeviceInput } from '../schemas/host.ts';
-import { name, strict, whole } from '../schemas/values.ts';
-import { Device, DeviceList, TranslationRunList } from '../schemas/views.ts';
+import { inBase64, integer, name, strict, whole } from '../schemas/values.ts';
+import { ConfigSpace, Device, DeviceList, TranslationRunList } from '../schemas/views.ts';
 import { invalid } from '../validation.ts';
 
 const DEVICE = '/v1/hosts/{host}/devices/{bdf}';
@@ -43,6 +45,33 @@ const DEVICE_EXAMPLE = {
   realDmaDevice: null,
 };
 
+/** MSI-X has up to 2048 vectors. */
+const MAX_VECTOR = 2047;
+
+const InterruptAnswer = strict({
+  delivered: z.boolean().meta({ description: 'Whether an eventfd was signalled.' }),
+  pending: z.boolean().meta({ description: 'Whether it is kept, and signalled as soon as it is unmasked.' }),
+  reason: z
+    .enum(UNHEARD)
+    .nullable()
+    .meta({
+      description:
+        'Why nobody was told: the function has no such vector; it is not enabled by SET_IRQS; the function sleeps, in D3hot or in low power; it may not master the bus, ' +
+        'as messages do; it is masked; it is enabled without an eventfd.',
+    }),
+}).meta({ id: 'Interrupt' });
+
+const CONFIG_EXAMPLE = {
+  size: 256,
+  data: Buffer.from('361b1000030110000202080100000000'.padEnd(512, '0'), 'hex').toString('base64'),
+  bars: [{ index: 0, kind: 'mem64', prefetchable: false, address: '0xfe400000', size: '0x10000' }],
+  capabilities: [
+    { offset: 64, id: 1 },
+    { offset: 176, id: 17, msixVectors: 33, tableBar: 0, tableOffset: 12288, pbaBar: 0, pbaOffset: 8192 },
+  ],
+  extendedCapabilities: [],
+};
+
 const deviceAnswer = { description: 'The device.', schema: Device, example: DEVICE_EXAMPLE };
 const Driver = name('Such as vfio-pci, nvme, virtio-pci.');
 
@@ -63,8 +92,7 @@ export const DEVICE_ROUTES: readonly Route[] = [
     summary: 'List devices',
     access,
     success: { 200: { description: 'All of them.', schema: DeviceList, example: whole([DEVICE_EXAMPLE]) } },
-    handle: async ({ lanes }, { host }) =>
-      whole(granted<DeviceView[]>(await lanes.query(host.id, { view: 'devices' }))),
+    handle: async ({ lanes }, { host }) => listed(await lanes.query(host.id, { view: 'devices' })),
   }),
   route({
     method: 'POST',
@@ -101,15 +129,41 @@ export const DEVICE_ROUTES: readonly Route[] = [
       granted(await lanes.query(host.id, { view: 'device', bdf })),
   }),
   route({
+    method: 'GET',
+    path: `${DEVICE}/config`,
+    operationId: 'getDeviceConfig',
+    tag,
+    summary: 'Read the configuration space of a device',
+    description:
+      'The bytes are those of the hardware. A program that reads region 7 of its descriptor sees copies of some registers.',
+    access,
+    success: {
+      200: {
+        description: 'Its bytes, BARs and capabilities.',
+        schema: ConfigSpace,
+        example: CONFIG_EXAMPLE,
+      },
+    },
+    handle: async ({ lanes }, { host, params: { bdf } }) =>
+      granted(await lanes.query(host.id, { view: 'config', bdf })),
+  }),
+  route({
     method: 'PATCH',
     path: DEVICE,
     operationId: 'updateDevice',
     tag,
     summary: 'Change the state of a device',
-    description: 'A device whose interrupts are enabled cannot be frozen for a live update.',
+    description:
+      'A switch beside the interrupts that a program enables by VFIO_DEVICE_SET_IRQS, which should be used instead: while either ' +
+      'is on the device cannot be frozen for a live update.',
     access,
     refusable: true,
-    body: strict({ interruptsEnabled: z.boolean() }),
+    body: strict({
+      interruptsEnabled: z.boolean().meta({
+        deprecated: true,
+        description: 'Whether the switch is on. Enable interrupts by VFIO_DEVICE_SET_IRQS.',
+      }),
+    }),
     bodyExample: { interruptsEnabled: true },
     success: { 200: deviceAnswer },
     handle: async ({ lanes }, { host, params: { bdf }, body }) =>
@@ -159,7 +213,7 @@ export const DEVICE_ROUTES: readonly Route[] = [
     }),
     success: { 200: { description: 'The runs.', schema: TranslationRunList, example: whole([RUN_EXAMPLE]) } },
     handle: async ({ lanes }, { host, params: { bdf }, query }) =>
-      whole(granted<TranslationRun[]>(await lanes.query(host.id, { view: 'translation', bdf, ...query }))),
+      listed(await lanes.query(host.id, { view: 'translation', bdf, ...query })),
   }),
   route({
     method: 'PUT',
@@ -224,10 +278,39 @@ export const DEVICE_ROUTES: readonly Route[] = [
         example: { results: [{ ok: true, data: 'SGVsbG8=' }] },
       },
     },
-    async handle({ lanes }, { host, params: { bdf }, body }) {
+    async handle(context, { host, params: { bdf }, body }, reply) {
       const accesses: DmaAccess[] = body.accesses;
-      return granted(await lanes.execute(host.id, { op: 'device.dma', bdf, accesses }));
+      const reads = accesses.reduce((sum, { op, length }) => sum + (op === 'read' ? length : 0), 0);
+      takeRoom(context, reply, inBase64(reads));
+      return passed(await context.lanes.execute(host.id, { op: 'device.dma', bdf, accesses }));
     },
+  }),
+  route({
+    method: 'POST',
+    path: `${DEVICE}/interrupts`,
+    operationId: 'raiseInterrupt',
+    tag,
+    summary: 'Let a device raise an interrupt',
+    description:
+      'It arrives at the eventfd that VFIO_DEVICE_SET_IRQS has given it. That nobody is told is an answer. A write of the device ' +
+      'to the message that the kernel has given a vector of MSI or MSI-X does the same.',
+    access,
+    body: strict({
+      type: z.enum(IRQ_TYPES).meta({ description: 'What kind of interrupt.' }),
+      vector: integer(0, MAX_VECTOR)
+        .meta({ description: 'Number of the vector; 0, the one of INTx, if absent.' })
+        .optional(),
+    }).meta({ id: 'InterruptInput' }),
+    bodyExample: { type: 'msix', vector: 1 },
+    success: {
+      200: {
+        description: 'What has become of it.',
+        schema: InterruptAnswer,
+        example: { delivered: true, pending: false, reason: null },
+      },
+    },
+    handle: async ({ lanes }, { host, params: { bdf }, body: { type, vector = 0 } }) =>
+      granted(await lanes.execute(host.id, { op: 'device.interrupt', bdf, type, vector })),
   }),
   route({
     method: 'POST',

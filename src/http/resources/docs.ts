@@ -8,7 +8,34 @@ import { openapiDocument } from '../openapi.ts';
 
 const PAGES = '/docs';
 
+/**
+ * What pages may load and do (Content Security Policy): nothing but what this service itself sends. The styles of elements are
+ * set by the page's own script.
+ */
+const POLICY = Object.entries({
+  'default-src': "'none'",
+  'script-src': "'self'",
+  'style-src': "'self'",
+  'img-src': "'self' data:",
+  'connect-src': "'self'",
+  'base-uri': "'none'",
+  'form-action': "'none'",
+  'frame-ancestors': "'none'",
+})
+  .map(([what, from]) => `${what} ${from}`)
+  .join('; ');
+
 export async function addDocs(app: FastifyInstance): Promise<void> {
+  await app.register(async (scope) => {
+    scope.addHook('onRequest', (_request, reply, done) => {
+      reply.headers({ 'content-security-policy': POLICY, 'referrer-policy': 'no-referrer' });
+      done();
+    });
+    await addPages(scope);
+  });
+}
+
+async function addPages(app: FastifyInstance): Promise<void> {
   const document = openapiDocument();
   const sendDocument = sender(document);
   // The plugin takes any document; its types know only versions up to 3.0.

@@ -1,6 +1,5 @@
 /** IOMMU groups, and the domains and sessions of the whole host. */
-import type { DomainView, GroupView, SessionView } from '../../host/views.ts';
-import { granted } from '../answers.ts';
+import { granted, listed } from '../answers.ts';
 import { type Route, route } from '../route.ts';
 import { strict, text, whole } from '../schemas/values.ts';
 import { DomainList, Group, GroupList, SessionList } from '../schemas/views.ts';
@@ -29,7 +28,7 @@ export const GROUP_ROUTES: readonly Route[] = [
     summary: 'List IOMMU groups',
     access,
     success: { 200: { description: 'All of them.', schema: GroupList, example: whole([GROUP_EXAMPLE]) } },
-    handle: async ({ lanes }, { host }) => whole(granted<GroupView[]>(await lanes.query(host.id, { view: 'groups' }))),
+    handle: async ({ lanes }, { host }) => listed(await lanes.query(host.id, { view: 'groups' })),
   }),
   route({
     method: 'GET',
@@ -81,8 +80,7 @@ export const GROUP_ROUTES: readonly Route[] = [
         ]),
       },
     },
-    handle: async ({ lanes }, { host }) =>
-      whole(granted<DomainView[]>(await lanes.query(host.id, { view: 'domains' }))),
+    handle: async ({ lanes }, { host }) => listed(await lanes.query(host.id, { view: 'domains' })),
   }),
   route({
     method: 'GET',
@@ -105,7 +103,6 @@ export const GROUP_ROUTES: readonly Route[] = [
         ]),
       },
     },
-    handle: async ({ lanes }, { host }) =>
-      whole(granted<SessionView[]>(await lanes.query(host.id, { view: 'sessions' }))),
+    handle: async ({ lanes }, { host }) => listed(await lanes.query(host.id, { view: 'sessions' })),
   }),
 ];

@@ -2,10 +2,10 @@
 import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import type { Refused } from '../../host/command.ts';
-import { buildHostSpec, type HostRequest } from '../../host/host-spec.ts';
-import type { DeviceView, HostView } from '../../host/views.ts';
+import { buildHostSpec, type DeviceRequest, type HostRequest } from '../../host/host-spec.ts';
+import type { HostView } from '../../host/views.ts';
 import { HostDamaged, HostSetAside } from '../../lanes/errors.ts';
-import type { Lanes } from '../../lanes/lanes.ts';
+import type { Lanes, NewHost } from '../../lanes/lanes.ts';
 import { MAX_ERRORS } from '../../limits.ts';
 import { parseBdf } from '../../machine/topology/functions.ts';
 import { PRESET_NAMES, PRESETS } from '../../machine/topology/presets.ts';
@@ -14,13 +14,12 @@ import {
   damagedDescription,
   type HostCursor,
   type HostIdentity,
-  type HostRow,
   type HostSummary,
 } from '../../store/store.ts';
-import { granted } from '../answers.ts';
+import { granted, passed, withPart } from '../answers.ts';
 import { limit } from '../parameters.ts';
 import { type FieldError, Problem } from '../problems.ts';
-import { type Context, type Route, route } from '../route.ts';
+import { type Context, heavyRoute, type Route, route } from '../route.ts';
 import { CreatedHost, Host, HostInput, HostList, PresetList } from '../schemas/host.ts';
 import { strict, whole } from '../schemas/values.ts';
 import { invalid } from '../validation.ts';
@@ -104,7 +103,7 @@ function tokenOf({ created, id }: HostCursor): string {
 /**
  * The problem of a host whose drivers cannot be bound: the kernel's errno, and the fields that ask for these drivers.
  */
-function unbindable(request: HostRequest, { errno, where, rule, functions = [] }: Refused): Problem {
+function unbindable(request: Named, { errno, where, rule, functions = [] }: Refused): Problem {
   const errors = functions.slice(0, MAX_ERRORS).map(
     ({ bdf, errno: own, why }): FieldError => ({
       in: 'body',
@@ -117,13 +116,25 @@ function unbindable(request: HostRequest, { errno, where, rule, functions = [] }
   return new Problem('kernel-refusal', detail, { kernel: { errno, where, ...(rule && { rule }) }, errors });
 }
 
+/** What of a request says where its drivers come from. */
+interface Named extends Pick<HostRequest, 'preset'> {
+  devices?: Pick<DeviceRequest, 'bdf' | 'driver'>[] | undefined;
+  pasted: boolean;
+}
+
+const namedIn = ({ preset, devices, topology }: HostRequest): Named => ({
+  ...(preset && { preset }),
+  devices: devices?.map(({ bdf, driver }) => ({ bdf, driver })),
+  pasted: topology !== undefined,
+});
+
 /** Says what to do about a driver that a topology's text names. */
-function pastedHint({ topology }: HostRequest): string {
-  return topology ? '; `devices` beside `topology` give a function another driver, or none (null)' : '';
+function pastedHint({ pasted }: Named): string {
+  return pasted ? '; `devices` beside `topology` give a function another driver, or none (null)' : '';
 }
 
 /** JSON pointer to the field that says which driver a function begins with. */
-function driverPointer({ devices = [], preset }: HostRequest, bdf: string): string {
+function driverPointer({ devices = [], preset }: Named, bdf: string): string {
   const index = devices.findIndex((device) => {
     const parsed = parseBdf(device.bdf);
     return 'bdf' in parsed && parsed.bdf === bdf && device.driver;
@@ -149,7 +160,7 @@ const after = z
   .optional();
 
 export const HOST_ROUTES: readonly Route[] = [
-  route({
+  heavyRoute({
     method: 'POST',
     path: '/v1/hosts',
     operationId: 'createHost',
@@ -180,23 +191,21 @@ export const HOST_ROUTES: readonly Route[] = [
         headers: { Location: 'Path of the host.' },
       },
     },
-    async handle({ lanes }, { body, tenant }, reply) {
+    prepare({ body }) {
       const built = buildHostSpec(body);
       if ('errors' in built) throw invalid(built.errors.map((error) => ({ in: 'body' as const, ...error })));
+      return { heavy: built.spec, light: { name: body.name, named: namedIn(body), notes: built.notes } };
+    },
+    async handle({ lanes }, { body: { heavy: spec, light }, tenant }, reply) {
       const id = newHostId();
-      const row: HostRow = {
-        id,
-        tenantId: tenant.id,
-        name: body.name ?? id,
-        spec: built.spec,
-        created: new Date().toISOString(),
-      };
+      const { name = id, named, notes } = light;
+      const row: NewHost = { id, tenantId: tenant.id, name, spec, created: new Date().toISOString() };
       const made = await lanes.create(row);
-      if (made.kind === 'refused' && made.functions) throw unbindable(body, made);
+      if (made.kind === 'refused' && made.functions) throw unbindable(named, made);
       const view = granted<HostView>(made);
-      const devices = granted<DeviceView[]>(await lanes.query(id, { view: 'devices' }));
+      const devices = passed(await lanes.query(id, { view: 'devices' }));
       reply.header('location', `/v1/hosts/${id}`);
-      return { id, name: row.name, created: row.created, ...view, devices, notes: built.notes };
+      return withPart({ id, name, created: row.created, ...view, notes }, 'devices', devices);
     },
   }),
   route({

@@ -1,14 +1,15 @@
 /** Processes of the running kernel, and their system calls. */
 import { z } from 'zod';
-import type { ProcessView, TranslationRun } from '../../host/views.ts';
+import type { Command } from '../../host/command.ts';
+import type { ProcessView } from '../../host/views.ts';
 import { CAPABILITIES } from '../../kernel/process.ts';
 import { MAX_CALLS, MAX_READ } from '../../limits.ts';
-import { granted } from '../answers.ts';
+import { granted, listed, passed } from '../answers.ts';
 import { u64Text } from '../parameters.ts';
 import { checkReads } from '../read-limit.ts';
-import { type Route, route } from '../route.ts';
+import { heavyRoute, type Route, route, takeRoom } from '../route.ts';
 import { CallsAnswer, CallsInput } from '../schemas/calls.ts';
-import { strict, text, whole } from '../schemas/values.ts';
+import { inBase64, strict, text, whole } from '../schemas/values.ts';
 import { Process, ProcessList, TranslationRunList } from '../schemas/views.ts';
 import { RUN_EXAMPLE } from './devices.ts';
 
@@ -68,8 +69,7 @@ export const PROCESS_ROUTES: readonly Route[] = [
     summary: 'List living processes',
     access,
     success: { 200: { description: 'All of them.', schema: ProcessList, example: whole([PROCESS_EXAMPLE]) } },
-    handle: async ({ lanes }, { host }) =>
-      whole(granted<ProcessView[]>(await lanes.query(host.id, { view: 'processes' }))),
+    handle: async ({ lanes }, { host }) => listed(await lanes.query(host.id, { view: 'processes' })),
   }),
   route({
     method: 'GET',
@@ -109,9 +109,9 @@ export const PROCESS_ROUTES: readonly Route[] = [
     }),
     success: { 200: { description: 'The runs.', schema: TranslationRunList, example: whole([RUN_EXAMPLE]) } },
     handle: async ({ lanes }, { host, params: { pid }, query }) =>
-      whole(granted<TranslationRun[]>(await lanes.query(host.id, { view: 'memory', pid, ...query }))),
+      listed(await lanes.query(host.id, { view: 'memory', pid, ...query })),
   }),
-  route({
+  heavyRoute({
     method: 'POST',
     path: `${PROCESSES}/{pid}/calls`,
     operationId: 'runCalls',
@@ -119,7 +119,8 @@ export const PROCESS_ROUTES: readonly Route[] = [
     summary: 'Run system calls',
     description:
       `One after the other, at most ${MAX_CALLS}. A call that fails does not stop the rest unless \`stopOnError\` is ` +
-      'true. `arg` has the fields of the uAPI struct; those that are not given are 0. What the calls of a request read ' +
+      'true. `arg` has the fields of the uAPI struct; those that are not given are 0. Instead, `bytes` has the struct as a program ' +
+      'has it, or `argument` the argument itself. What the calls of a request read ' +
       `(memory, files, bitmaps of dirty pages, information of the hardware) is at most ${MAX_READ >> 20} MiB together.`,
     access,
     refusable: true,
@@ -137,11 +138,16 @@ export const PROCESS_ROUTES: readonly Route[] = [
         example: { results: [{ ret: 3 }, { ret: 0, arg: { out_ioas_id: 1 } }] },
       },
     },
-    async handle({ lanes }, { host, params: { pid }, body }) {
+    prepare({ params: { pid }, body }) {
       const { calls, stop_on_error: before, stopOnError = before } = body;
-      checkReads(calls);
+      const reads = checkReads(calls);
       const stop = stopOnError === undefined ? {} : { stopOnError };
-      return granted(await lanes.execute(host.id, { op: 'calls', pid, calls, ...stop }));
+      const command: Command = { op: 'calls', pid, calls, ...stop };
+      return { heavy: command, light: { reads } };
+    },
+    async handle(context, { host, body: { heavy: command, light } }, reply) {
+      takeRoom(context, reply, inBase64(light.reads));
+      return passed(await context.lanes.execute(host.id, command));
     },
   }),
 ];

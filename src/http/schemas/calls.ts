@@ -4,9 +4,10 @@
  */
 import { z } from 'zod';
 import type { CallInput } from '../../host/command.ts';
+import { POLL_EVENTS } from '../../kernel/uapi/bits.ts';
 import { CALLS, type CallDescriptor, type Parameter } from '../../kernel/uapi/calls.ts';
 import { type Field, type FieldType, REQUESTS, type RequestDescriptor } from '../../kernel/uapi/index.ts';
-import { MAX_CALLS, MAX_RANGES, MAX_RESPONSES, PATH_MAX } from '../../limits.ts';
+import { MAX_CALLS, MAX_MEMORY_PIECES, MAX_POLLED, MAX_RANGES, MAX_RESPONSES, PATH_MAX } from '../../limits.ts';
 import {
   Base64,
   bits,
@@ -15,6 +16,7 @@ import {
   Hex64,
   integer,
   NameBytes,
+  oneOf,
   RangeInput,
   S32_MIN,
   s32,
@@ -44,7 +46,13 @@ const DESCRIPTORS = ['fd', 'to', 'access'];
 
 const PageResponse = strict({ cookie: u32(), code: u32() }).meta({ id: 'PageResponse' });
 
-function parameterType(name: string, { type, about, bits: known }: Parameter): z.ZodType {
+export const PollDescriptor = strict({
+  fd: s32(),
+  events: bits(u16(), POLL_EVENTS, 'What is asked of it.'),
+}).meta({ id: 'PollDescriptor' });
+
+function parameterType(name: string, { type, about, bits: known, names }: Parameter): z.ZodType {
+  if (names !== undefined) return oneOf(integer(S32_MIN, U32_MAX), names, about);
   if (known !== undefined) return bits(integer(S32_MIN, U32_MAX), known, about);
   switch (type) {
     case 'int':
@@ -60,15 +68,20 @@ function parameterType(name: string, { type, about, bits: known }: Parameter): z
       return z.boolean();
     case 'responses':
       return z.array(PageResponse).max(MAX_RESPONSES);
+    case 'polls':
+      return z.array(PollDescriptor).max(MAX_POLLED);
   }
 }
 
+export function parameterSchema(name: string, parameter: Parameter): z.ZodType {
+  const { bits: known, names, about, optional } = parameter;
+  const type = parameterType(name, parameter);
+  const schema = known === undefined && names === undefined ? type.meta({ description: about }) : type;
+  return optional ? schema.optional() : schema;
+}
+
 function callSchema({ name, about, parameters }: CallDescriptor) {
-  const fields = Object.entries(parameters).map(([field, parameter]) => {
-    const type = parameterType(field, parameter);
-    const schema = parameter.bits === undefined ? type.meta({ description: parameter.about }) : type;
-    return [field, parameter.optional ? schema.optional() : schema];
-  });
+  const fields = Object.entries(parameters).map(([field, parameter]) => [field, parameterSchema(field, parameter)]);
   return strict({ call: z.literal(name), ...Object.fromEntries(fields) }).meta({
     id: `Call_${name}`,
     description: about,
@@ -115,7 +128,7 @@ const KnownIoctl = z
   })
   .meta({ id: 'Ioctl' });
 
-/** An ioctl by any number: it is answered as a request that the descriptor does not know. */
+/** An ioctl by any number, with nothing but a size: what it is depends on the descriptor alone. */
 const RawIoctl = strict({
   call: z.literal('ioctl'),
   fd: s32(),
@@ -125,7 +138,65 @@ const RawIoctl = strict({
     argsz: u32().optional(),
     tail: integer(0, 0xff).optional(),
   }).optional(),
-}).meta({ id: 'RawIoctl', description: 'An ioctl by its number, with 256 zero bytes that begin with the size 8.' });
+})
+  // What has other fields is another form of ioctl, whose errors are to be told then.
+  .check(({ issues }) => {
+    for (const [index, issue] of issues.entries())
+      if (issue.code === 'unrecognized_keys') issues[index] = { ...issue, continue: false };
+  })
+  .meta({
+    id: 'RawIoctl',
+    description: 'An ioctl by its number, with zeroes behind the size of the struct, which is 8 if it is not given.',
+  });
+
+const RequestCode = z
+  .union(
+    [
+      z.enum([...REQUESTS.keys()]),
+      z.string().regex(/^0x[0-9a-fA-F]{1,8}$/, { error: expected(REQUEST_RULE), abort: true }),
+      u32(),
+    ],
+    { error: expected(REQUEST_RULE) },
+  )
+  .meta({
+    id: 'RequestCode',
+    description: 'The number of an ioctl, as `0x3b85` or 15237, or the name of a request.',
+    examples: ['0x3b85', 15237],
+  });
+
+const MemoryBytes = strict({
+  address: U64.meta({ description: 'Address of the first byte in the program.' }),
+  bytes: Base64,
+}).meta({ id: 'MemoryBytes', description: "Bytes of the program's memory." });
+
+const memory = z
+  .array(MemoryBytes)
+  .max(MAX_MEMORY_PIECES)
+  .meta({
+    description: 'What pointers lead to that is not in the simulated process. Of pieces that overlap the first counts.',
+  })
+  .optional();
+const IOCTL_BYTES = { call: z.literal('ioctl'), fd: s32(), request: RequestCode, memory };
+
+/** An ioctl as a program makes it: a number, and the bytes of its struct. */
+const IoctlBytes = strict({
+  ...IOCTL_BYTES,
+  bytes: Base64.meta({ description: 'The struct: what the argument of the ioctl points to.' }),
+}).meta({
+  id: 'IoctlBytes',
+  description:
+    "An ioctl with the bytes of a program's own struct, as the headers of Linux lay it out. The answer has them as they are then.",
+  examples: [{ call: 'ioctl', fd: 3, request: '0x3b81', bytes: 'DAAAAAAAAAAAAAAA' }],
+});
+
+const IoctlArgument = strict({
+  ...IOCTL_BYTES,
+  argument: U64.meta({ description: 'A number, or an address in `memory` or in the simulated process.' }),
+}).meta({
+  id: 'IoctlArgument',
+  description: 'An ioctl with its argument as it is: a number, or the address of the struct.',
+  examples: [{ call: 'ioctl', fd: 3, request: '0x3b65', argument: 3 }],
+});
 
 const callNames = ['ioctl', ...CALLS.keys()].join(', ');
 
@@ -137,7 +208,7 @@ const KnownCall = z.discriminatedUnion(
 
 /** Any call. Schemas made from tables have no types of their own: the type is the kernel's `CallInput`. */
 const Call = z
-  .union([KnownCall, RawIoctl])
+  .union([KnownCall, RawIoctl, IoctlBytes, IoctlArgument])
   .meta({ id: 'Call', description: 'One system call.' }) as unknown as z.ZodType<CallInput, CallInput>;
 
 export const CallsInput = strict({
@@ -170,10 +241,19 @@ const CallResult = strict({
     .meta({ description: 'Of `peek` and `poke`: what the program would be sent.' })
     .optional(),
   arg: z.record(z.string(), z.unknown()).meta({ description: 'What the kernel wrote into the struct.' }).optional(),
+  bytes: Base64.meta({
+    description:
+      'Of an ioctl with bytes: the struct as the kernel left it. Not there if a refused one has written nothing.',
+  }).optional(),
+  memory: z
+    .array(strict({ address: Hex64, bytes: Base64 }))
+    .meta({ description: 'The pieces of `memory` that the kernel wrote to, whole.' })
+    .optional(),
   data: Base64.optional(),
   size: Hex64.optional(),
   faults: z.array(z.unknown()).optional(),
   events: z.array(z.unknown()).optional(),
+  revents: z.array(z.int()).meta({ description: 'Of `poll`: bits for each descriptor.' }).optional(),
 }).meta({ id: 'CallResult' });
 
 export const CallsAnswer = strict({

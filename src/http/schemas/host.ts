@@ -83,6 +83,7 @@ const CapabilityInput = strict({
   tableOffset: u32().optional(),
   pbaBar: integer(0, 5).optional(),
   pbaOffset: u32().optional(),
+  data: Base64.meta({ description: 'Of others: the bytes behind the pointer to the next one.' }).optional(),
 }).meta({ id: 'CapabilityInput' });
 
 const ExtendedCapabilityInput = strict({

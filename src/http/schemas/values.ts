@@ -54,6 +54,15 @@ export function bits<Word extends z.ZodInt>(word: Word, known: Bits, about: stri
     .meta({ description: `${about} A number, or a list of names: ${meanings}.` });
 }
 
+/** A number that has names: it, or the name of one. */
+export function oneOf<Word extends z.ZodInt>(word: Word, known: Bits, about: string) {
+  const names = Object.keys(known);
+  const name = z.enum(names).transform((given) => known[given]!);
+  const rule = expected(`a whole number, or one of ${names.join(', ')}`);
+  const meanings = names.map((given) => `${given} ${known[given]}`).join(', ');
+  return z.union([word, name], { error: rule }).meta({ description: `${about} A number, or a name: ${meanings}.` });
+}
+
 /** The message of every member of the union, as zod may show that of any one of them. */
 const wrong = { error: (issue: { input?: unknown }): string => wrongU64(issue.input) };
 
@@ -93,6 +102,9 @@ export function decodedLength(base64: string): number {
   const padding = base64.endsWith('==') ? 2 : base64.endsWith('=') ? 1 : 0;
   return (base64.length / 4) * 3 - padding;
 }
+
+/** The other way round: how many characters stand for so many bytes. */
+export const inBase64 = (bytes: number): number => Math.ceil(bytes / 3) * 4;
 
 /** Simulated time in nanoseconds, as a decimal string: a number would lose digits. */
 export const Nanoseconds = z

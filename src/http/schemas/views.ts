@@ -1,8 +1,8 @@
 /** The schemas of src/host/views.ts, for what is below a host. */
 import { z } from 'zod';
 import type * as views from '../../host/views.ts';
-import { IOMMU_KINDS, SRIOV } from '../../machine/spec.ts';
-import { ErrnoName, Hex64, listOf, Range, strict } from './values.ts';
+import { BAR_KINDS, IOMMU_KINDS, SRIOV } from '../../machine/spec.ts';
+import { Base64, ErrnoName, Hex64, listOf, Range, strict } from './values.ts';
 
 const id = z.int();
 const nullableText = z.string().nullable();
@@ -38,7 +38,9 @@ export const Device = strict({
   }),
   domain: DeviceDomain,
   preserved: z.boolean(),
-  interruptsEnabled: z.boolean(),
+  interruptsEnabled: z.boolean().meta({
+    description: 'A program has enabled interrupts by VFIO_DEVICE_SET_IRQS, or the switch of PATCH is on.',
+  }),
   reset: z.boolean().meta({ description: 'Whether it can be reset.' }),
   canReset: z.boolean().meta({ description: 'The same as `reset`.' }),
   resets: z.int().meta({ description: 'Resets since the host was made.' }),
@@ -135,6 +137,45 @@ export const Hwpt = strict({
   devices: z.array(z.string()),
   dirtyTracking: z.boolean(),
 }).meta({ id: 'Hwpt', description: 'A hardware page table.' }) satisfies z.ZodType<views.HwptView>;
+
+const Bar = strict({
+  index: z.int().meta({ description: '0 to 5; 6: the expansion ROM.' }),
+  kind: z.enum(BAR_KINDS),
+  prefetchable: z.boolean(),
+  address: Hex64.meta({ description: 'Where the host has put it.' }),
+  size: Hex64,
+}).meta({ id: 'Bar', description: 'A base address register.' });
+
+const Capability = strict({
+  offset: z.int(),
+  id: z.int(),
+  msiVectors: z.int().optional(),
+  address64: z.boolean().optional(),
+  maskable: z.boolean().optional(),
+  msixVectors: z.int().optional(),
+  tableBar: z.int().optional(),
+  tableOffset: z.int().optional(),
+  pbaBar: z.int().optional(),
+  pbaOffset: z.int().optional(),
+  data: Base64.optional(),
+}).meta({ id: 'Capability', description: '1 PM, 5 MSI, 9 vendor, 16 PCI Express, 17 MSI-X.' });
+
+const ExtendedCapability = strict({ offset: z.int(), id: z.int(), version: z.int() }).meta({
+  id: 'ExtendedCapability',
+});
+
+export const ConfigSpace = strict({
+  size: z.int().meta({ description: 'Bytes: 256, or 4096 with PCI Express.' }),
+  data: Base64.meta({
+    description: 'All of its bytes as hardware has them now. What a program reads through VFIO differs.',
+  }),
+  bars: z.array(Bar),
+  capabilities: z.array(Capability).meta({ description: 'In the order of their chain.' }),
+  extendedCapabilities: z.array(ExtendedCapability),
+}).meta({
+  id: 'ConfigSpace',
+  description: 'The configuration space of a PCI function.',
+}) satisfies z.ZodType<views.ConfigView>;
 
 const TranslationRun = strict({
   address: Hex64,

@@ -1,8 +1,10 @@
 /** What a process is and may. */
 import { big, type Calls, integer, type Outcome } from '../call-input.ts';
 import { refuse } from '../errno.ts';
+import type { Kernel } from '../kernel.ts';
 import type { Process } from '../process.ts';
 import type { PROCESS_CALLS } from '../uapi/calls/processes.ts';
+import type { CallInput } from '../uapi/calls.ts';
 
 function setUid(process: Process, uid: number): Outcome {
   const where = 'sys_setresuid';
@@ -21,7 +23,13 @@ function setRlimit(process: Process, memlock: bigint): Outcome {
   return { ret: 0 };
 }
 
+function fork(kernel: Kernel, process: Process, input: CallInput): Outcome {
+  const child = kernel.forkProcess(process, input.name === undefined ? process.name : String(input.name));
+  return child ? { ret: child.pid } : refuse('ENOMEM', 'dup_mmap', 'there is no memory left for a copy');
+}
+
 export const PROCESSES: Calls<typeof PROCESS_CALLS> = {
+  fork,
   setuid: (_kernel, process, input) => setUid(process, integer(input, 'uid')),
   setrlimit: (_kernel, process, input) => setRlimit(process, big(input, 'memlock')),
 };

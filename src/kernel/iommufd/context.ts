@@ -1,14 +1,15 @@
 /**
- * An iommufd: the file behind one open of /dev/iommu, which is the context that owns its objects
+ * An iommufd: the file behind one open of /dev/iommu or /dev/vfio/vfio, which is the context that owns its objects
  * (drivers/iommu/iommufd/main.c). Bound devices hold a reference, so the context outlives its descriptors with them.
  */
-import { assert, Refusal } from '../errno.ts';
+import { assert, Refusal, refuse } from '../errno.ts';
 import { type Handlers, type MapRequest, type MapTarget, OpenFile } from '../file.ts';
 import type { PagingDomain } from '../iommu/domain.ts';
 import type { IommuGroup } from '../iommu/group.ts';
 import type { IommuKernel, IommuLiveUpdate } from '../iommu/iommu.ts';
 import type { RestoredIommufd } from '../iommu/liveupdate/restored-hwpt.ts';
 import type { LockedCounter } from '../process.ts';
+import type { RequestDescriptor, RequestName } from '../uapi/index.ts';
 import type { GroupAttachment } from './device/device.ts';
 import { PasidTable } from './device/pasid.ts';
 import { IOMMUFD_HANDLERS } from './handlers.ts';
@@ -33,9 +34,20 @@ export interface IommufdKernel extends IommuKernel {
   userLocked(uid: number): LockedCounter;
 }
 
+/** Device nodes that give an iommufd. */
+export type IommufdNode = '/dev/iommu' | '/dev/vfio/vfio';
+
+/** Requests of the design, and the rule that has each. */
+const DESIGNED: { readonly [Name in RequestName]?: string } = {
+  IOMMU_HWPT_LU_SET_PRESERVE: 'C1',
+  IOMMU_HWPT_LU_RESTORE: 'R9',
+};
+
 export class IommufdContext extends OpenFile {
   readonly kind = 'iommufd';
   readonly kernel: IommufdKernel;
+  /** The node that was opened: the container's, which programs of VFIO know, counts locked memory another way. */
+  readonly node: IommufdNode;
   readonly objects = new ObjectTable();
   /** What the devices of each group are attached to. */
   readonly attachments = new Map<IommuGroup, GroupAttachment>();
@@ -45,20 +57,30 @@ export class IommufdContext extends OpenFile {
   /** The IOAS that the container requests of VFIO act on. */
   vfioIoas: Ioas | null = null;
   /** IOMMU_OPTION_RLIMIT_MODE is 1: locked memory is counted for each address space, not for each user. */
-  perProcessLimit = false;
+  perProcessLimit: boolean;
   /** Set where the file came out of a session: the tokens it may restore. */
   restored: RestoredIommufd | null = null;
   /** The name of the outgoing session that it is in; null: in none. */
   preservedIn: string | null = null;
 
-  constructor(kernel: IommufdKernel) {
+  /** iommufd_fops_open. */
+  constructor(kernel: IommufdKernel, node: IommufdNode = '/dev/iommu') {
     super();
     this.kernel = kernel;
+    this.node = node;
+    this.perProcessLimit = node === '/dev/vfio/vfio';
   }
 
   /** An iommufd that came out of a session was never opened through the node. */
   link(): string {
-    return this.restored ? 'anon_inode:iommufd' : '/dev/iommu';
+    return this.restored ? 'anon_inode:iommufd' : this.node;
+  }
+
+  /** What only the design has is unknown to a kernel as it is merged. */
+  override beforeIoctl(request: RequestDescriptor | null): Refusal | null {
+    const rule = request && DESIGNED[request.name];
+    if (!rule || this.kernel.profile === 'persisted-domains') return null;
+    return refuse('ENOTTY', 'iommufd_fops_ioctl', 'this kernel (profile linux-7.3) has no such request', rule);
   }
 
   override get handlers(): Handlers<'iommufd', IommufdContext> {
@@ -68,7 +90,7 @@ export class IommufdContext extends OpenFile {
   /** The page of a vIOMMU. */
   override map(request: MapRequest): MapTarget | Refusal {
     const page = pageToMap(this, request);
-    return page instanceof Refusal ? page : { inode: page, offset: 0n };
+    return page instanceof Refusal ? page : { device: page, offset: 0n };
   }
 
   /** iommufd_fops_release: destroys what nothing uses, leaves first, until nothing is left. */

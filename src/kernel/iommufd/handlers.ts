@@ -19,6 +19,7 @@ import {
   ioasIovaRanges,
   ioasMap,
   ioasMapFile,
+  ioasNoiommuGetPa,
   ioasUnmap,
   option,
 } from './ioas.ts';
@@ -68,6 +69,7 @@ export const IOMMUFD_HANDLERS: Handlers<'iommufd', IommufdContext> = {
   IOMMU_IOAS_CHANGE_PROCESS: ioasChangeProcess,
   IOMMU_VEVENTQ_ALLOC: veventqAlloc,
   IOMMU_HW_QUEUE_ALLOC: hwQueueAlloc,
+  IOMMU_IOAS_NOIOMMU_GET_PA: ioasNoiommuGetPa,
   IOMMU_HWPT_LU_SET_PRESERVE: hwptSetPreserve,
   IOMMU_HWPT_LU_RESTORE: hwptRestore,
   VFIO_GET_API_VERSION: () => ({ ret: 0 }),

@@ -188,6 +188,27 @@ export function ioasUnmap(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_UNMAP'
   return refusal ?? { arg: { length: (BigInt(counted.high) << 32n) + BigInt(counted.low) } };
 }
 
+/**
+ * IOMMU_IOAS_NOIOMMU_GET_PA, of devices that are used without an IOMMU: EPERM, EOPNOTSUPP flags and reserved, EINVAL
+ * length 0, EOVERFLOW, ENOENT. All areas here are in domains of an IOMMU, or in none: EOPNOTSUPP (iopt_get_phys).
+ */
+export function ioasNoiommuGetPa(
+  context: IommufdContext,
+  arg: ArgOf<'IOMMU_IOAS_NOIOMMU_GET_PA'>,
+  process: Process,
+): Refusal {
+  const where = 'iommufd_ioas_noiommu_get_pa';
+  if (!process.capabilities.has('CAP_SYS_RAWIO'))
+    return refuse('EPERM', where, 'physical addresses are told to processes with CAP_SYS_RAWIO');
+  if (arg.flags || arg.__reserved) return refuse('EOPNOTSUPP', where, 'flags and __reserved must be 0');
+  if (arg.length === 0n) return refuse('EINVAL', where, 'length is 0');
+  if (arg.iova === UMAX) return refuse('EOVERFLOW', where, 'the last address is no IOVA');
+  const ioas = lookupIoas(context, arg.ioas_id);
+  if (!(ioas instanceof Ioas)) return ioas;
+  if (!ioas.iopt.areas.at(arg.iova)) return refuse('ENOENT', 'iopt_get_phys', `nothing is mapped at ${hex(arg.iova)}`);
+  return refuse('EOPNOTSUPP', 'iopt_get_phys', 'the IOAS is not that of devices that are used without an IOMMU');
+}
+
 /** What carries an account in a context: sources that are not shared, and shared pages, each once. */
 function payers(context: IommufdContext): Set<Source | SharedPages> {
   const found = new Set<Source | SharedPages>();

@@ -1,4 +1,5 @@
 /** The type1 container requests of VFIO on an iommufd (drivers/iommu/iommufd/vfio_compat.c). */
+import { MAX_INFO } from '../../limits.ts';
 import { PAGE, UMAX } from '../../machine/address.ts';
 import { READ, WRITE } from '../../machine/page-table.ts';
 import { type Refusal, refuse } from '../errno.ts';
@@ -147,7 +148,7 @@ export function iommuGetInfo(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_GET
   const ranges = ioas.iopt.ranges();
   const rangesStart = STRUCT_BYTES + DMA_AVAIL_BYTES;
   const total = rangesStart + RANGES_BYTES + ranges.length * RANGE_BYTES;
-  const buffer = new Uint8Array(Math.max(Math.min(argsz, STRUCT_BYTES + MAX_DATA), total));
+  const buffer = new Uint8Array(Math.max(STRUCT_BYTES + MAX_INFO, total));
   const view = new DataView(buffer.buffer);
   if (argsz >= rangesStart) {
     view.setUint16(STRUCT_BYTES, 3, true);
@@ -168,9 +169,6 @@ export function iommuGetInfo(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_GET
   }
   const out: Arg = { argsz: total, flags: 3, iova_pgsizes: sizes & ~(PAGE - 1n) };
   if (argsz >= STRUCT_BYTES - 4) out.cap_offset = argsz >= total ? STRUCT_BYTES : 0;
-  if (argsz > STRUCT_BYTES) out.data = buffer.slice(STRUCT_BYTES, Math.min(argsz, STRUCT_BYTES + MAX_DATA));
+  if (argsz > STRUCT_BYTES) out.data = buffer.slice(STRUCT_BYTES, argsz);
   return { arg: out };
 }
-
-/** The most bytes that are returned behind the struct. */
-const MAX_DATA = 1000;

@@ -25,7 +25,7 @@ const nameOf = ({ name = '' }: { name: string | undefined }): string => name.spl
 
 /** The descriptor of a file that has just been made, in the field `fd`. */
 function install(process: Process, file: OpenFile): IoctlOk | Refusal {
-  const fd = process.install(file);
+  const fd = process.install(file, true);
   if (typeof fd === 'number') return { arg: { fd } };
   file.put();
   return fd;

@@ -1,53 +1,66 @@
-/** The memory of a process: mappings at fixed addresses, faulted in when made (mmap with MAP_FIXED_NOREPLACE). */
-import { hex, PAGE } from '../../machine/address.ts';
-import { FRAME_SIZE, type PhysicalMemory } from '../../machine/memory.ts';
-import { fatal, type Refusal, refuse } from '../errno.ts';
+/**
+ * The memory of a process (struct mm_struct): its mappings, ascending, and the frames of its private pages, which
+ * take the place of page tables. Pages of files are those of the file.
+ */
+import { PAGE, UMAX } from '../../machine/address.ts';
+import type { FrameRun, PhysicalMemory } from '../../machine/memory.ts';
+import { type Refusal, refuse } from '../errno.ts';
 import { PROTECTION } from '../uapi/bits.ts';
 import type { DeviceMemory } from './device-memory.ts';
+import { load, pin, store } from './faults.ts';
 import { FrameMap, type FrameSpan } from './frame-map.ts';
-import { F_SEAL_FUTURE_WRITE, F_SEAL_WRITE, placement, type ShmemInode } from './shmem.ts';
+import {
+  anonOfNeighbours,
+  areAnonAlike,
+  areMergeable,
+  BASE_SHIFT,
+  folioOf,
+  from,
+  hold,
+  isPrivate,
+  letGo,
+  type Mapping,
+} from './mapping.ts';
+import type { MemfdFile } from './memfd-file.ts';
+import { placement, type ShmemInode } from './shmem.ts';
 
 /** TASK_SIZE of x86-64 with four levels. */
-const TASK_SIZE = 2n ** 47n - PAGE;
-const HUGE_PAGES = 512;
-const { PROT_WRITE } = PROTECTION;
+export const TASK_SIZE = 2n ** 47n - PAGE;
+/** The sysctl vm.max_map_count. */
+export const MAX_MAPPINGS = 65530;
+const { PROT_READ, PROT_WRITE } = PROTECTION;
 
-interface Mapping {
-  /** First and last page number. */
+/** Where a mapping shall lie: first and last page number. */
+export interface Area {
   first: number;
   last: number;
-  writable: boolean;
-  huge: boolean;
-  /** Frames of anonymous memory by page number of the process; null for a shared file. */
-  frames: FrameMap | null;
-  inode: ShmemInode | null;
-  device: DeviceMemory | null;
-  /** Page of the file that `first` shows. */
-  filePage: number;
 }
 
+/** What a mapping shall be; `Mapping` says what the fields are. `offset` is in bytes. */
 export interface MapOptions {
-  huge?: boolean;
-  inode?: ShmemInode;
-  device?: DeviceMemory;
-  offset?: bigint;
-  shared?: boolean;
-  prot?: number;
+  prot: number;
+  may: number;
+  shared: boolean;
+  pageShift: number;
+  shows: { file: MemfdFile; offset: bigint } | { device: DeviceMemory; offset: bigint } | null;
 }
 
 export class AddressSpace {
   /** What can be found again; see `src/host/state`. */
   static readonly caches = { _hint: () => undefined };
 
-  private readonly _memory: PhysicalMemory;
-  private _mappings: Mapping[] = [];
+  readonly memory: PhysicalMemory;
+  private readonly _mappings: Mapping[] = [];
   /** The mapping in which `frameAt` found its page last. */
   private _hint: Mapping | undefined;
+  /** Frames of private pages, by page number. */
+  readonly frames = new FrameMap();
+  private _lastAnon = 0;
   /** False once the process has exited: nothing can be pinned any more (mmget_not_zero). */
   alive = true;
 
   constructor(memory: PhysicalMemory) {
-    this._memory = memory;
+    this.memory = memory;
   }
 
   get mappings(): readonly Readonly<Mapping>[] {
@@ -55,67 +68,72 @@ export class AddressSpace {
   }
 
   /**
-   * mmap(2) with MAP_FIXED_NOREPLACE. EINVAL length or alignment, ENOMEM beyond TASK_SIZE, EEXIST, EPERM a write-sealed memfd
-   * (memfd_check_seals_mmap), EINVAL offset, ENOMEM no memory. Lengths are rounded up to pages.
+   * The area of an mmap at exactly this address, `length` bytes rounded up to pages (do_mmap, get_unmapped_area). EINVAL no
+   * length, ENOMEM beyond TASK_SIZE or too many mappings, EINVAL alignment; EEXIST if `free` and something is mapped there.
    */
-  map(address: bigint, length: bigint, options: MapOptions): Refusal | null {
+  area(address: bigint, length: bigint, pageShift: number, free: boolean): Area | Refusal {
     const where = 'do_mmap';
-    const pageBytes = options.huge ? BigInt(HUGE_PAGES) * PAGE : PAGE;
+    const pageBytes = 1n << BigInt(pageShift);
     if (length === 0n) return refuse('EINVAL', where, 'length is 0');
-    if (address % pageBytes !== 0n) return refuse('EINVAL', where, `addr is not a multiple of ${pageBytes}`);
     const bytes = ((length + pageBytes - 1n) / pageBytes) * pageBytes;
-    if (address + bytes > TASK_SIZE) return refuse('ENOMEM', where, 'the end lies beyond the user address space');
+    if (bytes > UMAX && pageShift !== BASE_SHIFT)
+      return refuse('EINVAL', where, 'length is 0 once it is rounded up to huge pages');
+    if (this._mappings.length > MAX_MAPPINGS)
+      return refuse('ENOMEM', where, `the process has ${MAX_MAPPINGS} mappings (vm.max_map_count)`);
+    const beyond = refuse('ENOMEM', where, 'the end lies beyond the user address space');
+    if (bytes > TASK_SIZE) return beyond;
+    if (pageShift !== BASE_SHIFT && address % pageBytes !== 0n)
+      return refuse('EINVAL', where, `addr is not a multiple of ${pageBytes}`);
+    if (address + bytes > TASK_SIZE) return beyond;
+    if (address % PAGE !== 0n) return refuse('EINVAL', where, 'addr is not a multiple of 4096');
     const first = Number(address / PAGE);
-    const count = Number(bytes / PAGE);
-    const index = this._lowerBound(first);
-    const right = this._mappings[index];
-    const left = this._mappings[index - 1];
-    if ((right && right.first < first + count) || (left && left.last >= first))
+    const last = first + Number(bytes / PAGE) - 1;
+    if (free && this.within(first, last).length > 0)
       return refuse('EEXIST', where, 'something is mapped in this range already (MAP_FIXED_NOREPLACE)');
-    const { inode, device, offset = 0n, shared = false, prot = 3, huge = false } = options;
-    if (inode && shared && prot & PROT_WRITE && inode.seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))
-      return refuse('EPERM', 'memfd_check_seals_mmap', 'the memfd has F_SEAL_WRITE: map it read-only or private');
-    if (offset % PAGE !== 0n) return refuse('EINVAL', where, 'offset is not a multiple of 4096');
+    return { first, last };
+  }
+
+  /** Unmaps an area that something else will take. EINVAL a huge page of what is there would be cut. */
+  clear({ first, last }: Area): Refusal | null {
+    const refusal = this._cutsHugePage(first, last);
+    if (!refusal) this.remove(first, last);
+    return refusal;
+  }
+
+  /**
+   * Maps an area, in place of what is mapped there (mmap_region). `touch`: anonymous memory is faulted in. EINVAL a huge page of
+   * what is there would be cut; ENOMEM no memory.
+   */
+  map({ first, last }: Area, options: MapOptions, touch: boolean): Refusal | null {
+    const { prot, may, shared, pageShift, shows } = options;
+    const cut = this._cutsHugePage(first, last);
+    if (cut) return cut;
     const mapping: Mapping = {
       first,
-      last: first + count - 1,
-      writable: (prot & PROT_WRITE) !== 0,
-      huge,
-      frames: null,
-      inode: null,
-      device: null,
-      filePage: Number(offset / PAGE),
+      last,
+      prot,
+      may,
+      shared,
+      pageShift,
+      file: shows && 'file' in shows ? shows.file : null,
+      device: shows && 'device' in shows ? shows.device : null,
+      offset: shows ? Number(shows.offset / PAGE) : first,
+      accounted: !shared && pageShift === BASE_SHIFT && (prot & PROT_WRITE) !== 0,
+      anon: 0,
+      forked: false,
     };
-    if (device) {
-      device.get();
-      mapping.device = device;
-    } else if (inode && shared) {
-      mapping.inode = inode.get();
-      if (mapping.writable) inode.mapWritable();
-    } else {
-      mapping.frames = new FrameMap();
-      const runs = this._memory.allocate(count, {
-        owner: 'anonymous',
-        fill: inode ? 'zero' : 'touched',
-        folioShift: huge ? 21 : 12,
-        ...placement(count, first),
-      });
-      if (!runs) return refuse('ENOMEM', where, 'the host has no memory left');
-      let page = first;
-      for (const run of runs) {
-        mapping.frames.insert({ page, frame: run.start, count: run.count, folioShift: huge ? 21 : 12 });
-        page += run.count;
-      }
-    }
-    this._mappings.splice(index, 0, mapping);
-    // A private mapping of a file is a copy from the beginning: only a later write to the file could tell the difference.
-    if (inode && !shared) this.write(address, inode.read(offset, Number(bytes)));
+    const runs = touch ? this.allocate(mapping, first, last, 'touched') : [];
+    if (!runs) return refuse('ENOMEM', 'do_mmap', 'the host has no memory left');
+    this.remove(first, last);
+    hold(mapping);
+    const joined = this.insert(mapping);
+    if (touch) this.setFrames(joined, runs, first);
     return null;
   }
 
   /**
-   * munmap(2). EINVAL alignment, length, or a page of 2 MiB would be cut. Pages that DMA has pinned live on until
-   * unpinned.
+   * munmap(2). EINVAL alignment, length, or a huge page would be cut; ENOMEM too many mappings. Pages that DMA has pinned
+   * live on until unpinned.
    */
   unmap(address: bigint, length: bigint): Refusal | null {
     const where = 'do_vmi_munmap';
@@ -123,130 +141,179 @@ export class AddressSpace {
       return refuse('EINVAL', where, 'addr is not a multiple of 4096, or length is 0 or beyond the address space');
     const first = Number(address / PAGE);
     const last = Number((address + length - 1n) / PAGE);
-    const touched = this._mappings.filter((mapping) => mapping.first <= last && mapping.last >= first);
-    for (const mapping of touched)
-      if (
-        mapping.huge &&
-        ((first > mapping.first && first % HUGE_PAGES) || (last < mapping.last && (last + 1) % HUGE_PAGES))
-      )
-        return refuse('EINVAL', where, 'the range would cut a page of 2 MiB');
-    for (const mapping of touched) this._cut(mapping, first, last);
+    const refusal = this._cutsHugePage(first, last);
+    if (refusal) return refusal;
+    const around = this.at(first);
+    if (around && around.first < first && around.last > last && this._mappings.length >= MAX_MAPPINGS)
+      return refuse('ENOMEM', where, `the process has ${MAX_MAPPINGS} mappings (vm.max_map_count)`);
+    this.remove(first, last);
     return null;
   }
 
-  /** Returns the first frame of anonymous pages whose frames are in a row; -1 if they are not: `resolve` tells then. */
+  /** Returns the first frame of private pages whose frames are in a row; -1 if they are not: `pin` tells then. */
   frameAt(page: number, write: boolean, count = 1): number {
     let mapping = this._hint;
     if (!mapping || page < mapping.first || page > mapping.last) {
-      mapping = this._mappingAt(page);
+      mapping = this.at(page);
       this._hint = mapping;
     }
-    if (!mapping?.frames || (write && !mapping.writable)) return -1;
-    return mapping.frames.at(page, count);
+    if (!mapping || mapping.shared || page + count - 1 > mapping.last) return -1;
+    if ((mapping.prot & (write ? PROT_WRITE : PROT_READ)) === 0) return -1;
+    return this.frames.at(page, count);
   }
 
   /**
-   * pin_user_pages, without pinning: returns the frames of pages [first, last]. EFAULT the process is gone, nothing is
-   * mapped, it is read-only (`write`), memory of a device (`pin`), or beyond the end of a file; ENOMEM.
+   * pin_user_pages(FOLL_LONGTERM), without pinning: returns the frames of pages [first, last]. Private pages become the
+   * process's own. EFAULT the process is gone, nothing is mapped, it may not be read (`write`: stored to), memory of a
+   * device, beyond the end of a file; ENOMEM.
    */
-  resolve(first: number, last: number, write: boolean, pin = true): FrameSpan[] | Refusal {
-    const where = 'pin_user_pages';
-    if (!this.alive) return refuse('EFAULT', where, 'the process that mapped this memory is gone');
-    const spans: FrameSpan[] = [];
-    let page = first;
-    while (page <= last) {
-      const mapping = this._mappingAt(page);
-      if (!mapping) return refuse('EFAULT', where, `nothing is mapped at ${hex(page * FRAME_SIZE)}`);
-      if (write && !mapping.writable) return refuse('EFAULT', where, 'the memory is mapped read-only');
-      if (mapping.device || (pin && mapping.inode?.pinnable === false))
-        return refuse('EFAULT', where, 'the memory is that of a device');
-      const end = Math.min(last, mapping.last);
-      if (mapping.frames) spans.push(...mapping.frames.range(page, end));
-      else {
-        const shift = mapping.first - mapping.filePage;
-        if (BigInt(end - shift) * PAGE >= mapping.inode!.size)
-          return refuse('EFAULT', where, 'the mapping reaches beyond the end of its file');
-        const found = mapping.inode!.populate(page - shift, end - shift);
-        if (!found) return refuse('ENOMEM', where, 'the host has no memory left');
-        spans.push(...found.map((span) => ({ ...span, page: span.page + shift })));
-      }
-      page = end + 1;
-    }
-    return spans;
+  pin(first: number, last: number, write: boolean): FrameSpan[] | Refusal {
+    return pin(this, first, last, write);
   }
 
-  /** Copies bytes out. EFAULT, ENOMEM as `resolve`. */
+  /** The process loads bytes. EFAULT with its signal, ENOMEM. */
   read(address: bigint, length: number): Uint8Array | Refusal {
-    const bytes = new Uint8Array(length);
-    return this._transfer(address, bytes, false) ?? bytes;
+    return load(this, address, length);
   }
 
-  /** Stores bytes. EFAULT, ENOMEM as `resolve`. */
+  /** The process stores bytes. EFAULT with its signal, ENOMEM. */
   write(address: bigint, bytes: Uint8Array): Refusal | null {
-    return this._transfer(address, bytes, true);
+    return store(this, address, bytes);
+  }
+
+  /** unmap_mapping_range: pages [first, last] of a file are gone, and with them what private mappings have stored there. */
+  dropCopies(inode: ShmemInode, first: number, last: number): void {
+    for (const mapping of this._mappings) {
+      if (mapping.file?.inode !== inode || !isPrivate(mapping)) continue;
+      const shift = mapping.first - mapping.offset;
+      const from = Math.max(mapping.first, first + shift);
+      const to = Math.min(mapping.last, last + shift);
+      if (from <= to) this._release(from, to);
+    }
+  }
+
+  /** dup_mmap: a copy for the child of a fork. Null: there is no memory for copies of private pages. */
+  fork(): AddressSpace | null {
+    if (this.frames.pages > this.memory.freeFrames) return null;
+    const child = new AddressSpace(this.memory);
+    for (const mapping of this._mappings) {
+      hold(mapping);
+      const anon = mapping.anon === 0 ? 0 : ++child._lastAnon;
+      child._mappings.push({ ...mapping, anon, forked: anon !== 0 });
+    }
+    for (const { page, frame, count, folioShift } of this.frames.spans) {
+      const copies = this.memory.duplicate({ start: frame, count }, { owner: 'anonymous', ...placement(count, page) });
+      if (!copies) {
+        child.exit();
+        return null;
+      }
+      child.frames.insertRuns(page, copies, folioShift);
+    }
+    return child;
   }
 
   exit(): void {
-    for (const mapping of [...this._mappings]) this._cut(mapping, mapping.first, mapping.last);
+    this.remove(0, Number(TASK_SIZE / PAGE));
     this.alive = false;
   }
 
-  private _transfer(address: bigint, bytes: Uint8Array, write: boolean): Refusal | null {
-    if (bytes.length === 0) return null;
-    const first = Number(address / PAGE);
-    const last = Number((address + BigInt(bytes.length) - 1n) / PAGE);
-    const { device, writable, first: base, last: end, filePage } = this._mappingAt(first) ?? {};
-    if (device && last <= end!) {
-      const where = 'handle_mm_fault';
-      if (write && !writable) return fatal('SIGSEGV', where, 'the memory is mapped read-only');
-      const shift = BigInt(filePage! - base!) * PAGE;
-      for (let page = first; page <= last; page++) {
-        const refusal = device.fault(BigInt(page) * PAGE + shift);
-        if (refusal) return refusal;
-      }
-      if (write) device.write(address + shift, bytes);
-      else device.read(address + shift, bytes);
-      return null;
-    }
-    const spans = this.resolve(first, last, write, false);
-    if (!Array.isArray(spans)) return spans;
-    let done = 0;
-    for (const span of spans) {
-      const skip = done === 0 ? Number(address % PAGE) : 0;
-      const count = Math.min(span.count * FRAME_SIZE - skip, bytes.length - done);
-      const piece = bytes.subarray(done, done + count);
-      if (write) this._memory.write(span.frame * FRAME_SIZE + skip, piece);
-      else this._memory.read(span.frame * FRAME_SIZE + skip, piece);
-      done += count;
-    }
-    return null;
+  /** The mapping that this page lies in. */
+  at(page: number): Mapping | undefined {
+    const mapping = this._mappings[this._lowerBound(page + 1) - 1];
+    return mapping && mapping.last >= page ? mapping : undefined;
   }
 
-  /** Removes pages [first, last] from a mapping, of which up to two pieces stay. */
-  private _cut(mapping: Mapping, first: number, last: number): void {
+  /** The mappings of which pages [first, last] have a part, ascending. */
+  within(first: number, last: number): Mapping[] {
+    let index = this._lowerBound(first + 1);
+    if (index > 0 && this._mappings[index - 1]!.last >= first) index--;
+    const end = this._lowerBound(last + 1);
+    return this._mappings.slice(index, end);
+  }
+
+  /** Cuts the mapping that this page lies in, so that one begins with it. */
+  splitAt(page: number): void {
+    const mapping = this.at(page);
+    if (!mapping || mapping.first === page) return;
+    hold(mapping);
+    this._mappings.splice(this._mappings.indexOf(mapping) + 1, 0, from(mapping, page));
+    mapping.last = page - 1;
     this._hint = undefined;
+  }
+
+  /** Adds a mapping, whose file the caller has held, to where nothing is mapped. Returns the one that it is part of now. */
+  insert(mapping: Mapping): Mapping {
+    this._mappings.splice(this._lowerBound(mapping.first), 0, mapping);
+    return this.join(mapping);
+  }
+
+  /** Makes a mapping one with its neighbours where Linux does (vma_merge_new_range), and returns it. */
+  join(mapping: Mapping): Mapping {
     const index = this._mappings.indexOf(mapping);
-    const rest: Mapping[] = [];
-    const piece = (from: number, to: number): void => {
-      if (from > to) return;
-      const frames = mapping.frames && new FrameMap();
-      if (frames) for (const span of mapping.frames!.range(from, to)) frames.insert(span);
-      if (mapping.inode) {
-        mapping.inode.get();
-        if (mapping.writable) mapping.inode.mapWritable();
-      }
-      mapping.device?.get();
-      rest.push({ ...mapping, first: from, last: to, frames, filePage: mapping.filePage + (from - mapping.first) });
-    };
-    piece(mapping.first, first - 1);
-    piece(last + 1, mapping.last);
-    for (const span of mapping.frames?.range(first, last) ?? []) this._memory.release(span.frame, span.count);
-    if (mapping.inode) {
-      if (mapping.writable) mapping.inode.unmapWritable();
-      mapping.inode.put();
+    const left = this._mappings[index - 1];
+    const right = this._mappings[index + 1];
+    const joinsLeft = left !== undefined && areMergeable(left, mapping);
+    // Each alike to the one in the middle does not make the two alike.
+    const joinsRight = right !== undefined && areMergeable(mapping, right) && (!joinsLeft || areAnonAlike(left, right));
+    let joined = mapping;
+    if (joinsRight) this._swallow(joined, index + 1);
+    if (joinsLeft) {
+      this._swallow(left, index);
+      joined = left;
     }
-    mapping.device?.put();
-    this._mappings.splice(index, 1, ...rest);
+    return joined;
+  }
+
+  /** Unmaps pages [first, last], which cut no huge page. */
+  remove(first: number, last: number): void {
+    if (this.within(first, last).length === 0) return;
+    this.splitAt(first);
+    this.splitAt(last + 1);
+    const gone = this.within(first, last);
+    this._release(first, last);
+    this._mappings.splice(this._mappings.indexOf(gone[0]!), gone.length);
+    this._hint = undefined;
+    for (const mapping of gone) letGo(mapping);
+  }
+
+  /** Frames for private pages [first, last] of a mapping, in runs. Null: no memory. */
+  allocate(mapping: Mapping, first: number, last: number, fill: 'zero' | 'touched'): FrameRun[] | null {
+    const count = last - first + 1;
+    const folioShift = mapping.pageShift;
+    return this.memory.allocate(count, { owner: 'anonymous', fill, folioShift, ...placement(count, first) });
+  }
+
+  /** Gives private pages of a mapping, which have no frames, these, from `page` on. */
+  setFrames(mapping: Mapping, runs: readonly FrameRun[], page: number): void {
+    this.frames.insertRuns(page, runs, mapping.pageShift);
+    if (mapping.anon !== 0) return;
+    const index = this._mappings.indexOf(mapping);
+    mapping.anon = anonOfNeighbours(mapping, this._mappings[index - 1], this._mappings[index + 1]) || ++this._lastAnon;
+  }
+
+  /** EINVAL if the borders of a range cut a huge page in two (hugetlb_vm_op_split). */
+  private _cutsHugePage(first: number, last: number): Refusal | null {
+    const cuts = (page: number): boolean => {
+      const mapping = this.at(page);
+      return mapping !== undefined && mapping.first < page && (page - mapping.first) % folioOf(mapping) !== 0;
+    };
+    if (!cuts(first) && !cuts(last + 1)) return null;
+    return refuse('EINVAL', 'do_vmi_munmap', 'the range would cut a huge page');
+  }
+
+  /** Makes a mapping one with that behind it, at `index`. */
+  private _swallow(mapping: Mapping, index: number): void {
+    const next = this._mappings[index]!;
+    mapping.last = next.last;
+    mapping.anon ||= next.anon;
+    mapping.forked ||= next.forked;
+    this._mappings.splice(index, 1);
+    this._hint = undefined;
+    letGo(next);
+  }
+
+  private _release(first: number, last: number): void {
+    for (const { frame, count } of this.frames.remove(first, last)) this.memory.release(frame, count);
   }
 
   private _lowerBound(page: number): number {
@@ -258,10 +325,5 @@ export class AddressSpace {
       else high = middle;
     }
     return low;
-  }
-
-  private _mappingAt(page: number): Mapping | undefined {
-    const mapping = this._mappings[this._lowerBound(page + 1) - 1];
-    return mapping && mapping.last >= page ? mapping : undefined;
   }
 }

@@ -1,10 +1,12 @@
 /** Which frame holds which page: page numbers in ascending spans that lie contiguous in physical memory. */
 
+import type { FrameRun } from '../../machine/memory.ts';
+
 export interface FrameSpan {
   page: number;
   frame: number;
   count: number;
-  /** log2 of the bytes that belong together: 12, or 21 for pages of 2 MiB. */
+  /** log2 of the bytes that belong together: 12, or 21 and 30 for huge pages. */
   folioShift: number;
 }
 
@@ -53,6 +55,20 @@ export class FrameMap {
     }
     this._spans.splice(index, 0, { ...span });
     this._joinNext(index);
+  }
+
+  /** Adds runs of frames for the pages from one on, which must not have frames. */
+  insertRuns(first: number, runs: readonly FrameRun[], folioShift: number): void {
+    let page = first;
+    for (const { start, count } of runs) {
+      this.insert({ page, frame: start, count, folioShift });
+      page += count;
+    }
+  }
+
+  /** The span that holds a page, or else the next one behind it. */
+  next(page: number): FrameSpan | undefined {
+    return this._spans[this._firstTouching(page)];
   }
 
   /** The parts of spans that lie in [first, last], ascending. */

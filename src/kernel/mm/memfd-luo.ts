@@ -4,7 +4,9 @@ import type { FrameRun } from '../../machine/memory.ts';
 import { refuse } from '../errno.ts';
 import { isCount, isHex64, isList, isRecord, type Json } from '../kho/json.ts';
 import { fileHandler } from '../liveupdate/handler.ts';
-import { MemfdFile, ShmemInode } from './shmem.ts';
+import { OPEN_FLAGS } from '../uapi/bits.ts';
+import { MemfdFile } from './memfd-file.ts';
+import { ShmemInode } from './shmem.ts';
 
 const MAX_PAGES = 2n ** 32n - 1n;
 
@@ -78,13 +80,14 @@ export const MEMFD_HANDLER = fileHandler<MemfdFile, State, Data>({
 
   retrieve(kernel, _session, _token, data) {
     const { memory } = kernel.machine;
-    const inode = new ShmemInode(memory, '', false, data.seals);
+    const inode = new ShmemInode(memory, '', 12, data.seals);
     inode.size = BigInt(data.size);
     for (const [page, frame, count] of data.pages) {
       memory.setOwner(frame, count, 'memfd');
       inode.pages.insert({ page, frame, count, folioShift: 12 });
     }
     const file = new MemfdFile(inode);
+    file.flags |= OPEN_FLAGS.O_LARGEFILE;
     file.position = BigInt(data.position);
     kernel.restored.memfdRetrieved(inode);
     return file;

@@ -10,6 +10,9 @@ export const MEMFD_FLAGS = {
   MFD_EXEC: 16,
 } as const satisfies Bits;
 
+/** include/uapi/linux/eventfd.h */
+export const EVENTFD_FLAGS = { EFD_SEMAPHORE: 1, EFD_NONBLOCK: 0x800, EFD_CLOEXEC: 0x80000 } as const satisfies Bits;
+
 /** include/uapi/linux/fcntl.h */
 export const SEALS = {
   F_SEAL_SEAL: 1,
@@ -44,11 +47,73 @@ export const OPEN_FLAGS = {
   O_TMPFILE: 0x410000,
 } as const satisfies Bits;
 
+/** include/uapi/asm-generic/fcntl.h, include/uapi/linux/fcntl.h: commands of fcntl. */
+export const FCNTL_COMMANDS = {
+  F_DUPFD: 0,
+  F_GETFD: 1,
+  F_SETFD: 2,
+  F_GETFL: 3,
+  F_SETFL: 4,
+  F_DUPFD_CLOEXEC: 1030,
+  F_ADD_SEALS: 1033,
+  F_GET_SEALS: 1034,
+} as const satisfies Bits;
+export const FD_FLAGS = { FD_CLOEXEC: 1 } as const satisfies Bits;
+
+/** include/uapi/asm-generic/poll.h */
+export const POLL_EVENTS = {
+  POLLIN: 1,
+  POLLPRI: 2,
+  POLLOUT: 4,
+  POLLERR: 8,
+  POLLHUP: 0x10,
+  POLLNVAL: 0x20,
+  POLLRDNORM: 0x40,
+  POLLRDBAND: 0x80,
+  POLLWRNORM: 0x100,
+  POLLWRBAND: 0x200,
+} as const satisfies Bits;
+
 /** include/uapi/linux/falloc.h */
-export const FALLOCATE_MODE = { FALLOC_FL_KEEP_SIZE: 1, FALLOC_FL_PUNCH_HOLE: 2 } as const satisfies Bits;
+export const FALLOCATE_MODE = {
+  FALLOC_FL_KEEP_SIZE: 1,
+  FALLOC_FL_PUNCH_HOLE: 2,
+  FALLOC_FL_NO_HIDE_STALE: 4,
+  FALLOC_FL_COLLAPSE_RANGE: 8,
+  FALLOC_FL_ZERO_RANGE: 16,
+  FALLOC_FL_INSERT_RANGE: 32,
+  FALLOC_FL_UNSHARE_RANGE: 64,
+  FALLOC_FL_WRITE_ZEROES: 128,
+} as const satisfies Bits;
+
+/** include/uapi/linux/stat.h */
+export const FILE_MODE = {
+  S_IXOTH: 0o1,
+  S_IWOTH: 0o2,
+  S_IROTH: 0o4,
+  S_IXGRP: 0o10,
+  S_IWGRP: 0o20,
+  S_IRGRP: 0o40,
+  S_IXUSR: 0o100,
+  S_IWUSR: 0o200,
+  S_IRUSR: 0o400,
+  S_ISVTX: 0o1000,
+  S_ISGID: 0o2000,
+  S_ISUID: 0o4000,
+} as const satisfies Bits;
 
 /** include/uapi/asm-generic/mman-common.h */
-export const PROTECTION = { PROT_READ: 1, PROT_WRITE: 2, PROT_EXEC: 4 } as const satisfies Bits;
+export const PROTECTION = {
+  PROT_READ: 1,
+  PROT_WRITE: 2,
+  PROT_EXEC: 4,
+  PROT_SEM: 8,
+  PROT_GROWSDOWN: 0x01000000,
+  PROT_GROWSUP: 0x02000000,
+} as const satisfies Bits;
+
+/** include/uapi/linux/mman.h */
+export const MREMAP_FLAGS = { MREMAP_MAYMOVE: 1, MREMAP_FIXED: 2, MREMAP_DONTUNMAP: 4 } as const satisfies Bits;
 
 /** include/uapi/linux/iommufd.h */
 export const MAP_FLAGS = {

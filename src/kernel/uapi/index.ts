@@ -20,6 +20,8 @@ export type RequestName = keyof Rows;
 /** Names of the requests that files of a kind know. */
 export type RequestNameOf<Kind extends RequestKind> = keyof Tables[Kind] & RequestName;
 
+export type FieldsOf<Name extends RequestName> = Rows[Name]['fields'];
+
 /** The struct of a request as its handler gets it. */
 export type ArgOf<Name extends RequestName> = DecodedArg<Rows[Name]>;
 

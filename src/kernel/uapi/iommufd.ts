@@ -1,5 +1,5 @@
 /** Requests of /dev/iommu: include/uapi/linux/iommufd.h, and the type1 requests of include/uapi/linux/vfio.h. */
-import { MAX_DIRTY_BITS, MAX_HW_INFO } from '../../limits.ts';
+import { MAX_DIRTY_BITS, MAX_HW_INFO, MAX_INFO } from '../../limits.ts';
 import {
   DMA_MAP_FLAGS,
   DMA_UNMAP_FLAGS,
@@ -288,6 +288,21 @@ export const IOMMUFD_REQUESTS = {
     },
     { support: part("Those of the kernel's mock driver, on units of kind `generic` (EOPNOTSUPP elsewhere).") },
   ),
+  IOMMU_IOAS_NOIOMMU_GET_PA: request(
+    0x3b95,
+    40,
+    40,
+    'The physical address behind an IOVA of an IOAS that devices without an IOMMU use.',
+    {
+      flags,
+      ioas_id: ioasId,
+      __reserved: reserved,
+      iova: input('u64', 'IOVA.'),
+      length: inout('u64', 'The most bytes; then how many are contiguous there.'),
+      out_phys: output('u64', 'Physical address.'),
+    },
+    { support: part('Never a success: no device is used without an IOMMU, and with one it is EOPNOTSUPP.') },
+  ),
   IOMMU_HWPT_LU_SET_PRESERVE: request(
     0x3bc0,
     24,
@@ -330,9 +345,9 @@ export const IOMMUFD_REQUESTS = {
       flags: output('u32', 'Bit 0: page sizes, bit 1: capabilities.'),
       iova_pgsizes: output('u64', 'Page sizes.'),
       cap_offset: output('u32', 'Where the capabilities begin.'),
-      data: output('bytes', 'What lies behind the struct, base64.'),
+      data: { ...output('bytes', 'What lies behind the struct, base64.'), most: MAX_INFO },
     },
-    { support: part('At most 1,000 bytes of what lies behind the struct.') },
+    { support: part(`By names, at most ${MAX_INFO} bytes of what lies behind the struct.`) },
   ),
   VFIO_IOMMU_MAP_DMA: container(0x3b71, 32, 32, 'Maps memory of the calling process.', {
     flags: bits(DMA_MAP_FLAGS),

@@ -9,7 +9,7 @@ import type { Bits } from './bits.ts';
 export type RequestKind = 'iommufd' | 'vfio-cdev' | 'vfio-group' | 'liveupdate' | 'session';
 
 /** Kinds of files that an ioctl can be sent to. */
-export type FileKind = RequestKind | 'memfd' | 'null' | 'fault-queue' | 'event-queue' | 'access';
+export type FileKind = RequestKind | 'memfd' | 'null' | 'eventfd' | 'fault-queue' | 'event-queue' | 'access';
 
 /**
  * `u64` is a hexadecimal string (or a safe integer) outside and a bigint inside. `ranges` is an array of
@@ -27,21 +27,21 @@ export interface Field<Type extends FieldType = FieldType, Way extends Direction
   readonly about: string;
   /** Names of the bits of a word of flags. Callers of the HTTP face may give a list of them instead of the number. */
   readonly bits?: Bits;
+  /** The most bytes of it that an answer by names tells. */
+  readonly most?: number;
 }
 
 export type Fields = Readonly<Record<string, Field>>;
 type Sizes = Readonly<Record<string, number>>;
 
-/** How far answers are Linux's. `full`: all; `part`: all but what the note says; `errno`: never more than one errno. */
+/** How far answers are Linux's. `full`: all; `part`: all but what the note says. */
 export type Support =
   | { readonly support: 'full'; readonly note?: undefined }
-  | { readonly support: 'part' | 'errno'; readonly note: string };
+  | { readonly support: 'part'; readonly note: string };
 
 export const FULL = { support: 'full' } as const satisfies Support;
 /** Answers are Linux's but for what the note says. */
 export const part = (note: string): Support => ({ support: 'part', note });
-/** The answer is always this errno. */
-export const only = (errno: string, note: string): Support => ({ support: 'errno', note: `${errno}: ${note}` });
 
 /** A row of a table of requests. */
 export type RequestRow<Given extends Fields = Fields, Ends extends Sizes = Sizes> = Support & {
@@ -52,6 +52,8 @@ export type RequestRow<Given extends Fields = Fields, Ends extends Sizes = Sizes
   readonly size: number;
   /** Size in bytes that is assumed when the caller gives none; absent: `size`. */
   readonly defaultSize?: number;
+  /** Fields that stand behind the struct, in bytes or descriptors of 32 bits: the size counts those that are given. */
+  readonly behind?: readonly string[];
   /** The name of the field that holds the size: `size`, or `argsz` where the struct has a `size` of its own. */
   readonly sizeField: 'size' | 'argsz';
   /** What lies behind the struct has to be zero (else E2BIG: copy_struct_from_user), or is ignored. */

@@ -1,6 +1,6 @@
 /** Requests of VFIO device and group files: include/uapi/linux/vfio.h. */
 import { ATTACH_FLAGS, BIND_FLAGS, DETACH_FLAGS, FEATURE_FLAGS, IOEVENTFD_FLAGS, IRQ_SET_FLAGS } from './bits.ts';
-import { bits, FULL, inout, input, only, output, part, type RequestTable } from './types.ts';
+import { bits, FULL, inout, input, output, part, type RequestTable } from './types.ts';
 
 /** VFIO does not look at what lies behind its structs, except in BIND, which copies like the newer interfaces. */
 export const VFIO_DEVICE_REQUESTS = {
@@ -8,15 +8,18 @@ export const VFIO_DEVICE_REQUESTS = {
     number: 0x3b6b,
     minSize: 16,
     size: 24,
+    defaultSize: 16,
     sizeField: 'argsz',
     tail: 'ignored',
     about: 'What the device is and has.',
-    ...part('No capabilities (`cap_offset`) are described.'),
+    ...part('There are never capabilities, such as the atomic operations that the root port completes.'),
     fields: {
       flags: output('u32', 'Bit 0: can be reset, bit 1: PCI.'),
       num_regions: output('u32', 'Number of regions.'),
       num_irqs: output('u32', 'Number of interrupt indexes.'),
+      cap_offset: output('u32', '0: there are no capabilities.'),
     },
+    ends: { cap_offset: 20 },
   },
   VFIO_DEVICE_GET_REGION_INFO: {
     number: 0x3b6c,
@@ -25,11 +28,15 @@ export const VFIO_DEVICE_REQUESTS = {
     sizeField: 'argsz',
     tail: 'ignored',
     about: 'Where a region is on the descriptor, and what can be done with it.',
-    ...only('ENOTTY', 'no regions yet.'),
+    ...part('There is no region of VGA, and none behind it, as Intel graphics have.'),
     fields: {
+      argsz: inout('u32', 'Room; then the room needed.'),
       index: input('u32', 'Region: 0 to 5 BARs, 6 the expansion ROM, 7 the configuration space, 8 VGA.'),
       flags: output('u32', 'Bit 0: can be read, 1: written, 2: mapped, 3: capabilities follow.'),
-      cap_offset: output('u32', 'Byte at which the capabilities begin; 0: none, or no room.'),
+      cap_offset: inout(
+        'u32',
+        'Byte at which the capabilities begin; 0: no room. Without capabilities it stays as it is.',
+      ),
       size: output('u64', 'Bytes.'),
       offset: output('u64', 'Where it begins on the descriptor.'),
       data: output('bytes', 'What stands behind the struct: the capabilities.'),
@@ -42,7 +49,7 @@ export const VFIO_DEVICE_REQUESTS = {
     sizeField: 'argsz',
     tail: 'ignored',
     about: 'How many interrupts of a type there are, and what can be done with them.',
-    ...only('ENOTTY', 'no interrupts yet.'),
+    ...FULL,
     fields: {
       index: input('u32', 'Type: 0 INTx, 1 MSI, 2 MSI-X, 3 errors, 4 the request to let the device go.'),
       flags: output('u32', 'Bit 0: eventfds, 1: can be masked, 2: masks itself, 3: cannot be changed in number.'),
@@ -55,9 +62,11 @@ export const VFIO_DEVICE_REQUESTS = {
     size: 20,
     sizeField: 'argsz',
     tail: 'ignored',
+    behind: ['data', 'eventfds'],
     about: 'Enables, disables, masks and triggers interrupts.',
-    ...only('ENOTTY', 'no interrupts yet.'),
+    ...part('There are always enough vectors of the host; MSI-X can always grow.'),
     fields: {
+      argsz: input('u32', 'Bytes of the struct and of what stands behind it; if absent, of what is given.'),
       flags: bits(IRQ_SET_FLAGS),
       index: input('u32', 'Type, as for GET_IRQ_INFO.'),
       start: input('u32', 'First vector.'),
@@ -83,11 +92,15 @@ export const VFIO_DEVICE_REQUESTS = {
     sizeField: 'argsz',
     tail: 'ignored',
     about: 'Which functions a hot reset of this one resets.',
-    ...only('ENOTTY', 'no hot reset yet.'),
+    ...part('Functions behind bridges on the same bus are not among them.'),
     fields: {
-      flags: output('u32', 'Bit 0: `devid` instead of `group_id`, bit 1: this iommufd has all of them.'),
+      argsz: input('u32', 'Bytes of the struct and of the room behind it: 8 a function.'),
+      flags: output('u32', 'Bit 0: `devid` instead of `group_id`, bit 1: this iommufd owns all of them.'),
       count: output('u32', 'How many functions.'),
-      devices: output('hotReset', 'The functions.'),
+      devices: output(
+        'hotReset',
+        'The functions. `devid` is the id in this iommufd; 0: no id, but owned with its group; -1: not owned.',
+      ),
     },
   },
   VFIO_DEVICE_PCI_HOT_RESET: {
@@ -96,22 +109,23 @@ export const VFIO_DEVICE_REQUESTS = {
     size: 12,
     sizeField: 'argsz',
     tail: 'ignored',
+    behind: ['group_fds'],
     about: 'Resets all functions behind the port of this one.',
-    ...only('ENOTTY', 'no hot reset yet.'),
+    ...part('Never EAGAIN or EBUSY. ENOTTY, where the link does not come back, only by the fault `pci.link`.'),
     fields: {
-      flags: input('u32', '0.'),
+      flags: input('u32', 'Must be 0.'),
       count: input('u32', 'How many descriptors.'),
       group_fds: input('descriptors', 'Of the legacy groups of all functions; none by the cdev.'),
     },
   },
   VFIO_DEVICE_IOEVENTFD: {
     number: 0x3b74,
-    minSize: 32,
+    minSize: 28,
     size: 32,
     sizeField: 'argsz',
     tail: 'ignored',
     about: 'Lets an eventfd store a value into a BAR.',
-    ...only('ENOTTY', 'no ioeventfds yet.'),
+    ...FULL,
     fields: {
       flags: bits(IOEVENTFD_FLAGS, 'The width of the store.'),
       offset: input('u64', 'Where on the descriptor.'),
@@ -125,11 +139,15 @@ export const VFIO_DEVICE_REQUESTS = {
     size: 8,
     sizeField: 'argsz',
     tail: 'ignored',
+    behind: ['data'],
     about: 'Asks for features by number, and sets them.',
-    ...only('ENOTTY', 'no features yet.'),
+    ...part(
+      'Low power (3, 4, 5): the device sleeps as soon as the request is over. No token of virtual functions, no DMA-BUF.',
+    ),
     fields: {
+      argsz: input('u32', 'Bytes of the struct and of what stands behind it.'),
       flags: bits(FEATURE_FLAGS, 'The number in the lower 16 bits, and what is asked.'),
-      data: inout('bytes', 'What stands behind the struct.'),
+      data: input('bytes', 'What stands behind the struct. Of 4: the descriptor of an eventfd, and a word of 0.'),
     },
   },
   VFIO_DEVICE_BIND_IOMMUFD: {
@@ -185,9 +203,9 @@ export const VFIO_GROUP_REQUESTS = {
     minSize: 8,
     size: 8,
     sizeField: 'argsz',
-    tail: 'zero',
+    tail: 'ignored',
     about: 'Whether the group is viable and has a container.',
-    ...part('Bytes behind the struct that are not zero are E2BIG; Linux does not look at them.'),
+    ...FULL,
     fields: { flags: output('u32', 'Bit 0: viable, bit 1: container set.') },
   },
   VFIO_GROUP_SET_CONTAINER: {
@@ -197,7 +215,7 @@ export const VFIO_GROUP_REQUESTS = {
     sizeField: 'argsz',
     tail: 'zero',
     about: 'Puts the group into a container: here, an iommufd.',
-    ...part('A container is an iommufd: there is no /dev/vfio/vfio.'),
+    ...part('A container is an iommufd, of /dev/vfio/vfio too; there are none of VFIO itself.'),
     fields: { container: input('s32', 'Descriptor of the iommufd.') },
   },
   VFIO_GROUP_UNSET_CONTAINER: {
@@ -217,7 +235,7 @@ export const VFIO_GROUP_REQUESTS = {
     sizeField: 'argsz',
     tail: 'zero',
     about: 'Opens a device of the group, bound and attached.',
-    ...part('Nothing may follow the address in the name: virtual functions have no tokens.'),
+    ...part('Only spaces may follow the address in the name: virtual functions have no tokens (EINVAL).'),
     fields: { name: input('name', 'Address of the function.') },
   },
 } as const satisfies RequestTable;

@@ -2,8 +2,17 @@
  * Files of a VFIO device (drivers/vfio/device_cdev.c, iommufd.c, pci/vfio_pci_core.c): of its cdev, or of the legacy
  * group. A cdev file is unbound, then bound; there is no way back but close.
  */
+import { MAX_TRANSFER } from '../../limits.ts';
 import { assert, Refusal, refuse } from '../errno.ts';
-import { type Handlers, type IoctlOk, type MapRequest, type MapTarget, OpenFile, type ReadOk } from '../file.ts';
+import {
+  type Handlers,
+  type IoctlOk,
+  type MapRequest,
+  type MapTarget,
+  OpenFile,
+  type ReadOk,
+  type Written,
+} from '../file.ts';
 import { IommufdContext } from '../iommufd/context.ts';
 import { attachDevice, bindDevice, detachDevice, unbindDevice } from '../iommufd/device/device.ts';
 import { attachPasid, detachPasid, replacePasid } from '../iommufd/device/pasid.ts';
@@ -13,7 +22,7 @@ import type { Process } from '../process.ts';
 import type { ArgOf, RequestDescriptor } from '../uapi/index.ts';
 import { VfioPciCore } from './pci/core.ts';
 import { feature } from './pci/features.ts';
-import { getHotResetInfo, hotReset } from './pci/hot-reset.ts';
+import { getHotResetInfo, hotReset, tryResetSet } from './pci/hot-reset.ts';
 import { getIrqInfo, setIrqs } from './pci/intrs.ts';
 import { ioeventfd } from './pci/ioeventfd.ts';
 import { mapRegion } from './pci/mmap.ts';
@@ -28,20 +37,29 @@ const MAX_PASID = 2 ** 31 - 1;
 type AttachArg = ArgOf<'VFIO_DEVICE_ATTACH_IOMMUFD_PT'>;
 type DetachArg = ArgOf<'VFIO_DEVICE_DETACH_IOMMUFD_PT'>;
 
+/** What the kernel before handed over of a device. */
+interface Retrieved {
+  resetWorks: boolean;
+  /** Its user's copy of the configuration space; null: the function was reset instead. */
+  config: Uint8Array | null;
+}
+
 export class VfioDeviceFile extends OpenFile {
   readonly kind = 'vfio-cdev';
   readonly device: VfioDevice;
   /** Opened through /dev/vfio/devices, not through the legacy group. */
   readonly cdev: boolean;
   /** Set if it came out of a session of LUO, with or without a restored domain. */
-  readonly retrieved: { resetWorks: boolean } | null;
+  readonly retrieved: Retrieved | null;
   bound = false;
+  /** Where read and write go on: in BAR 0 in the beginning. */
+  position = 0n;
   /** It is in an outgoing session: attach and detach are refused (C3). */
   preserved = false;
   /** The freeze has reset the device (policy vfioFreezeResets). */
   dead = false;
 
-  constructor(device: VfioDevice, cdev: boolean, retrieved: { resetWorks: boolean } | null = null) {
+  constructor(device: VfioDevice, cdev: boolean, retrieved: Retrieved | null = null) {
     super();
     this.device = device;
     this.cdev = cdev;
@@ -56,6 +74,11 @@ export class VfioDeviceFile extends OpenFile {
     return `${this.device.path}${this.device.unbinding ? ' (deleted)' : ''}`;
   }
 
+  /** Files of anon_inodes are (SB_I_NOEXEC); a node of devtmpfs is not. */
+  override get isNoexec(): boolean {
+    return !this.cdev || this.retrieved !== null;
+  }
+
   release(): void {
     if (this.bound) this._unbind();
     this.device.files = this.device.files.filter((file) => file !== this);
@@ -65,7 +88,12 @@ export class VfioDeviceFile extends OpenFile {
   override beforeIoctl(request: RequestDescriptor | null): Refusal | null {
     if (this.dead)
       return refuse('EIO', 'vfio_device_fops_unl_ioctl', 'the freeze of a live update has reset the device', 'R22');
-    if (this.bound || request?.name === 'VFIO_DEVICE_BIND_IOMMUFD') return null;
+    if (request?.name === 'VFIO_DEVICE_BIND_IOMMUFD') return null;
+    if (this.bound) {
+      // vfio_device_pm_runtime_get
+      this.pci.resume();
+      return null;
+    }
     return refuse(
       'EINVAL',
       'vfio_device_fops_unl_ioctl',
@@ -79,8 +107,23 @@ export class VfioDeviceFile extends OpenFile {
 
   /** What vfio-pci keeps of the device. Only a bound file has it. */
   get pci(): VfioPciCore {
-    assert(this.device.pci, 'a bound device is enabled');
+    assert(this.bound, 'a bound device is enabled');
+    // A stored host of a version that had no device side comes with devices that are bound and nothing kept of them.
+    this.device.pci ??= new VfioPciCore(this.device, null);
     return this.device.pci;
+  }
+
+  override read(length: bigint): ReadOk | Refusal {
+    if (length > MAX_TRANSFER) return refuse('EINVAL', 'vfs_read', `at most ${MAX_TRANSFER} bytes a call`);
+    const answer = this.pread(this.position, Number(length));
+    if (!(answer instanceof Refusal)) this.position += BigInt(answer.ret);
+    return answer;
+  }
+
+  override write({ data }: Written): number | Refusal {
+    const count = this.pwrite(this.position, data);
+    if (!(count instanceof Refusal)) this.position += BigInt(count);
+    return count;
   }
 
   override pread(offset: bigint, length: number): ReadOk | Refusal {
@@ -92,7 +135,7 @@ export class VfioDeviceFile extends OpenFile {
   }
 
   override map(request: MapRequest): MapTarget | Refusal {
-    return this._checkOpen('vfio_device_fops_mmap') ?? mapRegion(this.pci, request);
+    return this._checkOpen('vfio_device_fops_mmap') ?? mapRegion(this, request);
   }
 
   /** EINVAL not bound; EIO reset by a freeze. */
@@ -105,7 +148,7 @@ export class VfioDeviceFile extends OpenFile {
   getInfo(): IoctlOk {
     const { regions, irqs } = this.device.fn.spec;
     const flags = FLAG_PCI | (this._resetWorks ? FLAG_RESET : 0);
-    return { arg: { flags, num_regions: regions, num_irqs: irqs } };
+    return { arg: { flags, num_regions: regions, num_irqs: irqs, cap_offset: 0 } };
   }
 
   reset(): IoctlOk | Refusal {
@@ -159,7 +202,7 @@ export class VfioDeviceFile extends OpenFile {
     device.bound = bound;
     // vfio_pci_core_enable tries a reset; a function that cannot be reset stays as it is.
     if (!this.retrieved && device.fn.spec.reset) kernel.resetFunction(device.fn, 'open');
-    device.pci = new VfioPciCore(kernel, device.fn);
+    device.pci = new VfioPciCore(device, this.retrieved?.config ?? null);
     this.join();
     kernel.emit('vfio.bind', `${device.fn.bdf} is bound to an iommufd`, { bdf: device.fn.bdf, device: bound.id });
     return null;
@@ -246,7 +289,9 @@ export class VfioDeviceFile extends OpenFile {
     assert(bound, 'a bound file has a bound device');
     device.pci?.disable();
     device.pci = null;
+    device.needsReset = !this._resetWorks;
     if (this._resetWorks) kernel.resetFunction(device.fn, 'close');
+    tryResetSet(device);
     for (const pasid of device.pasids) this._detachPasid(pasid);
     detachDevice(bound);
     device.bound = null;
@@ -264,7 +309,7 @@ const HANDLERS: Handlers<'vfio-cdev', VfioDeviceFile> = {
   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO: (file, arg) => getHotResetInfo(file, arg),
   VFIO_DEVICE_PCI_HOT_RESET: (file, arg, process) => hotReset(file, arg, process),
   VFIO_DEVICE_IOEVENTFD: ({ pci }, arg, process) => ioeventfd(pci, arg, process),
-  VFIO_DEVICE_FEATURE: ({ pci }, arg) => feature(pci, arg),
+  VFIO_DEVICE_FEATURE: ({ pci }, arg, process) => feature(pci, arg, process),
   VFIO_DEVICE_BIND_IOMMUFD: (file, arg, process) => file.bindIoctl(process, arg),
   VFIO_DEVICE_ATTACH_IOMMUFD_PT: (file, arg) => file.attachIoctl(arg),
   VFIO_DEVICE_DETACH_IOMMUFD_PT: (file, arg) => file.detachIoctl(arg),

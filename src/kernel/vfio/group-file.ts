@@ -68,9 +68,12 @@ export class VfioGroupFile extends OpenFile {
 
   getDevice(process: Process, name: string): IoctlOk | Refusal {
     const where = 'vfio_group_ioctl_get_device_fd';
-    const device = this.kernel.vfio.devicesOfGroup(this.group).find(({ fn }) => fn.bdf === name);
-    if (!device || this.dead)
-      return refuse('ENODEV', where, `${name} is no function of group ${this.group} on a VFIO driver`);
+    const device = this.dead
+      ? undefined
+      : this.kernel.vfio.devicesOfGroup(this.group).find(({ fn }) => isNamed(name, fn.bdf));
+    if (!device) return refuse('ENODEV', where, `${name} is no function of group ${this.group} on a VFIO driver`);
+    if (/[^ ]/.test(name.slice(device.fn.bdf.length)))
+      return refuse('EINVAL', 'vfio_pci_core_match', `behind ${device.fn.bdf} nothing may follow: it takes no token`);
     if (!this.container) return refuse('EINVAL', where, 'the group has no container');
     if (device.boundFiles.some((file) => file.cdev))
       return refuse('EINVAL', where, 'the device is bound through its cdev');
@@ -83,12 +86,15 @@ export class VfioGroupFile extends OpenFile {
         return refusal;
       }
     }
-    const fd = process.install(file);
+    const fd = process.install(file, true);
     if (typeof fd === 'number') return { ret: fd };
     file.put();
     return fd;
   }
 }
+
+/** Whether a name is that of the function: its address, behind which a space begins options (vfio_pci_core_match). */
+const isNamed = (name: string, bdf: string): boolean => name === bdf || name.startsWith(`${bdf} `);
 
 const HANDLERS: Handlers<'vfio-group', VfioGroupFile> = {
   VFIO_GROUP_GET_STATUS: (file) => file.status(),

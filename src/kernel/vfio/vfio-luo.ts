@@ -5,9 +5,13 @@ import { isRecord } from '../kho/json.ts';
 import { fileHandler } from '../liveupdate/handler.ts';
 import { VfioDeviceFile } from './device-file.ts';
 
-type Data = { readonly bdf: string; readonly resetWorks: boolean };
+type State = { readonly bdf: string; readonly resetWorks: boolean };
+/** `config`: the user's copy of the configuration space, base64; null: the device was reset, or the kernel knows of none. */
+type Data = State & { readonly config: string | null };
 
-export const VFIO_HANDLER = fileHandler<VfioDeviceFile, Data, Data>({
+const BASE64 = /^(?:[\w+/]{4})*(?:[\w+/]{2}==|[\w+/]{3}=)?$/;
+
+export const VFIO_HANDLER = fileHandler<VfioDeviceFile, State, Data>({
   compatible: 'vfio-pci-v1',
   point: 'vfio',
 
@@ -71,7 +75,7 @@ export const VFIO_HANDLER = fileHandler<VfioDeviceFile, Data, Data>({
 
   freeze(kernel, file) {
     const { fn } = file.device;
-    if (fn.interruptsEnabled)
+    if (file.device.interruptsEnabled)
       return refuse(
         'EINVAL',
         'vfio_pci_liveupdate_freeze',
@@ -80,20 +84,23 @@ export const VFIO_HANDLER = fileHandler<VfioDeviceFile, Data, Data>({
       );
     if (kernel.policies.vfioFreezeResets) {
       kernel.resetFunction(fn, 'freeze');
+      fn.config.restore();
       file.dead = true;
     }
     return null;
   },
 
-  serialize: (_file, state) => state,
+  serialize: (file, state) => ({ ...state, config: file.dead ? null : file.pci.config.copy.toBase64() }),
 
   read(json) {
     if (!isRecord(json)) return null;
-    const { bdf, resetWorks } = json;
-    return typeof bdf === 'string' && typeof resetWorks === 'boolean' ? { bdf, resetWorks } : null;
+    const { bdf, resetWorks, config = null } = json;
+    if (typeof bdf !== 'string' || typeof resetWorks !== 'boolean') return null;
+    if (config === null) return { bdf, resetWorks, config };
+    return typeof config === 'string' && BASE64.test(config) ? { bdf, resetWorks, config } : null;
   },
 
-  retrieve(kernel, _session, _token, { bdf, resetWorks }) {
+  retrieve(kernel, _session, _token, { bdf, resetWorks, config }) {
     const device = kernel.vfio.devices.get(bdf);
     if (!device || device.unbinding)
       return refuse(
@@ -102,7 +109,8 @@ export const VFIO_HANDLER = fileHandler<VfioDeviceFile, Data, Data>({
         `${bdf} is not on vfio-pci: bind the driver before the retrieve`,
         'R17',
       );
-    return new VfioDeviceFile(device, true, { resetWorks });
+    const copy = config ? Uint8Array.fromBase64(config) : null;
+    return new VfioDeviceFile(device, true, { resetWorks, config: copy });
   },
 
   /** The cdev was retrieved and bound: else the device would be left where nobody can adopt it (R3). */

@@ -2,6 +2,7 @@
 import { type PciFunction, virtualFunctionsOf } from '../../machine/pci/function.ts';
 import type { Drivers } from '../drivers.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
+import type { EventDataOf } from '../events.ts';
 import type { RestoredDomains } from '../iommu/liveupdate/restored.ts';
 import type { IommufdKernel } from '../iommufd/context.ts';
 import type { IommufdDevice } from '../iommufd/device/device.ts';
@@ -9,13 +10,15 @@ import type { VfioDeviceFile } from './device-file.ts';
 import type { VfioGroupFile } from './group-file.ts';
 import type { VfioPciCore } from './pci/core.ts';
 
+type ResetReason = EventDataOf<'pci.reset'>['why'];
+
 /** What VFIO and drivers need of the kernel. */
 export interface VfioKernel extends IommufdKernel {
   readonly vfio: Vfio;
   readonly drivers: Drivers;
   readonly restored: RestoredDomains;
   /** Resets a function; its translation stays (R18). */
-  resetFunction(fn: PciFunction, why: string): void;
+  resetFunction(fn: PciFunction, why: ResetReason): void;
   removeFunction(fn: PciFunction): void;
 }
 
@@ -31,8 +34,12 @@ export class VfioDevice {
   bound: IommufdDevice | null = null;
   /** What vfio-pci keeps of it from the first open to the last close. */
   pci: VfioPciCore | null = null;
+  /** Log2 of how many vectors MSI was enabled with last (vdev->msi_qmax), for the next user of the device, too. */
+  msiQmax = 0;
   /** PASIDs that were attached through it. */
   readonly pasids = new Set<number>();
+  /** It was used, and has not been reset since. */
+  needsReset = false;
   /** Its driver waits for the close of the last file to be unbound. */
   unbinding = false;
   /** Its function is removed when the driver is unbound. */
@@ -42,6 +49,11 @@ export class VfioDevice {
     this.kernel = kernel;
     this.fn = fn;
     this.index = index;
+  }
+
+  /** A program has enabled a type of interrupts by SET_IRQS, or the switch beside it is on. Eventfds of errors and of the request do not count. */
+  get interruptsEnabled(): boolean {
+    return this.fn.interruptsEnabled || (this.pci !== null && this.pci.irqs.type !== null);
   }
 
   get path(): string {

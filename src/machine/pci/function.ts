@@ -1,8 +1,6 @@
 /** PCI functions as hardware: an address, what they are, and the state that a reset clears. */
 import type { FunctionSpec } from '../spec.ts';
-import { BarMemory } from './bar-memory.ts';
 import { ConfigSpace } from './config-space.ts';
-import { defaultConfig } from './default-config.ts';
 
 export class PciFunction {
   readonly spec: FunctionSpec;
@@ -12,8 +10,8 @@ export class PciFunction {
    */
   readonly sourceId: number;
   readonly config: ConfigSpace;
-  /** In the order of their indexes. */
-  readonly bars: readonly BarMemory[];
+  /** What is stored behind its base address registers, by page; null: nothing since its reset (`bar-memory.ts`). */
+  barPages: Map<number, Uint8Array> | null = null;
   /** Interrupts are enabled: a driver has to end that before a live update. */
   interruptsEnabled = false;
   /** How often the function was reset. */
@@ -21,9 +19,7 @@ export class PciFunction {
 
   constructor(spec: FunctionSpec) {
     this.spec = spec;
-    const config = spec.config ?? defaultConfig(spec);
-    this.config = new ConfigSpace(config);
-    this.bars = config.bars.map((bar) => new BarMemory(bar));
+    this.config = new ConfigSpace(spec);
     const [, bus, device, fn] = (spec.realDmaDevice ?? spec.bdf).split(/[:.]/).map((part) => Number.parseInt(part, 16));
     this.sourceId = (bus! << 8) | (device! << 3) | fn!;
   }
@@ -36,11 +32,20 @@ export class PciFunction {
   reset(): void {
     this.resets++;
     this.interruptsEnabled = false;
+    this.barPages = null;
+    this.config.reset();
+  }
+
+  /** What it is like when it gets power. */
+  powerOn(): void {
+    this.interruptsEnabled = false;
+    this.barPages = null;
+    this.config.powerOn();
   }
 }
 
 /** `dddd:bb` of an address, which orders the buses of a domain. */
-const busOf = ({ bdf }: PciFunction): string => bdf.slice(0, bdf.lastIndexOf(':'));
+export const busOf = ({ bdf }: PciFunction): string => bdf.slice(0, bdf.lastIndexOf(':'));
 
 /**
  * The virtual functions of a physical one: those that name it, and those that name none and are likely to be its own.

@@ -23,13 +23,14 @@ function routingId(bdf: string): number {
 export function findVirtualFunctions(functions: readonly TopologyFunction[], notes: Notes): void {
   const kindOf = ({ bdf, vendor, class: code }: TopologyFunction) => `${segmentOf(bdf)} ${vendor} ${code}`;
   const isOnVfio = ({ driver }: TopologyFunction) => driver != null && VFIO_DRIVER.test(driver);
-  const physical = new Map<string, Map<number, TopologyFunction[]>>();
+  const physical = new Map<string, Buses>();
   const onVfio: typeof physical = new Map();
   const isVirtual = ({ name }: TopologyFunction) => name !== null && VIRTUAL.test(name);
   for (const fn of functions) {
     if (isVirtual(fn)) continue;
     const buses = (isOnVfio(fn) ? onVfio : physical).getOrInsertComputed(kindOf(fn), () => new Map());
-    buses.getOrInsertComputed(routingId(fn.bdf) >> 8, () => []).push(fn);
+    const id = routingId(fn.bdf);
+    buses.getOrInsertComputed(id >> 8, () => []).push({ id, fn });
   }
   /** The last virtual function of this first owner: its successor, and how many gaps there were. */
   let run: { first: TopologyFunction | undefined; next: number; index: number } | null = null;
@@ -57,10 +58,13 @@ export function findVirtualFunctions(functions: readonly TopologyFunction[], not
   }
 }
 
-function candidates(buses: Map<number, TopologyFunction[]> | undefined, id: number): TopologyFunction[] {
+/** Functions by their bus, with their routing ids. */
+type Buses = Map<number, { id: number; fn: TopologyFunction }[]>;
+
+function candidates(buses: Buses | undefined, id: number): TopologyFunction[] {
   for (let bus = id >> 8; bus >= 0 && bus > (id >> 8) - MAX_BUSES; bus--) {
-    const found = buses?.get(bus)?.filter(({ bdf }) => routingId(bdf) < id) ?? [];
-    if (found.length > 0) return found;
+    const found = buses?.get(bus)?.filter((before) => before.id < id) ?? [];
+    if (found.length > 0) return found.map(({ fn }) => fn);
   }
   return [];
 }
@@ -69,18 +73,23 @@ function candidates(buses: Map<number, TopologyFunction[]> | undefined, id: numb
 export function findVmds(functions: readonly TopologyFunction[], notes: Notes): void {
   const behind = functions.filter(({ bdf }) => segmentOf(bdf) >= FIRST_VMD_DOMAIN);
   if (behind.length === 0) return;
-  const groups = Map.groupBy(functions, ({ group }) => group);
+  const before = functions.filter(({ bdf }) => segmentOf(bdf) < FIRST_VMD_DOMAIN);
+  const vmds = new Map([...Map.groupBy(before, ({ group }) => group)].map(([group, others]) => [group, vmdOf(others)]));
   for (const fn of behind) {
-    const others = groups.get(fn.group)!.filter(({ bdf }) => segmentOf(bdf) < FIRST_VMD_DOMAIN);
-    const vmd =
-      others.find(
-        ({ name, class: code, vendor }) =>
-          name?.includes('Volume Management') || (code === '0104' && vendor === '8086'),
-      ) ??
-      others.find(({ bdf }) => bdf.endsWith(':0e.0')) ??
-      others[0];
+    const vmd = vmds.get(fn.group);
     if (!vmd) continue;
     fn.realDmaDevice = vmd.bdf;
     notes.add(`functions behind the VMD ${vmd.bdf}: their DMA carries its requester id`, fn.line);
   }
+}
+
+/** The likeliest VMD of the functions of a group that are not behind one. */
+function vmdOf(functions: readonly TopologyFunction[]): TopologyFunction | undefined {
+  return (
+    functions.find(
+      ({ name, class: code, vendor }) => name?.includes('Volume Management') || (code === '0104' && vendor === '8086'),
+    ) ??
+    functions.find(({ bdf }) => bdf.endsWith(':0e.0')) ??
+    functions[0]
+  );
 }

@@ -3,8 +3,10 @@
  * functions below it, or both on one line, with ids and reset marks before or behind the address; `lspci -nn`, `-n`, `-mm`
  * or without numbers, with what `-k` and `-v` add; `lspci -v`, `-vmm` themselves, which say the group of each function.
  */
+import { isBridge } from '../pci/config-image.ts';
 import { readClassName } from './class-names.ts';
 import { MAX_GROUP, parseBdf } from './functions.ts';
+import { LspciConfig } from './lspci-config.ts';
 import type { Platform } from './platform.ts';
 import { type Line, NO_IOMMU, type Reader, type Reading, TELLING, type TopologyFunction } from './text.ts';
 
@@ -56,6 +58,8 @@ export class LspciReader implements Reader {
   private _group: number | null = null;
   private _unit: string | null = null;
   private _last: TopologyFunction | null = null;
+  /** What the lines below each function say of its configuration space. */
+  private readonly _configs = new Map<string, LspciConfig>();
   private _indent = 0;
   /** Each function names its group itself, behind its address; no header does. */
   groupsBehind = false;
@@ -196,6 +200,8 @@ export class LspciReader implements Reader {
       line,
     };
     this._indent = line.indent;
+    if (behind.rest !== '' && !this._configs.has(parsed.bdf))
+      this._configs.set(parsed.bdf, new LspciConfig(behind.rest));
     return [this._last];
   }
 
@@ -216,6 +222,15 @@ export class LspciReader implements Reader {
     return { ids, reset, rest };
   }
 
+  /** Adds what was said of their configuration spaces to functions. */
+  describe(functions: readonly TopologyFunction[]): void {
+    for (const fn of functions) {
+      // Bridges have registers of their own, and no VFIO driver takes them.
+      const said = isBridge(fn.class) ? undefined : this._configs.get(fn.bdf)?.said;
+      if (said) fn.said = said;
+    }
+  }
+
   /** Reads a line that lspci prints below a function. */
   private _readDetail(text: string, indent: number): Reading {
     const last = this._last;
@@ -230,6 +245,7 @@ export class LspciReader implements Reader {
       const group = /\bIOMMU group (\d{1,20})/.exec(text)?.[1];
       if (group) return this._groupIsOfLast(group);
     }
+    if (last && this._configs.get(last.bdf)?.read(text)) return null;
     if (text.startsWith('!!!')) return { passed: 'lspci could not read the function: its line stands as it is' };
     if (/^Kernel modules:/.test(text))
       return { passed: 'modules that could drive a function: passed over, as none is bound by that' };

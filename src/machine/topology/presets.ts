@@ -24,7 +24,7 @@ function machine(kind: IommuKind, about: string, functions: (iommu: string) => F
 function functionsOf(text: string, iommu: string): FunctionSpec[] {
   const topology = parseTopology(text, undefined);
   if ('errors' in topology) throw new Error(`a preset's topology cannot be read: ${JSON.stringify(topology.errors)}`);
-  return topology.functions.map(({ line, ...fn }) => functionSpec({ ...fn, iommu }));
+  return topology.functions.map(({ line, said, ...fn }) => functionSpec({ ...fn, iommu }));
 }
 
 const NVME = { class: '0108', vendor: '144d', device: 'a808', name: 'Samsung NVMe SSD Controller PM981' };

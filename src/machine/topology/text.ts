@@ -5,11 +5,14 @@
 import { MAX_ERRORS, MAX_FUNCTIONS } from '../../limits.ts';
 import type { FunctionSpec } from '../spec.ts';
 import { byAddress } from './functions.ts';
+import type { SaidConfig } from './lspci-config.ts';
 
 /** A function as a text describes it; null: the text does not say. */
 export interface TopologyFunction
   extends Pick<FunctionSpec, 'bdf' | 'group' | 'vendor' | 'device' | 'class' | 'name'>,
     Partial<Pick<FunctionSpec, 'iommu' | 'driver' | 'reset' | 'sriov' | 'physicalFunction' | 'realDmaDevice'>> {
+  /** What the text says of its configuration space. */
+  said?: SaidConfig;
   readonly line: Line;
 }
 

@@ -78,6 +78,7 @@ function parseAs(text: string, format: TopologyFormat, groupless: boolean): Topo
   for (const { vendor, name, line } of left)
     if (vendor === null && name !== null)
       notes.add('no vendor and device in numbers, which `lspci -nn` prints: both are unknown', line);
+  lspci?.describe(left);
   findVirtualFunctions(left, notes);
   if (!groupless) findVmds(left, notes);
   const { kind, line, why } = platform.conclude(left);

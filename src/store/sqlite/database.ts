@@ -6,7 +6,7 @@ import { join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
 import { StoreUnavailable } from '../errors.ts';
 import { clearDeleted } from './clearing.ts';
-import { DATABASE, explain, makeDirectory } from './directory.ts';
+import { DATABASE, explain, makeDirectory, makeFiles } from './directory.ts';
 import { migrate } from './migrations.ts';
 import { InUse, type Owner, own } from './owner.ts';
 import { Room } from './room.ts';
@@ -32,6 +32,7 @@ export function openDatabase(directory: string, durability: Durability): OpenDat
   try {
     makeDirectory(directory);
     owner = own(directory);
+    makeFiles(directory);
     database = connectForWriting(directory, durability);
     const applied = migrate(database);
     clearDeleted(database);

@@ -1,5 +1,15 @@
 /** The data directory: made where it is not there; and if it cannot be used, what is wrong with it and what to do. */
-import { accessSync, closeSync, constants, lstatSync, mkdirSync, openSync, type Stats, statSync } from 'node:fs';
+import {
+  accessSync,
+  chmodSync,
+  closeSync,
+  constants,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  type Stats,
+  statSync,
+} from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 
 export const DATABASE = 'holdover.db';
@@ -9,17 +19,36 @@ const FILES = [LOCK, DATABASE, `${DATABASE}-wal`, `${DATABASE}-shm`];
 
 const ANOTHER = 'name another directory with HOLDOVER_DATA_DIR';
 
+/** What is in it is nobody else's on the machine: hosts of all tenants, and what proves their keys. */
+const OWN_DIRECTORY = 0o700;
+const OWN_FILE = 0o600;
+const OF_OTHERS = 0o077;
+
+/**
+ * Makes the database's file where it is not there, and takes the files from everybody else where an earlier version, or who has
+ * copied them, has left them readable. SQLite gives those that it makes beside it (-wal, -shm) the same mode.
+ */
+export function makeFiles(directory: string): void {
+  closeSync(openSync(join(directory, DATABASE), constants.O_RDWR | constants.O_CREAT, OWN_FILE));
+  for (const name of FILES) {
+    const file = join(directory, name);
+    const stats = statSync(file, { throwIfNoEntry: false });
+    if (stats !== undefined && (stats.mode & OF_OTHERS) !== 0 && stats.uid === process.getuid?.())
+      chmodSync(file, OWN_FILE);
+  }
+}
+
 /** Makes it with its parents. Node's own way goes round for ever where a file system takes none, as /proc does. */
 export function makeDirectory(directory: string): void {
   try {
-    mkdirSync(directory);
+    mkdirSync(directory, OWN_DIRECTORY);
   } catch (error) {
     const code = codeOf(error);
     if (code === 'EEXIST' && statSync(directory).isDirectory()) return;
     const parent = dirname(directory);
     if (code !== 'ENOENT' || parent === directory) throw error;
     makeDirectory(parent);
-    mkdirSync(directory);
+    mkdirSync(directory, OWN_DIRECTORY);
   }
 }
 

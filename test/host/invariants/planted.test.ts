@@ -9,6 +9,7 @@ import { Access } from '../../../src/kernel/iommufd/device/access.ts';
 import { HwptPaging } from '../../../src/kernel/iommufd/hw-pagetable/hwpt.ts';
 import { Ioas } from '../../../src/kernel/iommufd/ioas.ts';
 import { Viommu } from '../../../src/kernel/iommufd/viommu/viommu.ts';
+import type { Mapping } from '../../../src/kernel/mm/mapping.ts';
 import type { PhysicalMemory } from '../../../src/machine/memory.ts';
 import { READ, WRITE } from '../../../src/machine/page-table.ts';
 import { BDF, IOVA, PAGE, Vmm } from './vmm.ts';
@@ -63,6 +64,10 @@ const ATTACHED: Readonly<Record<string, Plant>> = {
   'a writer of a memfd too many': {
     plant: (vmm) => add(vmm.inode, '_sharedWritable', 1),
     names: /^shared writable mappings of "memfd:ram"/,
+  },
+  'a waiter that an eventfd does not know': {
+    plant: (vmm) => Object.assign(inside(vmm.counter), { _waiters: [] }),
+    names: /^waiters of .*: 0, .* 1 \(0000:01:00.0\)$/,
   },
   'a number that is never given': {
     plant: (vmm) => add(vmm.process, '_lowestFree', 2),
@@ -146,9 +151,25 @@ const ATTACHED: Readonly<Record<string, Plant>> = {
     plant: (vmm) => add(vmm.kernel.userLocked(0), 'pages', 1),
     names: /^locked pages of user 0: 33, .* 32$/,
   },
-  'pinned pages of a memfd': {
-    plant: (vmm) => add(vmm.inode, '_pinnedPages', -1),
-    names: /^pinned pages of "memfd:ram": 15, .* 16$/,
+  'a frame of memory that is not mapped': {
+    plant: ({ process: { mm } }) => {
+      (mm.mappings[0] as Mapping).last--;
+    },
+    names: /^mapping of page 0x[0-9a-f]+ of process 1, which has a frame: none, or shared, .* private$/,
+  },
+  'mappings that lie over each other': {
+    plant: ({ process: { mm } }) => (mm.mappings as Mapping[]).push({ ...mm.mappings[0]! }),
+    names: /^order of mappings of process 1: one at page /,
+  },
+  'a protection that a mapping may not have': {
+    plant: ({ process: { mm } }) => {
+      (mm.mappings[0] as Mapping).may = 1;
+    },
+    names: /^protection of the mapping at page .* of process 1: 3, .* 1$/,
+  },
+  'a page that is not up to date, and not there': {
+    plant: (vmm) => vmm.inode.fallocated.insert({ page: 100, frame: 5, count: 1, folioShift: 12 }),
+    names: /^frames of pages 100-100 of "memfd:ram", which are not up to date: 100: 5-5, /,
   },
   'pinned pages of a source': {
     plant: (vmm) => add([...ioasOf(vmm).iopt.sources].find(({ shared }) => shared === null)!, '_pinnedPages', 1),

@@ -3,10 +3,12 @@ import assert from 'node:assert/strict';
 import type { Command } from '../../../src/host/command.ts';
 import { Host } from '../../../src/host/host.ts';
 import { buildHostSpec } from '../../../src/host/host-spec.ts';
+import { type Eventfd, EventfdFile } from '../../../src/kernel/eventfd.ts';
 import { IommufdContext } from '../../../src/kernel/iommufd/context.ts';
 import type { IommufdObject } from '../../../src/kernel/iommufd/objects.ts';
 import type { Kernel } from '../../../src/kernel/kernel.ts';
-import { MemfdFile, type ShmemInode } from '../../../src/kernel/mm/shmem.ts';
+import { MemfdFile } from '../../../src/kernel/mm/memfd-file.ts';
+import type { ShmemInode } from '../../../src/kernel/mm/shmem.ts';
 import type { Process } from '../../../src/kernel/process.ts';
 import type { CallInput, CallResult } from '../../../src/kernel/uapi/calls.ts';
 import type { PhysicalMemory } from '../../../src/machine/memory.ts';
@@ -18,6 +20,8 @@ export const IOVA = 0x1000000;
 export const PAGE = 4096;
 const PAGES = 16;
 const RAM = PAGES * PAGE;
+const TRIGGER_BY_EVENTFD = 4 | 32;
+const UNMASK_BY_EVENTFD = 4 | 16;
 /** Capabilities of a VMM whose locked memory is counted. */
 const PAYS = ['CAP_SYS_BOOT', 'CAP_SYS_RESOURCE', 'CAP_SYS_ADMIN', 'CAP_SYS_RAWIO'];
 
@@ -28,6 +32,8 @@ export class Vmm {
   iommufd = 0;
   cdev = 0;
   device = 0;
+  /** Signalled by INTx, and unmasks it. */
+  eventfd = 0;
   /** With areas of process memory, one of the memfd, and the parent of what is nested. */
   ioas = 0;
   parent = 0;
@@ -39,7 +45,7 @@ export class Vmm {
     const built = buildHostSpec({
       iommus: [{ id: 'mock0', kind: 'generic', nesting: true, maxPasidLog2: 20 }],
       devices: [
-        { bdf: BDF, iommu: 'mock0', driver: 'vfio-pci', pasid: true },
+        { bdf: BDF, iommu: 'mock0', driver: 'vfio-pci', pasid: true, config: { interruptPin: 1 } },
         { bdf: SECOND, iommu: 'mock0', driver: 'nvme', class: '0108' },
       ],
     });
@@ -47,7 +53,7 @@ export class Vmm {
     this.host = new Host(built.spec);
   }
 
-  /** Areas, shared and not; vIOMMU, queues, accesses. */
+  /** Areas, shared and not; vIOMMU, queues, interrupts, accesses. */
   static attached(): Vmm {
     const vmm = new Vmm();
     vmm.#begin();
@@ -78,6 +84,9 @@ export class Vmm {
     vmm.ioctl(vmm.iommufd, 'IOMMU_VDEVICE_ALLOC', { viommu_id: viommu, dev_id: vmm.device, virt_id: 9 });
     vmm.ioctl(vmm.iommufd, 'IOMMU_FAULT_QUEUE_ALLOC');
     vmm.ioctl(vmm.iommufd, 'IOMMU_VEVENTQ_ALLOC', { viommu_id: viommu, type: 0xbeefbeef, veventq_depth: 2 });
+    vmm.eventfd = vmm.call({ call: 'eventfd', initval: 0, flags: 0 }).ret as number;
+    for (const flags of [TRIGGER_BY_EVENTFD, UNMASK_BY_EVENTFD])
+      vmm.ioctl(vmm.cdev, 'VFIO_DEVICE_SET_IRQS', { flags, index: 0, start: 0, count: 1, eventfds: [vmm.eventfd] });
     const access = vmm.call({ call: 'access_create', fd: vmm.iommufd, ioas: vmm.ioas, pin: true }).ret as number;
     vmm.call({ call: 'access_pin', fd: vmm.iommufd, access, iova: IOVA, length: PAGE, write: true });
     return vmm;
@@ -177,6 +186,12 @@ export class Vmm {
     const file = this.process.descriptors.get(this.iommufd);
     assert.ok(file instanceof IommufdContext);
     return file;
+  }
+
+  get counter(): Eventfd {
+    const file = this.process.descriptors.get(this.eventfd);
+    assert.ok(file instanceof EventfdFile);
+    return file.eventfd;
   }
 
   get inode(): ShmemInode {

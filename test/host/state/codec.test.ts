@@ -157,6 +157,27 @@ test('vIOMMUs, queues, PASIDs and accesses, with a snapshot before each command'
   assert.equal(p.host.kernel!.processes.size, 0);
 });
 
+test('BARs, what they hold and who maps them, with a snapshot before each command', () => {
+  const bdf = '0000:01:00.0';
+  const p = new Phoenix();
+  p.process();
+  const iommufd = p.open('/dev/iommu');
+  const cdev = p.open('/dev/vfio/devices/vfio0');
+  p.ioctl(cdev, 'VFIO_DEVICE_BIND_IOMMUFD', { iommufd });
+  const addr = '0x600000000000';
+  p.call({ call: 'mmap', addr, fd: cdev, offset: 0, length: '0x4000', shared: true });
+  p.call({ call: 'poke', addr: '0x600000003000', data: 'AQID' });
+  p.call({ call: 'close', fd: cdev });
+  p.execute({ op: 'device.bar', bdf, bar: 0, offset: '0x5001', data: 'CAk=' });
+  assert.equal(p.call({ call: 'peek', addr: '0x600000003000', length: 2 }).data, 'AQI=');
+  assert.deepEqual(p.host.query({ view: 'bar', bdf, bar: 0, offset: '0x5000', length: 3 }), {
+    kind: 'ok',
+    value: { data: 'AAgJ', count: 3 },
+  });
+  p.call({ call: 'munmap', addr, length: '0x4000' });
+  assert.equal(p.host.machine.functions.get(bdf)!.barPages, null);
+});
+
 function hostOfPreset(): Host {
   const built = buildHostSpec({ preset: 'vmm-lab' });
   assert.ok('spec' in built);

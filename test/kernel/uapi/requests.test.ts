@@ -4,7 +4,6 @@ import { before, describe, test } from 'node:test';
 import type { Handlers, OpenFile } from '../../../src/kernel/file.ts';
 import { IommufdContext } from '../../../src/kernel/iommufd/context.ts';
 import { LiveUpdateFile, SessionFile } from '../../../src/kernel/liveupdate/files.ts';
-import { ABSENT_REQUESTS } from '../../../src/kernel/uapi/absent.ts';
 import { CALLS } from '../../../src/kernel/uapi/calls.ts';
 import { REQUESTS, type RequestKind, type RequestTable } from '../../../src/kernel/uapi/index.ts';
 import { VfioDeviceFile } from '../../../src/kernel/vfio/device-file.ts';
@@ -96,15 +95,6 @@ describe('by the API', () => {
       }
   });
 
-  test('what is said to be absent answers the errno that is said', async () => {
-    for (const [name, { kind, number, support, note }] of Object.entries(ABSENT_REQUESTS)) {
-      const { ret, errno } = await ask(kind, `0x${number.toString(16)}`);
-      assert.deepEqual([ret, support], [-1, 'errno'], name);
-      assert.ok(note?.startsWith(`${errno}: `), `${name}: ${errno}`);
-      assert.ok(!REQUESTS.has(name), `${name} is there`);
-    }
-  });
-
   test('every system call is answered with descriptors that are not there', async () => {
     for (const [name, { parameters }] of CALLS) {
       const given = Object.entries(parameters).filter(([, { optional }]) => !optional);
@@ -115,4 +105,4 @@ describe('by the API', () => {
   });
 });
 
-const EMPTY = { int: 99, u64: 0, bytes: '', string: '', boolean: false, responses: [] };
+const EMPTY = { int: 99, u64: 0, bytes: '', string: '', boolean: false, responses: [], polls: [] };

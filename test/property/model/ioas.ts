@@ -269,7 +269,9 @@ export class Ioas {
     for (const page of missing())
       fresh.push([
         page,
-        source.kind === 'user' ? source.memory.page(page, writable) : this.#world.filePage(source.file, page),
+        source.kind === 'user'
+          ? source.memory.page(page, writable ? 'pin to write' : 'pin to read')!
+          : this.#world.filePage(source.file, page),
       ]);
     for (const [number, page] of fresh) pinned.set(number, page);
     return fresh.length;

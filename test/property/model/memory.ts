@@ -1,11 +1,11 @@
 /** The model's memory: pages, what processes have mapped, page by page, and memfds (src/kernel/mm/README.md). */
 import { Failure, PAGE } from './base.ts';
 
-const PROT_WRITE = 2;
+const [PROT_READ, PROT_WRITE, PROT_ALL] = [1, 2, 7];
 /** Pages in one of 2 MiB. */
 const HUGE = 512;
 const TASK_SIZE = 2n ** 47n - PAGE;
-const SEAL = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8, FUTURE_WRITE: 16, ALL: 63 } as const;
+const SEAL = { SEAL: 1, SHRINK: 2, GROW: 4, WRITE: 8, FUTURE_WRITE: 16, EXEC: 32, ALL: 63 } as const;
 const MFD = { CLOEXEC: 1, ALLOW_SEALING: 2, HUGETLB: 4, NOEXEC_SEAL: 8, EXEC: 16 } as const;
 
 let serial = 0;
@@ -21,13 +21,19 @@ export class Page {
   /** The pages that it lies beside and belongs together with, and its place among them. */
   readonly folio: Folio;
   readonly index: number;
-  readonly #bytes = new Map<number, number>();
+  readonly #bytes: Map<number, number>;
 
-  constructor(owner: Page['owner'], folio: Folio, index: number) {
+  /** `bytes`: those that are not 0. */
+  constructor(owner: Page['owner'], folio: Folio, index: number, bytes: readonly (readonly [number, number])[] = []) {
     this.owner = owner;
     this.folio = folio;
     this.index = index;
-    if (owner === 'anonymous') this.#bytes.set(0, 1);
+    this.#bytes = new Map(bytes);
+  }
+
+  /** A page of a process with the same bytes. */
+  copy(): Page {
+    return new Page('anonymous', { pages: 1 }, 0, [...this.#bytes]);
   }
 
   read(offset: number): number {
@@ -47,10 +53,12 @@ export class Inode {
   size = 0n;
   seals: number;
   readonly hugetlb: boolean;
+  readonly executable: boolean;
   readonly pages = new Map<number, Page>();
 
   constructor(flags: number) {
     this.hugetlb = (flags & MFD.HUGETLB) !== 0;
+    this.executable = (flags & MFD.NOEXEC_SEAL) === 0;
     this.seals = flags & MFD.NOEXEC_SEAL ? 32 : flags & MFD.ALLOW_SEALING ? 0 : SEAL.SEAL;
   }
 
@@ -61,6 +69,16 @@ export class Inode {
     if (!this.pages.has(first))
       for (let i = 0; i < folio.pages; i++) this.pages.set(first + i, new Page('memfd', folio, i));
     return this.pages.get(number)!;
+  }
+
+  /** Whether a mapping can touch this page. */
+  reaches(number: number): boolean {
+    if (!this.hugetlb) return BigInt(number) * PAGE < this.size;
+    return BigInt(number - (number % HUGE) + HUGE) * PAGE <= this.size || this.pages.has(number);
+  }
+
+  get writeSealed(): boolean {
+    return (this.seals & (SEAL.WRITE | SEAL.FUTURE_WRITE)) !== 0;
   }
 
   truncate(length: bigint): void {
@@ -99,8 +117,9 @@ export class Inode {
   addSeals(seals: number, busy: boolean): void {
     if (seals & ~SEAL.ALL) throw new Failure('EINVAL');
     if (this.seals & SEAL.SEAL) throw new Failure('EPERM');
-    if (seals & SEAL.WRITE && !(this.seals & SEAL.WRITE) && busy) throw new Failure('EBUSY');
-    this.seals |= seals;
+    const added = seals & SEAL.EXEC && this.executable ? seals | 30 : seals;
+    if (added & SEAL.WRITE && !(this.seals & SEAL.WRITE) && busy) throw new Failure('EBUSY');
+    this.seals |= added;
   }
 }
 
@@ -119,8 +138,24 @@ interface Mapped {
   page: Page | null;
   inode: Inode | null;
   filePage: number;
-  writable: boolean;
+  shared: boolean;
+  huge: boolean;
+  prot: number;
+  may: number;
 }
+
+/** EFAULT, which a program is told by a signal. */
+export class Signal extends Failure {
+  readonly signal: string;
+
+  constructor(signal: string) {
+    super('EFAULT');
+    this.signal = signal;
+  }
+}
+
+/** How a page is reached: by the process, or to be pinned. */
+type Way = 'load' | 'store' | 'pin to read' | 'pin to write';
 
 export class AddressSpace {
   readonly pages = new Map<number, Mapped>();
@@ -129,25 +164,35 @@ export class AddressSpace {
   map(
     address: bigint,
     length: bigint,
-    options: { huge: boolean; inode: Inode | null; offset: bigint; prot: number },
+    options: { huge: boolean; inode: Inode | null; offset: bigint; prot: number; shared: boolean },
   ): void {
-    const { huge, inode, offset, prot } = options;
+    const { inode, offset, prot, shared } = options;
+    if (offset % PAGE !== 0n) throw new Failure('EINVAL');
+    const huge = inode ? inode.hugetlb : options.huge;
     const unit = huge ? BigInt(HUGE) * PAGE : PAGE;
-    if (length === 0n || address % unit !== 0n) throw new Failure('EINVAL');
+    if (length === 0n) throw new Failure('EINVAL');
     const bytes = ((length + unit - 1n) / unit) * unit;
+    if (bytes > TASK_SIZE) throw new Failure('ENOMEM');
+    if (huge && address % unit !== 0n) throw new Failure('EINVAL');
     if (address + bytes > TASK_SIZE) throw new Failure('ENOMEM');
+    if (address % PAGE !== 0n) throw new Failure('EINVAL');
     const first = Number(address / PAGE);
     const count = Number(bytes / PAGE);
     for (let i = 0; i < count; i++) if (this.pages.has(first + i)) throw new Failure('EEXIST');
-    if (offset % PAGE !== 0n) throw new Failure('EINVAL');
-    const writable = (prot & PROT_WRITE) !== 0;
-    if (inode && writable && inode.seals & (SEAL.WRITE | SEAL.FUTURE_WRITE)) throw new Failure('EPERM');
+    const sealed = shared && inode?.writeSealed === true;
+    if (sealed && prot & PROT_WRITE) throw new Failure('EPERM');
+    if (inode?.hugetlb) {
+      if (offset % unit !== 0n) throw new Failure('EINVAL');
+      if (prot & PROT_WRITE && inode.size < offset + bytes) inode.size = offset + bytes;
+    }
     const perFolio = huge ? HUGE : 1;
     let folio = { pages: perFolio };
     for (let i = 0; i < count; i++) {
       if (i % perFolio === 0) folio = { pages: perFolio };
-      const page = inode ? null : new Page('anonymous', folio, i % perFolio);
-      this.pages.set(first + i, { page, inode, filePage: Number(offset / PAGE) + i, writable });
+      const page = inode || !(prot & PROT_WRITE) ? null : new Page('anonymous', folio, i % perFolio, [[0, 1]]);
+      const filePage = Number(offset / PAGE) + i;
+      const may = sealed ? PROT_ALL & ~PROT_WRITE : PROT_ALL;
+      this.pages.set(first + i, { page, inode, filePage, shared, huge, prot: prot & PROT_ALL, may });
     }
   }
 
@@ -159,34 +204,62 @@ export class AddressSpace {
     for (let page = first; page <= last; page++) this.pages.delete(page);
   }
 
-  #cutsHugePage(border: number): boolean {
-    const right = this.pages.get(border)?.page;
-    return right?.folio.pages === HUGE && right.index !== 0 && this.pages.has(border - 1);
+  protect(address: bigint, length: bigint, prot: number): void {
+    if (address % PAGE !== 0n) throw new Failure('EINVAL');
+    if (length === 0n) return;
+    const first = Number(address / PAGE);
+    const count = Number((length + PAGE - 1n) / PAGE);
+    if (address + BigInt(count) * PAGE >= 2n ** 64n) throw new Failure('ENOMEM');
+    if (prot & ~PROT_ALL) throw new Failure('EINVAL');
+    for (let page = first; page < first + count; page++) {
+      const mapped = this.pages.get(page);
+      if (!mapped) throw new Failure('ENOMEM');
+      if (prot & ~mapped.may) throw new Failure('EACCES');
+      // Mappings of huge pages are of one here.
+      const whole = page % HUGE === 0 && page + HUGE <= first + count;
+      if (mapped.huge && mapped.prot !== prot && !whole) throw new Failure('EINVAL');
+      for (let i = 0; i < (mapped.huge && whole ? HUGE : 1); i++) this.pages.get(page + i)!.prot = prot;
+    }
   }
 
-  /** The page behind this number, for a read or a write; EFAULT. */
-  page(number: number, write: boolean): Page {
+  #cutsHugePage(border: number): boolean {
+    return border % HUGE !== 0 && this.pages.get(border)?.huge === true;
+  }
+
+  /** Private mappings lose what lies behind the end of their file. */
+  dropBehind(inode: Inode): void {
+    for (const mapped of this.pages.values())
+      if (mapped.inode === inode && !mapped.shared && !inode.reaches(mapped.filePage)) mapped.page = null;
+  }
+
+  /** The page behind this number; null: the page of zeroes. EFAULT. */
+  page(number: number, way: Way): Page | null {
     const mapped = this.pages.get(number);
-    if (!this.alive || !mapped || (write && !mapped.writable)) throw new Failure('EFAULT');
+    const wanted = { load: PROT_ALL, store: PROT_WRITE, 'pin to read': PROT_READ, 'pin to write': PROT_WRITE }[way];
+    if (!this.alive || !mapped || !(mapped.prot & wanted)) throw new Signal('SIGSEGV');
     if (mapped.page) return mapped.page;
-    if (BigInt(mapped.filePage) * PAGE >= mapped.inode!.size) throw new Failure('EFAULT');
-    return mapped.inode!.page(mapped.filePage);
+    const { inode, filePage, shared } = mapped;
+    if (inode && !inode.reaches(filePage)) throw new Signal('SIGBUS');
+    if (inode && (shared || way === 'load')) return inode.page(filePage);
+    if (way === 'load') return null;
+    mapped.page = inode ? inode.page(filePage).copy() : new Page('anonymous', { pages: 1 }, 0);
+    return mapped.page;
   }
 
   peek(address: bigint, length: number): Uint8Array {
-    const places = this.#places(address, length, false);
-    return Uint8Array.from(places.map(([page, offset]) => page.read(offset)));
+    const places = this.#places(address, length, 'load');
+    return Uint8Array.from(places.map(([page, offset]) => page?.read(offset) ?? 0));
   }
 
   poke(address: bigint, data: Uint8Array): void {
-    const places = this.#places(address, data.length, true);
-    for (const [i, [page, offset]] of places.entries()) page.write(offset, data[i]!);
+    const places = this.#places(address, data.length, 'store');
+    for (const [i, [page, offset]] of places.entries()) page!.write(offset, data[i]!);
   }
 
-  #places(address: bigint, length: number, write: boolean): [Page, number][] {
-    return Array.from({ length }, (_, i): [Page, number] => {
+  #places(address: bigint, length: number, way: Way): [Page | null, number][] {
+    return Array.from({ length }, (_, i): [Page | null, number] => {
       const at = address + BigInt(i);
-      return [this.page(Number(at / PAGE), write), Number(at % PAGE)];
+      return [this.page(Number(at / PAGE), way), Number(at % PAGE)];
     });
   }
 

@@ -1,8 +1,18 @@
 /** What a data directory can be that cannot be used, and what is said then. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import Database from 'better-sqlite3';
 import { openStore } from '../../../src/store/sqlite/store.ts';
@@ -174,4 +184,33 @@ test('a database that another program has locked is named', (t) => {
   assert.match(reasonOf(directory), /^another program, such as sqlite3, has locked holdover\.db in it: end that/);
   another.close();
   temporaryStore(t, directory).check();
+});
+
+const modeOf = (path: string): string => (statSync(path).mode & 0o777).toString(8);
+
+test('what is stored is for its owner alone', (t) => {
+  const parent = join(temporaryDirectory(t), 'parent');
+  const directory = join(parent, 'data');
+  const before = process.umask(0);
+  t.after(() => process.umask(before));
+  const store = openStore({ directory });
+  const files = ['holdover.db', 'holdover.db-wal', 'holdover.db-shm'].map((name) => join(directory, name));
+  assert.deepEqual([parent, directory].map(modeOf), ['700', '700']);
+  assert.deepEqual(files.map(modeOf), ['600', '600', '600']);
+  // As an earlier version has left it, and a copy that was taken while it ran.
+  const copy = join(temporaryDirectory(t), 'copy');
+  mkdirSync(copy, { mode: 0o755 });
+  for (const file of files) {
+    copyFileSync(file, join(copy, basename(file)));
+    chmodSync(join(copy, basename(file)), 0o644);
+  }
+  store.close();
+  const again = openStore({ directory: copy });
+  assert.deepEqual(
+    files.map((file) => modeOf(join(copy, basename(file)))),
+    ['600', '600', '600'],
+  );
+  // Whoever has made the directory has chosen its mode.
+  assert.equal(modeOf(copy), '755');
+  again.close();
 });

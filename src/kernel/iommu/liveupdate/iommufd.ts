@@ -15,7 +15,7 @@ import { dropAuto } from '../../iommufd/device/device.ts';
 import { HwptPaging } from '../../iommufd/hw-pagetable/hwpt.ts';
 import { isCount, isHex64, isList, isRecord, type Json } from '../../kho/json.ts';
 import { fileHandler, type OutgoingSession } from '../../liveupdate/handler.ts';
-import { MemfdFile } from '../../mm/shmem.ts';
+import { MemfdFile } from '../../mm/memfd-file.ts';
 
 /** Kinds of IOMMU whose driver can preserve domains. */
 const PRESERVING: ReadonlySet<IommuKind> = new Set(['intel-vtd', 'generic']);

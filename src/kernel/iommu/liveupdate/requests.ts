@@ -10,8 +10,6 @@ import type { ArgOf } from '../../uapi/index.ts';
 export function hwptSetPreserve(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_LU_SET_PRESERVE'>): IoctlOk | Refusal {
   const where = 'iommufd_hwpt_lu_set_preserve';
   const { kernel } = context;
-  if (kernel.profile !== 'persisted-domains')
-    return refuse('ENOTTY', 'iommufd_fops_ioctl', 'this kernel (profile linux-7.3) has no such request', 'C1');
   if (arg.flags) return refuse('EOPNOTSUPP', where, 'flags must be 0', 'C1');
   const hwpt = context.objects.lookup(arg.hwpt_id, HwptPaging, 'a paging HWPT');
   if (!(hwpt instanceof HwptPaging)) return hwpt;
@@ -37,8 +35,6 @@ export function hwptSetPreserve(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_
 /** IOMMU_HWPT_LU_RESTORE: ENOTTY no restored iommufd, ENOENT unknown or destroyed, ENODEV no device bound yet (R9). */
 export function hwptRestore(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_LU_RESTORE'>): IoctlOk | Refusal {
   const where = 'iommufd_hwpt_lu_restore';
-  if (context.kernel.profile !== 'persisted-domains')
-    return refuse('ENOTTY', 'iommufd_fops_ioctl', 'this kernel (profile linux-7.3) has no such request', 'R9');
   if (arg.flags) return refuse('EOPNOTSUPP', where, 'flags must be 0', 'R9');
   if (!context.restored) return refuse('ENOTTY', where, 'this iommufd did not come out of a session', 'R9');
   const { token } = arg;

@@ -69,7 +69,8 @@ function rwMemory({ mm }: Process, start: bigint, data: Uint8Array, write: boole
     const address = start + BigInt(done);
     const piece = data.subarray(done, done + PAGE_SIZE - Number(address % PAGE));
     const outcome = write ? mm.write(address, piece) : mm.read(address, piece.length);
-    if (outcome instanceof Refusal) return outcome;
+    // The kernel is sent no signal.
+    if (outcome instanceof Refusal) return refuse(outcome.errno, outcome.where, outcome.why);
     if (outcome) piece.set(outcome);
     done += piece.length;
   }

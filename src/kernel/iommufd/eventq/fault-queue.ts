@@ -7,13 +7,14 @@ import { hex } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IoctlOk, ReadOk, Written } from '../../file.ts';
 import type { Process } from '../../process.ts';
+import { POLL_EVENTS } from '../../uapi/bits.ts';
 import type { PageResponse } from '../../uapi/calls.ts';
 import type { ArgOf } from '../../uapi/index.ts';
 import type { IommufdContext } from '../context.ts';
 import type { GroupAttachment, IommufdDevice } from '../device/device.ts';
 import { HwptNested } from '../hw-pagetable/nested.ts';
 import { IommufdObject } from '../objects.ts';
-import { ObjectFile, publish } from './queue-file.ts';
+import { ObjectFile, publish, READABLE } from './queue-file.ts';
 
 /** A page request as the device makes it: the last page of its group. */
 export interface PageRequest {
@@ -55,6 +56,11 @@ export class FaultQueue extends IommufdObject {
   /** No cookie below this one is free. */
   get lowestFreeCookie(): number {
     return this._lowestFreeCookie;
+  }
+
+  /** Whether a read finds something. */
+  get readable(): boolean {
+    return this._unread.length > 0;
   }
 
   deliver(fault: Fault): void {
@@ -147,6 +153,10 @@ export class FaultQueueFile extends ObjectFile {
   }
   override write({ length, responses }: Written): number | Refusal {
     return this._queue.write(length, responses);
+  }
+  /** Responses are always taken. */
+  override poll(): number {
+    return POLL_EVENTS.POLLOUT | (this._queue.readable ? READABLE : 0);
   }
 }
 

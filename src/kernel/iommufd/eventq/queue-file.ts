@@ -2,8 +2,12 @@
 import { Refusal } from '../../errno.ts';
 import { OpenFile } from '../../file.ts';
 import type { Process } from '../../process.ts';
+import { POLL_EVENTS } from '../../uapi/bits.ts';
 import type { IommufdContext } from '../context.ts';
 import type { IommufdObject } from '../objects.ts';
+
+/** What poll says of a queue in which something waits (iommufd_eventq_fops_poll). */
+export const READABLE = POLL_EVENTS.POLLIN | POLL_EVENTS.POLLRDNORM;
 
 export abstract class ObjectFile extends OpenFile {
   private readonly _context: IommufdContext;
@@ -38,7 +42,7 @@ export function publish(
   file: OpenFile,
 ): { id: number; fd: number } | Refusal {
   const id = context.objects.reserve();
-  const fd = process.install(file);
+  const fd = process.install(file, true);
   if (fd instanceof Refusal) {
     file.put();
     object.destroy();

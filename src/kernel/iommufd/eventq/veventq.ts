@@ -6,7 +6,7 @@ import type { ArgOf } from '../../uapi/index.ts';
 import type { IommufdContext } from '../context.ts';
 import { IommufdObject } from '../objects.ts';
 import { Viommu } from '../viommu/viommu.ts';
-import { ObjectFile, publish } from './queue-file.ts';
+import { ObjectFile, publish, READABLE } from './queue-file.ts';
 
 interface Event {
   sequence: number;
@@ -55,8 +55,15 @@ export class Veventq extends IommufdObject {
     this._events.push({ sequence, virtId });
   }
 
-  /** iommufd_veventq_fops_read. EINVAL no room for what waits; 0 bytes if nothing waits. */
+  /** Whether a read finds something. */
+  get readable(): boolean {
+    return this._events.length > 0 || this._lost !== null;
+  }
+
+  /** iommufd_veventq_fops_read. EINVAL no room for a header, or for what waits; 0 bytes if nothing waits. */
   read(length: bigint): ReadOk | Refusal {
+    const where = 'iommufd_veventq_fops_read';
+    if (length < HEADER_BYTES) return refuse('EINVAL', where, `a read has room for ${HEADER_BYTES} bytes at least`);
     const room = length / EVENT_BYTES;
     const count = room < this._events.length ? Number(room) : this._events.length;
     const events: Record<string, number>[] = this._events
@@ -68,8 +75,7 @@ export class Veventq extends IommufdObject {
       this._lost = null;
       done += HEADER_BYTES;
     }
-    if (done === 0n && (this._events.length > 0 || this._lost !== null))
-      return refuse('EINVAL', 'iommufd_veventq_fops_read', 'no room for the event that waits');
+    if (done === 0n && this.readable) return refuse('EINVAL', where, 'no room for the event that waits');
     return { ret: Number(done), ...(done > 0n && { events }) };
   }
 
@@ -92,6 +98,9 @@ export class VeventqFile extends ObjectFile {
   }
   override read(length: bigint): ReadOk | Refusal {
     return this._queue.read(length);
+  }
+  override poll(): number {
+    return this._queue.readable ? READABLE : 0;
   }
 }
 

@@ -389,7 +389,7 @@ export class IoPagetable extends DomainSpace {
     const [first, last] = pageRange(area);
     if (this.domains.length > 0) {
       shared.adopt(first, last, this._pages.framesOfCurrent(source));
-      source.passOnPins(last - first + 1);
+      source.countPins(first - last - 1);
     }
     const own = this.sources.forShared(shared);
     own.hold(1);

@@ -6,7 +6,8 @@
 import { lastHighOf, lastLowOf, PAGE_SIZE, WORD } from '../../../machine/address.ts';
 import { READ, WRITE } from '../../../machine/page-table.ts';
 import { Refusal, refuse } from '../../errno.ts';
-import { F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK, MemfdFile } from '../../mm/shmem.ts';
+import { MemfdFile } from '../../mm/memfd-file.ts';
+import { F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK } from '../../mm/shmem.ts';
 import { MAP_FIXED_IOVA, MAP_READABLE, MAP_WRITEABLE } from '../../uapi/iommufd.ts';
 import type { IoPagetable } from './io-pagetable.ts';
 import type { Account } from './pages.ts';

@@ -9,7 +9,7 @@ import type { PhysicalMemory } from '../../../machine/memory.ts';
 import { assert, type Refusal, refuse } from '../../errno.ts';
 import type { OpenFile } from '../../file.ts';
 import { FrameMap, type FrameSpan } from '../../mm/frame-map.ts';
-import { MemfdFile } from '../../mm/shmem.ts';
+import { MemfdFile } from '../../mm/memfd-file.ts';
 import type { LockedCounter, Process } from '../../process.ts';
 
 /** Last page number of the 64-bit address space. */
@@ -53,7 +53,7 @@ function resolve(origin: Origin, first: number, last: number, writable: boolean)
   if (origin.kind === 'user') {
     if (last >= LAST_PAGE)
       return refuse('EOVERFLOW', 'pfn_reader_user_pin', 'the memory touches the last page of the address space');
-    return origin.process.mm.resolve(first, last, writable);
+    return origin.process.mm.pin(first, last, writable);
   }
   const { file } = origin;
   const where = 'pin_memfd_folios';
@@ -61,12 +61,7 @@ function resolve(origin: Origin, first: number, last: number, writable: boolean)
   // memfd_pin_folios is asked for whole pages: one that the file ends in is out of its reach.
   if (BigInt(last + 1) * PAGE > file.inode.size)
     return refuse('EINVAL', where, 'the range reaches beyond the end of the memfd');
-  return file.inode.populate(first, last) ?? refuse('ENOMEM', where, 'the host has no memory left');
-}
-
-/** Tells the memfd, if it is one, of pins that come (or, negative, go): it refuses F_SEAL_WRITE while there are some. */
-function countPins(origin: Origin, pages: number): void {
-  if (origin.kind === 'file' && origin.file instanceof MemfdFile) origin.file.inode.countPins(pages);
+  return file.inode.pin(first, last) ?? refuse('ENOMEM', where, 'the host has no memory left');
 }
 
 /** Where areas of one IOAS have their memory from: an origin, whether it was mapped for writing, and who pays. */
@@ -146,12 +141,6 @@ export class Source {
   /** Counts pins that were added, or, negative, removed. */
   countPins(pages: number): void {
     this._pinnedPages += pages;
-    if (this.origin.kind === 'file') countPins(this.origin, pages);
-  }
-
-  /** The shared pages of the same origin count these pins from now on. */
-  passOnPins(pages: number): void {
-    this._pinnedPages -= pages;
   }
 }
 
@@ -224,7 +213,6 @@ export class SharedPages {
       added.push(gap);
       fresh += gap.last - gap.first + 1;
     }
-    countPins(this.origin, fresh);
     this._hold(first, last, 1);
     return fresh;
   }
@@ -240,7 +228,6 @@ export class SharedPages {
       this._drop(gap.first, gap.last);
       gone += gap.last - gap.first + 1;
     }
-    countPins(this.origin, -gone);
     return gone;
   }
 

@@ -6,6 +6,7 @@ import { MAX_TRANSFER } from '../../../limits.ts';
 import { PAGE } from '../../../machine/address.ts';
 import { big, bytes, type Call, type Calls, done, integer, type Outcome } from '../../call-input.ts';
 import { Refusal, refuse } from '../../errno.ts';
+import { frameOf } from '../../mm/faults.ts';
 import type { FrameSpan } from '../../mm/frame-map.ts';
 import type { Process } from '../../process.ts';
 import type { LEVER_CALLS } from '../../uapi/calls/levers.ts';
@@ -85,7 +86,7 @@ function createAccess(context: IommufdContext, input: CallInput, process: Proces
     return refusal;
   }
   const file = new AccessFile(access);
-  const fd = process.install(file);
+  const fd = process.install(file, true);
   if (typeof fd === 'number') return { ret: fd };
   file.put();
   return fd;
@@ -105,9 +106,9 @@ function pagesAt({ mm }: Process, address: bigint, frames: readonly FrameSpan[])
   let page = Number(address / PAGE);
   for (const { frame, count } of frames)
     for (let index = 0; index < count; index++, page++) {
-      const found = mm.resolve(page, page, false);
-      if (!Array.isArray(found)) return found;
-      if (found[0]!.frame !== frame + index)
+      const found = frameOf(mm, page);
+      if (found instanceof Refusal) return found;
+      if (found !== frame + index)
         return refuse('EBADE', 'iommufd_test_check_pages', 'the process has other pages there');
     }
   return null;

@@ -1,37 +1,45 @@
 /** The page of a vIOMMU that a process can map through the iommufd (drivers/iommu/iommufd/main.c, iommufd_fops_mmap). */
-import { PAGE } from '../../../machine/address.ts';
+import { PAGE, PAGE_SHIFT, PAGE_SIZE } from '../../../machine/address.ts';
+import type { PhysicalMemory } from '../../../machine/memory.ts';
 import { type Refusal, refuse } from '../../errno.ts';
-import { ShmemInode } from '../../mm/shmem.ts';
+import type { DeviceMemory } from '../../mm/device-memory.ts';
+import { FrameMap } from '../../mm/frame-map.ts';
 import { PROTECTION } from '../../uapi/bits.ts';
 import type { IommufdContext } from '../context.ts';
 import type { Viommu } from './viommu.ts';
 
-const BYTES = 2n * PAGE;
+/** How many bytes an mmap shows. */
+export const VIOMMU_PAGE_BYTES = 2n * PAGE;
 const { PROT_EXEC } = PROTECTION;
 
-/** Mapped as a file is, but memory of a device; each piece of a mapping keeps the vIOMMU and the iommufd. */
-export class ViommuPage extends ShmemInode {
+/** Memory of a device; each piece of a mapping keeps the vIOMMU and the iommufd. */
+export class ViommuPage implements DeviceMemory {
+  readonly memory: PhysicalMemory;
+  readonly pages = new FrameMap();
   private readonly _viommu: Viommu;
   /** The offset, in bytes, at which an mmap of the iommufd shows it. */
   readonly offset: bigint;
-  override readonly pinnable = false;
+  private _refs = 1;
 
   private constructor(viommu: Viommu, offset: bigint) {
-    super(viommu.context.kernel.machine.memory, 'viommu', false, 0);
+    this.memory = viommu.context.kernel.machine.memory;
     this._viommu = viommu;
     this.offset = offset;
-    this.size = BYTES;
   }
 
   /** Makes the page of a vIOMMU, at the lowest free offset; it begins with this word. Null: no memory. */
   static make(viommu: Viommu, word: number): ViommuPage | null {
     const { mmaps } = viommu.context;
     let offset = PAGE;
-    while (mmaps.has(offset)) offset += BYTES;
+    while (mmaps.has(offset)) offset += VIOMMU_PAGE_BYTES;
     const page = new ViommuPage(viommu, offset);
-    const bytes = new Uint8Array(Number(BYTES));
+    // Counted with the memory of memfds.
+    const runs = page.memory.allocate(Number(VIOMMU_PAGE_BYTES / PAGE), { owner: 'memfd' });
+    if (!runs) return null;
+    page.pages.insertRuns(0, runs, PAGE_SHIFT);
+    const bytes = new Uint8Array(4);
     new DataView(bytes.buffer).setUint32(0, word, true);
-    if (typeof page.write(0n, bytes) !== 'number') return null;
+    page.write(0n, bytes);
     mmaps.set(offset, page);
     return page;
   }
@@ -40,14 +48,19 @@ export class ViommuPage extends ShmemInode {
     return this._viommu;
   }
 
-  override get(): this {
-    this._viommu.hold();
-    this._viommu.context.get();
-    return super.get();
+  /** How many mappings show it, and 1 for the vIOMMU. */
+  get refs(): number {
+    return this._refs;
   }
 
-  override put(): void {
-    super.put();
+  get(): void {
+    this._viommu.hold();
+    this._viommu.context.get();
+    this._refs++;
+  }
+
+  put(): void {
+    this._drop();
     this._viommu.drop();
     this._viommu.context.put();
   }
@@ -55,7 +68,34 @@ export class ViommuPage extends ShmemInode {
   /** The vIOMMU is being destroyed. */
   destroy(): void {
     this._viommu.context.mmaps.delete(this.offset);
-    super.put();
+    this._drop();
+  }
+
+  fault(): null {
+    return null;
+  }
+
+  read(offset: bigint, bytes: Uint8Array): void {
+    this._move(offset, bytes, (physical, part) => this.memory.read(physical, part));
+  }
+
+  write(offset: bigint, bytes: Uint8Array): void {
+    this._move(offset, bytes, (physical, part) => this.memory.write(physical, part));
+  }
+
+  private _move(offset: bigint, bytes: Uint8Array, move: (physical: number, part: Uint8Array) => void): void {
+    for (let done = 0; done < bytes.length; ) {
+      const at = Number(offset) + done;
+      const skip = at % PAGE_SIZE;
+      const part = bytes.subarray(done, done + PAGE_SIZE - skip);
+      move(this.pages.at(Math.floor(at / PAGE_SIZE)) * PAGE_SIZE + skip, part);
+      done += part.length;
+    }
+  }
+
+  private _drop(): void {
+    if (--this._refs > 0) return;
+    for (const { frame, count } of this.pages.spans) this.memory.release(frame, count);
   }
 }
 
@@ -71,7 +111,7 @@ export function pageToMap(
   if (prot & PROT_EXEC) return refuse('EPERM', where, 'an iommufd is not mapped executable');
   const page = context.mmaps.get(offset);
   const bytes = ((length + PAGE - 1n) / PAGE) * PAGE;
-  if (!page || bytes !== page.size)
+  if (!page || bytes !== VIOMMU_PAGE_BYTES)
     return refuse('ENXIO', where, 'offset and length are those that IOMMU_VIOMMU_ALLOC told in its data');
   return page;
 }

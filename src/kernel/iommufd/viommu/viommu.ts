@@ -20,7 +20,7 @@ import {
 } from '../selftest/mock-driver.ts';
 import type { HwQueue } from './hw-queue.ts';
 import type { Vdevice } from './vdevice.ts';
-import { ViommuPage } from './viommu-page.ts';
+import { VIOMMU_PAGE_BYTES, ViommuPage } from './viommu-page.ts';
 
 export class Viommu extends IommufdObject implements DomainGate {
   readonly type = 'viommu';
@@ -132,6 +132,6 @@ function initialize(viommu: Viommu, data: DriverData): Uint8Array | Refusal | nu
   viommu.page = page;
   struct.setUint32(4, word, true);
   struct.setBigUint64(8, page.offset, true);
-  struct.setBigUint64(16, page.size, true);
+  struct.setBigUint64(16, VIOMMU_PAGE_BYTES, true);
   return new Uint8Array(struct.buffer).slice(0, data.length);
 }

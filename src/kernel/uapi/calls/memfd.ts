@@ -12,7 +12,7 @@ export const MEMFD_CALLS = {
       flags: bits(MEMFD_FLAGS, 'Flags.'),
       size: need('u64', 'Bytes.'),
     },
-    part('With its size in the same call; huge pages are of 2 MiB.'),
+    part('With its size in the same call. Huge pages come out of all memory: there is no pool.'),
   ),
   ftruncate: call('ftruncate(fd, length)', '0', { fd, length: need('u64', 'Bytes.') }),
   fallocate: call('fallocate(fd, mode, offset, length)', '0', {
@@ -21,13 +21,6 @@ export const MEMFD_CALLS = {
     offset: need('u64', 'First byte.'),
     length: need('u64', 'Bytes.'),
   }),
-  add_seals: call(
-    'fcntl(fd, F_ADD_SEALS, seals)',
-    '0',
-    { fd, seals: bits(SEALS, 'Seals.') },
-    part(
-      'F_SEAL_EXEC is a seal like any other; in Linux it brings those of size and contents if the memfd is executable.',
-    ),
-  ),
+  add_seals: call('fcntl(fd, F_ADD_SEALS, seals)', '0', { fd, seals: bits(SEALS, 'Seals.') }),
   get_seals: call('fcntl(fd, F_GET_SEALS)', 'the seals', { fd }),
 };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { BATCH_LIMIT, fixture, HOST, KEY } from './fixture.ts';
+import { BATCH_LIMIT, fixture, HOST, KEY } from '../fixture.ts';
 
 const PATH = `/v1/hosts/${HOST}/processes/1/iommufds/3/ioases/2/batch`;
 
