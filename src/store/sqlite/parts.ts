@@ -37,6 +37,7 @@ export function openParts(database: Database.Database, writer: Writer): Parts {
     },
     whole({ hostId, sequence, kind }, { format, data, parts }) {
       if (parts === null) return { format, data };
+      if (!Number.isSafeInteger(parts)) throw new Error('how many parts it has cannot be read');
       const found = read.all(hostId, sequence, kind, parts, parts);
       if (found.length < parts) throw new Error(`of its ${parts} parts ${found.length} are there`);
       return { format, data: Buffer.concat(found) };
