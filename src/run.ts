@@ -3,7 +3,7 @@ import { readConfig } from './config.ts';
 import { runService } from './service.ts';
 
 /** Errors whose message says all that is needed; for others the stack is shown. */
-const EXPLAINED = ['ConfigError', 'ListenFailed', 'StoreUnavailable', 'TenantExists'];
+const EXPLAINED = ['ConfigError', 'ListenFailed', 'StoreUnavailable', 'StoreDamaged', 'TenantExists'];
 
 try {
   await runService(readConfig(process.argv.slice(2), process.env));

@@ -2,12 +2,14 @@
  * Puts the parts together, serves, and stops in order: new requests are refused, begun ones answered, all is stored.
  */
 import { resolve } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import closeWithGrace from 'close-with-grace';
 import type { Config } from './config.ts';
 import { buildApp } from './http/app.ts';
 import { createLanes } from './lanes/lanes.ts';
-import { createLog } from './log.ts';
+import { createLog, type Log } from './log.ts';
 import { openStore } from './store/sqlite/store.ts';
+import type { Store } from './store/store.ts';
 import { seedTenants } from './tenants.ts';
 
 /** Why the service cannot listen, in one sentence for the person who started it. */
@@ -29,10 +31,12 @@ export async function runService(config: Config): Promise<void> {
   const log = await createLog(config);
   for (const warning of config.warnings) log.warn({}, warning);
   const store = openStore({ directory: config.dataDir, durability: config.durability });
-  await seedTenants(store.tenants, config, log);
+  await inspect(store, log);
+  await seedTenants(store.tenants, config, log, store.damage);
   const { allowServiceDeath, check, hostMemory: memory } = config;
   const lanes = createLanes({ store, log, lanes: config.lanes, allowServiceDeath, check, memory });
-  await lanes.recover();
+  // They are booted when they are used, too; what looks for them might have no end.
+  if (!store.damage.isOfDatabase) await lanes.recover();
   const app = await buildApp({ config, directory: store, lanes, log, dev: config.dev });
 
   let stopping = false;
@@ -58,6 +62,17 @@ export async function runService(config: Config): Promise<void> {
   store.announce(address);
   if (config.dev) process.stdout.write(welcome(address, config));
   else log.info({ address, dataDir: config.dataDir }, 'listening');
+}
+
+/** How long a start waits until it is known what of the stored is damaged, in milliseconds. Where it is much, it serves meanwhile. */
+const INSPECTION_MS = 250;
+
+async function inspect(store: Store, log: Log): Promise<void> {
+  const inspection = store.inspect((damage) => {
+    const { hostId: host, kind, what } = damage;
+    if (store.damage.add(damage)) log.error({ host, kind, what }, 'some of what is stored is damaged');
+  });
+  await Promise.race([inspection, setTimeout(INSPECTION_MS)]);
 }
 
 async function whyNot({ code, message }: NodeJS.ErrnoException, host: string, port: number): Promise<string> {

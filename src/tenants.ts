@@ -1,12 +1,24 @@
 /** Creates the tenants that the configuration names, when the service starts. */
 import type { Config } from './config.ts';
 import type { Log } from './log.ts';
-import { hashKey, newKey, type Tenants } from './store/store.ts';
+import { type DamageBook, hashKey, newKey, StoreDamaged, type Tenants } from './store/store.ts';
 
 type Given = Pick<Config, 'dev' | 'devKey' | 'adminKey' | 'tenants'>;
 
-/** Creates missing tenants. Throws TenantExists if a key belongs to another tenant. */
-export async function seedTenants(tenants: Tenants, config: Given, log: Log): Promise<void> {
+/**
+ * Creates missing tenants. Throws TenantExists if a key belongs to another tenant, and StoreDamaged where something goes
+ * wrong in a database that is `damage`d.
+ */
+export async function seedTenants(tenants: Tenants, config: Given, log: Log, damage?: DamageBook): Promise<void> {
+  try {
+    await seed(tenants, config, log);
+  } catch (error) {
+    const found = damage?.all.find(({ kind }) => kind === 'database');
+    throw found === undefined ? error : new StoreDamaged(found.what, { cause: error });
+  }
+}
+
+async function seed(tenants: Tenants, config: Given, log: Log): Promise<void> {
   if (!config.dev) await lockDevTenant(tenants, config, log);
   for (const { name, key } of config.tenants) {
     const tenant = await tenants.findByName(name);

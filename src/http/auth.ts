@@ -2,8 +2,9 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { FastifyRequest } from 'fastify';
 import { hashKey } from '../store/keys.ts';
-import type { HostIdentity, Tenant } from '../store/store.ts';
+import { damagedDescription, type HostIdentity, type Tenant } from '../store/store.ts';
 import { notFound } from './answers.ts';
+import { sentence } from './errors.ts';
 import { Problem } from './problems.ts';
 import type { Access, Context } from './route.ts';
 
@@ -65,9 +66,13 @@ function isAdminKey({ config }: Keys, key: string): boolean {
   return timingSafeEqual(digest(config.adminKey), digest(key));
 }
 
-/** A host of another tenant is answered exactly as one that does not exist. */
+/** A host of another tenant is answered exactly as one that does not exist, where it can be told that it is. */
 async function hostOf({ directory }: Keys, tenant: Tenant, id: string): Promise<HostIdentity> {
-  const host = await directory.hosts.identity(id);
+  const { hosts, damage } = directory;
+  const host = await hosts.identity(id);
+  if (host?.damaged !== undefined) damage.add({ hostId: id, ...damagedDescription(host.damaged) });
   if (host?.tenantId === tenant.id) return host;
+  const known = host === undefined || host.damaged !== undefined ? damage.of(id) : null;
+  if (known !== null) throw new Problem('damaged', sentence(known[0]!.what));
   throw notFound('There is no such host. GET /v1/hosts lists yours.');
 }

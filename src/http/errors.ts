@@ -2,9 +2,9 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
-import { AnswerLost, HostFault, LaneBusy, ThreadDied } from '../lanes/errors.ts';
+import { AnswerLost, HostDamaged, HostFault, HostSetAside, LaneBusy, ThreadDied } from '../lanes/errors.ts';
 import { MAX_URL } from '../limits.ts';
-import { OwnerPassed, StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
+import { OwnerPassed, StoreDamaged, StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
 import { NO_TUNNEL } from './connections.ts';
 import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
 
@@ -59,6 +59,9 @@ export function problemOf(error: Thrown, body = JSON_BODY): Problem {
     const detail = `The host failed inside, and nothing has changed. Tell the operator of the service incident ${error.incident}.`;
     return new Problem('host-fault', detail);
   }
+  if (error instanceof HostSetAside) return new Problem('set-aside', sentence(error.message));
+  if (error instanceof HostDamaged || error instanceof StoreDamaged)
+    return new Problem('damaged', sentence(error.message));
   if (error instanceof StoreFull) {
     return unavailable(
       'The disk of the data directory (HOLDOVER_DATA_DIR) is full. Nothing has changed: try again when there is room.',
@@ -91,6 +94,8 @@ export function problemOf(error: Thrown, body = JSON_BODY): Problem {
     new Problem('internal-error', 'A fault of the service: tell its operator the id in `instance`.')
   );
 }
+
+export const sentence = (text: string): string => `${text[0]?.toUpperCase()}${text.slice(1)}.`;
 
 /** The problem of an error that Fastify raises before a handler runs; null: it is none. */
 function byCode({ code, message, statusCode }: Thrown, body: BodyRules): Problem | null {

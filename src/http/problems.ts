@@ -53,6 +53,12 @@ export const PROBLEMS = {
     about:
       'The simulated kernel answers `errno` in the function `where`. The same request may succeed in another state.',
   },
+  'set-aside': {
+    status: 409,
+    title: 'The host is set aside',
+    about:
+      'It has ended the thread that ran it, which others had to wait for, and is not run again until somebody asks for that: POST /v1/hosts/{host}/retry. What it has told can be read, and it can be deleted.',
+  },
   gone: {
     status: 410,
     title: 'Some of it is no longer kept',
@@ -116,6 +122,12 @@ export const PROBLEMS = {
     status: 431,
     title: 'The headers are too large',
     about: 'Send fewer or shorter headers.',
+  },
+  damaged: {
+    status: 500,
+    title: 'What is stored is damaged',
+    about:
+      'It is not what was stored, and trying again does not help. `detail` says what is hurt, of the host or of the whole database, and what to do.',
   },
   'host-fault': {
     status: 500,

@@ -138,6 +138,8 @@ export function watchedLanes(lanes: Lanes, watchers: Watchers): Lanes {
       await lanes.remove(hostId);
       watchers.end(hostId);
     },
+    setAside: (hostId) => lanes.setAside(hostId),
+    retry: (hostId) => lanes.retry(hostId),
     recover: () => lanes.recover(),
     close: () => lanes.close(),
   };

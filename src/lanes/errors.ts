@@ -16,6 +16,16 @@ export class HostFault extends Error {
   }
 }
 
+/** What is stored of the host is damaged. Nothing has happened, and trying again does not help; the message says what to do. */
+export class HostDamaged extends Error {
+  override readonly name = 'HostDamaged';
+}
+
+/** The host has ended the thread that ran it, and is not run until somebody asks for that. Nothing has happened. */
+export class HostSetAside extends Error {
+  override readonly name = 'HostSetAside';
+}
+
 /** Too much waits already. Nothing has happened. */
 export class LaneBusy extends Error {
   override readonly name = 'LaneBusy';
@@ -24,5 +34,7 @@ export class LaneBusy extends Error {
 /** Those with which a lane answers, as they arrive from its thread. */
 export const makeLaneError: MakeError = (sent) => {
   if (sent.name === 'HostFault') return new HostFault(sent.incident ?? '');
+  if (sent.name === 'HostDamaged') return new HostDamaged(sent.message);
+  if (sent.name === 'HostSetAside') return new HostSetAside(sent.message);
   return makeStoreError(sent);
 };

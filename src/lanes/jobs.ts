@@ -1,6 +1,6 @@
 /** What is to be done with one host: one job after another, each when it is the host's turn. */
 import { setImmediate } from 'node:timers/promises';
-import type { Turns } from './turns.ts';
+import type { Pace } from './slices.ts';
 
 /** What a job found, and when it may be told. */
 export interface Outcome<T> {
@@ -15,7 +15,7 @@ interface Job {
 }
 
 export interface JobsOptions {
-  turns: Turns;
+  pace: Pace;
   /** Before the next job; the one before has taken so many milliseconds. */
   between: (worked: number) => Promise<void> | undefined;
   /** Nothing is left to do. */
@@ -67,14 +67,18 @@ export class Jobs {
     await setImmediate();
     const jobs = this.#waiting.filter((job) => job.hardware);
     this.#waiting = this.#waiting.filter((job) => !job.hardware);
-    for (const job of jobs) await job.run();
+    for (const job of jobs) {
+      this.#options.pace.resume();
+      await job.run();
+    }
   }
 
   async #work(): Promise<void> {
-    const { turns, between, done } = this.#options;
+    const { pace, between, done } = this.#options;
     this.#working = true;
     while (this.#waiting.length > 0) {
-      await turns.take();
+      await pace.pause();
+      pace.resume();
       const begun = performance.now();
       await this.#waiting.shift()?.run();
       const wait = between(performance.now() - begun);

@@ -1,20 +1,28 @@
 /** A lane's thread as the main thread sees it: it is asked, and replaced when it dies. */
-import { MessageChannel, type MessagePort, type Transferable, Worker } from 'node:worker_threads';
+import { MessageChannel, type MessagePort, type ResourceLimits, type Transferable, Worker } from 'node:worker_threads';
 import type { Log } from '../log.ts';
-import type { StorePass } from '../store/store.ts';
+import type { FoundDamage, StorePass } from '../store/store.ts';
 import { Caller } from '../threads/ports.ts';
 import { breakShield, dropShield, makeShield, type Shield } from '../threads/shield.ts';
 import { threadFile } from '../threads/thread-file.ts';
 import { Admission, type Limits } from './admission.ts';
+import type { Aside } from './aside.ts';
+import { AtWork, newAtWork } from './at-work.ts';
 import { makeLaneError, ThreadDied } from './errors.ts';
-import type { LaneRequest, LaneSettings, LogLine } from './messages.ts';
+import type { LaneRequest, LaneSettings, LaneWord } from './messages.ts';
 
 /** A lane that does not even start is not tried again before this, in milliseconds. */
 const RESTART_DELAY_MS = 1000;
 
-export interface LaneHandleOptions extends Omit<LaneSettings, 'port' | 'store' | 'shield'> {
+type Given = Omit<LaneSettings, 'port' | 'store' | 'shield' | 'aside' | 'atWork'>;
+
+export interface LaneHandleOptions extends Given {
   log: Log;
   limits: Limits | undefined;
+  aside: Aside;
+  onDamage: (damage: FoundDamage) => void;
+  /** For tests: what its thread may take of memory. */
+  resourceLimits?: ResourceLimits | undefined;
   /** With what the next thread of this lane opens the store. */
   pass: () => Promise<StorePass>;
 }
@@ -24,6 +32,7 @@ export class LaneHandle {
   readonly #options: LaneHandleOptions;
   #caller: Caller<LaneRequest>;
   #thread: { worker: Worker; shield: Shield } | undefined;
+  readonly #atWork = newAtWork();
   #stopped = false;
 
   constructor(options: LaneHandleOptions) {
@@ -68,28 +77,43 @@ export class LaneHandle {
 
   async #launch(port: MessagePort): Promise<void> {
     if (this.#stopped) return;
-    const { log, limits: _, pass, ...settings } = this.#options;
+    const { log, limits: _, pass, aside, onDamage, resourceLimits, ...settings } = this.#options;
     const { data, transfer } = await pass();
     if (this.#stopped) return;
     const shield = makeShield();
-    const workerData: LaneSettings = { ...settings, port, store: data, shield };
+    // A death is this thread's from now on.
+    const atWork = new AtWork(this.#atWork);
+    atWork.clear();
+    const more = { shield, aside: aside.hostIds, atWork: this.#atWork };
+    const workerData: LaneSettings = { ...settings, ...more, port, store: data };
     const transferList = [port, ...transfer];
     const file = threadFile(import.meta.url, 'lane-thread');
-    const worker = new Worker(file, { workerData, transferList, name: `lane ${settings.lane}` });
+    const name = `lane ${settings.lane}`;
+    const worker = new Worker(file, { workerData, transferList, name, ...(resourceLimits && { resourceLimits }) });
     this.#thread = { worker, shield };
     let failure: unknown = null;
     let started = false;
-    worker.on('message', (line: LogLine | 'ready') => {
-      if (line === 'ready') started = true;
-      else log[line.level](line.details, line.message);
+    worker.on('message', (word: LaneWord) => {
+      if (word === 'ready') started = true;
+      else if ('damage' in word) onDamage(word.damage);
+      else log[word.level](word.details, word.message);
     });
     worker.on('error', (error) => {
       failure = error;
     });
     worker.on('exit', () => {
       dropShield(shield);
+      if (failure !== null) this.#setAside(atWork.hostId, failure);
       this.#died(failure, started);
     });
+  }
+
+  /** Who is ended by another one is not to blame: then there is no error. */
+  #setAside(hostId: string | null, error: unknown): void {
+    if (hostId === null || this.#stopped) return;
+    const { aside, log, lane } = this.#options;
+    aside.put(hostId, error);
+    log.error({ lane, host: hostId, ...aside.of(hostId) }, 'a host is set aside');
   }
 
   #died(error: unknown, started: boolean): void {

@@ -7,7 +7,7 @@ import { carryShield } from '../threads/shield.ts';
 import { makeHost, restoreHost } from './engine.ts';
 import { Lane } from './lane.ts';
 import { packedIn, packLarge } from './large.ts';
-import type { LaneRequest, LaneSettings, LogLine } from './messages.ts';
+import type { LaneRequest, LaneSettings, LaneWord, LogLine } from './messages.ts';
 import { laneOf } from './owner.ts';
 import { killProcess } from './service-death.ts';
 
@@ -21,8 +21,10 @@ function plain(details: object): object {
   return { ...rest, err: { type: err.name, message: err.message, stack: err.stack } };
 }
 
+const say = (word: LaneWord): void => parentPort?.postMessage(word);
+
 function logAt(level: LogLine['level']): Log['info'] {
-  return (details, message) => parentPort?.postMessage({ level, details: plain(details), message } satisfies LogLine);
+  return (details, message) => say({ level, details: plain(details), message });
 }
 
 const store = openShared(settings.store);
@@ -36,7 +38,9 @@ const lane = new Lane({
   makeHost,
   restoreHost,
   die: killProcess,
-  owns: (hostId) => laneOf(hostId, settings.lanes) === settings.lane,
+  owns: (hostId) => laneOf(hostId, settings.lanes) === settings.lane && !settings.aside.includes(hostId),
+  atWork: settings.atWork,
+  onDamage: (damage) => say({ damage }),
 });
 
 async function handle(request: LaneRequest): Promise<unknown> {
@@ -60,4 +64,4 @@ async function handle(request: LaneRequest): Promise<unknown> {
 }
 
 serve(settings.port, handle, packedIn);
-parentPort?.postMessage('ready');
+say('ready');

@@ -1,6 +1,7 @@
 /** A lane: owns hosts and runs their commands, each host's one after another, the hosts in turns. */
 import type { Answer, BatchCommand, Command, HostSpec, Query } from '../host/command.ts';
 import { type Packed, unpack } from '../threads/packed.ts';
+import { AtWork, type SharedAtWork } from './at-work.ts';
 import type { Lanes, NewHost } from './lanes.ts';
 import { Residents, type ResidentsOptions } from './residents.ts';
 import { HostRunner, type RunnerOptions } from './runner.ts';
@@ -9,16 +10,20 @@ import { Turns } from './turns.ts';
 export interface LaneOptions extends RunnerOptions, ResidentsOptions {
   /** Which of the stored hosts are this lane's; default: all. */
   owns?: (hostId: string) => boolean;
+  /** Where others see which host it is at work on. */
+  atWork?: SharedAtWork;
 }
 
 export class Lane implements Lanes {
   readonly #options: LaneOptions;
   readonly #turns = new Turns();
   readonly #residents: Residents;
+  readonly #atWork: AtWork;
 
   constructor(options: LaneOptions) {
     this.#options = options;
     this.#residents = new Residents(options);
+    this.#atWork = new AtWork(options.atWork);
   }
 
   /** Hosts in memory. */
@@ -46,6 +51,15 @@ export class Lane implements Lanes {
     await this.#runner(hostId).remove();
   }
 
+  /** There is nobody here who would know it. */
+  setAside(): null {
+    return null;
+  }
+
+  retry(): number {
+    return 0;
+  }
+
   async recover(): Promise<void> {
     const { store, log, owns = () => true } = this.#options;
     for (const hostId of (await store.journal.unbooted()).filter(owns)) {
@@ -67,6 +81,7 @@ export class Lane implements Lanes {
   }
 
   #runner(hostId: string): HostRunner {
-    return this.#residents.use(hostId, () => new HostRunner(hostId, this.#options, this.#turns, this.#residents));
+    const residents = this.#residents;
+    return residents.use(hostId, () => new HostRunner(hostId, this.#options, this.#turns, residents, this.#atWork));
   }
 }

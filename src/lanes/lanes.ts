@@ -5,13 +5,16 @@
 
 import type { Answer, BatchCommand, Command, HostSpec, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
-import type { HostRow, Store } from '../store/store.ts';
+import type { FoundDamage, HostRow, Store } from '../store/store.ts';
 import type { Packed } from '../threads/packed.ts';
+import type { SetAside } from './aside.ts';
 import { makeHost, restoreHost } from './engine.ts';
 import { Lane } from './lane.ts';
 import { LanePool } from './pool.ts';
 import { newHostMemory } from './residents.ts';
 import { killProcess } from './service-death.ts';
+
+export type { SetAside } from './aside.ts';
 
 /** The row of a host that is to be made; its spec may be packed. */
 export interface NewHost extends Omit<HostRow, 'spec'> {
@@ -22,8 +25,9 @@ export interface NewHost extends Omit<HostRow, 'spec'> {
  * What is packed is no longer the caller's.
  *
  * Rejected promises: HostFault for a bug of ours, StoreUnavailable where nothing could be stored, OwnerPassed where the
- * host has another owner by now, LaneBusy where too much waits. In all these cases the command has not happened. After
- * ThreadDied it may have, or not, but never half. A host that is not stored answers `not-found`.
+ * host has another owner by now, LaneBusy where too much waits, HostDamaged where what is stored of it is, HostSetAside
+ * where it has ended the thread that ran it. In all these cases the command has not happened. After ThreadDied it may have,
+ * or not, but never half. A host that is not stored answers `not-found`.
  */
 export interface Lanes {
   /** Builds the host and stores it; the value is its HostView. */
@@ -38,6 +42,10 @@ export interface Lanes {
   query(hostId: string, query: Query): Promise<Answer>;
   /** Deletes the host and all that is stored of it. */
   remove(hostId: string): Promise<void>;
+  /** Why the host is not run; null: it is. */
+  setAside(hostId: string): SetAside | null;
+  /** The host is run again. Returns 0, or the milliseconds after which it may be, where it may not be yet. */
+  retry(hostId: string): number;
   /** At start: boots the next kernel of hosts that were killed between freeze and boot. */
   recover(): Promise<void>;
   /** Resolves when everything asked before is done, and threads have ended. */
@@ -63,5 +71,7 @@ export function createLanes(options: LanesOptions): Lanes {
   const { store, log = SILENT, lanes = 0, allowServiceDeath = false, check = false, memory } = options;
   if (lanes > 0) return new LanePool({ store, log, lanes, allowServiceDeath, check, memory });
   const hostMemory = memory === undefined ? {} : { memory: newHostMemory(memory, 1) };
-  return new Lane({ store, log, allowServiceDeath, check, ...hostMemory, makeHost, restoreHost, die: killProcess });
+  const onDamage = (damage: FoundDamage): void => void store.damage.add(damage);
+  const given = { store, log, allowServiceDeath, check, ...hostMemory, onDamage };
+  return new Lane({ ...given, makeHost, restoreHost, die: killProcess });
 }

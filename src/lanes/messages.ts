@@ -1,8 +1,10 @@
 /** What lanes are asked, and what they are told at their start. */
 import type { MessagePort } from 'node:worker_threads';
 import type { BatchCommand, Command, Query } from '../host/command.ts';
+import type { FoundDamage } from '../store/store.ts';
 import type { Packed } from '../threads/packed.ts';
 import type { Shield } from '../threads/shield.ts';
+import type { SharedAtWork } from './at-work.ts';
 import type { NewHost } from './lanes.ts';
 import type { HostMemory } from './residents.ts';
 
@@ -22,6 +24,9 @@ export interface LaneSettings {
   allowServiceDeath: boolean;
   memory: HostMemory;
   check: boolean;
+  /** Hosts that are not to be run. */
+  aside: readonly string[];
+  atWork: SharedAtWork;
   /** Where requests come from. */
   port: MessagePort;
   /** Held while the thread must not be ended. */
@@ -29,6 +34,9 @@ export interface LaneSettings {
   /** What the store is opened with. */
   store: unknown;
 }
+
+/** What a lane tells without being asked. */
+export type LaneWord = 'ready' | LogLine | { damage: FoundDamage };
 
 /** A line of a lane for the log of the service. */
 export interface LogLine {

@@ -1,10 +1,12 @@
 /** Lanes as threads. Each owns hosts, and runs them with a view of the store that is its own. */
-import type { Transferable } from 'node:worker_threads';
+import type { ResourceLimits, Transferable } from 'node:worker_threads';
 import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
 import type { Log } from '../log.ts';
-import type { SharedStore, Store } from '../store/store.ts';
+import type { FoundDamage, SharedStore, Store } from '../store/store.ts';
 import type { Packed } from '../threads/packed.ts';
 import { type Limits, sizeOf } from './admission.ts';
+import { Aside, type SetAside } from './aside.ts';
+import { ThreadDied } from './errors.ts';
 import { LaneHandle } from './lane-handle.ts';
 import type { Lanes, NewHost } from './lanes.ts';
 import type { LaneRequest } from './messages.ts';
@@ -21,6 +23,8 @@ export interface PoolOptions {
   memory?: number | undefined;
   check?: boolean;
   limits?: Limits;
+  /** For tests: what each lane may take of memory. */
+  resourceLimits?: ResourceLimits;
 }
 
 /** What is packed is given away; plain data is copied. */
@@ -32,10 +36,11 @@ export class LanePool implements Lanes {
   readonly #lanes: LaneHandle[];
   readonly #shared: SharedStore;
   readonly #log: Log;
+  readonly #aside = new Aside();
   #closed: Promise<void> | undefined;
 
   constructor(options: PoolOptions) {
-    const { store, log, lanes, allowServiceDeath, check = false, limits } = options;
+    const { store, log, lanes, allowServiceDeath, check = false, limits, resourceLimits } = options;
     const { memory: bytes = Number.POSITIVE_INFINITY } = options;
     this.#store = store;
     this.#log = log;
@@ -46,9 +51,14 @@ export class LanePool implements Lanes {
     const shared = store.share(lanes, onLost);
     this.#shared = shared;
     const memory = newHostMemory(bytes, lanes);
+    const more = {
+      aside: this.#aside,
+      onDamage: (damage: FoundDamage) => void store.damage.add(damage),
+      resourceLimits,
+    };
     this.#lanes = Array.from({ length: lanes }, (_, lane) => {
       const pass = () => shared.pass(lane);
-      return new LaneHandle({ lane, lanes, allowServiceDeath, check, memory, log, limits, pass });
+      return new LaneHandle({ lane, lanes, allowServiceDeath, check, memory, log, limits, pass, ...more });
     });
   }
 
@@ -70,14 +80,40 @@ export class LanePool implements Lanes {
     return this.#ask(hostId, { ask: 'query', hostId, query });
   }
 
-  remove(hostId: string): Promise<void> {
-    return this.#ask(hostId, { ask: 'remove', hostId });
+  async remove(hostId: string): Promise<void> {
+    await this.#ask(hostId, { ask: 'remove', hostId });
+    this.#aside.forget(hostId);
+  }
+
+  setAside(hostId: string): SetAside | null {
+    return this.#aside.of(hostId);
+  }
+
+  retry(hostId: string): number {
+    return this.#aside.retry(hostId);
   }
 
   async recover(): Promise<void> {
-    const unbooted = await this.#store.journal.unbooted();
-    const concerned = new Set(unbooted.map((hostId) => this.#laneOf(hostId)));
-    await Promise.all([...concerned].map((lane) => lane.ask({ ask: 'recover' })));
+    try {
+      const unbooted = await this.#store.journal.unbooted();
+      const concerned = new Set(unbooted.map((hostId) => this.#laneOf(hostId)));
+      await Promise.all([...concerned].map((lane) => this.#recover(lane)));
+    } catch (error) {
+      // They are booted when they are used.
+      this.#log.error({ err: error }, 'hosts between two kernels could not be booted yet');
+    }
+  }
+
+  /** A host that ends the lane is set aside, and the others are booted by the next one. */
+  async #recover(lane: LaneHandle): Promise<void> {
+    for (;;) {
+      const known = this.#aside.hostIds.length;
+      try {
+        return await lane.ask({ ask: 'recover' });
+      } catch (error) {
+        if (!(error instanceof ThreadDied) || this.#aside.hostIds.length === known) throw error;
+      }
+    }
   }
 
   close(): Promise<void> {
@@ -97,6 +133,7 @@ export class LanePool implements Lanes {
 
   /** What is in `transfer` is no longer the caller's. */
   async #ask<Value>(hostId: string, request: LaneRequest, transfer: readonly Transferable[] = []): Promise<Value> {
+    if (request.ask !== 'remove') this.#aside.check(hostId);
     const lane = this.#laneOf(hostId);
     const size = sizeOf(request);
     lane.admission.enter(hostId, size);

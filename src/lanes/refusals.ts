@@ -1,6 +1,8 @@
 /** What lanes answer instead of a host. */
 import type { Answer } from '../host/command.ts';
 import type { Divergence } from '../store/store.ts';
+import { HostDamaged } from './errors.ts';
+import type { LoadedHost } from './replay.ts';
 
 export const NO_HOST: Answer = { kind: 'not-found', what: 'host' };
 
@@ -10,7 +12,14 @@ export function serviceDeathRefusal(): Answer {
   return { kind: 'refused', errno: 'EPERM', where: 'fault.arm', why };
 }
 
-export function divergedRefusal({ sequence, op, why }: Divergence): Answer {
+/** Why a host takes no commands; null: it does. Throws HostDamaged. */
+export function refusalOf({ damage, unreadable, diverged }: LoadedHost): Answer | null {
+  if (damage !== null) throw new HostDamaged(damage.what);
+  if (unreadable !== null) return unreadable;
+  return diverged === null ? null : divergedRefusal(diverged);
+}
+
+function divergedRefusal({ sequence, op, why }: Divergence): Answer {
   const sentence =
     `this host cannot go on: at command ${sequence} (${op}) of its journal, ${why}; ` +
     'it can still be read as it was before that command, and deleted';

@@ -17,16 +17,22 @@ import type {
 } from '../host/command.ts';
 import type { Log } from '../log.ts';
 import {
+  type Damage,
   type Divergence,
+  damagedCommand,
+  damagedDescription,
+  damagedHandover,
+  type FoundDamage,
   HandoverDamaged,
   type HostStore,
+  lostEnd,
   type StoredCommand,
   StoreUnavailable,
 } from '../store/store.ts';
 import { decodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
 import { PastEvents } from './past-events.ts';
-import { inSlices, SLICE_MS } from './slices.ts';
+import { inSlices, type Pace, SLICE_MS } from './slices.ts';
 import { type RestoreHost, startOf, unreadable, WORTH_COMMANDS, whyLost } from './snapshots.ts';
 
 /** What a lane needs of a host. */
@@ -71,14 +77,15 @@ const LARGEST_SLICE = 8192;
  * Works a batch off in slices, between which others have their turns. The result does not depend on where they end. What
  * one operation takes differs by a hundred times.
  */
-export async function workOff(run: BatchRun, pause: () => Promise<void> | undefined): Promise<BatchOutcome> {
+export async function workOff(run: BatchRun, pace: Pace): Promise<BatchOutcome> {
   for (let size = FIRST_SLICE; ; ) {
+    pace.resume();
     const begun = performance.now();
     if (run.step(size)) return run.outcome!;
     const took = performance.now() - begun;
     if (took < SLICE_MS / 2) size = Math.min(size * 2, LARGEST_SLICE);
     else if (took > SLICE_MS * 2) size = Math.ceil((size * SLICE_MS) / took);
-    await pause();
+    await pace.pause();
   }
 }
 
@@ -94,6 +101,8 @@ export interface LoadedHost {
   /** Sequence of the last freeze that left a handover. */
   freeze: number | null;
   diverged: Divergence | null;
+  /** What of it is not what was stored: it stands as it was before, and takes no commands. */
+  damage: Damage | null;
   /** The answer to everything, where too much is lost. */
   unreadable: Refused | null;
   /** What a rebuild has to replay. */
@@ -105,7 +114,7 @@ export interface LoadedHost {
 }
 
 /** What a host begins with, wherever it comes from. */
-export const NOTHING_YET = { freeze: null, unreadable: null, snapshot: null };
+export const NOTHING_YET = { freeze: null, damage: null, unreadable: null, snapshot: null };
 
 export interface Rebuilding {
   store: HostStore;
@@ -113,7 +122,9 @@ export interface Rebuilding {
   restoreHost?: RestoreHost;
   log: Log;
   /** Lets others have their turns. */
-  pause: () => Promise<void> | undefined;
+  pace: Pace;
+  /** Hears of what is damaged, also where something else stands in for it. */
+  onDamage?: (damage: FoundDamage) => void;
 }
 
 /**
@@ -124,7 +135,7 @@ export async function rebuild(hostId: string, epoch: number | null, from: Rebuil
   const { store, log } = from;
   const built = await build(hostId, epoch, from, Number.MAX_SAFE_INTEGER);
   if (built === undefined) return undefined;
-  if ('why' in built) return unreadable(hostId, built, built.why, log);
+  if ('why' in built) return unreadable(hostId, built, log);
   const { host, difference } = built;
   if (difference === null) return host;
   if (host.snapshot !== null) {
@@ -150,14 +161,15 @@ export async function rebuildWithout(
 ): Promise<LoadedHost | null> {
   for (const last of [0, snapshot - 1]) {
     const built = await build(hostId, epoch, from, last, snapshot);
-    if (built !== undefined && 'host' in built && built.difference === null) return built.host;
+    if (built === undefined || 'why' in built || built.difference !== null) continue;
+    if (built.host.damage === null) return built.host;
   }
   return null;
 }
 
 /** What could be built, up to the first difference; or why it cannot be built from what is kept. */
 type Built = { host: LoadedHost; difference: Divergence | null } | Lost;
-type Lost = Pick<LoadedHost, 'epoch' | 'sequence' | 'diverged'> & { why: string };
+export type Lost = Pick<LoadedHost, 'epoch' | 'sequence' | 'diverged' | 'damage'> & { why: string };
 
 /** From the newest snapshot up to `last`, if there is one. The host is known to have reached a command. */
 async function build(
@@ -167,64 +179,98 @@ async function build(
   last: number,
   known = 0,
 ): Promise<Built | undefined> {
-  const { store } = from;
+  const { store, pace } = from;
   const origin = await store.hosts.origin(hostId);
   if (origin === undefined) return undefined;
   const { diverged } = origin;
-  if ('damaged' in origin) return { epoch, sequence: 0, diverged, why: origin.damaged };
+  if ('damaged' in origin) {
+    const why = origin.damaged;
+    return { epoch, sequence: 0, diverged, damage: told(hostId, damagedDescription(why), from), why };
+  }
   const end = diverged === null ? Number.MAX_SAFE_INTEGER : diverged.sequence - 1;
   const start = await startOf(hostId, origin.spec, Math.min(end, last), from);
   const { engine, sequence, upgraded, legacyEvents } = start;
   // A stop makes a snapshot of what had to be brought to this version, so that this is done once.
   const behind = { commands: upgraded ? WORTH_COMMANDS : 0, bytes: 0 };
   const host: LoadedHost = { ...NOTHING_YET, engine, epoch, sequence, diverged, behind };
-  const lost = (): Lost => ({ epoch, sequence: host.sequence, diverged, why: whyLost(host, start) });
+  const lost = (): Lost => {
+    const { why, damage } = whyLost(host, start);
+    return { epoch, sequence: host.sequence, diverged, damage: damage && told(hostId, damage, from), why };
+  };
   const snapshot = sequence === 0 ? null : sequence;
   const before = [...legacyEvents, ...(engine.takeEvents?.() ?? [])];
   const past = epoch === null ? null : await PastEvents.begin(store, { hostId, epoch }, before);
-  for (;;) {
+  while (host.damage === null) {
+    pace.resume();
     const read = await store.journal.read(hostId, host.sequence);
     const commands = read.filter((command) => command.sequence <= end);
     if (commands.length === 0) break;
     for (const command of commands) {
-      if (command.sequence !== host.sequence + 1) return lost();
-      const why = await replayOne(hostId, host, command, store, past);
-      if (why === null) continue;
-      const difference = { sequence: command.sequence, op: opOf(command), why };
-      return { host: { ...host, snapshot }, difference };
+      const isNext = command.sequence === host.sequence + 1;
+      if (!isNext && host.sequence === 0) return lost();
+      const found = isNext ? await replayOne(hostId, host, command, from, past) : GONE;
+      if (found === null) continue;
+      if ('differs' in found) {
+        const difference = { sequence: command.sequence, op: opOf(command), why: found.differs };
+        return { host: { ...host, snapshot }, difference };
+      }
+      const damage = found.handover ? damagedHandover(found.damaged) : damagedCommand(host.sequence + 1, found.damaged);
+      host.damage = damage;
+      break;
     }
     await past?.flush();
     await setImmediate();
   }
   host.snapshot = snapshot;
-  // A snapshot that is passed over says how far the host has been.
-  if (host.sequence < Math.max(start.unusable[0]?.sequence ?? 0, known)) return lost();
+  // A snapshot that is passed over says how far the host has been, and so does the store.
+  const stored = Math.max(
+    start.unusable[0]?.sequence ?? 0,
+    known,
+    diverged === null ? await store.hosts.end(hostId) : 0,
+  );
+  if (host.damage === null && host.sequence < stored) {
+    if (host.sequence === 0) return lost();
+    host.damage = lostEnd(host.sequence, stored);
+  }
+  if (host.damage !== null) told(hostId, host.damage, from);
   await past?.end();
   return { host, difference: null };
 }
 
-/** What differs, or null. */
+/** The damage, of which somebody has been told. */
+export function told(hostId: string, damage: Damage, { log, onDamage }: Pick<Rebuilding, 'log' | 'onDamage'>): Damage {
+  log.error({ host: hostId, damage }, 'a host is damaged');
+  onDamage?.({ ...damage, hostId });
+  return damage;
+}
+
+/** What became of one command of the journal, if it was not done again. */
+type Flaw = { differs: string } | { damaged: string; handover?: true };
+
+const GONE: Flaw = { damaged: 'it is gone' };
+
 async function replayOne(
   hostId: string,
   host: LoadedHost,
   stored: StoredCommand,
-  store: HostStore,
+  { store, pace }: Rebuilding,
   past: PastEvents | null,
-): Promise<string | null> {
-  if (stored.damaged !== undefined) return stored.damaged;
+): Promise<Flaw | null> {
+  if (stored.damaged !== undefined) return { damaged: stored.damaged };
   let execution: Execution;
   try {
     const command = await decodeCommand(stored.command, async (freeze) => {
       return (await store.journal.handover(hostId, freeze)).text;
     });
+    pace.resume();
     execution =
-      command.op === 'batch' ? await replayBatch(host, command, stored.payload) : host.engine.execute(command);
+      command.op === 'batch' ? await replayBatch(host, command, pace, stored.payload) : host.engine.execute(command);
     if (digest(execution.answer, stored.payload) !== stored.digest)
-      return 'its answer is not the one given the first time';
+      return { differs: 'its answer is not the one given the first time' };
   } catch (error) {
     if (error instanceof StoreUnavailable) throw error;
-    if (error instanceof HandoverDamaged) return error.message;
-    return `it fails inside: ${error instanceof Error ? error.message : String(error)}`;
+    if (error instanceof HandoverDamaged) return { damaged: error.message, handover: true };
+    return { differs: `it fails inside: ${error instanceof Error ? error.message : String(error)}` };
   }
   noteStored(host, stored.command.length + (stored.payload?.byteLength ?? 0), execution);
   past?.add(host.sequence, execution.events);
@@ -232,9 +278,14 @@ async function replayOne(
 }
 
 /** What it gives is what the answer of the first time was kept by. */
-async function replayBatch(host: LoadedHost, command: BatchCommand, payload?: Uint8Array): Promise<Execution> {
+async function replayBatch(
+  host: LoadedHost,
+  command: BatchCommand,
+  { resume }: Pace,
+  payload?: Uint8Array,
+): Promise<Execution> {
   const run = host.engine.batch!(command, payload ?? new Uint8Array());
-  const { answer, stored } = await workOff(run, setImmediate);
+  const { answer, stored } = await workOff(run, { pause: setImmediate, resume });
   return { answer: stored?.proof ?? answer, records: [], events: stored?.events ?? [] };
 }
 
@@ -248,11 +299,11 @@ export function noteStored(host: LoadedHost, bytes: number, { records }: Pick<Ex
 }
 
 /** SHA-256 of the host as it is; undefined for one that has none. It must be asked for nothing meanwhile. */
-export async function digestOfLoaded(host: LoadedHost, pause: Rebuilding['pause']): Promise<string | undefined> {
+export async function digestOfLoaded(host: LoadedHost, pace: Pace): Promise<string | undefined> {
   const digesting = host.engine.digest?.();
   if (digesting === undefined) return undefined;
   if (host.digest?.sequence !== host.sequence)
-    host.digest = { sequence: host.sequence, value: await inSlices(digesting, pause) };
+    host.digest = { sequence: host.sequence, value: await inSlices(digesting, pace) };
   return host.digest.value;
 }
 

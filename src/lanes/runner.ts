@@ -7,21 +7,20 @@
 import { randomUUID } from 'node:crypto';
 import type { BatchOutcome } from '../host/batch/batch.ts';
 import type { Answer, BatchCommand, Command, Execution, Query } from '../host/command.ts';
-import type { Log } from '../log.ts';
 import {
-  type Divergence,
+  damagedHandover,
   FIRST_EPOCH,
   HandoverDamaged,
   type HostRow,
-  type HostStore,
   type JournalEntry,
   StoreUnavailable,
 } from '../store/store.ts';
+import { type AtWork, noteOf } from './at-work.ts';
 import { encodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
-import { HostFault } from './errors.ts';
+import { HostDamaged, HostFault } from './errors.ts';
 import { Jobs, type Outcome } from './jobs.ts';
-import { divergedRefusal, NO_HOST, serviceDeathRefusal } from './refusals.ts';
+import { NO_HOST, refusalOf, serviceDeathRefusal } from './refusals.ts';
 import {
   digestOfLoaded,
   type LoadedHost,
@@ -31,20 +30,20 @@ import {
   type Rebuilding,
   rebuild,
   rebuildWithout,
+  told,
   workOff,
 } from './replay.ts';
 import type { Residents } from './residents.ts';
 import { SecondTry } from './second-try.ts';
+import type { Pace } from './slices.ts';
 import { SnapshotMaker } from './snapshot-maker.ts';
-import { isDue, isWorthwhile, type RestoreHost } from './snapshots.ts';
+import { isDue, isWorthwhile } from './snapshots.ts';
 import type { Turns } from './turns.ts';
 import { Weight } from './weight.ts';
 
-export interface RunnerOptions {
-  store: HostStore;
-  makeHost: MakeHost;
-  restoreHost?: RestoreHost;
-  log: Log;
+type Given = Pick<Rebuilding, 'store' | 'makeHost' | 'restoreHost' | 'log' | 'onDamage'>;
+
+export interface RunnerOptions extends Given {
   /** Whether the fault point `service.death` may be armed, and kills. */
   allowServiceDeath: boolean;
   /** A host is looked at after each command, before that is stored: one that is not as it must be has failed inside. */
@@ -63,7 +62,7 @@ const STORED = Promise.resolve();
 export class HostRunner {
   readonly hostId: string;
   readonly #options: RunnerOptions;
-  readonly #turns: Turns;
+  readonly #pace: Pace;
   readonly #residents: Residents;
   readonly #jobs: Jobs;
   readonly #weight: Weight;
@@ -74,13 +73,14 @@ export class HostRunner {
   readonly #snapshots: SnapshotMaker;
   readonly #secondTry: SecondTry;
 
-  constructor(hostId: string, options: RunnerOptions, turns: Turns, residents: Residents) {
+  constructor(hostId: string, options: RunnerOptions, turns: Turns, residents: Residents, atWork: AtWork) {
     this.hostId = hostId;
     this.#options = options;
-    this.#turns = turns;
+    const note = noteOf(hostId);
+    this.#pace = { pause: () => turns.take(), resume: () => atWork.note(note) };
     this.#residents = residents;
     this.#weight = new Weight(residents);
-    this.#snapshots = new SnapshotMaker(hostId, options, turns);
+    this.#snapshots = new SnapshotMaker(hostId, options, this.#pace);
     this.#secondTry = new SecondTry(hostId, {
       rebuild: (epoch, snapshot) => rebuildWithout(hostId, epoch, this.#rebuilding(), snapshot),
       take: (host) => {
@@ -89,7 +89,11 @@ export class HostRunner {
       log: options.log,
     });
     const between = (worked: number) => this.#between(worked);
-    this.#jobs = new Jobs({ turns, between, done: () => residents.rest(this) });
+    const done = (): void => {
+      atWork.rest(note);
+      residents.rest(this);
+    };
+    this.#jobs = new Jobs({ pace: this.#pace, between, done });
   }
 
   /** Nothing waits, and nothing is at work; and it is not between two kernels. */
@@ -137,8 +141,8 @@ export class HostRunner {
       if (frozen?.engine.pendingBoot) await this.#boot();
       const host = this.#owned ?? (await this.#own());
       if (host === undefined) return now(NO_HOST);
-      if (host.unreadable !== null) return now(host.unreadable);
-      if (host.diverged !== null) return now(divergedRefusal(host.diverged));
+      const refusal = refusalOf(host);
+      if (refusal !== null) return now(refusal);
       return await this.#secondTry.run(host, (asked) => this.#batch(asked, command, payload));
     });
   }
@@ -162,7 +166,7 @@ export class HostRunner {
 
   async #workOff(host: LoadedHost, command: BatchCommand, payload: Uint8Array): Promise<BatchOutcome> {
     try {
-      return await workOff(host.engine.batch!(command, payload), () => this.#turns.take());
+      return await workOff(host.engine.batch!(command, payload), this.#pace);
     } catch (error) {
       this.#loaded = undefined;
       throw this.#fault('batch', error);
@@ -173,11 +177,13 @@ export class HostRunner {
     return this.#jobs.add(true, async () => {
       const host = this.#owned ?? (await this.#look());
       if (host === undefined) return now(NO_HOST);
+      if (host.unreadable !== null && host.damage !== null) throw new HostDamaged(host.damage.what);
       const ask = (asked: LoadedHost): Answer => this.#guard(`query ${query.view}`, () => asked.engine.query(query));
       const value = await this.#secondTry.run(host, ask);
       if (query.view !== 'host' || query.digest !== true || value.kind !== 'ok') return { value, stored: this.#stored };
-      const digest = await digestOfLoaded(this.#loaded!, () => this.#turns.take());
-      return { value: { kind: 'ok', value: { ...(value.value as object), digest } }, stored: this.#stored };
+      const digest = await digestOfLoaded(this.#loaded!, this.#pace);
+      const damage = this.#loaded!.damage ?? undefined;
+      return { value: { kind: 'ok', value: { ...(value.value as object), digest, damage } }, stored: this.#stored };
     });
   }
 
@@ -185,7 +191,7 @@ export class HostRunner {
     return this.#jobs.add(false, async () => {
       const { hosts } = this.#options.store;
       await this.#arrived();
-      const epoch = this.#owned?.epoch ?? (await hosts.own(this.hostId));
+      const epoch = this.#owned?.epoch ?? (await hosts.own(this.hostId, 'delete'));
       if (epoch !== undefined) await hosts.delete({ hostId: this.hostId, epoch });
       this.#loaded = undefined;
       return now(undefined);
@@ -245,7 +251,7 @@ export class HostRunner {
   }
 
   #weigh(): Promise<void> {
-    return this.#weight.measure(this.#loaded, this.#turns);
+    return this.#weight.measure(this.#loaded, this.#pace);
   }
 
   async #kexec(command: Command): Promise<Answer> {
@@ -265,14 +271,16 @@ export class HostRunner {
   async #boot(): Promise<Answer> {
     const host = this.#owned ?? (await this.#own());
     if (host === undefined) return NO_HOST;
-    if (host.diverged !== null) return divergedRefusal(host.diverged);
+    const refusal = refusalOf(host);
+    if (refusal !== null) return refusal;
     if (host.freeze === null) throw this.#fault('kexec.boot', new Error('frozen without a stored handover'));
     let handover: string | null;
     try {
       handover = (await this.#options.store.journal.handover(this.hostId, host.freeze)).text;
     } catch (error) {
-      if (error instanceof HandoverDamaged) return await this.#diverge(host, error.message);
-      throw error;
+      if (!(error instanceof HandoverDamaged)) throw error;
+      host.damage = told(this.hostId, damagedHandover(error.message), this.#options);
+      throw new HostDamaged(host.damage.what);
     }
     const { value, stored } = await this.#perform({ op: 'kexec.boot', handover });
     await stored;
@@ -283,8 +291,8 @@ export class HostRunner {
   async #perform(command: Command): Promise<Outcome<Execution>> {
     const host = this.#owned ?? (await this.#own());
     if (host === undefined) return now(nothingDone(NO_HOST));
-    if (host.unreadable !== null) return now(nothingDone(host.unreadable));
-    if (host.diverged !== null) return now(nothingDone(divergedRefusal(host.diverged)));
+    const refusal = refusalOf(host);
+    if (refusal !== null) return now(nothingDone(refusal));
     return await this.#secondTry.run(host, (asked) => this.#change(command.op, () => this.#run(asked, command)));
   }
 
@@ -350,15 +358,7 @@ export class HostRunner {
 
   #rebuilding(): Rebuilding {
     const makeHost: MakeHost = (spec) => this.#guard('create', () => this.#options.makeHost(spec));
-    return { ...this.#options, makeHost, pause: () => this.#turns.take() };
-  }
-
-  async #diverge(host: OwnedHost, why: string): Promise<Answer> {
-    const diverged: Divergence = { sequence: host.sequence + 1, op: 'kexec.boot', why };
-    await this.#options.store.hosts.markDiverged({ hostId: this.hostId, epoch: host.epoch }, diverged);
-    host.diverged = diverged;
-    this.#options.log.error({ host: this.hostId, diverged }, 'host diverged');
-    return divergedRefusal(diverged);
+    return { ...this.#options, makeHost, pace: this.#pace };
   }
 
   #isForbidden(command: Command): boolean {

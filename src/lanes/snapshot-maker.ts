@@ -2,22 +2,21 @@
 import type { Log } from '../log.ts';
 import type { HostStore } from '../store/store.ts';
 import type { LoadedHost } from './replay.ts';
-import { inSlices } from './slices.ts';
-import type { Turns } from './turns.ts';
+import { inSlices, type Pace } from './slices.ts';
 
 const STORED = Promise.resolve();
 
 export class SnapshotMaker {
   readonly #hostId: string;
   readonly #options: { store: HostStore; log: Log };
-  readonly #turns: Turns;
+  readonly #pace: Pace;
   #stored = STORED;
   #size = 0;
 
-  constructor(hostId: string, options: { store: HostStore; log: Log }, turns: Turns) {
+  constructor(hostId: string, options: { store: HostStore; log: Log }, pace: Pace) {
     this.#hostId = hostId;
     this.#options = options;
-    this.#turns = turns;
+    this.#pace = pace;
   }
 
   /** Resolves when none is on its way to the store. */
@@ -45,7 +44,7 @@ export class SnapshotMaker {
     const { epoch, sequence } = host;
     host.behind = { commands: 0, bytes: 0 };
     try {
-      const { engine, bytes } = await inSlices(host.engine.snapshot!(), () => this.#turns.take());
+      const { engine, bytes } = await inSlices(host.engine.snapshot!(), this.#pace);
       this.#size = bytes.byteLength;
       this.#stored = Promise.all([this.#stored, committed])
         .then(() => store.snapshots.put({ hostId: this.#hostId, epoch, sequence, engine, bytes }))

@@ -1,9 +1,9 @@
 /** When snapshots of a host are made, and where its replay begins. */
 import type { EmittedEvent, HostSpec, Refused } from '../host/command.ts';
 import type { Log } from '../log.ts';
-import type { StoredSnapshot } from '../store/store.ts';
-import { type Engine, type LoadedHost, NOTHING_YET, type Rebuilding } from './replay.ts';
-import { inSlices } from './slices.ts';
+import { damagedAll, damagedSnapshot, type StoredSnapshot } from '../store/store.ts';
+import { type Engine, type LoadedHost, type Lost, NOTHING_YET, type Rebuilding } from './replay.ts';
+import { inSlices, type Pace } from './slices.ts';
 
 /** A host of a snapshot. */
 export interface Restored {
@@ -39,7 +39,7 @@ export interface Start extends Restored {
   /** Of the last command that it holds. */
   sequence: number;
   /** Later snapshots that could not be used, the newest first, and why. */
-  unusable: { sequence: number; why: string }[];
+  unusable: { sequence: number; why: string; damaged: boolean }[];
 }
 
 /** The newest snapshot with no command behind `end` that can be used, or the spec. */
@@ -47,19 +47,22 @@ export async function startOf(
   hostId: string,
   spec: HostSpec,
   end: number,
-  { store, makeHost, restoreHost, log, pause }: Rebuilding,
+  { store, makeHost, restoreHost, log, pace, onDamage }: Rebuilding,
 ): Promise<Start> {
   const unusable: Start['unusable'] = [];
   for (let before = end + 1; ; ) {
+    pace.resume();
     const snapshot = await store.snapshots.before(hostId, before);
     if (snapshot === undefined) {
       return { engine: makeHost(spec), upgraded: false, legacyEvents: [], sequence: 0, unusable };
     }
     const { sequence } = snapshot;
-    const restored = await restore(snapshot, restoreHost, pause);
+    const restored = await restore(snapshot, restoreHost, pace);
     if (typeof restored !== 'string') return { ...restored, sequence, unusable };
     log.error({ host: hostId, sequence, why: restored }, 'a snapshot cannot be used');
-    unusable.push({ sequence, why: restored });
+    const damaged = 'damaged' in snapshot;
+    if (damaged) onDamage?.({ hostId, ...damagedSnapshot(sequence, restored) });
+    unusable.push({ sequence, why: restored, damaged });
     before = sequence;
   }
 }
@@ -68,33 +71,29 @@ export async function startOf(
 async function restore(
   snapshot: StoredSnapshot,
   restoreHost: RestoreHost | undefined,
-  pause: Rebuilding['pause'],
+  pace: Pace,
 ): Promise<Restored | string> {
   if ('damaged' in snapshot) return snapshot.damaged;
   if (restoreHost === undefined) return `it is of engine ${snapshot.engine}, and this version reads no snapshots`;
   try {
-    return await inSlices(restoreHost(snapshot.bytes, snapshot.engine), pause);
+    return await inSlices(restoreHost(snapshot.bytes, snapshot.engine), pace);
   } catch (error) {
     return `it cannot be restored: ${error instanceof Error ? error.message : String(error)}`;
   }
 }
 
-/** Why a host cannot be built from what is kept of it. */
-export function whyLost({ sequence }: LoadedHost, { unusable }: Start): string {
+/** Why a host cannot be built from what is kept of it, and whether that is damage: another version might read the rest. */
+export function whyLost({ sequence }: LoadedHost, { unusable }: Start): Pick<Lost, 'why' | 'damage'> {
   const snapshots = unusable.map((one) => `that of command ${one.sequence}: ${one.why}`).join('; ');
-  return `commands behind ${sequence} are no longer kept, and no snapshot can be used (${snapshots || 'there is none'})`;
+  const why = `commands behind ${sequence} are no longer kept, and no snapshot can be used (${snapshots || 'there is none'})`;
+  return { why, damage: unusable.every(({ damaged }) => damaged) ? damagedAll(why) : null };
 }
 
 /**
  * Stands in for a host of which too much is lost. It is not marked in the store: another version of the service may
  * be able to read what this one cannot.
  */
-export function unreadable(
-  hostId: string,
-  { epoch, sequence, diverged }: Pick<LoadedHost, 'epoch' | 'sequence' | 'diverged'>,
-  why: string,
-  log: Log,
-): LoadedHost {
+export function unreadable(hostId: string, { epoch, sequence, diverged, damage, why }: Lost, log: Log): LoadedHost {
   log.error({ host: hostId, why }, 'a host cannot be read');
   const answer: Refused = {
     kind: 'refused',
@@ -108,5 +107,5 @@ export function unreadable(
     execute: () => ({ answer, records: [], events: [] }),
   };
   const behind = { commands: 0, bytes: 0 };
-  return { ...NOTHING_YET, engine, epoch, sequence, diverged, unreadable: answer, behind };
+  return { ...NOTHING_YET, engine, epoch, sequence, diverged, damage, unreadable: answer, behind };
 }

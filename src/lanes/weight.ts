@@ -1,7 +1,7 @@
 /** What a host takes of memory, which can be told only by looking at all of it. */
 import type { LoadedHost } from './replay.ts';
 import type { Residents } from './residents.ts';
-import type { Turns } from './turns.ts';
+import type { Pace } from './slices.ts';
 
 /** What comes with a host in memory besides its own objects, in bytes. */
 const BESIDES = 4096;
@@ -32,11 +32,12 @@ export class Weight {
   }
 
   /** The host must be asked for nothing meanwhile. */
-  async measure(host: LoadedHost | undefined, turns: Turns): Promise<void> {
+  async measure(host: LoadedHost | undefined, pace: Pace): Promise<void> {
     let bytes = host === undefined ? 0 : BESIDES;
     let took = 0;
     const measuring = host?.engine.footprint?.();
     while (measuring !== undefined) {
+      pace.resume();
       const begun = performance.now();
       const { done, value } = measuring.next();
       took += performance.now() - begun;
@@ -44,7 +45,7 @@ export class Weight {
         bytes += value;
         break;
       }
-      await turns.take();
+      await pace.pause();
     }
     this.#residents.account(bytes - this.#bytes);
     this.#bytes = bytes;

@@ -11,6 +11,11 @@ export class StoreFull extends StoreUnavailable {
   override readonly name = 'StoreFull';
 }
 
+/** What is stored is not what was stored. Trying again does not help; the message says what to do. */
+export class StoreDamaged extends StoreUnavailable {
+  override readonly name = 'StoreDamaged';
+}
+
 /** The host has another owner by now, or is gone: nothing was stored, and what is in memory of it may be out of date. */
 export class OwnerPassed extends Error {
   override readonly name = 'OwnerPassed';
@@ -33,6 +38,8 @@ export function makeStoreError({ name, message }: SentError): Error | undefined 
       return new StoreUnavailable(message);
     case 'StoreFull':
       return new StoreFull(message);
+    case 'StoreDamaged':
+      return new StoreDamaged(message);
     case 'OwnerPassed':
       return new OwnerPassed(message);
     case 'TenantExists':

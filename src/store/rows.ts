@@ -25,12 +25,18 @@ export interface Divergence {
 }
 
 /** What a host is from its creation on. */
-export type HostIdentity = Omit<HostRow, 'spec'>;
+export interface HostIdentity extends Omit<HostRow, 'spec'> {
+  /** Why this is not what was stored, where that is so: it may have another name, or be of another tenant. */
+  damaged?: string;
+}
 
 /** A host without its spec, which may be large. */
 export interface HostSummary extends HostIdentity {
   diverged: Divergence | null;
 }
+
+/** What somebody becomes the owner of a host for. */
+export type HostUse = 'run' | 'delete';
 
 /** Where a host begins, and whether its journal can still be replayed; `damaged` says what is wrong with the spec. */
 export type HostOrigin = { diverged: Divergence | null } & ({ spec: HostSpec } | { damaged: string });
@@ -95,7 +101,7 @@ export interface EventPage {
 
 /** A command as it was found. */
 export interface StoredCommand extends Pick<JournalEntry, 'sequence' | 'command' | 'digest' | 'payload'> {
-  /** Why the payload, which is missing then, cannot be read. */
+  /** What of it is not what was stored: it is not to be executed, and there may be anything in it. */
   damaged?: string;
 }
 

@@ -10,10 +10,11 @@
  * - **Owners.** A host has one owner at a time, known by its epoch. Who makes a host owns it at epoch 1, and `own` makes
  *   the caller the owner. From then on whatever is written in an older epoch is refused with OwnerPassed.
  * - **Damage** of what is read is told as a value or as a typed error, with what is wrong; it is never taken for what it
- *   was. Everything else that goes wrong is StoreUnavailable.
+ *   was. Where all of a store is concerned, that is StoreDamaged. Everything else that goes wrong is StoreUnavailable.
  */
 import type { Transferable } from 'node:worker_threads';
 import type { EmittedEvent } from '../host/command.ts';
+import type { DamageBook, FoundDamage } from './damage.ts';
 import type {
   Divergence,
   EventFilter,
@@ -24,6 +25,7 @@ import type {
   HostOrigin,
   HostRow,
   HostSummary,
+  HostUse,
   JournalEntry,
   Ownership,
   Snapshot,
@@ -32,6 +34,7 @@ import type {
   Tenant,
 } from './rows.ts';
 
+export * from './damage.ts';
 export * from './errors.ts';
 export { hashKey, newKey } from './keys.ts';
 export type * from './rows.ts';
@@ -64,7 +67,10 @@ export interface HostDirectory {
 
 /** What the kernels of hosts have told. A host keeps its newest events; how many, each store says. */
 export interface EventDirectory {
-  /** In their order, at most `limit` of those behind `after` that fit; null: from the oldest one. */
+  /**
+   * In their order, at most `limit` of those behind `after` that fit; null: from the oldest one. Throws StoreDamaged where
+   * the first of them is not what was stored; those before it are read.
+   */
   read(hostId: string, filter: EventFilter, after: EventId | null, limit: number): Promise<EventPage>;
   /** False for a host of an earlier version, whose events are stored when it is built for the first time. */
   areStored(hostId: string): Promise<boolean>;
@@ -75,8 +81,15 @@ export interface Directory {
   tenants: Tenants;
   hosts: HostDirectory;
   events: EventDirectory;
+  /** The damage that is known. */
+  damage: DamageBook;
   /** Rejects with StoreUnavailable where the store does not answer, or nothing can be stored. */
   check(): Promise<void>;
+  /**
+   * Looks at all that was stored when it was opened, beside what else is asked, and tells of what is hurt or has gone since
+   * it was stored, the hosts that are concerned first of all. It never rejects.
+   */
+  inspect(tell: (damage: FoundDamage) => void): Promise<void>;
 }
 
 export interface Hosts extends HostDirectory {
@@ -86,16 +99,24 @@ export interface Hosts extends HostDirectory {
    * Makes the caller the owner: the new epoch, or undefined where there is no such host. What the owner before has stored
    * is there to be read; nothing of what it asks for comes after.
    */
-  own(id: string): Promise<number | undefined>;
+  own(id: string, use?: HostUse): Promise<number | undefined>;
+  /** The newest command of a host that is known to have been stored, whatever is read of it now; 0: none is. */
+  end(id: string): Promise<number>;
   markDiverged(owner: Ownership, divergence: Divergence): Promise<void>;
-  /** Deletes the host with all that is stored of it. One that is made again under its id begins anew. */
+  /**
+   * Deletes the host with all that is stored of it, which is possible where there is no room for anything else. One that is
+   * made again under its id begins anew.
+   */
   delete(owner: Ownership): Promise<void>;
 }
 
 export interface Journal {
   /** Its sequence must follow on the last one stored: what was asked for behind an entry that is refused is refused, too. */
   append(entry: JournalEntry): Promise<void>;
-  /** The commands after sequence `after`, in order: some of them (at least one), none at the end. */
+  /**
+   * The commands after sequence `after`, in order: some of them (at least one), none at the end. Behind what cannot be read
+   * there may be more: it is read as a command that is damaged, and empty.
+   */
   read(hostId: string, after: number): Promise<StoredCommand[]>;
   /** What the freeze of that sequence left. Throws HandoverDamaged where it is not what was stored. */
   handover(hostId: string, sequence: number): Promise<{ text: string | null }>;

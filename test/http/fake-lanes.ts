@@ -1,6 +1,6 @@
 /** Lanes that do nothing but answer what a test says, and remember what they were asked. */
 import type { Answer, BatchCommand, Command, HostSpec, Query } from '../../src/host/command.ts';
-import type { Lanes, NewHost } from '../../src/lanes/lanes.ts';
+import type { Lanes, NewHost, SetAside } from '../../src/lanes/lanes.ts';
 import { FIRST_EPOCH, type HostRow, hashKey, type Store } from '../../src/store/store.ts';
 import { type Packed, unpack } from '../../src/threads/packed.ts';
 
@@ -45,6 +45,20 @@ export class FakeLanes implements Lanes {
 
   remove(hostId: string): Promise<void> {
     return this.#store.hosts.delete({ hostId, epoch: FIRST_EPOCH });
+  }
+
+  /** By id. */
+  readonly aside = new Map<string, SetAside>();
+  /** What `retry` answers. */
+  pause = 0;
+
+  setAside(hostId: string): SetAside | null {
+    return this.aside.get(hostId) ?? null;
+  }
+
+  retry(hostId: string): number {
+    if (this.pause === 0) this.aside.delete(hostId);
+    return this.pause;
   }
 
   async recover(): Promise<void> {}

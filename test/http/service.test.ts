@@ -3,16 +3,57 @@ import { once } from 'node:events';
 import { type AddressInfo, connect } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { makeLaneError } from '../../src/lanes/errors.ts';
+import { HostDamaged, makeLaneError } from '../../src/lanes/errors.ts';
+import { unavailable } from '../../src/store/sqlite/errors.ts';
 import { StoreFull } from '../../src/store/store.ts';
 import { receiveError, sendError } from '../../src/threads/errors.ts';
 import { fixture, HOST, KEY } from './fixture.ts';
 
 test('/livez and /readyz need no key', async (t) => {
   const { ask } = await fixture(t);
-  for (const path of ['/livez', '/readyz']) {
+  for (const [path, answer] of [
+    ['/livez', { status: 'ok' }],
+    ['/readyz', { status: 'ok', inspected: false, damage: [], more: 0 }],
+  ] as const) {
     const { status, body } = await ask('get', path, undefined, null);
-    assert.deepEqual([status, body], [200, { status: 'ok' }]);
+    assert.deepEqual([status, body], [200, answer]);
+  }
+});
+
+test('/readyz lists what is damaged, and is ready all the same', async (t) => {
+  const { ask, store } = await fixture(t);
+  await store.inspect(() => {});
+  for (let host = 0; host < 103; host += 1) store.damage.add({ hostId: `h-${host}`, kind: 'end', what: 'it is gone' });
+  assert.equal(store.damage.add({ hostId: 'h-0', kind: 'end', what: 'it is gone' }), false);
+  store.damage.add({ hostId: null, kind: 'database', what: 'a page' });
+  const { status, body } = await ask('get', '/readyz', undefined, null);
+  assert.deepEqual(
+    [status, body.status, body.inspected, body.damage.length, body.more],
+    [200, 'damaged', true, 100, 4],
+  );
+  assert.match(body.damage[0].since, /^20/);
+  assert.deepEqual({ ...body.damage[0], since: 0 }, { host: 'h-0', kind: 'end', what: 'it is gone', since: 0 });
+});
+
+test('a database that is damaged is not told as one to be tried again', async (t) => {
+  const { ask, store, lanes } = await fixture(t);
+  const corrupt = Object.assign(new Error('database disk image is malformed'), { code: 'SQLITE_CORRUPT' });
+  store.writeBy({
+    write: () => Promise.reject(receiveError(sendError(unavailable('cannot store it', corrupt)), makeLaneError)),
+  });
+  lanes.onCommand = () => Promise.reject(new HostDamaged('command 3 of the host is damaged'));
+  for (const [answer, detail] of [
+    [
+      await ask('get', '/readyz', undefined, null),
+      /^Cannot store it: the database \(holdover\.db .* a copy of it put back\.$/,
+    ],
+    [await ask('post', `/v1/hosts/${HOST}/crash`), /^Command 3 of the host is damaged\.$/],
+  ] as const) {
+    assert.deepEqual(
+      [answer.status, answer.body.type, answer.headers['retry-after']],
+      [500, '/problems/damaged', undefined],
+    );
+    assert.match(answer.body.detail, detail);
   }
 });
 

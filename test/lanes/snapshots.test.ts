@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import Database from 'better-sqlite3';
 import type { Answer } from '../../src/host/command.ts';
-import { HostFault } from '../../src/lanes/errors.ts';
+import { HostDamaged, HostFault } from '../../src/lanes/errors.ts';
 import { Lane } from '../../src/lanes/lane.ts';
-import type { Store } from '../../src/store/store.ts';
+import type { FoundDamage, Store } from '../../src/store/store.ts';
 import { temporaryDirectory } from '../support/service.ts';
 import { someTenant, temporaryStore } from '../support/store.ts';
 import { FakeHost, type FakeView, type Quirks, SPEC } from './fake-host.ts';
@@ -19,6 +19,7 @@ interface Lab {
   store: Store;
   /** Errors of the log. */
   errors: string[];
+  damage: FoundDamage[];
   /** How many commands were executed, replays included. */
   executed: number;
   start(quirks?: { made?: Quirks; restored?: Quirks }): Lane;
@@ -43,12 +44,14 @@ async function lab(t: TestContext): Promise<Lab> {
   const made: Lab = {
     store,
     errors,
+    damage: [],
     executed: 0,
     start: ({ made: ofMade = {}, restored: ofRestored = {} } = {}) =>
       new Lane({
         store,
         log,
         allowServiceDeath: false,
+        onDamage: (damage) => void made.damage.push(damage),
         makeHost: () => counted(new FakeHost(ofMade)),
         restoreHost: function* (bytes, engine) {
           const restored = yield* FakeHost.restore(bytes, engine, ofRestored);
@@ -92,9 +95,20 @@ async function history({ start }: Lab, stops: number): Promise<void> {
   await tick(start(), 5);
 }
 
+/** As a host of an earlier version, whose rows need have no checksums. */
+const OLD = 'UPDATE hosts SET checksum = NULL';
 const FLIP = `UPDATE snapshots SET data = CAST(substr(data, 1, 20) || x'ff' || substr(data, 22) AS BLOB)`;
 
-const refusal = (answer: Answer): string => (answer.kind === 'refused' ? answer.why : JSON.stringify(answer));
+/** Why a host is not run, however it is told. */
+async function refusal(asked: Promise<Answer>): Promise<string> {
+  try {
+    const answer = await asked;
+    return answer.kind === 'refused' ? answer.why : JSON.stringify(answer);
+  } catch (error) {
+    assert.ok(error instanceof HostDamaged);
+    return error.message;
+  }
+}
 
 test('a clean stop makes a snapshot, and the next start replays only what came behind it', async (t) => {
   const made = await lab(t);
@@ -152,10 +166,18 @@ test('no snapshot to be used, but all commands: the host begins anew', async (t)
 });
 
 for (const [what, sql, why] of [
-  ['damaged', FLIP, /Restored data doesn't match checksum|[Cc]orrupt/],
+  ['damaged', FLIP, /does not match its checksum/],
   ['not all there', 'UPDATE snapshots SET parts = 2', /of its 2 parts 0 are there/],
-  ['of another engine', "UPDATE snapshots SET engine = '99'", /is of engine 99, this is engine fake/],
-  ['in another format', 'UPDATE snapshots SET format = 9', /format 9, which this version does not know/],
+  [
+    'of another engine',
+    `UPDATE snapshots SET engine = '99', checksum = NULL; ${OLD}`,
+    /is of engine 99, this is engine fake/,
+  ],
+  [
+    'in another format',
+    `UPDATE snapshots SET format = 9, checksum = NULL; ${OLD}`,
+    /format 9, which this version does not know/,
+  ],
 ] as const) {
   test(`all snapshots ${what}, and old commands gone: the host cannot be read, says why, and can be deleted`, async (t) => {
     const made = await lab(t);
@@ -163,8 +185,8 @@ for (const [what, sql, why] of [
     made.tamper(`DELETE FROM journal WHERE sequence <= ${MANY}`);
     made.tamper(sql);
     const lane = made.start();
-    assert.match(refusal(await lane.query('h', { view: 'host' })), why);
-    assert.match(refusal(await lane.execute('h', TICK)), why);
+    assert.match(await refusal(lane.query('h', { view: 'host' })), why);
+    assert.match(await refusal(lane.execute('h', TICK)), why);
     assert.ok(made.errors.includes('a host cannot be read'));
     await lane.remove('h');
     assert.equal(await made.store.hosts.get('h'), undefined);
@@ -222,11 +244,68 @@ test('a replay that differs behind a snapshot is tried without it before the hos
   );
 });
 
-test('lost commands are noticed', async (t) => {
+for (const [what, sql, left, why] of [
+  [
+    'a command that is gone',
+    'DELETE FROM journal WHERE sequence = 5',
+    4,
+    /command 5 of the host is damaged: it is gone/,
+  ],
+  [
+    'a letter of a command',
+    "UPDATE journal SET command = replace(command, '1', '2') WHERE sequence = 5",
+    4,
+    /command 5/,
+  ],
+  [
+    'its digest',
+    "UPDATE journal SET digest = 'd' WHERE sequence = 9",
+    8,
+    /command 9 of the host is damaged: its row does/,
+  ],
+  [
+    'another sequence',
+    'UPDATE journal SET sequence = 10 WHERE sequence = 9',
+    8,
+    /command 9 of the host is damaged: it is gone/,
+  ],
+  [
+    'the newest commands',
+    'DELETE FROM journal WHERE sequence > 6',
+    6,
+    /commands 7 to 9 of the host were stored and are gone/,
+  ],
+] as const)
+  test(`damage is told, and the host can be read as it was before it: ${what}`, async (t) => {
+    const made = await lab(t);
+    await tick(made.start(), 9);
+    made.tamper(sql);
+    for (const lane of [made.start(), made.start()]) {
+      assert.equal(await clock(lane), left);
+      assert.match(await refusal(lane.execute('h', TICK)), why);
+      await assert.rejects(lane.batch('h', BATCH, new Uint8Array()), HostDamaged);
+    }
+    assert.equal((await made.store.hosts.get('h'))!.diverged, null);
+    assert.deepEqual([...new Set(made.errors)], ['a host is damaged']);
+    assert.deepEqual(
+      made.damage.map(({ hostId, what }) => [hostId, why.test(what)]),
+      made.damage.map(() => ['h', true]),
+    );
+    await made.start().remove('h');
+  });
+
+test('what a snapshot holds may be damaged: the host goes on from it', async (t) => {
   const made = await lab(t);
-  await tick(made.start(), 9);
-  made.tamper('DELETE FROM journal WHERE sequence = 5');
-  assert.match(refusal(await made.start().query('h', { view: 'host' })), /commands behind 4 are no longer kept/);
+  await history(made, 1);
+  made.tamper("UPDATE journal SET command = replace(command, '1', '2') WHERE sequence = 5");
+  const lane = made.start();
+  await tick(lane, 1);
+  assert.equal(await clock(lane), MANY + 6);
+  // Without it there is nothing that could stand in for the command.
+  made.tamper(FLIP);
+  const later = made.start();
+  assert.equal(await clock(later), 4);
+  await assert.rejects(later.execute('h', TICK), HostDamaged);
 });
 
 test('no snapshot is made of a host between two kernels', async (t) => {

@@ -13,6 +13,7 @@ import {
   type JournalEntry,
   newKey,
   OwnerPassed,
+  StoreDamaged,
   type StoredCommand,
   StoreUnavailable,
   TenantExists,
@@ -25,9 +26,14 @@ export interface Subject {
   store: Contract;
   /** The same store by another way: in another thread, or at the next start. */
   other: HostStore;
-  /** Spoils what is stored of a host: the newest of its handovers, payloads or snapshots, or its spec. */
-  damage(what: 'handover' | 'payload' | 'snapshot' | 'spec', hostId: string): void;
+  /**
+   * Spoils what is stored of a host: the newest of its handovers, payloads, snapshots, commands or events, or its spec, a
+   * little, so that it looks as before. `end`: its newest command is gone.
+   */
+  damage(what: Damaged, hostId: string): void;
 }
+
+export type Damaged = 'handover' | 'payload' | 'snapshot' | 'spec' | 'command' | 'event' | 'end';
 
 const bdfOf = (number: number): string => `0000:00:0${number}.0`;
 
@@ -344,6 +350,74 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
     assert.equal((await other.hosts.get('h'))?.name, 'host h');
     assert.equal(await other.hosts.own('h'), 2);
     await other.hosts.delete({ hostId: 'h', epoch: 2 });
+  });
+
+  says('a command or an event that is another one by now is told, and what is before it is read', async (subject) => {
+    const { store, other, damage } = await withHost(subject);
+    await store.journal.append({ ...entry(1), events: [event(1), event(2)] });
+    await store.journal.append({ ...entry(2), events: [event(3)] });
+    damage('command', 'h');
+    damage('event', 'h');
+    const [first, second] = await readAll(other);
+    assert.deepEqual(first, { sequence: 1, command: entry(1).command, digest: 'd1' });
+    assert.equal(typeof second?.damaged, 'string');
+    for (const filter of [{}, { kernel: 1 }]) {
+      const page = await other.events.read('h', filter, null, 10);
+      assert.deepEqual([page.events.length, page.reached], [2, { sequence: 1, index: 1 }]);
+      await assert.rejects(other.events.read('h', filter, page.reached, 10), StoreDamaged);
+      assert.deepEqual((await other.events.read('h', filter, { sequence: 2, index: 0 }, 10)).events, []);
+    }
+  });
+
+  says('how far a host was stored is known, whatever becomes of its commands', async (subject) => {
+    const { store, other, damage } = await withHost(subject);
+    assert.deepEqual([await store.hosts.end('h'), await store.hosts.end('nowhere')], [0, 0]);
+    for (const sequence of [1, 2, 3]) await store.journal.append(entry(sequence));
+    damage('end', 'h');
+    assert.deepEqual([sequences(await readAll(other)), await other.hosts.end('h')], [[1, 2], 3]);
+    await other.hosts.delete({ hostId: 'h', epoch: 1 });
+    assert.equal(await other.hosts.end('h'), 0);
+  });
+
+  says('an inspection tells what is hurt, of which host, and nothing else', async (subject) => {
+    const { store, damage } = subject;
+    const hurt = {
+      spec: 'description',
+      command: 'journal',
+      payload: 'journal',
+      end: 'end',
+      handover: 'handover',
+      snapshot: 'snapshot',
+      event: 'events',
+    } as const;
+    const owner = await tenant(store);
+    const ids = [...Object.keys(hurt), 'whole', 'gone'];
+    for (const hostId of ids) {
+      await store.hosts.insert(row(owner, hostId), [event(0)]);
+      const freeze = { ...entry(1, 'kexec.freeze'), handover: { text: '{"sessions":[1,2,3]}' } };
+      for (const one of [freeze, { ...entry(2), payload: LARGE }, entry(3)])
+        await store.journal.append({ ...one, hostId, events: [event(one.sequence)] });
+      await store.snapshots.put({ ...snapshot(1), hostId, bytes: LARGE });
+    }
+    await store.hosts.delete({ hostId: 'gone', epoch: 1 });
+    const inspect = async (): Promise<string[]> => {
+      const found: string[] = [];
+      await store.inspect(({ hostId, kind, what }) => {
+        assert.match(what, /[a-z]/);
+        found.push(`${hostId} ${kind}`);
+      });
+      return found.sort();
+    };
+    assert.equal(store.damage.inspected, false);
+    assert.deepEqual(await inspect(), []);
+    assert.equal(store.damage.inspected, true);
+    for (const what of Object.keys(hurt) as (keyof typeof hurt)[]) damage(what, what);
+    assert.deepEqual(
+      await inspect(),
+      Object.entries(hurt)
+        .map((one) => one.join(' '))
+        .sort(),
+    );
   });
 
   says('a store that can be used says so, and one that is gone does at every door', async ({ store }) => {

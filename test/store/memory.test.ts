@@ -7,9 +7,15 @@ testContract('memory', async () => {
     store: openMemory(memory),
     other: openMemory(memory),
     damage(what, hostId) {
-      const { row, journal, snapshots, damaged } = memory.hosts.get(hostId)!;
+      const { row, journal, snapshots, events, damaged } = memory.hosts.get(hostId)!;
+      if (what === 'end') {
+        journal.pop();
+        return;
+      }
       const newest = {
         spec: row,
+        command: journal.at(-1),
+        event: events.at(-1),
         snapshot: snapshots.at(-1),
         payload: journal.findLast(({ payload }) => payload !== undefined),
         handover: journal.findLast(({ handover }) => handover !== undefined)?.handover,

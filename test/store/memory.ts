@@ -1,16 +1,23 @@
 /** A store in memory, which shows that the contract is not about SQLite: what it keeps is gone with it. */
 import type { EmittedEvent } from '../../src/host/command.ts';
 import {
+  DamageBook,
   type Directory,
+  damagedCommand,
+  damagedDescription,
+  damagedHandover,
+  damagedSnapshot,
   FIRST_EPOCH,
   HandoverDamaged,
   type HostRow,
   type HostStore,
   type HostSummary,
   type JournalEntry,
+  lostEnd,
   OwnerPassed,
   type Ownership,
   type Snapshot,
+  StoreDamaged,
   type StoredEvent,
   StoreUnavailable,
   type Tenant,
@@ -24,6 +31,8 @@ interface Kept {
   journal: JournalEntry[];
   snapshots: Snapshot[];
   events: StoredEvent[];
+  /** Commands that were stored. */
+  end: number;
   damaged: Set<object>;
 }
 
@@ -38,6 +47,7 @@ const PAGE_BYTES = 1 << 20;
 
 export function openMemory(memory: Memory): Directory & HostStore {
   let open = true;
+  const damage = new DamageBook();
   const { hosts } = memory;
   const use = <T>(work: () => T): T => {
     if (!open) throw new StoreUnavailable('it is closed');
@@ -105,7 +115,8 @@ export function openMemory(memory: Memory): Directory & HostStore {
           const known = memory.tenants.some(({ tenant }) => tenant.id === row.tenantId);
           if (!known || hosts.has(row.id)) throw new StoreUnavailable(`host ${row.id}`);
           const damaged = new Set<object>();
-          const host = { row, epoch: FIRST_EPOCH, diverged: null, journal: [], snapshots: [], events: [], damaged };
+          const all = { journal: [], snapshots: [], events: [], end: 0 };
+          const host = { row, epoch: FIRST_EPOCH, diverged: null, ...all, damaged };
           hosts.set(row.id, host);
           tell(host, 0, events);
         }),
@@ -116,6 +127,7 @@ export function openMemory(memory: Memory): Directory & HostStore {
           host.epoch += 1;
           return host.epoch;
         }),
+      end: async (id) => use(() => hosts.get(id)?.end ?? 0),
       markDiverged: async (owner, divergence) =>
         use(() => {
           owned(owner).diverged = divergence;
@@ -133,6 +145,7 @@ export function openMemory(memory: Memory): Directory & HostStore {
           const { journal } = host;
           if (entry.sequence !== journal.length + 1) throw new StoreUnavailable(`command ${entry.sequence}`);
           journal.push(entry);
+          host.end = entry.sequence;
           tell(host, entry.sequence, entry.events);
         }),
       read: async (hostId, after) =>
@@ -142,7 +155,7 @@ export function openMemory(memory: Memory): Directory & HostStore {
           let size = 0;
           for (const one of journal.slice(after)) {
             const { sequence, command, digest, payload } = one;
-            const kept = damaged.has(one) ? { damaged: 'its payload' } : payload && { payload };
+            const kept = damaged.has(one) ? { damaged: 'its row' } : payload && { payload };
             found.push({ sequence, command, digest, ...kept });
             size += command.length + (payload?.byteLength ?? 0);
             if (size >= PAGE_BYTES) break;
@@ -180,8 +193,11 @@ export function openMemory(memory: Memory): Directory & HostStore {
               (from === undefined || BigInt(event.time) >= BigInt(from)) &&
               (to === undefined || BigInt(event.time) <= BigInt(to)),
           );
-          const events = found.slice(0, limit);
-          const last = events.length === limit ? events.at(-1) : behind.at(-1);
+          const { damaged = new Set() } = hosts.get(hostId) ?? {};
+          if (found[0] !== undefined && damaged.has(found[0])) throw new StoreDamaged('an event');
+          const hurt = found.findIndex((one) => damaged.has(one));
+          const events = found.slice(0, hurt < 0 ? limit : Math.min(limit, hurt));
+          const last = hurt >= 0 || events.length === limit ? events.at(-1) : behind.at(-1);
           const reached = last === undefined ? after : { sequence: last.sequence, index: last.index };
           return { events, reached, oldest: null, missed: false };
         }),
@@ -209,6 +225,21 @@ export function openMemory(memory: Memory): Directory & HostStore {
         }),
     },
     check: async () => use(() => {}),
+    damage,
+    async inspect(tell) {
+      for (const [hostId, { row, journal, snapshots, events, end, damaged }] of hosts) {
+        const found = [
+          damaged.has(row) && damagedDescription('its spec'),
+          end > journal.length && lostEnd(journal.length, end),
+          ...journal.map((entry) => damaged.has(entry) && damagedCommand(entry.sequence, 'its row')),
+          ...journal.map(({ handover = {} }) => damaged.has(handover) && damagedHandover('its handover')),
+          ...snapshots.map((one) => damaged.has(one) && damagedSnapshot(one.sequence, 'its bytes')),
+          ...events.map((one) => damaged.has(one) && { kind: 'events' as const, what: 'an event' }),
+        ];
+        for (const damage of found) if (damage) tell({ ...damage, hostId });
+      }
+      damage.inspected = true;
+    },
     async close() {
       open = false;
     },

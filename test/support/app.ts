@@ -12,7 +12,7 @@ import { buildApp } from '../../src/http/app.ts';
 import { createLanes } from '../../src/lanes/lanes.ts';
 import { openStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
-import { Host, type HostBody, type Served } from './client.ts';
+import { Host, type HostBody, type HostMaker } from './client.ts';
 import { FINDINGS } from './findings.ts';
 
 const KEY = 'key-of-the-test-tenant';
@@ -23,7 +23,7 @@ interface Running {
   stop(): Promise<void>;
 }
 
-export class TestApp implements Served {
+export class TestApp implements HostMaker {
   readonly key = KEY;
   #running: Running | undefined;
 

@@ -31,6 +31,11 @@ export interface Served {
   readonly key: string;
 }
 
+/** It makes hosts, too; of the preset `vmm-lab` unless the body says otherwise. */
+export interface HostMaker extends Served {
+  host(body?: HostBody): Promise<Host>;
+}
+
 export class Host {
   readonly id: string;
   readonly #app: Served;

@@ -5,15 +5,15 @@ import { buildApp } from '../../src/http/app.ts';
 import { createLanes } from '../../src/lanes/lanes.ts';
 import { openStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
-import type { Served } from './client.ts';
+import { Host, type HostMaker } from './client.ts';
 
-export interface DirectoryApp extends Served {
+export interface DirectoryApp extends HostMaker {
   /** Errors and warnings of its log. */
   readonly log: string[];
   stop(): Promise<void>;
 }
 
-/** `key`: of the tenant `test`. */
+/** As a start of the service does it. `key`: of the tenant `test`. */
 export async function serveDirectory(directory: string, key: string): Promise<DirectoryApp> {
   const config = readConfig([], {
     HOLDOVER_PORT: '0',
@@ -25,20 +25,26 @@ export async function serveDirectory(directory: string, key: string): Promise<Di
   const note = (details: object, message: string): void => void lines.push(`${message} ${JSON.stringify(details)}`);
   const log = { info() {}, warn: note, error: note };
   const store = openStore({ directory, durability: config.durability });
+  await store.inspect((damage) => {
+    if (store.damage.add(damage)) note(damage, 'some of what is stored is damaged');
+  });
   const lanes = createLanes({ store, lanes: 0, log, check: true });
-  await seedTenants(store.tenants, config, log);
-  const app = await buildApp({ config, directory: store, lanes, checkAnswers: true });
-  const url = await app.listen({ host: config.host, port: config.port });
-  return {
+  await seedTenants(store.tenants, config, log, store.damage);
+  if (!store.damage.isOfDatabase) await lanes.recover();
+  const http = await buildApp({ config, directory: store, lanes, checkAnswers: true });
+  const url = await http.listen({ host: config.host, port: config.port });
+  const app: DirectoryApp = {
     key,
     log: lines,
     get agent() {
       return request(url);
     },
+    host: (body = {}) => Host.create(app, { preset: 'vmm-lab', ...body }),
     async stop() {
-      await app.close();
+      await http.close();
       await lanes.close();
       await store.close();
     },
   };
+  return app;
 }

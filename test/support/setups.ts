@@ -1,6 +1,5 @@
 /** The two situations that most scenarios begin with: prepared for a kexec (P), and adopted after it (Q). */
-import type { TestApp } from './app.ts';
-import { D1, D2, type Host, type HostBody, MIB } from './client.ts';
+import { D1, D2, type Host, type HostBody, type HostMaker, MIB } from './client.ts';
 import { DmaWatch } from './dma-watch.ts';
 import type { Process } from './process.ts';
 
@@ -45,7 +44,7 @@ export interface Adopted {
 }
 
 /** Setup P up to, and without, /dev/liveupdate. */
-export async function setUpVmm(app: TestApp, body: HostBody = {}): Promise<Vmm> {
+export async function setUpVmm(app: HostMaker, body: HostBody = {}): Promise<Vmm> {
   const host = await app.host(body);
   const vmm = await host.process({ name: 'vmm' });
   const memfd = await vmm.sealedMemfd(RAM);
@@ -63,7 +62,7 @@ export async function setUpVmm(app: TestApp, body: HostBody = {}): Promise<Vmm> 
 }
 
 /** Setup P. The session is the VMM's own. */
-export async function prepare(app: TestApp, body: HostBody = {}): Promise<Prepared> {
+export async function prepare(app: HostMaker, body: HostBody = {}): Promise<Prepared> {
   const ready = await setUpVmm(app, body);
   const { vmm, memfd, iommufd, cdev, hwpt } = ready;
   const lu = await vmm.openLiveupdate();
@@ -88,21 +87,21 @@ export async function retrieveAll(host: Host, watch: DmaWatch): Promise<Adopted>
 }
 
 /** Setup P, then a live update, then everything retrieved: state L. */
-export async function update(app: TestApp, body: HostBody = {}): Promise<Adopted> {
+export async function update(app: HostMaker, body: HostBody = {}): Promise<Adopted> {
   const { host, watch } = await prepare(app, body);
   await host.kexec();
   return retrieveAll(host, watch);
 }
 
 /** Setup Q: state A. */
-export async function adopt(app: TestApp, body: HostBody = {}): Promise<Adopted> {
+export async function adopt(app: HostMaker, body: HostBody = {}): Promise<Adopted> {
   const restored = await update(app, body);
   return { ...restored, device: await restored.vmm.bind(restored.cdev, restored.iommufd) };
 }
 
 /** D1 and D2 on one marked HWPT, both cdevs preserved (tokens 3 and 4): ready for a live update. */
 export async function prepareTwoDevices(
-  app: TestApp,
+  app: HostMaker,
   body: HostBody = {},
 ): Promise<Prepared & { secondWatch: DmaWatch }> {
   const ready = await setUpVmm(app, body);
@@ -123,7 +122,7 @@ export async function prepareTwoDevices(
 
 /** The two devices after the live update, everything retrieved and nothing bound: both in state L. */
 export async function updateTwoDevices(
-  app: TestApp,
+  app: HostMaker,
   body: HostBody = {},
 ): Promise<Adopted & { second: number; secondWatch: DmaWatch }> {
   const { host, watch, secondWatch } = await prepareTwoDevices(app, body);

@@ -102,6 +102,9 @@ function filterOf({ kind, severity, bdf, kernel, from, to }: EventsQuery): Event
 const idOf = ({ sequence, index }: EventId): string => `${sequence}-${index}`;
 
 function eventView({ sequence, index, time, kernel, kind, message, data }: StoredEvent): HostEvent {
+  // One of an earlier version has no checksum that would have told.
+  if (!Object.hasOwn(EVENTS, kind))
+    throw new Problem('damaged', `Event ${sequence}-${index} is none of those that there are: read on behind it.`);
   const { severity } = EVENTS[kind];
   return { id: idOf({ sequence, index }), sequence, index, time, kernel, kind, severity, message, data };
 }

@@ -4,15 +4,22 @@ import { z } from 'zod';
 import type { Refused } from '../../host/command.ts';
 import { buildHostSpec, type DeviceRequest, type HostRequest } from '../../host/host-spec.ts';
 import type { HostView } from '../../host/views.ts';
-import type { NewHost } from '../../lanes/lanes.ts';
+import { HostDamaged, HostSetAside } from '../../lanes/errors.ts';
+import type { Lanes, NewHost } from '../../lanes/lanes.ts';
 import { MAX_ERRORS } from '../../limits.ts';
 import { parseBdf } from '../../machine/topology/functions.ts';
 import { PRESET_NAMES, PRESETS } from '../../machine/topology/presets.ts';
-import type { HostCursor, HostSummary } from '../../store/store.ts';
+import {
+  type Damage,
+  damagedDescription,
+  type HostCursor,
+  type HostIdentity,
+  type HostSummary,
+} from '../../store/store.ts';
 import { granted, passed, withPart } from '../answers.ts';
 import { limit } from '../parameters.ts';
 import { type FieldError, Problem } from '../problems.ts';
-import { heavyRoute, type Route, route } from '../route.ts';
+import { type Context, heavyRoute, type Route, route } from '../route.ts';
 import { CreatedHost, Host, HostInput, HostList, PresetList } from '../schemas/host.ts';
 import { strict, whole } from '../schemas/values.ts';
 import { invalid } from '../validation.ts';
@@ -52,11 +59,40 @@ const HOST_VIEW_EXAMPLE = {
 
 const IDENTITY_EXAMPLE = { id: 'h-6jx2m4vq7r3ta5cn', name: 'lab', created: '2026-01-31T12:00:00.000Z' };
 const DIGEST_EXAMPLE = '7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730';
+const WHOLE = { diverged: null, damage: null, setAside: null };
+const HOST_EXAMPLE = { ...IDENTITY_EXAMPLE, ...WHOLE, ...HOST_VIEW_EXAMPLE, digest: DIGEST_EXAMPLE };
 export const HOST_STATE_EXAMPLE = { ...HOST_VIEW_EXAMPLE, kernel: 2, liveupdateNumber: 1, kexecCount: 1 };
 
-/** The public part of a host's row: without its tenant. */
-function identityOf({ id, name, created, diverged }: HostSummary) {
-  return { id, name, created, diverged };
+/** The public part of a host's row, without its tenant, and what is wrong with it. */
+function summaryOf({ lanes, directory }: Context, { id, name, created, diverged, damaged }: HostSummary) {
+  const { damage } = directory;
+  if (damaged !== undefined) damage.add({ hostId: id, ...damagedDescription(damaged) });
+  const known = damage.of(id)?.map(({ kind, what, since }) => ({ kind, what, since })) ?? null;
+  return { id, name, created, diverged, damage: known, setAside: lanes.setAside(id) };
+}
+
+/** What the lane answers. */
+type OwnView = HostView & { digest: string; damage?: Damage };
+
+/** All that can be told of a host: what it is, or, if it is not run, why and what it was made as. */
+async function hostView(context: Context, host: HostIdentity) {
+  const { lanes, directory } = context;
+  const { view, damage } = await ownView(lanes, host.id);
+  if (damage !== undefined) directory.damage.add({ hostId: host.id, ...damage });
+  const row = summaryOf(context, (await directory.hosts.get(host.id)) ?? { ...host, diverged: null });
+  if (view !== null) return { ...row, ...view };
+  const origin = await directory.hosts.origin(host.id);
+  return { ...row, spec: origin !== undefined && 'spec' in origin ? origin.spec : null };
+}
+
+async function ownView(lanes: Lanes, id: string): Promise<{ view: Omit<OwnView, 'damage'> | null; damage?: Damage }> {
+  try {
+    const { damage, ...view } = granted<OwnView>(await lanes.query(id, { view: 'host', digest: true }));
+    return { view, ...(damage && { damage }) };
+  } catch (error) {
+    if (error instanceof HostDamaged || error instanceof HostSetAside) return { view: null };
+    throw error;
+  }
 }
 
 /** The page token, opaque to callers: the last host of the page before. */
@@ -185,14 +221,15 @@ export const HOST_ROUTES: readonly Route[] = [
       200: {
         description: 'A page of hosts.',
         schema: HostList,
-        example: { items: [{ ...IDENTITY_EXAMPLE, diverged: null }], nextPageToken: null },
+        example: { items: [{ ...IDENTITY_EXAMPLE, ...WHOLE }], nextPageToken: null },
       },
     },
-    async handle({ directory }, { query, tenant }) {
+    async handle(context, { query, tenant }) {
+      const { directory } = context;
       const found = await directory.hosts.list(tenant.id, query.limit + 1, query.after);
       const items = found.slice(0, query.limit);
       return {
-        items: items.map(identityOf),
+        items: items.map((item) => summaryOf(context, item)),
         nextPageToken: found.length > items.length ? tokenOf(items.at(-1)!) : null,
       };
     },
@@ -204,16 +241,27 @@ export const HOST_ROUTES: readonly Route[] = [
     tag: 'Hosts',
     summary: 'Read a host',
     access: 'tenant',
-    success: {
-      200: {
-        description: 'The host.',
-        schema: Host,
-        example: { ...IDENTITY_EXAMPLE, diverged: null, ...HOST_VIEW_EXAMPLE, digest: DIGEST_EXAMPLE },
-      },
-    },
-    async handle({ lanes, directory }, { host }) {
-      const view = granted<HostView & { digest: string }>(await lanes.query(host.id, { view: 'host', digest: true }));
-      return { ...identityOf((await directory.hosts.get(host.id)) ?? { ...host, diverged: null }), ...view };
+    success: { 200: { description: 'The host.', schema: Host, example: HOST_EXAMPLE } },
+    handle: (context, { host }) => hostView(context, host),
+  }),
+  route({
+    method: 'POST',
+    path: '/v1/hosts/{host}/retry',
+    operationId: 'retryHost',
+    tag: 'Hosts',
+    summary: 'Try a host again that is set aside',
+    description:
+      'A host that ended the thread that ran it is not run again until this is asked. It changes nothing about others. Where it ends the thread again, the next time is a minute later at the earliest, and then twice as long each time.',
+    access: 'tenant',
+    problems: ['set-aside'],
+    success: { 200: { description: 'The host.', schema: Host, example: HOST_EXAMPLE } },
+    async handle(context, { host }) {
+      const seconds = Math.ceil(context.lanes.retry(host.id) / 1000);
+      if (seconds > 0) {
+        const detail = `The host has ended the thread that ran it more than once: it may be tried again in ${seconds} s.`;
+        throw new Problem('set-aside', detail, { headers: { 'retry-after': String(seconds) } });
+      }
+      return await hostView(context, host);
     },
   }),
   route({
@@ -222,12 +270,13 @@ export const HOST_ROUTES: readonly Route[] = [
     operationId: 'deleteHost',
     tag: 'Hosts',
     summary: 'Delete a host',
-    description: 'With its history.',
+    description: 'With its history. That is possible where the disk is full, and of a host that cannot be run.',
     access: 'tenant',
     success: { 204: { description: 'It is gone.' } },
     async handle({ lanes, directory }, { host }) {
       await lanes.remove(host.id);
       directory.hosts.forget(host.id);
+      directory.damage.forget(host.id);
     },
   }),
   route({

@@ -3,12 +3,35 @@ import { z } from 'zod';
 import { notFound } from '../answers.ts';
 import { isProblemName, PROBLEMS, problemType } from '../problems.ts';
 import { type Route, route } from '../route.ts';
+import { DamageItem } from '../schemas/host.ts';
 import { strict } from '../schemas/values.ts';
 
 const tag = 'Service';
 const access = 'public';
 
 const Health = strict({ status: z.literal('ok') }).meta({ id: 'Health' });
+/** The most damage that is listed; more is only counted. */
+const MOST_DAMAGE = 100;
+
+const Readiness = strict({
+  status: z.enum(['ok', 'damaged']).meta({
+    description: '`damaged`: some of what is stored is. All that is not goes on.',
+  }),
+  inspected: z.boolean().meta({
+    description:
+      'Whether all that was stored has been looked at since the start, which takes some time where it is much.',
+  }),
+  damage: z
+    .array(
+      strict({
+        host: z.string().nullable().meta({ description: 'The host concerned; null: not one alone.' }),
+        ...DamageItem,
+      }),
+    )
+    .max(MOST_DAMAGE),
+  more: z.int().meta({ description: 'How much more damage is known.' }),
+}).meta({ id: 'Readiness' });
+
 /** Probes may add parameters that keep answers out of caches. */
 const ANY_QUERY = z.looseObject({});
 const healthy = { description: 'Yes.', schema: Health, example: { status: 'ok' } };
@@ -32,14 +55,24 @@ export const SERVICE_ROUTES: readonly Route[] = [
     operationId: 'getReadiness',
     tag,
     summary: 'Can the service be used?',
-    description: 'Its store answers and has room, and it is not stopping.',
+    description:
+      'Its store answers and has room, and it is not stopping. What is known to be damaged of what is stored is listed; hosts that are not concerned go on.',
     access,
     query: ANY_QUERY,
-    success: { 200: healthy },
-    problems: ['method-not-allowed'],
-    async handle({ directory }) {
-      await directory.check();
-      return { status: 'ok' };
+    success: {
+      200: {
+        description: 'Yes.',
+        schema: Readiness,
+        example: { status: 'ok', inspected: true, damage: [], more: 0 },
+      },
+    },
+    problems: ['method-not-allowed', 'damaged'],
+    async handle({ directory: { check, damage } }) {
+      await check();
+      const all = damage.all.map(({ hostId: host, kind, what, since }) => ({ host, kind, what, since }));
+      const status = all.length === 0 ? 'ok' : 'damaged';
+      const listed = all.slice(0, MOST_DAMAGE);
+      return { status, inspected: damage.inspected, damage: listed, more: all.length - listed.length };
     },
   }),
   route({

@@ -14,6 +14,7 @@ import { POLICY_VALUES, PROFILES } from '../../kernel/policies.ts';
 import { MAX_FUNCTIONS, MAX_UNIT_INFO } from '../../limits.ts';
 import { BAR_KINDS, IOMMU_KINDS, RESERVED_TYPES, SRIOV } from '../../machine/spec.ts';
 import { PRESET_NAMES } from '../../machine/topology/presets.ts';
+import { DAMAGE_KINDS } from '../../store/store.ts';
 import {
   Base64,
   flag,
@@ -268,6 +269,26 @@ const diverged = strict({ sequence: z.int(), op: z.string(), why: z.string() })
   .nullable()
   .meta({ description: 'Where a replay of its journal differed; such a host can be read and deleted only.' });
 
+const since = Time.meta({ description: 'When this service has found it.' });
+
+export const DamageItem = {
+  kind: z.enum(DAMAGE_KINDS),
+  what: z.string().meta({ description: 'What is hurt, what that means, and what to do.' }),
+  since,
+};
+
+const word = {
+  diverged,
+  damage: z
+    .array(strict(DamageItem).meta({ id: 'Damage' }))
+    .nullable()
+    .meta({ description: 'What is stored of it and is damaged, or is gone; null: nothing that is known.' }),
+  setAside: strict({ reason: z.string(), since: Time }).nullable().meta({
+    description:
+      'Why it is not run: it has ended the thread that ran it. Whoever asks for that has it tried again; so does the next start of the service.',
+  }),
+};
+
 const digest = z
   .string()
   .regex(/^[0-9a-f]{64}$/)
@@ -276,7 +297,18 @@ const digest = z
       'SHA-256 of its state. Hosts that are the same have the same, however they came about and wherever they run, with one version of the service; what only reads does not change it.',
   });
 
-export const Host = strict({ ...identity, diverged, ...view, digest }).meta({ id: 'Host' });
+const RunningHost = strict({ ...identity, ...word, ...view, digest }).meta({ id: 'Host' });
+
+const HostApart = strict({
+  ...identity,
+  ...word,
+  spec: z
+    .record(z.string(), z.unknown())
+    .nullable()
+    .meta({ description: 'What it was made as, in the form in which it is stored; null: that is damaged.' }),
+}).meta({ id: 'HostApart', description: 'A host that is not run: `setAside` or `damage` says why.' });
+
+export const Host = z.union([RunningHost, HostApart]);
 
 const TopologyNote = strict({
   line: z.int().nullable().meta({ description: 'Number of the line, from 1 on; null: it is of no single line.' }),
@@ -293,7 +325,7 @@ export const CreatedHost = strict({
   }),
 }).meta({ id: 'CreatedHost' });
 
-const HostSummary = strict({ ...identity, diverged }).meta({ id: 'HostSummary' });
+const HostSummary = strict({ ...identity, ...word }).meta({ id: 'HostSummary' });
 export const HostList = listOf('HostList', HostSummary);
 
 export const PresetList = listOf(

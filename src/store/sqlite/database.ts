@@ -5,9 +5,11 @@
 import { join, resolve } from 'node:path';
 import Database from 'better-sqlite3';
 import { StoreUnavailable } from '../errors.ts';
+import { clearDeleted } from './clearing.ts';
 import { DATABASE, explain, makeDirectory, makeFiles } from './directory.ts';
 import { migrate } from './migrations.ts';
 import { InUse, type Owner, own } from './owner.ts';
+import { Room } from './room.ts';
 
 /** `process`: survives any death of the process. `power`: survives a power loss too, and waits for the disk. */
 export type Durability = 'process' | 'power';
@@ -33,14 +35,19 @@ export function openDatabase(directory: string, durability: Durability): OpenDat
     makeFiles(directory);
     database = connectForWriting(directory, durability);
     const applied = migrate(database);
-    database.exec('DELETE FROM parts WHERE host_id NOT IN (SELECT id FROM hosts)');
+    clearDeleted(database);
+    new Room(database).keepSpare();
     return { database, applied, announce: owner.announce, close: closeAll(database, owner) };
   } catch (error) {
     database?.close();
     owner?.close();
-    const reason = error instanceof InUse ? error.message : explain(directory, error);
-    throw new StoreUnavailable(`cannot open the data directory ${resolve(directory)}: ${reason}`, { cause: error });
+    throw cannotOpen(directory, error);
   }
+}
+
+export function cannotOpen(directory: string, error: unknown): StoreUnavailable {
+  const reason = error instanceof InUse ? error.message : explain(directory, error);
+  return new StoreUnavailable(`cannot open the data directory ${resolve(directory)}: ${reason}`, { cause: error });
 }
 
 /** A connection that writes, to a directory that is open already. */

@@ -136,6 +136,8 @@ function ofSqlite(code: string, message: string): string {
     return `${DATABASE} in it is damaged (${message}): put back a copy, or ${ANOTHER}.`;
   if (code.startsWith('SQLITE_BUSY'))
     return `another program, such as sqlite3, has locked ${DATABASE} in it: end that, and start again.`;
+  if (code === 'SQLITE_ERROR' || code.startsWith('SQLITE_CONSTRAINT'))
+    return `${DATABASE} in it is damaged, or was changed by another program (${message}): put back a copy, or ${ANOTHER}.`;
   return code === 'SQLITE_FULL' ? FULL : `${message}, or ${ANOTHER}.`;
 }
 

@@ -22,7 +22,7 @@ export class Ends {
     this.#stored = database.prepare<[string], End>(
       `SELECT epoch, max(coalesce((SELECT max(sequence) FROM journal WHERE host_id = hosts.id), 0),
                          coalesce((SELECT max(sequence) FROM snapshots WHERE host_id = hosts.id), 0)) AS sequence
-       FROM hosts WHERE id = ?`,
+       FROM hosts WHERE id = ? AND deleted IS NOT 'deleted'`,
     );
   }
 

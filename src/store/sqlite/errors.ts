@@ -1,11 +1,28 @@
 /** What SQLite says as an error of the contract. */
-import { StoreFull, StoreUnavailable } from '../errors.ts';
+import { StoreDamaged, StoreFull, StoreUnavailable } from '../errors.ts';
+import { DATABASE } from './directory.ts';
 
 export function unavailable(what: string, cause: unknown): StoreUnavailable {
-  const kind = (cause as { code?: string } | undefined)?.code === 'SQLITE_FULL' ? StoreFull : StoreUnavailable;
+  if (isDamage(cause)) return new StoreDamaged(`${what}: ${damaged(reason(cause))}`, { cause });
+  const kind = codeOf(cause) === 'SQLITE_FULL' ? StoreFull : StoreUnavailable;
   return new kind(`${what}: ${reason(cause)}`, { cause });
 }
 
 export function reason(cause: unknown): string {
   return cause instanceof Error ? cause.message : String(cause);
 }
+
+/** What is wrong with the database, and what to do. */
+export const damaged = (why: string): string =>
+  `the database (${DATABASE} in HOLDOVER_DATA_DIR) is damaged (${why}): have the service stopped, and a copy of it put back`;
+
+/** Whether SQLite says that what it reads is not what it has written. */
+export function isDamage(cause: unknown): boolean {
+  const code = codeOf(cause);
+  return code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB' || code === 'SQLITE_IOERR_SHORT_READ';
+}
+
+/** Whether SQLite cannot read now, which says nothing about what it would read. */
+export const isFailure = (cause: unknown): boolean => codeOf(cause).startsWith('SQLITE_') && !isDamage(cause);
+
+export const codeOf = (cause: unknown): string => String((cause as { code?: unknown } | undefined)?.code ?? '');

@@ -48,8 +48,8 @@ export class EventRows {
   constructor(database: Database.Database, limits = EVENT_LIMITS) {
     this.#limits = limits;
     this.#insert = database.prepare(
-      `INSERT INTO events (host_id, sequence, idx, time, kernel, kind, bdf, message, data, number, bytes)
-       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+      `INSERT INTO events (host_id, sequence, idx, time, kernel, kind, bdf, message, data, number, bytes, checksum)
+       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
     );
     const place = 'SELECT sequence, idx AS "index", number, bytes FROM events WHERE host_id = ? ORDER BY';
     this.#first = database.prepare(`${place} sequence, idx LIMIT 1`);
@@ -62,12 +62,12 @@ export class EventRows {
   }
 
   append(rows: readonly EventRow[]): void {
-    for (const { hostId, sequence, index, time, kernel, kind, bdf, message, data } of rows) {
+    for (const { hostId, sequence, index, time, kernel, kind, bdf, message, data, checksum } of rows) {
       const counters = this.#countersOf(hostId);
       counters.events += 1;
       counters.bytes += ROW_BYTES + Buffer.byteLength(message) + Buffer.byteLength(data);
       const { events, bytes, goneEvents, goneBytes } = counters;
-      this.#insert.run(hostId, sequence, index, time, kernel, kind, bdf, message, data, events, bytes);
+      this.#insert.run(hostId, sequence, index, time, kernel, kind, bdf, message, data, events, bytes, checksum);
       if (events - goneEvents > this.#limits.events || bytes - goneBytes > this.#limits.bytes) this.prune(hostId);
     }
   }

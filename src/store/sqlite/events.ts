@@ -2,13 +2,21 @@
 import { setImmediate } from 'node:timers/promises';
 import type Database from 'better-sqlite3';
 import type { EmittedEvent } from '../../host/command.ts';
-import type { EventFilter, EventId, EventPage, Events, Ownership, StoredEvent } from '../store.ts';
-import { unavailable } from './errors.ts';
+import {
+  type EventFilter,
+  type EventId,
+  type EventPage,
+  type Events,
+  StoreDamaged,
+  type StoredEvent,
+} from '../store.ts';
+import { eventChecksum, openAge } from './checksums.ts';
+import { isFailure, reason, unavailable } from './errors.ts';
 import type { EventRow, Writer } from './writes.ts';
 
 /** Rows that are looked at without a pause, for a filter. */
 const WINDOW = 2000;
-/** A host with fewer events than this is deleted in one go. */
+/** Fewer events than this are deleted in one go. */
 const FEW = 2000;
 
 const NO_ROWS: readonly EventRow[] = [];
@@ -16,17 +24,13 @@ const NO_ROWS: readonly EventRow[] = [];
 /** Events as the writer gets them. Costs nothing where there are none. */
 export function eventRows(hostId: string, sequence: number, events: readonly EmittedEvent[] = []): readonly EventRow[] {
   if (events.length === 0) return NO_ROWS;
-  return events.map(({ data, ...event }, index) => ({
-    hostId,
-    sequence,
-    index,
-    ...event,
-    bdf: typeof data.bdf === 'string' ? data.bdf : null,
-    data: JSON.stringify(data),
-  }));
+  return events.map(({ data, ...event }, index) => {
+    const row = { hostId, sequence, index, ...event, data: JSON.stringify(data) };
+    return { ...row, bdf: typeof data.bdf === 'string' ? data.bdf : null, checksum: eventChecksum(row) };
+  });
 }
 
-type Columns = Omit<StoredEvent, 'data'> & { data: string };
+type Columns = Omit<StoredEvent, 'data'> & { data: string; checksum: number | null };
 
 interface Gone {
   sequence: number | null;
@@ -40,7 +44,7 @@ interface Bounds {
 }
 
 const BEHIND = 'FROM events WHERE host_id = :host AND (sequence, idx) > (:sequence, :index)';
-const EVENT = 'SELECT sequence, idx AS "index", time, kernel, kind, message, data';
+const EVENT = 'SELECT sequence, idx AS "index", time, kernel, kind, message, data, checksum';
 const ID = 'SELECT sequence, idx AS "index"';
 
 /** Before the first event of any host. */
@@ -71,9 +75,12 @@ export function openEvents(database: Database.Database, writer: Writer): Events 
   const goneOf = database.prepare<[string], Gone>(
     'SELECT gone_sequence AS sequence, gone_idx AS "index" FROM hosts WHERE id = ?',
   );
-  const stored = database.prepare<[string], number>('SELECT events_stored FROM hosts WHERE id = ?').pluck();
-
-  const clear = openClearing(database, writer);
+  // A host with a checksum is none of an earlier version.
+  const stored = database
+    .prepare<[string], number>('SELECT events_stored OR checksum IS NOT NULL FROM hosts WHERE id = ?')
+    .pluck();
+  const isOld = openAge(database);
+  const isLong = database.prepare<[string], unknown>(`SELECT 1 FROM events WHERE host_id = ? LIMIT 1 OFFSET ${FEW}`);
 
   /** One step: all that it says is of one moment. */
   const step = database.transaction(
@@ -83,14 +90,14 @@ export function openEvents(database: Database.Database, writer: Writer): Events 
       const oldest = gone?.sequence == null ? null : (first.get(hostId) ?? null);
       const missed = after !== null && oldest !== null && isBefore(after, gone as EventId);
       if (isEmpty(filter)) {
-        const events = all.all({ ...bounds, limit }).map(storedEvent);
+        const { events } = wholeOf(hostId, all.iterate({ ...bounds, limit }), isOld(hostId));
         return { events, reached: idOf(events.at(-1)) ?? after, oldest, missed, done: true };
       }
       const end = windowEnd.get(bounds);
       const until = end ?? last.get(hostId);
       if (until === undefined) return { events: [], reached: after, oldest, missed, done: true };
       const { kinds = null, bdf = null, kernel = null, from = null, to = null } = filter;
-      const found = some.all({
+      const found = some.iterate({
         ...bounds,
         lastSequence: until.sequence,
         lastIndex: until.index,
@@ -101,8 +108,8 @@ export function openEvents(database: Database.Database, writer: Writer): Events 
         to,
         limit,
       });
-      const events = found.map(storedEvent);
-      const full = events.length === limit;
+      const { events, cut } = wholeOf(hostId, found, isOld(hostId));
+      const full = cut || events.length === limit;
       const reached = full ? idOf(events.at(-1)) : later(after, until);
       return { events, reached, oldest, missed, done: full || end === undefined };
     },
@@ -125,7 +132,10 @@ export function openEvents(database: Database.Database, writer: Writer): Events 
     },
     areStored: async (hostId) => attempt(hostId, () => stored.get(hostId)) !== 0,
     async begin(owner) {
-      await clear(owner);
+      // If they are many, bit by bit: nobody has to wait for a long commit.
+      while (attempt(owner.hostId, () => isLong.get(owner.hostId)) !== undefined) {
+        await writer.write({ kind: 'events.prune', owner });
+      }
       await writer.write({ kind: 'events.begin', owner });
     },
     async add(owner, sequence, events) {
@@ -135,16 +145,6 @@ export function openEvents(database: Database.Database, writer: Writer): Events 
     async end(owner) {
       await writer.write({ kind: 'events.end', owner });
     },
-  };
-}
-
-/** Deletes most events of a host, if they are many, bit by bit: nobody has to wait for a long commit. */
-export function openClearing(database: Database.Database, writer: Writer): (owner: Ownership) => Promise<void> {
-  const isLong = database.prepare<[string], unknown>(`SELECT 1 FROM events WHERE host_id = ? LIMIT 1 OFFSET ${FEW}`);
-  return async (owner) => {
-    while (attempt(owner.hostId, () => isLong.get(owner.hostId)) !== undefined) {
-      await writer.write({ kind: 'events.prune', owner });
-    }
   };
 }
 
@@ -159,12 +159,37 @@ const isEmpty = ({ kinds, bdf, kernel, from, to }: EventFilter): boolean =>
 const idOf = (event: StoredEvent | undefined): EventId | null =>
   event === undefined ? null : { sequence: event.sequence, index: event.index };
 
-const storedEvent = (columns: Columns): StoredEvent => ({ ...columns, data: JSON.parse(columns.data) });
+/** Those before one that is damaged (`cut`), which is told where it is the first. */
+function wholeOf(hostId: string, rows: Iterable<Columns>, mayBeOld: boolean): { events: StoredEvent[]; cut: boolean } {
+  const events: StoredEvent[] = [];
+  try {
+    for (const { checksum, ...row } of rows) {
+      const isKnown = checksum === null ? mayBeOld : checksum === eventChecksum({ hostId, ...row });
+      const last = events.at(-1);
+      if (!isKnown || (last !== undefined && !isBefore(last, row))) throw new DamagedEvent(row);
+      events.push({ ...row, data: JSON.parse(row.data) });
+    }
+  } catch (error) {
+    if (events.length === 0 || isFailure(error)) throw error;
+    return { events, cut: true };
+  }
+  return { events, cut: false };
+}
+
+class DamagedEvent extends Error {
+  constructor({ sequence, index }: EventId) {
+    super(
+      `event ${sequence}-${index} is not what was stored: those behind it are read with after=${sequence}-${index}`,
+    );
+  }
+}
 
 function attempt<T>(hostId: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
+    if (error instanceof DamagedEvent || error instanceof SyntaxError)
+      throw new StoreDamaged(`events of this host are damaged: ${reason(error)}`, { cause: error });
     throw unavailable(`cannot read events of host ${hostId}`, error);
   }
 }

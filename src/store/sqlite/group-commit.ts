@@ -2,12 +2,16 @@
  * Commits many writes, of many hosts, in one transaction: a commit costs the same for one and for a hundred. A write
  * that fails does not take the others along, but it takes along the later commands of its host.
  */
+import { dirname } from 'node:path';
 import type Database from 'better-sqlite3';
 import { OwnerPassed, type StoreUnavailable, TenantExists } from '../errors.ts';
+import { prepareClearing } from './clearing.ts';
 import { Ends } from './ends.ts';
-import { unavailable } from './errors.ts';
+import { codeOf, unavailable } from './errors.ts';
 import { type EventLimits, EventRows } from './event-rows.ts';
 import { Histories, type HistoryLimits } from './histories.ts';
+import { type Mark, Marks } from './marks.ts';
+import { Room } from './room.ts';
 import type { Write } from './writes.ts';
 
 type Failure = StoreUnavailable | OwnerPassed | TenantExists;
@@ -18,17 +22,21 @@ export type Outcome = { result: number } | { error: Failure };
 type Apply = (write: Write) => number;
 
 export class GroupCommit {
+  readonly #room: Room;
   readonly #apply: Apply;
   readonly #ends: Ends;
   readonly #histories: Histories;
   readonly #events: EventRows;
+  readonly #marks: Marks;
   readonly #group: (writes: readonly Write[]) => number[];
   #commits = 0;
 
   constructor(database: Database.Database, limits?: HistoryLimits, eventLimits?: EventLimits) {
+    this.#room = new Room(database);
     this.#ends = new Ends(database);
     this.#histories = new Histories(database, limits);
     this.#events = new EventRows(database, eventLimits);
+    this.#marks = new Marks(dirname(database.name));
     this.#apply = prepareWrites(database, this.#ends, this.#histories, this.#events);
     const group = database.transaction((writes: readonly Write[]) => writes.map(this.#apply));
     this.#group = (writes) => group.immediate(writes);
@@ -39,42 +47,80 @@ export class GroupCommit {
     return this.#commits;
   }
 
-  /** The outcomes, in the order of the writes. */
-  commit(writes: readonly Write[]): Outcome[] {
+  /** The outcomes, in the order of the writes. `again`: there was no room, and some has been made. */
+  commit(writes: readonly Write[], again = false): Outcome[] {
+    // What is asked of the marks needs no database.
+    if (writes.some(({ kind }) => kind === 'host.end')) {
+      const others = this.commit(writes.filter(({ kind }) => kind !== 'host.end')).values();
+      return writes.map((write) =>
+        write.kind === 'host.end' ? { result: this.#marks.endOf(write.id) } : others.next().value!,
+      );
+    }
+    if (writes.length === 0) return [];
     try {
       this.#commits += 1;
-      return this.#group(writes).map((result) => ({ result }));
+      const results = this.#group(writes);
+      this.#marks.note(changesOf(writes));
+      if (isCleared(writes, results)) this.#room.keepSpare();
+      return results.map((result) => ({ result }));
     } catch (error) {
       this.#ends.forget();
       this.#histories.forget();
       this.#events.forget();
-      if (writes.length === 1) return [{ error: typed(writes[0]!, error) }];
       // One of them is at fault: alone, it fails alone.
-      return writes.flatMap((write) => this.commit([write]));
+      if (writes.length > 1) return writes.flatMap((write) => this.commit([write]));
+      if (codeOf(error) === 'SQLITE_FULL' && this.#room.makeFor(writes[0]!, again)) return this.commit(writes, true);
+      return [{ error: typed(writes[0]!, error) }];
     }
   }
+
+  /** Another one writes from now on. */
+  rest(): void {
+    this.#marks.close();
+  }
+}
+
+/** Whether a host is gone, and with it, perhaps, what kept the disk full. */
+const isCleared = (writes: readonly Write[], results: readonly number[]): boolean =>
+  writes.some(({ kind }, index) => kind === 'host.clear' && results[index] === 0);
+
+/** What hosts and tenants have come to. */
+function changesOf(writes: readonly Write[]): Map<string, Mark> {
+  const changes = new Map<string, Mark>();
+  for (const write of writes) {
+    if (write.kind === 'append') changes.set(write.row.hostId, write.row.sequence);
+    else if (write.kind === 'host.insert') changes.set(write.id, 0);
+    else if (write.kind === 'host.delete') changes.set(write.owner.hostId, 'deleted');
+    else if (write.kind === 'tenant.create') changes.set(write.tenant.id, 'tenant');
+  }
+  return changes;
 }
 
 function prepareWrites(database: Database.Database, ends: Ends, histories: Histories, events: EventRows): Apply {
   const createTenant = database.prepare('INSERT INTO tenants (id, name, key_hash, created) VALUES (?, ?, ?, ?)');
   const setKey = database.prepare('UPDATE tenants SET key_hash = ? WHERE id = ? AND key_hash <> ?');
   const insertHost = database.prepare(
-    'INSERT INTO hosts (id, tenant_id, name, spec, created, events_stored) VALUES (?, ?, ?, ?, ?, 1)',
+    'INSERT INTO hosts (id, tenant_id, name, spec, created, checksum, spec_checksum, events_stored) VALUES (?, ?, ?, ?, ?, ?, ?, 1)',
   );
+  // Its id may be another one's from now on.
+  const replaceDeleted = database.prepare("DELETE FROM hosts WHERE id = ? AND deleted = 'deleted'");
   const own = database
-    .prepare<[string], number>('UPDATE hosts SET epoch = epoch + 1 WHERE id = ? RETURNING epoch')
+    .prepare<[string], number>(
+      "UPDATE hosts SET epoch = epoch + 1 WHERE id = ? AND deleted IS NOT 'deleted' RETURNING epoch",
+    )
     .pluck();
   const diverge = database.prepare('UPDATE hosts SET diverged = ? WHERE id = ?');
-  const deleteHost = database.prepare('DELETE FROM hosts WHERE id = ?');
+  const deleteHost = database.prepare("UPDATE hosts SET deleted = 'deleted' WHERE id = ?");
+  const clear = prepareClearing(database);
   const append = database.prepare(
-    `INSERT INTO journal (host_id, sequence, command, digest, payload, payload_format, payload_parts)
-     VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO journal (host_id, sequence, command, digest, payload, payload_format, payload_parts, checksum)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   );
   const handOver = database.prepare(
     'INSERT INTO handovers (host_id, sequence, format, data, checksum) VALUES (?, ?, ?, ?, ?)',
   );
   const insertSnapshot = database.prepare(
-    'INSERT OR REPLACE INTO snapshots (host_id, sequence, engine, format, data, parts) VALUES (?, ?, ?, ?, ?, ?)',
+    'INSERT OR REPLACE INTO snapshots (host_id, sequence, engine, format, data, parts, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)',
   );
   const kept = database
     .prepare<[string], number>(
@@ -91,17 +137,16 @@ function prepareWrites(database: Database.Database, ends: Ends, histories: Histo
     `INSERT OR REPLACE INTO parts (host_id, sequence, kind, part, data)
      VALUES ('check', 0, 'payload', 0, randomblob(65536))`,
   );
-  // Of a host that is gone, or older than the older one of its snapshots, and of commands that are not kept any more.
+  // Older than the older one of its snapshots, and of commands that are not kept any more.
   const prunePart = database.prepare(
     `DELETE FROM parts WHERE rowid = (
        SELECT rowid FROM parts,
-         (SELECT (SELECT sequence FROM snapshots WHERE host_id = :host ORDER BY sequence DESC LIMIT 1 OFFSET 1) AS older,
-                 NOT EXISTS (SELECT 1 FROM hosts WHERE id = :host) AS gone)
-       WHERE host_id = :host AND (gone OR CASE kind
+         (SELECT sequence AS older FROM snapshots WHERE host_id = :host ORDER BY sequence DESC LIMIT 1 OFFSET 1)
+       WHERE host_id = :host AND CASE kind
          WHEN 'snapshot' THEN sequence < older
          ELSE sequence <= older AND NOT EXISTS (
            SELECT 1 FROM journal WHERE journal.host_id = parts.host_id AND journal.sequence = parts.sequence)
-         END) LIMIT 1)`,
+         END LIMIT 1)`,
   );
 
   return (write) => {
@@ -113,7 +158,16 @@ function prepareWrites(database: Database.Database, ends: Ends, histories: Histo
       case 'tenant.key':
         return setKey.run(write.keyHash, write.id, write.keyHash).changes;
       case 'host.insert':
-        insertHost.run(write.id, write.tenantId, write.name, write.spec, write.created);
+        replaceDeleted.run(write.id);
+        insertHost.run(
+          write.id,
+          write.tenantId,
+          write.name,
+          write.spec,
+          write.created,
+          write.checksum,
+          write.specChecksum,
+        );
         events.append(write.events);
         return 1;
       case 'host.own':
@@ -131,12 +185,17 @@ function prepareWrites(database: Database.Database, ends: Ends, histories: Histo
         events.forget(hostId);
         return deleteHost.run(hostId).changes;
       }
+      case 'host.clear':
+        events.forget(write.id);
+        return clear(write.id);
+      case 'host.end':
+        throw new Error('bug: it is asked of the marks');
       case 'append': {
         const { row, handover } = write;
         ends.advance(row);
         histories.note(row);
         const { data = null, format = null, parts = null } = row.payload ?? {};
-        append.run(row.hostId, row.sequence, row.command, row.digest, data, format, parts);
+        append.run(row.hostId, row.sequence, row.command, row.digest, data, format, parts, row.checksum);
         if (handover !== null) {
           handOver.run(row.hostId, row.sequence, handover.format, handover.data, handover.checksum);
         }
@@ -159,9 +218,9 @@ function prepareWrites(database: Database.Database, ends: Ends, histories: Histo
         ends.check(write.owner);
         return events.prune(write.owner.hostId);
       case 'snapshot': {
-        const { hostId, sequence, engine, format, data, parts } = write.row;
+        const { hostId, sequence, engine, format, data, parts, checksum } = write.row;
         ends.check(write.row);
-        insertSnapshot.run(hostId, sequence, engine, format, data, parts);
+        insertSnapshot.run(hostId, sequence, engine, format, data, parts, checksum);
         // The one before stays, with the commands behind it, should the new one turn out damaged.
         const older = kept.get(hostId);
         if (older === undefined) return 1;
@@ -199,7 +258,10 @@ function typed(write: Write, error: unknown): Failure {
     }
     case 'host.insert':
     case 'host.own':
+    case 'host.end':
       return unavailable(`cannot store host ${write.id}`, error);
+    case 'host.clear':
+      return unavailable(`cannot delete what is stored of host ${write.id}`, error);
     case 'host.diverge':
       return unavailable(`cannot store host ${write.owner.hostId}`, error);
     case 'host.delete':

@@ -2,39 +2,40 @@
 import type Database from 'better-sqlite3';
 import type { HostSpec } from '../../host/command.ts';
 import type { Divergence, HostIdentity, HostOrigin, HostSummary, Hosts } from '../store.ts';
+import { identityChecksum, specChecksum } from './checksums.ts';
 import { reason, unavailable } from './errors.ts';
-import { eventRows, openClearing } from './events.ts';
-import { openParts } from './parts.ts';
+import { eventRows } from './events.ts';
 import type { Writer } from './writes.ts';
 
-interface Columns {
-  id: string;
-  tenantId: string;
-  name: string;
-  created: string;
+interface Columns extends HostIdentity {
   diverged: string | null;
+  checksum: number | null;
 }
 
 interface Origin {
   spec: string;
   diverged: string | null;
+  checksum: number | null;
 }
 
 /** Identities that are kept in memory. */
 const MOST_KNOWN = 10_000;
 
-const COLUMNS = 'id, tenant_id AS tenantId, name, created, diverged';
+const COLUMNS = 'id, tenant_id AS tenantId, name, created, diverged, checksum';
+/** Those that are not deleted. */
+const THERE = "deleted IS NOT 'deleted'";
 
 export function openHosts(database: Database.Database, writer: Writer): Hosts {
-  const byId = database.prepare<[string], Columns>(`SELECT ${COLUMNS} FROM hosts WHERE id = ?`);
-  const originById = database.prepare<[string], Origin>('SELECT spec, diverged FROM hosts WHERE id = ?');
+  const byId = database.prepare<[string], Columns>(`SELECT ${COLUMNS} FROM hosts WHERE id = ? AND ${THERE}`);
+  const originById = database.prepare<[string], Origin>(
+    `SELECT spec, diverged, spec_checksum AS checksum FROM hosts WHERE id = ? AND ${THERE}`,
+  );
   const page = database.prepare<[string, string, string, number], Columns>(
-    `SELECT ${COLUMNS} FROM hosts WHERE tenant_id = ? AND (created, id) > (?, ?) ORDER BY created, id LIMIT ?`,
+    `SELECT ${COLUMNS} FROM hosts WHERE tenant_id = ? AND (created, id) > (?, ?) AND ${THERE}
+     ORDER BY created, id LIMIT ?`,
   );
 
   const known = new Map<string, HostIdentity>();
-  const parts = openParts(database, writer);
-  const clearEvents = openClearing(database, writer);
   const find = (id: string): HostSummary | undefined =>
     attempt('read', id, () => {
       const columns = byId.get(id);
@@ -43,8 +44,15 @@ export function openHosts(database: Database.Database, writer: Writer): Hosts {
 
   return {
     async insert({ spec, ...row }, events) {
-      const rows = eventRows(row.id, 0, events);
-      await writer.write({ kind: 'host.insert', ...row, spec: JSON.stringify(spec), events: rows });
+      const text = JSON.stringify(spec);
+      await writer.write({
+        kind: 'host.insert',
+        ...row,
+        spec: text,
+        checksum: identityChecksum(row),
+        specChecksum: specChecksum(row.id, text),
+        events: eventRows(row.id, 0, events),
+      });
     },
     get: async (id) => find(id),
     async identity(id) {
@@ -55,14 +63,15 @@ export function openHosts(database: Database.Database, writer: Writer): Hosts {
       return identity;
     },
     forget: (id) => void known.delete(id),
-    async own(id) {
-      const epoch = await writer.write({ kind: 'host.own', id });
+    async own(id, use = 'run') {
+      const epoch = await writer.write({ kind: 'host.own', id, use });
       return epoch === 0 ? undefined : epoch;
     },
+    end: (id) => writer.write({ kind: 'host.end', id }),
     origin: async (id) =>
       attempt('read', id, () => {
         const row = originById.get(id);
-        return row === undefined ? undefined : origin(row);
+        return row === undefined ? undefined : origin(id, row);
       }),
     async list(tenantId, limit, after = { created: '', id: '' }) {
       return attempt('list', tenantId, () => page.all(tenantId, after.created, after.id, limit).map(summary));
@@ -71,21 +80,28 @@ export function openHosts(database: Database.Database, writer: Writer): Hosts {
       await writer.write({ kind: 'host.diverge', owner, divergence: JSON.stringify(divergence) });
     },
     async delete(owner) {
-      await clearEvents(owner);
+      const { hostId: id } = owner;
       await writer.write({ kind: 'host.delete', owner });
-      known.delete(owner.hostId);
-      // Nobody waits for that. What is left by a stop goes at the next start.
-      parts.prune(owner.hostId).catch(() => {});
+      known.delete(id);
+      // It is deleted: what is left by a stop, or where this fails, goes at the next start.
+      const clear = async (): Promise<void> => {
+        while ((await writer.write({ kind: 'host.clear', id })) > 0);
+      };
+      await clear().catch(() => {});
     },
   };
 }
 
-function summary(columns: Columns): HostSummary {
-  return { ...columns, diverged: divergence(columns.diverged) };
+function summary({ checksum, ...columns }: Columns): HostSummary {
+  const host = { ...columns, diverged: divergence(columns.diverged) };
+  if (checksum === null || checksum === identityChecksum(columns)) return host;
+  return { ...host, damaged: 'its name, its tenant or its time does not match the checksum' };
 }
 
-function origin({ spec, diverged }: Origin): HostOrigin {
+function origin(id: string, { spec, diverged, checksum }: Origin): HostOrigin {
   const mark = divergence(diverged);
+  if (checksum !== null && checksum !== specChecksum(id, spec))
+    return { damaged: 'its description does not match its checksum', diverged: mark };
   try {
     return { spec: JSON.parse(spec) as HostSpec, diverged: mark };
   } catch (error) {
@@ -93,8 +109,14 @@ function origin({ spec, diverged }: Origin): HostOrigin {
   }
 }
 
+/** One that cannot be read is a divergence, too: from what command on is not known. */
 function divergence(text: string | null): Divergence | null {
-  return text === null ? null : (JSON.parse(text) as Divergence);
+  if (text === null) return null;
+  try {
+    return JSON.parse(text) as Divergence;
+  } catch (error) {
+    return { sequence: 1, op: 'unknown', why: `what was stored of it is damaged: ${reason(error)}` };
+  }
 }
 
 function attempt<T>(verb: string, id: string, work: () => T): T {

@@ -3,7 +3,8 @@ import { hash } from 'node:crypto';
 import type Database from 'better-sqlite3';
 import { HandoverDamaged, type Journal, type JournalEntry, type StoredCommand } from '../store.ts';
 import { isLarge, pack, packLarge, unpack } from './blob.ts';
-import { reason, unavailable } from './errors.ts';
+import { commandChecksum, openAge } from './checksums.ts';
+import { isDamage, isFailure, reason, unavailable } from './errors.ts';
 import { eventRows } from './events.ts';
 import { openParts, type Parts } from './parts.ts';
 import type { HandoverRow, JournalRow, StoredBlob, Writer } from './writes.ts';
@@ -18,12 +19,13 @@ interface Columns {
   payload: Uint8Array | null;
   format: number | null;
   parts: number | null;
+  checksum: number | null;
 }
 
 export function openJournal(database: Database.Database, writer: Writer): Journal {
   const after = database.prepare<[string, number], Columns>(
-    `SELECT sequence, command, digest, payload, payload_format AS format, payload_parts AS parts FROM journal
-     WHERE host_id = ? AND sequence > ? ORDER BY sequence`,
+    `SELECT sequence, command, digest, payload, payload_format AS format, payload_parts AS parts, checksum
+     FROM journal WHERE host_id = ? AND sequence > ? ORDER BY sequence`,
   );
   const handover = database.prepare<[string, number], HandoverRow>(
     'SELECT format, data, checksum FROM handovers WHERE host_id = ? AND sequence = ?',
@@ -33,12 +35,14 @@ export function openJournal(database: Database.Database, writer: Writer): Journa
       `SELECT last.host_id FROM (SELECT host_id, max(sequence) AS sequence FROM handovers GROUP BY host_id) AS last
        WHERE NOT EXISTS (
          SELECT 1 FROM journal WHERE journal.host_id = last.host_id AND journal.sequence > last.sequence
-         AND journal.command ->> '$.op' = 'kexec.boot')
+         AND CASE WHEN json_valid(journal.command) THEN journal.command ->> '$.op' END = 'kexec.boot')
+       AND last.host_id IN (SELECT id FROM hosts WHERE deleted IS NOT 'deleted')
        ORDER BY last.host_id`,
     )
     .pluck();
 
   const parts = openParts(database, writer);
+  const isOld = openAge(database);
 
   return {
     async append(entry) {
@@ -50,22 +54,31 @@ export function openJournal(database: Database.Database, writer: Writer): Journa
       await writer.write({ kind: 'append', row, handover: handoverRow(entry), events });
     },
     async read(hostId, sequence) {
+      const commands: StoredCommand[] = [];
       try {
-        const commands: StoredCommand[] = [];
+        const mayBeOld = isOld(hostId);
         let size = 0;
         for (const columns of after.iterate(hostId, sequence)) {
-          const command = storedCommand(hostId, columns, parts);
+          const command = storedCommand(hostId, columns, parts, mayBeOld);
           commands.push(command);
           size += command.command.length + (command.payload?.byteLength ?? 0);
           if (size >= READ_LIMIT) break;
         }
-        return commands;
       } catch (error) {
-        throw unavailable(`cannot read the journal of host ${hostId}`, error);
+        if (!isDamage(error)) throw unavailable(`cannot read the journal of host ${hostId}`, error);
+        // What is before the damaged page is whole. The next one to be read is the one that is not.
+        const next = (commands.at(-1)?.sequence ?? sequence) + 1;
+        commands.push({
+          sequence: next,
+          command: '',
+          digest: '',
+          damaged: `the database is damaged (${reason(error)})`,
+        });
       }
+      return commands;
     },
     async handover(hostId, sequence) {
-      const row = attemptRead(() => handover.get(hostId, sequence));
+      const row = rowOfHandover(() => handover.get(hostId, sequence), sequence);
       if (row === undefined) throw new HandoverDamaged(`the handover of command ${sequence} is missing`);
       const text = textOf(row, sequence);
       if (checksum(text) !== row.checksum) {
@@ -73,7 +86,13 @@ export function openJournal(database: Database.Database, writer: Writer): Journa
       }
       return { text };
     },
-    unbooted: async () => attemptRead(() => unbooted.all()),
+    async unbooted() {
+      try {
+        return unbooted.all();
+      } catch (error) {
+        throw unavailable('cannot read handovers', error);
+      }
+    },
   };
 }
 
@@ -85,28 +104,47 @@ function handoverRow({ handover }: JournalEntry): HandoverRow | null {
 }
 
 function smallRow(entry: JournalEntry, payload: Uint8Array | undefined): JournalRow {
-  return rowOf(entry, payload === undefined ? null : { ...pack(payload), parts: null });
+  if (payload === undefined) return rowOf(entry, null, null);
+  const blob = pack(payload);
+  return rowOf(entry, { ...blob, parts: null }, blob.data);
 }
 
 async function largeRow(entry: JournalEntry, payload: Uint8Array, parts: Parts): Promise<JournalRow> {
   const { hostId, epoch, sequence } = entry;
   const place = { hostId, epoch, sequence, kind: 'payload' } as const;
-  return rowOf(entry, await parts.put(place, await packLarge(payload)));
+  const blob = await packLarge(payload);
+  return rowOf(entry, await parts.put(place, blob), blob.data);
 }
 
-function rowOf({ hostId, epoch, sequence, command, digest }: JournalEntry, payload: StoredBlob | null): JournalRow {
-  return { hostId, epoch, sequence, command, digest, payload };
+/** `data`: all of the payload, wherever it stands. */
+function rowOf(entry: JournalEntry, payload: StoredBlob | null, data: Uint8Array | null): JournalRow {
+  const { hostId, epoch, sequence, command, digest } = entry;
+  const row = { hostId, epoch, sequence, command, digest, payload };
+  return { ...row, checksum: commandChecksum(row, data) };
 }
 
-function storedCommand(hostId: string, columns: Columns, inParts: Parts): StoredCommand {
-  const { sequence, command, digest, payload, format, parts } = columns;
+function storedCommand(hostId: string, columns: Columns, inParts: Parts, mayBeOld: boolean): StoredCommand {
+  const { sequence, command, digest, payload: data, format, parts, checksum } = columns;
   const stored = { sequence, command, digest };
-  if (payload === null || format === null) return stored;
+  const payload = data === null || format === null ? null : { format, data, parts };
   try {
-    const blob = inParts.whole({ hostId, sequence, kind: 'payload' }, { format, data: payload, parts });
-    return { ...stored, payload: unpack(blob) };
+    if (checksum === null && !mayBeOld) return { ...stored, damaged: 'its row has no checksum' };
+    const blob = payload && inParts.whole({ hostId, sequence, kind: 'payload' }, payload);
+    if (checksum !== null && checksum !== commandChecksum({ ...stored, hostId, payload }, blob?.data ?? null))
+      return { ...stored, damaged: 'its row does not match its checksum' };
+    return blob === null ? stored : { ...stored, payload: unpack(blob) };
   } catch (error) {
+    if (isFailure(error)) throw error;
     return { ...stored, damaged: `its payload cannot be read: ${reason(error)}` };
+  }
+}
+
+function rowOfHandover(read: () => HandoverRow | undefined, sequence: number): HandoverRow | undefined {
+  try {
+    return read();
+  } catch (error) {
+    if (!isDamage(error)) throw unavailable('cannot read handovers', error);
+    throw new HandoverDamaged(`the handover of command ${sequence} cannot be read: ${reason(error)}`);
   }
 }
 
@@ -122,12 +160,4 @@ function textOf({ format, data }: HandoverRow, sequence: number): string | null 
 /** Nothing handed over differs from an empty text. */
 function checksum(text: string | null): string {
   return text === null ? 'none' : hash('sha256', text, 'hex');
-}
-
-function attemptRead<T>(work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    throw unavailable('cannot read handovers', error);
-  }
 }

@@ -5,6 +5,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import type Database from 'better-sqlite3';
 
+const NUMBERED = /^\d{4}-.+\.sql$/;
 const FOLDER = new URL('../../../migrations/', import.meta.url);
 
 export interface Migration {
@@ -15,7 +16,7 @@ export interface Migration {
 
 export function readMigrations(folder: URL = FOLDER): Migration[] {
   const names = readdirSync(folder)
-    .filter((name) => /^\d{4}-.+\.sql$/.test(name))
+    .filter((name) => NUMBERED.test(name))
     .sort();
   return names.map((name) => ({
     number: Number(name.slice(0, 4)),
@@ -24,12 +25,19 @@ export function readMigrations(folder: URL = FOLDER): Migration[] {
   }));
 }
 
+type Applied = Pick<Migration, 'number' | 'name'>;
+
 /** Returns the names of those that were applied now. */
 export function migrate(database: Database.Database, migrations: Migration[] = readMigrations()): string[] {
   const run = database.transaction((): string[] => {
     database.exec(
       'CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY, name TEXT NOT NULL, applied TEXT NOT NULL) STRICT',
     );
+    const applied = database.prepare<[], Applied>('SELECT number, name FROM migrations').all();
+    // A number that has changed would have an older database brought up to date again, or a newer one refused.
+    const strange = applied.find(({ number, name }) => NUMBERED.test(name) && Number(name.slice(0, 4)) !== number);
+    if (strange !== undefined)
+      throw new Error(`the database is damaged (migration ${strange.number} is ${strange.name}): put back a copy`);
     const latest = database
       .prepare<[], number>('SELECT coalesce(max(number), 0) FROM migrations')
       .pluck()

@@ -20,8 +20,8 @@ type PartPlace = Pick<PartRow, 'hostId' | 'sequence' | 'kind'>;
 
 export function openParts(database: Database.Database, writer: Writer): Parts {
   const read = database
-    .prepare<[string, number, string, number], Uint8Array>(
-      'SELECT data FROM parts WHERE host_id = ? AND sequence = ? AND kind = ? AND part < ? ORDER BY part',
+    .prepare<[string, number, string, number, number], Uint8Array>(
+      'SELECT data FROM parts WHERE host_id = ? AND sequence = ? AND kind = ? AND part < ? ORDER BY part LIMIT ?',
     )
     .pluck();
   return {
@@ -37,7 +37,8 @@ export function openParts(database: Database.Database, writer: Writer): Parts {
     },
     whole({ hostId, sequence, kind }, { format, data, parts }) {
       if (parts === null) return { format, data };
-      const found = read.all(hostId, sequence, kind, parts);
+      if (!Number.isSafeInteger(parts)) throw new Error('how many parts it has cannot be read');
+      const found = read.all(hostId, sequence, kind, parts, parts);
       if (found.length < parts) throw new Error(`of its ${parts} parts ${found.length} are there`);
       return { format, data: Buffer.concat(found) };
     },

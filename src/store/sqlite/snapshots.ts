@@ -2,42 +2,64 @@
 import type Database from 'better-sqlite3';
 import type { Snapshots } from '../store.ts';
 import { packLarge, unpack } from './blob.ts';
-import { reason, unavailable } from './errors.ts';
+import { openAge, snapshotChecksum } from './checksums.ts';
+import { isDamage, isFailure, reason, unavailable } from './errors.ts';
 import { openParts, type Parts } from './parts.ts';
 import type { SnapshotRow, Writer } from './writes.ts';
 
-type Columns = Omit<SnapshotRow, 'epoch'>;
+type Columns = Omit<SnapshotRow, 'epoch' | 'data' | 'checksum'> & { checksum: number | null };
 
 export function openSnapshots(database: Database.Database, writer: Writer): Snapshots {
   const newest = database.prepare<[string, number], Columns>(
-    `SELECT host_id AS hostId, sequence, engine, format, data, parts FROM snapshots
+    `SELECT host_id AS hostId, sequence, engine, format, parts, checksum FROM snapshots
      WHERE host_id = ? AND sequence < ? ORDER BY sequence DESC LIMIT 1`,
   );
+  const dataOf = database
+    .prepare<[string, number], Uint8Array>('SELECT data FROM snapshots WHERE host_id = ? AND sequence = ?')
+    .pluck();
   const parts = openParts(database, writer);
+  const isOld = openAge(database);
   return {
     async put({ bytes, ...snapshot }) {
       const { hostId, epoch, sequence } = snapshot;
       const place = { hostId, epoch, sequence, kind: 'snapshot' } as const;
-      const blob = await parts.put(place, await packLarge(bytes));
-      await writer.write({ kind: 'snapshot', row: { ...snapshot, ...blob } });
+      const whole = await packLarge(bytes);
+      const blob = await parts.put(place, whole);
+      const row = { ...snapshot, ...blob };
+      await writer.write({ kind: 'snapshot', row: { ...row, checksum: snapshotChecksum(row, whole.data) } });
       await parts.prune(hostId);
     },
     async before(hostId, sequence) {
-      let row: Columns | undefined;
       try {
-        row = newest.get(hostId, sequence);
+        const row = newest.get(hostId, sequence);
+        if (row === undefined) return undefined;
+        const read = (): Uint8Array => dataOf.get(hostId, row.sequence)!;
+        const content = contentOf(row, read, parts, row.checksum !== null || isOld(hostId));
+        return { sequence: row.sequence, engine: row.engine, ...content };
       } catch (error) {
+        // What snapshots there are cannot be told: the commands stand in for them.
+        if (isDamage(error)) return undefined;
         throw unavailable(`cannot read snapshots of host ${hostId}`, error);
       }
-      return row && { sequence: row.sequence, engine: row.engine, ...content(row, parts) };
     },
   };
 }
 
-function content(row: Columns, parts: Parts): { bytes: Uint8Array } | { damaged: string } {
+function contentOf(
+  row: Columns,
+  data: () => Uint8Array,
+  parts: Parts,
+  isKnown: boolean,
+): { bytes: Uint8Array } | { damaged: string } {
+  if (!isKnown) return { damaged: 'it has no checksum' };
   try {
-    return { bytes: unpack(parts.whole({ ...row, kind: 'snapshot' }, row)) };
+    const { format, parts: count } = row;
+    const blob = parts.whole({ ...row, kind: 'snapshot' }, { format, data: data(), parts: count });
+    if (row.checksum !== null && row.checksum !== snapshotChecksum(row, blob.data))
+      return { damaged: 'it does not match its checksum' };
+    return { bytes: unpack(blob) };
   } catch (error) {
+    if (isFailure(error)) throw error;
     return { damaged: reason(error) };
   }
 }

@@ -1,9 +1,10 @@
 /** SQLite as a store: one database in a data directory, one connection that writes, any number that read. */
-import type { Store } from '../store.ts';
+import { DamageBook, type Store } from '../store.ts';
 import { openCheck } from './check.ts';
-import { type Durability, openDatabase } from './database.ts';
+import { cannotOpen, type Durability, type OpenDatabase, openDatabase } from './database.ts';
 import { openEvents } from './events.ts';
 import { openHosts } from './hosts.ts';
+import { Inspector } from './inspector.ts';
 import { openJournal } from './journal.ts';
 import { type SqliteShare, share } from './sharing.ts';
 import { openSnapshots } from './snapshots.ts';
@@ -31,13 +32,25 @@ export interface StoreOptions {
 
 /** Opens the data directory and brings its schema up to date. Throws StoreUnavailable, saying why. */
 export function openStore({ directory, durability = 'process' }: StoreOptions): SqliteStore {
-  const { database, applied, announce, close } = openDatabase(directory, durability);
+  const opened = openDatabase(directory, durability);
+  try {
+    return storeOf(opened, directory, durability);
+  } catch (error) {
+    opened.close();
+    throw cannotOpen(directory, error);
+  }
+}
+
+function storeOf(opened: OpenDatabase, directory: string, durability: Durability): SqliteStore {
+  const { database, applied, announce, close } = opened;
   const own = new GroupWriter(database);
   let writer: Writer = own;
+  const damage = new DamageBook();
+  const inspector = new Inspector(directory);
   let shared: SqliteShare | undefined;
   const pen: Writer = { write: (write) => writer.write(write) };
   const writeBy = (another: Writer | null): void => {
-    own.flush();
+    own.rest();
     writer = another ?? own;
     database.pragma(`query_only = ${another === null ? 'OFF' : 'ON'}`);
   };
@@ -51,6 +64,11 @@ export function openStore({ directory, durability = 'process' }: StoreOptions): 
     applied,
     announce,
     writeBy,
+    damage,
+    async inspect(tell) {
+      await inspector.inspect(tell);
+      damage.inspected = true;
+    },
     check: openCheck(database, pen),
     share(threads, onLost) {
       shared = share({ directory, durability, threads, onLost, writeBy });
@@ -60,7 +78,8 @@ export function openStore({ directory, durability = 'process' }: StoreOptions): 
       await shared?.killWriter();
     },
     async close() {
-      own.flush();
+      if (inspector.isAtWork) await inspector.close();
+      own.rest();
       close();
     },
   };

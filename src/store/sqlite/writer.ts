@@ -30,6 +30,12 @@ export class GroupWriter implements Writer {
     return promise;
   }
 
+  /** Another one writes from now on: what waits is committed. */
+  rest(): void {
+    this.flush();
+    this.#group.rest();
+  }
+
   /** Commits what waits. */
   flush(): void {
     const waiting = this.#waiting;

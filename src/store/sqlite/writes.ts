@@ -1,6 +1,6 @@
 /** Whatever changes the store, as plain data: it crosses threads to the one connection that writes. */
 import type { EmittedEvent } from '../../host/command.ts';
-import type { EventId, Ownership, Tenant } from '../rows.ts';
+import type { EventId, HostUse, Ownership, Tenant } from '../rows.ts';
 import type { Blob } from './blob.ts';
 
 export interface JournalRow extends Ownership {
@@ -8,6 +8,7 @@ export interface JournalRow extends Ownership {
   command: string;
   digest: string;
   payload: StoredBlob | null;
+  checksum: number;
 }
 
 export interface EventRow extends EventId, Omit<EmittedEvent, 'data'> {
@@ -16,6 +17,7 @@ export interface EventRow extends EventId, Omit<EmittedEvent, 'data'> {
   bdf: string | null;
   /** JSON. */
   data: string;
+  checksum: number;
 }
 
 /** Bytes in one piece, or, where there are too many, empty here and in so many parts. */
@@ -44,6 +46,7 @@ export interface SnapshotRow extends StoredBlob, Ownership {
   /** Of the last command that it holds. */
   sequence: number;
   engine: string;
+  checksum: number;
 }
 
 /** Each is stored whole or not at all. */
@@ -57,12 +60,19 @@ export type Write =
       name: string;
       spec: string;
       created: string;
+      checksum: number;
+      specChecksum: number;
       events: readonly EventRow[];
     }
-  /** Gives the new epoch; 0 where there is no such host. */
-  | { kind: 'host.own'; id: string }
+  /** Gives the new epoch; 0 where there is no such host. `use`: to delete it, room is made where the disk is full. */
+  | { kind: 'host.own'; id: string; use: HostUse }
+  /** Gives the newest command that is known to be stored. */
+  | { kind: 'host.end'; id: string }
   | { kind: 'host.diverge'; owner: Ownership; divergence: string }
+  /** Nobody sees it from now on. */
   | { kind: 'host.delete'; owner: Ownership }
+  /** Deletes some of what is stored of a host that is deleted. Gives 0 when there is nothing left, nor the host. */
+  | { kind: 'host.clear'; id: string }
   | { kind: 'append'; row: JournalRow; handover: HandoverRow | null; events: readonly EventRow[] }
   /** Events of commands that are stored already, of a host of an earlier version: all of them, and these were all. */
   | { kind: 'events.begin'; owner: Ownership }

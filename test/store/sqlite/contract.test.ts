@@ -1,4 +1,5 @@
 /** SQLite in each of the ways in which it writes: by this thread, by a thread of its own, and by the one that runs hosts. */
+import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import Database from 'better-sqlite3';
@@ -20,14 +21,20 @@ const DAMAGE = {
              AND sequence = (SELECT max(sequence) FROM handovers WHERE host_id = ?)`,
   payload: NEWEST_PART('payload'),
   snapshot: NEWEST_PART('snapshot'),
-  spec: "UPDATE hosts SET spec = '{' WHERE id IN (?, ?)",
+  spec: "UPDATE hosts SET spec = replace(spec, '0x1000000', '0x1000001') WHERE id IN (?, ?)",
+  command: `UPDATE journal SET command = replace(command, 'advance', 'advence') WHERE host_id = ?
+            AND sequence = (SELECT max(sequence) FROM journal WHERE host_id = ?)`,
+  event: `UPDATE events SET message = 'it is here' WHERE host_id = ?
+          AND sequence = (SELECT max(sequence) FROM events WHERE host_id = ?)`,
+  end: 'DELETE FROM journal WHERE host_id = ? AND sequence = (SELECT max(sequence) FROM journal WHERE host_id = ?)',
 };
 
 function damage(directory: string): Subject['damage'] {
   return (what, hostId) => {
     const database = new Database(join(directory, 'holdover.db'));
-    database.prepare(DAMAGE[what]).run(hostId, hostId);
+    const { changes } = database.prepare(DAMAGE[what]).run(hostId, hostId);
     database.close();
+    assert.equal(changes, 1);
   };
 }
 

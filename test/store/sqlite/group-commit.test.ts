@@ -5,7 +5,7 @@ import { OwnerPassed, StoreUnavailable, TenantExists } from '../../../src/store/
 import { connectForReading, openDatabase } from '../../../src/store/sqlite/database.ts';
 import type { HistoryLimits } from '../../../src/store/sqlite/histories.ts';
 import { openJournal } from '../../../src/store/sqlite/journal.ts';
-import { openParts, PART_BYTES } from '../../../src/store/sqlite/parts.ts';
+import { PART_BYTES } from '../../../src/store/sqlite/parts.ts';
 import { openSnapshots } from '../../../src/store/sqlite/snapshots.ts';
 import { GroupWriter } from '../../../src/store/sqlite/writer.ts';
 import type { HandoverRow, Write } from '../../../src/store/sqlite/writes.ts';
@@ -25,12 +25,14 @@ const host = (id: string): Write => ({
   name: id,
   spec: '{}',
   created: '2026-01-01T00:00:00.000Z',
+  checksum: 0,
+  specChecksum: 0,
   events: [],
 });
 
 const command = (hostId: string, sequence: number, handover: HandoverRow | null = null): Write => ({
   kind: 'append',
-  row: { hostId, epoch: 1, sequence, command: '{"op":"crash"}', digest: 'd', payload: null },
+  row: { hostId, epoch: 1, sequence, command: '{"op":"crash"}', digest: 'd', payload: null, checksum: 0 },
   handover,
   events: [],
 });
@@ -123,6 +125,10 @@ test('payloads come back as they were, large ones take less room, and a damaged 
   database.exec(
     "UPDATE journal SET payload = CAST(substr(payload, 1, 100) || x'ff' || substr(payload, 102) AS BLOB) WHERE sequence = 2",
   );
+  assert.match((await journal.read('a', 1))[0]!.damaged ?? '', /does not match its checksum/);
+  assert.equal(typeof (await journal.read('a', 2))[0]!.damaged, 'undefined');
+  // As rows of an earlier version.
+  database.exec('UPDATE journal SET checksum = NULL; UPDATE hosts SET checksum = NULL');
   assert.match((await journal.read('a', 1))[0]!.damaged ?? '', /its payload cannot be read/);
 });
 
@@ -170,7 +176,7 @@ test('what is very large is stored in parts, which go with what they belong to',
     /its payload cannot be read: of its 3 parts 2 are there/,
   );
   await writer.write({ kind: 'host.delete', owner: { hostId: 'a', epoch: 1 } });
-  await openParts(database, writer).prune('a');
+  while ((await writer.write({ kind: 'host.clear', id: 'a' })) > 0);
   assert.deepEqual(partsOf('payload'), [['b', 1, 3]]);
   assert.deepEqual(partsOf('snapshot'), []);
 });

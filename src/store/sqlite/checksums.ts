@@ -1,0 +1,57 @@
+/**
+ * CRC-32 of what rows say, host and place included: a row whose bytes have changed, or that stands for another one, is
+ * not taken for what was stored. Hosts of earlier versions have none, nor their rows of that time, which are taken as they
+ * are; a row without one of another host is none that was stored.
+ */
+import { crc32 } from 'node:zlib';
+import type Database from 'better-sqlite3';
+import type { HostIdentity } from '../rows.ts';
+import type { EventRow, JournalRow, SnapshotRow } from './writes.ts';
+
+/** Whether a row that has no checksum may be one of that host. */
+export function openAge(database: Database.Database): (hostId: string) => boolean {
+  const isOld = database.prepare<[string], number>('SELECT checksum IS NULL FROM hosts WHERE id = ?').pluck();
+  return (hostId) => isOld.get(hostId) !== 0;
+}
+
+/** What stands in a row that has no payload. */
+const NONE = { format: null, parts: null };
+
+/** `data`: all of the payload as stored, wherever it stands. */
+export function commandChecksum(
+  {
+    hostId,
+    sequence,
+    command,
+    digest,
+    payload,
+  }: Pick<JournalRow, 'hostId' | 'sequence' | 'command' | 'digest'> & {
+    payload: Pick<SnapshotRow, 'format' | 'parts'> | null;
+  },
+  data: Uint8Array | null,
+): number {
+  const { format, parts } = payload ?? NONE;
+  const head = crc32(`${hostId} ${sequence} ${digest} ${format} ${parts} `);
+  const text = crc32(command, head);
+  return data === null ? text : crc32(data, text);
+}
+
+/** `data`: all of it as stored. */
+export function snapshotChecksum(
+  { hostId, sequence, engine, format, parts }: Omit<SnapshotRow, 'data' | 'epoch' | 'checksum'>,
+  data: Uint8Array,
+): number {
+  return crc32(data, crc32(`${hostId} ${sequence} ${engine} ${format} ${parts} `));
+}
+
+/** The texts come last, with the length of the first before it. */
+export function eventChecksum(event: Omit<EventRow, 'bdf' | 'checksum'>): number {
+  const { hostId, sequence, index, time, kernel, kind, message, data } = event;
+  const head = `${hostId} ${sequence} ${index} ${time} ${kernel} ${kind} ${String(message).length} `;
+  return crc32(String(data), crc32(String(message), crc32(head)));
+}
+
+export const identityChecksum = ({ id, tenantId, name, created }: Omit<HostIdentity, 'damaged'>): number =>
+  crc32(`${id} ${tenantId} ${created} ${name}`);
+
+export const specChecksum = (id: string, spec: string): number => crc32(spec, crc32(`${id} `));
