@@ -62,6 +62,7 @@ export class FakeLanes implements Lanes {
   }
 
   async recover(): Promise<void> {}
+  async stop(): Promise<void> {}
   async close(): Promise<void> {}
 }
 
