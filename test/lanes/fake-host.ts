@@ -43,7 +43,7 @@ export interface Quirks {
   failsAtBatch?: boolean;
   /** As a version that cannot boot. */
   failsAtBoot?: boolean;
-  /** Called behind each call of several, with its number. */
+  /** Called behind each call of several, with its number, and at each step of a long batch. */
   onCall?: (number: number) => void;
   /** As a version whose commands leave things that do not agree. */
   isWhole?: (view: FakeView) => boolean;
@@ -101,7 +101,14 @@ export class FakeHost implements Engine {
     const answer: Answer = { kind: 'ok', value: { now: this.#view.clock } };
     const proof: Answer = { kind: 'ok', value: command.results ? BigInt(this.#view.clock) : this.#view.clock };
     const stored = { command, payload: new Uint8Array(), proof, events: [] };
-    return { step: () => true, outcome: { answer, stored, spoiled: false } };
+    // With a base it has so many steps.
+    let left = command.base ?? 0;
+    const step = (): boolean => {
+      if (left > 0) this.#quirks.onCall?.(left);
+      left -= 1;
+      return left < 0;
+    };
+    return { step, outcome: { answer, stored, spoiled: false } };
   }
 
   /** Each call moves the clock by 1. */
