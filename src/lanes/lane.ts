@@ -5,7 +5,7 @@ import { type Packed, unpack } from '../threads/packed.ts';
 import { AtWork, type SharedAtWork } from './at-work.ts';
 import { LaneBusy } from './errors.ts';
 import type { Lanes, NewHost } from './lanes.ts';
-import { Residents, type ResidentsOptions } from './residents.ts';
+import { noteUse, Residents, type ResidentsOptions } from './residents.ts';
 import { HostRunner, type RunnerOptions } from './runner.ts';
 import { Turns } from './turns.ts';
 
@@ -26,7 +26,7 @@ export class Lane implements Lanes {
   constructor(options: LaneOptions) {
     this.#options = options;
     const onUse = (hostId: string, use: HostUse): void => {
-      this.#uses.set(hostId, use);
+      noteUse(this.#uses, hostId, use);
       options.onUse?.(hostId, use);
     };
     this.#residents = new Residents({ ...options, onUse });

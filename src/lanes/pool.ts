@@ -12,7 +12,7 @@ import { LaneHandle } from './lane-handle.ts';
 import type { Lanes, NewHost } from './lanes.ts';
 import type { LaneRequest } from './messages.ts';
 import { laneOf } from './owner.ts';
-import { newHostMemory } from './residents.ts';
+import { newHostMemory, noteUse } from './residents.ts';
 
 export interface PoolOptions {
   store: Store;
@@ -56,7 +56,7 @@ export class LanePool implements Lanes {
     const more = {
       aside: this.#aside,
       onDamage: (damage: FoundDamage) => void store.damage.add(damage),
-      onUse: (hostId: string, use: HostUse) => void this.#uses.set(hostId, use),
+      onUse: (hostId: string, use: HostUse) => noteUse(this.#uses, hostId, use),
       resourceLimits,
     };
     this.#lanes = Array.from({ length: lanes }, (_, lane) => {

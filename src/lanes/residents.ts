@@ -20,6 +20,11 @@ export const newHostMemory = (bytes: number, lanes: number): HostMemory => ({
   used: new Int32Array(new SharedArrayBuffer(4 * Math.max(lanes, 1))),
 });
 
+/** One that leaves memory since it is deleted is not known any more. */
+export function noteUse(uses: Map<string, HostUse>, hostId: string, use: HostUse): void {
+  if (use.memory > 0 || uses.has(hostId)) uses.set(hostId, use);
+}
+
 /** Another lane may have come to take more: then it is this one that has to make room. */
 const LOOK_MS = 1000;
 /** Who reads the log is told so often at the most. */
