@@ -11,7 +11,7 @@ import type {
   HostSpec,
   Query,
 } from '../host/command.ts';
-import { footprint } from '../host/footprint.ts';
+import { footprint, type HostUse } from '../host/footprint.ts';
 import { Host } from '../host/host.ts';
 import { mustHold } from '../host/invariants/walk.ts';
 import { StateGraph } from '../host/state/graph.ts';
@@ -93,7 +93,7 @@ class HostEngine implements Engine {
     return this.#host.refusal;
   }
 
-  footprint(): Generator<void, number> {
+  footprint(): Generator<void, HostUse> {
     return footprint(this.#host);
   }
 

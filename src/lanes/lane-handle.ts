@@ -2,6 +2,7 @@
 
 import { setTimeout } from 'node:timers/promises';
 import { MessageChannel, type MessagePort, type ResourceLimits, type Transferable, Worker } from 'node:worker_threads';
+import type { HostUse } from '../host/footprint.ts';
 import { STOP_LANES_MS, STOP_SNAPSHOTS_MS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { FoundDamage, StorePass } from '../store/store.ts';
@@ -25,6 +26,7 @@ export interface LaneHandleOptions extends Given {
   limits: Limits | undefined;
   aside: Aside;
   onDamage: (damage: FoundDamage) => void;
+  onUse: (hostId: string, use: HostUse) => void;
   /** For tests: what its thread may take of memory. */
   resourceLimits?: ResourceLimits | undefined;
   /** With what the next thread of this lane opens the store. */
@@ -112,7 +114,7 @@ export class LaneHandle {
 
   async #launch(port: MessagePort): Promise<void> {
     if (this.#stopped) return;
-    const { log, limits: _, pass, aside, onDamage, resourceLimits, ...settings } = this.#options;
+    const { log, limits: _, pass, aside, onDamage, onUse, resourceLimits, ...settings } = this.#options;
     const { data, transfer } = await pass();
     if (this.#stopped) return;
     const shield = makeShield();
@@ -131,6 +133,7 @@ export class LaneHandle {
     worker.on('message', (word: LaneWord) => {
       if (word === 'ready') started = true;
       else if ('damage' in word) onDamage(word.damage);
+      else if ('use' in word) onUse(word.hostId, word.use);
       else log[word.level](word.details, word.message);
     });
     worker.on('error', (error) => {

@@ -1,11 +1,13 @@
 /** A lane: owns hosts and runs their commands, each host's one after another, the hosts in turns. */
 import type { Answer, BatchCommand, Command, HostSpec, Query } from '../host/command.ts';
+import type { HostUse } from '../host/footprint.ts';
 import { STOP_SNAPSHOTS_MS } from '../limits.ts';
 import type { Presence } from '../threads/client.ts';
 import { type Packed, unpack } from '../threads/packed.ts';
 import { AtWork, type SharedAtWork } from './at-work.ts';
+import { LaneBusy } from './errors.ts';
 import type { Lanes, NewHost } from './lanes.ts';
-import { Residents, type ResidentsOptions } from './residents.ts';
+import { noteUse, Residents, type ResidentsOptions } from './residents.ts';
 import { HostRunner, type RunnerOptions } from './runner.ts';
 import { Turns } from './turns.ts';
 
@@ -21,10 +23,15 @@ export class Lane implements Lanes {
   readonly #turns = new Turns();
   readonly #residents: Residents;
   readonly #atWork: AtWork;
+  readonly #uses = new Map<string, HostUse>();
 
   constructor(options: LaneOptions) {
     this.#options = options;
-    this.#residents = new Residents(options);
+    const onUse = (hostId: string, use: HostUse): void => {
+      noteUse(this.#uses, hostId, use);
+      options.onUse?.(hostId, use);
+    };
+    this.#residents = new Residents({ ...options, onUse });
     this.#atWork = new AtWork(options.atWork);
   }
 
@@ -34,23 +41,28 @@ export class Lane implements Lanes {
   }
 
   async create(row: NewHost): Promise<Answer> {
-    return await this.#runner(row.id).create({ ...row, spec: unpack<HostSpec>(row.spec) });
+    return await this.#admitted(row.id).create({ ...row, spec: unpack<HostSpec>(row.spec) });
   }
 
   async execute(hostId: string, command: Command | Packed<Command>, client?: Presence): Promise<Answer> {
-    return await this.#runner(hostId).execute(unpack<Command>(command), client);
+    return await this.#admitted(hostId).execute(unpack<Command>(command), client);
   }
 
   async batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Presence): Promise<Answer> {
-    return await this.#runner(hostId).batch(command, payload, client);
+    return await this.#admitted(hostId).batch(command, payload, client);
   }
 
   async query(hostId: string, query: Query, client?: Presence): Promise<Answer> {
-    return await this.#runner(hostId).query(query, client);
+    return await this.#admitted(hostId).query(query, client);
   }
 
   async remove(hostId: string): Promise<void> {
     await this.#runner(hostId).remove();
+    this.#uses.delete(hostId);
+  }
+
+  use(hostId: string): HostUse | null {
+    return this.#uses.get(hostId) ?? null;
   }
 
   /** There is nobody here who would know it. */
@@ -93,6 +105,11 @@ export class Lane implements Lanes {
 
   async #idle(): Promise<void> {
     await Promise.all(this.#residents.all.map((runner) => runner.idle()));
+  }
+
+  #admitted(hostId: string): HostRunner {
+    if (this.#residents.isShort) throw new LaneBusy('the memory of the thread is full');
+    return this.#runner(hostId);
   }
 
   #runner(hostId: string): HostRunner {

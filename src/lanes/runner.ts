@@ -71,7 +71,7 @@ export class HostRunner {
     const note = noteOf(hostId);
     this.#pace = { pause: () => turns.take(), resume: () => atWork.note(note) };
     this.#residents = residents;
-    this.#weight = new Weight(residents);
+    this.#weight = new Weight(hostId, residents);
     this.#snapshots = new SnapshotMaker(hostId, options);
     const { makeHost } = options;
     this.#memory = new InMemory(
