@@ -284,7 +284,8 @@ export class HostRunner {
     if (this.#turns.areOver) throw new ServiceStopping();
     if (client?.isGone) throw new ClientGone();
     const { commandTime = Number.POSITIVE_INFINITY } = this.#options;
-    if (worked > commandTime) throw new TooCostly(`it would take more than ${commandTime / 1000} s of work`);
+    if (worked > commandTime)
+      throw new TooCostly(`it would take more than ${commandTime / 1000} s of work (HOLDOVER_COMMAND_SECONDS)`);
   }
 
   #effort(client: Presence | undefined): Effort {
