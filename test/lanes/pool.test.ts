@@ -1,6 +1,7 @@
 /** Lanes as threads, with real hosts. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import Database from 'better-sqlite3';
 import type { Answer, Command } from '../../src/host/command.ts';
 import { buildHostSpec } from '../../src/host/host-spec.ts';
 import { ClientGone, HostFault, LaneBusy, ServiceStopping, ThreadDied } from '../../src/lanes/errors.ts';
@@ -26,8 +27,12 @@ interface Lab {
   add(...ids: string[]): Promise<void>;
 }
 
-async function lab(t: TestContext, options: Partial<PoolOptions> = {}): Promise<Lab> {
-  const store = openStore({ directory: temporaryDirectory(t) });
+async function lab(
+  t: TestContext,
+  options: Partial<PoolOptions> = {},
+  directory = temporaryDirectory(t),
+): Promise<Lab> {
+  const store = openStore({ directory });
   const tenantId = await someTenant(store);
   const errors: string[] = [];
   const log = { info() {}, warn() {}, error: (_details: object, message: string) => void errors.push(message) };
@@ -339,4 +344,23 @@ test('a stop refuses what is at work and what comes, and closing is over soon', 
   await assert.rejects(pool.query(two, { view: 'host' }), ServiceStopping);
   await pool.close();
   assert.deepEqual(await sequences(store, one), [1]);
+});
+
+test('a lane that does not come back is ended by a stop', async (t) => {
+  const directory = temporaryDirectory(t);
+  const { store, pool, add } = await lab(t, { lanes: 2 }, directory);
+  const beside = Array.from({ length: 20 }, (_, index) => `h${index}`).find((id) => laneOf(id, 2) === laneOf('h', 2))!;
+  await add('h', beside);
+  // Nothing can be stored, and nobody says so yet.
+  const other = new Database(`${directory}/holdover.db`);
+  other.exec('BEGIN IMMEDIATE');
+  const asked = Promise.allSettled([pool.execute('h', TICK)]);
+  await timeOf(pool, beside);
+  await pool.stop();
+  const [outcome] = await asked;
+  assert.ok(outcome!.status === 'rejected' && outcome.reason instanceof ThreadDied, JSON.stringify(outcome));
+  other.exec('ROLLBACK');
+  other.close();
+  await pool.close();
+  assert.ok((await sequences(store, 'h')).length <= 1);
 });
