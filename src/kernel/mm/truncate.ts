@@ -9,13 +9,12 @@ import type { ShmemInode } from './shmem.ts';
 /** Sets the size of a memfd, in bytes; private mappings lose what they have stored behind it. Errnos of its `truncate`. */
 export function truncate(kernel: Kernel, inode: ShmemInode, length: bigint): Refusal | null {
   // Only restored domains ask what is lost, and few hosts have any.
-  const before = kernel.restored.domains.size > 0 ? runsOf(inode) : [];
+  const before = length < inode.size && kernel.restored.domains.size > 0 ? runsOf(inode) : [];
   const pages = inode.sizeInPages;
-  const shrinks = length < inode.size;
   const refusal = inode.truncate(length);
   if (refusal) return refusal;
   if (inode.sizeInPages < pages) dropCopies(kernel, inode, Number(inode.sizeInPages), Number.MAX_SAFE_INTEGER);
-  if (shrinks) kernel.restored.pagesLost(lost(before, runsOf(inode)), 'a memfd was truncated');
+  if (before.length > 0) kernel.restored.pagesLost(lost(before, runsOf(inode)), 'a memfd was truncated');
   return null;
 }
 

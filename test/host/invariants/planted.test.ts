@@ -27,8 +27,7 @@ function add(object: object, field: string, by: number): void {
   fields[field] = (fields[field] as number) + by;
 }
 
-const firstOf = (mappings: SortedList<Readonly<Mapping>>): Mapping =>
-  mappings.above(-1) as Mapping;
+const firstOf = (mappings: SortedList<Readonly<Mapping>>): Mapping => mappings.above(-1) as Mapping;
 const ownersOf = (memory: PhysicalMemory): object => inside(memory)._owners as object;
 const ioasOf = (vmm: Vmm): Ioas => vmm.object(Ioas);
 const parentOf = (vmm: Vmm): HwptPaging => vmm.object(HwptPaging);
