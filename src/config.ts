@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
 import { z } from 'zod';
 import { nearest } from './nearest.ts';
+import { defaultQuotas, type Quotas, readQuotas } from './quotas.ts';
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
@@ -41,6 +42,8 @@ export interface Config {
   lanes: number;
   /** What all hosts together may take of memory, in bytes; those that nobody uses leave it where it is not enough. */
   hostMemory: number;
+  /** What a tenant may have that is not given other quotas. */
+  quotas: Quotas;
   allowServiceDeath: boolean;
   /** Each host is looked at after each command. */
   check: boolean;
@@ -93,6 +96,16 @@ const tenants = z.string().transform((text, context) => {
     });
 });
 
+const quotas = z
+  .string()
+  .default('')
+  .transform((text, context) => {
+    const read = readQuotas(text);
+    if (!('wrong' in read)) return read;
+    context.addIssue({ code: 'custom', message: read.wrong });
+    return z.NEVER;
+  });
+
 const environment = z.object({
   HOLDOVER_HOST: z.string().default('127.0.0.1'),
   HOLDOVER_PORT: integer(0, 65535).default(8080),
@@ -111,6 +124,7 @@ const environment = z.object({
   HOLDOVER_BODY_TIMEOUT: integer(1, 86_400).default(300),
   HOLDOVER_LANES: integer(0, 64).default(DEFAULT_LANES),
   HOLDOVER_HOST_MEMORY: integer(0, 2 ** 24).default(DEFAULT_HOST_MEMORY),
+  HOLDOVER_QUOTAS: quotas,
   HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
   HOLDOVER_CHECK: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
 });
@@ -156,6 +170,7 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     bodyTimeout: values.HOLDOVER_BODY_TIMEOUT * 1000,
     lanes: values.HOLDOVER_LANES,
     hostMemory: values.HOLDOVER_HOST_MEMORY * MEBIBYTE,
+    quotas: defaultQuotas(values.HOLDOVER_QUOTAS, { hostMemory: values.HOLDOVER_HOST_MEMORY, dev }),
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
     check: values.HOLDOVER_CHECK === '1',
     warnings: unknownVariables(Object.keys(given)),
