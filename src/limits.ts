@@ -64,8 +64,6 @@ export const DRAIN_MS = 5 * SECOND;
  */
 export const MAX_WAITING = 16_384;
 export const FEW = 16;
-/** Requests of one tenant that may wait for events, or stream them, at the same time. */
-export const MOST_WATCHERS = 64;
 /** The thread that serves HTTP reads no body, and writes no answer, of more bytes than about this; so many threads read bodies. */
 export const LARGE = 64 << 10;
 export const READERS = 2;

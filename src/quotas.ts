@@ -30,7 +30,8 @@ export type Quotas = Readonly<Record<QuotaName, number>>;
 export const limitOf = (given: GivenLimit): number => (given === UNLIMITED ? Number.POSITIVE_INFINITY : given);
 export const givenOf = (limit: number): GivenLimit => (Number.isFinite(limit) ? limit : UNLIMITED);
 
-const DEFAULTS = {
+/** Those that do not depend on anything. */
+export const DEFAULTS = {
   hosts: 1000,
   functions: 4096,
   units: 64,
@@ -72,7 +73,7 @@ export function readQuotas(text: string): GivenQuotas | { wrong: string } {
     }
     if (quotas[name] !== undefined) return { wrong: `names the quota ${name} twice` };
     if (limit !== UNLIMITED && !(/^\d{1,13}$/.test(limit) && Number(limit) <= MAX_QUOTA))
-      return { wrong: `must give ${name} a whole number from 0 to ${MAX_QUOTA}, or ${UNLIMITED}, not ${limit}` };
+      return { wrong: `must give ${name} a whole number from 0 to ${MAX_QUOTA}, or ${UNLIMITED}, not "${limit}"` };
     quotas[name] = limit === UNLIMITED ? UNLIMITED : Number(limit);
   }
   return quotas;

@@ -59,6 +59,7 @@ const bdf = z
 /** All names that can stand between braces in a path. */
 export const PARAMETERS = {
   host: z.string().meta({ description: 'Id of the host.', examples: ['h-6jx2m4vq7r3ta'] }),
+  tenant: z.string().meta({ description: 'Id of the tenant.', examples: ['t-0b7d2f2c'] }),
   pid: decimal(0, S32_MAX, 'Number of the process.', 1),
   fd: decimal(S32_MIN, S32_MAX, 'Descriptor of the process.', 3),
   bdf,

@@ -106,8 +106,9 @@ export const DEVICE_ROUTES: readonly Route[] = [
     body: DeviceInput,
     bodyExample: { bdf: '0000:05:00.0', driver: 'vfio-pci' },
     success: { 201: { ...deviceAnswer, headers: { Location: 'Path of the device.' } } },
-    async handle({ lanes, directory }, { host, body }, reply) {
+    async handle({ lanes, directory, quotas }, { host, body, tenant }, reply) {
       const functions = granted<DeviceView[]>(await lanes.query(host.id, { view: 'devices' }));
+      quotas.checkSize(tenant, { functions: functions.length + 1, units: 0 });
       const origin = await directory.hosts.origin(host.id);
       if (origin === undefined || 'damaged' in origin) throw notFound('The host is being deleted.');
       const built = buildFunction(body, { iommus: origin.spec.machine.iommus, functions });

@@ -6,6 +6,7 @@ import { CAPABILITIES } from '../../kernel/process.ts';
 import { MAX_CALLS, MAX_READ } from '../../limits.ts';
 import { granted, listed, passed } from '../answers.ts';
 import { u64Text } from '../parameters.ts';
+import { isFreeing } from '../quotas/frees.ts';
 import { checkReads } from '../read-limit.ts';
 import { heavyRoute, type Route, route, takeRoom } from '../route.ts';
 import { CallsAnswer, CallsInput } from '../schemas/calls.ts';
@@ -143,8 +144,9 @@ export const PROCESS_ROUTES: readonly Route[] = [
       const reads = checkReads(calls);
       const stop = stopOnError === undefined ? {} : { stopOnError };
       const command: Command = { op: 'calls', pid, calls, ...stop };
-      return { heavy: command, light: { reads } };
+      return { heavy: command, light: { reads, frees: calls.every(isFreeing) } };
     },
+    frees: ({ light }) => (light.frees ? 'use' : 'nothing'),
     async handle(context, { host, body: { heavy: command, light } }, reply) {
       takeRoom(context, reply, inBase64(light.reads));
       return passed(await context.lanes.execute(host.id, command));

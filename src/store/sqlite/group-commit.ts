@@ -223,6 +223,7 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
           handOver.run(row.hostId, row.sequence, handover.format, handover.data, handover.checksum);
         }
         events.append(write.events);
+        sizes.note(row.hostId, sizeOf(write));
         return 1;
       }
       case 'events.begin':
