@@ -32,6 +32,12 @@ export const MAX_DIRTY_BITS = 2 ** 24;
 /** The most bytes whose translation one query asks for, and runs of its answer. */
 export const MAX_TRANSLATED = 2n ** 34n;
 export const MAX_RUNS = 65_536;
+/**
+ * The most items of a page of a list, which is what a page has if nothing is asked, and of a list within another answer; and about
+ * how many bytes a page has at most, if it has more than one item.
+ */
+export const MAX_LISTED = 1000;
+export const LIST_BYTES = MIB;
 /** The most operations of a batch (longer ones are sent as lines), and those whose outcomes an answer can list. */
 export const MAX_OPERATIONS = 2 ** 24;
 export const MAX_RESULTS = 100_000;

@@ -54,10 +54,10 @@ export function defaultQuotas(given: GivenQuotas, { hostMemory, dev }: { hostMem
   return withQuotas({ ...DEFAULTS, requests, memory, hostMemory: half }, given);
 }
 
-/** `quotas`, but for what is given. */
-export function withQuotas(quotas: Quotas, given: GivenQuotas): Quotas {
-  const limits = Object.entries(given).map(([name, limit]) => [name, limitOf(limit)]);
-  return { ...quotas, ...Object.fromEntries(limits) };
+/** `quotas`, but for what is given; what is none is passed over. */
+export function withQuotas(quotas: Quotas, given: Readonly<Record<string, GivenLimit>>): Quotas {
+  const limits = Object.entries(given).filter(([name]) => isQuotaName(name));
+  return { ...quotas, ...Object.fromEntries(limits.map(([name, limit]) => [name, limitOf(limit)])) };
 }
 
 /** Reads `name=limit[,name=limit]`. Returns what is wrong as the rest of a sentence, if something is. */

@@ -1,6 +1,7 @@
 /** Parameters of paths and queries: how their text becomes a value. A name means the same in every path. */
 
 import { z } from 'zod';
+import { MAX_LISTED } from '../limits.ts';
 import { hex, UMAX } from '../machine/address.ts';
 import { parseBdf } from '../machine/topology/functions.ts';
 import { expected, S32_MAX, S32_MIN, U32_MAX } from './schemas/values.ts';
@@ -45,6 +46,16 @@ export const booleanText = (about: string) =>
 
 export const limit = (most: number, fallback: number) =>
   decimal(1, most, `At most so many items; ${fallback} if not given.`, fallback).default(fallback);
+
+/** The parameters of a list that is paged: `after` is the token of the page before. */
+export const paging = <After extends z.ZodType>(after: After) => ({
+  limit: limit(MAX_LISTED, MAX_LISTED),
+  after: after.meta({ description: 'The `nextPageToken` of the page before.' }).optional(),
+});
+
+/** The same where tokens are the numbers of items. */
+export const numberedPaging = () =>
+  paging(decimal(0, Number.MAX_SAFE_INTEGER, 'The `nextPageToken` of the page before.', 1).transform(String));
 
 const bdf = z
   .string()

@@ -14,7 +14,6 @@
  */
 import type { Transferable } from 'node:worker_threads';
 import type { EmittedEvent } from '../host/command.ts';
-import type { GivenQuotas } from '../quotas.ts';
 import type { DamageBook, FoundDamage } from './damage.ts';
 import type {
   Divergence,
@@ -28,6 +27,7 @@ import type {
   HostRow,
   HostSummary,
   JournalEntry,
+  KeptQuotas,
   Ownership,
   Snapshot,
   Stored,
@@ -54,7 +54,7 @@ export interface Tenants {
   /** By name, at most `limit` of those behind that name. */
   list(limit: number, after?: string): Promise<Tenant[]>;
   /** What differs from the quotas of all takes the place of what did. */
-  setQuotas(id: string, quotas: GivenQuotas): Promise<void>;
+  setQuotas(id: string, quotas: KeptQuotas): Promise<void>;
   /** Gives a tenant another key; false where it had that key already. Throws TenantExists where another has it. */
   setKeyHash(id: string, keyHash: string): Promise<boolean>;
 }

@@ -98,7 +98,8 @@ export const TENANT_ROUTES: readonly Route[] = [
     operationId: 'updateTenant',
     tag,
     summary: 'Change the quotas of a tenant',
-    description: 'Those that are not named stay as they are. What the tenant has beyond them stays, but nothing is added.',
+    description:
+      'Those that are not named stay as they are. What the tenant has beyond them stays, but nothing is added.',
     access,
     body: strict({ quotas: QuotasInput }),
     bodyExample: { quotas: { hosts: 100, requests: 'unlimited', memory: null } },

@@ -1,8 +1,7 @@
 /** Tenants, found by the hash of their key. */
 import { randomUUID } from 'node:crypto';
 import type Database from 'better-sqlite3';
-import type { GivenQuotas } from '../../quotas.ts';
-import type { Tenant, Tenants } from '../store.ts';
+import type { KeptQuotas, Tenant, Tenants } from '../store.ts';
 import { unavailable } from './errors.ts';
 import type { Writer } from './writes.ts';
 
@@ -59,9 +58,9 @@ function tenantOf({ quotas, ...tenant }: Columns): Tenant {
 }
 
 /** What cannot be read is as it is for all. */
-function given(text: string): GivenQuotas {
+function given(text: string): KeptQuotas {
   try {
-    return JSON.parse(text) as GivenQuotas;
+    return JSON.parse(text) as KeptQuotas;
   } catch {
     return {};
   }

@@ -116,10 +116,7 @@ test('answers tell how many requests are left, and who makes more is asked to wa
   // One more is allowed each third of a second.
   assert.ok(good.length >= 3 && bad.length > 0 && good.length + bad.length === 8);
   for (const { headers } of answers) assert.equal(headers['ratelimit-policy'], '"requests";q=3;w=1');
-  assert.deepEqual(
-    new Set(bad.map(({ headers }) => headers.ratelimit)),
-    new Set(['"requests";r=0;t=1']),
-  );
+  assert.deepEqual(new Set(bad.map(({ headers }) => headers.ratelimit)), new Set(['"requests";r=0;t=1']));
   assert.equal(good[0]?.headers.ratelimit, '"requests";r=2;t=1');
   const { body, headers } = bad[0]!;
   assert.equal(headers['retry-after'], '1');
