@@ -2,7 +2,17 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
-import { AnswerLost, HostDamaged, HostFault, HostSetAside, LaneBusy, ThreadDied } from '../lanes/errors.ts';
+import {
+  AnswerLost,
+  ClientGone,
+  HostDamaged,
+  HostFault,
+  HostSetAside,
+  LaneBusy,
+  ServiceStopping,
+  ThreadDied,
+  TooCostly,
+} from '../lanes/errors.ts';
 import { MAX_URL } from '../limits.ts';
 import { OwnerPassed, StoreDamaged, StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
 import { NO_TUNNEL } from './connections.ts';
@@ -13,6 +23,11 @@ export const RETRY_AFTER = '1';
 
 export function unavailable(detail: string): Problem {
   return new Problem('unavailable', detail, { headers: { 'retry-after': RETRY_AFTER } });
+}
+
+export function serviceStopping(): Problem {
+  const detail = 'The service is stopping. Nothing has changed: try again when it is back.';
+  return new Problem('service-stopping', detail, { headers: { 'retry-after': RETRY_AFTER } });
 }
 
 /** The text of every answer in JSON. It ends with a line break, so that a terminal's prompt begins a new line. */
@@ -73,6 +88,13 @@ export function problemOf(error: Thrown, body = JSON_BODY): Problem {
   if (error instanceof OwnerPassed) {
     return unavailable('Another part of the service has this host by now. Nothing has changed: try again.');
   }
+  if (error instanceof ServiceStopping) return serviceStopping();
+  if (error instanceof TooCostly) {
+    const split = 'Split it, into requests of fewer calls or operations.';
+    return new Problem('too-costly', `${sentence(error.message)} Nothing of it has happened. ${split}`);
+  }
+  // Nobody reads it.
+  if (error instanceof ClientGone) return unavailable('You were gone before it was done, and nothing has changed.');
   if (error instanceof LaneBusy) {
     return unavailable(`Too much is asked at once: ${error.message}. Nothing has changed: try again.`);
   }
