@@ -5,9 +5,10 @@
 
 const MIB = 1 << 20;
 
-/** The most calls of a request, and bytes that they may read together. */
+/** The most calls of a request, bytes that they may read together, and characters that their results may have, about. */
 export const MAX_CALLS = 10_000;
-export const MAX_READ = 64 * MIB;
+export const MAX_READ = 16 * MIB;
+export const MAX_RESULTS_SIZE = 32 * MIB;
 /** The most bytes that one peek, pread, access_rw or access of a DMA moves. */
 export const MAX_TRANSFER = MIB;
 /** The most characters of a path: PATH_MAX of Linux. */

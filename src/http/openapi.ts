@@ -122,6 +122,7 @@ function failures(entry: Route): ZodOpenApiResponsesObject {
   if (access === 'tenant' && named) names.add('not-found');
   if (refusable) for (const name of ['kernel-conflict', 'kernel-refusal'] as const) names.add(name);
   if (access !== 'public' || path === '/readyz') names.add('unavailable');
+  names.add('service-stopping');
   for (const name of problems) names.add(name);
   const byStatus = Map.groupBy(names, (name) => PROBLEMS[name].status);
   return Object.fromEntries([...byStatus].map(([status, all]) => [status, problemResponse(all)]));

@@ -81,6 +81,12 @@ export const PROBLEMS = {
     title: 'The body is too large',
     about: 'The limit is HOLDOVER_BODY_LIMIT bytes. Split the request.',
   },
+  'answer-too-large': {
+    status: 413,
+    title: 'The answer would be too large',
+    about:
+      'What the calls of the request return is more than an answer may have. Nothing of it has happened: split it into several requests.',
+  },
   'path-too-long': {
     status: 414,
     title: 'The URL, or part of its path, is too long',

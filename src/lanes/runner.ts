@@ -5,12 +5,13 @@
  * are let through and everything else waits for the boot.
  */
 import type { Answer, BatchCommand, Command, Execution, Query } from '../host/command.ts';
+import { MAX_RESULTS_SIZE } from '../limits.ts';
 import { damagedHandover, FIRST_EPOCH, HandoverDamaged, type HostRow, type JournalEntry } from '../store/store.ts';
 import type { Presence } from '../threads/client.ts';
 import { type AtWork, noteOf } from './at-work.ts';
 import { encodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
-import { ClientGone, HostDamaged, ServiceStopping, TooCostly } from './errors.ts';
+import { AnswerTooLarge, ClientGone, HostDamaged, ServiceStopping, TooCostly } from './errors.ts';
 import { Guard } from './guard.ts';
 import { InMemory, type OwnedHost } from './in-memory.ts';
 import { Jobs, type Outcome } from './jobs.ts';
@@ -279,17 +280,22 @@ export class HostRunner {
     await this.#snapshots.stored;
   }
 
-  /** Throws GivenUp where the work of one who has asked is not to be begun, or, after so many milliseconds, not to go on. */
-  #mayWork(client: Presence | undefined, worked = 0): void {
+  /**
+   * Throws GivenUp where the work of one who has asked is not to be begun, or, after so many milliseconds, or with so much of an
+   * answer, not to go on.
+   */
+  #mayWork(client: Presence | undefined, worked = 0, answerSize = 0): void {
     if (this.#turns.areOver) throw new ServiceStopping();
     if (client?.isGone) throw new ClientGone();
     const { commandTime = Number.POSITIVE_INFINITY } = this.#options;
     if (worked > commandTime)
       throw new TooCostly(`it would take more than ${commandTime / 1000} s of work (HOLDOVER_COMMAND_SECONDS)`);
+    if (answerSize > MAX_RESULTS_SIZE)
+      throw new AnswerTooLarge(`its results would have more than ${MAX_RESULTS_SIZE >> 20} MiB together`);
   }
 
   #effort(client: Presence | undefined): Effort {
-    return new Effort(this.#pace, (worked) => this.#mayWork(client, worked));
+    return new Effort(this.#pace, (worked, size) => this.#mayWork(client, worked, size));
   }
 
   async #kexec(command: Command): Promise<Answer> {

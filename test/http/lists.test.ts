@@ -64,9 +64,17 @@ test('devices, groups, domains, processes and sessions come page by page', async
     arg: { name },
   });
   await run(`${host}/processes/1`, [{ call: 'open', path: '/dev/liveupdate' }, ...['c', 'a', 'b'].map(session)]);
+  const ioctl = (fd: number, request: string, arg: object) => ({ call: 'ioctl', fd, request, arg: { ...arg } });
+  await run(`${host}/processes/2`, [
+    { call: 'open', path: '/dev/iommu' },
+    { call: 'open', path: '/dev/vfio/devices/vfio0' },
+    ioctl(4, 'VFIO_DEVICE_BIND_IOMMUFD', { iommufd: 3 }),
+    ioctl(3, 'IOMMU_IOAS_ALLOC', {}),
+    ...repeat(3, () => ioctl(3, 'IOMMU_HWPT_ALLOC', { dev_id: 1, pt_id: 2 })),
+  ]);
   assert.equal((await samePagewise(`${host}/devices`)).length, 5);
   assert.equal((await samePagewise(`${host}/groups`)).length, 4);
-  assert.ok((await samePagewise(`${host}/domains`)).length > 0);
+  assert.ok((await samePagewise(`${host}/domains`)).length > 2);
   assert.deepEqual(
     (await samePagewise(`${host}/processes`)).map(({ pid }) => pid),
     [1, 2, 3],

@@ -34,6 +34,7 @@ export const BATCH_ROUTES: readonly Route[] = [
       'Options stand in a JSON body; for lines they are query parameters, without `rollback`.',
     access: 'tenant',
     refusable: true,
+    problems: ['too-costly'],
     query: BatchQuery,
     body: BatchInput,
     bodyExample: {

@@ -156,6 +156,7 @@ export const PROCESS_ROUTES: readonly Route[] = [
       `(memory, files, bitmaps of dirty pages, information of the hardware) is at most ${MAX_READ >> 20} MiB together.`,
     access,
     refusable: true,
+    problems: ['answer-too-large', 'too-costly'],
     body: CallsInput,
     bodyExample: {
       calls: [
