@@ -86,9 +86,9 @@ export const COMMAND_SECONDS = 10;
  * ends whatever is not done. In milliseconds.
  */
 export const STOP_GRACE_MS = SECOND;
-export const STOP_ANSWERS_MS = 800;
-export const STOP_LANES_MS = SECOND;
-export const STOP_SNAPSHOTS_MS = SECOND;
+export const STOP_ANSWERS_MS = 1200;
+export const STOP_LANES_MS = 800;
+export const STOP_SNAPSHOTS_MS = 800;
 export const STOP_MS = 4500;
 /** How many commands may wait in a lane, and bytes of them, before hosts with more than their share are refused. */
 export const LANE_COMMANDS = 4096;

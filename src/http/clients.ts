@@ -15,8 +15,9 @@ class HttpClient implements Client {
     return this.#response.destroyed;
   }
 
-  whenGone(tell: () => void): void {
+  whenGone(tell: () => void): () => void {
     this.#response.once('close', tell);
+    return () => this.#response.off('close', tell);
   }
 }
 

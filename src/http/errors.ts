@@ -6,6 +6,7 @@ import {
   AnswerLost,
   AnswerTooLarge,
   ClientGone,
+  GivenUp,
   HostDamaged,
   HostFault,
   HostSetAside,
@@ -47,7 +48,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
 /** Fastify's error handler. Faults of the service are logged, refusals are not. */
 export function handleError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const problem = problemOf(error, rulesOf(request));
-  if (problem.status >= 500 && !(error instanceof Problem))
+  if (problem.status >= 500 && !(error instanceof Problem) && !(error instanceof GivenUp))
     request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
   return sendProblem(request, reply, problem);
 }

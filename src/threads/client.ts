@@ -6,6 +6,6 @@ export interface Presence {
 }
 
 export interface Client extends Presence {
-  /** Calls `tell` when they have gone, or have been answered. */
-  whenGone(tell: () => void): void;
+  /** Calls `tell` when they have gone, or have been answered. Who does not want to hear it any more calls what is returned. */
+  whenGone(tell: () => void): () => void;
 }

@@ -29,10 +29,17 @@ type Message<Item> = Item[] | string;
 const itemsOf = <Item>(message: Message<Item>): Item[] =>
   typeof message === 'string' ? (JSON.parse(message) as Item[]) : message;
 
+interface Waiting {
+  resolve: (value: never) => void;
+  reject: (error: Error) => void;
+  /** The client need not be heard of any more. */
+  forget: (() => void) | undefined;
+}
+
 /** The end of a port that asks. */
 export class Caller<Request> {
   readonly #port: MessagePort;
-  readonly #waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
+  readonly #waiting = new Map<number, Waiting>();
   readonly #outbox: Outbox<Ask<Request> | Gone>;
   readonly #makeError: MakeError;
   #next = 1;
@@ -59,11 +66,9 @@ export class Caller<Request> {
     if (this.#failed !== null) return Promise.reject(this.#failed);
     const { promise, resolve, reject } = Promise.withResolvers<Value>();
     const ticket = this.#next++;
-    this.#waiting.set(ticket, { resolve, reject });
+    const forget = client?.whenGone(() => this.#outbox.add({ ticket, gone: true }));
+    this.#waiting.set(ticket, { resolve, reject, forget });
     this.#outbox.add({ ticket, request }, transfer);
-    client?.whenGone(() => {
-      if (this.#waiting.has(ticket)) this.#outbox.add({ ticket, gone: true });
-    });
     return promise;
   }
 
@@ -71,13 +76,17 @@ export class Caller<Request> {
   fail(error: Error): void {
     this.#failed = error;
     this.#port.close();
-    for (const { reject } of this.#waiting.values()) reject(error);
+    for (const { reject, forget } of this.#waiting.values()) {
+      forget?.();
+      reject(error);
+    }
     this.#waiting.clear();
   }
 
   #settle(reply: Reply): void {
     const waiting = this.#waiting.get(reply.ticket);
     this.#waiting.delete(reply.ticket);
+    waiting?.forget?.();
     if ('error' in reply) waiting?.reject(receiveError(reply.error, this.#makeError));
     else waiting?.resolve(reply.value as never);
   }

@@ -32,7 +32,7 @@ async function working(t: TestContext): Promise<Working> {
   return { ...made, socket, client: made.lanes.clients[0]!, answer: done.resolve };
 }
 
-const gone = (client: Client): Promise<void> => new Promise((resolve) => client.whenGone(resolve));
+const gone = (client: Client): Promise<void> => new Promise((resolve) => void client.whenGone(resolve));
 
 for (const [how, go] of [
   ['closes its connection', (socket: Socket) => socket.destroy()],
