@@ -56,6 +56,8 @@ const SECOND = 1000;
 /** The most bytes of a request's line and headers, and of its URL alone. */
 export const MAX_HEAD = 16_384;
 export const MAX_URL = 8192;
+/** The most connections; each takes some 10 KiB, and what it sends more. Beyond them new ones are closed. */
+export const MAX_CONNECTIONS = 8192;
 /** How long the line and the headers of a request may take, in milliseconds. */
 export const HEADERS_MS = 30 * SECOND;
 /** How long idle connections are kept, in milliseconds: longer than proxies do, which would else use a closing one. */

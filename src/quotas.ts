@@ -27,7 +27,7 @@ export type GivenQuotas = { [Name in QuotaName]?: GivenLimit };
 /** The limit of each quota, in its unit; infinite: there is none. */
 export type Quotas = Readonly<Record<QuotaName, number>>;
 
-export const limitOf = (given: GivenLimit): number => (given === UNLIMITED ? Number.POSITIVE_INFINITY : given);
+const limitOf = (given: GivenLimit): number => (given === UNLIMITED ? Number.POSITIVE_INFINITY : given);
 export const givenOf = (limit: number): GivenLimit => (Number.isFinite(limit) ? limit : UNLIMITED);
 
 /** Those that do not depend on anything. */

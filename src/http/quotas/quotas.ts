@@ -53,7 +53,7 @@ const HELP: Readonly<Record<QuotaName, string>> = {
   requests: 'Ask less often, or for more at once',
 };
 
-export function exceeded(quota: QuotaName, limit: number, used: number): Problem {
+function exceeded(quota: QuotaName, limit: number, used: number): Problem {
   const { about, unit } = QUOTAS[quota];
   const detail = `The quota \`${quota}\` (${about}) is ${limit} ${unit}, and ${used} are used. Nothing has changed. ${HELP[quota]}; who runs the service can raise it.`;
   return new Problem('quota-exceeded', detail, { quota: { quota, limit, used } });
