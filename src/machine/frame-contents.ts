@@ -109,6 +109,7 @@ export class FrameContents {
   private _writeChunks(frame: number, offset: number, bytes: Uint8Array): boolean {
     const fill = this._owners.runAt(frame)?.fill;
     if (typeof fill === 'object') return false;
+    if (bytes.length > FEW_CHUNKS * CHUNK_SIZE && !isMostlyZero(bytes)) return false;
     const first = frame * CHUNKS;
     const pieces: [number: number, from: number, to: number][] = [];
     for (let from = 0; from < bytes.length; ) {
@@ -233,6 +234,14 @@ export class FrameContents {
     if (!this._words.has(frame)) this._places.add(frame * CHUNKS, -1 - frame);
     this._words.set(frame, words);
   }
+}
+
+/** Whether so little of at most a frame is not zero that it goes into chunks. */
+function isMostlyZero(bytes: Uint8Array): boolean {
+  let chunks = 0;
+  for (let from = 0; from < bytes.length; from += CHUNK_SIZE)
+    if (!isZero(bytes, from, Math.min(bytes.length, from + CHUNK_SIZE)) && ++chunks > FEW_CHUNKS) return false;
+  return true;
 }
 
 function isZero(bytes: Uint8Array, from: number, to: number): boolean {
