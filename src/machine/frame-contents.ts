@@ -2,7 +2,7 @@
  * The contents of frames. Most frames are never written: their contents follow from how they were allocated (`fill`).
  * Written ones have words of their own; only the first few if `setWord` alone has written.
  */
-import { type EntryRun, writeEntries } from './entry-run.ts';
+import { type EntryRun, isUpper, upperOf, writeEntries } from './entry-run.ts';
 import { FRAME_SIZE, type FrameOwners, type FrameRun } from './frame-owners.ts';
 
 const WORDS = FRAME_SIZE / 4;
@@ -139,9 +139,17 @@ export class FrameContents {
     const fill = words ? 'zero' : this._owners.runAt(frame)?.fill;
     const larger = new Uint32Array(typeof fill === 'object' ? WORDS : room);
     if (words) larger.set(words);
-    else if (typeof fill === 'object') writeEntries(fill, frame, larger);
-    else if (fill === 'touched') larger[0] = 1;
+    else if (typeof fill === 'object') {
+      writeEntries(fill, frame, larger);
+      this._keepUpper(upperOf(fill, frame));
+    } else if (fill === 'touched') larger[0] = 1;
     this._words.set(frame, larger);
     return larger;
+  }
+
+  /** Keeps the contents of the table above one that is about to have contents of its own (entry-run.ts). */
+  private _keepUpper(frame: number): void {
+    const fill = frame < 0 ? undefined : this._owners.runAt(frame)?.fill;
+    if (typeof fill === 'object' && isUpper(fill, frame)) this.words(frame);
   }
 }

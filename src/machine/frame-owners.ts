@@ -152,7 +152,7 @@ export class FrameOwners {
     this._runs = runs;
     this._merge(0, runs.length);
     this._free = this.frames - 1 - this._runs.reduce((sum, run) => sum + run.count, 0);
-    this._lowestFree = 1;
+    this._lowestFree = this._runs[0]?.start === 1 ? 1 + this._runs[0].count : 1;
   }
 
   /** Runs, with what untouched contents read as from their first frame on. */
@@ -187,6 +187,12 @@ export class FrameOwners {
       else high = middle;
     }
     return low;
+  }
+
+  /** How many frames, at most `most`, the lowest hole has. */
+  lowestHole(most: number): number {
+    for (const { count } of this._holes()) return Math.min(count, most);
+    return 0;
   }
 
   private *_holes(): Generator<FrameRun> {
