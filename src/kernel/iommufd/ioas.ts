@@ -88,29 +88,40 @@ export function ioasAllowIovas(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_A
   if (!(ioas instanceof Ioas)) return ioas;
   const given = arg.allowed_iovas ?? [];
   const count = arg.num_iovas;
-  /** In ascending order, as in the kernel's tree: there may be tens of thousands. */
-  const taken: IovaRange[] = [];
-  for (let i = 0; i < count; i++) {
-    const range = given[i];
-    if (!range) return refuse('EFAULT', where, `num_iovas is ${count}, but only ${given.length} ranges are there`);
-    if (range.start >= range.last) return refuse('EINVAL', where, `range ${i}: start must be below last`);
-    const at = firstEndingAt(range.start, taken);
-    if (at < taken.length && taken[at]!.start <= range.last)
-      return refuse('EINVAL', where, `range ${i} overlaps an earlier one`);
-    taken.splice(at, 0, range);
-  }
-  return ioas.iopt.allow(taken) ?? {};
+  let right = 0;
+  while (right < count && given[right] && given[right]!.start < given[right]!.last) right++;
+  const ranges = given.slice(0, right);
+  const overlapping = firstOverlapping(ranges);
+  if (overlapping < right) return refuse('EINVAL', where, `range ${overlapping} overlaps an earlier one`);
+  if (right < count && !given[right])
+    return refuse('EFAULT', where, `num_iovas is ${count}, but only ${given.length} ranges are there`);
+  if (right < count) return refuse('EINVAL', where, `range ${right}: start must be below last`);
+  return ioas.iopt.allow(ranges.sort(byStart)) ?? {};
 }
 
-/** Returns the index of the first of ascending disjoint ranges that ends at an address or above it. */
-function firstEndingAt(address: bigint, ranges: readonly IovaRange[]): number {
-  let [low, high] = [0, ranges.length];
-  while (low < high) {
+const byStart = (a: IovaRange, b: IovaRange): number => (a.start < b.start ? -1 : 1);
+
+/** Returns the index of the first range that overlaps one before it; as many as there are if none does. */
+function firstOverlapping(ranges: readonly IovaRange[]): number {
+  const ascending = ranges.map((range, index) => ({ ...range, index })).sort(byStart);
+  /** Whether any of the first `count` ranges overlap. */
+  const overlap = (count: number): boolean => {
+    let last = -1n;
+    for (const range of ascending) {
+      if (range.index >= count) continue;
+      if (range.start <= last) return true;
+      last = range.last;
+    }
+    return false;
+  };
+  if (!overlap(ranges.length)) return ranges.length;
+  let [low, high] = [1, ranges.length];
+  while (high - low > 1) {
     const middle = (low + high) >>> 1;
-    if (ranges[middle]!.last < address) low = middle + 1;
-    else high = middle;
+    if (overlap(middle)) high = middle;
+    else low = middle;
   }
-  return low;
+  return high - 1;
 }
 
 const iovaOf = ({ iovaHigh, iovaLow }: Span): IoctlOk => ({ arg: { iova: big(iovaHigh, iovaLow) } });

@@ -159,6 +159,7 @@ export class IoPagetable extends DomainSpace {
         for (let undo = index; undo > 0; undo--) {
           at -= slices[undo - 1]!.length;
           this.areas.seek(highOf(at), lowOf(at));
+          this._open(this.areas.slot);
           this._unfillAreas(this.areas.slot, 1);
           this.areas.remove();
         }
@@ -243,6 +244,7 @@ export class IoPagetable extends DomainSpace {
           break;
         }
       }
+      if (taken > 0) this._open(slot);
       this._unfillAreas(slot, taken);
       areas.removeRun(slot, taken);
       left -= taken;
@@ -250,6 +252,12 @@ export class IoPagetable extends DomainSpace {
       found = areas.next();
     }
     return null;
+  }
+
+  /** The areas of the current block from `slot` on are about to go. */
+  private _open(slot: number): void {
+    this.areas.slot = slot;
+    this.opened(this.areas.iovaHigh * WORD + this.areas.iovaLow);
   }
 
   /** Removes areas of the current block, from `slot` on, from all domains and from the count of their sources. */
@@ -278,6 +286,7 @@ export class IoPagetable extends DomainSpace {
     if (this.immutable || this.holds.size > 0) return 0;
     const { areas } = this;
     if (!areas.seek(Math.floor(page / HIGH_PAGES), (page * PAGE_SIZE) >>> 0)) return 0;
+    this.opened(page * PAGE_SIZE);
     for (let done = 0; done < count; ) {
       const { slot } = areas;
       const first = page + done * stride;
