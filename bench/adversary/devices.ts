@@ -61,10 +61,6 @@ function withFaults() {
   const hwpt = vmm.makeHwpt(ids[0]!, vmm.ioas, {
     flags: FAULT_ID_VALID | PASID,
     fault_id: queue.out_fault_id,
-    data_type: 0,
-    data_len: 0,
-    data: null,
-    __reserved: 0,
   });
   vmm.calls([attach(cdevs[0]!, hwpt)]);
   const fault = (index: number, pasid = 0) => ({
@@ -124,7 +120,13 @@ export const DEVICES: Shape[] = [
     make(n) {
       const vmm = new Vmm({
         devices: functions(n, (index) => ({
-          reserved: [{ start: hex(2 ** 36 + index * 2 * PAGE), length: hex(PAGE), type: 'reserved' }],
+          reserved: [
+            {
+              start: hex(2 ** 36 + index * 2 * PAGE),
+              last: hex(2 ** 36 + index * 2 * PAGE + PAGE - 1),
+              type: 'reserved',
+            },
+          ],
         })),
       });
       vmm.memory(1);

@@ -25,7 +25,11 @@ const MACHINES: [string, (count: number) => Record<string, unknown>][] = [
     'each with 16 reserved ranges',
     (count) => ({
       devices: functions(count, () => ({
-        reserved: times(16, (index) => ({ start: hex(2 ** 33 + index * 2 * PAGE), length: hex(PAGE), type: 'direct' })),
+        reserved: times(16, (index) => ({
+          start: hex(2 ** 33 + index * 2 * PAGE),
+          last: hex(2 ** 33 + index * 2 * PAGE + PAGE - 1),
+          type: 'reserved',
+        })),
       })),
     }),
   ],
