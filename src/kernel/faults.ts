@@ -2,6 +2,7 @@
 
 import { type Errno, type Refusal, refuse } from './errno.ts';
 import type { EventSink } from './events.ts';
+import { Heap } from './heap.ts';
 
 export const FAULT_POINTS = {
   allocation: { errno: 'ENOMEM', about: 'an allocation of the kernel: an object, a domain, a session' },
@@ -57,8 +58,8 @@ export class Faults {
   private _nextId = 1;
   /** Gets an event for each fault that strikes. */
   private readonly _sink: EventSink;
-  /** The faults of each point, those that strike next at the end; some of them are no longer armed. */
-  private readonly _queues = new Map<FaultPoint, DueFault[]>();
+  /** The faults of each point, those that strike next first; some of them are no longer armed. */
+  private readonly _queues = new Map<FaultPoint, Heap<DueFault>>();
 
   constructor(sink: EventSink) {
     this._sink = sink;
@@ -74,15 +75,7 @@ export class Faults {
     const queue = this._queueOf(point);
     const fault = { id: this._nextId++, point, due: this._passed(point) + nth, errno };
     this._armed.set(fault.id, fault);
-    let [low, high] = [0, queue.length];
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (queue[middle]!.due >= fault.due) low = middle + 1;
-      else high = middle;
-    }
-    // Of those that strike together the oldest is the last one.
-    while (low > 0 && queue[low - 1]!.due === fault.due) low--;
-    queue.splice(low, 0, fault);
+    queue.add(fault);
     return this._told(fault);
   }
 
@@ -92,7 +85,7 @@ export class Faults {
     if (!fault) return false;
     this._armed.delete(id);
     const queue = this._queues.get(fault.point);
-    if (queue && queue.length > 2 * this._armed.size + FEW) this._queues.delete(fault.point);
+    if (queue && queue.size > 2 * this._armed.size + FEW) this._queues.delete(fault.point);
     return true;
   }
 
@@ -103,13 +96,13 @@ export class Faults {
     this._passes.set(point, pass);
     const queue = this._queueOf(point);
     let struck: DueFault | null = null;
-    for (let last = queue.at(-1); last !== undefined; last = queue.at(-1)) {
-      const isArmed = this._armed.get(last.id) === last;
-      if (isArmed && last.due > pass) break;
-      queue.pop();
+    for (let next = queue.first; next !== undefined; next = queue.first) {
+      const isArmed = this._armed.get(next.id) === next;
+      if (isArmed && next.due > pass) break;
+      queue.removeFirst();
       if (!isArmed) continue;
-      struck ??= last;
-      this._armed.delete(last.id);
+      struck ??= next;
+      this._armed.delete(next.id);
     }
     if (!struck) return null;
     const { id, errno } = struck;
@@ -140,11 +133,12 @@ export class Faults {
     return { id, point, nth: due - this._passed(point), errno };
   }
 
-  private _queueOf(point: FaultPoint): DueFault[] {
+  private _queueOf(point: FaultPoint): Heap<DueFault> {
     let queue = this._queues.get(point);
     if (!queue) {
-      queue = [...this._armed.values()].filter((fault) => fault.point === point);
-      queue.sort((a, b) => b.due - a.due || b.id - a.id);
+      // Of those that strike together the oldest comes first.
+      queue = new Heap((a, b) => a.due < b.due || (a.due === b.due && a.id < b.id));
+      for (const fault of this._armed.values()) if (fault.point === point) queue.add(fault);
       this._queues.set(point, queue);
     }
     return queue;

@@ -3,6 +3,7 @@ import { Drivers } from '../../kernel/drivers.ts';
 import { Eventfd, EventfdFile } from '../../kernel/eventfd.ts';
 import { Faults } from '../../kernel/faults.ts';
 import { NullFile } from '../../kernel/file.ts';
+import { Heap } from '../../kernel/heap.ts';
 import { BytesStruct } from '../../kernel/ioctl-bytes.ts';
 import { NamedStruct } from '../../kernel/ioctl-names.ts';
 import { PagingDomain } from '../../kernel/iommu/domain.ts';
@@ -99,6 +100,7 @@ export const CLASSES = [
   FrameOwners,
   FramePins,
   HandedOver,
+  Heap,
   Host,
   HwQueue,
   HwptNested,

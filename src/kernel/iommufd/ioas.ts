@@ -90,32 +90,37 @@ export function ioasAllowIovas(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_A
   const count = arg.num_iovas;
   let right = 0;
   while (right < count && given[right] && given[right]!.start < given[right]!.last) right++;
-  const ranges = given.slice(0, right);
-  const overlapping = firstOverlapping(ranges);
+  if (right === count && isAscending(given, count)) return ioas.iopt.allow(given.slice(0, count)) ?? {};
+  const starts = BigUint64Array.from({ length: right }, (_, index) => given[index]!.start);
+  const lasts = BigUint64Array.from({ length: right }, (_, index) => given[index]!.last);
+  const overlapping = firstOverlapping(starts, lasts);
   if (overlapping < right) return refuse('EINVAL', where, `range ${overlapping} overlaps an earlier one`);
   if (right < count && !given[right])
     return refuse('EFAULT', where, `num_iovas is ${count}, but only ${given.length} ranges are there`);
   if (right < count) return refuse('EINVAL', where, `range ${right}: start must be below last`);
-  return ioas.iopt.allow(ranges.sort(byStart)) ?? {};
+  starts.sort();
+  lasts.sort();
+  return ioas.iopt.allow(Array.from(starts, (start, index) => ({ start, last: lasts[index]! }))) ?? {};
 }
 
-const byStart = (a: IovaRange, b: IovaRange): number => (a.start < b.start ? -1 : 1);
+/** Whether the first ranges are in order and apart, as most lists are. */
+function isAscending(ranges: readonly IovaRange[], count: number): boolean {
+  for (let at = 1; at < count; at++) if (ranges[at]!.start <= ranges[at - 1]!.last) return false;
+  return true;
+}
 
 /** Returns the index of the first range that overlaps one before it; as many as there are if none does. */
-function firstOverlapping(ranges: readonly IovaRange[]): number {
-  const ascending = ranges.map((range, index) => ({ ...range, index })).sort(byStart);
-  /** Whether any of the first `count` ranges overlap. */
+function firstOverlapping(starts: BigUint64Array, lasts: BigUint64Array): number {
+  /** Ranges are disjoint if each begins behind as many ends as there are ranges before it. */
   const overlap = (count: number): boolean => {
-    let last = -1n;
-    for (const range of ascending) {
-      if (range.index >= count) continue;
-      if (range.start <= last) return true;
-      last = range.last;
-    }
-    return false;
+    const ends = lasts.slice(0, count).sort();
+    return starts
+      .slice(0, count)
+      .sort()
+      .some((start, index) => index > 0 && start <= ends[index - 1]!);
   };
-  if (!overlap(ranges.length)) return ranges.length;
-  let [low, high] = [1, ranges.length];
+  if (!overlap(starts.length)) return starts.length;
+  let [low, high] = [1, starts.length];
   while (high - low > 1) {
     const middle = (low + high) >>> 1;
     if (overlap(middle)) high = middle;

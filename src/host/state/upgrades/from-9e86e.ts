@@ -9,7 +9,7 @@ type Fields = Record<string, unknown>;
 
 export const FROM_9E86E: Upgrade = {
   from: '9e86ecd58d45974e',
-  to: '4dcf259ed5a53bfa',
+  to: 'f42d56877f1d1be2',
   step(graph) {
     for (const { fields } of graph.objects('Faults')) countPasses(fields);
     for (const { fields } of graph.objects('VfioDevice'))

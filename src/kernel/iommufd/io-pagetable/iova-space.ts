@@ -163,14 +163,20 @@ export class IovaSpace {
     this._hint = null;
   }
 
+  /** Whether nothing reserves any of these ascending ranges, of which there is at least one. */
+  private _areFree(ranges: readonly IovaRange[]): boolean {
+    let at = 0;
+    for (const free of this.freeFrom(ranges[0]!.start)) {
+      while (at < ranges.length && ranges[at]!.start >= free.start && ranges[at]!.last <= free.last) at++;
+      if (at === ranges.length) return true;
+      if (ranges[at]!.start <= free.last) return false;
+    }
+    return false;
+  }
+
   /** iopt_set_allow_iova: replaces the list; EADDRINUSE if a range touches a reserved one. `ranges` are ascending. */
   allow(ranges: IovaRange[]): Refusal | null {
-    const coverage = this._covered();
-    const touches = ({ start, last }: IovaRange): boolean => {
-      const free = coverage.freeAround(start);
-      return free === null || free.last < last;
-    };
-    if (ranges.some(touches))
+    if (ranges.length > 0 && !this._areFree(ranges))
       return refuse(
         'EADDRINUSE',
         'iopt_set_allow_iova',
