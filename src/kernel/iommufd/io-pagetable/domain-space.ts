@@ -100,10 +100,7 @@ export class DomainSpace extends IovaSpace {
     let filled = 0;
     for (let more = areas.seekFirst(); more; more = areas.next()) {
       const source = this.sources.at(areas.source);
-      const at = this._pages.currentSpan();
-      const refusal = first
-        ? this._pages.fill(at, source, areas.access, [domain])
-        : this._pages.load(at, this._pages.framesOfCurrent(source), areas.access, [domain]);
+      const refusal = first ? this._pages.fillCurrent(source, domain) : this._pages.loadCurrent(source, domain);
       if (refusal) {
         areas.seekFirst();
         for (; filled > 0; filled--, areas.next()) this._pages.unload(this.sources.at(areas.source), domain, first);
