@@ -7,47 +7,49 @@ import { HOSTS } from './adversary/hosts.ts';
 import { PROCESSES } from './adversary/processes.ts';
 import { SPACES } from './adversary/spaces.ts';
 import type { Shape } from './adversary/tenant.ts';
-import { type Benchmark, now } from './harness.ts';
+import { type Benchmark, median, now, progress, type Result, round } from './harness.ts';
 
+const GROWTH = 4;
+const MOST = 5;
 const RUNS = 3;
 /** Short works are measured more often. */
 const SHORT = 20;
-const SHORT_RUNS = 9;
-const MOST = 5;
+const SHORT_RUNS = 7;
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
-/** Milliseconds that the work takes, without the garbage that making it has left. */
-function measure({ make }: Shape, size: number): number {
-  const work = make(size);
+/** Milliseconds of all of these, without the garbage that making them has left. */
+function measure(works: readonly (() => unknown)[]): number {
   collectGarbage();
   const start = now();
-  work();
+  for (const work of works) work();
   return now() - start;
 }
 
-function compare(shape: Shape) {
-  const small: number[] = [];
-  const large: number[] = [];
+/**
+ * The smaller size is measured by as many in a row as make the larger one, so that what they leave to the garbage collector
+ * is as much, and a difference is one of the structures.
+ */
+function compare({ name, n, make }: Shape): Omit<Result, 'name'> {
+  const small = (): number => measure(Array.from({ length: GROWTH }, () => make(n))) / GROWTH;
+  const large = (): number => measure([make(GROWTH * n)]);
   // The first run of each only warms the code up.
-  measure(shape, shape.n);
-  for (let runs = measure(shape, 4 * shape.n) < SHORT ? SHORT_RUNS : RUNS; runs > 0; runs--) {
-    small.push(measure(shape, shape.n));
-    large.push(measure(shape, 4 * shape.n));
-  }
-  // Whoever else works on the machine makes a run slower, and none faster.
-  const value = Math.min(...large);
-  const floor = Math.min(...small);
+  small();
+  const runs = large() < SHORT ? SHORT_RUNS : RUNS;
+  const times = Array.from({ length: runs }, () => ({ small: small(), large: large() }));
+  const value = median(times.map((time) => time.large));
+  const floor = median(times.map((time) => time.small));
+  progress(`  ${round(floor)} and ${round(value)} ms, ${round(value / floor)} ×: ${name}`);
   return {
-    figure: shape.name,
+    figure: name,
     value,
     unit: 'ms',
     floor,
     ratio: value / floor,
     goal: `≤ ${MOST} × at a quarter of n`,
     met: value <= MOST * floor,
-    note: `n = ${4 * shape.n}; floor: n = ${shape.n}`,
+    note: `n = ${(GROWTH * n).toLocaleString('en-US')}; floor: at a quarter of that`,
   };
 }
 
