@@ -257,6 +257,17 @@ export const SPACES: Shape[] = [
     },
   },
   {
+    name: 'IOAS_MAP and UNMAP of n TiB in pages of 4 KiB only',
+    n: 15,
+    make(n) {
+      const iommus = [{ kind: 'generic', aperture: { start: '0x0', last: '0xffffffffffff' }, pageSizes: ['0x1000'] }];
+      const vmm = new Vmm({ iommus, memory: hex(2 ** 46) });
+      vmm.memory(n * 2 ** 28);
+      vmm.attach(vmm.bind().cdev);
+      return run(vmm, [vmm.map(0, 0, { length: n * 2 ** 40 }), vmm.unmapAll()]);
+    },
+  },
+  {
     name: 'translation of n areas',
     n: 4000,
     make(n) {
