@@ -4,7 +4,7 @@
  * only the first few if `setWord` alone has written.
  */
 import { ByteChunks, CHUNK_SIZE } from './byte-chunks.ts';
-import { type EntryRun, writeEntries } from './entry-run.ts';
+import { type EntryRun, isUpper, upperOf, writeEntries } from './entry-run.ts';
 import { FRAME_SIZE, type FrameOwners, type FrameRun } from './frame-owners.ts';
 import { SortedList } from './sorted-list.ts';
 
@@ -221,13 +221,21 @@ export class FrameContents {
     const fill = words ? 'zero' : this._owners.runAt(frame)?.fill;
     const larger = new Uint32Array(typeof fill === 'object' ? WORDS : room);
     if (words) larger.set(words);
-    else if (typeof fill === 'object') writeEntries(fill, frame, larger);
-    else if (this._hasChunks(frame)) {
+    else if (typeof fill === 'object') {
+      writeEntries(fill, frame, larger);
+      this._keepUpper(upperOf(fill, frame));
+    } else if (this._hasChunks(frame)) {
       this.read(frame * FRAME_SIZE, new Uint8Array(larger.buffer));
       this.drop({ start: frame, count: 1 });
     } else if (fill === 'touched') larger[0] = 1;
     this._setWords(frame, larger);
     return larger;
+  }
+
+  /** Keeps the contents of the table above one that is about to have contents of its own (entry-run.ts). */
+  private _keepUpper(frame: number): void {
+    const fill = frame < 0 ? undefined : this._owners.runAt(frame)?.fill;
+    if (typeof fill === 'object' && isUpper(fill, frame)) this.words(frame);
   }
 
   private _setWords(frame: number, words: Uint32Array): void {

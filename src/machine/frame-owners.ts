@@ -153,6 +153,10 @@ export class FrameOwners {
       this._free -= run.count;
     }
     this._lowestFree = 1;
+    for (const { start, count } of this._runs) {
+      if (start > this._lowestFree) break;
+      this._lowestFree = start + count;
+    }
   }
 
   /** Runs, with what untouched contents read as from their first frame on. */
@@ -162,6 +166,12 @@ export class FrameOwners {
       yield [start, count, owner, held, folioShift];
       yield typeof fill === 'object' ? continued(fill, start - fill.frame, start) : fill;
     }
+  }
+
+  /** How many frames, at most `most`, the lowest hole has. */
+  lowestHole(most: number): number {
+    for (const { count } of this._holes(1)) return Math.min(count, most);
+    return 0;
   }
 
   /** Holes of at least so many frames, ascending. */
