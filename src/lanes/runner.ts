@@ -285,7 +285,7 @@ export class HostRunner {
     if (this.#turns.areOver) throw new ServiceStopping();
   }
 
-  /** The same of what takes memory, and where somebody waits for it; after so many milliseconds, and with so much of an answer. */
+  /** The same of what takes memory, and where somebody waits for it; after so many milliseconds, or with so much of an answer. */
   #mayTake(client: Presence | undefined, worked = 0, answerSize = 0): void {
     this.#mayWork();
     if (this.#residents.isShort) throw new LaneBusy('the memory of the thread is full');

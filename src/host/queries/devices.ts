@@ -32,7 +32,7 @@ export function deviceView(host: Host, fn: PciFunction): DeviceView {
     owner: group ? ownerOf(group) : null,
     state: kernel?.restored.stateOf(fn) ?? 'N',
     domain: group ? domainOf(group.domain) : { kind: unit ? 'blocked' : 'none', id: null, restored: false },
-    preserved: vfio?.files.some((file) => file.preserved) ?? false,
+    preserved: vfio?.files.values().some((file) => file.preserved) ?? false,
     interruptsEnabled: vfio?.interruptsEnabled ?? fn.interruptsEnabled,
     reset: fn.spec.reset,
     canReset: fn.spec.reset,

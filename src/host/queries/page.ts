@@ -44,14 +44,7 @@ function keyOf(token: string, like: Key): Key {
 }
 
 /** A list within another answer: its first items. */
-export function firstOf<Item>(items: Iterable<Item>): Item[] {
-  const found: Item[] = [];
-  for (const item of items) {
-    if (found.length === MAX_LISTED) break;
-    found.push(item);
-  }
-  return found;
-}
+export const firstOf = <Item>(items: Iterable<Item>): readonly Item[] => [...Iterator.from(items).take(MAX_LISTED)];
 
 /** How many items of lists within an answer are left out, by list; nothing where none is. */
 export function leftOut<Name extends string>(lists: Record<Name, number>): { more?: Record<Name, number> } {
