@@ -32,6 +32,13 @@ export function granted(answer: Answer, what: string): Record<string, unknown> {
   return JSON.parse(answer.text) as Record<string, unknown>;
 }
 
+/** Refusals for want of something are what a service may do; EINVAL is a mistake of the attack. */
+function meant(answer: Answer): Answer {
+  const at = answer.text.indexOf('"errno":"EINVAL"');
+  if (at >= 0) throw new Failed(answer.text.slice(Math.max(0, at - 100), at + 200));
+  return answer;
+}
+
 /** A process of a host. */
 export class Process {
   readonly attacker: Attacker;
@@ -48,8 +55,8 @@ export class Process {
     return `${this.host}/processes/${this.pid}`;
   }
 
-  calls(calls: readonly Call[]): Promise<Answer> {
-    return this.attacker.post(`${this.path}/calls`, { calls });
+  async calls(calls: readonly Call[]): Promise<Answer> {
+    return meant(await this.attacker.post(`${this.path}/calls`, { calls }));
   }
 
   /** All of them are granted, and so is each; returns what they return. */
@@ -87,7 +94,7 @@ export async function alone(attacker: Attacker, spec?: unknown): Promise<Process
 /** A machine with much memory and one function, behind a unit whose pages are as small as can be. */
 export const largeSpec = (memory: bigint, more: Call = {}): Call => ({
   memory: hex(memory),
-  iommus: [{ kind: 'generic', pageSizes: [hex(PAGE)], ...more }],
+  iommus: [{ kind: 'intel-vtd', pageSizes: [hex(PAGE)], ...more }],
   devices: [{ bdf: '0000:01:00.0', driver: 'vfio-pci' }],
 });
 
@@ -139,6 +146,12 @@ export const map = ({ iommufd, ioas }: Attached, length: bigint, iova = IOVA, va
 
 export const unmap = ({ iommufd, ioas }: Attached, length: bigint, iova = IOVA): Call =>
   ioctl(iommufd, 'IOMMU_IOAS_UNMAP', { ioas_id: ioas, iova: hex(iova), length: hex(length) });
+
+/** A batch of `count` pages, all of the same memory, which is the first at VA. */
+export async function mapPages(target: Attached, count: number): Promise<Answer> {
+  const run = { op: 'map', iova: hex(IOVA), length: 4096, count, stride: 8192, userVa: hex(VA), userVaStride: 0 };
+  return meant(await target.process.attacker.post(batchPath(target), { runs: [run] }));
+}
 
 export const batchPath = ({ process, iommufd, ioas }: Attached): string =>
   `${process.path}/iommufds/${iommufd}/ioases/${ioas}/batch`;

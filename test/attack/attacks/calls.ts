@@ -77,7 +77,7 @@ export const CALLS: readonly Attack[] = [
     begin: async (attacker) => {
       const target = await attached(attacker, {
         memory: hex(64n * TIB),
-        iommus: [{ kind: 'generic' }],
+        iommus: [{ kind: 'intel-vtd' }],
         devices: [{ bdf: '0000:01:00.0', driver: 'vfio-pci' }],
       });
       const length = 30n * TIB;
@@ -215,9 +215,9 @@ export const CALLS: readonly Attack[] = [
       const target = await attached(attacker, largeSpec(64n * GIB));
       const { process, iommufd, device, ioas, hwpt } = target;
       await process.calls([mmap(16n * GIB), map(target, 16n * GIB)]);
-      const calls = times(attacker.size(100), (index) => [
+      const calls = times(attacker.size(100), () => [
         ioctl(iommufd, 'IOMMU_HWPT_ALLOC', { dev_id: device, pt_id: ioas }),
-        ioctl(iommufd, 'IOMMU_DESTROY', { id: hwpt + 1 + index }),
+        ioctl(iommufd, 'IOMMU_DESTROY', { id: hwpt + 1 }),
       ]).flat();
       return () => process.calls(calls);
     },

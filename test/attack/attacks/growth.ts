@@ -4,16 +4,15 @@ import type { Attacker } from '../attacker.ts';
 import {
   alone,
   attached,
-  batchPath,
   type Call,
   GIB,
   hex,
-  IOVA,
   ioctl,
   KIB,
   largeSpec,
   MOST_CALLS,
   map,
+  mapPages,
   mmap,
   newHost,
   newProcess,
@@ -112,8 +111,7 @@ export const GROWTH: readonly Attack[] = [
     begin: async (attacker) => async () => {
       const target = await attached(attacker, largeSpec(64n * GIB));
       await target.process.do(mmap(PAGE));
-      const run = { op: 'map', iova: hex(IOVA), length: 4096, userVa: hex(VA), userVaStride: 0, stride: 8192 };
-      await attacker.post(batchPath(target), { runs: [{ ...run, count: attacker.size(16_000_000) }] });
+      await mapPages(target, attacker.size(16_000_000));
     },
   },
   {
@@ -154,7 +152,7 @@ export const GROWTH: readonly Attack[] = [
       const process = await alone(attacker, { memory: hex(64n * TIB) });
       await process.do(mmap(64n * KIB * KIB));
       const data = Buffer.alloc(1 << 20, 7).toString('base64');
-      for (let piece = 0; piece < 64; piece += 4)
+      for (let piece = 0; piece < 64 && attacker.going; piece += 4)
         await process.do(
           ...times(4, (index) => ({ call: 'poke', addr: hex(VA + BigInt((piece + index) << 20)), data })),
         );
@@ -198,8 +196,7 @@ export const GROWTH: readonly Attack[] = [
       const make = async (): Promise<void> => {
         const target = await attached(attacker, largeSpec(64n * GIB));
         await target.process.do(mmap(PAGE));
-        const run = { op: 'map', iova: hex(IOVA), length: 4096, userVa: hex(VA), userVaStride: 0, stride: 8192 };
-        await attacker.post(batchPath(target), { runs: [{ ...run, count: attacker.size(500_000) }] });
+        await mapPages(target, attacker.size(500_000));
         hosts.push(target.process.path);
       };
       for (let made = 0; made < 20 && attacker.going; made++) await make();

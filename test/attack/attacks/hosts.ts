@@ -5,19 +5,18 @@ import {
   alone,
   attach,
   attached,
-  batchPath,
   GIB,
   granted,
   hex,
   IOVA,
   ioctl,
   largeSpec,
+  mapPages,
   mmap,
   newHost,
   newProcess,
   PAGE,
   times,
-  VA,
 } from '../prey.ts';
 
 /** A VMM whose memory, 4 GiB in a memfd, is mapped and preserved. */
@@ -101,8 +100,7 @@ export const HOSTS: readonly Attack[] = [
       return async () => {
         const target = await attached(attacker, spec);
         await target.process.do(mmap(PAGE));
-        const run = { op: 'map', iova: hex(IOVA), length: 4096, userVa: hex(VA), userVaStride: 0, stride: 8192 };
-        await attacker.post(batchPath(target), { runs: [{ ...run, count: attacker.size(1_000_000) }] });
+        await mapPages(target, attacker.size(1_000_000));
         await attacker.post(`${target.process.host}/crash`, {});
         await attacker.post(`${target.process.host}/reset`, {});
         await attacker.request('DELETE', target.process.host);

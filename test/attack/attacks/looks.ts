@@ -3,12 +3,12 @@ import type { Attack } from '../attack.ts';
 import {
   alone,
   attached,
-  batchPath,
   GIB,
   hex,
   IOVA,
   largeSpec,
   map,
+  mapPages,
   mmap,
   newProcess,
   PAGE,
@@ -44,7 +44,7 @@ export const LOOKS: readonly Attack[] = [
     begin: async (attacker) => {
       const process = await alone(attacker);
       await process.doMany(times(attacker.size(40_000), (index) => mmap(PAGE, VA + BigInt(index) * 2n * PAGE)));
-      return () => Promise.all(times(AT_A_TIME, () => attacker.get(`${process.path}/memory-map?limit=1000`)));
+      return () => Promise.all(times(AT_A_TIME, () => attacker.get(process.path)));
     },
   },
   {
@@ -53,8 +53,7 @@ export const LOOKS: readonly Attack[] = [
     begin: async (attacker) => {
       const target = await attached(attacker, largeSpec(64n * GIB));
       await target.process.do(mmap(PAGE));
-      const run = { op: 'map', iova: hex(IOVA), length: 4096, userVa: hex(VA), userVaStride: 0, stride: 8192 };
-      await attacker.post(batchPath(target), { runs: [{ ...run, count: attacker.size(1_000_000) }] });
+      await mapPages(target, attacker.size(1_000_000));
       return async () => {
         await newProcess(attacker, target.process.host);
         await attacker.get(target.process.host);
