@@ -24,7 +24,7 @@ export const times = <T>(count: number, make: (index: number) => T): T[] =>
 export const ioctl = (fd: number, request: string, arg: Call = {}): Call => ({ call: 'ioctl', fd, request, arg });
 
 /** An attack that does not do what it is meant to proves nothing: it fails. */
-export class Failed extends Error {}
+class Failed extends Error {}
 
 export function granted(answer: Answer, what: string): Record<string, unknown> {
   if (answer.status < 200 || answer.status > 299)

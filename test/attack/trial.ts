@@ -55,13 +55,13 @@ const LIMITS = {
   HOLDOVER_BATCH_LIMIT: String(64 << 20),
 };
 export const PEAK_MIB = 1024;
-export const REST_MIB = 640;
+const REST_MIB = 640;
 export const BACK_WITHIN_S = 30;
 
 const KEYS = { a: 'key-of-a-0123456789', b: 'key-of-b-0123456789' };
 const MEBIBYTE_IN_KIB = 1024;
 /** How long an attack may take to be prepared, and to be over when time is up, in milliseconds. */
-const PREPARED_MS = 60_000;
+const PREPARED_MS = 20_000;
 const OVER_MS = 1000;
 /** For so long it is looked at what comes after an attack, at least. */
 const AFTERMATH_MS = 1000;
