@@ -83,6 +83,8 @@ export class Attacker {
       ...(bytes && { 'content-type': 'application/json', 'content-length': bytes.byteLength }),
       ...headers,
     };
+    const deleted = method === 'DELETE' ? this.deeds.hosts[HOST.exec(path)?.[1] ?? ''] : undefined;
+    if (deleted !== undefined) deleted.deleted = true;
     const { promise, resolve } = Promise.withResolvers<Answer>();
     const none = (): void => resolve({ status: 0, headers: {}, text: '' });
     const asking = httpRequest({ hostname, port, method, path, agent: this.#agent, headers: all }, (answer) => {
@@ -133,8 +135,6 @@ export class Attacker {
     statuses[status] = (statuses[status] ?? 0) + 1;
     if (method === 'POST' && path === '/v1/hosts' && status === 201)
       hosts[(JSON.parse(text) as { id: string }).id] = { commands: 0, deleted: false };
-    const deleted = method === 'DELETE' ? HOST.exec(path)?.[1] : undefined;
-    if (deleted !== undefined && hosts[deleted] !== undefined) hosts[deleted].deleted = true;
     const host = method === 'POST' && status >= 200 && status < 300 ? COMMAND.exec(path)?.[1] : undefined;
     if (host !== undefined && hosts[host] !== undefined) hosts[host].commands += 1;
   }

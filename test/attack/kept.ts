@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { Service } from '../support/service.ts';
 import type { Acknowledged } from './attacker.ts';
-import type { Witness } from './quiet.ts';
+import { NUMBER_BYTES, WITNESS_BYTES, type Witness } from './witness.ts';
 
 /** Hosts, and commands of them, that the stopped service's database does not have: a sentence each. */
 export function missing(directory: string, hosts: Record<string, Acknowledged>): string[] {
@@ -23,12 +23,13 @@ export function missing(directory: string, hosts: Record<string, Acknowledged>):
   return lost;
 }
 
-/** What the quiet tenant's host says of the last number that was written. */
+/** Numbers that the quiet tenant's host does not have any more. */
 export async function witnessed(service: Service, key: string, { path, acknowledged }: Witness): Promise<string[]> {
-  const calls = [{ call: 'pread', fd: 3, offset: 0, length: 4 }];
+  const calls = [{ call: 'pread', fd: 3, offset: 0, length: WITNESS_BYTES }];
   const { status, body } = await service.request('POST', path, { calls }, key);
   if (status !== 200) return [`the quiet host answers ${status} after a restart`];
   const { results } = body as { results: { data: string }[] };
-  const number = Buffer.from(results[0]!.data, 'base64').readUInt32LE();
-  return number >= acknowledged ? [] : [`the quiet host says ${number}, ${acknowledged} was acknowledged`];
+  const bytes = Buffer.from(results[0]!.data, 'base64');
+  const lost = acknowledged.filter((number) => bytes.readUInt32LE(number * NUMBER_BYTES) !== number);
+  return lost.length === 0 ? [] : [`the quiet host has lost ${lost.length} acknowledged writes`];
 }

@@ -5,6 +5,7 @@
 import { Agent, request } from 'node:http';
 import { parentPort, workerData } from 'node:worker_threads';
 import { percentile } from './percentile.ts';
+import { NUMBER_BYTES, WITNESS_BYTES, type Witness } from './witness.ts';
 
 export interface QuietData {
   url: string;
@@ -28,15 +29,7 @@ export interface Found {
   late: number;
 }
 
-/** What its host must say, whatever happens. */
-export interface Witness {
-  path: string;
-  /** The largest number whose write was acknowledged. */
-  acknowledged: number;
-}
-
 const EVERY_MS = 50;
-const NUMBER_BYTES = 4;
 const WARM_UP = 200;
 const port = parentPort!;
 const { url, key } = workerData as QuietData;
@@ -70,7 +63,7 @@ const made = await ask('POST', '/v1/hosts', { preset: 'vmm-lab' });
 const host = `/v1/hosts/${JSON.parse(made.text).id}`;
 const { pid } = JSON.parse((await ask('POST', `${host}/processes`, { name: 'quiet' })).text);
 const calls = `${host}/processes/${pid}/calls`;
-await ask('POST', calls, { calls: [{ call: 'memfd_create', name: 'witness', flags: 0, size: 4096 }] });
+await ask('POST', calls, { calls: [{ call: 'memfd_create', name: 'witness', flags: 0, size: WITNESS_BYTES }] });
 
 // What is asked for the first time is slow in a service that has just started, whoever attacks it.
 for (let round = 0; round < WARM_UP; round++) {
@@ -83,7 +76,7 @@ let lates: number[] = [];
 let errors: Record<string, number> = {};
 const begun = new Map<number, number>();
 let number = 0;
-let acknowledged = 0;
+const acknowledged: number[] = [];
 
 async function turn(): Promise<void> {
   const mine = ++number;
@@ -97,7 +90,7 @@ async function turn(): Promise<void> {
     const { status } = await (mine % 2 === 0 ? ask('GET', host) : ask('POST', calls, { calls: [write(mine)] }));
     if (counted === errors) times.push(performance.now() - started);
     if (status !== 200) error(status);
-    else if (mine % 2 === 1) acknowledged = Math.max(acknowledged, mine);
+    else if (mine % 2 === 1) acknowledged.push(mine);
   } catch (thrown) {
     error((thrown as NodeJS.ErrnoException).code ?? String(thrown));
   } finally {
@@ -108,7 +101,7 @@ async function turn(): Promise<void> {
 function write(value: number): Record<string, unknown> {
   const data = Buffer.alloc(NUMBER_BYTES);
   data.writeUInt32LE(value);
-  return { call: 'pwrite', fd: 3, offset: 0, data: data.toString('base64') };
+  return { call: 'pwrite', fd: 3, offset: value * NUMBER_BYTES, data: data.toString('base64') };
 }
 
 let due = performance.now();

@@ -13,7 +13,8 @@ import type { Attack } from './attack.ts';
 import type { Deeds } from './attacker.ts';
 import type { AttackerData, FromAttacker, ToAttacker } from './attacker-thread.ts';
 import { missing, witnessed } from './kept.ts';
-import type { Found, FromQuiet, QuietData, ToQuiet, Witness } from './quiet.ts';
+import type { Found, FromQuiet, QuietData, ToQuiet } from './quiet.ts';
+import type { Witness } from './witness.ts';
 
 export interface TrialOptions {
   /** For how long rounds of the attack are begun, in seconds. */
@@ -87,6 +88,7 @@ class Trial {
   #quiet!: Worker;
   #peak = 0;
   #lanesDied = 0;
+  readonly #lost: string[] = [];
 
   constructor(attack: Attack, options: TrialOptions, directory: string, ends: (() => unknown)[]) {
     this.#attack = attack;
@@ -113,9 +115,9 @@ class Trial {
     const { exit, exitSeconds } = await this.#terminate();
     const deeds = [first, ...(second === undefined ? [] : [await second.stop()])];
     const witness = await this.#endQuiet();
-    const lost = deeds.flatMap(({ hosts }) => missing(this.#directory, hosts));
+    this.#lost.push(...deeds.flatMap(({ hosts }) => missing(this.#directory, hosts)));
     await this.#start(0);
-    lost.push(...(await witnessed(this.#service, KEYS.b, witness)));
+    this.#lost.push(...(await witnessed(this.#service, KEYS.b, witness)));
     await this.#stop('SIGTERM');
     return {
       name: this.#attack.name,
@@ -128,7 +130,7 @@ class Trial {
       lanesDied: this.#lanesDied,
       exit,
       exitSeconds,
-      lost,
+      lost: this.#lost,
     };
   }
 
@@ -182,7 +184,7 @@ class Trial {
       const witness = await this.#endQuiet();
       await this.#stop('SIGTERM');
       await this.#start(Number(new URL(url).port));
-      await witnessed(this.#service, KEYS.b, witness);
+      this.#lost.push(...(await witnessed(this.#service, KEYS.b, witness)));
       await this.#startQuiet();
       this.#quiet.postMessage('begin' satisfies ToQuiet);
     }

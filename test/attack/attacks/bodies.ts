@@ -1,4 +1,5 @@
 /** Bodies: very large, very deep, very slow, and never whole. */
+import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import type { Attack } from '../attack.ts';
@@ -12,10 +13,9 @@ const LINES = 'application/x-ndjson';
 /** Resolves when the socket has taken it, or has ended. */
 async function send(socket: Socket, bytes: Uint8Array | string): Promise<void> {
   if (socket.destroyed || socket.write(bytes)) return;
-  await new Promise<void>((resolve) => {
-    socket.once('drain', resolve);
-    socket.once('close', resolve);
-  });
+  const ended = new AbortController();
+  await Promise.race(['drain', 'close'].map((event) => once(socket, event, ended))).catch(() => {});
+  ended.abort();
 }
 
 async function open(attacker: Attacker, path: string, type: string, length: number | null): Promise<Socket> {

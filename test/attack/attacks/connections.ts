@@ -151,7 +151,7 @@ export const CONNECTIONS: readonly Attack[] = [
       return () =>
         Promise.all([
           attacker.post(`${process.host}/devices/0000:01:00.0/dma`, { accesses }),
-          attacker.get(`${process.host}/events?wait=1&after=999999-0`),
+          attacker.get(`${process.host}/events?wait=1s&after=999999-0`),
           attacker.get(`${process.host}/events?limit=1000`),
         ]);
     },
