@@ -6,6 +6,7 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { DRAIN_MS, FEW, HEADERS_MS, KEEP_ALIVE_MS, MAX_HEAD, MAX_WAITING, UNREAD_MS } from '../limits.ts';
+import { drain, drained } from './bodies/reading.ts';
 
 /** How long things may take, in milliseconds: see limits.ts. */
 export interface Patience {
@@ -182,7 +183,9 @@ export class Connections {
   #awaitRest(connection: Connection, request: IncomingMessage): void {
     if (connection.socket.destroyed) return;
     this.#endSoon(connection);
+    drain(connection.socket);
     request.once('close', () => {
+      drained(connection.socket);
       if (!connection.socket.writable) return;
       clearTimeout(connection.end);
       delete connection.end;

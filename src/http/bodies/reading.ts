@@ -1,6 +1,6 @@
 /**
  * How much is read of bodies before others have their turn. Node reads up to 2 MiB of each connection that has sent so much,
- * and nobody is answered before all of them have been read: a few hundred uploads would keep everybody waiting.
+ * and nobody is answered before all of them have been read: a few dozen uploads would keep everybody waiting.
  */
 import type { Socket } from 'node:net';
 
@@ -8,10 +8,14 @@ import type { Socket } from 'node:net';
 const DEAF_BYTES = 512 << 10;
 /** So many connections go on reading in the next turn. Each reads 64 KiB at least. */
 const AT_A_TIME = 8;
+/** How long one connection's bytes are thrown away until it is another one's turn, in milliseconds: a few MiB. */
+const DRAIN_TURN_MS = 1;
 
 let read = 0;
-let isWaiting = false;
+let isAwaited = false;
 const paused: Socket[] = [];
+/** Those whose bytes nobody wants, in the order of their turns. */
+const draining = new Set<Socket>();
 
 /** So many bytes of a body have come on this connection, which may be paused for a while. */
 export function noteRead(socket: Socket, bytes: number): void {
@@ -20,14 +24,41 @@ export function noteRead(socket: Socket, bytes: number): void {
     socket.pause();
     paused.push(socket);
   }
-  if (isWaiting) return;
-  isWaiting = true;
-  setImmediate(next);
+  awaitTurn();
 }
 
-function next(): void {
+/** What comes on this connection is thrown away, one connection at a time, until `drained`. */
+export function drain(socket: Socket): void {
+  socket.pause();
+  draining.add(socket);
+  if (draining.size === 1) drainNext();
+}
+
+export function drained(socket: Socket): void {
+  if (draining.delete(socket) && !socket.destroyed) socket.resume();
+}
+
+function drainNext(): void {
+  const [next] = draining;
+  if (next === undefined) return;
+  draining.delete(next);
+  draining.add(next);
+  next.resume();
+  setTimeout(() => {
+    if (draining.has(next)) next.pause();
+    drainNext();
+  }, DRAIN_TURN_MS);
+}
+
+function awaitTurn(): void {
+  if (isAwaited) return;
+  isAwaited = true;
+  setImmediate(nextTurn);
+}
+
+function nextTurn(): void {
+  isAwaited = false;
   read = 0;
   for (const socket of paused.splice(0, AT_A_TIME)) socket.resume();
-  isWaiting = paused.length > 0;
-  if (isWaiting) setImmediate(next);
+  if (paused.length > 0) awaitTurn();
 }
