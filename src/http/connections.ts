@@ -7,6 +7,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import type { Socket } from 'node:net';
 import { DRAIN_MS, FEW, HEADERS_MS, KEEP_ALIVE_MS, MAX_HEAD, MAX_WAITING, UNREAD_MS } from '../limits.ts';
 import { drain, drained } from './bodies/reading.ts';
+import { FairTurns, keyIn } from './fair-turns.ts';
 
 /** How long things may take, in milliseconds: see limits.ts. */
 export interface Patience {
@@ -52,6 +53,7 @@ export class Connections {
   #unanswered = 0;
   #waiting = 0;
   #onIdle = (): void => {};
+  readonly turns = new FairTurns();
 
   constructor(patience: Partial<Patience> = {}) {
     this.#patience = { ...PATIENCE, ...patience };
@@ -165,7 +167,10 @@ export class Connections {
         if (!request.complete) this.#awaitRest(connection, request);
         this.#leave(connection);
       });
-      handle(request, response);
+      this.turns.enter(keyIn(request.headers), () => {
+        // Its client has gone meanwhile.
+        if (!response.destroyed) handle(request, response);
+      });
     });
   }
 

@@ -16,6 +16,7 @@ import { authenticate } from './auth.ts';
 import type { BodyBudget, Claim } from './bodies/budget.ts';
 import { parseBody } from './bodies/json.ts';
 import type { Readers } from './bodies/readers.ts';
+import type { FairTurns } from './fair-turns.ts';
 import { type PathValues, pathSchema } from './parameters.ts';
 import type { ProblemName } from './problems.ts';
 import { strict } from './schemas/values.ts';
@@ -37,6 +38,7 @@ export interface Context {
   >;
   directory: Directory;
   lanes: Lanes;
+  turns: FairTurns;
   watchers: Watchers;
   readers: Readers;
   budget: BodyBudget;

@@ -86,6 +86,7 @@ export const HOSTS: readonly Attack[] = [
         devices: [{ bdf: '0000:01:00.0', driver: 'vfio-pci' }],
       });
       return async () => {
+        await attacker.request('PUT', `${host}/devices/0000:01:00.0/driver`, { body: { driver: 'vfio-pci' } });
         await prepared(await attach(await newProcess(attacker, host)));
         await attacker.post(`${host}/kexec`, { mode: 'live-update' });
         await attacker.post(`${host}/reset`, {});
