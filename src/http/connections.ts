@@ -133,6 +133,7 @@ export class Connections {
     });
     socket.once('close', () => {
       clearTimeout(connection.end);
+      drained(socket);
       this.#forget(connection);
       if (!connection.busy) return;
       connection.busy = false;

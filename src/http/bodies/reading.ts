@@ -47,7 +47,7 @@ function drainNext(): void {
   setTimeout(() => {
     if (draining.has(next)) next.pause();
     drainNext();
-  }, DRAIN_TURN_MS);
+  }, DRAIN_TURN_MS).unref();
 }
 
 function awaitTurn(): void {
