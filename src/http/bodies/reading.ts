@@ -29,9 +29,9 @@ export function noteRead(socket: Socket, bytes: number): void {
 
 /** What comes on this connection is thrown away, one connection at a time, until `drained`. */
 export function drain(socket: Socket): void {
-  socket.pause();
   draining.add(socket);
   if (draining.size === 1) drainNext();
+  else socket.pause();
 }
 
 export function drained(socket: Socket): void {
@@ -45,7 +45,7 @@ function drainNext(): void {
   draining.add(next);
   next.resume();
   setTimeout(() => {
-    if (draining.has(next)) next.pause();
+    if (draining.has(next) && draining.size > 1) next.pause();
     drainNext();
   }, DRAIN_TURN_MS).unref();
 }
