@@ -9,6 +9,9 @@ import { runTrial } from './trial.ts';
 
 const DEFAULT_SECONDS = 10;
 
+// The service that is attacked ends with this process.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+
 const { values } = parseArgs({
   options: {
     only: { type: 'string' },

@@ -136,6 +136,9 @@ class Trial {
 
   async #start(port: number): Promise<void> {
     const { profile } = this.#options;
+    const kill = (): void => this.#service?.kill('SIGKILL');
+    process.once('exit', kill);
+    this.#ends.push(() => process.off('exit', kill));
     this.#service = await startService(
       { after: (end) => void this.#ends.push(end as () => unknown) },
       this.#directory,
