@@ -12,14 +12,10 @@ import { runTrial } from './trial.ts';
 const SECONDS = 1;
 const SOME: Record<string, number> = {
   'map and unmap 16 GiB, 20 times': 1,
-  '10,000 munmaps of 40,000 mappings': 0.2,
   '600,000 writes of one byte': 1,
-  'private mmap of 4 TiB, polled': 1,
-  'process lists': 0.2,
   'rollbacks of 160 bytes': 0.2,
   'hosts made and deleted': 1,
   'unfinished bodies of 200 MiB': 0.2,
-  pipelining: 0.5,
   'flood without a key': 1,
 };
 const PATIENCE_MS = 400;
