@@ -7,6 +7,7 @@ import { setImmediate } from 'node:timers/promises';
 import { parentPort, workerData } from 'node:worker_threads';
 import { Attacker } from './attacker.ts';
 import { ATTACKS } from './attacks/index.ts';
+import { Refused } from './prey.ts';
 
 export interface AttackerData {
   name: string;
@@ -48,14 +49,18 @@ try {
   port.postMessage({ is: 'ready' } satisfies FromAttacker);
   await told.promise;
   while (attacker.going) {
-    await round();
+    await round().catch((error) => {
+      if (!(error instanceof Refused)) throw error;
+      attacker.deeds.refused = error.message;
+    });
     // A round that is refused at once gives messages their turn.
     await setImmediate();
   }
 } catch (error) {
   // What is asked of a service that stops may fail, and so may an attack that has been told to stop.
   if (attacker.going) {
-    attacker.deeds.failed = String(error);
+    if (error instanceof Refused) attacker.deeds.refused = error.message;
+    else attacker.deeds.failed = String(error);
     over();
   }
 }

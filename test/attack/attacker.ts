@@ -28,6 +28,8 @@ export interface Deeds {
   /** How often each status was answered. */
   statuses: Record<number, number>;
   hosts: Record<string, Acknowledged>;
+  /** What the service did not let it do. */
+  refused?: string;
   /** An error of the attack itself, which then proves nothing. */
   failed?: string;
 }

@@ -26,7 +26,13 @@ export const ioctl = (fd: number, request: string, arg: Call = {}): Call => ({ c
 /** An attack that does not do what it is meant to proves nothing: it fails. */
 class Failed extends Error {}
 
+/** The service does not let it go on, as is its right. */
+export class Refused extends Error {}
+
+const RIGHTFUL = [403, 413, 422, 429, 503];
+
 export function granted(answer: Answer, what: string): Record<string, unknown> {
+  if (RIGHTFUL.includes(answer.status)) throw new Refused(`${what}: ${answer.status}`);
   if (answer.status < 200 || answer.status > 299)
     throw new Failed(`${what}: ${answer.status} ${answer.text.slice(0, 300)}`);
   return JSON.parse(answer.text) as Record<string, unknown>;

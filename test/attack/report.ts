@@ -75,6 +75,6 @@ export function line({ name, seconds, quiet, deeds, ...rest }: Outcome): string 
     rest.back === null ? '–' : rest.back.toFixed(1),
     String(rest.lanesDied),
     `${rest.exit} ${rest.exitSeconds.toFixed(1)} s`,
-    statuses.join(', '),
+    [...statuses, ...(deeds.refused === undefined ? [] : [`refused ${deeds.refused}`])].join(', '),
   ]);
 }
