@@ -7,8 +7,8 @@ const MIB = 1 << 20;
 
 /** The most calls of a request, bytes that they may read together, and characters that their results may have, about. */
 export const MAX_CALLS = 10_000;
-export const MAX_READ = 16 * MIB;
-export const MAX_RESULTS_SIZE = 32 * MIB;
+export const MAX_READ = 4 * MIB;
+export const MAX_RESULTS_SIZE = 8 * MIB;
 /** The most bytes that one peek, pread, access_rw or access of a DMA moves. */
 export const MAX_TRANSFER = MIB;
 /** The most characters of a path: PATH_MAX of Linux. */
@@ -22,7 +22,7 @@ export const MAX_POLLED = 1024;
 export const MAX_MEMORY_PIECES = 1024;
 /** The most accesses of a request for DMA, and bytes of them together. */
 export const MAX_DMA_ACCESSES = 1000;
-export const MAX_DMA_BYTES = 16 * MIB;
+export const MAX_DMA_BYTES = 4 * MIB;
 /** The most bytes of a unit's hardware info, and of the buffer that IOMMU_GET_HW_INFO is given for them. */
 export const MAX_UNIT_INFO = 4096;
 export const MAX_HW_INFO = 65_536;
