@@ -1,5 +1,6 @@
 /** Who asks: one for anything that can be asked of the API, and one for system calls of a host that is mirrored here. */
 import { isDeepStrictEqual } from 'node:util';
+import { LARGE } from '../../src/limits.ts';
 import type { Random } from '../crash/random.ts';
 import { faultOf } from './answers.ts';
 import { Guess } from './guess.ts';
@@ -101,6 +102,7 @@ export class Anybody extends Client {
     const host = new URL(url).host;
     const maker = new Requests(random, guess, key, adminKey, host);
     let age = LIFE;
+    await this.#warm();
     for (let count = 0; count < requests; count += 1) {
       if (age >= LIFE) {
         if (count > 0) await this.json('DELETE', `/v1/hosts/${guess.host}`);
@@ -119,6 +121,13 @@ export class Anybody extends Client {
         await this.json('DELETE', `/v1/hosts/${(JSON.parse(answer.text) as { id: string }).id}`);
       age = operation.operationId === 'deleteHost' && answer?.status === 204 ? LIFE : age + 1;
     }
+  }
+
+  /** The first large body waits for a thread to start that reads such bodies. */
+  async #warm(): Promise<void> {
+    const { url, key } = this.place;
+    const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+    await (await fetch(`${url}/v1/hosts`, { method: 'POST', headers, body: ' '.repeat(LARGE + 1) })).text();
   }
 }
 

@@ -7,6 +7,7 @@ import { buildFunction } from '../../src/host/function-spec.ts';
 import { CallsInput } from '../../src/http/schemas/calls.ts';
 import type { Process } from '../../src/kernel/process.ts';
 import type { CallInput } from '../../src/kernel/uapi/calls.ts';
+import { REQUESTS } from '../../src/kernel/uapi/index.ts';
 import { digestOf } from '../../src/lanes/state-digest.ts';
 import type { Random } from '../crash/random.ts';
 import { FUNCTIONS, Wild } from '../host/invariants/wild.ts';
@@ -24,6 +25,9 @@ export interface Exchange {
 
 /** A call that no schema takes is made anew, so often. */
 const ATTEMPTS = 20;
+const PLANS = 0.3;
+/** Calls of a short list. */
+const SHORT = 3;
 const HARMLESS: CallInput = { call: 'open', path: '/dev/null' };
 
 export class Mirror {
@@ -35,7 +39,7 @@ export class Mirror {
 
   constructor(random: Random, outcomes: Outcomes) {
     this.#random = random;
-    this.#wild = new Wild(random);
+    this.#wild = new Wild(random, PLANS);
     this.#strange = new Strange(random);
     this.#outcomes = outcomes;
   }
@@ -50,10 +54,23 @@ export class Mirror {
 
   /** `most`: calls of a list. */
   next(most: number): Exchange {
-    const command = this.#wild.next();
-    if (command.op === 'calls') return this.#calls(command.pid, this.#random.between(1, most), command.calls[0]!);
+    const command = this.#command();
+    if (command.op === 'calls') {
+      // In long lists what was built is soon in ruins, so there are short ones.
+      const isShort = this.#wild.hasPlan || this.#random.chance(0.6);
+      const length = this.#random.between(1, isShort ? SHORT : most);
+      return this.#calls(command.pid, length, command.calls[0]!);
+    }
     if (command.op === 'device.add') return this.#add(command.device.bdf);
     return { ...sentAs(command), answer: this.#wild.execute(command), calls: 0 };
+  }
+
+  #command(): Command {
+    for (;;) {
+      const command = this.#wild.next();
+      // It is the service that would have it.
+      if (command.op !== 'fault.arm' || command.point !== 'service.death') return command;
+    }
   }
 
   #calls(pid: number, length: number, first: CallInput): Exchange {
@@ -150,6 +167,8 @@ function sentAs(command: Command): Pick<Exchange, 'method' | 'path' | 'body'> {
   }
 }
 
+const NAMES = new Map([...REQUESTS.values()].map(({ name, number }) => [number, name] as const));
+
 /** How often each call and request was done, and was refused. */
 export class Outcomes {
   readonly counts = new Map<string, { done: number; refused: number }>();
@@ -158,7 +177,7 @@ export class Outcomes {
     if (answer.kind !== 'ok') return;
     for (const [index, { ret }] of (answer.value as { results: { ret: unknown }[] }).results.entries()) {
       const { call, request } = sent[index]!;
-      const name = call === 'ioctl' ? String(request) : call;
+      const name = call === 'ioctl' ? (NAMES.get(Number(request)) ?? String(request)) : call;
       const count = this.counts.get(name) ?? { done: 0, refused: 0 };
       count[ret === -1 ? 'refused' : 'done'] += 1;
       this.counts.set(name, count);

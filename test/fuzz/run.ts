@@ -16,26 +16,34 @@ export interface Run {
   /** How many of each, at least. */
   requests: number;
   calls: number;
-  /** No piece begins later, in seconds. */
-  seconds: number;
+  /** No piece begins later, in seconds; for ever if not given. */
+  seconds?: number;
   /** The first piece. */
   from: number;
   /** How long an answer may take, in milliseconds. */
   slow: number;
-  tell: (line: string) => void;
+  tell?: (line: string) => void;
 }
 
 const ADMIN_KEY = 'admin-key-of-the-fuzz-test';
 /** Of each kind, each of them a tenant. */
 const CLIENTS = 2;
-const REQUESTS_OF_PIECE = 10_000;
-const CALLS_OF_PIECE = 50_000;
+const REQUESTS_OF_PIECE = 20_000;
+const CALLS_OF_PIECE = 100_000;
 /** Calls of a list. */
-const LISTS = [5, 100, 400];
+const LISTS = [10, 200, 500];
 /** After so many faults nothing new is learnt. */
 const ENOUGH = 20;
 
-export async function run({ seed, requests, calls, seconds, from, slow, tell }: Run): Promise<Tally> {
+export async function run({
+  seed,
+  requests,
+  calls,
+  seconds = Infinity,
+  from,
+  slow,
+  tell = () => {},
+}: Run): Promise<Tally> {
   const tally: Tally = {
     requests: 0,
     calls: 0,

@@ -6,6 +6,7 @@ import type { Process } from '../../src/kernel/process.ts';
 import type { CallInput } from '../../src/kernel/uapi/calls.ts';
 import { REQUESTS } from '../../src/kernel/uapi/index.ts';
 import type { Random } from '../crash/random.ts';
+import { IOVA, PAGE } from '../host/invariants/wild.ts';
 import { pack } from '../kernel/uapi/packing.ts';
 import { namedSchema, type Schema } from '../support/operations.ts';
 import { Guess } from './guess.ts';
@@ -14,8 +15,15 @@ import { Values } from './values.ts';
 const alternatives = (schema: Schema): Schema[] => [...(schema.oneOf ?? []), ...(schema.anyOf ?? [])];
 const [KNOWN_CALL] = alternatives(namedSchema('Call'));
 /** All calls but ioctls. */
-const CALLS = alternatives(KNOWN_CALL!).filter(({ $ref }) => $ref?.includes('/Call_'));
-const IOCTLS = alternatives(namedSchema('Ioctl'));
+const CALLS = weighed(alternatives(KNOWN_CALL!).filter(({ $ref }) => $ref?.includes('/Call_')));
+const IOCTLS = weighed(alternatives(namedSchema('Ioctl')));
+const STRICT = ['size', 'argsz', 'tail', '__reserved', '__reserved2', 'pad'];
+
+/** What ends what others need comes seldom. */
+function weighed(schemas: Schema[]): [weight: number, schema: Schema][] {
+  const ends = /_(setuid|setrlimit|dup2|close|munmap|mremap|mprotect|DESTROY|UNSET_CONTAINER|DETACH\w*|FINISH)$/;
+  return schemas.map((schema) => [ends.test(schema.$ref!) ? 0.1 : 1, schema]);
+}
 
 /** What pointers lead to may be so many characters, so that lists are not long for one bitmap. */
 const MOST_ROOM = 4096;
@@ -35,8 +43,10 @@ export class Strange {
   call(process: Process, kernel: Kernel): CallInput {
     const random = this.#random;
     this.#process = process;
-    const schema = random.pick(random.chance(0.3) ? CALLS : IOCTLS)!;
+    const schema = random.weighted(random.chance(0.3) ? CALLS : IOCTLS);
     const call = this.#values.of(schema) as CallInput;
+    // One of these that is not as it should be is refused before anything else is looked at.
+    for (const name of STRICT) if (call.arg?.[name] !== undefined && random.chance(0.9)) delete call.arg[name];
     if ('to' in call && call.call === 'send_fd') call.to = random.pick([...kernel.processes.keys()])!;
     if (call.call !== 'ioctl') return call;
     const kind = REQUESTS.get(String(call.request))!.kind;
@@ -72,6 +82,8 @@ export class Strange {
     const random = this.#random;
     const { descriptors } = this.#process!;
     if (/^(fd|access|iommufd|container|eventfds?)$/.test(name)) return random.pick([...descriptors.keys()]);
+    if (/iova$/.test(name)) return `0x${(IOVA + random.below(48) * PAGE).toString(16)}`;
+    if (name === 'flags') return random.chance(0.7) ? random.pick([0, 0, 1, 2, 3, 4, 7]) : undefined;
     if (!/(^|_)id$/.test(name) || name === 'option_id') return undefined;
     const contexts = [...descriptors.values()].filter((file) => file instanceof IommufdContext);
     return random.pick([...(random.pick(contexts)?.objects.visible() ?? [])])?.id;

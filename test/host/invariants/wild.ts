@@ -14,9 +14,9 @@ import type { Process } from '../../../src/kernel/process.ts';
 import type { CallInput } from '../../../src/kernel/uapi/calls.ts';
 import type { Random } from '../../crash/random.ts';
 
-const PAGE = 4096;
+export const PAGE = 4096;
 const MEMORY = 0x7f0000000000;
-const IOVA = 0x1000000;
+export const IOVA = 0x1000000;
 const HUGE = 0x200000;
 const DRIVERS = ['vfio-pci', 'nvme', 'pci-stub'] as const;
 const DRIVER_DATA = Buffer.from(Uint32Array.from([7, 0, 0, 0, 0, 0]).buffer).toString('base64');
@@ -43,9 +43,12 @@ export class Wild {
   #plan: ((process: Process) => Command)[] = [];
   /** How often something ends that others build on. */
   readonly #unrest: number;
+  readonly #plans: number;
 
-  constructor(random: Random) {
+  /** `plans`: how often something is begun that leads somewhere, where nothing is for ever. */
+  constructor(random: Random, plans = 0.01) {
     this.#random = random;
+    this.#plans = plans;
     this.#unrest = random.pick([0, 0.2, 1])!;
     const pick = <T>(list: readonly T[]): T => random.pick(list)!;
     const policies = Object.fromEntries(
@@ -64,6 +67,11 @@ export class Wild {
     const built = buildHostSpec(this.body);
     if ('errors' in built) throw new Error(JSON.stringify(built.errors));
     this.host = new Host(built.spec);
+  }
+
+  /** Whether something leads somewhere, if not too much comes in between. */
+  get hasPlan(): boolean {
+    return this.#plan.length > 0;
   }
 
   /** Executes something; returns what. */
@@ -88,7 +96,7 @@ export class Wild {
     const process = random.pick([...(kernel?.processes.values() ?? [])]);
     if (!kernel || (this.host.state !== 'running' && random.chance(0.2))) return { op: 'reset' };
     if (!process) return { op: 'process.create', ...(random.chance(0.5) && { capabilities: ['CAP_SYS_RESOURCE'] }) };
-    if (this.#plan.length === 0 && random.chance(0.01 * this.#unrest)) this.#plan = this.#planOf(process);
+    if (this.#plan.length === 0 && random.chance(this.#plans * this.#unrest)) this.#plan = this.#planOf(process);
     if (this.#plan.length > 0 && random.chance(0.7)) return this.#plan.shift()!(process);
     const bdf = random.pick([...this.host.machine.functions.keys()]) ?? FUNCTIONS[0]!.bdf;
     const pid = process.pid;
