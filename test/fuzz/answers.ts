@@ -16,7 +16,7 @@ const SCHEMAS = new Map(ROUTES.map(({ operationId, success }) => [operationId, s
 const ELSEWHERE = [200, 301, 302, 304, 400, 401, 403, 404, 405, 408, 412, 413, 414, 415, 416, 417, 421, 431];
 
 /** The operation that a request is for; undefined: none. */
-export function operationAt({ method, target }: Pick<Sent, 'method' | 'target'>): Operation | undefined {
+function operationAt({ method, target }: Pick<Sent, 'method' | 'target'>): Operation | undefined {
   // The form that proxies are sent has the origin, too.
   const path = target.replace(/^http:\/\/[^/]*/, '').split(/[?#;]/, 1)[0]!;
   const asked = method === 'HEAD' ? 'get' : method.toLowerCase();

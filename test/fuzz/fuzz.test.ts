@@ -5,7 +5,7 @@ import { run } from './run.ts';
 
 const SEED = 1;
 const REQUESTS = 3000;
-const CALLS = 15_000;
+const CALLS = 10_000;
 /** Other tests run at the same time. */
 const SLOW_MS = 10_000;
 

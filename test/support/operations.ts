@@ -90,7 +90,7 @@ export function resolved(schema: Schema): Schema {
 export const namedSchema = (name: string): Schema => components.schemas[name]!;
 
 /** Throws where the document has none: then it says too little to whoever reads it, too. */
-export function exampleOf({ operationId }: Operation, { name, schema }: Parameter): string {
+function exampleOf({ operationId }: Operation, { name, schema }: Parameter): string {
   const { examples, enum: values } = resolved(schema);
   const [example] = examples ?? values ?? [];
   if (example === undefined) throw new Error(`parameter ${name} of ${operationId} has no example`);
