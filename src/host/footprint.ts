@@ -1,7 +1,20 @@
 /**
- * About how many bytes of memory a host takes: of every object that can be reached from it. Nearly all of a large host is
- * in typed arrays, of which there are few, so even that takes a fraction of a millisecond.
+ * What a host takes: about how many bytes of memory, of every object that can be reached from it, and how many of what
+ * there can be many of. Nearly all of a large host is in typed arrays, of which there are few, so even that takes a
+ * fraction of a millisecond.
  */
+import { AreaTable } from '../kernel/iommufd/areas/area-table.ts';
+import { AddressSpace } from '../kernel/mm/address-space.ts';
+import { Process } from '../kernel/process.ts';
+
+export interface HostUse {
+  /** Bytes of memory, about. */
+  memory: number;
+  /** Mappings of all IOASes, and of the memory of all processes. */
+  mappings: number;
+  /** Open descriptors of all processes. */
+  descriptors: number;
+}
 
 /** What V8 takes for an object, a slot of it, an entry of a map or set, and a typed array beside its bytes. */
 const OBJECT = 32;
@@ -13,10 +26,12 @@ const TYPED_ARRAY = 160;
 const STEP = 4096;
 
 /** In steps, between which the host must not change. What is frozen is shared with other hosts, and not counted. */
-export function* footprint(host: object): Generator<void, number> {
+export function* footprint(host: object): Generator<void, HostUse> {
   const seen = new Set<object>([host]);
   const pending: object[] = [host];
   let bytes = 0;
+  let mappings = 0;
+  let descriptors = 0;
   const add = (value: unknown): void => {
     if (typeof value === 'string') bytes += value.length;
     if (typeof value !== 'object' || value === null || seen.has(value) || Object.isFrozen(value)) return;
@@ -44,6 +59,9 @@ export function* footprint(host: object): Generator<void, number> {
       bytes += OBJECT + ENTRY * object.size;
       for (const item of object) add(item);
     } else {
+      if (object instanceof AreaTable) mappings += object.size;
+      else if (object instanceof AddressSpace) mappings += object.mappings.length;
+      else if (object instanceof Process) descriptors += object.descriptors.size;
       bytes += OBJECT;
       for (const value of Object.values(object)) {
         bytes += SLOT;
@@ -51,5 +69,5 @@ export function* footprint(host: object): Generator<void, number> {
       }
     }
   }
-  return bytes;
+  return { memory: bytes, mappings, descriptors };
 }

@@ -138,6 +138,7 @@ export function watchedLanes(lanes: Lanes, watchers: Watchers): Lanes {
       await lanes.remove(hostId);
       watchers.end(hostId);
     },
+    use: (hostId) => lanes.use(hostId),
     setAside: (hostId) => lanes.setAside(hostId),
     retry: (hostId) => lanes.retry(hostId),
     recover: () => lanes.recover(),

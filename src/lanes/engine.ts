@@ -1,7 +1,7 @@
 /** How lanes make hosts, and hosts of snapshots. */
 import { Batch } from '../host/batch/batch.ts';
 import type { Answer, BatchCommand, Command, EmittedEvent, Execution, HostSpec, Query } from '../host/command.ts';
-import { footprint } from '../host/footprint.ts';
+import { footprint, type HostUse } from '../host/footprint.ts';
 import { Host } from '../host/host.ts';
 import { mustHold } from '../host/invariants/walk.ts';
 import { StateGraph } from '../host/state/graph.ts';
@@ -78,7 +78,7 @@ class HostEngine implements Engine {
     return this.#host.refusal;
   }
 
-  footprint(): Generator<void, number> {
+  footprint(): Generator<void, HostUse> {
     return footprint(this.#host);
   }
 

@@ -1,5 +1,6 @@
 /** A lane's thread as the main thread sees it: it is asked, and replaced when it dies. */
 import { MessageChannel, type MessagePort, type ResourceLimits, type Transferable, Worker } from 'node:worker_threads';
+import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
 import type { FoundDamage, StorePass } from '../store/store.ts';
 import { Caller } from '../threads/ports.ts';
@@ -21,6 +22,7 @@ export interface LaneHandleOptions extends Given {
   limits: Limits | undefined;
   aside: Aside;
   onDamage: (damage: FoundDamage) => void;
+  onUse: (hostId: string, use: HostUse) => void;
   /** For tests: what its thread may take of memory. */
   resourceLimits?: ResourceLimits | undefined;
   /** With what the next thread of this lane opens the store. */
@@ -77,7 +79,7 @@ export class LaneHandle {
 
   async #launch(port: MessagePort): Promise<void> {
     if (this.#stopped) return;
-    const { log, limits: _, pass, aside, onDamage, resourceLimits, ...settings } = this.#options;
+    const { log, limits: _, pass, aside, onDamage, onUse, resourceLimits, ...settings } = this.#options;
     const { data, transfer } = await pass();
     if (this.#stopped) return;
     const shield = makeShield();
@@ -96,6 +98,7 @@ export class LaneHandle {
     worker.on('message', (word: LaneWord) => {
       if (word === 'ready') started = true;
       else if ('damage' in word) onDamage(word.damage);
+      else if ('use' in word) onUse(word.hostId, word.use);
       else log[word.level](word.details, word.message);
     });
     worker.on('error', (error) => {

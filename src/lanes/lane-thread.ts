@@ -41,6 +41,7 @@ const lane = new Lane({
   owns: (hostId) => laneOf(hostId, settings.lanes) === settings.lane && !settings.aside.includes(hostId),
   atWork: settings.atWork,
   onDamage: (damage) => say({ damage }),
+  onUse: (hostId, use) => say({ hostId, use }),
 });
 
 async function handle(request: LaneRequest): Promise<unknown> {

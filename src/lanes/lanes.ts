@@ -4,6 +4,7 @@
  */
 
 import type { Answer, BatchCommand, Command, HostSpec, Query } from '../host/command.ts';
+import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
 import type { FoundDamage, HostRow, Store } from '../store/store.ts';
 import type { Packed } from '../threads/packed.ts';
@@ -14,6 +15,7 @@ import { LanePool } from './pool.ts';
 import { newHostMemory } from './residents.ts';
 import { killProcess } from './service-death.ts';
 
+export type { HostUse } from '../host/footprint.ts';
 export type { SetAside } from './aside.ts';
 
 /** The row of a host that is to be made; its spec may be packed. */
@@ -42,6 +44,8 @@ export interface Lanes {
   query(hostId: string, query: Query): Promise<Answer>;
   /** Deletes the host and all that is stored of it. */
   remove(hostId: string): Promise<void>;
+  /** What the host takes, as last found out since the start; of one that is not in memory the counts are there. Null: not known yet. */
+  use(hostId: string): HostUse | null;
   /** Why the host is not run; null: it is. */
   setAside(hostId: string): SetAside | null;
   /** The host is run again. Returns 0, or the milliseconds after which it may be, where it may not be yet. */

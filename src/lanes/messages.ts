@@ -1,6 +1,7 @@
 /** What lanes are asked, and what they are told at their start. */
 import type { MessagePort } from 'node:worker_threads';
 import type { BatchCommand, Command, Query } from '../host/command.ts';
+import type { HostUse } from '../host/footprint.ts';
 import type { FoundDamage } from '../store/store.ts';
 import type { Packed } from '../threads/packed.ts';
 import type { Shield } from '../threads/shield.ts';
@@ -36,7 +37,7 @@ export interface LaneSettings {
 }
 
 /** What a lane tells without being asked. */
-export type LaneWord = 'ready' | LogLine | { damage: FoundDamage };
+export type LaneWord = 'ready' | LogLine | { damage: FoundDamage } | { hostId: string; use: HostUse };
 
 /** A line of a lane for the log of the service. */
 export interface LogLine {

@@ -1,6 +1,7 @@
 /** Lanes as threads. Each owns hosts, and runs them with a view of the store that is its own. */
 import type { ResourceLimits, Transferable } from 'node:worker_threads';
 import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
+import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
 import type { FoundDamage, SharedStore, Store } from '../store/store.ts';
 import type { Packed } from '../threads/packed.ts';
@@ -11,7 +12,7 @@ import { LaneHandle } from './lane-handle.ts';
 import type { Lanes, NewHost } from './lanes.ts';
 import type { LaneRequest } from './messages.ts';
 import { laneOf } from './owner.ts';
-import { newHostMemory } from './residents.ts';
+import { newHostMemory, noteUse } from './residents.ts';
 
 export interface PoolOptions {
   store: Store;
@@ -37,6 +38,7 @@ export class LanePool implements Lanes {
   readonly #shared: SharedStore;
   readonly #log: Log;
   readonly #aside = new Aside();
+  readonly #uses = new Map<string, HostUse>();
   #closed: Promise<void> | undefined;
 
   constructor(options: PoolOptions) {
@@ -54,6 +56,7 @@ export class LanePool implements Lanes {
     const more = {
       aside: this.#aside,
       onDamage: (damage: FoundDamage) => void store.damage.add(damage),
+      onUse: (hostId: string, use: HostUse) => noteUse(this.#uses, hostId, use),
       resourceLimits,
     };
     this.#lanes = Array.from({ length: lanes }, (_, lane) => {
@@ -83,6 +86,11 @@ export class LanePool implements Lanes {
   async remove(hostId: string): Promise<void> {
     await this.#ask(hostId, { ask: 'remove', hostId });
     this.#aside.forget(hostId);
+    this.#uses.delete(hostId);
+  }
+
+  use(hostId: string): HostUse | null {
+    return this.#uses.get(hostId) ?? null;
   }
 
   setAside(hostId: string): SetAside | null {

@@ -15,6 +15,7 @@ import type {
   Query,
   Refused,
 } from '../host/command.ts';
+import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
 import {
   type Damage,
@@ -51,8 +52,8 @@ export interface Engine {
   check?(): void;
   /** All of it as bytes, in steps, between which it must be asked for nothing. Not while it is frozen. */
   snapshot?(): Generator<void, EngineSnapshot>;
-  /** About how many bytes it takes of memory, in steps, between which it must be asked for nothing. */
-  footprint?(): Generator<void, number>;
+  /** What it takes, in steps, between which it must be asked for nothing. */
+  footprint?(): Generator<void, HostUse>;
   /** What it is, as SHA-256, in such steps. */
   digest?(): Generator<void, string>;
 }

@@ -3,7 +3,9 @@
  * nobody has used for longest: in each lane that has more than its share, until it has not or there is room. The one used
  * last stays, so that a host larger than all that there is room for can be worked with, too.
  */
+import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
+import { Heap } from './heap.ts';
 import type { HostRunner } from './runner.ts';
 
 /** What the hosts of all lanes may take. */
@@ -18,6 +20,11 @@ export const newHostMemory = (bytes: number, lanes: number): HostMemory => ({
   used: new Int32Array(new SharedArrayBuffer(4 * Math.max(lanes, 1))),
 });
 
+/** One that leaves memory since it is deleted is not known any more. */
+export function noteUse(uses: Map<string, HostUse>, hostId: string, use: HostUse): void {
+  if (use.memory > 0 || uses.has(hostId)) uses.set(hostId, use);
+}
+
 /** Another lane may have come to take more: then it is this one that has to make room. */
 const LOOK_MS = 1000;
 /** Who reads the log is told so often at the most. */
@@ -29,6 +36,9 @@ export interface ResidentsOptions {
   memory?: HostMemory;
   /** The number of the lane; default: there is only one. */
   lane?: number;
+  /** Hears what a host takes, whenever that is found out. */
+  onUse?: (hostId: string, use: HostUse) => void;
+  heap?: Heap;
 }
 
 export class Residents {
@@ -38,6 +48,8 @@ export class Residents {
   readonly #lane: number;
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
+  readonly #onUse: ResidentsOptions['onUse'];
+  readonly #heap: Heap;
   #newest: HostRunner | undefined;
   #bytes = 0;
   #makingRoom = false;
@@ -45,12 +57,14 @@ export class Residents {
   #loaded = 0;
   #told = Number.NEGATIVE_INFINITY;
 
-  constructor({ log, memory = newHostMemory(Number.POSITIVE_INFINITY, 1), lane = 0 }: ResidentsOptions) {
+  constructor({ log, memory, lane = 0, onUse, heap = new Heap() }: ResidentsOptions) {
     this.#log = log;
-    this.#memory = memory;
+    this.#onUse = onUse;
+    this.#heap = heap;
+    this.#memory = memory ?? newHostMemory(Number.POSITIVE_INFINITY, 1);
     this.#lane = lane;
     // What the lane before this one had is gone with it.
-    Atomics.store(memory.used, lane, 0);
+    Atomics.store(this.#memory.used, lane, 0);
     this.#timer = setInterval(this.#look, LOOK_MS).unref();
   }
 
@@ -73,10 +87,18 @@ export class Residents {
     return runner;
   }
 
-  /** It takes so many bytes more, or fewer. */
-  account(bytes: number): void {
+  /** What a host takes, and so many bytes it is more than before, or fewer. */
+  account(hostId: string, use: HostUse, bytes: number): void {
     this.#bytes += bytes;
+    this.#onUse?.(hostId, use);
     Atomics.store(this.#memory.used, this.#lane, Math.round(this.#bytes / 1024));
+  }
+
+  /** The thread is about to die of what is in its memory: nothing may be begun that takes more. */
+  get isShort(): boolean {
+    if (!this.#heap.isFull) return false;
+    void this.#makeRoom();
+    return true;
   }
 
   noteLoad(): void {
@@ -107,17 +129,19 @@ export class Residents {
   async #makeRoom(): Promise<void> {
     if (this.#makingRoom) return;
     this.#makingRoom = true;
+    const isShort = this.#heap.isFull;
     // What is used meanwhile comes last.
     for (const runner of this.#runners.values()) {
-      if (!this.#isTooMuch()) break;
-      if (runner === this.#newest || !runner.isIdle) continue;
+      if (!isShort && !this.#isTooMuch()) break;
+      if ((runner === this.#newest && !isShort) || !runner.isIdle) continue;
       if (await runner.leave()) this.#evicted += 1;
     }
+    if (isShort) this.#heap.collect();
     this.#makingRoom = false;
   }
 
   readonly #look = (): void => {
-    if (this.#isTooMuch()) void this.#makeRoom();
+    if (this.#isTooMuch() || this.#heap.isFull) void this.#makeRoom();
     const now = performance.now();
     if (this.#evicted === 0 || now - this.#told < TELL_MS) return;
     this.#told = now;

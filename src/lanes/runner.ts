@@ -79,7 +79,7 @@ export class HostRunner {
     const note = noteOf(hostId);
     this.#pace = { pause: () => turns.take(), resume: () => atWork.note(note) };
     this.#residents = residents;
-    this.#weight = new Weight(residents);
+    this.#weight = new Weight(hostId, residents);
     this.#snapshots = new SnapshotMaker(hostId, options, this.#pace);
     this.#secondTry = new SecondTry(hostId, {
       rebuild: (epoch, snapshot) => rebuildWithout(hostId, epoch, this.#rebuilding(), snapshot),

@@ -1,4 +1,5 @@
-/** What a host takes of memory, which can be told only by looking at all of it. */
+/** What a host takes, which can be told only by looking at all of it. */
+import type { HostUse } from '../host/footprint.ts';
 import type { LoadedHost } from './replay.ts';
 import type { Residents } from './residents.ts';
 import type { Pace } from './slices.ts';
@@ -12,16 +13,20 @@ const BESIDES = 4096;
  */
 const MEASURE_AFTER = 32;
 
+const NOTHING: HostUse = { memory: 0, mappings: 0, descriptors: 0 };
+
 export class Weight {
+  readonly #hostId: string;
   readonly #residents: Residents;
-  #bytes = 0;
+  #use = NOTHING;
   #of: LoadedHost | undefined;
   /** Milliseconds that the host has worked since then, and may work until it is measured again. */
   #worked = 0;
   #patience = 0;
   #factor = 1;
 
-  constructor(residents: Residents) {
+  constructor(hostId: string, residents: Residents) {
+    this.#hostId = hostId;
     this.#residents = residents;
   }
 
@@ -33,7 +38,8 @@ export class Weight {
 
   /** The host must be asked for nothing meanwhile. */
   async measure(host: LoadedHost | undefined, pace: Pace): Promise<void> {
-    let bytes = host === undefined ? 0 : BESIDES;
+    // One that is not in memory has what it had.
+    let use: HostUse = host === undefined ? { ...this.#use, memory: 0 } : { ...NOTHING, memory: BESIDES };
     let took = 0;
     const measuring = host?.engine.footprint?.();
     while (measuring !== undefined) {
@@ -42,13 +48,13 @@ export class Weight {
       const { done, value } = measuring.next();
       took += performance.now() - begun;
       if (done) {
-        bytes += value;
+        use = { ...value, memory: value.memory + BESIDES };
         break;
       }
       await pace.pause();
     }
-    this.#residents.account(bytes - this.#bytes);
-    this.#bytes = bytes;
+    this.#residents.account(this.#hostId, use, use.memory - this.#use.memory);
+    this.#use = use;
     this.#factor = host === this.#of ? Math.min(this.#factor * 2, MEASURE_AFTER) : 1;
     this.#of = host;
     this.#worked = 0;

@@ -36,7 +36,7 @@ export interface HostSummary extends HostIdentity {
 }
 
 /** What somebody becomes the owner of a host for. */
-export type HostUse = 'run' | 'delete';
+export type HostPurpose = 'run' | 'delete';
 
 /** Where a host begins, and whether its journal can still be replayed; `damaged` says what is wrong with the spec. */
 export type HostOrigin = { diverged: Divergence | null } & ({ spec: HostSpec } | { damaged: string });

@@ -23,9 +23,9 @@ import type {
   HostCursor,
   HostIdentity,
   HostOrigin,
+  HostPurpose,
   HostRow,
   HostSummary,
-  HostUse,
   JournalEntry,
   Ownership,
   Snapshot,
@@ -99,7 +99,7 @@ export interface Hosts extends HostDirectory {
    * Makes the caller the owner: the new epoch, or undefined where there is no such host. What the owner before has stored
    * is there to be read; nothing of what it asks for comes after.
    */
-  own(id: string, use?: HostUse): Promise<number | undefined>;
+  own(id: string, use?: HostPurpose): Promise<number | undefined>;
   /** The newest command of a host that is known to have been stored, whatever is read of it now; 0: none is. */
   end(id: string): Promise<number>;
   markDiverged(owner: Ownership, divergence: Divergence): Promise<void>;

@@ -1,6 +1,6 @@
 /** Lanes that do nothing but answer what a test says, and remember what they were asked. */
 import type { Answer, BatchCommand, Command, HostSpec, Query } from '../../src/host/command.ts';
-import type { Lanes, NewHost, SetAside } from '../../src/lanes/lanes.ts';
+import type { HostUse, Lanes, NewHost, SetAside } from '../../src/lanes/lanes.ts';
 import { FIRST_EPOCH, type HostRow, hashKey, type Store } from '../../src/store/store.ts';
 import { type Packed, unpack } from '../../src/threads/packed.ts';
 
@@ -45,6 +45,13 @@ export class FakeLanes implements Lanes {
 
   remove(hostId: string): Promise<void> {
     return this.#store.hosts.delete({ hostId, epoch: FIRST_EPOCH });
+  }
+
+  /** By id. */
+  readonly uses = new Map<string, HostUse>();
+
+  use(hostId: string): HostUse | null {
+    return this.uses.get(hostId) ?? null;
   }
 
   /** By id. */

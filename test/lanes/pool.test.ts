@@ -274,3 +274,19 @@ test('every lane has its share of hosts, the same at every start', () => {
   );
   assert.equal(laneOf('h-6jx2m4vq7r3ta5cn', 8), laneOf('h-6jx2m4vq7r3ta5cn', 8));
 });
+
+test('what a host takes is told by its lane, and forgotten with the host', async (t) => {
+  const { pool, add } = await lab(t);
+  await add('h0');
+  const pid = await newProcess(pool, 'h0');
+  await pool.execute('h0', {
+    op: 'calls',
+    pid,
+    calls: Array.from({ length: 1000 }, () => ({ call: 'open', path: '/dev/iommu' })),
+  });
+  // It is measured again when it has worked for a while.
+  while (pool.use('h0')?.descriptors !== 1000) await pool.execute('h0', TICK);
+  assert.ok(pool.use('h0')!.memory > 10_000);
+  await pool.remove('h0');
+  assert.equal(pool.use('h0'), null);
+});

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import type { Answer } from '../../src/host/command.ts';
+import { LaneBusy } from '../../src/lanes/errors.ts';
+import { Heap } from '../../src/lanes/heap.ts';
 import { Lane } from '../../src/lanes/lane.ts';
 import type { Engine } from '../../src/lanes/replay.ts';
 import { type HostMemory, newHostMemory } from '../../src/lanes/residents.ts';
@@ -22,7 +24,7 @@ function weighing(host: FakeHost, bytes: number): Engine {
   return Object.assign(host, {
     // biome-ignore lint/correctness/useYield: it is small
     *footprint() {
-      return bytes;
+      return { memory: bytes, mappings: 3, descriptors: 2 };
     },
   });
 }
@@ -38,11 +40,15 @@ interface Lab {
 
 interface LabOptions {
   memory: HostMemory;
+  heap?: Heap;
   lane?: number;
   store?: SqliteStore;
 }
 
-async function lab(t: TestContext, { memory, lane: number = 0, store = temporaryStore(t) }: LabOptions): Promise<Lab> {
+async function lab(
+  t: TestContext,
+  { memory, heap, lane: number = 0, store = temporaryStore(t) }: LabOptions,
+): Promise<Lab> {
   const tenantId = await someTenant(store, `tenant of ${number}`);
   let built: string[] = [];
   const note = (how: string, engine: Engine): Engine => {
@@ -54,6 +60,7 @@ async function lab(t: TestContext, { memory, lane: number = 0, store = temporary
     log: { info() {}, warn() {}, error() {} },
     allowServiceDeath: true,
     memory,
+    ...(heap && { heap }),
     lane: number,
     makeHost: (spec) => note('made', weighing(new FakeHost(), Number(spec.machine.memory))),
     restoreHost: function* (bytes, engine) {
@@ -209,4 +216,41 @@ test('a lane takes more than its share as long as the others do not need theirs'
   // It finds out without being asked for anything.
   await until(() => first.lane.hosts === 2);
   assert.equal(second.lane.hosts, 2);
+});
+
+test('in a thread whose heap is full nothing is begun, but all hosts leave, and then it goes on', async (t) => {
+  let used = 0.5;
+  let collections = 0;
+  let lane: Lane | undefined;
+  const collect = (): void => {
+    collections += 1;
+    if (lane?.hosts === 0) used = 0.1;
+  };
+  const { add, ...made } = await lab(t, { memory: roomFor(100), heap: new Heap({ used: () => used, collect }) });
+  lane = made.lane;
+  await add(1, ...ids(3));
+  await lane.execute('h2', TICK);
+  used = 0.9;
+  let refused: unknown;
+  while (refused === undefined) await lane.execute('h1', TICK).catch((error) => (refused = error));
+  assert.ok(refused instanceof LaneBusy, String(refused));
+  // Who is refused has not come so far that a host would be loaded.
+  assert.deepEqual(made.built(), []);
+  await until(() => used < 0.5);
+  assert.ok(collections >= 2, `${collections}`);
+  for (let done = false; !done; ) done = await lane.execute('h2', TICK).then(Boolean, () => false);
+  assert.equal(await clock(lane, 'h2'), 2);
+  assert.deepEqual(made.built(), ['made']);
+});
+
+test('what a host takes is known, also of one that has left', async (t) => {
+  const { lane, add } = await lab(t, { memory: roomFor(1.5) });
+  await add(1, 'h0');
+  assert.equal(lane.use('h0')!.mappings, 3);
+  assert.ok(lane.use('h0')!.memory >= MIB);
+  await add(1, 'h1');
+  await until(() => lane.hosts === 1);
+  assert.deepEqual(lane.use('h0'), { memory: 0, mappings: 3, descriptors: 2 });
+  await lane.remove('h0');
+  assert.equal(lane.use('h0'), null);
 });

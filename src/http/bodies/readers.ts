@@ -30,6 +30,9 @@ interface Reader {
 
 type Job = (reader: Reader) => void;
 
+/** V8 would keep 64 MiB for what is new in each, which a body does not need. */
+const HEAP = { maxYoungGenerationSizeMb: 24 };
+
 export class Readers {
   readonly #readers: Reader[] = [];
   /** By tenant, those whose turn is next first. */
@@ -93,7 +96,7 @@ export class Readers {
     const { port1, port2 } = new MessageChannel();
     const workerData = { port: port2 };
     const file = threadFile(import.meta.url, 'reader-thread');
-    const worker = new Worker(file, { workerData, transferList: [port2], name: 'reader' });
+    const worker = new Worker(file, { workerData, transferList: [port2], name: 'reader', resourceLimits: HEAP });
     const caller = new Caller<ReadRequest>(port1, 'any', ({ message }) => new Error(message));
     const reader = { worker, caller, busy: false };
     this.#readers.push(reader);

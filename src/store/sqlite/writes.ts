@@ -1,6 +1,6 @@
 /** Whatever changes the store, as plain data: it crosses threads to the one connection that writes. */
 import type { EmittedEvent } from '../../host/command.ts';
-import type { EventId, HostUse, Ownership, Tenant } from '../rows.ts';
+import type { EventId, HostPurpose, Ownership, Tenant } from '../rows.ts';
 import type { Blob } from './blob.ts';
 
 export interface JournalRow extends Ownership {
@@ -65,7 +65,7 @@ export type Write =
       events: readonly EventRow[];
     }
   /** Gives the new epoch; 0 where there is no such host. `use`: to delete it, room is made where the disk is full. */
-  | { kind: 'host.own'; id: string; use: HostUse }
+  | { kind: 'host.own'; id: string; use: HostPurpose }
   /** Gives the newest command that is known to be stored. */
   | { kind: 'host.end'; id: string }
   | { kind: 'host.diverge'; owner: Ownership; divergence: string }
