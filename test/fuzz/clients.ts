@@ -1,6 +1,5 @@
 /** Who asks: one for anything that can be asked of the API, and one for system calls of a host that is mirrored here. */
 import { isDeepStrictEqual } from 'node:util';
-import { LARGE } from '../../src/limits.ts';
 import type { Random } from '../crash/random.ts';
 import { faultOf } from './answers.ts';
 import { Guess } from './guess.ts';
@@ -29,7 +28,7 @@ export interface Tally {
 }
 
 /** So much of a body is shown. */
-const SHOWN = 3000;
+const SHOWN = 1000;
 
 function show({ method, target, headers, body }: Sent): string {
   const told = headers.filter(([name]) => name !== 'authorization' || !headers.length);
@@ -102,7 +101,6 @@ export class Anybody extends Client {
     const host = new URL(url).host;
     const maker = new Requests(random, guess, key, adminKey, host);
     let age = LIFE;
-    await this.#warm();
     for (let count = 0; count < requests; count += 1) {
       if (age >= LIFE) {
         if (count > 0) await this.json('DELETE', `/v1/hosts/${guess.host}`);
@@ -121,13 +119,6 @@ export class Anybody extends Client {
         await this.json('DELETE', `/v1/hosts/${(JSON.parse(answer.text) as { id: string }).id}`);
       age = operation.operationId === 'deleteHost' && answer?.status === 204 ? LIFE : age + 1;
     }
-  }
-
-  /** The first large body waits for a thread to start that reads such bodies. */
-  async #warm(): Promise<void> {
-    const { url, key } = this.place;
-    const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
-    await (await fetch(`${url}/v1/hosts`, { method: 'POST', headers, body: ' '.repeat(LARGE + 1) })).text();
   }
 }
 

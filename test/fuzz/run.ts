@@ -6,6 +6,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { LARGE } from '../../src/limits.ts';
 import { Random } from '../crash/random.ts';
 import { type Service, startService } from '../support/service.ts';
 import { Anybody, type Place, Programs, type Tally } from './clients.ts';
@@ -82,6 +83,15 @@ interface HostWords {
   digest?: string;
 }
 
+/** Threads start while the service serves already: who comes first waits for them. */
+async function warm(url: string, key: string): Promise<void> {
+  const headers = { authorization: `Bearer ${key}`, 'content-type': 'application/json' };
+  for (const body of [`{"preset":"mock"${' '.repeat(LARGE)}}`, '{"preset":"mock"}']) {
+    const { id } = (await (await fetch(`${url}/v1/hosts`, { method: 'POST', headers, body })).json()) as { id: string };
+    await fetch(`${url}/v1/hosts/${id}`, { method: 'DELETE', headers: { authorization: `Bearer ${key}` } });
+  }
+}
+
 class Bench {
   readonly #directory: string;
   readonly #tally: Tally;
@@ -106,6 +116,7 @@ class Bench {
       ...(room ? {} : { HOLDOVER_HOST_MEMORY: '0' }),
     };
     const { url } = await this.#start(env);
+    await Promise.all(keys.map((key) => warm(url, key)));
     const clients = keys.map((key, client) => {
       const place: Place = {
         url,
