@@ -114,6 +114,10 @@ export class Anybody extends Client {
       const { sent, operation, last } = maker.next();
       const answer = await this.ask(sent, last);
       if (answer !== null && answer.status < 300) guess.learn(answer.text);
+      // Where there is nothing, much is refused at the same place.
+      if (answer?.text.includes('There is no process'))
+        await this.json('POST', `/v1/hosts/${guess.host}/processes`, {});
+      if (answer?.text.includes('reset the host')) await this.json('POST', `/v1/hosts/${guess.host}/reset`, {});
       // Of what is made and deleted here nothing is left.
       if (operation.operationId === 'createHost' && answer?.status === 201)
         await this.json('DELETE', `/v1/hosts/${(JSON.parse(answer.text) as { id: string }).id}`);

@@ -14,7 +14,7 @@ const WEIGHTS: Record<string, number> = {
   runCalls: 8,
   kexec: 0.4,
   crash: 0.2,
-  resetHost: 1,
+  resetHost: 0.2,
   openIommufd: 3,
   allocateIoas: 4,
   mapMemory: 4,
