@@ -32,7 +32,7 @@ const CLIENTS = 2;
 const REQUESTS_OF_PIECE = 20_000;
 const CALLS_OF_PIECE = 100_000;
 /** Calls of a list. */
-const LISTS = [10, 200, 500];
+const LISTS = [100, 300, 500];
 /** After so many faults nothing new is learnt. */
 const ENOUGH = 20;
 
