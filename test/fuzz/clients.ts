@@ -31,7 +31,7 @@ export interface Tally {
 const SHOWN = 1000;
 
 function show({ method, target, headers, body }: Sent): string {
-  const told = headers.filter(([name]) => name !== 'authorization' || !headers.length);
+  const told = headers.filter(([name]) => name !== 'authorization');
   const lines = told.map(([name, value]) => `${name}: ${value.slice(0, 200)}`);
   return [`${method} ${target.slice(0, 500)}`, ...lines, body?.toString('utf8').slice(0, SHOWN) ?? ''].join('\n  ');
 }
