@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { getHeapStatistics } from 'node:v8';
 import { z } from 'zod';
+import { COMMAND_SECONDS } from './limits.ts';
 import { nearest } from './nearest.ts';
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
@@ -39,6 +40,8 @@ export interface Config {
   bodyTimeout: number;
   /** How many threads run hosts; 0: the thread that serves HTTP does. */
   lanes: number;
+  /** How long a lane may work on one command, in milliseconds. */
+  commandTime: number;
   /** What all hosts together may take of memory, in bytes; those that nobody uses leave it where it is not enough. */
   hostMemory: number;
   allowServiceDeath: boolean;
@@ -110,6 +113,7 @@ const environment = z.object({
   HOLDOVER_BODY_IDLE: integer(1, 3600).default(30),
   HOLDOVER_BODY_TIMEOUT: integer(1, 86_400).default(300),
   HOLDOVER_LANES: integer(0, 64).default(DEFAULT_LANES),
+  HOLDOVER_COMMAND_SECONDS: integer(1, 3600).default(COMMAND_SECONDS),
   HOLDOVER_HOST_MEMORY: integer(0, 2 ** 24).default(DEFAULT_HOST_MEMORY),
   HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
   HOLDOVER_CHECK: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
@@ -155,6 +159,7 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     bodyIdle: values.HOLDOVER_BODY_IDLE * 1000,
     bodyTimeout: values.HOLDOVER_BODY_TIMEOUT * 1000,
     lanes: values.HOLDOVER_LANES,
+    commandTime: values.HOLDOVER_COMMAND_SECONDS * 1000,
     hostMemory: values.HOLDOVER_HOST_MEMORY * MEBIBYTE,
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
     check: values.HOLDOVER_CHECK === '1',

@@ -7,6 +7,7 @@ import closeWithGrace from 'close-with-grace';
 import type { Config } from './config.ts';
 import { buildApp } from './http/app.ts';
 import { createLanes } from './lanes/lanes.ts';
+import { STOP_MS } from './limits.ts';
 import { createLog, type Log } from './log.ts';
 import { openStore } from './store/sqlite/store.ts';
 import type { Store } from './store/store.ts';
@@ -17,11 +18,8 @@ class ListenFailed extends Error {
   override readonly name = 'ListenFailed';
 }
 
-/** How long stopping may take, in milliseconds. */
-const CLOSE_DELAY_MS = 10_000;
-
 /**
- * Signals that stop the service in order, within CLOSE_DELAY_MS. Further ones change nothing: a Ctrl-C arrives from the
+ * Signals that stop the service in order, within STOP_MS. Further ones change nothing: a Ctrl-C arrives from the
  * terminal and again from npm, which passes it on.
  */
 const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -31,29 +29,18 @@ export async function runService(config: Config): Promise<void> {
   const log = await createLog(config);
   for (const warning of config.warnings) log.warn({}, warning);
   const store = openStore({ directory: config.dataDir, durability: config.durability });
+  /** What stops, the last one first. */
+  const parts: (() => Promise<void>)[] = [() => store.close()];
+  stopWhenAsked(parts, log);
   await inspect(store, log);
   await seedTenants(store.tenants, config, log, store.damage);
-  const { allowServiceDeath, check, hostMemory: memory } = config;
-  const lanes = createLanes({ store, log, lanes: config.lanes, allowServiceDeath, check, memory });
+  const { allowServiceDeath, check, commandTime, hostMemory: memory } = config;
+  const lanes = createLanes({ store, log, lanes: config.lanes, allowServiceDeath, check, commandTime, memory });
+  parts.push(() => lanes.stop().then(() => lanes.close()));
   // They are booted when they are used, too; what looks for them might have no end.
   if (!store.damage.isOfDatabase) await lanes.recover();
   const app = await buildApp({ config, directory: store, lanes, log, dev: config.dev });
-
-  let stopping = false;
-  const grace = closeWithGrace({ delay: CLOSE_DELAY_MS, logger: log, skip: [...STOPPING] }, async ({ err }) => {
-    stopping = true;
-    if (err) log.error({ err }, 'stopping after an error');
-    await app.close();
-    await lanes.close();
-    await store.close();
-  });
-  for (const signal of STOPPING) {
-    process.on(signal, () => {
-      if (stopping) return;
-      log.info({ signal }, 'stopping');
-      void grace.close();
-    });
-  }
+  parts.push(() => app.close());
 
   const { host, port } = config;
   const address = await app.listen({ host, port }).catch(async (error: NodeJS.ErrnoException) => {
@@ -62,6 +49,29 @@ export async function runService(config: Config): Promise<void> {
   store.announce(address);
   if (config.dev) process.stdout.write(welcome(address, config));
   else log.info({ address, dataDir: config.dataDir }, 'listening');
+}
+
+/** Ends the process in order when a signal comes, or an error that nobody has caught: with 0, and with 1 after an error. */
+function stopWhenAsked(parts: readonly (() => Promise<void>)[], log: Log): void {
+  let stopping = false;
+  const grace = closeWithGrace({ delay: false, logger: log, skip: [...STOPPING] }, async ({ err }) => {
+    stopping = true;
+    if (err) log.error({ err }, 'stopping after an error');
+    const stopped = stopAll(parts).then(() => true);
+    if (await Promise.race([stopped, setTimeout(STOP_MS, false)])) return;
+    log.warn({}, 'something has not stopped in time, and ends with the process: all that was acknowledged is stored');
+  });
+  for (const signal of STOPPING) {
+    process.on(signal, () => {
+      if (stopping) return;
+      log.info({ signal }, 'stopping');
+      void grace.close();
+    });
+  }
+}
+
+async function stopAll(parts: readonly (() => Promise<void>)[]): Promise<void> {
+  for (const stop of parts.toReversed()) await stop();
 }
 
 /** How long a start waits until it is known what of the stored is damaged, in milliseconds. Where it is much, it serves meanwhile. */

@@ -69,6 +69,8 @@ export type Command =
   | { op: 'fault.arm'; point: string; nth?: number; errno?: Errno }
   | { op: 'fault.disarm'; id: number };
 
+export type CallsCommand = Extract<Command, { op: 'calls' }>;
+
 /**
  * Maps and unmaps of one IOAS as one command. The payload, bytes that go beside the command, has the operations: as the
  * body of the request (`json`, with `onError` and `results` in it, or `lines`), or, in the journal, as `packed`

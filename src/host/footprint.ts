@@ -22,7 +22,7 @@ const SLOT = 8;
 const ENTRY = 32;
 const TYPED_ARRAY = 160;
 
-/** Objects that are looked at in one step. */
+/** Objects, and items of lists, that are looked at in one step. */
 const STEP = 4096;
 
 /** In steps, between which the host must not change. What is frozen is shared with other hosts, and not counted. */
@@ -38,8 +38,21 @@ export function* footprint(host: object): Generator<void, HostUse> {
     seen.add(value);
     pending.push(value);
   };
+  /** Counts a plain object without others in it, of which there may be many, and only one list has it. */
+  const addRecord = (value: unknown): boolean => {
+    if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return false;
+    if (Object.getPrototypeOf(value) !== Object.prototype) return false;
+    let all = OBJECT;
+    for (const key in value) {
+      const field = (value as Record<string, unknown>)[key];
+      if (typeof field === 'object' && field !== null) return false;
+      all += SLOT + (typeof field === 'string' ? field.length : 0);
+    }
+    bytes += all;
+    return true;
+  };
   for (let left = STEP; pending.length > 0; left--) {
-    if (left === 0) {
+    if (left <= 0) {
       left = STEP;
       yield;
     }
@@ -48,10 +61,20 @@ export function* footprint(host: object): Generator<void, HostUse> {
       bytes += TYPED_ARRAY + object.byteLength;
     } else if (Array.isArray(object)) {
       bytes += OBJECT + SLOT * object.length;
-      for (const item of object) add(item);
+      for (const item of object) {
+        if (left-- <= 0) {
+          left = STEP;
+          yield;
+        }
+        if (!addRecord(item)) add(item);
+      }
     } else if (object instanceof Map) {
       bytes += OBJECT + ENTRY * object.size;
       for (const [key, value] of object) {
+        if (left-- <= 0) {
+          left = STEP;
+          yield;
+        }
         add(key);
         add(value);
       }

@@ -103,10 +103,19 @@ export class Host implements EventSink {
   }
 
   execute(command: Command): Execution {
+    this.begin();
+    return this.end(perform(this, command));
+  }
+
+  /** A command begins: until its `end` it is the only one. */
+  begin(): void {
     this._records = [];
     this._events = null;
     this.machine.clock += COMMAND_NANOSECONDS;
-    const answer = perform(this, command);
+  }
+
+  /** It is done, and has this answer. */
+  end(answer: Answer): Execution {
     // A command that is not found is not journaled: a replay does not run it.
     if (answer.kind === 'not-found') this.machine.clock -= COMMAND_NANOSECONDS;
     return { answer, records: this._records, events: this.takeEvents() };

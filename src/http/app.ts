@@ -5,12 +5,14 @@ import { setTimeout } from 'node:timers/promises';
 import sse from '@fastify/sse';
 import { type FastifyInstance, type FastifyRequest, type FastifyServerOptions, fastify, LogController } from 'fastify';
 import type { Logger } from 'pino';
+import type { Lanes } from '../lanes/lanes.ts';
+import { STOP_ANSWERS_MS, STOP_GRACE_MS } from '../limits.ts';
 import { BodyBudget } from './bodies/budget.ts';
 import { checkCodings } from './bodies/json.ts';
 import { Readers } from './bodies/readers.ts';
 import { receive } from './bodies/receive.ts';
 import { Connections, letBodyCome, type Patience } from './connections.ts';
-import { asLine, handleClientError, handleError, LATE, rulesOf, sendProblem, unavailable } from './errors.ts';
+import { asLine, handleClientError, handleError, LATE, rulesOf, sendProblem, serviceStopping } from './errors.ts';
 import { checkHead } from './head.ts';
 import { noRoute } from './no-route.ts';
 import { logRequests } from './request-log.ts';
@@ -64,7 +66,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     if (request.is404) throw noRoute(request);
     done();
   });
-  refuseWhileStopping(app, connections, watchers);
+  refuseWhileStopping(app, lanes, connections, watchers);
   app.addHook('onClose', () => readers.close());
   app.setReplySerializer(asLine);
   app.setErrorHandler(handleError);
@@ -122,20 +124,27 @@ function addRaw(
   addRoute(scope, context, entry, checkAnswers);
 }
 
-/** How long a stop waits for answers, such as those to uploads without end, in milliseconds. */
-const PATIENCE_MS = 5000;
-
-/** While the service stops, begun requests are answered and new ones refused (503); then all connections are closed. */
-function refuseWhileStopping(app: FastifyInstance, connections: Connections, watchers: Watchers): void {
+/**
+ * While the service stops, begun requests are answered and new ones refused (503). What takes longer is given up (503, too),
+ * and what is not answered even then, such as uploads without end, ends with its connection.
+ */
+function refuseWhileStopping(app: FastifyInstance, lanes: Lanes, connections: Connections, watchers: Watchers): void {
   let stopping = false;
   app.addHook('preClose', async () => {
     stopping = true;
     watchers.stop();
-    await Promise.race([connections.idle(), setTimeout(PATIENCE_MS, undefined, { ref: false })]);
+    const idle = connections.idle().then(() => true);
+    const isIdle = (milliseconds: number): Promise<boolean> =>
+      Promise.race([idle, setTimeout(milliseconds, false, { ref: false })]);
+    if (!(await isIdle(STOP_GRACE_MS))) {
+      const stopped = lanes.stop();
+      stopped.catch(() => {});
+      await isIdle(STOP_ANSWERS_MS);
+    }
     // Fastify would wait for clients that have been answered and keep their connection open.
     app.server.closeAllConnections();
   });
   app.addHook('onRequest', async () => {
-    if (stopping) throw unavailable('The service is stopping. Nothing has changed: try again when it is back.');
+    if (stopping) throw serviceStopping();
   });
 }

@@ -6,6 +6,7 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { DRAIN_MS, FEW, HEADERS_MS, KEEP_ALIVE_MS, MAX_HEAD, MAX_WAITING, UNREAD_MS } from '../limits.ts';
+import { probeWhenHalfClosed } from './clients.ts';
 
 /** How long things may take, in milliseconds: see limits.ts. */
 export interface Patience {
@@ -124,6 +125,7 @@ export class Connections {
       socket.end();
       this.#endSoon(connection);
     };
+    probeWhenHalfClosed(socket, () => (connection.busy ? connection.last?.response : undefined));
     // Node itself resumes the socket on several occasions, such as the end of an answer.
     socket.on('resume', () => {
       if (connection.waiting.length > 0) socket.pause();

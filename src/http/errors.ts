@@ -2,7 +2,18 @@
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
-import { AnswerLost, HostDamaged, HostFault, HostSetAside, LaneBusy, ThreadDied } from '../lanes/errors.ts';
+import {
+  AnswerLost,
+  ClientGone,
+  GivenUp,
+  HostDamaged,
+  HostFault,
+  HostSetAside,
+  LaneBusy,
+  ServiceStopping,
+  ThreadDied,
+  TooCostly,
+} from '../lanes/errors.ts';
 import { MAX_URL } from '../limits.ts';
 import { OwnerPassed, StoreDamaged, StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
 import { NO_TUNNEL } from './connections.ts';
@@ -13,6 +24,11 @@ export const RETRY_AFTER = '1';
 
 export function unavailable(detail: string): Problem {
   return new Problem('unavailable', detail, { headers: { 'retry-after': RETRY_AFTER } });
+}
+
+export function serviceStopping(): Problem {
+  const detail = 'The service is stopping. Nothing has changed: try again when it is back.';
+  return new Problem('service-stopping', detail, { headers: { 'retry-after': RETRY_AFTER } });
 }
 
 /** The text of every answer in JSON. It ends with a line break, so that a terminal's prompt begins a new line. */
@@ -31,7 +47,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
 /** Fastify's error handler. Faults of the service are logged, refusals are not. */
 export function handleError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const problem = problemOf(error, rulesOf(request));
-  if (problem.status >= 500 && !(error instanceof Problem))
+  if (problem.status >= 500 && !(error instanceof Problem) && !(error instanceof GivenUp))
     request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
   return sendProblem(request, reply, problem);
 }
@@ -73,6 +89,13 @@ export function problemOf(error: Thrown, body = JSON_BODY): Problem {
   if (error instanceof OwnerPassed) {
     return unavailable('Another part of the service has this host by now. Nothing has changed: try again.');
   }
+  if (error instanceof ServiceStopping) return serviceStopping();
+  if (error instanceof TooCostly) {
+    const split = 'Split it, into requests of fewer calls or operations.';
+    return new Problem('too-costly', `${sentence(error.message)} Nothing of it has happened. ${split}`);
+  }
+  // Nobody reads it.
+  if (error instanceof ClientGone) return unavailable('You were gone before it was done, and nothing has changed.');
   if (error instanceof LaneBusy) {
     return unavailable(`Too much is asked at once: ${error.message}. Nothing has changed: try again.`);
   }

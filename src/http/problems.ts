@@ -118,6 +118,12 @@ export const PROBLEMS = {
     about:
       'The bodies of this tenant that have not been answered yet are as many bytes as it may have. Send this one when some of them are answered.',
   },
+  'too-costly': {
+    status: 422,
+    title: 'It takes too long',
+    about:
+      'The service would have to work on it for longer than on one request (HOLDOVER_COMMAND_SECONDS). Nothing of it has happened: split it into several requests.',
+  },
   'headers-too-large': {
     status: 431,
     title: 'The headers are too large',
@@ -144,11 +150,17 @@ export const PROBLEMS = {
     title: 'The transfer coding is not known',
     about: 'The only header Transfer-Encoding that is understood is `chunked`.',
   },
+  'service-stopping': {
+    status: 503,
+    title: 'The service is stopping',
+    about:
+      'It takes no more requests, and has given up those that take longer than a stop may. Nothing has changed; try again after `Retry-After`, when it is back.',
+  },
   unavailable: {
     status: 503,
     title: 'Not now',
     about:
-      'The store does not answer or is full, too much waits, a thread is being replaced, or the service is stopping. `detail` says whether anything may have changed; try again after `Retry-After`.',
+      'The store does not answer or is full, too much waits, or a thread is being replaced. `detail` says whether anything may have changed; try again after `Retry-After`.',
   },
 } as const;
 

@@ -16,6 +16,7 @@ import { authenticate } from './auth.ts';
 import type { BodyBudget, Claim } from './bodies/budget.ts';
 import { parseBody } from './bodies/json.ts';
 import type { Readers } from './bodies/readers.ts';
+import { lanesFor } from './clients.ts';
 import { type PathValues, pathSchema } from './parameters.ts';
 import type { ProblemName } from './problems.ts';
 import { strict } from './schemas/values.ts';
@@ -217,7 +218,8 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
       const reading = input(request);
       const values = reading instanceof Promise ? await reading : reading;
       reply.code(status);
-      const answer = await entry.handle(context, values, reply);
+      const lanes = lanesFor(context.lanes, reply.raw);
+      const answer = await entry.handle({ ...context, lanes }, values, reply);
       // It was a stream, which has come to its end.
       if (reply.raw.headersSent) return;
       if (checkAnswers) checkAnswer(entry, reply.statusCode, unpack(answer));

@@ -131,9 +131,9 @@ export function watchedLanes(lanes: Lanes, watchers: Watchers): Lanes {
   };
   return {
     create: (row) => lanes.create(row),
-    execute: (hostId, command) => tell(hostId, lanes.execute(hostId, command)),
-    batch: (hostId, command, payload) => tell(hostId, lanes.batch(hostId, command, payload)),
-    query: (hostId, query) => lanes.query(hostId, query),
+    execute: (hostId, command, client) => tell(hostId, lanes.execute(hostId, command, client)),
+    batch: (hostId, command, payload, client) => tell(hostId, lanes.batch(hostId, command, payload, client)),
+    query: (hostId, query, client) => lanes.query(hostId, query, client),
     async remove(hostId) {
       await lanes.remove(hostId);
       watchers.end(hostId);
@@ -142,6 +142,7 @@ export function watchedLanes(lanes: Lanes, watchers: Watchers): Lanes {
     setAside: (hostId) => lanes.setAside(hostId),
     retry: (hostId) => lanes.retry(hostId),
     recover: () => lanes.recover(),
+    stop: () => lanes.stop(),
     close: () => lanes.close(),
   };
 }

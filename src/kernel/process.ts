@@ -61,7 +61,7 @@ export class Process {
 
   /** About how large its tables are: entries for descriptors, mappings and pages, and some for itself. */
   get entries(): number {
-    return 64 + this._descriptors.size + this.mm.mappings.length + this.mm.frames.spans.length;
+    return 64 + this._descriptors.size + this.mm.mappings.length + this.mm.frames.length;
   }
 
   get descriptors(): ReadonlyMap<number, OpenFile> {

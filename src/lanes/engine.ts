@@ -1,6 +1,16 @@
 /** How lanes make hosts, and hosts of snapshots. */
 import { Batch } from '../host/batch/batch.ts';
-import type { Answer, BatchCommand, Command, EmittedEvent, Execution, HostSpec, Query } from '../host/command.ts';
+import { Calls } from '../host/calls.ts';
+import type {
+  Answer,
+  BatchCommand,
+  CallsCommand,
+  Command,
+  EmittedEvent,
+  Execution,
+  HostSpec,
+  Query,
+} from '../host/command.ts';
 import { footprint, type HostUse } from '../host/footprint.ts';
 import { Host } from '../host/host.ts';
 import { mustHold } from '../host/invariants/walk.ts';
@@ -9,11 +19,12 @@ import { CODEC } from '../host/state/state.ts';
 import { type Upgrade, wayOf } from '../host/state/upgrades/upgrade.ts';
 import { UPGRADES } from '../host/state/upgrades/upgrades.ts';
 import { ENGINE } from './engine-version.ts';
-import type { BatchRun, Engine, EngineSnapshot, MakeHost } from './replay.ts';
+import type { Engine, EngineSnapshot, MakeHost } from './replay.ts';
 import { decodePieces, encodePieces } from './snapshot-bytes.ts';
 import { decodeEngine6 } from './snapshot-bytes-6.ts';
 import type { Restored, RestoreHost } from './snapshots.ts';
 import { digesting } from './state-digest.ts';
+import type { BatchRun, CallsRun } from './work-off.ts';
 
 export const makeHost: MakeHost = (spec) => new HostEngine(new Host(shared(spec)));
 
@@ -52,6 +63,10 @@ class HostEngine implements Engine {
 
   execute(command: Command): Execution {
     return this.#host.execute(command);
+  }
+
+  calls(command: CallsCommand): CallsRun {
+    return new Calls(this.#host, command);
   }
 
   batch(command: BatchCommand, payload: Uint8Array): BatchRun {

@@ -31,10 +31,40 @@ export class LaneBusy extends Error {
   override readonly name = 'LaneBusy';
 }
 
+/** The work was not begun, or ended between two slices: nothing of it has happened. */
+export class GivenUp extends Error {
+  override readonly name: string = 'GivenUp';
+}
+
+/** Nobody waits for the answer any more. */
+export class ClientGone extends GivenUp {
+  override readonly name = 'ClientGone';
+
+  constructor() {
+    super('nobody waits for the answer any more');
+  }
+}
+
+/** It would take longer than a command may; the message says how long that is. */
+export class TooCostly extends GivenUp {
+  override readonly name = 'TooCostly';
+}
+
+export class ServiceStopping extends GivenUp {
+  override readonly name = 'ServiceStopping';
+
+  constructor() {
+    super('the service is stopping');
+  }
+}
+
 /** Those with which a lane answers, as they arrive from its thread. */
 export const makeLaneError: MakeError = (sent) => {
   if (sent.name === 'HostFault') return new HostFault(sent.incident ?? '');
   if (sent.name === 'HostDamaged') return new HostDamaged(sent.message);
   if (sent.name === 'HostSetAside') return new HostSetAside(sent.message);
+  if (sent.name === 'ClientGone') return new ClientGone();
+  if (sent.name === 'TooCostly') return new TooCostly(sent.message);
+  if (sent.name === 'ServiceStopping') return new ServiceStopping();
   return makeStoreError(sent);
 };

@@ -1,8 +1,12 @@
 /** A lane's thread as the main thread sees it: it is asked, and replaced when it dies. */
+
+import { setTimeout } from 'node:timers/promises';
 import { MessageChannel, type MessagePort, type ResourceLimits, type Transferable, Worker } from 'node:worker_threads';
 import type { HostUse } from '../host/footprint.ts';
+import { STOP_LANES_MS, STOP_SNAPSHOTS_MS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { FoundDamage, StorePass } from '../store/store.ts';
+import type { Client } from '../threads/client.ts';
 import { Caller } from '../threads/ports.ts';
 import { breakShield, dropShield, makeShield, type Shield } from '../threads/shield.ts';
 import { threadFile } from '../threads/thread-file.ts';
@@ -35,6 +39,7 @@ export class LaneHandle {
   #caller: Caller<LaneRequest>;
   #thread: { worker: Worker; shield: Shield } | undefined;
   readonly #atWork = newAtWork();
+  #stopping: Promise<void> | undefined;
   #stopped = false;
 
   constructor(options: LaneHandleOptions) {
@@ -43,8 +48,8 @@ export class LaneHandle {
     this.#caller = this.#start(0);
   }
 
-  ask<Value>(request: LaneRequest, transfer?: readonly Transferable[]): Promise<Value> {
-    return this.#caller.ask<Value>(request, transfer);
+  ask<Value>(request: LaneRequest, transfer?: readonly Transferable[], client?: Client): Promise<Value> {
+    return this.#caller.ask<Value>(request, transfer, client);
   }
 
   /** Ends the thread in the middle of whatever it does; another one takes its place. */
@@ -55,11 +60,41 @@ export class LaneHandle {
     await worker.terminate();
   }
 
-  /** Ends the thread when it has done what it was asked. */
+  /** Resolves when all that it was asked is answered, if need be by ending the thread in the middle of whatever it does. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#within(STOP_LANES_MS, { ask: 'stop' });
+    return this.#stopping;
+  }
+
+  /** Ends the thread when it has done what it was asked; where it was to stop before, not later than that takes. */
   async close(): Promise<void> {
-    await this.ask({ ask: 'close' }).catch((error) => {
+    if (this.#stopping === undefined) await this.#inOrder(this.ask({ ask: 'close' }));
+    else {
+      await this.#stopping;
+      if (!this.#stopped) await this.#within(STOP_SNAPSHOTS_MS + STOP_LANES_MS, { ask: 'close' });
+    }
+    await this.#end();
+  }
+
+  async #within(milliseconds: number, request: LaneRequest): Promise<void> {
+    const done = this.ask(request).then(() => true);
+    const isDone = await this.#inOrder(Promise.race([done, setTimeout(milliseconds, false, { ref: false })]));
+    if (isDone) return;
+    const { log, lane } = this.#options;
+    log.warn({ lane }, 'a lane is in the middle of something and is ended: what it has not stored has not happened');
+    await this.#end();
+  }
+
+  async #inOrder<Value>(stopping: Promise<Value>): Promise<Value | undefined> {
+    try {
+      return await stopping;
+    } catch (error) {
       this.#options.log.error({ lane: this.#options.lane, err: error }, 'a lane did not stop in order');
-    });
+      return undefined;
+    }
+  }
+
+  async #end(): Promise<void> {
     this.#stopped = true;
     await this.kill();
     this.#caller.fail(new ThreadDied('the service has stopped'));
@@ -73,7 +108,7 @@ export class LaneHandle {
       this.#launch(port2).catch((error) => this.#died(error, false));
     };
     if (delay === 0) launch();
-    else setTimeout(launch, delay);
+    else void setTimeout(delay).then(launch);
     return caller;
   }
 

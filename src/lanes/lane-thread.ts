@@ -2,6 +2,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import type { Log } from '../log.ts';
 import { openShared } from '../store/sqlite/sharing.ts';
+import type { Presence } from '../threads/client.ts';
 import { serve } from '../threads/ports.ts';
 import { carryShield } from '../threads/shield.ts';
 import { makeHost, restoreHost } from './engine.ts';
@@ -35,6 +36,7 @@ const lane = new Lane({
   memory: settings.memory,
   lane: settings.lane,
   check: settings.check,
+  commandTime: settings.commandTime,
   makeHost,
   restoreHost,
   die: killProcess,
@@ -44,20 +46,22 @@ const lane = new Lane({
   onUse: (hostId, use) => say({ hostId, use }),
 });
 
-async function handle(request: LaneRequest): Promise<unknown> {
+async function handle(request: LaneRequest, client: Presence): Promise<unknown> {
   switch (request.ask) {
     case 'create':
       return await lane.create(request.row);
     case 'execute':
-      return packLarge(await lane.execute(request.hostId, request.command));
+      return packLarge(await lane.execute(request.hostId, request.command, client));
     case 'batch':
-      return packLarge(await lane.batch(request.hostId, request.command, request.payload));
+      return packLarge(await lane.batch(request.hostId, request.command, request.payload, client));
     case 'query':
-      return packLarge(await lane.query(request.hostId, request.query));
+      return packLarge(await lane.query(request.hostId, request.query, client));
     case 'remove':
       return await lane.remove(request.hostId);
     case 'recover':
       return await lane.recover();
+    case 'stop':
+      return await lane.stop();
     case 'close':
       await lane.close();
       return await store.close();

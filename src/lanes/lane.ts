@@ -1,6 +1,8 @@
 /** A lane: owns hosts and runs their commands, each host's one after another, the hosts in turns. */
 import type { Answer, BatchCommand, Command, HostSpec, Query } from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
+import { STOP_SNAPSHOTS_MS } from '../limits.ts';
+import type { Presence } from '../threads/client.ts';
 import { type Packed, unpack } from '../threads/packed.ts';
 import { AtWork, type SharedAtWork } from './at-work.ts';
 import { LaneBusy } from './errors.ts';
@@ -42,16 +44,16 @@ export class Lane implements Lanes {
     return await this.#admitted(row.id).create({ ...row, spec: unpack<HostSpec>(row.spec) });
   }
 
-  async execute(hostId: string, command: Command | Packed<Command>): Promise<Answer> {
-    return await this.#admitted(hostId).execute(unpack<Command>(command));
+  async execute(hostId: string, command: Command | Packed<Command>, client?: Presence): Promise<Answer> {
+    return await this.#admitted(hostId).execute(unpack<Command>(command), client);
   }
 
-  async batch(hostId: string, command: BatchCommand, payload: Uint8Array): Promise<Answer> {
-    return await this.#admitted(hostId).batch(command, payload);
+  async batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Presence): Promise<Answer> {
+    return await this.#admitted(hostId).batch(command, payload, client);
   }
 
-  async query(hostId: string, query: Query): Promise<Answer> {
-    return await this.#admitted(hostId).query(query);
+  async query(hostId: string, query: Query, client?: Presence): Promise<Answer> {
+    return await this.#admitted(hostId).query(query, client);
   }
 
   async remove(hostId: string): Promise<void> {
@@ -75,6 +77,7 @@ export class Lane implements Lanes {
   async recover(): Promise<void> {
     const { store, log, owns = () => true } = this.#options;
     for (const hostId of (await store.journal.unbooted()).filter(owns)) {
+      if (this.#turns.areOver) return;
       try {
         const booted = await this.#runner(hostId).recover();
         if (booted) log.info({ host: hostId }, 'the next kernel booted after an interrupted kexec');
@@ -84,12 +87,24 @@ export class Lane implements Lanes {
     }
   }
 
+  async stop(): Promise<void> {
+    this.#turns.areOver = true;
+    await this.#idle();
+  }
+
   async close(): Promise<void> {
     this.#residents.close();
-    const runners = this.#residents.all;
-    await Promise.all(runners.map((runner) => runner.idle()));
-    // One after another: all snapshots at once may be more than memory holds.
-    for (const runner of runners) await runner.rest();
+    await this.#idle();
+    const end = performance.now() + STOP_SNAPSHOTS_MS;
+    // One after another, as all snapshots at once may be more than memory holds; first of those that take longest to replay.
+    for (const runner of this.#residents.all.sort((a, b) => b.behind - a.behind)) {
+      if (performance.now() > end) break;
+      await runner.rest(end);
+    }
+  }
+
+  async #idle(): Promise<void> {
+    await Promise.all(this.#residents.all.map((runner) => runner.idle()));
   }
 
   #admitted(hostId: string): HostRunner {

@@ -7,6 +7,7 @@ import type { Answer, BatchCommand, Command, HostSpec, Query } from '../host/com
 import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
 import type { FoundDamage, HostRow, Store } from '../store/store.ts';
+import type { Client } from '../threads/client.ts';
 import type { Packed } from '../threads/packed.ts';
 import type { SetAside } from './aside.ts';
 import { makeHost, restoreHost } from './engine.ts';
@@ -24,7 +25,7 @@ export interface NewHost extends Omit<HostRow, 'spec'> {
 }
 
 /**
- * What is packed is no longer the caller's.
+ * What is packed is no longer the caller's. `client`: who has asked, if they may go before the answer.
  *
  * Rejected promises: HostFault for a bug of ours, StoreUnavailable where nothing could be stored, OwnerPassed where the
  * host has another owner by now, LaneBusy where too much waits, HostDamaged where what is stored of it is, HostSetAside
@@ -35,13 +36,13 @@ export interface Lanes {
   /** Builds the host and stores it; the value is its HostView. */
   create(row: NewHost): Promise<Answer>;
   /** Runs a command after those asked before, stores it, and only then answers. A kexec ends with the boot. */
-  execute(hostId: string, command: Command | Packed<Command>): Promise<Answer>;
+  execute(hostId: string, command: Command | Packed<Command>, client?: Client): Promise<Answer>;
   /**
    * The same for a batch: all of it is stored, or nothing. Other commands to this host wait, other hosts' do not. The
    * payload is no longer the caller's. What is wrong with it is answered as `malformed` or `invalid`.
    */
-  batch(hostId: string, command: BatchCommand, payload: Uint8Array): Promise<Answer>;
-  query(hostId: string, query: Query): Promise<Answer>;
+  batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client): Promise<Answer>;
+  query(hostId: string, query: Query, client?: Client): Promise<Answer>;
   /** Deletes the host and all that is stored of it. */
   remove(hostId: string): Promise<void>;
   /** What the host takes, as last found out since the start; of one that is not in memory the counts are there. Null: not known yet. */
@@ -52,6 +53,11 @@ export interface Lanes {
   retry(hostId: string): number;
   /** At start: boots the next kernel of hosts that were killed between freeze and boot. */
   recover(): Promise<void>;
+  /**
+   * The service stops: long work is given up (ServiceStopping), and so is what has not begun. Resolves when all is answered;
+   * a thread that is in the middle of something for STOP_LANES_MS is ended (ThreadDied).
+   */
+  stop(): Promise<void>;
   /** Resolves when everything asked before is done, and threads have ended. */
   close(): Promise<void>;
 }
@@ -67,15 +73,17 @@ export interface LanesOptions {
   memory?: number;
   /** Whether a host is looked at after each command. Default: no. */
   check?: boolean;
+  /** How long a lane may work on one command, in milliseconds; default: for any time. */
+  commandTime?: number;
 }
 
 const SILENT: Log = { info() {}, warn() {}, error() {} };
 
 export function createLanes(options: LanesOptions): Lanes {
-  const { store, log = SILENT, lanes = 0, allowServiceDeath = false, check = false, memory } = options;
-  if (lanes > 0) return new LanePool({ store, log, lanes, allowServiceDeath, check, memory });
+  const { store, log = SILENT, lanes = 0, allowServiceDeath = false, check = false, memory, commandTime } = options;
+  if (lanes > 0) return new LanePool({ store, log, lanes, allowServiceDeath, check, memory, commandTime });
   const hostMemory = memory === undefined ? {} : { memory: newHostMemory(memory, 1) };
   const onDamage = (damage: FoundDamage): void => void store.damage.add(damage);
-  const given = { store, log, allowServiceDeath, check, ...hostMemory, onDamage };
+  const given = { store, log, allowServiceDeath, check, commandTime, ...hostMemory, onDamage };
   return new Lane({ ...given, makeHost, restoreHost, die: killProcess });
 }

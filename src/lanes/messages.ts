@@ -17,6 +17,7 @@ export type LaneRequest =
   | { ask: 'query'; hostId: string; query: Query }
   | { ask: 'remove'; hostId: string }
   | { ask: 'recover' }
+  | { ask: 'stop' }
   | { ask: 'close' };
 
 export interface LaneSettings {
@@ -25,6 +26,8 @@ export interface LaneSettings {
   allowServiceDeath: boolean;
   memory: HostMemory;
   check: boolean;
+  /** How long it may work on one command, in milliseconds; default: for any time. */
+  commandTime?: number;
   /** Hosts that are not to be run. */
   aside: readonly string[];
   atWork: SharedAtWork;

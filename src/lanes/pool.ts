@@ -4,10 +4,11 @@ import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
 import type { FoundDamage, SharedStore, Store } from '../store/store.ts';
+import type { Client } from '../threads/client.ts';
 import type { Packed } from '../threads/packed.ts';
 import { type Limits, sizeOf } from './admission.ts';
 import { Aside, type SetAside } from './aside.ts';
-import { ThreadDied } from './errors.ts';
+import { ClientGone, ServiceStopping, ThreadDied } from './errors.ts';
 import { LaneHandle } from './lane-handle.ts';
 import type { Lanes, NewHost } from './lanes.ts';
 import type { LaneRequest } from './messages.ts';
@@ -23,6 +24,8 @@ export interface PoolOptions {
   /** What all hosts together may take of memory, in bytes; default: whatever they need. */
   memory?: number | undefined;
   check?: boolean;
+  /** How long a lane may work on one command, in milliseconds; default: for any time. */
+  commandTime?: number;
   limits?: Limits;
   /** For tests: what each lane may take of memory. */
   resourceLimits?: ResourceLimits;
@@ -38,11 +41,12 @@ export class LanePool implements Lanes {
   readonly #shared: SharedStore;
   readonly #log: Log;
   readonly #aside = new Aside();
+  #isStopping = false;
   readonly #uses = new Map<string, HostUse>();
   #closed: Promise<void> | undefined;
 
   constructor(options: PoolOptions) {
-    const { store, log, lanes, allowServiceDeath, check = false, limits, resourceLimits } = options;
+    const { store, log, lanes, allowServiceDeath, check = false, commandTime, limits, resourceLimits } = options;
     const { memory: bytes = Number.POSITIVE_INFINITY } = options;
     this.#store = store;
     this.#log = log;
@@ -61,7 +65,7 @@ export class LanePool implements Lanes {
     };
     this.#lanes = Array.from({ length: lanes }, (_, lane) => {
       const pass = () => shared.pass(lane);
-      return new LaneHandle({ lane, lanes, allowServiceDeath, check, memory, log, limits, pass, ...more });
+      return new LaneHandle({ lane, lanes, allowServiceDeath, check, commandTime, memory, log, limits, pass, ...more });
     });
   }
 
@@ -69,18 +73,18 @@ export class LanePool implements Lanes {
     return this.#ask(row.id, { ask: 'create', row }, given(row.spec));
   }
 
-  execute(hostId: string, command: Command | Packed<Command>): Promise<Answer> {
-    return this.#ask(hostId, { ask: 'execute', hostId, command }, given(command));
+  execute(hostId: string, command: Command | Packed<Command>, client?: Client): Promise<Answer> {
+    return this.#ask(hostId, { ask: 'execute', hostId, command }, given(command), client);
   }
 
-  batch(hostId: string, command: BatchCommand, payload: Uint8Array): Promise<Answer> {
+  batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client): Promise<Answer> {
     // Memory that is shared with other buffers cannot be given away.
     const whole = payload.byteLength === payload.buffer.byteLength ? payload : new Uint8Array(payload);
-    return this.#ask(hostId, { ask: 'batch', hostId, command, payload: whole }, [whole.buffer as ArrayBuffer]);
+    return this.#ask(hostId, { ask: 'batch', hostId, command, payload: whole }, [whole.buffer as ArrayBuffer], client);
   }
 
-  query(hostId: string, query: Query): Promise<Answer> {
-    return this.#ask(hostId, { ask: 'query', hostId, query });
+  query(hostId: string, query: Query, client?: Client): Promise<Answer> {
+    return this.#ask(hostId, { ask: 'query', hostId, query }, [], client);
   }
 
   async remove(hostId: string): Promise<void> {
@@ -124,6 +128,11 @@ export class LanePool implements Lanes {
     }
   }
 
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await Promise.all(this.#lanes.map((lane) => lane.stop()));
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
@@ -140,13 +149,20 @@ export class LanePool implements Lanes {
   }
 
   /** What is in `transfer` is no longer the caller's. */
-  async #ask<Value>(hostId: string, request: LaneRequest, transfer: readonly Transferable[] = []): Promise<Value> {
+  async #ask<Value>(
+    hostId: string,
+    request: LaneRequest,
+    transfer: readonly Transferable[] = [],
+    client?: Client,
+  ): Promise<Value> {
+    if (this.#isStopping) throw new ServiceStopping();
+    if (client?.isGone) throw new ClientGone();
     if (request.ask !== 'remove') this.#aside.check(hostId);
     const lane = this.#laneOf(hostId);
     const size = sizeOf(request);
     lane.admission.enter(hostId, size);
     try {
-      return await lane.ask<Value>(request, transfer);
+      return await lane.ask<Value>(request, transfer, client);
     } finally {
       lane.admission.leave(hostId, size);
     }

@@ -3,18 +3,7 @@
  * behind it. The kernel is deterministic, so the answers are those of the first time. Where one is not (a later
  * version that behaves differently), the host is marked `diverged` and stands as it was before that command.
  */
-import { setImmediate } from 'node:timers/promises';
-import type { BatchOutcome } from '../host/batch/batch.ts';
-import type {
-  Answer,
-  BatchCommand,
-  Command,
-  EmittedEvent,
-  Execution,
-  HostSpec,
-  Query,
-  Refused,
-} from '../host/command.ts';
+import type { Answer, BatchCommand, EmittedEvent, Execution, HostSpec, Query, Refused } from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
 import {
@@ -32,13 +21,14 @@ import {
 } from '../store/store.ts';
 import { decodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
+import { GivenUp } from './errors.ts';
 import { PastEvents } from './past-events.ts';
-import { inSlices, type Pace, SLICE_MS } from './slices.ts';
+import { Effort, inSlices, type Pace } from './slices.ts';
 import { type RestoreHost, startOf, unreadable, WORTH_COMMANDS, whyLost } from './snapshots.ts';
+import { type BatchRun, type Executing, execute, workOff } from './work-off.ts';
 
 /** What a lane needs of a host. */
-export interface Engine {
-  execute(command: Command): Execution;
+export interface Engine extends Executing {
   /** Begins a batch; until it is done the host is asked for nothing else. */
   batch?(command: BatchCommand, payload: Uint8Array): BatchRun;
   query(query: Query): Answer;
@@ -64,32 +54,6 @@ export interface EngineSnapshot {
   bytes: Uint8Array;
 }
 
-/** A batch at work: `step` goes on for about so many operations, and answers true when there is an outcome. */
-export interface BatchRun {
-  step(operations: number): boolean;
-  readonly outcome: BatchOutcome | null;
-}
-
-/** Operations of the first slice of a batch. */
-const FIRST_SLICE = 1024;
-const LARGEST_SLICE = 8192;
-
-/**
- * Works a batch off in slices, between which others have their turns. The result does not depend on where they end. What
- * one operation takes differs by a hundred times.
- */
-export async function workOff(run: BatchRun, pace: Pace): Promise<BatchOutcome> {
-  for (let size = FIRST_SLICE; ; ) {
-    pace.resume();
-    const begun = performance.now();
-    if (run.step(size)) return run.outcome!;
-    const took = performance.now() - begun;
-    if (took < SLICE_MS / 2) size = Math.min(size * 2, LARGEST_SLICE);
-    else if (took > SLICE_MS * 2) size = Math.ceil((size * SLICE_MS) / took);
-    await pace.pause();
-  }
-}
-
 export type MakeHost = (spec: HostSpec) => Engine;
 
 /** A host in memory, with its place in the journal. */
@@ -107,12 +71,21 @@ export interface LoadedHost {
   /** The answer to everything, where too much is lost. */
   unreadable: Refused | null;
   /** What a rebuild has to replay. */
-  behind: { commands: number; bytes: number };
+  behind: Behind;
   /** The snapshot that it was built from, by its last command, until a command is executed; null: there was none. */
   snapshot: number | null;
   /** What it was behind a command, if anybody has asked. */
   digest?: { sequence: number; value: string };
 }
+
+/** Commands, their bytes, and the milliseconds that they took. */
+export interface Behind {
+  commands: number;
+  bytes: number;
+  milliseconds: number;
+}
+
+export const NOTHING_BEHIND: Readonly<Behind> = { commands: 0, bytes: 0, milliseconds: 0 };
 
 /** What a host begins with, wherever it comes from. */
 export const NOTHING_YET = { freeze: null, damage: null, unreadable: null, snapshot: null };
@@ -122,7 +95,7 @@ export interface Rebuilding {
   makeHost: MakeHost;
   restoreHost?: RestoreHost;
   log: Log;
-  /** Lets others have their turns. */
+  /** Lets others have their turns. Throws GivenUp where the host is not wanted any more. */
   pace: Pace;
   /** Hears of what is damaged, also where something else stands in for it. */
   onDamage?: (damage: FoundDamage) => void;
@@ -180,7 +153,8 @@ async function build(
   last: number,
   known = 0,
 ): Promise<Built | undefined> {
-  const { store, pace } = from;
+  const { store } = from;
+  const effort = new Effort(from.pace, () => {});
   const origin = await store.hosts.origin(hostId);
   if (origin === undefined) return undefined;
   const { diverged } = origin;
@@ -192,7 +166,7 @@ async function build(
   const start = await startOf(hostId, origin.spec, Math.min(end, last), from);
   const { engine, sequence, upgraded, legacyEvents } = start;
   // A stop makes a snapshot of what had to be brought to this version, so that this is done once.
-  const behind = { commands: upgraded ? WORTH_COMMANDS : 0, bytes: 0 };
+  const behind = { ...NOTHING_BEHIND, commands: upgraded ? WORTH_COMMANDS : 0 };
   const host: LoadedHost = { ...NOTHING_YET, engine, epoch, sequence, diverged, behind };
   const lost = (): Lost => {
     const { why, damage } = whyLost(host, start);
@@ -202,14 +176,15 @@ async function build(
   const before = [...legacyEvents, ...(engine.takeEvents?.() ?? [])];
   const past = epoch === null ? null : await PastEvents.begin(store, { hostId, epoch }, before);
   while (host.damage === null) {
-    pace.resume();
     const read = await store.journal.read(hostId, host.sequence);
     const commands = read.filter((command) => command.sequence <= end);
     if (commands.length === 0) break;
     for (const command of commands) {
       const isNext = command.sequence === host.sequence + 1;
       if (!isNext && host.sequence === 0) return lost();
-      const found = isNext ? await replayOne(hostId, host, command, from, past) : GONE;
+      const found = isNext ? await replayOne(hostId, host, command, store, effort, past) : GONE;
+      if (effort.isOver) await effort.pause();
+      effort.resume();
       if (found === null) continue;
       if ('differs' in found) {
         const difference = { sequence: command.sequence, op: opOf(command), why: found.differs };
@@ -220,7 +195,6 @@ async function build(
       break;
     }
     await past?.flush();
-    await setImmediate();
   }
   host.snapshot = snapshot;
   // A snapshot that is passed over says how far the host has been, and so does the store.
@@ -254,26 +228,30 @@ async function replayOne(
   hostId: string,
   host: LoadedHost,
   stored: StoredCommand,
-  { store, pace }: Rebuilding,
+  store: HostStore,
+  effort: Effort,
   past: PastEvents | null,
 ): Promise<Flaw | null> {
   if (stored.damaged !== undefined) return { damaged: stored.damaged };
+  const { worked } = effort;
   let execution: Execution;
   try {
     const command = await decodeCommand(stored.command, async (freeze) => {
       return (await store.journal.handover(hostId, freeze)).text;
     });
-    pace.resume();
-    execution =
-      command.op === 'batch' ? await replayBatch(host, command, pace, stored.payload) : host.engine.execute(command);
+    const done =
+      command.op === 'batch'
+        ? replayBatch(host, command, effort, stored.payload)
+        : execute(host.engine, command, effort);
+    execution = done instanceof Promise ? await done : done;
     if (digest(execution.answer, stored.payload) !== stored.digest)
       return { differs: 'its answer is not the one given the first time' };
   } catch (error) {
-    if (error instanceof StoreUnavailable) throw error;
+    if (error instanceof StoreUnavailable || error instanceof GivenUp) throw error;
     if (error instanceof HandoverDamaged) return { damaged: error.message, handover: true };
     return { differs: `it fails inside: ${error instanceof Error ? error.message : String(error)}` };
   }
-  noteStored(host, stored.command.length + (stored.payload?.byteLength ?? 0), execution);
+  noteStored(host, stored.command.length + (stored.payload?.byteLength ?? 0), effort.worked - worked, execution);
   past?.add(host.sequence, execution.events);
   return null;
 }
@@ -282,19 +260,28 @@ async function replayOne(
 async function replayBatch(
   host: LoadedHost,
   command: BatchCommand,
-  { resume }: Pace,
+  pace: Pace,
   payload?: Uint8Array,
 ): Promise<Execution> {
   const run = host.engine.batch!(command, payload ?? new Uint8Array());
-  const { answer, stored } = await workOff(run, { pause: setImmediate, resume });
+  const { answer, stored } = await workOff(run, pace);
   return { answer: stored?.proof ?? answer, records: [], events: stored?.events ?? [] };
 }
 
-/** The host has executed one more command, which is in the journal, or on its way there. */
-export function noteStored(host: LoadedHost, bytes: number, { records }: Pick<Execution, 'records'>): void {
+/**
+ * The host has executed one more command, which is in the journal, or on its way there; it took so many bytes there, and
+ * milliseconds of work.
+ */
+export function noteStored(
+  host: LoadedHost,
+  bytes: number,
+  milliseconds: number,
+  { records }: Pick<Execution, 'records'>,
+): void {
   host.sequence += 1;
   host.behind.commands += 1;
   host.behind.bytes += bytes;
+  host.behind.milliseconds += milliseconds;
   host.snapshot = null;
   if (records.some((record) => record.kind === 'handover')) host.freeze = host.sequence;
 }

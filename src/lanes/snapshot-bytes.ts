@@ -62,12 +62,16 @@ export function* encodePieces(pieces: readonly Piece[]): Generator<void, Uint8Ar
   view.setUint32(0, FORMAT, true);
   view.setUint32(4, heads.length, true);
   let at = HEADER;
+  let copied = 0;
   for (const head of heads) {
     view.setUint32(at, head.byteLength, true);
     bytes.set(head, at + HEADER);
     at += HEADER + padded(head.byteLength);
+    copied += head.byteLength;
+    if (copied < STEP) continue;
+    copied = 0;
+    yield;
   }
-  let copied = 0;
   for (const { buffer, byteOffset, byteLength } of arrays) {
     bytes.set(new Uint8Array(buffer, byteOffset, byteLength), at);
     at += padded(byteLength);

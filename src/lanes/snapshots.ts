@@ -2,7 +2,8 @@
 import type { EmittedEvent, HostSpec, Refused } from '../host/command.ts';
 import type { Log } from '../log.ts';
 import { damagedAll, damagedSnapshot, type StoredSnapshot } from '../store/store.ts';
-import { type Engine, type LoadedHost, type Lost, NOTHING_YET, type Rebuilding } from './replay.ts';
+import { GivenUp } from './errors.ts';
+import { type Engine, type LoadedHost, type Lost, NOTHING_BEHIND, NOTHING_YET, type Rebuilding } from './replay.ts';
 import { inSlices, type Pace } from './slices.ts';
 
 /** A host of a snapshot. */
@@ -20,19 +21,26 @@ export type RestoreHost = (bytes: Uint8Array, engine: string) => Generator<void,
 /** What may have to be replayed before a snapshot is made; a host of large snapshots waits for as much as they have. */
 const MOST_COMMANDS = 10_000;
 const MOST_BYTES = 16 << 20;
+/** A replay may take so long, in milliseconds, or so many times as long as making a snapshot takes. */
+const MOST_MS = 250;
+const TIMES_SNAPSHOT = 8;
 /** A clean stop makes a snapshot of what takes longer to replay than to load. */
 export const WORTH_COMMANDS = 100;
 const WORTH_BYTES = 256 << 10;
+const WORTH_MS = 50;
 
-/** `size`: bytes of the snapshot before. */
-export function isDue({ engine, behind }: LoadedHost, size: number): boolean {
+/** `size`: bytes of the snapshot before; `took`: milliseconds until it was stored. */
+export function isDue({ engine, behind }: LoadedHost, { size, took }: { size: number; took: number }): boolean {
   if (engine.snapshot === undefined || engine.pendingBoot) return false;
-  return behind.commands >= MOST_COMMANDS || behind.bytes >= Math.max(MOST_BYTES, size);
+  const { commands, bytes, milliseconds } = behind;
+  if (commands >= MOST_COMMANDS || bytes >= Math.max(MOST_BYTES, size)) return true;
+  return milliseconds >= Math.max(MOST_MS, TIMES_SNAPSHOT * took);
 }
 
 export function isWorthwhile({ engine, behind }: LoadedHost): boolean {
   if (engine.snapshot === undefined || engine.pendingBoot) return false;
-  return behind.commands >= WORTH_COMMANDS || behind.bytes >= WORTH_BYTES;
+  const { commands, bytes, milliseconds } = behind;
+  return commands >= WORTH_COMMANDS || bytes >= WORTH_BYTES || milliseconds >= WORTH_MS;
 }
 
 export interface Start extends Restored {
@@ -78,6 +86,7 @@ async function restore(
   try {
     return await inSlices(restoreHost(snapshot.bytes, snapshot.engine), pace);
   } catch (error) {
+    if (error instanceof GivenUp) throw error;
     return `it cannot be restored: ${error instanceof Error ? error.message : String(error)}`;
   }
 }
@@ -106,6 +115,6 @@ export function unreadable(hostId: string, { epoch, sequence, diverged, damage, 
     query: () => answer,
     execute: () => ({ answer, records: [], events: [] }),
   };
-  const behind = { commands: 0, bytes: 0 };
+  const behind = { ...NOTHING_BEHIND };
   return { ...NOTHING_YET, engine, epoch, sequence, diverged, damage, unreadable: answer, behind };
 }

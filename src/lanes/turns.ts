@@ -7,6 +7,8 @@
 const DEAF_MS = 1;
 
 export class Turns {
+  /** The lane is stopping: who comes for a turn has to give up. */
+  areOver = false;
   readonly #waiting: (() => void)[] = [];
   /** When the lane last listened; null: nothing has run since. */
   #heard: number | null = null;

@@ -4,6 +4,7 @@
  */
 import { PAGE_SHIFT, PAGE_SIZE } from './address.ts';
 import { agree, continued, type EntryRun } from './entry-run.ts';
+import { SortedList } from './sorted-list.ts';
 
 export const FRAME_SIZE = PAGE_SIZE;
 export const FRAME_SHIFT = PAGE_SHIFT;
@@ -39,7 +40,7 @@ export interface AllocateOptions {
 export class FrameOwners {
   readonly frames: number;
   /** Allocated runs, ascending, disjoint. */
-  private _runs: OwnedRun[] = [];
+  private readonly _runs = new SortedList<OwnedRun>();
   private _free: number;
   /** No frame below this one is free. Frame 0 belongs to the firmware, so that 0 can mean "no table". */
   private _lowestFree = 1;
@@ -58,8 +59,8 @@ export class FrameOwners {
     return this._lowestFree;
   }
 
-  get runs(): readonly Readonly<OwnedRun>[] {
-    return this._runs;
+  get runs(): Generator<Readonly<OwnedRun>> {
+    return this._runs[Symbol.iterator]();
   }
 
   /** How many frames each owner has. */
@@ -94,64 +95,62 @@ export class FrameOwners {
 
   /** The run that holds this frame, or null if the frame is free. */
   runAt(frame: number): Readonly<OwnedRun> | null {
-    const run = this._runs[this._indexAt(frame)];
-    return run && run.start <= frame ? run : null;
+    const run = this._runs.floor(frame);
+    return run && frame < run.start + run.count ? run : null;
   }
 
   /** The parts of a range that nobody owns, ascending. */
   freeWithin(start: number, count: number): FrameRun[] {
     const end = start + count;
     const free: FrameRun[] = [];
-    let cursor = start;
-    const first = this._indexAt(start);
-    for (let i = first < 0 ? this._lowerBound(start) : first; cursor < end; i++) {
-      const run = this._runs[i];
-      const stop = run ? Math.min(end, run.start) : end;
-      if (stop > cursor) free.push({ start: cursor, count: stop - cursor });
-      cursor = run ? run.start + run.count : end;
+    const begun = this.runAt(start);
+    let cursor = begun ? begun.start + begun.count : start;
+    for (const run of this._runs.within(start + 1, end - 1)) {
+      if (run.start > cursor) free.push({ start: cursor, count: run.start - cursor });
+      cursor = run.start + run.count;
     }
+    if (cursor < end) free.push({ start: cursor, count: end - cursor });
     return free;
   }
 
   /** Gives the frames of a range, all of which must be owned, to another owner. */
   setOwner(start: number, count: number, owner: string): void {
-    const [from, to] = this._slice(start, count);
-    for (let i = from; i < to; i++) this._runs[i]!.owner = owner;
-    this._merge(from, to);
+    for (const run of this._slice(start, count)) run.owner = owner;
+    this._merge(start, count);
   }
 
   /** Notes that the owner of these frames does not hold them any more: only pins do. */
   letGo(start: number, count: number): void {
-    const [from, to] = this._slice(start, count);
-    for (let i = from; i < to; i++) this._runs[i]!.held = false;
-    this._merge(from, to);
+    for (const run of this._slice(start, count)) run.held = false;
+    this._merge(start, count);
   }
 
   /** Makes these frames free. */
   remove(start: number, count: number): void {
-    const [from, to] = this._slice(start, count);
-    this._runs.splice(from, to - from);
+    this._slice(start, count);
+    this._runs.take(start, start + count - 1);
     this._free += count;
     this._lowestFree = Math.min(this._lowestFree, start);
   }
 
   /** Frees every frame outside `kept`, and gives those inside to `owner`, who holds them. */
   retain(kept: readonly FrameRun[], owner: string): void {
-    const sorted = [...kept].sort((a, b) => a.start - b.start);
     const runs: OwnedRun[] = [];
-    let cursor = 0;
-    for (const { start, count } of sorted) {
+    for (const { start, count } of [...kept].sort((a, b) => a.start - b.start)) {
       const end = start + count;
-      while (cursor < this._runs.length && this._runs[cursor]!.start + this._runs[cursor]!.count <= start) cursor++;
-      for (let i = cursor; i < this._runs.length && this._runs[i]!.start < end; i++) {
-        const run = this._runs[i]!;
+      const begun = this.runAt(start);
+      for (const run of this._runs.within(begun ? begun.start : start, end - 1)) {
         const first = Math.max(start, run.start);
         runs.push({ ...run, start: first, count: Math.min(end, run.start + run.count) - first, owner, held: true });
       }
     }
-    this._runs = runs;
-    this._merge(0, runs.length);
-    this._free = this.frames - 1 - this._runs.reduce((sum, run) => sum + run.count, 0);
+    this._runs.clear();
+    this._free = this.frames - 1;
+    for (const run of runs) {
+      this._runs.add(run.start, run);
+      this._joinLeft(run);
+      this._free -= run.count;
+    }
     this._lowestFree = 1;
   }
 
@@ -164,43 +163,27 @@ export class FrameOwners {
     }
   }
 
-  /** Returns the index of the run that holds a frame; -1 if the frame is free. */
-  private _indexAt(frame: number): number {
-    let low = 0;
-    let high = this._runs.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this._runs[middle]!.start <= frame) low = middle + 1;
-      else high = middle;
-    }
-    const run = this._runs[low - 1];
-    return run && frame < run.start + run.count ? low - 1 : -1;
-  }
-
-  /** Index of the first run that begins at or after the frame. */
-  private _lowerBound(frame: number): number {
-    let low = 0;
-    let high = this._runs.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this._runs[middle]!.start < frame) low = middle + 1;
-      else high = middle;
-    }
-    return low;
-  }
-
-  private *_holes(): Generator<FrameRun> {
+  /** Holes of at least so many frames, ascending. */
+  private *_holes(least: number): Generator<FrameRun> {
+    const { blocks } = this._runs;
     let cursor = this._lowestFree;
-    for (let i = this._lowerBound(cursor); i < this._runs.length; i++) {
-      const run = this._runs[i]!;
-      if (run.start > cursor) yield { start: cursor, count: run.start - cursor };
-      cursor = run.start + run.count;
+    for (let at = Math.max(0, this._runs.blockOf(cursor)); at < blocks.length; at++) {
+      const block = blocks[at]!;
+      const first = block.items[0]!;
+      if (first.start - cursor >= least) yield { start: cursor, count: first.start - cursor };
+      if (block.widestGap(behind) >= least)
+        for (const { start, count } of block.items) {
+          if (start - cursor >= least) yield { start: cursor, count: start - cursor };
+          cursor = Math.max(cursor, start + count);
+        }
+      const last = block.items.at(-1)!;
+      cursor = Math.max(cursor, last.start + last.count);
     }
-    if (cursor < this.frames) yield { start: cursor, count: this.frames - cursor };
+    if (this.frames - cursor >= least) yield { start: cursor, count: this.frames - cursor };
   }
 
   private _findHole(count: number, align: number, phase: number): number | null {
-    for (const hole of this._holes()) {
+    for (const hole of this._holes(count)) {
       const start = hole.start + ((((phase - hole.start) % align) + align) % align);
       if (start + count <= hole.start + hole.count) return start;
     }
@@ -210,7 +193,7 @@ export class FrameOwners {
   private _collect(count: number, folio: number): FrameRun[] | null {
     const pieces: FrameRun[] = [];
     let left = count;
-    for (const hole of this._holes()) {
+    for (const hole of this._holes(folio)) {
       const start = Math.ceil(hole.start / folio) * folio;
       const room = Math.floor((hole.start + hole.count - start) / folio) * folio;
       if (room <= 0) continue;
@@ -223,62 +206,51 @@ export class FrameOwners {
   }
 
   private _insert(run: OwnedRun): void {
-    const index = this._lowerBound(run.start);
-    this._runs.splice(index, 0, run);
-    const merged = this._merge(index, index + 1);
-    if (run.start === this._lowestFree) {
-      const at = this._runs[merged]!;
-      this._lowestFree = at.start + at.count;
-      for (let i = merged + 1; i < this._runs.length && this._runs[i]!.start === this._lowestFree; i++)
-        this._lowestFree += this._runs[i]!.count;
-    }
+    this._runs.add(run.start, run);
+    this._merge(run.start, run.count);
+    if (run.start === this._lowestFree) this._lowestFree = run.start + run.count;
   }
 
-  /** Cuts runs at both ends of the range and returns the indexes of those inside: [from, to). */
-  private _slice(start: number, count: number): [number, number] {
+  /** Cuts runs at both ends of the range and returns those inside. */
+  private _slice(start: number, count: number): OwnedRun[] {
     this._splitAt(start);
     this._splitAt(start + count);
-    const from = this._lowerBound(start);
-    let to = from;
+    const runs = this._runs.within(start, start + count - 1);
     let covered = 0;
-    while (to < this._runs.length && this._runs[to]!.start < start + count) covered += this._runs[to++]!.count;
+    for (const run of runs) covered += run.count;
     if (covered !== count) throw new Error(`frames ${start}+${count} are not all allocated`);
-    return [from, to];
+    return runs;
   }
 
   private _splitAt(frame: number): void {
-    const index = this._indexAt(frame);
-    const run = this._runs[index];
-    if (!run || run.start === frame) return;
+    const run = this._runs.floor(frame);
+    if (!run || run.start === frame || frame >= run.start + run.count) return;
     const head = frame - run.start;
-    this._runs.splice(index + 1, 0, { ...run, start: frame, count: run.count - head });
+    this._runs.add(frame, { ...run, start: frame, count: run.count - head });
     run.count = head;
   }
 
-  /** Joins equal neighbours around [from, to); returns the index where the run at `from` is now. */
-  private _merge(from: number, to: number): number {
-    const first = Math.max(from, 1);
-    const last = Math.min(to, this._runs.length - 1);
-    let write = first - 1;
-    let at = from;
-    for (let read = first; read <= last; read++) {
-      const left = this._runs[write]!;
-      const right = this._runs[read]!;
-      if (
-        left.start + left.count === right.start &&
-        left.owner === right.owner &&
-        left.held === right.held &&
-        sameFill(left.fill, right.fill) &&
-        left.folioShift === right.folioShift
-      )
-        left.count += right.count;
-      else this._runs[++write] = right;
-      if (read === from) at = write;
-    }
-    if (last >= first && write < last) this._runs.splice(write + 1, last - write);
-    return at;
+  /** Joins equal neighbours in a range, and at its ends. */
+  private _merge(start: number, count: number): void {
+    for (const run of this._runs.within(start, start + count)) this._joinLeft(run);
+  }
+
+  /** Makes a run one with that before it, if they are alike. */
+  private _joinLeft(run: OwnedRun): void {
+    const left = this._runs.floor(run.start - 1);
+    if (!left || left.start + left.count !== run.start || !areAlike(left, run)) return;
+    this._runs.take(run.start, run.start);
+    left.count += run.count;
   }
 }
+
+const behind = ({ start, count }: OwnedRun): number => start + count;
+
+const areAlike = (left: OwnedRun, right: OwnedRun): boolean =>
+  left.owner === right.owner &&
+  left.held === right.held &&
+  sameFill(left.fill, right.fill) &&
+  left.folioShift === right.folioShift;
 
 function sameFill(a: OwnedRun['fill'], b: OwnedRun['fill']): boolean {
   return a === b || (typeof a === 'object' && typeof b === 'object' && agree(a, b));

@@ -136,24 +136,45 @@ export class FramePins {
     return end;
   }
 
+  /** Whether anybody has pinned a frame of [start, end). */
+  isPinned(start: number, end: number): boolean {
+    return this._firstPinned(start, end) < end;
+  }
+
   /** The parts of [start, end) that nobody has pinned, ascending. */
   unpinnedWithin(start: number, end: number): FrameRun[] {
     const unpinned: FrameRun[] = [];
-    let first = start;
-    const pinned = (from: number, to: number): void => {
-      if (from > first) unpinned.push({ start: first, count: from - first });
-      first = to;
-    };
     for (let at = start; at < end; ) {
-      const chunk = Math.floor(at / CHUNK);
-      const stop = Math.min(end, (chunk + 1) * CHUNK);
-      const pins = this._framePins[Math.floor(at / PINS)];
-      if (this._pinsOfChunk(chunk) > 0) pinned(at, stop);
-      else if (pins) for (; at < stop; at++) if (pins[at & (PINS - 1)] !== 0) pinned(at, at + 1);
-      at = stop;
+      const pinned = this._firstPinned(at, end);
+      if (pinned > at) unpinned.push({ start: at, count: pinned - at });
+      at = this._pinnedUntil(pinned, end);
     }
-    pinned(end, end);
     return unpinned;
+  }
+
+  /** The first pinned frame of [start, end); `end`: there is none. */
+  private _firstPinned(start: number, end: number): number {
+    for (let at = start; at < end; ) {
+      const pins = this._framePins[Math.floor(at / PINS)];
+      const chunks = this._chunkPins[Math.floor(at / (CHUNK * CHUNK_PINS))];
+      // Nothing is counted there, or no chunk as a whole.
+      if (!pins && !chunks) at = (Math.floor(at / PINS) + 1) * PINS;
+      else {
+        const stop = Math.min(end, (Math.floor(at / CHUNK) + 1) * CHUNK);
+        if (this._pinsOfChunk(Math.floor(at / CHUNK)) > 0) return at;
+        if (pins) for (; at < stop; at++) if (pins[at & (PINS - 1)] !== 0) return at;
+        at = stop;
+      }
+    }
+    return end;
+  }
+
+  /** The first frame of [start, end) that nobody has pinned. */
+  private _pinnedUntil(start: number, end: number): number {
+    let at = start;
+    while (at < end && this.count(at) > 0)
+      at = this._pinsOfChunk(Math.floor(at / CHUNK)) > 0 ? (Math.floor(at / CHUNK) + 1) * CHUNK : at + 1;
+    return Math.min(at, end);
   }
 
   clear(): void {

@@ -41,7 +41,7 @@ export class PhysicalMemory {
   }
 
   /** Runs that have an owner, ascending, and those that only pins keep (`held` false). */
-  get runs(): readonly Readonly<OwnedRun>[] {
+  get runs(): Generator<Readonly<OwnedRun>> {
     return this._owners.runs;
   }
 
@@ -129,9 +129,13 @@ export class PhysicalMemory {
 
   /** The owner releases frames: those that are not pinned are freed, the others with their last pin. */
   release(start: number, count: number): void {
+    this.observer?.framesReleased(start, count);
+    if (!this.isPinned(start, count)) {
+      this._free(start, count);
+      return;
+    }
     this._owners.letGo(start, count);
     this._orphans += count;
-    this.observer?.framesReleased(start, count);
     this._freeOrphans(start, count);
   }
 
@@ -169,8 +173,7 @@ export class PhysicalMemory {
 
   /** Whether any frame of a range is pinned. */
   isPinned(start: number, count: number): boolean {
-    const [unpinned] = this._pins.unpinnedWithin(start, start + count);
-    return unpinned?.count !== count;
+    return this._pins.isPinned(start, start + count);
   }
 
   /** Frees the frames of a range that no owner and no pin holds. */
@@ -180,22 +183,24 @@ export class PhysicalMemory {
       const run = this._owners.runAt(frame);
       const stop = run ? Math.min(end, run.start + run.count) : frame + 1;
       // The frames between two pinned ones are freed at once.
-      if (run && !run.held) for (const unpinned of this._pins.unpinnedWithin(frame, stop)) this._freeRange(unpinned);
+      if (run && !run.held)
+        for (const unpinned of this._pins.unpinnedWithin(frame, stop)) {
+          this._orphans -= unpinned.count;
+          this._free(unpinned.start, unpinned.count);
+        }
       frame = stop;
     }
   }
 
-  private _freeRange(run: FrameRun): void {
-    const { start, count } = run;
+  private _free(start: number, count: number): void {
     this._owners.remove(start, count);
-    this._orphans -= count;
-    this._contents.drop(run);
+    this._contents.drop({ start, count });
     this.observer?.framesFreed(start, count);
   }
 
   /** A kexec: frees every frame outside `kept`, gives those inside to `owner`, and ends all pins. */
   retain(kept: readonly FrameRun[], owner: string): void {
-    const before = this._owners.runs;
+    const before = this.observer === null ? [] : [...this._owners.runs];
     this._owners.retain(kept, owner);
     this._pins.clear();
     this._orphans = 0;

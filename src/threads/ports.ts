@@ -4,11 +4,18 @@
  * where that is enough, which takes a quarter of the time of a structured clone.
  */
 import type { MessagePort, Transferable } from 'node:worker_threads';
+import type { Client, Presence } from './client.ts';
 import { AnswerLost, type MakeError, receiveError, type SentError, sendError } from './errors.ts';
 
 interface Ask<Request> {
   ticket: number;
   request: Request;
+}
+
+/** Nobody waits for the answer any more. */
+interface Gone {
+  ticket: number;
+  gone: true;
 }
 
 type Reply = { ticket: number; value: unknown } | { ticket: number; error: SentError };
@@ -22,11 +29,18 @@ type Message<Item> = Item[] | string;
 const itemsOf = <Item>(message: Message<Item>): Item[] =>
   typeof message === 'string' ? (JSON.parse(message) as Item[]) : message;
 
+interface Waiting {
+  resolve: (value: never) => void;
+  reject: (error: Error) => void;
+  /** The client need not be heard of any more. */
+  forget: (() => void) | undefined;
+}
+
 /** The end of a port that asks. */
 export class Caller<Request> {
   readonly #port: MessagePort;
-  readonly #waiting = new Map<number, { resolve: (value: never) => void; reject: (error: Error) => void }>();
-  readonly #outbox: Outbox<Ask<Request>>;
+  readonly #waiting = new Map<number, Waiting>();
+  readonly #outbox: Outbox<Ask<Request> | Gone>;
   readonly #makeError: MakeError;
   #next = 1;
   #failed: Error | null = null;
@@ -36,7 +50,7 @@ export class Caller<Request> {
     this.#port = port;
     this.#makeError = makeError;
     // All that the sockets which are read in one turn ask for goes together.
-    const refuse = ({ ticket }: Ask<Request>, error: unknown): void =>
+    const refuse = ({ ticket }: Ask<Request> | Gone, error: unknown): void =>
       this.#settle({ ticket, error: sendError(error) });
     this.#outbox = new Outbox(port, speech, setImmediate, refuse);
     port.on('message', (message: Message<Reply>) => {
@@ -44,12 +58,16 @@ export class Caller<Request> {
     });
   }
 
-  /** What is in `transfer` is no longer the caller's. Rejects with what the other end threw. */
-  ask<Value>(request: Request, transfer: readonly Transferable[] = []): Promise<Value> {
+  /**
+   * What is in `transfer` is no longer the caller's. The other end hears when the client goes before the answer. Rejects with
+   * what the other end threw.
+   */
+  ask<Value>(request: Request, transfer: readonly Transferable[] = [], client?: Client): Promise<Value> {
     if (this.#failed !== null) return Promise.reject(this.#failed);
     const { promise, resolve, reject } = Promise.withResolvers<Value>();
     const ticket = this.#next++;
-    this.#waiting.set(ticket, { resolve, reject });
+    const forget = client?.whenGone(() => this.#outbox.add({ ticket, gone: true }));
+    this.#waiting.set(ticket, { resolve, reject, forget });
     this.#outbox.add({ ticket, request }, transfer);
     return promise;
   }
@@ -58,13 +76,17 @@ export class Caller<Request> {
   fail(error: Error): void {
     this.#failed = error;
     this.#port.close();
-    for (const { reject } of this.#waiting.values()) reject(error);
+    for (const { reject, forget } of this.#waiting.values()) {
+      forget?.();
+      reject(error);
+    }
     this.#waiting.clear();
   }
 
   #settle(reply: Reply): void {
     const waiting = this.#waiting.get(reply.ticket);
     this.#waiting.delete(reply.ticket);
+    waiting?.forget?.();
     if ('error' in reply) waiting?.reject(receiveError(reply.error, this.#makeError));
     else waiting?.resolve(reply.value as never);
   }
@@ -76,23 +98,31 @@ export class Caller<Request> {
  */
 export function serve<Request>(
   port: MessagePort,
-  handle: (request: Request) => Promise<unknown>,
+  handle: (request: Request, client: Presence) => Promise<unknown>,
   given: (answer: unknown) => readonly Transferable[] = () => [],
 ): () => void {
   const refuse = ({ ticket }: Reply, error: unknown): void =>
     outbox.add({ ticket, error: sendError(new AnswerLost(error instanceof Error ? error.message : String(error))) });
   // After all that a commit, or a message, has come to, and without another turn of the event loop.
   const outbox = new Outbox<Reply>(port, 'plain', process.nextTick, refuse);
+  const clients = new Map<number, { isGone: boolean }>();
   const answer = async ({ ticket, request }: Ask<Request>): Promise<void> => {
+    const client = { isGone: false };
+    clients.set(ticket, client);
     try {
-      const value = await handle(request);
+      const value = await handle(request, client);
       outbox.add({ ticket, value }, given(value));
     } catch (error) {
       outbox.add({ ticket, error: sendError(error) });
+    } finally {
+      clients.delete(ticket);
     }
   };
-  const hear = (message: Message<Ask<Request>>): void => {
-    for (const ask of itemsOf(message)) void answer(ask);
+  const hear = (message: Message<Ask<Request> | Gone>): void => {
+    for (const item of itemsOf(message)) {
+      if ('request' in item) void answer(item);
+      else Object.assign(clients.get(item.ticket) ?? {}, { isGone: true });
+    }
   };
   port.on('message', hear);
   return () => {

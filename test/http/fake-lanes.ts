@@ -2,6 +2,7 @@
 import type { Answer, BatchCommand, Command, HostSpec, Query } from '../../src/host/command.ts';
 import type { HostUse, Lanes, NewHost, SetAside } from '../../src/lanes/lanes.ts';
 import { FIRST_EPOCH, type HostRow, hashKey, type Store } from '../../src/store/store.ts';
+import type { Client } from '../../src/threads/client.ts';
 import { type Packed, unpack } from '../../src/threads/packed.ts';
 
 const ok = (value: unknown): Answer => ({ kind: 'ok', value });
@@ -11,6 +12,8 @@ export class FakeLanes implements Lanes {
   readonly commands: Command[] = [];
   readonly queries: Query[] = [];
   readonly batches: { command: BatchCommand; text: string }[] = [];
+  /** Who has asked for each command. */
+  readonly clients: (Client | undefined)[] = [];
   onCommand: (command: Command) => Answer | Promise<Answer> = () => ok({});
   onBatch: (command: BatchCommand) => Answer | Promise<Answer> = () => ok({});
   onQuery: (query: Query) => Answer | Promise<Answer> = () => ok([]);
@@ -27,9 +30,10 @@ export class FakeLanes implements Lanes {
     return ok({ state: 'running' });
   }
 
-  async execute(_hostId: string, given: Command | Packed<Command>): Promise<Answer> {
+  async execute(_hostId: string, given: Command | Packed<Command>, client?: Client): Promise<Answer> {
     const command = unpack<Command>(given);
     this.commands.push(command);
+    this.clients.push(client);
     return this.onCommand(command);
   }
 
@@ -69,6 +73,13 @@ export class FakeLanes implements Lanes {
   }
 
   async recover(): Promise<void> {}
+  /** What `stop` does. */
+  onStop = (): void => {};
+
+  async stop(): Promise<void> {
+    this.onStop();
+  }
+
   async close(): Promise<void> {}
 }
 

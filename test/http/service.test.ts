@@ -153,5 +153,5 @@ test('while it stops, what has begun is answered, and what comes after it is ref
   goOn.resolve();
   const answers = await text(socket);
   await closed;
-  assert.match(answers, /^HTTP\/1\.1 200 [\s\S]*HTTP\/1\.1 503 [\s\S]*"type":"\/problems\/unavailable"/);
+  assert.match(answers, /^HTTP\/1\.1 200 [\s\S]*HTTP\/1\.1 503 [\s\S]*"type":"\/problems\/service-stopping"/);
 });

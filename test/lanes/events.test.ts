@@ -6,7 +6,7 @@ import type { Answer, BatchCommand, Command, EmittedEvent } from '../../src/host
 import { buildHostSpec } from '../../src/host/host-spec.ts';
 import { Lane } from '../../src/lanes/lane.ts';
 import { createLanes } from '../../src/lanes/lanes.ts';
-import type { BatchRun } from '../../src/lanes/replay.ts';
+import type { BatchRun } from '../../src/lanes/work-off.ts';
 import { type StoredEvent, StoreUnavailable } from '../../src/store/store.ts';
 import { D1 } from '../support/client.ts';
 import { temporaryDirectory } from '../support/service.ts';

@@ -1,8 +1,17 @@
 /** A host small enough to see through: what lanes do is tested with it, what hosts do is not. */
-import type { Answer, BatchCommand, Command, Execution, HostSpec, Query } from '../../src/host/command.ts';
+import type {
+  Answer,
+  BatchCommand,
+  CallsCommand,
+  Command,
+  Execution,
+  HostSpec,
+  Query,
+} from '../../src/host/command.ts';
 import { DEFAULT_BOOT, DEFAULT_POLICIES } from '../../src/kernel/policies.ts';
-import type { BatchRun, Engine, EngineSnapshot } from '../../src/lanes/replay.ts';
+import type { Engine, EngineSnapshot } from '../../src/lanes/replay.ts';
 import type { Restored } from '../../src/lanes/snapshots.ts';
+import type { BatchRun, CallsRun } from '../../src/lanes/work-off.ts';
 
 /** Version of its snapshots. */
 const FAKE_ENGINE = 'fake';
@@ -34,6 +43,8 @@ export interface Quirks {
   failsAtBatch?: boolean;
   /** As a version that cannot boot. */
   failsAtBoot?: boolean;
+  /** Called behind each call of several, with its number, and at each step of a long batch. */
+  onCall?: (number: number) => void;
   /** As a version whose commands leave things that do not agree. */
   isWhole?: (view: FakeView) => boolean;
 }
@@ -90,7 +101,30 @@ export class FakeHost implements Engine {
     const answer: Answer = { kind: 'ok', value: { now: this.#view.clock } };
     const proof: Answer = { kind: 'ok', value: command.results ? BigInt(this.#view.clock) : this.#view.clock };
     const stored = { command, payload: new Uint8Array(), proof, events: [] };
-    return { step: () => true, outcome: { answer, stored, spoiled: false } };
+    // With a base it has so many steps.
+    let left = command.base ?? 0;
+    const step = (): boolean => {
+      if (left > 0) this.#quirks.onCall?.(left);
+      left -= 1;
+      return left < 0;
+    };
+    return { step, outcome: { answer, stored, spoiled: false } };
+  }
+
+  /** Each call moves the clock by 1. */
+  calls({ calls }: CallsCommand): CallsRun {
+    let done = 0;
+    return {
+      step: (isOver) => {
+        while (done < calls.length) {
+          done += 1;
+          this.#view.clock += 1;
+          this.#quirks.onCall?.(done);
+          if (isOver()) break;
+        }
+        return done === calls.length ? ok({ now: this.#view.clock }) : null;
+      },
+    };
   }
 
   query(query: Query): Answer {

@@ -1,14 +1,16 @@
 /** Lanes as threads, with real hosts. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import Database from 'better-sqlite3';
 import type { Answer, Command } from '../../src/host/command.ts';
 import { buildHostSpec } from '../../src/host/host-spec.ts';
-import { HostFault, LaneBusy, ThreadDied } from '../../src/lanes/errors.ts';
+import { ClientGone, HostFault, LaneBusy, ServiceStopping, ThreadDied } from '../../src/lanes/errors.ts';
 import { laneOf } from '../../src/lanes/owner.ts';
 import { LanePool, type PoolOptions } from '../../src/lanes/pool.ts';
 import { connectForReading } from '../../src/store/sqlite/database.ts';
 import { openStore, type SqliteStore } from '../../src/store/sqlite/store.ts';
 import { type Store, StoreUnavailable } from '../../src/store/store.ts';
+import type { Client } from '../../src/threads/client.ts';
 import { temporaryDirectory } from '../support/service.ts';
 import { someTenant } from '../support/store.ts';
 import { SPEC } from './fake-host.ts';
@@ -25,8 +27,12 @@ interface Lab {
   add(...ids: string[]): Promise<void>;
 }
 
-async function lab(t: TestContext, options: Partial<PoolOptions> = {}): Promise<Lab> {
-  const store = openStore({ directory: temporaryDirectory(t) });
+async function lab(
+  t: TestContext,
+  options: Partial<PoolOptions> = {},
+  directory = temporaryDirectory(t),
+): Promise<Lab> {
+  const store = openStore({ directory });
   const tenantId = await someTenant(store);
   const errors: string[] = [];
   const log = { info() {}, warn() {}, error: (_details: object, message: string) => void errors.push(message) };
@@ -44,6 +50,23 @@ async function lab(t: TestContext, options: Partial<PoolOptions> = {}): Promise<
       await Promise.all(ids.map((id) => pool.create({ id, tenantId, name: id, spec: SPEC, created: CREATED })));
     },
   };
+}
+
+/** Who waits for an answer until `go`. */
+function clientThat(): Client & { go: () => void } {
+  const told: (() => void)[] = [];
+  const client = {
+    isGone: false,
+    whenGone: (tell: () => void) => {
+      told.push(tell);
+      return () => {};
+    },
+    go() {
+      client.isGone = true;
+      for (const tell of told) tell();
+    },
+  };
+  return client;
 }
 
 /** Names of hosts, of which each lane of two owns one. */
@@ -289,4 +312,55 @@ test('what a host takes is told by its lane, and forgotten with the host', async
   assert.ok(pool.use('h0')!.memory > 10_000);
   await pool.remove('h0');
   assert.equal(pool.use('h0'), null);
+});
+
+test('what a client has asked for ends in the thread that is at it, and what waits is not begun, when they go', async (t) => {
+  const { store, pool, add } = await lab(t, { lanes: 1 });
+  await add('h', 'other');
+  const pid = await newProcess(pool, 'h');
+  const time = await timeOf(pool, 'h');
+  const client = clientThat();
+  const asked = [pool.execute('h', longCommand(pid), client), pool.execute('h', TICK, client)];
+  const refused = Promise.allSettled(asked);
+  await timeOf(pool, 'other');
+  client.go();
+  for (const outcome of await refused)
+    assert.ok(outcome.status === 'rejected' && outcome.reason instanceof ClientGone, JSON.stringify(outcome));
+  assert.equal(await timeOf(pool, 'h'), time);
+  assert.deepEqual(await sequences(store, 'h'), [1]);
+  await assert.rejects(pool.execute('h', TICK, client), ClientGone);
+});
+
+test('a stop refuses what is at work and what comes, and closing is over soon', async (t) => {
+  const { store, pool, add } = await lab(t);
+  const [one, two] = oneForEachLane();
+  await add(one, two);
+  const pid = await newProcess(pool, one);
+  const refused = Promise.allSettled([pool.execute(one, longCommand(pid)), pool.execute(one, TICK)]);
+  await timeOf(pool, two);
+  await pool.stop();
+  for (const outcome of await refused)
+    assert.ok(outcome.status === 'rejected' && outcome.reason instanceof ServiceStopping, JSON.stringify(outcome));
+  await assert.rejects(pool.query(two, { view: 'host' }), ServiceStopping);
+  await pool.close();
+  assert.deepEqual(await sequences(store, one), [1]);
+});
+
+test('a lane that does not come back is ended by a stop', async (t) => {
+  const directory = temporaryDirectory(t);
+  const { store, pool, add } = await lab(t, { lanes: 2 }, directory);
+  const beside = Array.from({ length: 20 }, (_, index) => `h${index}`).find((id) => laneOf(id, 2) === laneOf('h', 2))!;
+  await add('h', beside);
+  // Nothing can be stored, and nobody says so yet.
+  const other = new Database(`${directory}/holdover.db`);
+  other.exec('BEGIN IMMEDIATE');
+  const asked = Promise.allSettled([pool.execute('h', TICK)]);
+  await timeOf(pool, beside);
+  await pool.stop();
+  const [outcome] = await asked;
+  assert.ok(outcome!.status === 'rejected' && outcome.reason instanceof ThreadDied, JSON.stringify(outcome));
+  other.exec('ROLLBACK');
+  other.close();
+  await pool.close();
+  assert.ok((await sequences(store, 'h')).length <= 1);
 });

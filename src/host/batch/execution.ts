@@ -111,16 +111,17 @@ export class BatchExecution {
     return this._checksum >>> 0;
   }
 
-  /** Executes about `operations` more operations. True: nothing is left to do. */
+  /** Executes about `operations` more operations, or fewer large ones. True: nothing is left to do. */
   step(operations: number): boolean {
     const { runs, rows } = this._columns;
     for (let left = operations; left > 0 && this._row < rows && !this._ended; ) {
       if (runs === null) this._enter(this._row);
       else this._enterOfRun(runs);
-      const done = this._paused ? 0 : this._performMany(left);
+      const cost = costOf(this._at);
+      const done = this._paused ? 0 : this._performMany(Math.ceil(left / cost));
       // An unmap of very many areas goes on in the next step.
       if (done === 0 && !this._perform(left)) break;
-      left -= Math.max(1, done);
+      left -= Math.max(1, done) * cost;
       this._advance(Math.max(1, done));
     }
     normalize(this._mapped);
@@ -317,6 +318,9 @@ export class BatchExecution {
     });
   }
 }
+
+/** What a large operation takes, as so many small ones: its pages may be small, and each has an entry in a table. */
+const costOf = ({ lengthHigh, lengthLow }: Span): number => 1 + lengthHigh * 2 ** 12 + (lengthLow >>> 20);
 
 /** Outcomes of operations; any other number is that of an errno, which are all smaller. */
 const SKIPPED = 0;

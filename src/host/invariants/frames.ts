@@ -55,7 +55,7 @@ function* claimsOf(census: Census): Generator<Claim> {
     yield* table.tables().map((run) => ({ ...run, owner: 'page-table', who: `domain ${id}` }));
   for (const unit of machine.units.values())
     yield* unit.tables().map((run) => ({ ...run, owner: 'context-table', who: `IOMMU ${unit.id}` }));
-  const spans = (list: readonly FrameSpan[], owner: string, who: string): Claim[] =>
+  const spans = (list: Generator<FrameSpan>, owner: string, who: string): Iterable<Claim> =>
     list.map(({ frame, count }) => ({ start: frame, count, owner, who }));
   for (const { pid, mm } of processes.values()) yield* spans(mm.frames.spans, 'anonymous', `process ${pid}`);
   for (const { pages, viommu } of census.viommuPages) yield* spans(pages.spans, 'memfd', `vIOMMU ${viommu.id}`);

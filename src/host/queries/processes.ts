@@ -22,7 +22,7 @@ export function processView(process: Process): ProcessView {
     descriptors: [...process.descriptors]
       .sort(([a], [b]) => a - b)
       .map(([fd, file]) => ({ fd, kind: file.kind, link: file.link() })),
-    memory: process.mm.mappings.map(({ first, last, file, device }) => ({
+    memory: Array.from(process.mm.mappings, ({ first, last, file, device }) => ({
       address: hex(BigInt(first) * BigInt(FRAME_SIZE)),
       length: hex(BigInt(last - first + 1) * BigInt(FRAME_SIZE)),
       backing: file || device ? 'file' : 'anonymous',

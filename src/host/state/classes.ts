@@ -55,6 +55,7 @@ import { Ioeventfd } from '../../kernel/vfio/pci/ioeventfd.ts';
 import { IntxUnmask, VfioPciIrqs } from '../../kernel/vfio/pci/irqs.ts';
 import { BarMapping } from '../../kernel/vfio/pci/mmap.ts';
 import { Vfio, VfioDevice } from '../../kernel/vfio/vfio.ts';
+import { ByteChunks } from '../../machine/byte-chunks.ts';
 import { FrameContents } from '../../machine/frame-contents.ts';
 import { FrameOwners } from '../../machine/frame-owners.ts';
 import { FramePins } from '../../machine/frame-pins.ts';
@@ -64,6 +65,7 @@ import { PhysicalMemory } from '../../machine/memory.ts';
 import { PageTable } from '../../machine/page-table.ts';
 import { ConfigSpace } from '../../machine/pci/config-space.ts';
 import { PciFunction } from '../../machine/pci/function.ts';
+import { SortedBlock, SortedList } from '../../machine/sorted-list.ts';
 import { TableWalk } from '../../machine/table-walk.ts';
 import { Host } from '../host.ts';
 
@@ -80,6 +82,7 @@ export const CLASSES = [
   AreaPages,
   AreaTable,
   BarMapping,
+  ByteChunks,
   BytesArgument,
   BytesStruct,
   ConfigSpace,
@@ -130,6 +133,8 @@ export const CLASSES = [
   SessionFile,
   SharedPages,
   ShmemInode,
+  SortedBlock,
+  SortedList,
   Source,
   SourceList,
   TableWalk,

@@ -4,6 +4,7 @@
  */
 import { PAGE, UMAX } from '../../machine/address.ts';
 import type { FrameRun, PhysicalMemory } from '../../machine/memory.ts';
+import { SortedList } from '../../machine/sorted-list.ts';
 import { type Refusal, refuse } from '../errno.ts';
 import { PROTECTION } from '../uapi/bits.ts';
 import type { DeviceMemory } from './device-memory.ts';
@@ -50,7 +51,7 @@ export class AddressSpace {
   static readonly caches = { _hint: () => undefined };
 
   readonly memory: PhysicalMemory;
-  private readonly _mappings: Mapping[] = [];
+  private readonly _mappings = new SortedList<Mapping>();
   /** The mapping in which `frameAt` found its page last. */
   private _hint: Mapping | undefined;
   /** Frames of private pages, by page number. */
@@ -63,7 +64,7 @@ export class AddressSpace {
     this.memory = memory;
   }
 
-  get mappings(): readonly Readonly<Mapping>[] {
+  get mappings(): SortedList<Readonly<Mapping>> {
     return this._mappings;
   }
 
@@ -199,7 +200,7 @@ export class AddressSpace {
     for (const mapping of this._mappings) {
       hold(mapping);
       const anon = mapping.anon === 0 ? 0 : ++child._lastAnon;
-      child._mappings.push({ ...mapping, anon, forked: anon !== 0 });
+      child._mappings.add(mapping.first, { ...mapping, anon, forked: anon !== 0 });
     }
     for (const { page, frame, count, folioShift } of this.frames.spans) {
       const copies = this.memory.duplicate({ start: frame, count }, { owner: 'anonymous', ...placement(count, page) });
@@ -219,16 +220,13 @@ export class AddressSpace {
 
   /** The mapping that this page lies in. */
   at(page: number): Mapping | undefined {
-    const mapping = this._mappings[this._lowerBound(page + 1) - 1];
+    const mapping = this._mappings.floor(page);
     return mapping && mapping.last >= page ? mapping : undefined;
   }
 
   /** The mappings of which pages [first, last] have a part, ascending. */
   within(first: number, last: number): Mapping[] {
-    let index = this._lowerBound(first + 1);
-    if (index > 0 && this._mappings[index - 1]!.last >= first) index--;
-    const end = this._lowerBound(last + 1);
-    return this._mappings.slice(index, end);
+    return this._mappings.within(this.at(first)?.first ?? first, last);
   }
 
   /** Cuts the mapping that this page lies in, so that one begins with it. */
@@ -236,29 +234,27 @@ export class AddressSpace {
     const mapping = this.at(page);
     if (!mapping || mapping.first === page) return;
     hold(mapping);
-    this._mappings.splice(this._mappings.indexOf(mapping) + 1, 0, from(mapping, page));
+    this._mappings.add(page, from(mapping, page));
     mapping.last = page - 1;
     this._hint = undefined;
   }
 
   /** Adds a mapping, whose file the caller has held, to where nothing is mapped. Returns the one that it is part of now. */
   insert(mapping: Mapping): Mapping {
-    this._mappings.splice(this._lowerBound(mapping.first), 0, mapping);
+    this._mappings.add(mapping.first, mapping);
     return this.join(mapping);
   }
 
   /** Makes a mapping one with its neighbours where Linux does (vma_merge_new_range), and returns it. */
   join(mapping: Mapping): Mapping {
-    const index = this._mappings.indexOf(mapping);
-    const left = this._mappings[index - 1];
-    const right = this._mappings[index + 1];
+    const { left, right } = this._neighbours(mapping);
     const joinsLeft = left !== undefined && areMergeable(left, mapping);
     // Each alike to the one in the middle does not make the two alike.
     const joinsRight = right !== undefined && areMergeable(mapping, right) && (!joinsLeft || areAnonAlike(left, right));
     let joined = mapping;
-    if (joinsRight) this._swallow(joined, index + 1);
+    if (joinsRight) this._swallow(joined, right);
     if (joinsLeft) {
-      this._swallow(left, index);
+      this._swallow(left, joined);
       joined = left;
     }
     return joined;
@@ -269,9 +265,8 @@ export class AddressSpace {
     if (this.within(first, last).length === 0) return;
     this.splitAt(first);
     this.splitAt(last + 1);
-    const gone = this.within(first, last);
     this._release(first, last);
-    this._mappings.splice(this._mappings.indexOf(gone[0]!), gone.length);
+    const gone = this._mappings.take(first, last);
     this._hint = undefined;
     for (const mapping of gone) letGo(mapping);
   }
@@ -287,8 +282,13 @@ export class AddressSpace {
   setFrames(mapping: Mapping, runs: readonly FrameRun[], page: number): void {
     this.frames.insertRuns(page, runs, mapping.pageShift);
     if (mapping.anon !== 0) return;
-    const index = this._mappings.indexOf(mapping);
-    mapping.anon = anonOfNeighbours(mapping, this._mappings[index - 1], this._mappings[index + 1]) || ++this._lastAnon;
+    const { left, right } = this._neighbours(mapping);
+    mapping.anon = anonOfNeighbours(mapping, left, right) || ++this._lastAnon;
+  }
+
+  /** The mappings before and behind one. */
+  private _neighbours({ first }: Mapping): { left: Mapping | undefined; right: Mapping | undefined } {
+    return { left: this._mappings.floor(first - 1), right: this._mappings.above(first) };
   }
 
   /** EINVAL if the borders of a range cut a huge page in two (hugetlb_vm_op_split). */
@@ -301,29 +301,17 @@ export class AddressSpace {
     return refuse('EINVAL', 'do_vmi_munmap', 'the range would cut a huge page');
   }
 
-  /** Makes a mapping one with that behind it, at `index`. */
-  private _swallow(mapping: Mapping, index: number): void {
-    const next = this._mappings[index]!;
+  /** Makes a mapping one with that behind it. */
+  private _swallow(mapping: Mapping, next: Mapping): void {
     mapping.last = next.last;
     mapping.anon ||= next.anon;
     mapping.forked ||= next.forked;
-    this._mappings.splice(index, 1);
+    this._mappings.take(next.first, next.first);
     this._hint = undefined;
     letGo(next);
   }
 
   private _release(first: number, last: number): void {
     for (const { frame, count } of this.frames.remove(first, last)) this.memory.release(frame, count);
-  }
-
-  private _lowerBound(page: number): number {
-    let low = 0;
-    let high = this._mappings.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this._mappings[middle]!.first < page) low = middle + 1;
-      else high = middle;
-    }
-    return low;
   }
 }

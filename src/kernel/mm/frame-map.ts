@@ -1,6 +1,7 @@
 /** Which frame holds which page: page numbers in ascending spans that lie contiguous in physical memory. */
 
 import type { FrameRun } from '../../machine/memory.ts';
+import { SortedList } from '../../machine/sorted-list.ts';
 
 export interface FrameSpan {
   page: number;
@@ -12,28 +13,35 @@ export interface FrameSpan {
 
 export class FrameMap {
   /** What can be found again; see `src/host/state`. */
-  static readonly caches = { _hint: () => 0 };
+  static readonly caches = { _hint: () => undefined };
 
-  private _spans: FrameSpan[] = [];
-  /** Index of the span in which `at` found its page last. */
-  private _hint = 0;
+  private readonly _spans = new SortedList<FrameSpan>();
+  /** The span in which `at` found its page last. */
+  private _hint: FrameSpan | undefined;
 
-  get spans(): readonly FrameSpan[] {
-    return this._spans;
+  get length(): number {
+    return this._spans.length;
+  }
+
+  /** Ascending. */
+  get spans(): Generator<Readonly<FrameSpan>> {
+    return this._spans[Symbol.iterator]();
   }
 
   /** How many pages have a frame. */
   get pages(): number {
-    return this._spans.reduce((sum, span) => sum + span.count, 0);
+    let pages = 0;
+    for (const { count } of this._spans) pages += count;
+    return pages;
   }
 
   /** Returns the frame of `page` if `count` pages from it on have frames in a row; else -1. */
   at(page: number, count = 1): number {
-    let span = this._spans[this._hint];
+    let span = this._hint;
     if (!span || page < span.page || page >= span.page + span.count) {
-      this._hint = this._firstTouching(page);
-      span = this._spans[this._hint];
-      if (!span || page < span.page) return -1;
+      span = this._touching(page);
+      if (!span) return -1;
+      this._hint = span;
     }
     if (page + count > span.page + span.count) return -1;
     return span.frame + (page - span.page);
@@ -41,20 +49,15 @@ export class FrameMap {
 
   /** Adds a span; its pages must not have frames. */
   insert(span: FrameSpan): void {
-    const index = this._lowerBound(span.page);
-    const left = this._spans[index - 1];
-    if (
-      left &&
-      left.page + left.count === span.page &&
-      left.frame + left.count === span.frame &&
-      left.folioShift === span.folioShift
-    ) {
+    const left = this._spans.floor(span.page);
+    if (left && isContinued(left, span)) {
       left.count += span.count;
-      this._joinNext(index - 1);
+      this._joinNext(left);
       return;
     }
-    this._spans.splice(index, 0, { ...span });
-    this._joinNext(index);
+    const added = { ...span };
+    this._spans.add(span.page, added);
+    this._joinNext(added);
   }
 
   /** Adds runs of frames for the pages from one on, which must not have frames. */
@@ -68,25 +71,21 @@ export class FrameMap {
 
   /** The span that holds a page, or else the next one behind it. */
   next(page: number): FrameSpan | undefined {
-    return this._spans[this._firstTouching(page)];
+    return this._touching(page) ?? this._spans.above(page);
   }
 
   /** The parts of spans that lie in [first, last], ascending. */
   range(first: number, last: number): FrameSpan[] {
-    const found: FrameSpan[] = [];
-    for (let i = this._firstTouching(first); i < this._spans.length && this._spans[i]!.page <= last; i++)
-      found.push(clip(this._spans[i]!, first, last));
-    return found;
+    return this._whole(first, last).map((span) => clip(span, first, last));
   }
 
   /** The parts of [first, last] without a frame, ascending. */
   holes(first: number, last: number): { page: number; count: number }[] {
     const holes: { page: number; count: number }[] = [];
     let cursor = first;
-    for (let i = this._firstTouching(first); i < this._spans.length && this._spans[i]!.page <= last; i++) {
-      const span = this._spans[i]!;
-      if (span.page > cursor) holes.push({ page: cursor, count: span.page - cursor });
-      cursor = span.page + span.count;
+    for (const { page, count } of this._whole(first, last)) {
+      if (page > cursor) holes.push({ page: cursor, count: page - cursor });
+      cursor = page + count;
     }
     if (cursor <= last) holes.push({ page: cursor, count: last - cursor + 1 });
     return holes;
@@ -94,53 +93,49 @@ export class FrameMap {
 
   /** Takes [first, last] out and returns what was there. */
   remove(first: number, last: number): FrameSpan[] {
-    const from = this._firstTouching(first);
-    let to = from;
-    const removed: FrameSpan[] = [];
-    const rest: FrameSpan[] = [];
-    for (; to < this._spans.length && this._spans[to]!.page <= last; to++) {
-      const span = this._spans[to]!;
-      const inside = clip(span, first, last);
-      removed.push(inside);
-      if (span.page < inside.page) rest.push({ ...span, count: inside.page - span.page });
-      const end = inside.page + inside.count;
-      const tail = span.page + span.count - end;
-      if (tail > 0) rest.push({ ...span, page: end, frame: span.frame + (end - span.page), count: tail });
-    }
-    if (removed.length > 0) this._spans.splice(from, to - from, ...rest);
-    return removed;
+    this._splitAt(first);
+    this._splitAt(last + 1);
+    this._hint = undefined;
+    return this._spans.take(first, last);
   }
 
-  private _lowerBound(page: number): number {
-    let low = 0;
-    let high = this._spans.length;
-    while (low < high) {
-      const middle = (low + high) >>> 1;
-      if (this._spans[middle]!.page < page) low = middle + 1;
-      else high = middle;
-    }
-    return low;
+  /** Spans that have a part in [first, last], ascending. */
+  private _whole(first: number, last: number): FrameSpan[] {
+    const begun = this._touching(first);
+    return this._spans.within(begun ? begun.page : first, last);
   }
 
-  private _firstTouching(page: number): number {
-    const index = this._lowerBound(page);
-    const left = this._spans[index - 1];
-    return left && left.page + left.count > page ? index - 1 : index;
+  /** The span that holds a page. */
+  private _touching(page: number): FrameSpan | undefined {
+    const span = this._spans.floor(page);
+    return span && span.page + span.count > page ? span : undefined;
   }
 
-  private _joinNext(index: number): void {
-    const span = this._spans[index]!;
-    const next = this._spans[index + 1];
-    if (
-      next &&
-      span.page + span.count === next.page &&
-      span.frame + span.count === next.frame &&
-      span.folioShift === next.folioShift
-    ) {
-      span.count += next.count;
-      this._spans.splice(index + 1, 1);
-    }
+  /** Cuts the span that holds a page, so that one begins with it. */
+  private _splitAt(page: number): void {
+    const span = this._touching(page);
+    if (!span || span.page === page) return;
+    const head = page - span.page;
+    this._spans.add(page, { ...span, page, frame: span.frame + head, count: span.count - head });
+    span.count = head;
   }
+
+  private _joinNext(span: FrameSpan): void {
+    const next = this._spans.floor(span.page + span.count);
+    if (!next || !isContinued(span, next)) return;
+    span.count += next.count;
+    this._spans.take(next.page, next.page);
+    this._hint = span;
+  }
+}
+
+/** Whether the second one goes on, in pages and in frames, where the first one ends. */
+function isContinued(left: FrameSpan, right: FrameSpan): boolean {
+  return (
+    left.page + left.count === right.page &&
+    left.frame + left.count === right.frame &&
+    left.folioShift === right.folioShift
+  );
 }
 
 function clip(span: FrameSpan, first: number, last: number): FrameSpan {

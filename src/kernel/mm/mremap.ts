@@ -177,12 +177,20 @@ function moveTo(mm: AddressSpace, move: Move): number | Refusal {
   return relocate(mm, { ...move, count, newFirst });
 }
 
+const behind = ({ last }: Mapping): number => last + 1;
+
 /** The highest free pages below MMAP_BASE; null: there are not so many. */
 function room(mm: AddressSpace, count: number): number | null {
   let end = Number(MMAP_BASE / PAGE);
-  for (const { first, last } of mm.mappings.toReversed()) {
-    if (last < end && end - last - 1 >= count) break;
-    end = Math.min(end, first);
+  for (const block of mm.mappings.blocks.toReversed()) {
+    // Within a block there may be no gap that is wide enough: only that behind it counts.
+    const isNarrow = block.widestGap(behind) < count;
+    for (const { first, last } of isNarrow
+      ? [{ first: block.keys[0]!, last: block.items.at(-1)!.last }]
+      : block.items.toReversed()) {
+      if (last < end && end - last - 1 >= count) return end - count;
+      end = Math.min(end, first);
+    }
   }
   return end >= count ? end - count : null;
 }

@@ -1,4 +1,5 @@
 /** Pages of a memfd that go, and with them what others have made of them. */
+import type { FrameRun } from '../../machine/memory.ts';
 import type { Refusal } from '../errno.ts';
 import type { Kernel } from '../kernel.ts';
 import { FALLOCATE_MODE } from '../uapi/bits.ts';
@@ -7,13 +8,13 @@ import type { ShmemInode } from './shmem.ts';
 
 /** Sets the size of a memfd, in bytes; private mappings lose what they have stored behind it. Errnos of its `truncate`. */
 export function truncate(kernel: Kernel, inode: ShmemInode, length: bigint): Refusal | null {
-  const before = inode.pages.spans.map(({ frame, count }) => ({ start: frame, count }));
+  // Only restored domains ask what is lost, and few hosts have any.
+  const before = length < inode.size && kernel.restored.domains.size > 0 ? runsOf(inode) : [];
   const pages = inode.sizeInPages;
-  const shrinks = length < inode.size;
   const refusal = inode.truncate(length);
   if (refusal) return refusal;
   if (inode.sizeInPages < pages) dropCopies(kernel, inode, Number(inode.sizeInPages), Number.MAX_SAFE_INTEGER);
-  if (shrinks) kernel.restored.pagesLost(lost(before, inode.pages.spans), 'a memfd was truncated');
+  if (before.length > 0) kernel.restored.pagesLost(lost(before, runsOf(inode)), 'a memfd was truncated');
   return null;
 }
 
@@ -37,11 +38,15 @@ function dropCopies(kernel: Kernel, inode: ShmemInode, first: number, last: numb
   for (const { mm } of kernel.processes.values()) mm.dropCopies(inode, first, last);
 }
 
-/** The runs of `before` that `after` does not contain as a whole. */
-function lost(
-  before: { start: number; count: number }[],
-  after: readonly { frame: number; count: number }[],
-): { start: number; count: number }[] {
-  const kept = after.map(({ frame, count }) => [frame, frame + count] as const);
-  return before.filter(({ start, count }) => !kept.some(([from, to]) => from <= start && start + count <= to));
+const runsOf = ({ pages }: ShmemInode): FrameRun[] =>
+  Array.from(pages.spans, ({ frame, count }) => ({ start: frame, count })).sort((a, b) => a.start - b.start);
+
+/** The runs of `before` that `after` does not contain as a whole; both ascending. */
+function lost(before: readonly FrameRun[], after: readonly FrameRun[]): FrameRun[] {
+  let at = 0;
+  return before.filter(({ start, count }) => {
+    while (at < after.length && after[at]!.start + after[at]!.count <= start) at++;
+    const kept = after[at];
+    return !kept || kept.start > start || kept.start + kept.count < start + count;
+  });
 }

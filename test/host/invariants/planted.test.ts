@@ -12,6 +12,7 @@ import { Viommu } from '../../../src/kernel/iommufd/viommu/viommu.ts';
 import type { Mapping } from '../../../src/kernel/mm/mapping.ts';
 import type { PhysicalMemory } from '../../../src/machine/memory.ts';
 import { READ, WRITE } from '../../../src/machine/page-table.ts';
+import type { SortedList } from '../../../src/machine/sorted-list.ts';
 import { BDF, IOVA, PAGE, Vmm } from './vmm.ts';
 
 const found = (host: Host): string[] =>
@@ -26,6 +27,7 @@ function add(object: object, field: string, by: number): void {
   fields[field] = (fields[field] as number) + by;
 }
 
+const firstOf = (mappings: SortedList<Readonly<Mapping>>): Mapping => mappings.above(-1) as Mapping;
 const ownersOf = (memory: PhysicalMemory): object => inside(memory)._owners as object;
 const ioasOf = (vmm: Vmm): Ioas => vmm.object(Ioas);
 const parentOf = (vmm: Vmm): HwptPaging => vmm.object(HwptPaging);
@@ -153,17 +155,17 @@ const ATTACHED: Readonly<Record<string, Plant>> = {
   },
   'a frame of memory that is not mapped': {
     plant: ({ process: { mm } }) => {
-      (mm.mappings[0] as Mapping).last--;
+      firstOf(mm.mappings).last--;
     },
     names: /^mapping of page 0x[0-9a-f]+ of process 1, which has a frame: none, or shared, .* private$/,
   },
   'mappings that lie over each other': {
-    plant: ({ process: { mm } }) => (mm.mappings as Mapping[]).push({ ...mm.mappings[0]! }),
+    plant: ({ process: { mm } }) => mm.mappings.add(firstOf(mm.mappings).last, { ...firstOf(mm.mappings) }),
     names: /^order of mappings of process 1: one at page /,
   },
   'a protection that a mapping may not have': {
     plant: ({ process: { mm } }) => {
-      (mm.mappings[0] as Mapping).may = 1;
+      firstOf(mm.mappings).may = 1;
     },
     names: /^protection of the mapping at page .* of process 1: 3, .* 1$/,
   },

@@ -1,6 +1,7 @@
 /** All steps that this version can take, the oldest first: the last one leads to this version's engine. */
 import { FROM_0FF38 } from './from-0ff38.ts';
 import { FROM_6 } from './from-6.ts';
+import { FROM_9E86E } from './from-9e86e.ts';
 import type { Upgrade } from './upgrade.ts';
 
-export const UPGRADES: readonly Upgrade[] = [FROM_6, FROM_0FF38];
+export const UPGRADES: readonly Upgrade[] = [FROM_6, FROM_0FF38, FROM_9E86E];

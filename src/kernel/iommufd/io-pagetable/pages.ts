@@ -173,7 +173,7 @@ export class SharedPages {
   }
 
   /** Pages that are pinned, with their frames. */
-  get pinned(): readonly FrameSpan[] {
+  get pinned(): Generator<Readonly<FrameSpan>> {
     return this._pinned.spans;
   }
 

@@ -1,0 +1,99 @@
+/** What of one host is in memory, and how far what it has done has come on its way to the store. */
+import { type JournalEntry, StoreUnavailable } from '../store/store.ts';
+import { type LoadedHost, type Rebuilding, rebuild, rebuildWithout } from './replay.ts';
+
+export type OwnedHost = LoadedHost & { epoch: number };
+
+const isOwned = (host: LoadedHost): host is OwnedHost => host.epoch !== null;
+
+const STORED = Promise.resolve();
+
+export class InMemory {
+  readonly #hostId: string;
+  readonly #rebuilding: Rebuilding;
+  /** A host was built from the store. */
+  readonly #onLoad: (host: LoadedHost) => Promise<void>;
+  #loaded: LoadedHost | undefined;
+  #stored = STORED;
+
+  constructor(hostId: string, rebuilding: Rebuilding, onLoad: (host: LoadedHost) => Promise<void>) {
+    this.#hostId = hostId;
+    this.#rebuilding = rebuilding;
+    this.#onLoad = onLoad;
+  }
+
+  /** Undefined before first use and after a failure: then it is built from the store. */
+  get loaded(): LoadedHost | undefined {
+    return this.#loaded;
+  }
+
+  /** The same, if it is ours. */
+  get owned(): OwnedHost | undefined {
+    const host = this.#loaded;
+    return host !== undefined && isOwned(host) ? host : undefined;
+  }
+
+  /** The newest commit: what is in memory is stored when it has resolved. */
+  get stored(): Promise<void> {
+    return this.#stored;
+  }
+
+  /** Nothing is in memory, and nothing on its way to the store. */
+  get isEmpty(): boolean {
+    return this.#loaded === undefined && this.#stored === STORED;
+  }
+
+  take(host: LoadedHost): void {
+    this.#loaded = host;
+  }
+
+  /** What is in memory is not what is stored, or not wanted. */
+  drop(): void {
+    this.#loaded = undefined;
+  }
+
+  commit(host: LoadedHost, entry: JournalEntry): Promise<void> {
+    const stored = this.#rebuilding.store.journal.append(entry);
+    this.#stored = stored;
+    stored.catch(() => {
+      if (this.#loaded === host) this.#loaded = undefined;
+    });
+    return stored;
+  }
+
+  /** What is on its way to the journal either arrives there or does not, but it is part of what is read. */
+  async arrived(): Promise<void> {
+    await this.#stored.catch(() => {});
+    this.#stored = STORED;
+  }
+
+  /** What is in memory, or else the host is made ours, and built from what is stored; undefined: it is not stored. */
+  async own(): Promise<OwnedHost | undefined> {
+    return this.owned ?? (await this.#own());
+  }
+
+  /** The same to look at it, which is possible where nothing can be stored, as on a full disk. */
+  async look(): Promise<LoadedHost | undefined> {
+    try {
+      return await this.own();
+    } catch (error) {
+      if (!(error instanceof StoreUnavailable)) throw error;
+      this.#loaded ??= await rebuild(this.#hostId, null, this.#rebuilding);
+      return this.#loaded;
+    }
+  }
+
+  /** The host without that snapshot; null where it cannot be built. */
+  without(epoch: number | null, snapshot: number): Promise<LoadedHost | null> {
+    return rebuildWithout(this.#hostId, epoch, this.#rebuilding, snapshot);
+  }
+
+  async #own(): Promise<OwnedHost | undefined> {
+    await this.arrived();
+    const epoch = await this.#rebuilding.store.hosts.own(this.#hostId);
+    this.#loaded = undefined;
+    if (epoch !== undefined) this.#loaded = await rebuild(this.#hostId, epoch, this.#rebuilding);
+    if (this.#loaded !== undefined) await this.#onLoad(this.#loaded);
+    return this.owned;
+  }
+}
