@@ -139,7 +139,8 @@ export class Guess {
   }
 
   learn(text: string): void {
-    if (text.length > LONGEST || !text.startsWith('{')) return;
+    // Answers to lines are lines, which tell no ids.
+    if (text.length > LONGEST || text === '' || text.trimEnd().includes('\n')) return;
     this.#walk(JSON.parse(text));
   }
 
