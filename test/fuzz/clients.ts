@@ -108,12 +108,18 @@ export class Anybody extends Client {
           preset: random.pick(['vmm-lab', 'vmm-lab', 'mock']),
         });
         guess.moveTo((JSON.parse(answer?.text || '{}') as { id?: string }).id ?? 'h-none');
-        guess.learn(answer?.text ?? '');
+        if (answer?.status === 201) guess.learn(answer.text);
         age = 0;
       }
       const { sent, operation, last } = maker.next();
       const answer = await this.ask(sent, last);
-      if (answer !== null && answer.status < 300) guess.learn(answer.text);
+      if (
+        answer !== null &&
+        answer.status < 300 &&
+        answer.headers.get('content-type') === 'application/json' &&
+        answer.text !== ''
+      )
+        guess.learn(answer.text);
       // Where there is nothing, much is refused at the same place.
       if (answer?.text.includes('There is no process'))
         await this.json('POST', `/v1/hosts/${guess.host}/processes`, {});

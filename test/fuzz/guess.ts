@@ -139,9 +139,7 @@ export class Guess {
   }
 
   learn(text: string): void {
-    // Answers to lines are lines, which tell no ids.
-    if (text.length > LONGEST || text === '' || text.trimEnd().includes('\n')) return;
-    this.#walk(JSON.parse(text));
+    if (text.length <= LONGEST) this.#walk(JSON.parse(text));
   }
 
   #walk(value: unknown): void {
