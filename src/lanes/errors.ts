@@ -26,14 +26,14 @@ export class HostSetAside extends Error {
   override readonly name = 'HostSetAside';
 }
 
-/** Too much waits already. Nothing has happened. */
-export class LaneBusy extends Error {
-  override readonly name = 'LaneBusy';
-}
-
 /** The work was not begun, or ended between two slices: nothing of it has happened. */
 export class GivenUp extends Error {
   override readonly name: string = 'GivenUp';
+}
+
+/** Too much waits already, or is in memory. */
+export class LaneBusy extends GivenUp {
+  override readonly name = 'LaneBusy';
 }
 
 /** Nobody waits for the answer any more. */
@@ -63,6 +63,7 @@ export const makeLaneError: MakeError = (sent) => {
   if (sent.name === 'HostFault') return new HostFault(sent.incident ?? '');
   if (sent.name === 'HostDamaged') return new HostDamaged(sent.message);
   if (sent.name === 'HostSetAside') return new HostSetAside(sent.message);
+  if (sent.name === 'LaneBusy') return new LaneBusy(sent.message);
   if (sent.name === 'ClientGone') return new ClientGone();
   if (sent.name === 'TooCostly') return new TooCostly(sent.message);
   if (sent.name === 'ServiceStopping') return new ServiceStopping();

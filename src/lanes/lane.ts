@@ -5,7 +5,6 @@ import { STOP_SNAPSHOTS_MS } from '../limits.ts';
 import type { Presence } from '../threads/client.ts';
 import { type Packed, unpack } from '../threads/packed.ts';
 import { AtWork, type SharedAtWork } from './at-work.ts';
-import { LaneBusy } from './errors.ts';
 import type { Lanes, NewHost } from './lanes.ts';
 import { noteUse, Residents, type ResidentsOptions } from './residents.ts';
 import { HostRunner, type RunnerOptions } from './runner.ts';
@@ -41,19 +40,19 @@ export class Lane implements Lanes {
   }
 
   async create(row: NewHost): Promise<Answer> {
-    return await this.#admitted(row.id).create({ ...row, spec: unpack<HostSpec>(row.spec) });
+    return await this.#runner(row.id).create({ ...row, spec: unpack<HostSpec>(row.spec) });
   }
 
   async execute(hostId: string, command: Command | Packed<Command>, client?: Presence): Promise<Answer> {
-    return await this.#admitted(hostId).execute(unpack<Command>(command), client);
+    return await this.#runner(hostId).execute(unpack<Command>(command), client);
   }
 
   async batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Presence): Promise<Answer> {
-    return await this.#admitted(hostId).batch(command, payload, client);
+    return await this.#runner(hostId).batch(command, payload, client);
   }
 
   async query(hostId: string, query: Query, client?: Presence): Promise<Answer> {
-    return await this.#admitted(hostId).query(query, client);
+    return await this.#runner(hostId).query(query, client);
   }
 
   async remove(hostId: string): Promise<void> {
@@ -105,11 +104,6 @@ export class Lane implements Lanes {
 
   async #idle(): Promise<void> {
     await Promise.all(this.#residents.all.map((runner) => runner.idle()));
-  }
-
-  #admitted(hostId: string): HostRunner {
-    if (this.#residents.isShort) throw new LaneBusy('the memory of the thread is full');
-    return this.#runner(hostId);
   }
 
   #runner(hostId: string): HostRunner {

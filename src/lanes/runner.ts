@@ -10,7 +10,7 @@ import type { Presence } from '../threads/client.ts';
 import { type AtWork, noteOf } from './at-work.ts';
 import { encodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
-import { ClientGone, HostDamaged, ServiceStopping, TooCostly } from './errors.ts';
+import { ClientGone, HostDamaged, LaneBusy, ServiceStopping, TooCostly } from './errors.ts';
 import { Guard } from './guard.ts';
 import { InMemory, type OwnedHost } from './in-memory.ts';
 import { Jobs, type Outcome } from './jobs.ts';
@@ -79,7 +79,7 @@ export class HostRunner {
       {
         ...options,
         makeHost: (spec) => this.#guard.run('create', () => makeHost(spec)),
-        pace: new Effort(this.#pace, () => this.#mayWork(undefined)),
+        pace: new Effort(this.#pace, () => this.#mayWork()),
       },
       (host) => this.#noteLoad(host),
     );
@@ -108,7 +108,7 @@ export class HostRunner {
 
   create(row: HostRow): Promise<Answer> {
     return this.#jobs.add(false, async () => {
-      this.#mayWork(undefined);
+      this.#mayTake(undefined);
       const engine = this.#guard.run('create', () => this.#options.makeHost(row.spec));
       if (engine.refusal) return now(engine.refusal);
       const answer = this.#guard.run('query', () => engine.query({ view: 'host' }));
@@ -124,7 +124,7 @@ export class HostRunner {
     if (command.op === 'kexec.boot') throw new Error('a boot follows its freeze and is not asked for');
     const hardware = command.op === 'device.dma';
     return this.#jobs.add(hardware, async () => {
-      this.#mayWork(client);
+      this.#mayTake(client);
       const host = this.#memory.owned ?? (await this.#memory.own());
       if (host === undefined) return now(NO_HOST);
       if (this.#isForbidden(command)) return now(serviceDeathRefusal());
@@ -139,7 +139,7 @@ export class HostRunner {
   /** The same for a batch, which is worked off in slices: between them other hosts have their turns. */
   batch(command: BatchCommand, payload: Uint8Array, client?: Presence): Promise<Answer> {
     return this.#jobs.add(false, async () => {
-      this.#mayWork(client);
+      this.#mayTake(client);
       const frozen = await this.#memory.own();
       if (frozen?.engine.pendingBoot) await this.#boot();
       const host = await this.#memory.own();
@@ -170,7 +170,7 @@ export class HostRunner {
 
   query(query: Query, client?: Presence): Promise<Answer> {
     return this.#jobs.add(true, async () => {
-      this.#mayWork(client);
+      this.#mayTake(client);
       const host = this.#memory.owned ?? (await this.#memory.look());
       if (host === undefined) return now(NO_HOST);
       if (host.unreadable !== null && host.damage !== null) throw new HostDamaged(host.damage.what);
@@ -180,7 +180,7 @@ export class HostRunner {
       const { stored } = this.#memory;
       if (query.view !== 'host' || query.digest !== true || value.kind !== 'ok') return { value, stored };
       const loaded = this.#memory.loaded!;
-      const pace = new Effort(this.#pace, () => this.#mayWork(client));
+      const pace = new Effort(this.#pace, () => this.#mayTake(client));
       const digest = await digestOfLoaded(loaded, pace);
       const damage = loaded.damage ?? undefined;
       return { value: { kind: 'ok', value: { ...(value.value as object), digest, damage } }, stored };
@@ -189,7 +189,7 @@ export class HostRunner {
 
   remove(): Promise<void> {
     return this.#jobs.add(false, async () => {
-      this.#mayWork(undefined);
+      this.#mayWork();
       const { hosts } = this.#options.store;
       await this.#memory.arrived();
       const epoch = this.#memory.owned?.epoch ?? (await hosts.own(this.hostId, 'delete'));
@@ -266,7 +266,7 @@ export class HostRunner {
   }
 
   #snapshot(host: OwnedHost): Promise<void> {
-    const pace = new Effort(this.#pace, () => this.#mayWork(undefined));
+    const pace = new Effort(this.#pace, () => this.#mayWork());
     return this.#snapshots.make(host, this.#memory.stored, pace);
   }
 
@@ -279,9 +279,15 @@ export class HostRunner {
     await this.#snapshots.stored;
   }
 
-  /** Throws GivenUp where the work of one who has asked is not to be begun, or, after so many milliseconds, not to go on. */
-  #mayWork(client: Presence | undefined, worked = 0): void {
+  /** Throws GivenUp where nothing is to be done any more. */
+  #mayWork(): void {
     if (this.#turns.areOver) throw new ServiceStopping();
+  }
+
+  /** The same of what takes memory, and where somebody waits for it; after so many milliseconds. */
+  #mayTake(client: Presence | undefined, worked = 0): void {
+    this.#mayWork();
+    if (this.#residents.isShort) throw new LaneBusy('the memory of the thread is full');
     if (client?.isGone) throw new ClientGone();
     const { commandTime = Number.POSITIVE_INFINITY } = this.#options;
     if (worked > commandTime)
@@ -289,7 +295,7 @@ export class HostRunner {
   }
 
   #effort(client: Presence | undefined): Effort {
-    return new Effort(this.#pace, (worked) => this.#mayWork(client, worked));
+    return new Effort(this.#pace, (worked) => this.#mayTake(client, worked));
   }
 
   async #kexec(command: Command): Promise<Answer> {
