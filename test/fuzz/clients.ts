@@ -1,4 +1,5 @@
 /** Who asks: one for anything that can be asked of the API, and one for system calls of a host that is mirrored here. */
+import { setTimeout } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { Random } from '../crash/random.ts';
 import { faultOf } from './answers.ts';
@@ -159,8 +160,10 @@ export class Programs extends Client {
 
   /** Whether the host and its mirror are still the same. */
   async #exchange(id: string, { method, path, body, answer: expected }: Exchange): Promise<boolean> {
-    const { answer, sent } = await this.json(method, `/v1/hosts/${id}${path}`, body);
+    const { answer, sent } = await this.#insist(method, `/v1/hosts/${id}${path}`, body);
     if (answer === null) return false;
+    // It has happened or has not.
+    if (answer.status === 503) return false;
     if (expected.kind !== 'ok') {
       if (answer.status >= 400 && answer.status < 500) return true;
     } else if (answer.status < 300) {
@@ -184,8 +187,20 @@ export class Programs extends Client {
     return false;
   }
 
+  /** Asks again, as often as it is told that nothing has changed. */
+  async #insist(method: string, target: string, body: unknown): ReturnType<Client['json']> {
+    for (;;) {
+      const asked = await this.json(method, target, body);
+      const { status = 0, text = '', headers } = asked.answer ?? {};
+      const declined = status === 429 || (status === 503 && text.includes('Nothing has changed'));
+      if (!declined) return asked;
+      await setTimeout(Number(headers?.get('retry-after') ?? 1) * 1000);
+    }
+  }
+
   async #look(id: string, mirror: Mirror): Promise<boolean> {
-    const { answer, sent } = await this.json('GET', `/v1/hosts/${id}`);
+    const { answer, sent } = await this.#insist('GET', `/v1/hosts/${id}`, undefined);
+    if (answer?.status === 503) return false;
     const { digest } = JSON.parse(answer?.text || '{}') as { digest?: string };
     if (digest === mirror.digest) return true;
     this.fault(`the digest should be ${mirror.digest}, is ${digest}`, sent);
