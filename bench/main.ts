@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { ADVERSARY } from './adversary.ts';
 import { BATCHES } from './batches.ts';
 import { EVENTS } from './events.ts';
 import { EVICTION } from './eviction.ts';
@@ -27,6 +28,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   ...EVICTION,
   ...LANES,
   ...EVENTS,
+  ...ADVERSARY,
 ];
 
 function fail(sentence: string): never {

@@ -5,6 +5,7 @@ import { getHeapStatistics } from 'node:v8';
 import { z } from 'zod';
 import { COMMAND_SECONDS } from './limits.ts';
 import { nearest } from './nearest.ts';
+import { defaultQuotas, type Quotas, readQuotas } from './quotas.ts';
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
@@ -44,6 +45,8 @@ export interface Config {
   commandTime: number;
   /** What all hosts together may take of memory, in bytes; those that nobody uses leave it where it is not enough. */
   hostMemory: number;
+  /** What a tenant may have that is not given other quotas. */
+  quotas: Quotas;
   allowServiceDeath: boolean;
   /** Each host is looked at after each command. */
   check: boolean;
@@ -96,6 +99,16 @@ const tenants = z.string().transform((text, context) => {
     });
 });
 
+const quotas = z
+  .string()
+  .default('')
+  .transform((text, context) => {
+    const read = readQuotas(text);
+    if (!('wrong' in read)) return read;
+    context.addIssue({ code: 'custom', message: read.wrong });
+    return z.NEVER;
+  });
+
 const environment = z.object({
   HOLDOVER_HOST: z.string().default('127.0.0.1'),
   HOLDOVER_PORT: integer(0, 65535).default(8080),
@@ -115,6 +128,7 @@ const environment = z.object({
   HOLDOVER_LANES: integer(0, 64).default(DEFAULT_LANES),
   HOLDOVER_COMMAND_SECONDS: integer(1, 3600).default(COMMAND_SECONDS),
   HOLDOVER_HOST_MEMORY: integer(0, 2 ** 24).default(DEFAULT_HOST_MEMORY),
+  HOLDOVER_QUOTAS: quotas,
   HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
   HOLDOVER_CHECK: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
 });
@@ -161,6 +175,7 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     lanes: values.HOLDOVER_LANES,
     commandTime: values.HOLDOVER_COMMAND_SECONDS * 1000,
     hostMemory: values.HOLDOVER_HOST_MEMORY * MEBIBYTE,
+    quotas: defaultQuotas(values.HOLDOVER_QUOTAS, { hostMemory: values.HOLDOVER_HOST_MEMORY, dev }),
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
     check: values.HOLDOVER_CHECK === '1',
     warnings: unknownVariables(Object.keys(given)),

@@ -5,9 +5,10 @@
 
 const MIB = 1 << 20;
 
-/** The most calls of a request, and bytes that they may read together. */
+/** The most calls of a request, bytes that they may read together, and characters that their results may have, about. */
 export const MAX_CALLS = 10_000;
-export const MAX_READ = 64 * MIB;
+export const MAX_READ = 16 * MIB;
+export const MAX_RESULTS_SIZE = 32 * MIB;
 /** The most bytes that one peek, pread, access_rw or access of a DMA moves. */
 export const MAX_TRANSFER = MIB;
 /** The most characters of a path: PATH_MAX of Linux. */
@@ -32,6 +33,12 @@ export const MAX_DIRTY_BITS = 2 ** 24;
 /** The most bytes whose translation one query asks for, and runs of its answer. */
 export const MAX_TRANSLATED = 2n ** 34n;
 export const MAX_RUNS = 65_536;
+/**
+ * The most items of a page of a list, which is what a page has if nothing is asked, and of a list within another answer; and about
+ * how many bytes a page has at most, if it has more than one item.
+ */
+export const MAX_LISTED = 1000;
+export const LIST_BYTES = MIB;
 /** The most operations of a batch (longer ones are sent as lines), and those whose outcomes an answer can list. */
 export const MAX_OPERATIONS = 2 ** 24;
 export const MAX_RESULTS = 100_000;
@@ -49,6 +56,8 @@ const SECOND = 1000;
 /** The most bytes of a request's line and headers, and of its URL alone. */
 export const MAX_HEAD = 16_384;
 export const MAX_URL = 8192;
+/** The most connections; each takes some 10 KiB, and what it sends more. Beyond them new ones are closed. */
+export const MAX_CONNECTIONS = 8192;
 /** How long the line and the headers of a request may take, in milliseconds. */
 export const HEADERS_MS = 30 * SECOND;
 /** How long idle connections are kept, in milliseconds: longer than proxies do, which would else use a closing one. */
@@ -64,8 +73,6 @@ export const DRAIN_MS = 5 * SECOND;
  */
 export const MAX_WAITING = 16_384;
 export const FEW = 16;
-/** Requests of one tenant that may wait for events, or stream them, at the same time. */
-export const MOST_WATCHERS = 64;
 /** The thread that serves HTTP reads no body, and writes no answer, of more bytes than about this; so many threads read bodies. */
 export const LARGE = 64 << 10;
 export const READERS = 2;

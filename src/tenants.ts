@@ -30,7 +30,7 @@ async function seed(tenants: Tenants, config: Given, log: Log): Promise<void> {
     if (made) log.info({ tenant: name }, 'tenant created from the configuration');
     if (changed) log.warn({ tenant: name }, 'tenant has another key now, that of the configuration');
   }
-  if (config.adminKey === null && (await tenants.list()).length === 0) {
+  if (config.adminKey === null && (await tenants.list(1)).length === 0) {
     log.warn({}, 'nobody can use the service: set HOLDOVER_TENANTS or HOLDOVER_ADMIN_KEY');
   }
 }

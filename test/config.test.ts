@@ -5,7 +5,14 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { getHeapStatistics } from 'node:v8';
 import { ConfigError, readConfig } from '../src/config.ts';
+import { DEFAULTS } from '../src/quotas.ts';
 import { temporaryDirectory } from './support/service.ts';
+
+/** `all`: what all hosts may take, in MiB. */
+const memoryOf = (all: number) => {
+  const memory = Math.max(Math.floor(all / 2), 256);
+  return { memory, hostMemory: Math.floor(memory / 2) };
+};
 
 test('without any variable everything has its default', () => {
   assert.deepEqual(readConfig([], { PATH: '/bin', HOLDOVER_ADMIN_KEY: '' }), {
@@ -27,6 +34,7 @@ test('without any variable everything has its default', () => {
     lanes: Math.min(Math.max(availableParallelism() - 1, 1), 8),
     commandTime: 10_000,
     hostMemory: Math.floor(getHeapStatistics().heap_size_limit / 2 ** 21) * 2 ** 20,
+    quotas: { ...DEFAULTS, ...memoryOf(Math.floor(getHeapStatistics().heap_size_limit / 2 ** 21)) },
     allowServiceDeath: false,
     check: false,
     warnings: [],
@@ -55,6 +63,7 @@ test('every variable is read', (t) => {
     HOLDOVER_LANES: '3',
     HOLDOVER_COMMAND_SECONDS: '7',
     HOLDOVER_HOST_MEMORY: '200',
+    HOLDOVER_QUOTAS: 'hosts=7, memory=300,requests=unlimited',
     HOLDOVER_ALLOW_SERVICE_DEATH: '1',
     HOLDOVER_CHECK: '1',
   });
@@ -83,6 +92,7 @@ test('every variable is read', (t) => {
     lanes: 3,
     commandTime: 7000,
     hostMemory: 200 * 1024 * 1024,
+    quotas: { ...DEFAULTS, hosts: 7, memory: 300, hostMemory: 150, requests: Number.POSITIVE_INFINITY },
     allowServiceDeath: true,
     check: true,
     warnings: [],
@@ -167,4 +177,20 @@ test('a value that is not allowed is named in one sentence, without any key', (t
     );
   }
   assert.throws(() => readConfig(['--help'], {}), /^ConfigError: Unknown argument --help/);
+});
+
+test('quotas are read, and what is wrong with them is said', () => {
+  const read = (given: string, args: string[] = []) => readConfig(args, { HOLDOVER_QUOTAS: given }).quotas;
+  const { hosts, memory, hostMemory } = read('memory=unlimited , hosts=0,');
+  assert.deepEqual([hosts, memory], [0, Number.POSITIVE_INFINITY]);
+  assert.ok(Number.isFinite(hostMemory));
+  assert.equal(read('', ['--dev']).requests, Number.POSITIVE_INFINITY);
+  assert.equal(read('requests=3', ['--dev']).requests, 3);
+  const wrong = (given: string, message: RegExp): void => assert.throws(() => read(given), { message });
+  wrong('host=3', /^HOLDOVER_QUOTAS must hold name=limit pairs; host is no quota: did you mean hosts\?\.$/);
+  wrong('12', /12 is no quota: there are hosts, functions/);
+  wrong('hosts=1,hosts=2', /^HOLDOVER_QUOTAS names the quota hosts twice\.$/);
+  wrong('hosts=-1', /must give hosts a whole number from 0 to 1099511627776, or unlimited, not "-1"\.$/);
+  wrong('hosts=many', /not "many"\.$/);
+  wrong('hosts', /not ""\.$/);
 });

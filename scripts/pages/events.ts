@@ -9,7 +9,7 @@ import {
   HAZARDS,
   SEVERITIES,
 } from '../../src/kernel/events.ts';
-import { MOST_WATCHERS } from '../../src/limits.ts';
+import { DEFAULTS } from '../../src/quotas.ts';
 import { EVENT_LIMITS } from '../../src/store/sqlite/event-rows.ts';
 
 const number = (value: number): string => value.toLocaleString('en-US');
@@ -148,7 +148,7 @@ host is deleted and when the service stops, and is cut off when nobody has read 
 - Whoever asks for events behind one that has gone is told so. A page is answered 410 (\`/problems/gone\`), with the id of the
   oldest event that is there in \`oldest\`; a stream begins with a message of the name \`gap\`, \`{"oldest": "120-3"}\`, and goes
   on from there. Without \`after\` one begins with the oldest event that is there, and nothing is missed.
-- ${MOST_WATCHERS} requests of a tenant may wait or stream at the same time; the next one is answered 429 (\`/problems/too-many-waiting\`).
+- ${DEFAULTS.streams} requests of a tenant may wait or stream at the same time; the next one is answered 429 (\`/problems/too-many-waiting\`).
 - A host that an earlier version of the service has made shows the events of its journal, with the same ids as any other.
   Where the beginning of its journal is gone, those that were kept have sequence 0.
 

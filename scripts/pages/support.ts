@@ -20,6 +20,8 @@ const count = (value: number): string => value.toLocaleString('en');
 const BOUNDS: readonly (readonly [of: string, most: string])[] = [
   ['calls of a request', count(limits.MAX_CALLS)],
   ['bytes that the calls of a request read together', `${limits.MAX_READ / MIB} MiB`],
+  ['characters that the results of its calls have together, about', `${limits.MAX_RESULTS_SIZE / MIB} MiB`],
+  ['items of a page of a list, and of a list within an answer', count(limits.MAX_LISTED)],
   ['bytes of one `peek`, `pread`, `access_rw` or access of a DMA', `${limits.MAX_TRANSFER / MIB} MiB`],
   ['ranges of `IOMMU_IOAS_ALLOW_IOVAS`', count(limits.MAX_RANGES)],
   ['responses of one `write`', count(limits.MAX_RESPONSES)],

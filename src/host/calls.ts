@@ -8,11 +8,14 @@ import { notFound, ok } from './answers.ts';
 import type { Answer, CallResult, CallsCommand, Execution } from './command.ts';
 import { runCalls } from './commands/processes.ts';
 import type { Host } from './host.ts';
+import { sizeOfResult } from './result-size.ts';
 
 export class Calls {
   private readonly _host: Host;
   private readonly _command: CallsCommand;
   private readonly _results: CallResult[] = [];
+  private _counted = 0;
+  private _size = 0;
   private readonly _found: { kernel: Kernel; process: Process } | Answer;
 
   /** The command begins. */
@@ -21,6 +24,13 @@ export class Calls {
     this._command = command;
     host.begin();
     this._found = this._find();
+  }
+
+  /** About how many characters the results so far have as JSON. */
+  get answerSize(): number {
+    for (; this._counted < this._results.length; this._counted++)
+      this._size += sizeOfResult(this._results[this._counted]!);
+    return this._size;
   }
 
   /** Goes on until the command is done, or, behind any of its calls, `isOver` says so: then null. */

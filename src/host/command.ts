@@ -89,22 +89,32 @@ export interface BatchCommand {
   base?: number;
 }
 
+/** Which part of a list; without a limit all of it, as it is. */
+export interface Paging {
+  limit?: number;
+  /** The token of the last item of the page before. */
+  after?: string | undefined;
+}
+
 export type Query =
   /** `digest`: with that of its state, which the lane adds. */
   | { view: 'host'; digest?: boolean }
-  | { view: 'devices' }
+  | ({ view: 'devices' } & Paging)
   | { view: 'device'; bdf: string }
   | { view: 'config'; bdf: string }
   | { view: 'translation'; bdf: string; iova: string; length: string }
   | { view: 'bar'; bdf: string; bar: number; offset: string; length: number }
-  | { view: 'groups' }
+  | ({ view: 'groups' } & Paging)
   | { view: 'group'; group: number }
-  | { view: 'domains' }
-  | { view: 'sessions' }
-  | { view: 'processes' }
+  | ({ view: 'domains' } & Paging)
+  | ({ view: 'sessions' } & Paging)
+  | ({ view: 'processes' } & Paging)
   | { view: 'process'; pid: number }
+  | ({ view: 'descriptors'; pid: number } & Paging)
+  | ({ view: 'areas'; pid: number } & Paging)
   | { view: 'memory'; pid: number; address: string; length: string }
   | { view: 'iommufd'; pid: number; fd: number }
+  | ({ view: 'objects'; pid: number; fd: number } & Paging)
   | { view: 'ioas'; pid: number; fd: number; ioas: number }
   | { view: 'mappings'; pid: number; fd: number; ioas: number; after?: string; limit: number }
   | { view: 'hwpt'; pid: number; fd: number; hwpt: number }

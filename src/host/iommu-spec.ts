@@ -52,9 +52,10 @@ export function namedUnits(ids: readonly string[], others: string[], kind: Iommu
 export function readUnits(requests: IommuRequest[], errors: Problem[]): IommuUnitSpec[] {
   const taken = new Set(requests.flatMap((request) => request.id ?? []));
   const seen = new Map<string, number>();
+  const next = new Map<IommuKind, number>();
   return requests.map((request, index) => {
     const pointer = `/iommus/${index}`;
-    const id = request.id ?? freeId(request.kind, taken);
+    const id = request.id ?? freeId(request.kind, taken, next);
     const first = seen.get(id);
     if (first === undefined) seen.set(id, index);
     else errors.push({ pointer: `${pointer}/id`, reason: `"${id}" is the id of /iommus/${first} already` });
@@ -62,9 +63,11 @@ export function readUnits(requests: IommuRequest[], errors: Problem[]): IommuUni
   });
 }
 
-function freeId(kind: IommuKind, taken: Set<string>): string {
-  let index = 0;
+/** `next`: the number of each kind below which none is free. */
+function freeId(kind: IommuKind, taken: Set<string>, next: Map<IommuKind, number>): string {
+  let index = next.get(kind) ?? 0;
   while (taken.has(unitId(kind, index))) index++;
+  next.set(kind, index + 1);
   const id = unitId(kind, index);
   taken.add(id);
   return id;

@@ -106,23 +106,47 @@ export interface SessionView {
   }[];
 }
 
+export interface DescriptorView {
+  fd: number;
+  kind: string;
+  link: string;
+}
+
+export interface AreaView {
+  address: string;
+  length: string;
+  backing: 'anonymous' | 'file';
+}
+
 export interface ProcessView {
   pid: number;
   name: string;
   uid: number;
   capabilities: string[];
-  descriptors: { fd: number; kind: string; link: string }[];
-  memory: { address: string; length: string; backing: 'anonymous' | 'file' }[];
+  /** The first ones. */
+  descriptors: DescriptorView[];
+  memory: AreaView[];
   lockedBytes: string;
+  /** How many there are besides. */
+  more?: { descriptors: number; memory: number };
+}
+
+export interface ObjectView {
+  id: number;
+  type: string;
+  users: number;
 }
 
 export interface IommufdView {
-  objects: { id: number; type: string; users: number }[];
+  /** The first ones, as of the lists below. */
+  objects: ObjectView[];
   ioases: number[];
   hwpts: number[];
   devices: { id: number; bdf: string; hwpt: number | null }[];
   preserved: boolean;
   restored: boolean;
+  /** How many there are besides. */
+  more?: { objects: number; ioases: number; hwpts: number; devices: number };
 }
 
 export interface IoasView {

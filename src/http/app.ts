@@ -15,13 +15,14 @@ import { Connections, letBodyCome, type Patience } from './connections.ts';
 import { asLine, handleClientError, handleError, LATE, rulesOf, sendProblem, serviceStopping } from './errors.ts';
 import { checkHead } from './head.ts';
 import { noRoute } from './no-route.ts';
+import { TenantQuotas } from './quotas/quotas.ts';
 import { logRequests } from './request-log.ts';
 import { addDocs } from './resources/docs.ts';
 import { addRoute, type Context, claimOf, type RawBody, type Route } from './route.ts';
 import { ROUTES } from './routes.ts';
 import { HEARTBEAT_SECONDS, Watchers, watchedLanes } from './watchers.ts';
 
-export interface AppOptions extends Omit<Context, 'watchers' | 'readers' | 'budget'> {
+export interface AppOptions extends Omit<Context, 'watchers' | 'readers' | 'budget' | 'quotas'> {
   /** For tests: how long connections may take for what they do. */
   patience?: Partial<Patience>;
   /** Gets a line for each request; without it nothing is logged. */
@@ -38,7 +39,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const watchers = new Watchers();
   const readers = new Readers();
   const budget = new BodyBudget(given.config);
-  const context: Context = { ...given, watchers, readers, budget, lanes: watchedLanes(lanes, watchers) };
+  const quotas = new TenantQuotas(given.config.quotas, given.directory.hosts, lanes);
+  const context: Context = { ...given, watchers, readers, budget, quotas, lanes: watchedLanes(lanes, watchers) };
   const connections = new Connections(patience);
   const app = fastify({
     serverFactory: (handle) => connections.createServer(handle),

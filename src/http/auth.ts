@@ -1,6 +1,6 @@
 /** Finds out who sends a request, and whether the host in the path is theirs, before the body is read. */
 import { hash, timingSafeEqual } from 'node:crypto';
-import type { FastifyRequest } from 'fastify';
+import type { FastifyReply, FastifyRequest } from 'fastify';
 import { hashKey } from '../store/keys.ts';
 import { damagedDescription, type HostIdentity, type Tenant } from '../store/store.ts';
 import { notFound } from './answers.ts';
@@ -15,12 +15,18 @@ declare module 'fastify' {
   }
 }
 
-type Keys = Pick<Context, 'config' | 'directory'>;
+type Keys = Pick<Context, 'config' | 'directory' | 'quotas'>;
 
 /**
- * Sets the tenant and the host of a request. Throws a problem: 401 no or unknown key, 403 wrong kind of key, 404 host.
+ * Sets the tenant and the host of a request. Throws a problem: 401 no or unknown key, 403 wrong kind of key, 404 host, 429
+ * more requests than the tenant may make.
  */
-export async function authenticate(context: Keys, access: Access, request: FastifyRequest): Promise<void> {
+export async function authenticate(
+  context: Keys,
+  access: Access,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): Promise<void> {
   if (access === 'public') return;
   const key = bearerKey(request.headers.authorization);
   if (isAdminKey(context, key)) {
@@ -37,6 +43,7 @@ export async function authenticate(context: Keys, access: Access, request: Fasti
   if (access === 'admin')
     throw new Problem('forbidden', 'This needs the admin key (HOLDOVER_ADMIN_KEY), not that of a tenant.');
   request.tenant = tenant;
+  context.quotas.admit(tenant, reply);
   const { host } = request.params as { host?: string };
   if (host !== undefined) request.visibleHost = await hostOf(context, tenant, host);
 }

@@ -5,7 +5,16 @@
  */
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import { DRAIN_MS, FEW, HEADERS_MS, KEEP_ALIVE_MS, MAX_HEAD, MAX_WAITING, UNREAD_MS } from '../limits.ts';
+import {
+  DRAIN_MS,
+  FEW,
+  HEADERS_MS,
+  KEEP_ALIVE_MS,
+  MAX_CONNECTIONS,
+  MAX_HEAD,
+  MAX_WAITING,
+  UNREAD_MS,
+} from '../limits.ts';
 import { probeWhenHalfClosed } from './clients.ts';
 
 /** How long things may take, in milliseconds: see limits.ts. */
@@ -69,6 +78,7 @@ export class Connections {
       // Node would answer without a word, and before those whose turn it is: head.ts does it.
       requireHostHeader: false,
     });
+    server.maxConnections = MAX_CONNECTIONS;
     // A client that closes its side after its last request is still answered.
     Object.assign(server, { httpAllowHalfOpen: true });
     server.on('connection', (socket) => this.#watch(socket));

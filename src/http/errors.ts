@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import {
   AnswerLost,
+  AnswerTooLarge,
   ClientGone,
   GivenUp,
   HostDamaged,
@@ -94,6 +95,11 @@ export function problemOf(error: Thrown, body = JSON_BODY): Problem {
     const split = 'Split it, into requests of fewer calls or operations.';
     return new Problem('too-costly', `${sentence(error.message)} Nothing of it has happened. ${split}`);
   }
+  if (error instanceof AnswerTooLarge)
+    return new Problem(
+      'answer-too-large',
+      `${sentence(error.message)} Nothing of it has happened. Split it, into requests of fewer calls.`,
+    );
   // Nobody reads it.
   if (error instanceof ClientGone) return unavailable('You were gone before it was done, and nothing has changed.');
   if (error instanceof LaneBusy) {

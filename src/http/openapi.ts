@@ -37,7 +37,9 @@ function describe(): ZodOpenApiObject {
       description:
         'Simulated Linux hosts whose IOMMU state survives a live update. 64-bit numbers are hexadecimal strings; on ' +
         'input safe non-negative integers will do as well. Whatever is refused is answered with problem details ' +
-        '(RFC 9457), with the `errno` of the simulated kernel where it is the kernel that refuses.',
+        '(RFC 9457), with the `errno` of the simulated kernel where it is the kernel that refuses. Answers to a tenant have the headers ' +
+        '`RateLimit-Policy` (`"requests";q=5000;w=1`: so many requests in a second) and `RateLimit` (`"requests";r=4999;t=1`: ' +
+        'so many of them are left), where its requests are limited; GET /v1/usage shows all its quotas.',
       license: { name: manifest.license, identifier: manifest.license },
     },
     servers: [{ url: '/', description: 'The service that answered this document.' }],
@@ -81,8 +83,8 @@ function operationOf(entry: Route): ZodOpenApiOperationObject {
 }
 
 function successes({ success, raw }: Route): ZodOpenApiResponsesObject {
-  const responses = Object.entries(success).map(([status, answer]) => [status, successOf(answer, raw)]);
-  return Object.fromEntries(responses);
+  const all = Object.entries(success).map(([status, answer]) => [status, successOf(answer, raw)]);
+  return Object.fromEntries(all);
 }
 
 function successOf(
@@ -116,12 +118,15 @@ function failures(entry: Route): ZodOpenApiResponsesObject {
   if (access !== 'public') {
     for (const name of ['unauthenticated', 'forbidden', 'internal-error'] as const) names.add(name);
   }
-  if (access === 'tenant') names.add('too-much-at-once');
+  if (access === 'tenant') for (const name of ['too-many-requests', 'too-much-at-once'] as const) names.add(name);
+  if (access === 'tenant' && method !== 'GET' && method !== 'DELETE') names.add('quota-exceeded');
   if (access === 'tenant' && named) names.add('not-found');
   if (refusable) for (const name of ['kernel-conflict', 'kernel-refusal'] as const) names.add(name);
   if (access !== 'public' || path === '/readyz') names.add('unavailable');
-  // Of those with one status the route's own word counts.
-  return Object.fromEntries([...names, ...problems].map((name) => [PROBLEMS[name].status, PROBLEM_RESPONSES[name]]));
+  names.add('service-stopping');
+  for (const name of problems) names.add(name);
+  const byStatus = Map.groupBy(names, (name) => PROBLEMS[name].status);
+  return Object.fromEntries([...byStatus].map(([status, all]) => [status, problemResponse(all)]));
 }
 
 const OF_EVERY_REQUEST: readonly ProblemName[] = [
@@ -140,26 +145,35 @@ const OF_BODIES: readonly ProblemName[] = [
   'unknown-coding',
 ];
 
-const EXAMPLE_ERRNO: Partial<Record<ProblemName, { errno: string; where: string; rule?: string }>> = {
+/** What stands in the example of some problems besides. */
+const EXAMPLES: Partial<Record<ProblemName, object>> = {
   'kernel-conflict': { errno: 'EBUSY', where: 'iommu_device_claim_dma_owner', rule: 'R5' },
   'kernel-refusal': { errno: 'EINVAL', where: 'iommufd_ioas_map' },
+  'quota-exceeded': { quota: 'mappings', limit: 1_048_576, used: 1_050_000 },
+  'too-many-requests': { quota: 'requests', limit: 5000, used: 5000 },
 };
 
-const PROBLEM_RESPONSES = Object.fromEntries(
-  Object.entries(PROBLEMS).map(([name, { status, title, about }]) => [
-    name,
-    problemResponse(name as ProblemName, { status, title, about }),
-  ]),
-) as Record<ProblemName, ZodOpenApiResponseObject>;
+const exampleOf = (name: ProblemName): object => {
+  const { status, title, about: detail } = PROBLEMS[name];
+  return { type: problemType(name), title, status, detail, instance: 'req-1', ...EXAMPLES[name] };
+};
 
-function problemResponse(
-  name: ProblemName,
-  { status, title, about }: { status: number; title: string; about: string },
-): ZodOpenApiResponseObject {
-  const example = { type: problemType(name), title, status, detail: about, instance: 'req-1', ...EXAMPLE_ERRNO[name] };
-  return {
-    id: name,
-    description: title,
-    content: { [PROBLEM_JSON]: { schema: Problem, example } },
+const responses = new Map<string, ZodOpenApiResponseObject>();
+
+/** The response of one status, which may be any of these problems; the same object for the same ones. */
+function problemResponse(names: ProblemName[]): ZodOpenApiResponseObject {
+  const id = names.join('-or-');
+  const known = responses.get(id);
+  if (known !== undefined) return known;
+  const [first, ...others] = names as [ProblemName, ...ProblemName[]];
+  const examples = Object.fromEntries(names.map((name) => [name, { value: exampleOf(name) }]));
+  const made = {
+    id,
+    description: names.map((name) => PROBLEMS[name].title).join('. Or: '),
+    content: {
+      [PROBLEM_JSON]: { schema: Problem, ...(others.length === 0 ? { example: exampleOf(first) } : { examples }) },
+    },
   };
+  responses.set(id, made);
+  return made;
 }

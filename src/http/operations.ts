@@ -20,6 +20,7 @@ import { QUEUE_OPERATIONS } from './operations/queues.ts';
 import { VFIO_OPERATIONS } from './operations/vfio.ts';
 import { VFIO_RESET_OPERATIONS } from './operations/vfio-resets.ts';
 import { VIOMMU_OPERATIONS } from './operations/viommus.ts';
+import { isFreeing } from './quotas/frees.ts';
 import { type Route, route } from './route.ts';
 
 export const OPERATIONS: readonly CallOperation[] = [
@@ -53,6 +54,7 @@ function callRoute(operation: CallOperation): Route {
     description: description === undefined ? performs : `${description} ${performs}`,
     access: 'tenant',
     refusable: true,
+    ...(isFreeing({ call, request }) && { frees: 'everything' }),
     ...(query && { query }),
     ...(body && { body }),
     ...(bodyExample !== undefined && { bodyExample }),

@@ -1,6 +1,7 @@
 /** Parameters of paths and queries: how their text becomes a value. A name means the same in every path. */
 
 import { z } from 'zod';
+import { MAX_LISTED } from '../limits.ts';
 import { hex, UMAX } from '../machine/address.ts';
 import { parseBdf } from '../machine/topology/functions.ts';
 import { expected, S32_MAX, S32_MIN, U32_MAX } from './schemas/values.ts';
@@ -46,6 +47,16 @@ export const booleanText = (about: string) =>
 export const limit = (most: number, fallback: number) =>
   decimal(1, most, `At most so many items; ${fallback} if not given.`, fallback).default(fallback);
 
+/** The parameters of a list that is paged: `after` is the token of the page before. */
+export const paging = <After extends z.ZodType>(after: After) => ({
+  limit: limit(MAX_LISTED, MAX_LISTED),
+  after: after.meta({ description: 'The `nextPageToken` of the page before.' }).optional(),
+});
+
+/** The same where tokens are the numbers of items. */
+export const numberedPaging = () =>
+  paging(decimal(0, Number.MAX_SAFE_INTEGER, 'The `nextPageToken` of the page before.', 1).transform(String));
+
 const bdf = z
   .string()
   .transform((value, context) => {
@@ -59,6 +70,7 @@ const bdf = z
 /** All names that can stand between braces in a path. */
 export const PARAMETERS = {
   host: z.string().meta({ description: 'Id of the host.', examples: ['h-6jx2m4vq7r3ta'] }),
+  tenant: z.string().meta({ description: 'Id of the tenant.', examples: ['t-0b7d2f2c'] }),
   pid: decimal(0, S32_MAX, 'Number of the process.', 1),
   fd: decimal(S32_MIN, S32_MAX, 'Descriptor of the process.', 3),
   bdf,

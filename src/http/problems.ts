@@ -22,6 +22,12 @@ export const PROBLEMS = {
     title: 'The key may not do this',
     about: 'Keys of tenants are for hosts; the admin key is for what is below /v1/admin.',
   },
+  'quota-exceeded': {
+    status: 403,
+    title: 'The tenant uses too much',
+    about:
+      'It may not have more of what `quota` names, of which `used` are used and `limit` allowed. GET /v1/usage shows all quotas. What only reads, frees or deletes goes on; `detail` says what helps.',
+  },
   'path-forbidden': {
     status: 403,
     title: 'No file may be there',
@@ -75,6 +81,12 @@ export const PROBLEMS = {
     title: 'The body is too large',
     about: 'The limit is HOLDOVER_BODY_LIMIT bytes. Split the request.',
   },
+  'answer-too-large': {
+    status: 413,
+    title: 'The answer would be too large',
+    about:
+      'What the calls of the request return is more than an answer may have. Nothing of it has happened: split it into several requests.',
+  },
   'path-too-long': {
     status: 414,
     title: 'The URL, or part of its path, is too long',
@@ -105,6 +117,12 @@ export const PROBLEMS = {
     status: 422,
     title: 'The kernel refuses',
     about: 'The simulated kernel answers `errno` in the function `where`. Change the request; `detail` says how.',
+  },
+  'too-many-requests': {
+    status: 429,
+    title: 'Too many requests a second',
+    about:
+      'The tenant may make `limit` requests a second. The headers `RateLimit-Policy` and `RateLimit` of each answer tell how many are left. Try again after `Retry-After`.',
   },
   'too-many-waiting': {
     status: 429,
@@ -180,7 +198,7 @@ export interface KernelError {
   rule?: string;
 }
 
-export interface ProblemDocument extends Partial<KernelError> {
+export interface ProblemDocument extends Partial<KernelError>, Partial<QuotaError> {
   type: string;
   title: string;
   status: number;
@@ -192,7 +210,15 @@ export interface ProblemDocument extends Partial<KernelError> {
   oldest?: string;
 }
 
+/** Which quota a request is beyond; both numbers are in its unit. */
+export interface QuotaError {
+  quota: string;
+  limit: number;
+  used: number;
+}
+
 interface Extras {
+  quota?: QuotaError;
   kernel?: KernelError;
   errors?: FieldError[];
   oldest?: string;
@@ -218,9 +244,9 @@ export class Problem extends Error {
 
   document(instance: string): ProblemDocument {
     const { status, title } = PROBLEMS[this.kind];
-    const { kernel, errors, oldest } = this.extras;
+    const { kernel, errors, oldest, quota } = this.extras;
     const document = { type: problemType(this.kind), title, status, detail: this.message, instance };
-    return { ...document, ...kernel, ...(errors === undefined ? {} : { errors }), ...(oldest && { oldest }) };
+    return { ...document, ...kernel, ...quota, ...(errors === undefined ? {} : { errors }), ...(oldest && { oldest }) };
   }
 }
 

@@ -19,6 +19,7 @@ import type { Readers } from './bodies/readers.ts';
 import { lanesFor } from './clients.ts';
 import { type PathValues, pathSchema } from './parameters.ts';
 import type { ProblemName } from './problems.ts';
+import type { Frees, TenantQuotas } from './quotas/quotas.ts';
 import { strict } from './schemas/values.ts';
 import { read } from './validation.ts';
 import type { Watchers } from './watchers.ts';
@@ -34,13 +35,14 @@ declare module 'fastify' {
 export interface Context {
   config: Pick<
     Config,
-    'adminKey' | 'bodyLimit' | 'batchLimit' | 'tenantBodies' | 'allBodies' | 'bodyIdle' | 'bodyTimeout'
+    'adminKey' | 'quotas' | 'bodyLimit' | 'batchLimit' | 'tenantBodies' | 'allBodies' | 'bodyIdle' | 'bodyTimeout'
   >;
   directory: Directory;
   lanes: Lanes;
   watchers: Watchers;
   readers: Readers;
   budget: BodyBudget;
+  quotas: TenantQuotas;
 }
 
 /** Whose key a route asks for. `tenant`: a host in the path must be this tenant's, too. */
@@ -79,7 +81,7 @@ export const TAGS = {
     about: 'The kernel ends and the next one boots; time and faults.',
     support: part('No image is loaded, and processes are not shut down first: reboot() itself, and what it does.'),
   },
-  Administration: { about: 'Tenants.', support: null },
+  Administration: { about: 'Tenants and their quotas.', support: null },
   Service: { about: 'Health and documentation of the service itself.', support: null },
 } as const satisfies Record<string, Family>;
 
@@ -141,6 +143,8 @@ interface Shape<Path extends string, Query extends z.ZodType, Body extends z.Zod
   refusable?: boolean;
   /** The body is not read by its schema, which then only describes it. */
   raw?: RawBody;
+  /** What it gives back of what is used; not given: everything, for GET and DELETE, else nothing. */
+  frees?: Frees | ((body: z.output<Body>) => Frees);
   /** Can be streamed as events: `reply.sse` is there then. */
   streams?: true;
   /** Problems that do not follow from the rest of the entry. */
@@ -182,7 +186,8 @@ export function route<
  * another thread if need be, and its result takes the place of the body.
  */
 export function heavyRoute<Path extends string, Body extends z.ZodType, Heavy extends object, Light>(
-  entry: Shape<Path, z.ZodUndefined, Body> & {
+  entry: Omit<Shape<Path, z.ZodUndefined, Body>, 'frees'> & {
+    frees?: (body: Prepared<Heavy, Light>) => Frees;
     prepare: (asked: Asked<Path, undefined, z.output<Body>>) => { heavy: Heavy; light: Light };
     handle: Handle<Path, undefined, Prepared<Heavy, Light>>;
   },
@@ -212,11 +217,12 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
       request.answer = reply.raw;
       // What is of a tenant is nobody else's, such as of a proxy.
       if (access !== 'public') reply.header('cache-control', 'no-store');
-      await authenticate(context, access, request);
+      await authenticate(context, access, request, reply);
     },
     handler: async (request, reply) => {
       const reading = input(request);
       const values = reading instanceof Promise ? await reading : reading;
+      if (access === 'tenant') await withinQuotas(context, entry, values);
       reply.code(status);
       const lanes = lanesFor(context.lanes, reply.raw);
       const answer = await entry.handle({ ...context, lanes }, values, reply);
@@ -233,6 +239,13 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
 }
 
 type AnyInput = Input<string, never, never>;
+
+/** Throws a problem where the tenant uses too much for that. A promise where that has to be counted first. */
+function withinQuotas({ quotas }: Context, { method, frees }: Route, input: AnyInput): Promise<void> | undefined {
+  const usual = method === 'GET' || method === 'DELETE' ? 'everything' : 'nothing';
+  const given = typeof frees === 'function' ? frees(input.body) : frees;
+  return quotas.check(input.tenant, input.host?.id ?? null, given ?? usual);
+}
 
 /** A promise where the body is large, as it is read elsewhere. */
 function inputReader({ readers }: Context, entry: Route): (request: FastifyRequest) => AnyInput | Promise<AnyInput> {

@@ -12,6 +12,7 @@ import { KEXEC_ROUTES } from './resources/kexec.ts';
 import { PROCESS_ROUTES } from './resources/processes.ts';
 import { SERVICE_ROUTES } from './resources/service.ts';
 import { TENANT_ROUTES } from './resources/tenants.ts';
+import { USAGE_ROUTES } from './resources/usage.ts';
 import type { Route } from './route.ts';
 
 export const ROUTES: readonly Route[] = [
@@ -26,6 +27,7 @@ export const ROUTES: readonly Route[] = [
   ...KEXEC_ROUTES,
   ...FAULT_ROUTES,
   ...EVENT_ROUTES,
+  ...USAGE_ROUTES,
   ...TENANT_ROUTES,
   ...SERVICE_ROUTES,
 ];

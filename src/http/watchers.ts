@@ -4,7 +4,6 @@
  */
 import { ThreadDied } from '../lanes/errors.ts';
 import type { Lanes } from '../lanes/lanes.ts';
-import { MOST_WATCHERS } from '../limits.ts';
 import { RETRY_AFTER } from './errors.ts';
 import { Problem } from './problems.ts';
 
@@ -69,12 +68,20 @@ export class Watchers {
   readonly #tenants = new Map<string, number>();
   #stopping = false;
 
-  /** Throws where too many of the tenant's requests wait already. It must `leave`. */
-  watch(tenantId: string, hostId: string): Watcher {
-    const count = this.#tenants.get(tenantId) ?? 0;
-    if (count >= MOST_WATCHERS) {
+  /** How many requests of the tenant wait. */
+  count(tenantId: string): number {
+    return this.#tenants.get(tenantId) ?? 0;
+  }
+
+  /** Throws where `most` of the tenant's requests wait already. It must `leave`. */
+  watch(tenantId: string, hostId: string, most: number): Watcher {
+    const count = this.count(tenantId);
+    if (count >= most) {
       const detail = `${count} of your requests wait for events already: let one of them end, or ask without \`wait\`.`;
-      throw new Problem('too-many-waiting', detail, { headers: { 'retry-after': RETRY_AFTER } });
+      throw new Problem('too-many-waiting', detail, {
+        quota: { quota: 'streams', limit: most, used: count },
+        headers: { 'retry-after': RETRY_AFTER },
+      });
     }
     this.#tenants.set(tenantId, count + 1);
     const host = this.#hosts.get(hostId) ?? { watchers: new Set(), woken: 0, waking: false };

@@ -153,12 +153,12 @@ export class Drivers {
   /** Whether files of its VFIO device are open. If so, no other one can be opened from now on. */
   private _waits(fn: PciFunction, what: 'unbind' | 'removal'): boolean {
     const device = this._kernel.vfio.devices.get(fn.bdf);
-    if (!device || device.files.length === 0) return false;
+    if (!device || device.files.size === 0) return false;
     // vfio_pci_core_request
     if (!device.unbinding) device.pci?.irqs.request?.signal();
     device.unbinding = true;
     this._kernel.vfio.groupShrank(fn);
-    this._kernel.emit('driver.unbinding', `${fn.bdf}: ${what} waits for ${device.files.length} open files`, {
+    this._kernel.emit('driver.unbinding', `${fn.bdf}: ${what} waits for ${device.files.size} open files`, {
       bdf: fn.bdf,
       driver: this.bound.get(fn.bdf)!,
     });

@@ -29,8 +29,8 @@ export class Eventfd {
 
   private _count: bigint;
   private readonly _semaphore: boolean;
-  /** The last one that came is called first, as add_wait_queue puts it to the front. */
-  private _waiters: readonly EventfdWaiter[] = [];
+  /** In the order in which they came. The last one is called first, as add_wait_queue puts it to the front. */
+  private readonly _waiters = new Set<EventfdWaiter>();
   private _waking = false;
 
   constructor(count: number, semaphore: boolean) {
@@ -42,7 +42,7 @@ export class Eventfd {
     return this._count;
   }
 
-  get waiters(): readonly EventfdWaiter[] {
+  get waiters(): ReadonlySet<EventfdWaiter> {
     return this._waiters;
   }
 
@@ -59,7 +59,7 @@ export class Eventfd {
     this._count += value;
     if (this._waking) return;
     this._waking = true;
-    for (const waiter of this._waiters) waiter.wake();
+    for (const waiter of this._called()) waiter.wake();
     this._waking = false;
   }
 
@@ -76,15 +76,19 @@ export class Eventfd {
   }
 
   addWaiter(waiter: EventfdWaiter): void {
-    this._waiters = [waiter, ...this._waiters];
+    this._waiters.add(waiter);
   }
 
   removeWaiter(waiter: EventfdWaiter): void {
-    this._waiters = this._waiters.filter((other) => other !== waiter);
+    this._waiters.delete(waiter);
   }
 
   hangUp(): void {
-    for (const waiter of this._waiters) waiter.hangUp();
+    for (const waiter of this._called()) waiter.hangUp();
+  }
+
+  private _called(): EventfdWaiter[] {
+    return [...this._waiters].reverse();
   }
 }
 

@@ -159,7 +159,10 @@ export class Kernel implements LiveUpdateKernel {
   /** Forks a process. Null: there is no memory for copies of its private pages, or for tables of one more process. */
   forkProcess(parent: Process, name: string): Process | null {
     let entries = parent.entries;
-    for (const process of this.processes.values()) entries += process.entries;
+    for (const process of this.processes.values()) {
+      entries += process.entries;
+      if (entries > MAX_ENTRIES) break;
+    }
     const child = entries > MAX_ENTRIES ? null : parent.fork(this._nextPid, name);
     if (!child) return null;
     this._nextPid++;

@@ -2,6 +2,7 @@
 import { type Refusal, refuse } from './errno.ts';
 import type { OpenFile } from './file.ts';
 import type { AddressSpace } from './mm/address-space.ts';
+import { TakenNumbers } from './taken-numbers.ts';
 
 export const CAPABILITIES = [
   'CAP_SYS_BOOT',
@@ -20,6 +21,9 @@ export interface LockedCounter {
 }
 
 export class Process {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _taken: () => null };
+
   readonly pid: number;
   readonly name: string;
   uid = 0;
@@ -32,6 +36,8 @@ export class Process {
   /** Descriptors with FD_CLOEXEC. */
   private readonly _closeOnExec = new Set<number>();
   private _lowestFree = 0;
+  /** The numbers of `_descriptors`; null: not asked for yet. */
+  private _taken: TakenNumbers | null = null;
   /** Standard input, output and error are taken: the first descriptor is 3. */
   static readonly FIRST_DESCRIPTOR = 3;
 
@@ -87,13 +93,14 @@ export class Process {
   install(file: OpenFile, closeOnExec = false, from = 0): number | Refusal {
     if (this._descriptors.size >= MAX_DESCRIPTORS)
       return refuse('EMFILE', 'alloc_fd', `process ${this.pid} has ${MAX_DESCRIPTORS} descriptors open`);
-    while (this._descriptors.has(this._lowestFree)) this._lowestFree++;
-    let fd = Math.max(this._lowestFree, from);
-    while (this._descriptors.has(fd)) fd++;
+    this._taken ??= new TakenNumbers(this._descriptors.keys());
+    this._lowestFree = this._taken.firstFree(this._lowestFree);
+    const fd = from <= this._lowestFree ? this._lowestFree : this._taken.firstFree(from);
     if (fd >= this.descriptorLimit)
       return refuse('EMFILE', 'alloc_fd', `process ${this.pid} has no descriptor free from ${from} on`);
     if (fd === this._lowestFree) this._lowestFree++;
     this._descriptors.set(fd, file);
+    this._taken.take(fd);
     this.setCloseOnExec(fd, closeOnExec);
     return fd;
   }
@@ -102,6 +109,7 @@ export class Process {
   replace(fd: number, file: OpenFile): void {
     const before = this._descriptors.get(fd);
     this._descriptors.set(fd, file);
+    this._taken?.take(fd);
     this.setCloseOnExec(fd, false);
     before?.put();
   }
@@ -120,6 +128,7 @@ export class Process {
     const file = this._descriptors.get(fd);
     if (!file) return refuse('EBADF', 'file_close_fd', `process ${this.pid} has no descriptor ${fd} open`);
     this._descriptors.delete(fd);
+    this._taken?.give(fd);
     this._closeOnExec.delete(fd);
     if (fd >= Process.FIRST_DESCRIPTOR) this._lowestFree = Math.min(this._lowestFree, fd);
     file.put();

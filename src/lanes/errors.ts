@@ -50,6 +50,11 @@ export class TooCostly extends GivenUp {
   override readonly name = 'TooCostly';
 }
 
+/** Its answer would be larger than one may be; the message says how large that is. */
+export class AnswerTooLarge extends GivenUp {
+  override readonly name = 'AnswerTooLarge';
+}
+
 export class ServiceStopping extends GivenUp {
   override readonly name = 'ServiceStopping';
 
@@ -66,6 +71,7 @@ export const makeLaneError: MakeError = (sent) => {
   if (sent.name === 'LaneBusy') return new LaneBusy(sent.message);
   if (sent.name === 'ClientGone') return new ClientGone();
   if (sent.name === 'TooCostly') return new TooCostly(sent.message);
+  if (sent.name === 'AnswerTooLarge') return new AnswerTooLarge(sent.message);
   if (sent.name === 'ServiceStopping') return new ServiceStopping();
   return makeStoreError(sent);
 };

@@ -5,12 +5,13 @@
  * are let through and everything else waits for the boot.
  */
 import type { Answer, BatchCommand, Command, Execution, Query } from '../host/command.ts';
+import { MAX_RESULTS_SIZE } from '../limits.ts';
 import { damagedHandover, FIRST_EPOCH, HandoverDamaged, type HostRow, type JournalEntry } from '../store/store.ts';
 import type { Presence } from '../threads/client.ts';
 import { type AtWork, noteOf } from './at-work.ts';
 import { encodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
-import { ClientGone, HostDamaged, LaneBusy, ServiceStopping, TooCostly } from './errors.ts';
+import { AnswerTooLarge, ClientGone, HostDamaged, LaneBusy, ServiceStopping, TooCostly } from './errors.ts';
 import { Guard } from './guard.ts';
 import { InMemory, type OwnedHost } from './in-memory.ts';
 import { Jobs, type Outcome } from './jobs.ts';
@@ -284,18 +285,20 @@ export class HostRunner {
     if (this.#turns.areOver) throw new ServiceStopping();
   }
 
-  /** The same of what takes memory, and where somebody waits for it; after so many milliseconds. */
-  #mayTake(client: Presence | undefined, worked = 0): void {
+  /** The same of what takes memory, and where somebody waits for it; after so many milliseconds, or with so much of an answer. */
+  #mayTake(client: Presence | undefined, worked = 0, answerSize = 0): void {
     this.#mayWork();
     if (this.#residents.isShort) throw new LaneBusy('the memory of the thread is full');
     if (client?.isGone) throw new ClientGone();
     const { commandTime = Number.POSITIVE_INFINITY } = this.#options;
     if (worked > commandTime)
       throw new TooCostly(`it would take more than ${commandTime / 1000} s of work (HOLDOVER_COMMAND_SECONDS)`);
+    if (answerSize > MAX_RESULTS_SIZE)
+      throw new AnswerTooLarge(`its results would have more than ${MAX_RESULTS_SIZE >> 20} MiB together`);
   }
 
   #effort(client: Presence | undefined): Effort {
-    return new Effort(this.#pace, (worked) => this.#mayTake(client, worked));
+    return new Effort(this.#pace, (worked, size) => this.#mayTake(client, worked, size));
   }
 
   async #kexec(command: Command): Promise<Answer> {

@@ -27,13 +27,16 @@ export async function inSlices<T>(steps: Generator<void, T>, pace: Pace): Promis
 /** The pace of one piece of work, which counts how long the lane has been at it: the time of others' turns is not in that. */
 export class Effort implements Pace {
   readonly #pace: Pace;
-  readonly #mayGoOn: (worked: number) => void;
+  readonly #mayGoOn: (worked: number, answerSize: number) => void;
   #worked = 0;
   /** When this slice began; null: others have their turns. */
   #begun: number | null;
 
-  /** It begins now. `mayGoOn` is called between two slices, with the milliseconds so far, and throws GivenUp where that is the end. */
-  constructor(pace: Pace, mayGoOn: (worked: number) => void) {
+  /**
+   * It begins now. `mayGoOn` is called between two slices, with the milliseconds and about how many characters of an answer
+   * there are so far, and throws GivenUp where that is the end.
+   */
+  constructor(pace: Pace, mayGoOn: (worked: number, answerSize: number) => void) {
     this.#pace = pace;
     this.#mayGoOn = mayGoOn;
     this.#begun = performance.now();
@@ -53,10 +56,10 @@ export class Effort implements Pace {
     return this.#begun === null ? 0 : performance.now() - this.#begun;
   }
 
-  pause(): Promise<void> | undefined {
+  pause(answerSize = 0): Promise<void> | undefined {
     this.#worked = this.worked;
     this.#begun = null;
-    this.#mayGoOn(this.#worked);
+    this.#mayGoOn(this.#worked, answerSize);
     return this.#pace.pause();
   }
 

@@ -11,6 +11,8 @@ export interface BatchRun {
 
 /** Calls at work: `step` goes on until all are done, or, behind any of them, `isOver` says so: then null. */
 export interface CallsRun {
+  /** About how many characters the answer has so far. */
+  readonly answerSize: number;
   step(isOver: () => boolean): Execution | null;
 }
 
@@ -47,7 +49,7 @@ export function execute(host: Executing, command: Command, effort: Effort): Exec
 
 async function goOn(run: CallsRun, effort: Effort): Promise<Execution> {
   for (;;) {
-    await effort.pause();
+    await effort.pause(run.answerSize);
     effort.resume();
     const execution = run.step(() => effort.isOver);
     if (execution !== null) return execution;

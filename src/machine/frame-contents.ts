@@ -4,7 +4,7 @@
  * only the first few if `setWord` alone has written.
  */
 import { ByteChunks, CHUNK_SIZE } from './byte-chunks.ts';
-import { type EntryRun, writeEntries } from './entry-run.ts';
+import { type EntryRun, isUpper, upperOf, writeEntries } from './entry-run.ts';
 import { FRAME_SIZE, type FrameOwners, type FrameRun } from './frame-owners.ts';
 import { SortedList } from './sorted-list.ts';
 
@@ -109,6 +109,7 @@ export class FrameContents {
   private _writeChunks(frame: number, offset: number, bytes: Uint8Array): boolean {
     const fill = this._owners.runAt(frame)?.fill;
     if (typeof fill === 'object') return false;
+    if (bytes.length > FEW_CHUNKS * CHUNK_SIZE && !isMostlyZero(bytes)) return false;
     const first = frame * CHUNKS;
     const pieces: [number: number, from: number, to: number][] = [];
     for (let from = 0; from < bytes.length; ) {
@@ -220,8 +221,10 @@ export class FrameContents {
     const fill = words ? 'zero' : this._owners.runAt(frame)?.fill;
     const larger = new Uint32Array(typeof fill === 'object' ? WORDS : room);
     if (words) larger.set(words);
-    else if (typeof fill === 'object') writeEntries(fill, frame, larger);
-    else if (this._hasChunks(frame)) {
+    else if (typeof fill === 'object') {
+      writeEntries(fill, frame, larger);
+      this._keepUpper(upperOf(fill, frame));
+    } else if (this._hasChunks(frame)) {
       this.read(frame * FRAME_SIZE, new Uint8Array(larger.buffer));
       this.drop({ start: frame, count: 1 });
     } else if (fill === 'touched') larger[0] = 1;
@@ -229,10 +232,24 @@ export class FrameContents {
     return larger;
   }
 
+  /** Keeps the contents of the table above one that is about to have contents of its own (entry-run.ts). */
+  private _keepUpper(frame: number): void {
+    const fill = frame < 0 ? undefined : this._owners.runAt(frame)?.fill;
+    if (typeof fill === 'object' && isUpper(fill, frame)) this.words(frame);
+  }
+
   private _setWords(frame: number, words: Uint32Array): void {
     if (!this._words.has(frame)) this._places.add(frame * CHUNKS, -1 - frame);
     this._words.set(frame, words);
   }
+}
+
+/** Whether so little of at most a frame is not zero that it goes into chunks. */
+function isMostlyZero(bytes: Uint8Array): boolean {
+  let chunks = 0;
+  for (let from = 0; from < bytes.length; from += CHUNK_SIZE)
+    if (!isZero(bytes, from, Math.min(bytes.length, from + CHUNK_SIZE)) && ++chunks > FEW_CHUNKS) return false;
+  return true;
 }
 
 function isZero(bytes: Uint8Array, from: number, to: number): boolean {

@@ -127,8 +127,9 @@ export class FrameOwners {
 
   /** Makes these frames free. */
   remove(start: number, count: number): void {
-    this._slice(start, count);
-    this._runs.take(start, start + count - 1);
+    this._splitAt(start);
+    this._splitAt(start + count);
+    assertCovered(this._runs.take(start, start + count - 1), start, count);
     this._free += count;
     this._lowestFree = Math.min(this._lowestFree, start);
   }
@@ -152,6 +153,10 @@ export class FrameOwners {
       this._free -= run.count;
     }
     this._lowestFree = 1;
+    for (const { start, count } of this._runs) {
+      if (start > this._lowestFree) break;
+      this._lowestFree = start + count;
+    }
   }
 
   /** Runs, with what untouched contents read as from their first frame on. */
@@ -161,6 +166,12 @@ export class FrameOwners {
       yield [start, count, owner, held, folioShift];
       yield typeof fill === 'object' ? continued(fill, start - fill.frame, start) : fill;
     }
+  }
+
+  /** How many frames, at most `most`, the lowest hole has. */
+  lowestHole(most: number): number {
+    for (const { count } of this._holes(1)) return Math.min(count, most);
+    return 0;
   }
 
   /** Holes of at least so many frames, ascending. */
@@ -206,8 +217,16 @@ export class FrameOwners {
   }
 
   private _insert(run: OwnedRun): void {
-    this._runs.add(run.start, run);
-    this._merge(run.start, run.count);
+    let joined = this._runs.floor(run.start);
+    if (joined && behind(joined) === run.start && areAlike(joined, run)) {
+      joined.count += run.count;
+      this._runs.endsHaveChanged(joined.start);
+    } else {
+      joined = run;
+      this._runs.add(run.start, run);
+    }
+    const next = this._runs.exact(behind(joined));
+    if (next) this._joinLeft(next);
     if (run.start === this._lowestFree) this._lowestFree = run.start + run.count;
   }
 
@@ -216,9 +235,7 @@ export class FrameOwners {
     this._splitAt(start);
     this._splitAt(start + count);
     const runs = this._runs.within(start, start + count - 1);
-    let covered = 0;
-    for (const run of runs) covered += run.count;
-    if (covered !== count) throw new Error(`frames ${start}+${count} are not all allocated`);
+    assertCovered(runs, start, count);
     return runs;
   }
 
@@ -242,6 +259,12 @@ export class FrameOwners {
     this._runs.take(run.start, run.start);
     left.count += run.count;
   }
+}
+
+function assertCovered(runs: readonly OwnedRun[], start: number, count: number): void {
+  let covered = 0;
+  for (const run of runs) covered += run.count;
+  if (covered !== count) throw new Error(`frames ${start}+${count} are not all allocated`);
 }
 
 const behind = ({ start, count }: OwnedRun): number => start + count;

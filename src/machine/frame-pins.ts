@@ -33,9 +33,16 @@ export class FramePins {
     const end = start + count;
     for (let frame = start; frame < end; ) {
       const chunk = Math.floor(frame / CHUNK);
+      if (frame % CHUNK === 0 && frame + CHUNK <= end) {
+        const pins = this._chunkPart(chunk);
+        const first = chunk % CHUNK_PINS;
+        const chunks = Math.min(CHUNK_PINS - first, Math.floor((end - frame) / CHUNK));
+        for (let at = first; at < first + chunks; at++) pins[at]!++;
+        frame += chunks * CHUNK;
+        continue;
+      }
       const stop = Math.min(end, (chunk + 1) * CHUNK);
-      if (stop - frame === CHUNK) this._setChunkPins(chunk, this._pinsOfChunk(chunk) + 1);
-      else this.pinEach(frame, stop - frame);
+      this.pinEach(frame, stop - frame);
       frame = stop;
     }
   }
@@ -79,9 +86,19 @@ export class FramePins {
     for (let frame = start; frame < end; ) {
       const chunk = Math.floor(frame / CHUNK);
       const stop = Math.min(end, (chunk + 1) * CHUNK);
-      const whole = stop - frame === CHUNK ? this._pinsOfChunk(chunk) : 0;
-      if (whole > 0) this._setChunkPins(chunk, whole - 1);
-      else {
+      const part = frame % CHUNK === 0 ? this._chunkPins[Math.floor(chunk / CHUNK_PINS)] : null;
+      if (part) {
+        // Chunks in a row that are pinned as a whole.
+        const first = chunk % CHUNK_PINS;
+        const most = Math.min(CHUNK_PINS, first + Math.floor((end - frame) / CHUNK));
+        let at = first;
+        while (at < most && part[at]! > 0) part[at++]!--;
+        if (at > first) {
+          frame += (at - first) * CHUNK;
+          continue;
+        }
+      }
+      {
         if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
         const pins = this._lastPins;
         const first = frame & (PINS - 1);
@@ -238,9 +255,14 @@ export class FramePins {
   }
 
   private _setChunkPins(chunk: number, pins: number): void {
+    this._chunkPart(chunk)[chunk % CHUNK_PINS] = pins;
+  }
+
+  /** The array that counts the pins of a chunk as a whole. */
+  private _chunkPart(chunk: number): Uint32Array {
     const part = Math.floor(chunk / CHUNK_PINS);
     while (this._chunkPins.length <= part) this._chunkPins.push(null);
     this._chunkPins[part] ??= new Uint32Array(CHUNK_PINS);
-    this._chunkPins[part]![chunk % CHUNK_PINS] = pins;
+    return this._chunkPins[part];
   }
 }

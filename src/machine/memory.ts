@@ -50,6 +50,11 @@ export class PhysicalMemory {
     return this._owners.lowestFree;
   }
 
+  /** How many frames, at most `most`, are free in a row where the next one that is allocated lies. */
+  lowestHole(most: number): number {
+    return this._owners.lowestHole(most);
+  }
+
   /** How many frames only pins keep. */
   get orphans(): number {
     return this._orphans;

@@ -5,26 +5,27 @@
  * Leaves are written by `setLeaf` and by the entries that a new table is filled with (`EntryRun`), and taken away by
  * `clearEntries` and `clearEntry`: by nothing else. What maps or unmaps tells the observer of it once, when all of it is done.
  */
-import { WORD } from './address.ts';
-import { ENTRIES, type EntryRun } from './entry-run.ts';
+import { ENTRIES, type EntryRun, GROUP, GROUPED, isUpper } from './entry-run.ts';
+import { largestLeaf, unitsUntilLarger } from './leaf-sizes.ts';
 import { FRAME_SIZE, type PhysicalMemory } from './memory.ts';
+import { clearEntries, clearEntry, setChild, setLeaf } from './table-entries.ts';
 import {
   addressOf,
   isPresent,
   LEAF,
   LEVEL_BITS,
-  READ,
   SHIFT_POSITION,
   shiftOf,
   type TableFormat,
   TableWalk,
-  WRITE,
 } from './table-walk.ts';
 
 export { READ, type TableFormat, tableFormat, WRITE } from './table-walk.ts';
 
+/** Tables whose entries are leaves, without where they are and point to. */
+type LeafRun = Pick<EntryRun, 'flags' | 'step' | 'repeat'>;
+
 const OWNER = 'page-table';
-const FEW = 32;
 const NONE = (): number => -1;
 /** The bits of an entry that say whether it is a leaf, and how large. */
 const KIND = LEAF | (0x3f << SHIFT_POSITION);
@@ -63,11 +64,11 @@ export class PageTable extends TableWalk {
       const at = unit + mapped;
       const address = physical + mapped * 2 ** minShift;
       const left = units - mapped;
-      const shift = this._largest(at, address, left, maxShift);
+      const shift = largestLeaf(this.format, at, address, left, maxShift);
       const level = Math.floor((shift - minShift) / LEVEL_BITS);
       const table = 2 ** ((level + 1) * LEVEL_BITS);
       if (left >= table && at % table === 0 && level + 1 < this.format.levels) {
-        const tables = Math.floor(this._untilLarger(at, address, left, shift, maxShift) / table);
+        const tables = Math.floor(unitsUntilLarger(this.format, at, address, left, shift, maxShift) / table);
         const done = this._setTables(at, address, tables, access, shift);
         mapped += done * table;
         if (done < tables) return mapped;
@@ -80,32 +81,6 @@ export class PageTable extends TableWalk {
     return mapped;
   }
 
-  /** log2 of the bytes of the largest leaf that can begin at a unit. */
-  private _largest(unit: number, physical: number, units: number, maxShift: number): number {
-    const { minShift, leafShifts } = this.format;
-    for (const shift of leafShifts) {
-      if (shift > maxShift && shift !== minShift) continue;
-      const size = 2 ** (shift - minShift);
-      if (size <= units && unit % size === 0 && physical % 2 ** shift === 0) return shift;
-    }
-    return minShift;
-  }
-
-  /** How many units, at most `units`, lie before the place where a leaf larger than `than` can begin. */
-  private _untilLarger(unit: number, physical: number, units: number, than: number, maxShift: number): number {
-    const { minShift, leafShifts } = this.format;
-    let until = units;
-    for (const shift of leafShifts) {
-      if (shift > maxShift || shift <= than) continue;
-      const size = 2 ** (shift - minShift);
-      const behind = unit % size;
-      const begin = size - behind;
-      if (behind > 0 && begin + size <= units && physical % 2 ** shift === behind * 2 ** minShift)
-        until = Math.min(until, begin);
-    }
-    return until;
-  }
-
   /**
    * Fills whole tables with leaves of one size, from `unit` on. Returns the number filled: less than `tables` if there is
    * no memory for more.
@@ -114,9 +89,18 @@ export class PageTable extends TableWalk {
     const { minShift } = this.format;
     const level = Math.floor((shift - minShift) / LEVEL_BITS);
     const span = 2 ** ((level + 1) * LEVEL_BITS);
-    const like = { flags: access | LEAF | (shift << SHIFT_POSITION), step: 2 ** shift };
+    const like = {
+      flags: access | LEAF | (shift << SHIFT_POSITION),
+      step: 2 ** shift,
+      repeat: 2 ** (shift - minShift - level * LEVEL_BITS),
+    };
     for (let done = 0; done < tables; ) {
       const at = unit + done * span;
+      const grouped = this._setGroups(at, physical + done * span * 2 ** minShift, tables - done, level, like);
+      if (grouped > 0) {
+        done += grouped;
+        continue;
+      }
       const parent = this._tableAt(at, level + 1);
       if (parent < 0) return done;
       const words = this.memory.words(parent);
@@ -124,12 +108,7 @@ export class PageTable extends TableWalk {
       const count = Math.min(ENTRIES - first, tables - done);
       // Tables that are empty since their leaves were unmapped may be in the way.
       this._freeChildren(words, level + 1, first, first + count - 1, at - first * span);
-      const run: EntryRun = {
-        ...like,
-        frame: 0,
-        physical: physical + done * span * 2 ** minShift,
-        repeat: 2 ** (shift - minShift - level * LEVEL_BITS),
-      };
+      const run: EntryRun = { ...like, frame: 0, physical: physical + done * span * 2 ** minShift };
       const frames = this.memory.allocate(count, { owner: OWNER, fill: run, lowest: true });
       if (!frames) return done;
       let index = first;
@@ -138,6 +117,28 @@ export class PageTable extends TableWalk {
       done += count;
     }
     return tables;
+  }
+
+  /**
+   * Does what `_setTables` does where whole tables above those of `level` are missing: these are computed, too. The frames are
+   * those that would be taken one by one. Returns the number of tables filled; 0 also where this way does not apply.
+   */
+  private _setGroups(unit: number, physical: number, tables: number, level: number, like: LeafRun): number {
+    const span = 2 ** ((level + 2) * LEVEL_BITS);
+    if (tables < ENTRIES || unit % span !== 0 || level + 2 >= this.format.levels) return 0;
+    const parent = this._tableAt(unit, level + 2);
+    if (parent < 0) return 0;
+    const words = this.memory.words(parent);
+    const first = Math.floor(unit / span) % ENTRIES;
+    const most = Math.min(ENTRIES - first, Math.floor(tables / ENTRIES));
+    let groups = 0;
+    while (groups < most && !isPresent(words[(first + groups) * 2]!)) groups++;
+    groups = Math.floor(this.memory.lowestHole(groups * GROUP) / GROUP);
+    if (groups === 0) return 0;
+    const run: EntryRun = { ...like, flags: like.flags | GROUPED, frame: 0, physical };
+    const [frames] = this.memory.allocate(groups * GROUP, { owner: OWNER, fill: run, lowest: true })!;
+    for (let group = 0; group < groups; group++) setChild(words, first + group, frames!.start + group * GROUP);
+    return groups * ENTRIES;
   }
 
   /** Maps one smallest leaf; false: no memory for a table. */
@@ -353,15 +354,17 @@ export class PageTable extends TableWalk {
       const frame = addressOf(low, words[index * 2 + 1]!) / FRAME_SIZE;
       clearEntry(words, index);
       if (low & LEAF) continue;
+      let count = 1;
       if (level > 1) {
         const children = this.memory.entries(frame);
         const start = base + index * 2 ** (level * LEVEL_BITS);
         if (children instanceof Uint32Array) this._freeChildren(children, level - 1, 0, ENTRIES - 1, start);
+        else if (isUpper(children, frame)) count = GROUP;
       }
-      if (frame === run.start + run.count) run.count++;
+      if (frame === run.start + run.count) run.count += count;
       else {
         if (run.count > 0) this.memory.release(run.start, run.count);
-        run = { start: frame, count: 1 };
+        run = { start: frame, count };
       }
     }
     if (run.count > 0) this.memory.release(run.start, run.count);
@@ -373,28 +376,4 @@ export class PageTable extends TableWalk {
     this._lowest.get(Math.floor(span / ENTRIES))?.fill(null, from, to + 1);
     if (this._span >= span + from && this._span <= span + to) this._span = -1;
   }
-}
-
-function setLeaf(words: Uint32Array, index: number, physical: number, flags: number): void {
-  // A bitwise operation takes the low 32 bits of a double; the remainder operator is slow on one.
-  words[index * 2] = physical | flags;
-  // WORD, written out: V8 does not fold a constant that is imported, and this is done for each leaf.
-  words[index * 2 + 1] = physical / 2 ** 32;
-}
-
-function clearEntries(words: Uint32Array, first: number, count: number): void {
-  // Few entries are cleared faster by a loop than by `fill`.
-  if (count > FEW) words.fill(0, first * 2, (first + count) * 2);
-  else for (let index = first; index < first + count; index++) clearEntry(words, index);
-}
-
-function clearEntry(words: Uint32Array, index: number): void {
-  words[index * 2] = 0;
-  words[index * 2 + 1] = 0;
-}
-
-function setChild(words: Uint32Array, index: number, frame: number): void {
-  const address = frame * FRAME_SIZE;
-  words[index * 2] = address | READ | WRITE;
-  words[index * 2 + 1] = address / WORD;
 }

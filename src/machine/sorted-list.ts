@@ -21,7 +21,7 @@ export class SortedBlock<T> {
     this.items = items;
   }
 
-  /** The widest gap between two items, where `behind` tells the key behind an item. Items change their ends only as others come or go. */
+  /** The widest gap between two items, where `behind` tells the key behind an item. */
   widestGap(behind: (item: T) => number): number {
     if (this._widestGap >= 0) return this._widestGap;
     let widest = 0;
@@ -45,6 +45,10 @@ export class SortedBlock<T> {
     this.keys.splice(from, count);
     this._widestGap = -1;
     return this.items.splice(from, count);
+  }
+
+  endsHaveChanged(): void {
+    this._widestGap = -1;
   }
 
   /** Cuts it in the middle, and returns the half behind. */
@@ -150,6 +154,11 @@ export class SortedList<T> implements Iterable<T> {
   replace(key: number, item: T): void {
     const { keys, items } = this._blocks[this.blockOf(key)]!;
     items[indexAbove(keys, key) - 1] = item;
+  }
+
+  /** Says that the item with this key ends elsewhere, though no other one has come or gone beside it. */
+  endsHaveChanged(key: number): void {
+    this._blocks[this.blockOf(key)]!.endsHaveChanged();
   }
 
   /** Takes the items with keys of [first, last] out and returns them, ascending. */

@@ -9,11 +9,11 @@
  * IOVAs are counted in units of the smallest leaf (a number below 2^53), physical addresses in bytes.
  */
 import { WORD } from './address.ts';
-import { addressAt, ENTRIES } from './entry-run.ts';
+import { addressAt, ENTRIES, isUpper, READ, WRITE } from './entry-run.ts';
 import { FRAME_SIZE, type FrameRun, type PhysicalMemory } from './memory.ts';
 
-export const READ = 1;
-export const WRITE = 2;
+export { READ, WRITE };
+
 const DIRTY = 4;
 export const LEAF = 8;
 export const SHIFT_POSITION = 4;
@@ -86,8 +86,11 @@ export class TableWalk {
     for (let level = this.format.levels - 1; level >= 0; level--) {
       const index = Math.floor(unit / 2 ** (level * LEVEL_BITS)) % ENTRIES;
       const entries = this.memory.entries(frame);
-      if (!(entries instanceof Uint32Array))
-        return this._leaf(unit, entries.flags, addressAt(entries, frame, index), false);
+      if (!(entries instanceof Uint32Array)) {
+        if (!isUpper(entries, frame)) return this._leaf(unit, entries.flags, addressAt(entries, frame, index), false);
+        frame += 1 + index;
+        continue;
+      }
       const low = entries[index * 2]!;
       if (!isPresent(low)) return null;
       const address = addressOf(low, entries[index * 2 + 1]!);
@@ -202,7 +205,8 @@ export class TableWalk {
     const to = Math.min(ENTRIES - 1, Math.floor((last - base) / span));
     const entries = this.memory.entries(frame);
     if (!(entries instanceof Uint32Array)) {
-      const physical = addressAt(entries, frame, from) + (from % entries.repeat) * bytes;
+      const within = isUpper(entries, frame) ? 0 : from % entries.repeat;
+      const physical = addressAt(entries, frame, from) + within * bytes;
       yield { unit: base + from * span, units: (to - from + 1) * span, physical, access: accessOf(entries.flags) };
       return;
     }
@@ -249,7 +253,10 @@ export class TableWalk {
         run = { start: frame, count: 1 };
       }
       const entries = level === 0 ? null : this.memory.entries(frame);
-      if (!(entries instanceof Uint32Array)) return;
+      if (!(entries instanceof Uint32Array)) {
+        if (entries !== null && isUpper(entries, frame)) run.count += ENTRIES;
+        return;
+      }
       for (let index = 0; index < ENTRIES; index++) {
         const low = entries[index * 2]!;
         if (isPresent(low) && !(low & LEAF)) visit(addressOf(low, entries[index * 2 + 1]!) / FRAME_SIZE, level - 1);

@@ -1,10 +1,22 @@
 /** What a store keeps: plain data. Times are ISO 8601 in UTC. */
 import type { EmittedEvent, HostSpec } from '../host/command.ts';
 
+/** Limits as they are given, by the names of their quotas. */
+export type KeptQuotas = Readonly<Record<string, number | 'unlimited'>>;
+
 export interface Tenant {
   id: string;
   name: string;
   created: string;
+  /** Of its quotas those that are not as all tenants have them. */
+  quotas: KeptQuotas;
+}
+
+/** What is stored of the hosts of a tenant. */
+export interface Stored {
+  hosts: number;
+  /** About. */
+  bytes: number;
 }
 
 export interface HostRow {

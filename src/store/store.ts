@@ -27,8 +27,10 @@ import type {
   HostRow,
   HostSummary,
   JournalEntry,
+  KeptQuotas,
   Ownership,
   Snapshot,
+  Stored,
   StoredCommand,
   StoredSnapshot,
   Tenant,
@@ -48,8 +50,11 @@ export interface Tenants {
   /** From memory where it is known, as every request asks for it. */
   findByKeyHash(keyHash: string): Promise<Tenant | undefined>;
   findByName(name: string): Promise<Tenant | undefined>;
-  /** All of them, by name. */
-  list(): Promise<Tenant[]>;
+  get(id: string): Promise<Tenant | undefined>;
+  /** By name, at most `limit` of those behind that name. */
+  list(limit: number, after?: string): Promise<Tenant[]>;
+  /** What differs from the quotas of all takes the place of what did. */
+  setQuotas(id: string, quotas: KeptQuotas): Promise<void>;
   /** Gives a tenant another key; false where it had that key already. Throws TenantExists where another has it. */
   setKeyHash(id: string, keyHash: string): Promise<boolean>;
 }
@@ -63,6 +68,8 @@ export interface HostDirectory {
   origin(id: string): Promise<HostOrigin | undefined>;
   /** A tenant's hosts in the order of their creation, at most `limit` of those after the cursor. */
   list(tenantId: string, limit: number, after?: HostCursor): Promise<HostSummary[]>;
+  /** How many hosts a tenant has, and about how many bytes are stored of them. */
+  stored(tenantId: string): Promise<Stored>;
 }
 
 /** What the kernels of hosts have told. A host keeps its newest events; how many, each store says. */

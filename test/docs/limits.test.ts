@@ -33,7 +33,7 @@ test('each limit that has no variable is told as it is', () => {
     seconds(limits.DRAIN_MS),
   );
   assert.equal(most('requests that wait so on all connections'), count(limits.MAX_WAITING));
-  assert.equal(most('requests of a tenant that wait for events, or stream them'), count(limits.MOST_WATCHERS));
+  assert.equal(most('connections'), count(limits.MAX_CONNECTIONS));
   const lane = `${count(limits.LANE_COMMANDS)}, and ${limits.LANE_BYTES / MIB} MiB`;
   assert.equal(most('commands that wait in a lane, and their bytes'), lane);
   assert.ok(rows.some(({ then }) => then === `connections with more than ${limits.FEW} are cut off`));

@@ -196,7 +196,7 @@ test('parameters of the path and of the query are named like fields', async (t) 
     [`${H}/devices/0000:01:00.0/translation?iova=0&length=0x400000001`, 'query', '/length', /16 GiB/],
     [`${H}/events?limit=0`, 'query', '/limit', /from 1 to 1000/],
     [`${H}/events?after=1&after=2`, 'query', '/after', /a whole number/],
-    [`${H}/devices?colour=red`, 'query', '/colour', /unknown field; nothing is allowed here/],
+    [`${H}/devices/0000:01:00.0?colour=red`, 'query', '/colour', /unknown field; nothing is allowed here/],
     ['/v1/hosts?after=nonsense', 'query', '/after', /nextPageToken/],
   ];
   for (const [path, part, pointer, reason] of cases) {

@@ -8,7 +8,7 @@ import type { EmittedEvent } from '../../src/host/command.ts';
 import type { HostEvent } from '../../src/host/views.ts';
 import { EVENTS } from '../../src/kernel/events.ts';
 import { ThreadDied } from '../../src/lanes/errors.ts';
-import { MOST_WATCHERS } from '../../src/limits.ts';
+import { DEFAULTS } from '../../src/quotas.ts';
 import { connectForWriting } from '../../src/store/sqlite/database.ts';
 import { GroupWriter } from '../../src/store/sqlite/writer.ts';
 import { openStream, take } from '../support/event-stream.ts';
@@ -267,7 +267,7 @@ test('whoever comes too late for what is kept is told so, and where to go on', a
 test('a tenant has so many requests waiting and no more, and may have others when these have ended', async (t) => {
   const { ask, url } = await lab(t);
   const open = () => openStream(`${url}${LOG}`, KEY);
-  const streams = await Promise.all(Array.from({ length: MOST_WATCHERS }, open));
+  const streams = await Promise.all(Array.from({ length: DEFAULTS.streams }, open));
   assert.deepEqual(new Set(streams.map(({ status }) => status)), new Set([200]));
   const refused = await ask('get', `${LOG}?wait=1s`);
   assert.deepEqual([refused.status, refused.body.type], [429, '/problems/too-many-waiting']);
@@ -305,7 +305,7 @@ test('a client that does not read makes nothing grow, and its place is free when
   assert.equal((await take(other, EVENTS_THERE)).length, EVENTS_THERE);
   assert.ok(read < 1.9 * EVENTS_THERE, `${read} events were read, most of the second half for nobody`);
   const others = await Promise.all(
-    Array.from({ length: MOST_WATCHERS - 1 }, () => openStream(`${url}${LOG}`, KEY, { query: 'after=99' })),
+    Array.from({ length: DEFAULTS.streams - 1 }, () => openStream(`${url}${LOG}`, KEY, { query: 'after=99' })),
   );
   assert.equal((await ask('get', `${LOG}?wait=1ms&after=99`)).status, 429);
   socket.destroy();

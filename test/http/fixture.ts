@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import request from 'supertest';
 import { buildApp } from '../../src/http/app.ts';
 import type { Patience } from '../../src/http/connections.ts';
+import { defaultQuotas, type GivenQuotas } from '../../src/quotas.ts';
 import type { SqliteStore } from '../../src/store/sqlite/store.ts';
 import { SPEC } from '../lanes/fake-host.ts';
 import { temporaryStore } from '../support/store.ts';
@@ -42,10 +43,13 @@ export interface FixtureOptions {
   bodyIdle?: number;
   bodyTimeout?: number;
   patience?: Partial<Patience>;
+  /** Of each tenant. */
+  quotas?: GivenQuotas;
 }
 
 export async function fixture(t: TestContext, options: FixtureOptions = {}): Promise<Fixture> {
   const { adminKey = ADMIN_KEY, dev = false, bodyIdle = 30_000, bodyTimeout = 300_000, patience = {} } = options;
+  const quotas = defaultQuotas(options.quotas ?? {}, { hostMemory: 2048, dev });
   const { bodyLimit = BODY_LIMIT, tenantBodies = 512 << 20, allBodies = 1024 << 20 } = options;
   const store = temporaryStore(t);
   const lanes = new FakeLanes(store);
@@ -63,7 +67,7 @@ export async function fixture(t: TestContext, options: FixtureOptions = {}): Pro
   });
   const limits = { bodyLimit, batchLimit: BATCH_LIMIT };
   const bodies = { tenantBodies, allBodies, bodyIdle, bodyTimeout };
-  const config = { adminKey, ...limits, ...bodies };
+  const config = { adminKey, quotas, ...limits, ...bodies };
   const log = pino({ level: 'trace' }, stream);
   const app = await buildApp({ config, directory: store, lanes, log, dev, patience });
   t.after(() => app.close());

@@ -115,6 +115,7 @@ export class FakeHost implements Engine {
   calls({ calls }: CallsCommand): CallsRun {
     let done = 0;
     return {
+      answerSize: 0,
       step: (isOver) => {
         while (done < calls.length) {
           done += 1;

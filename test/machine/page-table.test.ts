@@ -195,6 +195,51 @@ test('full tables in a row keep what differs between them', () => {
   assert.equal(table.lookup(4 * TABLE + 1)?.physical, 2 ** 41 + FRAME_SIZE);
 });
 
+test('tables above full ones are the same whether they are made by the thousand or one by one', () => {
+  const units = 3 * GIB_UNITS + 700;
+  const memories = [new PhysicalMemory(FRAMES), new PhysicalMemory(FRAMES)] as const;
+  const tables = memories.map((memory) => PageTable.make(memory, FORMAT)!);
+  const [atOnce, inPieces] = tables as [PageTable, PageTable];
+  const map = (table: PageTable, first: number, count: number): void =>
+    assert.ok(table.map(GIB_UNITS - TABLE + first, 2 ** 40 + first * FRAME_SIZE, count, READ | WRITE, 12));
+  map(atOnce, 0, units);
+  for (let first = 0; first < units; first += TABLE) map(inPieces, first, Math.min(TABLE, units - first));
+  const same = (): void => {
+    assert.deepEqual(atOnce.tables(), inPieces.tables());
+    assert.equal(memories[0].freeFrames, memories[1].freeFrames);
+    const [one, other] = tables.map((table) => [...table.extents(0, 5 * GIB_UNITS)]);
+    assert.deepEqual(one, other);
+    for (let unit = 0; unit < 5 * GIB_UNITS; unit += 7919)
+      assert.deepEqual(atOnce.lookup(unit), inPieces.lookup(unit), `unit ${unit}`);
+  };
+  same();
+  const dirty = tables.map((table) => {
+    table.setDirty(2 * GIB_UNITS + 1000);
+    table.unmap(GIB_UNITS + 3 * TABLE + 5, 4 * TABLE);
+    const found: number[] = [];
+    table.eachDirty(0, 5 * GIB_UNITS, false, (unit) => found.push(unit));
+    return found;
+  });
+  assert.deepEqual(dirty, [[2 * GIB_UNITS + 1000], [2 * GIB_UNITS + 1000]]);
+  same();
+  // A stray write into a lower table is seen, although nothing has changed above it.
+  const frame = atOnce.tables()[0]!.start + TABLE * (TABLE + 1);
+  for (const memory of memories) memory.setWord(frame, 8, 0);
+  same();
+  for (const [start, count] of atOnce.tables().map((run) => [run.start, run.count] as const))
+    for (let at = start; at < start + count; at += 97)
+      for (const index of [0, 1, 777]) assert.equal(memories[0].word(at, index), memories[1].word(at, index));
+  for (const table of tables) table.unmap(GIB_UNITS + TABLE, GIB_UNITS);
+  same();
+  for (const table of tables) table.unmap(0, 5 * GIB_UNITS);
+  same();
+  for (const table of tables) table.free();
+  assert.deepEqual(
+    memories.map((memory) => memory.freeFrames),
+    [FRAMES - 1, FRAMES - 1],
+  );
+});
+
 test('full tables end where a larger leaf can begin', () => {
   const memory = new PhysicalMemory(FRAMES);
   const table = PageTable.make(memory, tableFormat(0n, LAST, [4096n, 2n ** 30n]))!;

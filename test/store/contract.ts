@@ -64,12 +64,26 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
     await assert.rejects(tenants.create('acme', hashKey('other')), TenantExists);
     await assert.rejects(tenants.create('zeta', hashKey(key)), TenantExists);
     const zeta = await tenants.create('zeta', hashKey('other'));
-    assert.deepEqual(await tenants.list(), [acme, zeta]);
+    assert.deepEqual(await tenants.list(10), [acme, zeta]);
+    assert.deepEqual(await tenants.list(1), [acme]);
+    assert.deepEqual(await tenants.list(1, 'acme'), [zeta]);
+    assert.deepEqual(await tenants.get(zeta.id), zeta);
+    assert.equal(await tenants.get('t-none'), undefined);
     await assert.rejects(tenants.setKeyHash(zeta.id, hashKey(key)), TenantExists);
     assert.equal(await tenants.setKeyHash(zeta.id, hashKey('third')), true);
     assert.equal(await tenants.setKeyHash(zeta.id, hashKey('third')), false);
     assert.deepEqual(await tenants.findByKeyHash(hashKey('third')), zeta);
     assert.equal(await tenants.findByKeyHash(hashKey('other')), undefined);
+  });
+
+  says('a tenant keeps the quotas that it is given', async ({ store }) => {
+    const { tenants } = store;
+    const { id } = await tenants.create('acme', hashKey('key'));
+    assert.deepEqual((await tenants.findByKeyHash(hashKey('key')))?.quotas, {});
+    await tenants.setQuotas(id, { hosts: 3, requests: 'unlimited' });
+    assert.deepEqual((await tenants.findByKeyHash(hashKey('key')))?.quotas, { hosts: 3, requests: 'unlimited' });
+    await tenants.setQuotas(id, {});
+    assert.deepEqual((await tenants.findByKeyHash(hashKey('key')))?.quotas, {});
   });
 
   says('hosts are listed by tenant in pages, the oldest first', async ({ store }) => {
@@ -88,6 +102,22 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
     await store.hosts.delete({ hostId: 'a', epoch: 1 });
     assert.deepEqual(await ids(acme, 10, page[1]), ['b', 'c']);
     assert.deepEqual(await ids(acme, 0), []);
+  });
+
+  says('how many hosts a tenant has, and about how much is stored of them, is known', async ({ store }) => {
+    const [acme, other] = [await tenant(store), await tenant(store, 'other')];
+    assert.deepEqual(await store.hosts.stored(acme), { hosts: 0, bytes: 0 });
+    for (const id of ['a', 'b']) await store.hosts.insert(row(acme, id));
+    await store.hosts.insert(row(other, 'foreign'));
+    const begun = await store.hosts.stored(acme);
+    assert.equal(begun.hosts, 2);
+    const command = JSON.stringify('x'.repeat(1 << 20));
+    await store.journal.append({ ...entry(1), hostId: 'a', command });
+    const { bytes } = await store.hosts.stored(acme);
+    assert.ok(bytes >= begun.bytes + (1 << 20) && bytes < begun.bytes + (2 << 20), `${bytes} after ${begun.bytes}`);
+    assert.ok((await store.hosts.stored(other)).bytes < 1 << 16);
+    await store.hosts.delete({ hostId: 'a', epoch: 1 });
+    assert.deepEqual(await store.hosts.stored(acme), { hosts: 1, bytes: begun.bytes / 2 });
   });
 
   says('a host is what it was made as, whoever asks', async ({ store, other }) => {
@@ -426,7 +456,10 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
     await store.close();
     for (const ask of [
       () => store.check(),
-      () => store.tenants.list(),
+      () => store.tenants.list(10),
+      () => store.tenants.get('t'),
+      () => store.tenants.setQuotas('t', {}),
+      () => store.hosts.stored('t'),
       () => store.tenants.findByName('acme'),
       () => store.tenants.create('a', 'b'),
       () => store.hosts.get('h'),

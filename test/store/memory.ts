@@ -73,14 +73,26 @@ export function openMemory(memory: Memory): Directory & HostStore {
       create: async (name, keyHash) =>
         use(() => {
           if (taken(name, keyHash)) throw new TenantExists(`tenant ${name}`);
-          const tenant = { id: `t-${memory.tenants.length}`, name, created: '2026-01-01T00:00:00.000Z' };
+          const tenant = { id: `t-${memory.tenants.length}`, name, created: '2026-01-01T00:00:00.000Z', quotas: {} };
           memory.tenants.push({ tenant, keyHash });
           return tenant;
         }),
       findByKeyHash: async (hash) => use(() => memory.tenants.find(({ keyHash }) => keyHash === hash)?.tenant),
       findByName: async (name) => use(() => memory.tenants.find(({ tenant }) => tenant.name === name)?.tenant),
-      list: async () =>
-        use(() => memory.tenants.map(({ tenant }) => tenant).sort((a, b) => (a.name < b.name ? -1 : 1))),
+      get: async (id) => use(() => memory.tenants.find(({ tenant }) => tenant.id === id)?.tenant),
+      list: async (limit, after = '') =>
+        use(() =>
+          memory.tenants
+            .map(({ tenant }) => tenant)
+            .filter(({ name }) => name > after)
+            .sort((a, b) => (a.name < b.name ? -1 : 1))
+            .slice(0, limit),
+        ),
+      setQuotas: async (id, quotas) =>
+        use(() => {
+          const found = memory.tenants.find(({ tenant }) => tenant.id === id);
+          if (found !== undefined) found.tenant = { ...found.tenant, quotas };
+        }),
       setKeyHash: async (id, keyHash) =>
         use(() => {
           const found = memory.tenants.find(({ tenant }) => tenant.id === id);
@@ -109,6 +121,16 @@ export function openMemory(memory: Memory): Directory & HostStore {
             .filter((host) => host.tenantId === tenantId && place(host) > place(after))
             .sort((a, b) => (place(a) < place(b) ? -1 : 1))
             .slice(0, limit);
+        }),
+      stored: async (tenantId) =>
+        use(() => {
+          const kept = [...hosts.values()].filter(({ row }) => row.tenantId === tenantId);
+          const bytes = (value: unknown): number => JSON.stringify(value).length;
+          const sizeOf = ({ row, journal, snapshots }: Kept): number =>
+            bytes(row.spec) +
+            journal.reduce((sum, { command, payload }) => sum + command.length + (payload?.byteLength ?? 0), 0) +
+            snapshots.reduce((sum, snapshot) => sum + snapshot.bytes.byteLength, 0);
+          return { hosts: kept.length, bytes: kept.reduce((sum, host) => sum + sizeOf(host), 0) };
         }),
       insert: async (row, events = []) =>
         use(() => {

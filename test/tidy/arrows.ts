@@ -30,6 +30,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
     'src/limits.ts',
     'src/log.ts',
     'src/nearest.ts',
+    'src/quotas.ts',
     // The version of the API is that of the package.
     'package.json',
   ],

@@ -59,7 +59,7 @@ function checkDevices(census: Census, found: Findings): void {
       device.boundFiles,
       name,
     );
-    found.same('whether it is bound', bdf, device.boundFiles.length > 0, device.bound !== null);
+    found.same('whether it is bound', bdf, device.boundFiles.size > 0, device.bound !== null);
     const { bound } = device;
     if (!bound) continue;
     found.same('bound device', bdf, true, bound.context.objects.get(bound.id) === bound && bound.fn === device.fn);
@@ -81,7 +81,7 @@ function checkEventfds(census: Census, found: Findings): void {
     for (const { eventfd } of pci ? [pci.irqs.intxUnmask, ...pci.ioeventfds] : [])
       if (eventfd) waiting.add(eventfd, bdf);
   for (const file of filesOf(census, EventfdFile))
-    found.count('waiters', census.nameOf(file), waiting.of(file.eventfd), file.eventfd.waiters.length);
+    found.count('waiters', census.nameOf(file), waiting.of(file.eventfd), file.eventfd.waiters.size);
 }
 
 function checkSessionFiles(census: Census, found: Findings): void {

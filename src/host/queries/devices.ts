@@ -7,8 +7,9 @@ import type { Host } from '../host.ts';
 import type { ConfigView, DeviceView } from '../views.ts';
 import { barBytes } from './bars.ts';
 import { domainOf, ownerOf } from './groups.ts';
+import { listAnswer } from './page.ts';
 import type { Rows } from './row.ts';
-import { Runs } from './runs.ts';
+import { Runs, tooManyRuns } from './runs.ts';
 
 export function deviceView(host: Host, fn: PciFunction): DeviceView {
   const { kernel } = host;
@@ -31,7 +32,7 @@ export function deviceView(host: Host, fn: PciFunction): DeviceView {
     owner: group ? ownerOf(group) : null,
     state: kernel?.restored.stateOf(fn) ?? 'N',
     domain: group ? domainOf(group.domain) : { kind: unit ? 'blocked' : 'none', id: null, restored: false },
-    preserved: vfio?.files.some((file) => file.preserved) ?? false,
+    preserved: vfio?.files.values().some((file) => file.preserved) ?? false,
     interruptsEnabled: vfio?.interruptsEnabled ?? fn.interruptsEnabled,
     reset: fn.spec.reset,
     canReset: fn.spec.reset,
@@ -54,21 +55,27 @@ function translation(host: Host, fn: PciFunction, iova: bigint, length: bigint):
   if (length === 0n) return ok(found.runs);
   for (const piece of host.machine.translations(fn, iova, iova + length - 1n)) {
     found.add(piece.iova, BigInt(piece.length), piece.physical, piece.readable, piece.writeable);
-    if (found.runs.length > MAX_RUNS)
-      return {
-        kind: 'refused',
-        errno: 'E2BIG',
-        where: 'translation',
-        why: `the range has more than ${MAX_RUNS} runs: ask for a smaller one`,
-      };
+    if (found.runs.length > MAX_RUNS) return tooManyRuns('translation');
   }
   return ok(found.runs);
 }
 
+/** About how many bytes a device has as JSON. */
+const DEVICE_BYTES = 640;
+
+const sorted = (functions: Iterable<PciFunction>): PciFunction[] =>
+  [...functions].sort((a, b) => (a.bdf < b.bdf ? -1 : 1));
+
 export const DEVICE_VIEWS: Rows<'devices' | 'device' | 'config' | 'translation' | 'bar'> = {
   devices: {
     needs: 'host',
-    answer: (host) => ok([...host.machine.functions.values()].map((fn) => deviceView(host, fn))),
+    answer: (host, query) =>
+      listAnswer(query, {
+        items: query.limit === undefined ? host.machine.functions.values() : sorted(host.machine.functions.values()),
+        view: (fn) => deviceView(host, fn),
+        key: (fn) => fn.bdf,
+        size: () => DEVICE_BYTES,
+      }),
   },
   device: { needs: 'function', answer: (host, _query, fn) => ok(deviceView(host, fn)) },
   config: { needs: 'function', answer: (_host, _query, fn) => ok(configView(fn)) },

@@ -7,6 +7,7 @@ import { hex } from '../../machine/address.ts';
 import { notFound, ok } from '../answers.ts';
 import type { Host } from '../host.ts';
 import type { DeviceView, DomainView, GroupView } from '../views.ts';
+import { listAnswer } from './page.ts';
 import type { Rows } from './row.ts';
 
 export function domainOf(domain: Domain): DeviceView['domain'] {
@@ -43,27 +44,49 @@ export function groupView(host: Host, group: IommuGroup): GroupView {
   };
 }
 
-function domainView(kernel: Kernel, domain: PagingDomain): DomainView {
+/** The functions that are on each domain, or on one that nests on it. */
+function usersOfDomains({ iommu }: Kernel): Map<PagingDomain, string[]> {
+  const users = new Map<PagingDomain, string[]>();
+  for (const { domain, functions } of iommu.groups.values()) {
+    const paging = domain.kind === 'nested' ? domain.parent : domain;
+    if (paging.kind !== 'paging') continue;
+    const devices = users.get(paging) ?? [];
+    users.set(paging, devices);
+    for (const { bdf } of functions) devices.push(bdf);
+  }
+  return users;
+}
+
+function domainView(domain: PagingDomain, devices: string[]): DomainView {
   const { format } = domain;
   return {
     id: domain.id,
     restored: domain.restored,
     preserved: domain.preserved,
-    devices: [...kernel.iommu.groups.values()]
-      .filter((group) => group.domain === domain || (group.domain.kind === 'nested' && group.domain.parent === domain))
-      .flatMap((group) => group.functions.map((fn) => fn.bdf)),
+    devices,
     tablePages: domain.table.tables().reduce((sum, run) => sum + run.count, 0),
     pageSizes: [...format.leafShifts].reverse().map((shift) => hex(1n << BigInt(shift))),
     aperture: { start: hex(format.apertureStart), last: hex(format.apertureLast) },
   };
 }
 
+/** About how many bytes they have as JSON: a group or domain, and each address and reserved range in it. */
+const GROUP_BYTES = 256;
+const ADDRESS_BYTES = 16;
+const RANGE_BYTES = 80;
+
 const byId = (a: { id: number }, b: { id: number }): number => a.id - b.id;
 
 export const GROUP_VIEWS: Rows<'groups' | 'group' | 'domains'> = {
   groups: {
     needs: 'host',
-    answer: (host) => ok([...(host.kernel?.iommu.groups.values() ?? [])].sort(byId).map((of) => groupView(host, of))),
+    answer: (host, query) =>
+      listAnswer(query, {
+        items: [...(host.kernel?.iommu.groups.values() ?? [])].sort(byId),
+        view: (group) => groupView(host, group),
+        key: ({ id }) => id,
+        size: ({ devices, reserved }) => GROUP_BYTES + ADDRESS_BYTES * devices.length + RANGE_BYTES * reserved.length,
+      }),
   },
   group: {
     needs: 'host',
@@ -74,7 +97,14 @@ export const GROUP_VIEWS: Rows<'groups' | 'group' | 'domains'> = {
   },
   domains: {
     needs: 'host',
-    answer: ({ kernel }) =>
-      ok(kernel ? [...kernel.iommu.domains.values()].sort(byId).map((domain) => domainView(kernel, domain)) : []),
+    answer({ kernel }, query) {
+      const users = kernel ? usersOfDomains(kernel) : new Map<PagingDomain, string[]>();
+      return listAnswer(query, {
+        items: [...(kernel?.iommu.domains.values() ?? [])].sort(byId),
+        view: (domain) => domainView(domain, users.get(domain) ?? []),
+        key: ({ id }) => id,
+        size: ({ devices }) => GROUP_BYTES + ADDRESS_BYTES * devices.length,
+      });
+    },
   },
 };

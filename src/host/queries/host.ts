@@ -6,6 +6,7 @@ import { ok } from '../answers.ts';
 import type { Host } from '../host.ts';
 import type { HostView } from '../views.ts';
 import { bytes } from './bytes.ts';
+import { firstOf, leftOut } from './page.ts';
 import type { Rows } from './row.ts';
 
 export function hostView(host: Host): HostView {
@@ -38,7 +39,8 @@ export const HOST_VIEWS: Rows<'host' | 'faults'> = {
     answer: ({ faults }) =>
       ok({
         points: Object.entries(FAULT_POINTS).map(([name, { about }]) => ({ name, about })),
-        armed: faults.armed,
+        armed: firstOf(faults.armed),
+        ...leftOut({ armed: faults.armed.length }),
       }),
   },
 };

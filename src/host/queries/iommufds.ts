@@ -4,26 +4,41 @@ import type { IommufdContext } from '../../kernel/iommufd/context.ts';
 import { IommufdDevice } from '../../kernel/iommufd/device/device.ts';
 import { Hwpt, HwptPaging } from '../../kernel/iommufd/hw-pagetable/hwpt.ts';
 import { Ioas } from '../../kernel/iommufd/ioas.ts';
+import type { IommufdObject } from '../../kernel/iommufd/objects.ts';
 import { hex, UMAX } from '../../machine/address.ts';
 import { READ, WRITE } from '../../machine/page-table.ts';
 import { notFound, ok } from '../answers.ts';
 import type { Answer } from '../command.ts';
-import type { HwptView, IoasView, IommufdView, MappingView } from '../views.ts';
+import type { HwptView, IoasView, IommufdView, MappingView, ObjectView } from '../views.ts';
+import { firstOf, leftOut, listAnswer } from './page.ts';
 import type { Rows } from './row.ts';
 
 function iommufdView(context: IommufdContext): IommufdView {
   const objects = [...context.objects.visible()];
+  const ioases = objects.filter((object) => object instanceof Ioas);
+  const hwpts = objects.filter((object) => object instanceof Hwpt);
+  const devices = objects.filter((object) => object instanceof IommufdDevice);
   return {
-    objects: objects.map(({ id, type, users }) => ({ id, type, users })),
-    ioases: objects.filter((object) => object instanceof Ioas).map(({ id }) => id),
-    hwpts: objects.filter((object) => object instanceof Hwpt).map(({ id }) => id),
-    devices: objects
-      .filter((object) => object instanceof IommufdDevice)
-      .map((device) => ({ id: device.id, bdf: device.fn.bdf, hwpt: device.hwpt?.id ?? null })),
+    objects: firstOf(objects).map(objectView),
+    ioases: firstOf(ioases).map(({ id }) => id),
+    hwpts: firstOf(hwpts).map(({ id }) => id),
+    devices: firstOf(devices).map((device) => ({
+      id: device.id,
+      bdf: device.fn.bdf,
+      hwpt: device.hwpt?.id ?? null,
+    })),
     preserved: context.preservedIn !== null,
     restored: context.restored !== null,
+    ...leftOut({
+      objects: objects.length,
+      ioases: ioases.length,
+      hwpts: hwpts.length,
+      devices: devices.length,
+    }),
   };
 }
+
+const objectView = ({ id, type, users }: IommufdObject): ObjectView => ({ id, type, users });
 
 function ioasView(ioas: Ioas): IoasView {
   const { iopt } = ioas;
@@ -80,8 +95,13 @@ function onIoas({ objects }: IommufdContext, id: number, answer: (ioas: Ioas) =>
   return ioas instanceof Ioas ? ok(answer(ioas)) : notFound(`IOAS ${id}`);
 }
 
-export const IOMMUFD_VIEWS: Rows<'iommufd' | 'ioas' | 'mappings' | 'hwpt'> = {
+export const IOMMUFD_VIEWS: Rows<'iommufd' | 'objects' | 'ioas' | 'mappings' | 'hwpt'> = {
   iommufd: { needs: 'iommufd', answer: (context) => ok(iommufdView(context)) },
+  objects: {
+    needs: 'iommufd',
+    answer: ({ objects }, query) =>
+      listAnswer(query, { items: objects.visible(), view: objectView, key: ({ id }) => id }),
+  },
   ioas: { needs: 'iommufd', answer: (context, { ioas }) => onIoas(context, ioas, ioasView) },
   mappings: {
     needs: 'iommufd',

@@ -5,13 +5,16 @@ import type { FrameSpan } from '../../kernel/mm/frame-map.ts';
 import type { Mapping } from '../../kernel/mm/mapping.ts';
 import type { Process } from '../../kernel/process.ts';
 import { PROTECTION } from '../../kernel/uapi/bits.ts';
+import { MAX_RUNS } from '../../limits.ts';
 import { hex } from '../../machine/address.ts';
 import { FRAME_SIZE } from '../../machine/memory.ts';
 import { ok } from '../answers.ts';
-import type { ProcessView, TranslationRun } from '../views.ts';
+import type { Answer } from '../command.ts';
+import type { AreaView, DescriptorView, ProcessView } from '../views.ts';
 import { bytes } from './bytes.ts';
+import { firstOf, leftOut, listAnswer } from './page.ts';
 import type { Rows } from './row.ts';
-import { Runs } from './runs.ts';
+import { Runs, tooManyRuns } from './runs.ts';
 
 export function processView(process: Process): ProcessView {
   return {
@@ -19,19 +22,31 @@ export function processView(process: Process): ProcessView {
     name: process.name,
     uid: process.uid,
     capabilities: [...process.capabilities],
-    descriptors: [...process.descriptors]
-      .sort(([a], [b]) => a - b)
-      .map(([fd, file]) => ({ fd, kind: file.kind, link: file.link() })),
-    memory: Array.from(process.mm.mappings, ({ first, last, file, device }) => ({
-      address: hex(BigInt(first) * BigInt(FRAME_SIZE)),
-      length: hex(BigInt(last - first + 1) * BigInt(FRAME_SIZE)),
-      backing: file || device ? 'file' : 'anonymous',
-    })),
+    descriptors: firstOf(descriptorsOf(process)).map((fd) => descriptorView(process, fd)),
+    memory: firstOf(process.mm.mappings).map(areaView),
     lockedBytes: bytes(process.locked.pages),
+    ...leftOut({ descriptors: process.descriptors.size, memory: process.mm.mappings.length }),
   };
 }
 
-function processMemory(process: Process, address: bigint, length: bigint): TranslationRun[] {
+const descriptorsOf = ({ descriptors }: Process): readonly number[] => [...descriptors.keys()].sort((a, b) => a - b);
+
+function descriptorView({ descriptors }: Process, fd: number): DescriptorView {
+  const file = descriptors.get(fd)!;
+  return { fd, kind: file.kind, link: file.link() };
+}
+
+const addressOf = ({ first }: Pick<Mapping, 'first'>): bigint => BigInt(first) * BigInt(FRAME_SIZE);
+
+function areaView({ first, last, file, device }: Readonly<Mapping>): AreaView {
+  return {
+    address: hex(addressOf({ first })),
+    length: hex(BigInt(last - first + 1) * BigInt(FRAME_SIZE)),
+    backing: file || device ? 'file' : 'anonymous',
+  };
+}
+
+function processMemory(process: Process, address: bigint, length: bigint): Answer {
   const found = new Runs();
   const page = BigInt(FRAME_SIZE);
   const end = address + length;
@@ -47,9 +62,10 @@ function processMemory(process: Process, address: bigint, length: bigint): Trans
       const at = start > from ? start : from;
       const until = stop < to ? stop : to;
       found.add(at, until - at, span.frame * FRAME_SIZE + Number(at - start), mapping.prot !== 0, writable);
+      if (found.runs.length > MAX_RUNS) return tooManyRuns('memory_map');
     }
   }
-  return found.runs;
+  return ok(found.runs);
 }
 
 /** The frames that pages [first, last] of a mapping have, ascending: private ones, and in between those of its file. */
@@ -72,11 +88,42 @@ function pagesOf(
   return found.sort((a, b) => a.span.page - b.span.page);
 }
 
-export const PROCESS_VIEWS: Rows<'processes' | 'process' | 'memory'> = {
-  processes: { needs: 'host', answer: ({ kernel }) => ok([...(kernel?.processes.values() ?? [])].map(processView)) },
+/** About how many bytes they have as JSON: a process, and each descriptor and area of it. */
+const PROCESS_BYTES = 512;
+const PART_BYTES = 96;
+
+export const PROCESS_VIEWS: Rows<'processes' | 'process' | 'descriptors' | 'areas' | 'memory'> = {
+  processes: {
+    needs: 'host',
+    answer: ({ kernel }, query) =>
+      listAnswer(query, {
+        items: [...(kernel?.processes.values() ?? [])].sort((a, b) => a.pid - b.pid),
+        view: processView,
+        key: ({ pid }) => pid,
+        size: ({ descriptors, memory }) => PROCESS_BYTES + PART_BYTES * (descriptors.length + memory.length),
+      }),
+  },
+  descriptors: {
+    needs: 'process',
+    answer: (process, query) =>
+      listAnswer(query, {
+        items: descriptorsOf(process),
+        view: (fd) => descriptorView(process, fd),
+        key: (fd) => fd,
+      }),
+  },
+  areas: {
+    needs: 'process',
+    answer: ({ mm }, query) =>
+      listAnswer(query, {
+        items: mm.mappings,
+        view: areaView,
+        key: addressOf,
+      }),
+  },
   process: { needs: 'process', answer: (process) => ok(processView(process)) },
   memory: {
     needs: 'process',
-    answer: (process, { address, length }) => ok(processMemory(process, BigInt(address), BigInt(length))),
+    answer: (process, { address, length }) => processMemory(process, BigInt(address), BigInt(length)),
   },
 };

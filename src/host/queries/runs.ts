@@ -1,5 +1,7 @@
 /** Makes the runs of a translation. */
+import { MAX_RUNS } from '../../limits.ts';
 import { hex } from '../../machine/address.ts';
+import type { Refused } from '../command.ts';
 import type { TranslationRun } from '../views.ts';
 
 export class Runs {
@@ -27,3 +29,11 @@ export class Runs {
     this.#physicalEnd = physical + Number(length);
   }
 }
+
+/** The answer where there are more than MAX_RUNS. */
+export const tooManyRuns = (where: string): Refused => ({
+  kind: 'refused',
+  errno: 'E2BIG',
+  where,
+  why: `the range has more than ${MAX_RUNS} runs: ask for a smaller one`,
+});

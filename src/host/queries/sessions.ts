@@ -2,8 +2,8 @@
 
 import type { Kernel } from '../../kernel/kernel.ts';
 import { hex } from '../../machine/address.ts';
-import { ok } from '../answers.ts';
 import type { SessionView } from '../views.ts';
+import { listAnswer } from './page.ts';
 import type { Rows } from './row.ts';
 
 function sessionViews(kernel: Kernel): SessionView[] {
@@ -47,6 +47,26 @@ function sessionViews(kernel: Kernel): SessionView[] {
   ];
 }
 
+/** About how many bytes they have as JSON. */
+const SESSION_BYTES = 128;
+const FILE_BYTES = 96;
+
+/** Those that this kernel has made come first. */
+const placeOf = ({ side, name }: SessionView): string => `${side === 'outgoing' ? 'a' : 'b'}${name}`;
+
 export const SESSION_VIEWS: Rows<'sessions'> = {
-  sessions: { needs: 'host', answer: ({ kernel }) => ok(kernel ? sessionViews(kernel) : []) },
+  sessions: {
+    needs: 'host',
+    answer({ kernel }, query) {
+      const sessions = kernel ? sessionViews(kernel) : [];
+      // In pages there is an order that does not change when one is retrieved.
+      if (query.limit !== undefined) sessions.sort((a, b) => (placeOf(a) < placeOf(b) ? -1 : 1));
+      return listAnswer(query, {
+        items: sessions,
+        view: (session) => session,
+        key: placeOf,
+        size: ({ files }) => SESSION_BYTES + FILE_BYTES * files.length,
+      });
+    },
+  },
 };

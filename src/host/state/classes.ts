@@ -3,12 +3,14 @@ import { Drivers } from '../../kernel/drivers.ts';
 import { Eventfd, EventfdFile } from '../../kernel/eventfd.ts';
 import { Faults } from '../../kernel/faults.ts';
 import { NullFile } from '../../kernel/file.ts';
+import { Heap } from '../../kernel/heap.ts';
 import { BytesStruct } from '../../kernel/ioctl-bytes.ts';
 import { NamedStruct } from '../../kernel/ioctl-names.ts';
 import { PagingDomain } from '../../kernel/iommu/domain.ts';
 import { IommuGroup, RestoredOwner } from '../../kernel/iommu/group.ts';
 import { IommuCore } from '../../kernel/iommu/iommu.ts';
 import { RestoredDomains } from '../../kernel/iommu/liveupdate/restored.ts';
+import { SortedRuns } from '../../kernel/iommu/sorted-runs.ts';
 import { AreaBlocks } from '../../kernel/iommufd/areas/area-blocks.ts';
 import { AreaCursor } from '../../kernel/iommufd/areas/area-cursor.ts';
 import { AreaGaps } from '../../kernel/iommufd/areas/area-gaps.ts';
@@ -25,6 +27,7 @@ import { FaultQueue, FaultQueueFile } from '../../kernel/iommufd/eventq/fault-qu
 import { Veventq, VeventqFile } from '../../kernel/iommufd/eventq/veventq.ts';
 import { HwptPaging } from '../../kernel/iommufd/hw-pagetable/hwpt.ts';
 import { HwptNested } from '../../kernel/iommufd/hw-pagetable/nested.ts';
+import { Coverage } from '../../kernel/iommufd/io-pagetable/coverage.ts';
 import { DomainSpace } from '../../kernel/iommufd/io-pagetable/domain-space.ts';
 import { IoPagetable } from '../../kernel/iommufd/io-pagetable/io-pagetable.ts';
 import { IovaSpace } from '../../kernel/iommufd/io-pagetable/iova-space.ts';
@@ -46,6 +49,7 @@ import { FrameMap } from '../../kernel/mm/frame-map.ts';
 import { MemfdFile } from '../../kernel/mm/memfd-file.ts';
 import { ShmemInode } from '../../kernel/mm/shmem.ts';
 import { Process } from '../../kernel/process.ts';
+import { TakenNumbers } from '../../kernel/taken-numbers.ts';
 import { AddressArgument, BytesArgument, UserMemory } from '../../kernel/user-memory.ts';
 import { VfioDeviceFile } from '../../kernel/vfio/device-file.ts';
 import { VfioGroupFile } from '../../kernel/vfio/group-file.ts';
@@ -86,6 +90,7 @@ export const CLASSES = [
   BytesArgument,
   BytesStruct,
   ConfigSpace,
+  Coverage,
   DomainSpace,
   Drivers,
   Eventfd,
@@ -98,6 +103,7 @@ export const CLASSES = [
   FrameOwners,
   FramePins,
   HandedOver,
+  Heap,
   Host,
   HwQueue,
   HwptNested,
@@ -135,9 +141,11 @@ export const CLASSES = [
   ShmemInode,
   SortedBlock,
   SortedList,
+  SortedRuns,
   Source,
   SourceList,
   TableWalk,
+  TakenNumbers,
   UserMemory,
   Vdevice,
   Veventq,

@@ -32,6 +32,11 @@ export class BodyBudget {
     this.#bounds = bounds;
   }
 
+  /** Bytes that the bodies of a tenant have now. */
+  of(tenant: string): number {
+    return this.#tenants.get(tenant) ?? 0;
+  }
+
   /** `tenant`: whose body it is. */
   claim(tenant: string): Claim {
     let has = 0;

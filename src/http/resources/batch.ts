@@ -34,6 +34,7 @@ export const BATCH_ROUTES: readonly Route[] = [
       'Options stand in a JSON body; for lines they are query parameters, without `rollback`.',
     access: 'tenant',
     refusable: true,
+    problems: ['too-costly'],
     query: BatchQuery,
     body: BatchInput,
     bodyExample: {
@@ -74,25 +75,24 @@ export const BATCH_ROUTES: readonly Route[] = [
       },
       memory: LINES_MEMORY,
     },
-    async handle({ lanes, config }: Context, input: BatchInputs, reply: FastifyReply) {
+    async handle(context: Context, input: BatchInputs, reply: FastifyReply) {
       const { host, params, query, raw } = input;
       const target = { op: 'batch', pid: params.pid, fd: params.fd, ioas: params.ioas } as const;
-      if (raw instanceof Readable) return await lines({ lanes, config }, host.id, target, input, raw, reply);
+      if (raw instanceof Readable) return await lines(context, target, input, raw, reply);
       for (const option of ['onError', 'results'] as const)
         if (query[option] !== undefined)
           throw invalid([{ in: 'query', pointer: `/${option}`, reason: 'is for lines: a JSON body has it in itself' }]);
       if (!(raw instanceof Uint8Array)) throw invalid([{ in: 'body', pointer: '', reason: 'required: a JSON object' }]);
       checkUtf8(raw);
-      return passed(await lanes.batch(host.id, { ...target, format: 'json' }, raw));
+      return passed(await context.lanes.batch(host.id, { ...target, format: 'json' }, raw));
     },
   }),
 ];
 
 async function lines(
-  { lanes, config }: Pick<Context, 'lanes' | 'config'>,
-  hostId: string,
+  { lanes, config, quotas }: Context,
   target: Pick<BatchCommand, 'op' | 'pid' | 'fd' | 'ioas'>,
-  { query }: BatchInputs,
+  { query, tenant, host }: BatchInputs,
   source: Readable,
   reply: FastifyReply,
 ): Promise<Readable> {
@@ -102,7 +102,10 @@ async function lines(
     source,
     idle: config.bodyIdle,
     stops: onError === 'stop',
-    run: (piece, base) => lanes.batch(hostId, { ...target, format: 'lines', ...options, base }, piece),
+    async run(piece, base) {
+      await quotas.check(tenant, host.id, 'nothing');
+      return await lanes.batch(host.id, { ...target, format: 'lines', ...options, base }, piece);
+    },
     explain: (error) => problemOf(error).document(reply.request.id),
   });
   // The first line is awaited: what fails before it is answered with a status, as everywhere.

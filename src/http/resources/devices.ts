@@ -8,7 +8,7 @@ import { UNHEARD } from '../../kernel/vfio/pci/raise.ts';
 import { MAX_TRANSLATED } from '../../limits.ts';
 import { hex } from '../../machine/address.ts';
 import { granted, listed, notFound, passed } from '../answers.ts';
-import { u64Text } from '../parameters.ts';
+import { PARAMETERS, paging, u64Text } from '../parameters.ts';
 import { type Route, route, takeRoom } from '../route.ts';
 import { DmaAnswer, DmaInput } from '../schemas/dma.ts';
 import { DeviceInput } from '../schemas/host.ts';
@@ -90,9 +90,11 @@ export const DEVICE_ROUTES: readonly Route[] = [
     operationId: 'listDevices',
     tag,
     summary: 'List devices',
+    description: 'By address.',
     access,
-    success: { 200: { description: 'All of them.', schema: DeviceList, example: whole([DEVICE_EXAMPLE]) } },
-    handle: async ({ lanes }, { host }) => listed(await lanes.query(host.id, { view: 'devices' })),
+    query: strict(paging(PARAMETERS.bdf)),
+    success: { 200: { description: 'A page of them.', schema: DeviceList, example: whole([DEVICE_EXAMPLE]) } },
+    handle: async ({ lanes }, { host, query }) => passed(await lanes.query(host.id, { view: 'devices', ...query })),
   }),
   route({
     method: 'POST',
@@ -106,8 +108,9 @@ export const DEVICE_ROUTES: readonly Route[] = [
     body: DeviceInput,
     bodyExample: { bdf: '0000:05:00.0', driver: 'vfio-pci' },
     success: { 201: { ...deviceAnswer, headers: { Location: 'Path of the device.' } } },
-    async handle({ lanes, directory }, { host, body }, reply) {
+    async handle({ lanes, directory, quotas }, { host, body, tenant }, reply) {
       const functions = granted<DeviceView[]>(await lanes.query(host.id, { view: 'devices' }));
+      quotas.checkSize(tenant, { functions: functions.length + 1, units: 0 });
       const origin = await directory.hosts.origin(host.id);
       if (origin === undefined || 'damaged' in origin) throw notFound('The host is being deleted.');
       const built = buildFunction(body, { iommus: origin.spec.machine.iommus, functions });

@@ -128,7 +128,7 @@ const read = ({ context, host, filter }: Log, after: EventId | null, limit: numb
 
 /** From now on no event gets past; until the answer has ended, or the client has left. */
 async function watch({ context, host, tenant }: Log, reply: FastifyReply): Promise<Watcher> {
-  const watcher = context.watchers.watch(tenant.id, host.id);
+  const watcher = context.watchers.watch(tenant.id, host.id, context.quotas.of(tenant).streams);
   const { socket } = reply.request;
   const leave = (): void => watcher.leave();
   // Of a client that has gone this is the first sign: the service lets its clients close their side.

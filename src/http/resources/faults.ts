@@ -1,6 +1,7 @@
 /** Armed faults: failures of the simulated kernel on demand. */
 import { z } from 'zod';
 import { FAULT_POINTS, type FaultPoint } from '../../kernel/faults.ts';
+import { MAX_LISTED } from '../../limits.ts';
 import { granted } from '../answers.ts';
 import { type Route, route } from '../route.ts';
 import { ErrnoName, integer, S32_MAX, strict } from '../schemas/values.ts';
@@ -29,6 +30,9 @@ export const FAULT_ROUTES: readonly Route[] = [
         schema: strict({
           points: z.array(strict({ name: z.string(), about: z.string() })),
           armed: z.array(Fault),
+          more: strict({ armed: z.int() })
+            .meta({ description: `How many are armed besides the first ${MAX_LISTED}, which are shown here.` })
+            .optional(),
         }).meta({ id: 'Faults' }),
         example: {
           points: [{ name: 'memfd.freeze', about: 'the freeze of a memfd during reboot()' }],

@@ -1,5 +1,7 @@
 /** IOMMU groups, and the domains and sessions of the whole host. */
-import { granted, listed } from '../answers.ts';
+import { z } from 'zod';
+import { granted, passed } from '../answers.ts';
+import { numberedPaging, paging } from '../parameters.ts';
 import { type Route, route } from '../route.ts';
 import { strict, text, whole } from '../schemas/values.ts';
 import { DomainList, Group, GroupList, SessionList } from '../schemas/views.ts';
@@ -26,9 +28,11 @@ export const GROUP_ROUTES: readonly Route[] = [
     operationId: 'listGroups',
     tag: 'Groups',
     summary: 'List IOMMU groups',
+    description: 'By number.',
     access,
-    success: { 200: { description: 'All of them.', schema: GroupList, example: whole([GROUP_EXAMPLE]) } },
-    handle: async ({ lanes }, { host }) => listed(await lanes.query(host.id, { view: 'groups' })),
+    query: strict(numberedPaging()),
+    success: { 200: { description: 'A page of them.', schema: GroupList, example: whole([GROUP_EXAMPLE]) } },
+    handle: async ({ lanes }, { host, query }) => passed(await lanes.query(host.id, { view: 'groups', ...query })),
   }),
   route({
     method: 'GET',
@@ -62,10 +66,12 @@ export const GROUP_ROUTES: readonly Route[] = [
     operationId: 'listDomains',
     tag: 'Groups',
     summary: 'List paging domains',
+    description: 'By id.',
     access,
+    query: strict(numberedPaging()),
     success: {
       200: {
-        description: 'All of them.',
+        description: 'A page of them.',
         schema: DomainList,
         example: whole([
           {
@@ -80,7 +86,7 @@ export const GROUP_ROUTES: readonly Route[] = [
         ]),
       },
     },
-    handle: async ({ lanes }, { host }) => listed(await lanes.query(host.id, { view: 'domains' })),
+    handle: async ({ lanes }, { host, query }) => passed(await lanes.query(host.id, { view: 'domains', ...query })),
   }),
   route({
     method: 'GET',
@@ -88,10 +94,12 @@ export const GROUP_ROUTES: readonly Route[] = [
     operationId: 'listSessions',
     tag: 'Live update',
     summary: 'List live update sessions',
+    description: 'Those of this kernel first, each by name.',
     access,
+    query: strict(paging(z.string())),
     success: {
       200: {
-        description: 'All of them.',
+        description: 'A page of them.',
         schema: SessionList,
         example: whole([
           {
@@ -103,6 +111,6 @@ export const GROUP_ROUTES: readonly Route[] = [
         ]),
       },
     },
-    handle: async ({ lanes }, { host }) => listed(await lanes.query(host.id, { view: 'sessions' })),
+    handle: async ({ lanes }, { host, query }) => passed(await lanes.query(host.id, { view: 'sessions', ...query })),
   }),
 ];

@@ -194,13 +194,15 @@ export const HOST_ROUTES: readonly Route[] = [
     prepare({ body }) {
       const built = buildHostSpec(body);
       if ('errors' in built) throw invalid(built.errors.map((error) => ({ in: 'body' as const, ...error })));
-      return { heavy: built.spec, light: { name: body.name, named: namedIn(body), notes: built.notes } };
+      const { functions, iommus } = built.spec.machine;
+      const size = { functions: functions.length, units: iommus.length };
+      return { heavy: built.spec, light: { name: body.name, named: namedIn(body), notes: built.notes, size } };
     },
-    async handle({ lanes }, { body: { heavy: spec, light }, tenant }, reply) {
+    async handle({ lanes, quotas }, { body: { heavy: spec, light }, tenant }, reply) {
       const id = newHostId();
-      const { name = id, named, notes } = light;
+      const { name = id, named, notes, size } = light;
       const row: NewHost = { id, tenantId: tenant.id, name, spec, created: new Date().toISOString() };
-      const made = await lanes.create(row);
+      const made = await quotas.create(tenant, size, () => lanes.create(row));
       if (made.kind === 'refused' && made.functions) throw unbindable(named, made);
       const view = granted<HostView>(made);
       const devices = passed(await lanes.query(id, { view: 'devices' }));
@@ -254,6 +256,7 @@ export const HOST_ROUTES: readonly Route[] = [
       'A host that ended the thread that ran it is not run again until this is asked. It changes nothing about others. Where it ends the thread again, the next time is a minute later at the earliest, and then twice as long each time.',
     access: 'tenant',
     problems: ['set-aside'],
+    frees: 'everything',
     success: { 200: { description: 'The host.', schema: Host, example: HOST_EXAMPLE } },
     async handle(context, { host }) {
       const seconds = Math.ceil(context.lanes.retry(host.id) / 1000);
@@ -273,8 +276,9 @@ export const HOST_ROUTES: readonly Route[] = [
     description: 'With its history. That is possible where the disk is full, and of a host that cannot be run.',
     access: 'tenant',
     success: { 204: { description: 'It is gone.' } },
-    async handle({ lanes, directory }, { host }) {
+    async handle({ lanes, directory, quotas }, { host, tenant }) {
       await lanes.remove(host.id);
+      quotas.forget(tenant.id, host.id);
       directory.hosts.forget(host.id);
       directory.damage.forget(host.id);
     },

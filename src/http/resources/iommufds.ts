@@ -1,16 +1,15 @@
 /** State of the objects of an iommufd, and reserved ranges. Operations that are system calls: ../operations. */
 import type { MappingView } from '../../host/views.ts';
-import { granted } from '../answers.ts';
-import { limit, u64Text } from '../parameters.ts';
+import { MAX_LISTED } from '../../limits.ts';
+import { granted, passed } from '../answers.ts';
+import { limit, numberedPaging, u64Text } from '../parameters.ts';
 import { type Route, route } from '../route.ts';
-import { hexOf, strict } from '../schemas/values.ts';
-import { Hwpt, Ioas, Iommufd, MappingList } from '../schemas/views.ts';
+import { hexOf, strict, whole } from '../schemas/values.ts';
+import { Hwpt, Ioas, Iommufd, MappingList, ObjectList } from '../schemas/views.ts';
 
 const IOMMUFD = '/v1/hosts/{host}/processes/{pid}/iommufds/{fd}';
 const tag = 'iommufd';
 const access = 'tenant';
-
-const MAPPINGS_PAGE = 1000;
 
 export const IOMMUFD_ROUTES: readonly Route[] = [
   route({
@@ -36,6 +35,25 @@ export const IOMMUFD_ROUTES: readonly Route[] = [
     },
     handle: async ({ lanes }, { host, params: { pid, fd } }) =>
       granted(await lanes.query(host.id, { view: 'iommufd', pid, fd })),
+  }),
+  route({
+    method: 'GET',
+    path: `${IOMMUFD}/objects`,
+    operationId: 'listObjects',
+    tag,
+    summary: 'List the objects of an iommufd',
+    description: 'By id.',
+    access,
+    query: strict(numberedPaging()),
+    success: {
+      200: {
+        description: 'A page of them.',
+        schema: ObjectList,
+        example: whole([{ id: 1, type: 'ioas', users: 0 }]),
+      },
+    },
+    handle: async ({ lanes }, { host, params: { pid, fd }, query }) =>
+      passed(await lanes.query(host.id, { view: 'objects', pid, fd, ...query })),
   }),
   route({
     method: 'GET',
@@ -72,7 +90,7 @@ export const IOMMUFD_ROUTES: readonly Route[] = [
     description: 'By ascending IOVA.',
     access,
     query: strict({
-      limit: limit(10_000, MAPPINGS_PAGE),
+      limit: limit(10_000, MAX_LISTED),
       after: u64Text('The IOVA behind which the page begins: the `nextPageToken` of the page before.').optional(),
     }),
     success: {

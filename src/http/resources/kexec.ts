@@ -43,6 +43,7 @@ export const KEXEC_ROUTES: readonly Route[] = [
       'What is preserved is frozen and handed over, the kernel ends, and the next one has booted when this answers. A refused reboot changes nothing.',
     access,
     refusable: true,
+    frees: 'use',
     body: strict({
       mode: z.enum(['live-update', 'plain']).meta({ description: '`plain` hands nothing over.' }),
       image: z
@@ -69,6 +70,7 @@ export const KEXEC_ROUTES: readonly Route[] = [
     description: 'The crash kernel boots: nothing is handed over, devices go on.',
     access,
     refusable: true,
+    frees: 'use',
     body: strict({}).optional(),
     success: { 200: stateAnswer },
     handle: async ({ lanes }, { host }) => granted(await lanes.execute(host.id, { op: 'crash' })),
@@ -82,6 +84,7 @@ export const KEXEC_ROUTES: readonly Route[] = [
     description: 'A cold boot; all that helps in state panic.',
     access,
     refusable: true,
+    frees: 'use',
     body: strict({}).optional(),
     success: { 200: stateAnswer },
     handle: async ({ lanes }, { host }) => granted(await lanes.execute(host.id, { op: 'reset' })),

@@ -5,12 +5,13 @@ import type { ProcessView } from '../../host/views.ts';
 import { CAPABILITIES } from '../../kernel/process.ts';
 import { MAX_CALLS, MAX_READ } from '../../limits.ts';
 import { granted, listed, passed } from '../answers.ts';
-import { u64Text } from '../parameters.ts';
+import { numberedPaging, paging, u64Text } from '../parameters.ts';
+import { isFreeing } from '../quotas/frees.ts';
 import { checkReads } from '../read-limit.ts';
 import { heavyRoute, type Route, route, takeRoom } from '../route.ts';
 import { CallsAnswer, CallsInput } from '../schemas/calls.ts';
 import { inBase64, strict, text, whole } from '../schemas/values.ts';
-import { Process, ProcessList, TranslationRunList } from '../schemas/views.ts';
+import { AreaList, DescriptorList, Process, ProcessList, TranslationRunList } from '../schemas/views.ts';
 import { RUN_EXAMPLE } from './devices.ts';
 
 const PROCESSES = '/v1/hosts/{host}/processes';
@@ -67,9 +68,12 @@ export const PROCESS_ROUTES: readonly Route[] = [
     operationId: 'listProcesses',
     tag,
     summary: 'List living processes',
+    description:
+      'By number. Each shows its first descriptors and areas of memory, as does a process that is read alone.',
     access,
-    success: { 200: { description: 'All of them.', schema: ProcessList, example: whole([PROCESS_EXAMPLE]) } },
-    handle: async ({ lanes }, { host }) => listed(await lanes.query(host.id, { view: 'processes' })),
+    query: strict(numberedPaging()),
+    success: { 200: { description: 'A page of them.', schema: ProcessList, example: whole([PROCESS_EXAMPLE]) } },
+    handle: async ({ lanes }, { host, query }) => passed(await lanes.query(host.id, { view: 'processes', ...query })),
   }),
   route({
     method: 'GET',
@@ -111,6 +115,34 @@ export const PROCESS_ROUTES: readonly Route[] = [
     handle: async ({ lanes }, { host, params: { pid }, query }) =>
       listed(await lanes.query(host.id, { view: 'memory', pid, ...query })),
   }),
+  route({
+    method: 'GET',
+    path: `${PROCESSES}/{pid}/descriptors`,
+    operationId: 'listDescriptors',
+    tag,
+    summary: 'List the open descriptors of a process',
+    description: 'By number.',
+    access,
+    query: strict(numberedPaging()),
+    success: {
+      200: { description: 'A page of them.', schema: DescriptorList, example: whole(PROCESS_EXAMPLE.descriptors) },
+    },
+    handle: async ({ lanes }, { host, params: { pid }, query }) =>
+      passed(await lanes.query(host.id, { view: 'descriptors', pid, ...query })),
+  }),
+  route({
+    method: 'GET',
+    path: `${PROCESSES}/{pid}/memory`,
+    operationId: 'listMemory',
+    tag,
+    summary: 'List what a process has mapped',
+    description: 'By address.',
+    access,
+    query: strict(paging(u64Text('First address of the last one.', '0x7f0000000000'))),
+    success: { 200: { description: 'A page of it.', schema: AreaList, example: whole(PROCESS_EXAMPLE.memory) } },
+    handle: async ({ lanes }, { host, params: { pid }, query }) =>
+      passed(await lanes.query(host.id, { view: 'areas', pid, ...query })),
+  }),
   heavyRoute({
     method: 'POST',
     path: `${PROCESSES}/{pid}/calls`,
@@ -124,6 +156,7 @@ export const PROCESS_ROUTES: readonly Route[] = [
       `(memory, files, bitmaps of dirty pages, information of the hardware) is at most ${MAX_READ >> 20} MiB together.`,
     access,
     refusable: true,
+    problems: ['answer-too-large', 'too-costly'],
     body: CallsInput,
     bodyExample: {
       calls: [
@@ -143,8 +176,9 @@ export const PROCESS_ROUTES: readonly Route[] = [
       const reads = checkReads(calls);
       const stop = stopOnError === undefined ? {} : { stopOnError };
       const command: Command = { op: 'calls', pid, calls, ...stop };
-      return { heavy: command, light: { reads } };
+      return { heavy: command, light: { reads, frees: calls.every(isFreeing) } };
     },
+    frees: ({ light }) => (light.frees ? 'use' : 'nothing'),
     async handle(context, { host, body: { heavy: command, light } }, reply) {
       takeRoom(context, reply, inBase64(light.reads));
       return passed(await context.lanes.execute(host.id, command));

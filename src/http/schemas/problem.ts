@@ -21,5 +21,8 @@ export const Problem = strict({
       }),
     )
     .optional(),
+  quota: z.string().meta({ description: 'The quota that the request is beyond.' }).optional(),
+  limit: z.int().meta({ description: 'What that quota allows, in its unit.' }).optional(),
+  used: z.int().meta({ description: 'What of it is used.' }).optional(),
   oldest: z.string().meta({ description: 'Id of the first event that is kept.' }).optional(),
 }).meta({ id: 'Problem', description: 'Problem details, RFC 9457.' }) satisfies z.ZodType<ProblemDocument>;

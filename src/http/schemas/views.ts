@@ -1,6 +1,7 @@
 /** The schemas of src/host/views.ts, for what is below a host. */
 import { z } from 'zod';
 import type * as views from '../../host/views.ts';
+import { MAX_LISTED } from '../../limits.ts';
 import { BAR_KINDS, IOMMU_KINDS, SRIOV } from '../../machine/spec.ts';
 import { Base64, ErrnoName, Hex64, listOf, Range, strict } from './values.ts';
 
@@ -85,25 +86,49 @@ const Session = strict({
   ),
 }).meta({ id: 'Session', description: 'A live update session.' }) satisfies z.ZodType<views.SessionView>;
 
+const Descriptor = strict({
+  fd: id,
+  kind: z.string(),
+  link: z.string().meta({ description: 'As in /proc/PID/fd.' }),
+}).meta({ id: 'OpenDescriptor' }) satisfies z.ZodType<views.DescriptorView>;
+
+const Area = strict({ address: Hex64, length: Hex64, backing: z.enum(['anonymous', 'file']) }).meta({
+  id: 'MemoryArea',
+}) satisfies z.ZodType<views.AreaView>;
+
+/** How many items of which lists are left out. */
+function more<Name extends string>(names: readonly Name[], list: string) {
+  const counts = Object.fromEntries(names.map((name) => [name, z.int()])) as Record<Name, z.ZodInt>;
+  return strict(counts)
+    .meta({
+      description: `How many there are besides the first ${MAX_LISTED} of each, which are shown here; not there where none is left out. ${list}`,
+    })
+    .optional();
+}
+
 export const Process = strict({
   pid: id,
   name: z.string(),
   uid: id,
   capabilities: z.array(z.string()),
-  descriptors: z.array(
-    strict({ fd: id, kind: z.string(), link: z.string().meta({ description: 'As in /proc/PID/fd.' }) }),
-  ),
-  memory: z.array(strict({ address: Hex64, length: Hex64, backing: z.enum(['anonymous', 'file']) })),
+  descriptors: z.array(Descriptor),
+  memory: z.array(Area),
   lockedBytes: Hex64,
+  more: more(['descriptors', 'memory'], 'GET descriptors and memory below the process list all.'),
 }).meta({ id: 'Process' }) satisfies z.ZodType<views.ProcessView>;
 
+const IommufdObject = strict({ id, type: z.string(), users: z.int() }).meta({
+  id: 'IommufdObject',
+}) satisfies z.ZodType<views.ObjectView>;
+
 export const Iommufd = strict({
-  objects: z.array(strict({ id, type: z.string(), users: z.int() })),
+  objects: z.array(IommufdObject),
   ioases: z.array(id),
   hwpts: z.array(id),
   devices: z.array(strict({ id, bdf: z.string(), hwpt: id.nullable() })),
   preserved: z.boolean(),
   restored: z.boolean(),
+  more: more(['objects', 'ioases', 'hwpts', 'devices'], 'GET objects below the iommufd lists all.'),
 }).meta({ id: 'Iommufd' }) satisfies z.ZodType<views.IommufdView>;
 
 export const Ioas = strict({
@@ -200,5 +225,8 @@ export const GroupList = listOf('GroupList', Group);
 export const DomainList = listOf('DomainList', Domain);
 export const SessionList = listOf('SessionList', Session);
 export const ProcessList = listOf('ProcessList', Process);
+export const DescriptorList = listOf('OpenDescriptorList', Descriptor);
+export const AreaList = listOf('MemoryAreaList', Area);
+export const ObjectList = listOf('IommufdObjectList', IommufdObject);
 export const MappingList = listOf('MappingList', Mapping);
 export const TranslationRunList = listOf('TranslationRunList', TranslationRun);

@@ -5,6 +5,7 @@ import { FRAME_SIZE, type FrameRun, type PhysicalMemory } from '../../machine/me
 import { type PageTable, READ, type TableFormat, WRITE } from '../../machine/page-table.ts';
 import type { PciFunction } from '../../machine/pci/function.ts';
 import { type Refusal, refuse } from '../errno.ts';
+import { SortedRuns } from './sorted-runs.ts';
 
 export interface BlockedDomain {
   readonly kind: 'blocked';
@@ -41,6 +42,9 @@ export interface PagingOptions {
 
 /** A domain with a page table in memory: every paging HWPT has one. */
 export class PagingDomain {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _sortedHeld: () => null, _sortedLost: () => null };
+
   readonly kind = 'paging';
   /** Domain id in the hardware. */
   readonly id: number;
@@ -58,6 +62,8 @@ export class PagingDomain {
   private _held: FrameRun[] = [];
   /** Frames that a restored domain maps although nobody had preserved them: they were free at boot, and may be anybody's. */
   private _lost: FrameRun[] = [];
+  private _sortedHeld: SortedRuns | null = null;
+  private _sortedLost: SortedRuns | null = null;
 
   constructor(id: number, unit: IommuUnit, options: PagingOptions, table: PageTable, restored: boolean) {
     this.id = id;
@@ -121,7 +127,15 @@ export class PagingDomain {
 
   /** Whether the domain maps this frame without keeping it. */
   hasLost(frame: number): boolean {
-    return this._lost.some(({ start, count }) => frame >= start && frame < start + count);
+    if (this._lost.length === 0) return false;
+    this._sortedLost ??= new SortedRuns(this._lost);
+    return this._sortedLost.touches(frame, 1);
+  }
+
+  /** Whether holdPages holds any of these frames. */
+  holds(start: number, count: number): boolean {
+    this._sortedHeld ??= new SortedRuns(this._held);
+    return this._sortedHeld.touches(start, count);
   }
 
   /** Frames held by holdPages. */
@@ -133,6 +147,8 @@ export class PagingDomain {
     for (const run of this._held) memory.unpin(run.start, run.count);
     this._held = [];
     this._lost = [];
+    this._sortedHeld = null;
+    this._sortedLost = null;
     this.table.free();
   }
 }

@@ -4,6 +4,7 @@ import type { PciFunction } from '../../machine/pci/function.ts';
 import type { ReservedRange } from '../../machine/spec.ts';
 import { type Refusal, refuse } from '../errno.ts';
 import type { KernelServices } from '../services.ts';
+import { TakenNumbers } from '../taken-numbers.ts';
 import { PagingDomain, type PagingOptions } from './domain.ts';
 import { type GroupType, IommuGroup, type RestoredOwner } from './group.ts';
 
@@ -35,9 +36,14 @@ export interface IommuKernel extends KernelServices {
 }
 
 export class IommuCore {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _taken: () => null };
+
   private readonly _kernel: IommuKernel;
   readonly groups = new Map<number, IommuGroup>();
   readonly domains = new Map<number, PagingDomain>();
+  /** The ids of `domains`; null: not asked for yet, or no longer known. */
+  private _taken: TakenNumbers | null = null;
 
   constructor(kernel: IommuKernel) {
     this._kernel = kernel;
@@ -87,21 +93,29 @@ export class IommuCore {
     const where = 'iommu_domain_alloc_paging_flags';
     const injected = this._kernel.faults.refusal('allocation', where);
     if (injected) return injected;
-    let id = 1;
-    while (this.domains.has(id)) id++;
+    this._taken ??= new TakenNumbers(this.domains.keys());
+    const id = this._taken.firstFree(1);
     if (id > MAX_DOMAIN_ID) return refuse('ENOSPC', where, 'all domain ids are in use');
     const unit = this._kernel.machine.unitOf(fn);
     const table = PageTable.make(this._kernel.machine.memory, unit.formats[options.tableType]!);
     if (!table) return refuse('ENOMEM', where, 'no memory for a page table');
     const domain = new PagingDomain(id, unit, options, table, false);
     this.domains.set(id, domain);
+    this._taken.take(id);
     return domain;
+  }
+
+  /** A domain of the previous kernel keeps its id. */
+  takeOver(domain: PagingDomain): void {
+    this.domains.set(domain.id, domain);
+    this._taken?.take(domain.id);
   }
 
   /** Frees a domain whose HWPT or last device is gone. A restored one stays while devices in luo mode are on it. */
   freeDomain(domain: PagingDomain): void {
     if (domain.restored && !this._kernel.restored.letGo(domain)) return;
     this.domains.delete(domain.id);
+    this._taken?.give(domain.id);
     domain.free(this._kernel.machine.memory);
     this._kernel.emit('iommu.free', `domain ${domain.id} is freed`, { id: domain.id, restored: domain.restored });
   }

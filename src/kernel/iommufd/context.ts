@@ -13,7 +13,7 @@ import type { RequestDescriptor, RequestName } from '../uapi/index.ts';
 import type { GroupAttachment } from './device/device.ts';
 import { PasidTable } from './device/pasid.ts';
 import { IOMMUFD_HANDLERS } from './handlers.ts';
-import type { HwptPaging } from './hw-pagetable/hwpt.ts';
+import { HwptPaging } from './hw-pagetable/hwpt.ts';
 import type { Ioas } from './ioas.ts';
 import { type IommufdObject, ObjectTable } from './objects.ts';
 import { pageToMap, type ViommuPage } from './viommu/viommu-page.ts';
@@ -44,6 +44,9 @@ const DESIGNED: { readonly [Name in RequestName]?: string } = {
 };
 
 export class IommufdContext extends OpenFile {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _marked: () => null };
+
   readonly kind = 'iommufd';
   readonly kernel: IommufdKernel;
   /** The node that was opened: the container's, which programs of VFIO know, counts locked memory another way. */
@@ -62,6 +65,9 @@ export class IommufdContext extends OpenFile {
   restored: RestoredIommufd | null = null;
   /** The name of the outgoing session that it is in; null: in none. */
   preservedIn: string | null = null;
+
+  /** HWPTs by the token of their mark; null: not asked for yet. Some of them are gone, or have another token by now. */
+  private _marked: Map<bigint, HwptPaging> | null = null;
 
   /** iommufd_fops_open. */
   constructor(kernel: IommufdKernel, node: IommufdNode = '/dev/iommu') {
@@ -91,6 +97,23 @@ export class IommufdContext extends OpenFile {
   override map(request: MapRequest): MapTarget | Refusal {
     const page = pageToMap(this, request);
     return page instanceof Refusal ? page : { device: page, offset: 0n };
+  }
+
+  /** The HWPT that is marked with a token. */
+  markedWith(token: bigint): HwptPaging | undefined {
+    if (this._marked === null) {
+      this._marked = new Map();
+      for (const object of this.objects.visible())
+        if (object instanceof HwptPaging && object.mark !== null) this._marked.set(object.mark, object);
+    }
+    const hwpt = this._marked.get(token);
+    return hwpt?.mark === token && this.objects.get(hwpt.id) === hwpt ? hwpt : undefined;
+  }
+
+  /** Marks a HWPT for the next live update, with a token that no other one has. */
+  mark(hwpt: HwptPaging, token: bigint): void {
+    hwpt.mark = token;
+    this._marked?.set(token, hwpt);
   }
 
   /** iommufd_fops_release: destroys what nothing uses, leaves first, until nothing is left. */

@@ -88,29 +88,45 @@ export function ioasAllowIovas(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_A
   if (!(ioas instanceof Ioas)) return ioas;
   const given = arg.allowed_iovas ?? [];
   const count = arg.num_iovas;
-  /** In ascending order, as in the kernel's tree: there may be tens of thousands. */
-  const taken: IovaRange[] = [];
-  for (let i = 0; i < count; i++) {
-    const range = given[i];
-    if (!range) return refuse('EFAULT', where, `num_iovas is ${count}, but only ${given.length} ranges are there`);
-    if (range.start >= range.last) return refuse('EINVAL', where, `range ${i}: start must be below last`);
-    const at = firstEndingAt(range.start, taken);
-    if (at < taken.length && taken[at]!.start <= range.last)
-      return refuse('EINVAL', where, `range ${i} overlaps an earlier one`);
-    taken.splice(at, 0, range);
-  }
-  return ioas.iopt.allow(taken) ?? {};
+  let right = 0;
+  while (right < count && given[right] && given[right]!.start < given[right]!.last) right++;
+  if (right === count && isAscending(given, count)) return ioas.iopt.allow(given.slice(0, count)) ?? {};
+  const starts = BigUint64Array.from({ length: right }, (_, index) => given[index]!.start);
+  const lasts = BigUint64Array.from({ length: right }, (_, index) => given[index]!.last);
+  const overlapping = firstOverlapping(starts, lasts);
+  if (overlapping < right) return refuse('EINVAL', where, `range ${overlapping} overlaps an earlier one`);
+  if (right < count && !given[right])
+    return refuse('EFAULT', where, `num_iovas is ${count}, but only ${given.length} ranges are there`);
+  if (right < count) return refuse('EINVAL', where, `range ${right}: start must be below last`);
+  starts.sort();
+  lasts.sort();
+  return ioas.iopt.allow(Array.from(starts, (start, index) => ({ start, last: lasts[index]! }))) ?? {};
 }
 
-/** Returns the index of the first of ascending disjoint ranges that ends at an address or above it. */
-function firstEndingAt(address: bigint, ranges: readonly IovaRange[]): number {
-  let [low, high] = [0, ranges.length];
-  while (low < high) {
+/** Whether the first ranges are in order and apart, as most lists are. */
+function isAscending(ranges: readonly IovaRange[], count: number): boolean {
+  for (let at = 1; at < count; at++) if (ranges[at]!.start <= ranges[at - 1]!.last) return false;
+  return true;
+}
+
+/** Returns the index of the first range that overlaps one before it; as many as there are if none does. */
+function firstOverlapping(starts: BigUint64Array, lasts: BigUint64Array): number {
+  /** Ranges are disjoint if each begins behind as many ends as there are ranges before it. */
+  const overlap = (count: number): boolean => {
+    const ends = lasts.slice(0, count).sort();
+    return starts
+      .slice(0, count)
+      .sort()
+      .some((start, index) => index > 0 && start <= ends[index - 1]!);
+  };
+  if (!overlap(starts.length)) return starts.length;
+  let [low, high] = [1, starts.length];
+  while (high - low > 1) {
     const middle = (low + high) >>> 1;
-    if (ranges[middle]!.last < address) low = middle + 1;
-    else high = middle;
+    if (overlap(middle)) high = middle;
+    else low = middle;
   }
-  return low;
+  return high - 1;
 }
 
 const iovaOf = ({ iovaHigh, iovaLow }: Span): IoctlOk => ({ arg: { iova: big(iovaHigh, iovaLow) } });

@@ -4,6 +4,7 @@
  * fail (`commit`), or never (`abort`).
  */
 import { assert, type Refusal, refuse } from '../errno.ts';
+import { TakenNumbers } from '../taken-numbers.ts';
 
 export type ObjectType =
   | 'ioas'
@@ -45,8 +46,13 @@ export abstract class IommufdObject {
 const MAX_ID = 0x7fffffff;
 
 export class ObjectTable {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _taken: () => null };
+
   private readonly _objects = new Map<number, IommufdObject | null>();
   private _lowestFree = 1;
+  /** The ids of `_objects`; null: not asked for yet. */
+  private _taken: TakenNumbers | null = null;
 
   /** Objects by id, ascending, without reserved ids. */
   *visible(): Generator<IommufdObject> {
@@ -72,9 +78,11 @@ export class ObjectTable {
   }
 
   reserve(): number {
-    while (this._objects.has(this._lowestFree)) this._lowestFree++;
-    const id = this._lowestFree++;
+    this._taken ??= new TakenNumbers(this._objects.keys());
+    const id = this._taken.firstFree(this._lowestFree);
     assert(id <= MAX_ID, 'object ids are left');
+    this._lowestFree = id + 1;
+    this._taken.take(id);
     this._objects.set(id, null);
     return id;
   }
@@ -93,6 +101,7 @@ export class ObjectTable {
   /** Frees an id. */
   remove(id: number): void {
     this._objects.delete(id);
+    this._taken?.give(id);
     this._lowestFree = Math.min(this._lowestFree, id);
   }
 

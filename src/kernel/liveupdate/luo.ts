@@ -9,7 +9,14 @@ import { Refusal, refuse } from '../errno.ts';
 import type { EventDataOf } from '../events.ts';
 import type { OpenFile } from '../file.ts';
 import type { FileRecord, HandoverDocument } from '../kho/handover.ts';
-import type { AnyFileHandler, IncomingFile, LiveUpdateKernel, Offer, OutgoingSession } from './handler.ts';
+import type {
+  AnyFileHandler,
+  IncomingFile,
+  LiveUpdateKernel,
+  Offer,
+  OutgoingFile,
+  OutgoingSession,
+} from './handler.ts';
 
 /** 51 sessions, or 63 files of one session, per page-sized block, and at most 10000 blocks. */
 const MAX_SESSIONS = 51 * 10000;
@@ -25,6 +32,9 @@ export interface IncomingSession {
 type FileEvent = `luo.${'preserve' | 'unpreserve' | 'freeze' | 'unfreeze' | 'retrieve' | 'finish'}`;
 
 export class LiveUpdate {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _names: () => null, _incomingNames: () => null, _tokens: () => new WeakMap() };
+
   private readonly _kernel: LiveUpdateKernel;
   private readonly _handlers: readonly AnyFileHandler[];
   readonly outgoing: OutgoingSession[] = [];
@@ -36,6 +46,11 @@ export class LiveUpdate {
   private _deserialized: 'not-yet' | 'done' | 'failed' = 'not-yet';
   /** Objects in a session of this kernel, and retrieved ones that are not finished: identity to who has it. */
   private readonly _preserved = new Map<object, string>();
+  /** Outgoing and incoming sessions by name; null: not asked for yet. */
+  private _names: Map<string, OutgoingSession> | null = null;
+  private _incomingNames: Map<string, IncomingSession> | null = null;
+  /** The files of sessions by token, of those whose tokens were asked for. */
+  private readonly _tokens = new WeakMap<OutgoingSession | IncomingSession, Map<bigint, OutgoingFile | IncomingFile>>();
   readonly number: number;
   /** /dev/liveupdate is open. */
   deviceOpen = false;
@@ -98,10 +113,11 @@ export class LiveUpdate {
     const injected = this._kernel.faults.refusal('allocation', where);
     if (injected) return injected;
     if (this.outgoing.length >= MAX_SESSIONS) return refuse('ENOSPC', where, 'there are too many sessions');
-    if (this.outgoing.some((session) => session.name === name))
-      return refuse('EEXIST', where, 'an outgoing session of this name exists');
+    this._names ??= new Map(this.outgoing.map((session) => [session.name, session]));
+    if (this._names.has(name)) return refuse('EEXIST', where, 'an outgoing session of this name exists');
     const session: OutgoingSession = { name, files: [] };
     this.outgoing.push(session);
+    this._names.set(name, session);
     this._kernel.emit('luo.session', `session "${name}" is created`, { session: name });
     return session;
   }
@@ -109,7 +125,9 @@ export class LiveUpdate {
   /** RETRIEVE_SESSION: ENOENT, EINVAL retrieved already. */
   retrieveSession(name: string): IncomingSession | Refusal {
     const where = 'luo_session_retrieve';
-    const session = this.incoming.find((candidate) => candidate.name === name);
+    // Of several of one name the first one is found.
+    this._incomingNames ??= new Map(this.incoming.toReversed().map((session) => [session.name, session]));
+    const session = this._incomingNames.get(name);
     if (!session)
       return refuse(
         'ENOENT',
@@ -132,8 +150,8 @@ export class LiveUpdate {
   /** PRESERVE_FD after its token check: ENOSPC, EBADF (by the caller), ENOENT no handler, EBUSY, the handler's errno. */
   preserve(session: OutgoingSession, token: bigint, lookup: () => OpenFile | Refusal): Refusal | null {
     const where = 'luo_preserve_file';
-    if (session.files.some((entry) => entry.token === token))
-      return refuse('EEXIST', where, `token ${hex(token)} is in use in session "${session.name}"`);
+    const tokens = this._tokensOf(session);
+    if (tokens.has(token)) return refuse('EEXIST', where, `token ${hex(token)} is in use in session "${session.name}"`);
     if (session.files.length >= MAX_FILES) return refuse('ENOSPC', where, 'the session has too many files');
     const file = lookup();
     if (file instanceof Refusal) return file;
@@ -150,6 +168,7 @@ export class LiveUpdate {
     if (entry instanceof Refusal) return entry;
     file.get();
     session.files.push(entry);
+    tokens.set(token, entry);
     this._preserved.set(identity, `session "${session.name}"`);
     this._log('luo.preserve', session.name, entry);
     return null;
@@ -175,12 +194,13 @@ export class LiveUpdate {
       entry.file.put();
     }
     this.outgoing.splice(this.outgoing.indexOf(session), 1);
+    this._names?.delete(session.name);
   }
 
   /** RETRIEVE_FD: ENOENT, a sticky errno, or the file with a reference for the caller. */
   retrieve(session: IncomingSession, token: bigint): OpenFile | Refusal {
     const where = 'luo_retrieve_file';
-    const entry = session.files.find((candidate) => candidate.token === token);
+    const entry = this._tokensOf(session).get(token);
     if (!entry) return refuse('ENOENT', where, `session "${session.name}" has no token ${hex(token)}`);
     if (entry.failed)
       return refuse(
@@ -208,6 +228,7 @@ export class LiveUpdate {
       const refusal = entry.canFinish(this._kernel);
       if (refusal) return refusal;
     }
+    this._tokens.delete(session);
     for (const entry of session.files.splice(0).reverse()) {
       entry.finish(this._kernel);
       this._log('luo.finish', session.name, entry);
@@ -223,6 +244,7 @@ export class LiveUpdate {
     const refusal = this.finish(session);
     if (!refusal) {
       this.incoming.splice(this.incoming.indexOf(session), 1);
+      this._incomingNames = null;
       return;
     }
     session.state = 'stuck';
@@ -265,6 +287,18 @@ export class LiveUpdate {
         data: entry.serialize(),
       })),
     }));
+  }
+
+  /** The files of a session by token; of several the first one. */
+  private _tokensOf<File extends OutgoingFile | IncomingFile>(
+    session: { files: File[] } & (OutgoingSession | IncomingSession),
+  ): Map<bigint, File> {
+    let tokens = this._tokens.get(session);
+    if (!tokens) {
+      tokens = new Map(session.files.toReversed().map((file) => [file.token, file]));
+      this._tokens.set(session, tokens);
+    }
+    return tokens as Map<bigint, File>;
   }
 
   private _log(kind: FileEvent, session: string, entry: { token: bigint; handler: AnyFileHandler }): void {

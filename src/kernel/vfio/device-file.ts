@@ -64,7 +64,7 @@ export class VfioDeviceFile extends OpenFile {
     this.device = device;
     this.cdev = cdev;
     this.retrieved = retrieved;
-    device.files = [...device.files, this];
+    device.files.add(this);
   }
 
   /** A cdev's node is deleted as soon as its driver is to be unbound; a file of the legacy group never had one. */
@@ -81,7 +81,7 @@ export class VfioDeviceFile extends OpenFile {
 
   release(): void {
     if (this.bound) this._unbind();
-    this.device.files = this.device.files.filter((file) => file !== this);
+    this.device.files.delete(this);
     this.device.kernel.vfio.fileClosed(this.device);
   }
 
@@ -178,7 +178,7 @@ export class VfioDeviceFile extends OpenFile {
     if (file instanceof Refusal) return file;
     if (!(file instanceof IommufdContext))
       return refuse('EBADFD', where, `descriptor ${fd} is ${file.link()}, not an iommufd`);
-    if (device.boundFiles.length > 0)
+    if (device.boundFiles.size > 0)
       return refuse('EINVAL', 'vfio_df_device_first_open', 'the device is bound through another descriptor');
     const refusal = this.bind(file);
     return refusal ?? { arg: { out_devid: device.bound!.id } };
@@ -211,7 +211,7 @@ export class VfioDeviceFile extends OpenFile {
   /** Counts this file among those through which the device is bound. */
   join(): void {
     this.bound = true;
-    this.device.boundFiles = [...this.device.boundFiles, this];
+    this.device.boundFiles.add(this);
   }
 
   private _checkAttachment(where: string, flags: number): Refusal | null {
@@ -283,8 +283,8 @@ export class VfioDeviceFile extends OpenFile {
     const { device } = this;
     const { kernel } = device;
     this.bound = false;
-    device.boundFiles = device.boundFiles.filter((file) => file !== this);
-    if (device.boundFiles.length > 0) return;
+    device.boundFiles.delete(this);
+    if (device.boundFiles.size > 0) return;
     const { bound } = device;
     assert(bound, 'a bound file has a bound device');
     device.pci?.disable();

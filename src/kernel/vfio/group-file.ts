@@ -75,7 +75,7 @@ export class VfioGroupFile extends OpenFile {
     if (/[^ ]/.test(name.slice(device.fn.bdf.length)))
       return refuse('EINVAL', 'vfio_pci_core_match', `behind ${device.fn.bdf} nothing may follow: it takes no token`);
     if (!this.container) return refuse('EINVAL', where, 'the group has no container');
-    if (device.boundFiles.some((file) => file.cdev))
+    if (device.boundFiles.values().some((file) => file.cdev))
       return refuse('EINVAL', where, 'the device is bound through its cdev');
     const file = new VfioDeviceFile(device, false);
     if (device.bound) file.join();

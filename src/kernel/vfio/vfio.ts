@@ -6,6 +6,7 @@ import type { EventDataOf } from '../events.ts';
 import type { RestoredDomains } from '../iommu/liveupdate/restored.ts';
 import type { IommufdKernel } from '../iommufd/context.ts';
 import type { IommufdDevice } from '../iommufd/device/device.ts';
+import { TakenNumbers } from '../taken-numbers.ts';
 import type { VfioDeviceFile } from './device-file.ts';
 import type { VfioGroupFile } from './group-file.ts';
 import type { VfioPciCore } from './pci/core.ts';
@@ -28,9 +29,9 @@ export class VfioDevice {
   /** N of /dev/vfio/devices/vfioN. */
   readonly index: number;
   /** All open files of the device, bound or not. */
-  files: readonly VfioDeviceFile[] = [];
+  readonly files = new Set<VfioDeviceFile>();
   /** The files through which it is bound: one cdev file, or any number of files of the legacy group. */
-  boundFiles: readonly VfioDeviceFile[] = [];
+  readonly boundFiles = new Set<VfioDeviceFile>();
   bound: IommufdDevice | null = null;
   /** What vfio-pci keeps of it from the first open to the last close. */
   pci: VfioPciCore | null = null;
@@ -65,8 +66,15 @@ export class VfioDevice {
 const BRIDGES: readonly string[] = ['0604', '0607', '0609'];
 
 export class Vfio {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _indexes: () => null, _places: () => null };
+
   private readonly _kernel: VfioKernel;
   readonly devices = new Map<string, VfioDevice>();
+  /** Numbers of devices; null: not asked for yet. */
+  private _indexes: TakenNumbers | null = null;
+  /** `devices` by their paths and by their groups; null: not asked for yet. */
+  private _places: Places | null = null;
   /** The open file of each legacy group. */
   readonly groupFiles = new Map<number, VfioGroupFile>();
 
@@ -95,18 +103,23 @@ export class Vfio {
     const unit = machine.unitOf(fn);
     if (!unit.spec.cacheCoherency)
       return refuse('EINVAL', 'vfio_group_find_or_alloc', `IOMMU ${unit.id} cannot guarantee cache coherency`);
-    const taken = new Set([...this.devices.values()].map((device) => device.index));
-    let index = 0;
-    while (taken.has(index)) index++;
-    this.devices.set(fn.bdf, new VfioDevice(this._kernel, fn, index));
+    this._indexes ??= new TakenNumbers(this.devices.values().map((device) => device.index));
+    const index = this._indexes.firstFree(0);
+    const device = new VfioDevice(this._kernel, fn, index);
+    this._indexes.take(index);
+    this.devices.set(fn.bdf, device);
+    if (this._places) note(this._places, device);
     return null;
   }
 
   /** The driver is unbound from a function of which no file is open. */
   remove(fn: PciFunction): void {
     const device = this.devices.get(fn.bdf)!;
-    assert(device.files.length === 0, 'no file of a removed device is open');
+    assert(device.files.size === 0, 'no file of a removed device is open');
     this.devices.delete(fn.bdf);
+    this._indexes?.give(device.index);
+    this._places?.paths.delete(device.path);
+    this._places?.groups.get(fn.spec.group!)?.delete(device);
     this.groupShrank(fn);
   }
 
@@ -120,26 +133,49 @@ export class Vfio {
     }
   }
 
+  private _known(): Places {
+    if (this._places) return this._places;
+    this._places = { paths: new Map(), groups: new Map() };
+    for (const device of this.devices.values()) note(this._places, device);
+    return this._places;
+  }
+
+  /** The devices of a legacy group. */
+  allOfGroup(group: number | null): Iterable<VfioDevice> {
+    return (group === null ? undefined : this._known().groups.get(group)) ?? [];
+  }
+
   /** The devices of a legacy group but those that are being unbound. */
   devicesOfGroup(group: number): VfioDevice[] {
-    return [...this.devices.values()].filter((device) => device.fn.spec.group === group && !device.unbinding);
+    return [...this.allOfGroup(group)].filter(({ unbinding }) => !unbinding);
   }
 
   /** Whether a cdev of the group is bound. */
   groupHasBoundCdev(group: number): boolean {
-    return [...this.devices.values()].some(
-      (device) => device.fn.spec.group === group && device.boundFiles.some((file) => file.cdev),
-    );
+    for (const { boundFiles } of this.allOfGroup(group)) for (const { cdev } of boundFiles) if (cdev) return true;
+    return false;
   }
 
   byPath(path: string): VfioDevice | undefined {
-    return [...this.devices.values()].find((device) => device.path === path && !device.unbinding);
+    const device = this._known().paths.get(path);
+    return device?.unbinding === false ? device : undefined;
   }
 
   /** A file of a device was closed: goes on with an unbind or a removal that waits for the last one. */
   fileClosed(device: VfioDevice): void {
-    if (!device.unbinding || device.files.length > 0) return;
+    if (!device.unbinding || device.files.size > 0) return;
     this._kernel.drivers.finishUnbind(device.fn);
     if (device.removing) this._kernel.removeFunction(device.fn);
   }
+}
+
+interface Places {
+  paths: Map<string, VfioDevice>;
+  groups: Map<number, Set<VfioDevice>>;
+}
+
+function note({ paths, groups }: Places, device: VfioDevice): void {
+  paths.set(device.path, device);
+  const group = device.fn.spec.group!;
+  groups.set(group, (groups.get(group) ?? new Set()).add(device));
 }

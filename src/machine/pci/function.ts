@@ -53,12 +53,12 @@ export const busOf = ({ bdf }: PciFunction): string => bdf.slice(0, bdf.lastInde
 export function virtualFunctionsOf(pf: PciFunction, functions: Iterable<PciFunction>): PciFunction[] {
   if (pf.spec.sriov !== 'pf') return [];
   const all = [...functions];
+  const virtual = all.filter(({ spec }) => spec.sriov === 'vf');
+  const named = virtual.filter(({ spec }) => spec.physicalFunction === pf.bdf);
+  // Whose is one that names none is looked for only where there is one.
+  if (virtual.every(({ spec }) => spec.physicalFunction)) return named;
   const isLikely = likelyOwner(pf, all);
-  return all.filter((fn) => {
-    if (fn.spec.sriov !== 'vf') return false;
-    const { physicalFunction } = fn.spec;
-    return physicalFunction ? physicalFunction === pf.bdf : isLikely(fn);
-  });
+  return virtual.filter((fn) => (fn.spec.physicalFunction ? fn.spec.physicalFunction === pf.bdf : isLikely(fn)));
 }
 
 /**

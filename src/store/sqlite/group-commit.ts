@@ -10,6 +10,7 @@ import { Ends } from './ends.ts';
 import { codeOf, unavailable } from './errors.ts';
 import { type EventLimits, EventRows } from './event-rows.ts';
 import { Histories, type HistoryLimits } from './histories.ts';
+import { HostSizes } from './host-sizes.ts';
 import { type Mark, Marks } from './marks.ts';
 import { Room } from './room.ts';
 import type { Write } from './writes.ts';
@@ -27,6 +28,7 @@ export class GroupCommit {
   readonly #ends: Ends;
   readonly #histories: Histories;
   readonly #events: EventRows;
+  readonly #sizes: HostSizes;
   readonly #marks: Marks;
   readonly #group: (writes: readonly Write[]) => number[];
   #commits = 0;
@@ -36,8 +38,14 @@ export class GroupCommit {
     this.#ends = new Ends(database);
     this.#histories = new Histories(database, limits);
     this.#events = new EventRows(database, eventLimits);
+    this.#sizes = new HostSizes(database);
     this.#marks = new Marks(dirname(database.name));
-    this.#apply = prepareWrites(database, this.#ends, this.#histories, this.#events);
+    this.#apply = prepareWrites(database, {
+      ends: this.#ends,
+      histories: this.#histories,
+      events: this.#events,
+      sizes: this.#sizes,
+    });
     const group = database.transaction((writes: readonly Write[]) => writes.map(this.#apply));
     this.#group = (writes) => group.immediate(writes);
   }
@@ -67,6 +75,7 @@ export class GroupCommit {
       this.#ends.forget();
       this.#histories.forget();
       this.#events.forget();
+      this.#sizes.forget();
       // One of them is at fault: alone, it fails alone.
       if (writes.length > 1) return writes.flatMap((write) => this.commit([write]));
       if (codeOf(error) === 'SQLITE_FULL' && this.#room.makeFor(writes[0]!, again)) return this.commit(writes, true);
@@ -96,9 +105,18 @@ function changesOf(writes: readonly Write[]): Map<string, Mark> {
   return changes;
 }
 
-function prepareWrites(database: Database.Database, ends: Ends, histories: Histories, events: EventRows): Apply {
+/** What is known of hosts, so that a write need not ask. */
+interface Known {
+  ends: Ends;
+  histories: Histories;
+  events: EventRows;
+  sizes: HostSizes;
+}
+
+function prepareWrites(database: Database.Database, { ends, histories, events, sizes }: Known): Apply {
   const createTenant = database.prepare('INSERT INTO tenants (id, name, key_hash, created) VALUES (?, ?, ?, ?)');
   const setKey = database.prepare('UPDATE tenants SET key_hash = ? WHERE id = ? AND key_hash <> ?');
+  const setQuotas = database.prepare('UPDATE tenants SET quotas = ? WHERE id = ?');
   const insertHost = database.prepare(
     'INSERT INTO hosts (id, tenant_id, name, spec, created, checksum, spec_checksum, events_stored) VALUES (?, ?, ?, ?, ?, ?, ?, 1)',
   );
@@ -157,6 +175,8 @@ function prepareWrites(database: Database.Database, ends: Ends, histories: Histo
       }
       case 'tenant.key':
         return setKey.run(write.keyHash, write.id, write.keyHash).changes;
+      case 'tenant.quotas':
+        return setQuotas.run(write.quotas, write.id).changes;
       case 'host.insert':
         replaceDeleted.run(write.id);
         insertHost.run(
@@ -169,10 +189,12 @@ function prepareWrites(database: Database.Database, ends: Ends, histories: Histo
           write.specChecksum,
         );
         events.append(write.events);
+        sizes.begin(write.id, write.spec.length);
         return 1;
       case 'host.own':
         ends.forget(write.id);
         events.forget(write.id);
+        sizes.use(write.id);
         return own.get(write.id) ?? 0;
       case 'host.diverge':
         ends.check(write.owner);
@@ -183,6 +205,7 @@ function prepareWrites(database: Database.Database, ends: Ends, histories: Histo
         ends.forget(hostId);
         histories.forget(hostId);
         events.forget(hostId);
+        sizes.end(hostId);
         return deleteHost.run(hostId).changes;
       }
       case 'host.clear':
@@ -200,6 +223,7 @@ function prepareWrites(database: Database.Database, ends: Ends, histories: Histo
           handOver.run(row.hostId, row.sequence, handover.format, handover.data, handover.checksum);
         }
         events.append(write.events);
+        sizes.note(row.hostId, sizeOf(write));
         return 1;
       }
       case 'events.begin':
@@ -234,14 +258,26 @@ function prepareWrites(database: Database.Database, ends: Ends, histories: Histo
         const { hostId, sequence, kind, part, data } = write.row;
         // Or it would replace that of the owner.
         ends.check(write.row);
+        sizes.note(hostId, data.byteLength);
         return insertPart.run(hostId, sequence, kind, part, data).changes;
       }
       case 'check':
         return check.run().changes;
-      case 'part.prune':
-        return prunePart.run({ host: write.hostId }).changes;
+      case 'part.prune': {
+        const { changes } = prunePart.run({ host: write.hostId });
+        // A snapshot has come, and what it makes needless has gone.
+        if (changes === 0) sizes.count(write.hostId);
+        return changes;
+      }
     }
   };
+}
+
+/** About how many bytes a command takes, with what has come of it. */
+function sizeOf({ row, handover, events }: Extract<Write, { kind: 'append' }>): number {
+  let bytes = row.command.length + (row.payload?.data.byteLength ?? 0) + (handover?.data?.byteLength ?? 0);
+  for (const { message, data } of events) bytes += message.length + data.length;
+  return bytes;
 }
 
 /** What a failed write tells those who asked for it. */
@@ -249,6 +285,7 @@ function typed(write: Write, error: unknown): Failure {
   if (error instanceof OwnerPassed) return error;
   switch (write.kind) {
     case 'tenant.create':
+    case 'tenant.quotas':
     case 'tenant.key': {
       const tenant = write.kind === 'tenant.create' ? write.tenant.name : write.id;
       if ((error as { code?: string }).code === 'SQLITE_CONSTRAINT_UNIQUE') {

@@ -1,7 +1,7 @@
 /** Hosts: what they began with, and whether their journal can still be replayed. */
 import type Database from 'better-sqlite3';
 import type { HostSpec } from '../../host/command.ts';
-import type { Divergence, HostIdentity, HostOrigin, HostSummary, Hosts } from '../store.ts';
+import type { Divergence, HostIdentity, HostOrigin, HostSummary, Hosts, Stored } from '../store.ts';
 import { identityChecksum, specChecksum } from './checksums.ts';
 import { reason, unavailable } from './errors.ts';
 import { eventRows } from './events.ts';
@@ -33,6 +33,11 @@ export function openHosts(database: Database.Database, writer: Writer): Hosts {
   const page = database.prepare<[string, string, string, number], Columns>(
     `SELECT ${COLUMNS} FROM hosts WHERE tenant_id = ? AND (created, id) > (?, ?) AND ${THERE}
      ORDER BY created, id LIMIT ?`,
+  );
+
+  const stored = database.prepare<[string], Stored>(
+    `SELECT count(*) AS hosts, coalesce(sum(bytes), 0) AS bytes FROM hosts JOIN host_sizes ON host_id = id
+     WHERE tenant_id = ?`,
   );
 
   const known = new Map<string, HostIdentity>();
@@ -76,6 +81,7 @@ export function openHosts(database: Database.Database, writer: Writer): Hosts {
     async list(tenantId, limit, after = { created: '', id: '' }) {
       return attempt('list', tenantId, () => page.all(tenantId, after.created, after.id, limit).map(summary));
     },
+    stored: async (tenantId) => attempt('count', tenantId, () => stored.get(tenantId)!),
     async markDiverged(owner, divergence) {
       await writer.write({ kind: 'host.diverge', owner, divergence: JSON.stringify(divergence) });
     },
@@ -123,6 +129,6 @@ function attempt<T>(verb: string, id: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
-    throw unavailable(`cannot ${verb} ${verb === 'list' ? 'hosts of tenant' : 'host'} ${id}`, error);
+    throw unavailable(`cannot ${verb} ${verb === 'read' ? 'host' : 'hosts of tenant'} ${id}`, error);
   }
 }

@@ -51,8 +51,10 @@ export interface SnapshotRow extends StoredBlob, Ownership {
 
 /** Each is stored whole or not at all. */
 export type Write =
-  | { kind: 'tenant.create'; tenant: Tenant; keyHash: string }
+  | { kind: 'tenant.create'; tenant: Omit<Tenant, 'quotas'>; keyHash: string }
   | { kind: 'tenant.key'; id: string; keyHash: string }
+  /** JSON; null: those of all. */
+  | { kind: 'tenant.quotas'; id: string; quotas: string | null }
   | {
       kind: 'host.insert';
       id: string;

@@ -68,7 +68,7 @@ const ATTACHED: Readonly<Record<string, Plant>> = {
     names: /^shared writable mappings of "memfd:ram"/,
   },
   'a waiter that an eventfd does not know': {
-    plant: (vmm) => Object.assign(inside(vmm.counter), { _waiters: [] }),
+    plant: (vmm) => Object.assign(inside(vmm.counter), { _waiters: new Set() }),
     names: /^waiters of .*: 0, .* 1 \(0000:01:00.0\)$/,
   },
   'a number that is never given': {

@@ -222,7 +222,7 @@ test('what was stored with other fields is not read, and says which', () => {
   const stored = finished(CODEC.encode(hostOfPreset()));
   const faults = stored.find((piece) => piece.kind === 'objects' && piece.of === 'Faults');
   assert.ok(faults?.kind === 'objects');
-  faults.keys = faults.keys.map((key) => (key === 'armed' ? 'loaded' : key));
+  faults.keys = faults.keys.map((key) => (key === '_armed' ? 'loaded' : key));
   assert.throws(
     () => finished(CODEC.decode(stored)),
     /class Faults has fields in it that this version has not: loaded/,

@@ -130,6 +130,6 @@ test('a reader that ends is a problem that has changed nothing, and another one 
   await readers.kill();
   await assert.rejects(reading, (problem: Problem) => problem.kind === 'unavailable');
   const { light } = (await readers.read('acme', asked, bytes())) as { light: unknown };
-  assert.deepEqual(light, { reads: 0 });
+  assert.deepEqual(light, { reads: 0, frees: true });
   await readers.close();
 });

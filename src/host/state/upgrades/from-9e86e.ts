@@ -1,6 +1,7 @@
 /**
  * From engine 9e86ecd58d45974e, in which owned runs, spans of frames and mappings stood in one list each, and every frame
- * that was written had words of its own.
+ * that was written had words of its own. Where many may wait (faults, files, waiters, events) there were lists, too. Tables
+ * above full ones were never computed.
  */
 import type { StateGraph, StateObject } from '../graph.ts';
 import type { Upgrade } from './upgrade.ts';
@@ -13,13 +14,24 @@ const CHUNKS = 64;
 
 export const FROM_9E86E: Upgrade = {
   from: '9e86ecd58d45974e',
-  to: '53a9b5b2575eb640',
+  to: 'c08ec6aa041ef21d',
   step(graph) {
     for (const { fields } of graph.objects('FrameOwners')) fields._runs = sortedBy(graph, fields._runs, 'start');
     for (const { fields } of graph.objects('FrameMap')) fields._spans = sortedBy(graph, fields._spans, 'page');
     for (const { fields } of graph.objects('AddressSpace'))
       fields._mappings = sortedBy(graph, fields._mappings, 'first');
     for (const { fields } of graph.objects('FrameContents')) addChunks(graph, fields);
+    for (const { fields } of graph.objects('Faults')) countPasses(fields);
+    for (const { fields } of graph.objects('VfioDevice'))
+      for (const name of ['files', 'boundFiles']) fields[name] = new Set(fields[name] as StateObject[]);
+    for (const { fields } of graph.objects('Eventfd'))
+      fields._waiters = new Set((fields._waiters as StateObject[]).toReversed());
+    for (const { fields } of graph.objects('Veventq'))
+      Object.assign(fields, { _events: numbered(fields._events as unknown[]), _first: 0 });
+    for (const { fields } of graph.objects('FaultQueue')) {
+      const unread = fields._unread as unknown[];
+      Object.assign(fields, { _unread: numbered(unread), _first: 0, _next: unread.length });
+    }
     return undefined;
   },
 };
@@ -53,3 +65,13 @@ function addChunks(graph: StateGraph, fields: Fields): void {
     frames.map((frame) => -1 - frame),
   );
 }
+
+/** A fault was counted down with every pass through its point; now the passes are counted. */
+function countPasses(fields: Fields): void {
+  const armed = fields.armed as { id: number; point: string; nth: number; errno: string }[];
+  fields._armed = new Map(armed.map(({ id, point, nth, errno }) => [id, { id, point, due: nth, errno }]));
+  fields._passes = new Map();
+  delete fields.armed;
+}
+
+const numbered = (list: readonly unknown[]): Map<number, unknown> => new Map(list.entries());

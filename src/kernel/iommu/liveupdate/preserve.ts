@@ -48,18 +48,18 @@ export function iommuHandover(kernel: LiveUpdateKernel, sessions: Sessions): Han
 }
 
 function* deviceRecords(kernel: LiveUpdateKernel, sessions: Sessions): Generator<DeviceRecord> {
-  const entries = sessions.flatMap(({ files }) => files);
+  const tokens = new Map<object, bigint>();
+  for (const { files } of sessions) for (const { file, token } of files) if (!tokens.has(file)) tokens.set(file, token);
   for (const { session, file } of cdevsIn(sessions)) {
     const { fn, bound } = file.device;
     const { domain } = kernel.iommu.groupOf(fn)!;
     if (domain.kind !== 'paging' || !domain.preserved) continue;
-    const iommufd = entries.find((entry) => entry.file === bound!.context)!;
     yield {
       bdf: fn.bdf,
       unit: fn.spec.iommu!,
       domain: domain.id,
       session,
-      iommufdToken: hex(iommufd.token),
+      iommufdToken: hex(tokens.get(bound!.context)!),
       resetWorks: fn.spec.reset,
     };
   }

@@ -18,9 +18,8 @@ export function hwptSetPreserve(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_
   if (hwpt.auto && kernel.policies.markAutoHwpt === 'refuse')
     return refuse('EINVAL', where, 'an automatic HWPT cannot be marked: make one with IOMMU_HWPT_ALLOC', 'R14');
   const { token } = arg;
-  for (const other of context.objects.visible())
-    if (other instanceof HwptPaging && other !== hwpt && other.mark === token)
-      return refuse('EADDRINUSE', where, `HWPT ${other.id} carries token ${hex(token)}`, 'C1');
+  const other = context.markedWith(token);
+  if (other && other !== hwpt) return refuse('EADDRINUSE', where, `HWPT ${other.id} carries token ${hex(token)}`, 'C1');
   if (context.preservedIn !== null)
     return refuse(
       'EBUSY',
@@ -28,7 +27,7 @@ export function hwptSetPreserve(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_
       'the iommufd is preserved already: close the session, mark, and preserve again',
       'C1',
     );
-  hwpt.mark = token;
+  context.mark(hwpt, token);
   return {};
 }
 

@@ -16,21 +16,24 @@ import type { RestoredHwpts } from './restored-hwpt.ts';
 export function restoreIommu(kernel: VfioKernel, document: HandoverDocument | null): string | null {
   const { units } = kernel.machine;
   const record = document?.iommu;
-  for (const unit of units.values()) if (!record?.units.some(({ unit: id }) => id === unit.id)) unit.reset();
+  const handedOver = new Set(record?.units.map(({ unit }) => unit));
+  for (const unit of units.values()) if (!handedOver.has(unit.id)) unit.reset();
   if (!record) return null;
   for (const { unit: id, root, tables } of record.units) {
     if (units.get(id)?.rootTable !== root) return `IOMMU ${id}: no root table at frame ${root}`;
     for (const run of tables) kernel.machine.memory.setOwner(run.start, run.count, 'context-table');
   }
   const present = record.devices.filter(({ bdf }) => kernel.machine.functions.has(bdf));
+  const used = new Set(present.map(({ domain }) => domain));
   for (const domain of record.domains) {
-    if (!present.some((device) => device.domain === domain.id)) dropTables(kernel, domain);
+    if (!used.has(domain.id)) dropTables(kernel, domain);
     else {
       const failure = rebuild(kernel, domain);
       if (failure) return failure;
     }
   }
-  for (const { unit: id } of record.units) clearOthers(kernel, id, present);
+  const byUnit = Map.groupBy(present, ({ unit }) => unit);
+  for (const { unit: id } of record.units) clearOthers(kernel, id, byUnit.get(id) ?? []);
   for (const { bdf, domain, session, iommufdToken } of present) {
     const fn = kernel.machine.functions.get(bdf)!;
     const entry = kernel.machine.unitOf(fn).context(fn.sourceId);
@@ -47,8 +50,8 @@ function rebuild(kernel: VfioKernel, record: DomainRecord): string | null {
   const format = unit?.formats[record.tableType];
   if (!unit || !format) return `domain ${record.id}: IOMMU ${record.unit} is not there`;
   for (const run of record.tables) {
-    for (let frame = run.start; frame < run.start + run.count; frame++)
-      if (!memory.runAt(frame)) return `domain ${record.id}: page table page ${frame} was not preserved`;
+    const [missing] = memory.freeWithin(run.start, run.count);
+    if (missing) return `domain ${record.id}: page table page ${missing.start} was not preserved`;
     memory.setOwner(run.start, run.count, 'page-table');
   }
   const { tableType, dirtyTracking } = record;
@@ -75,9 +78,7 @@ function dropTables(kernel: VfioKernel, { id, tables }: DomainRecord): void {
 /** Clears the context entries of devices that were not preserved, or are not there any more. */
 function clearOthers({ machine }: VfioKernel, id: string, present: readonly DeviceRecord[]): void {
   const unit = machine.units.get(id)!;
-  const kept = new Set(
-    present.filter((device) => device.unit === id).map(({ bdf }) => machine.functions.get(bdf)!.sourceId),
-  );
+  const kept = new Set(present.map(({ bdf }) => machine.functions.get(bdf)!.sourceId));
   for (const source of unit.sources()) if (!kept.has(source)) unit.setContext(source, { kind: 'blocked' });
 }
 

@@ -72,7 +72,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
 
   takeDomain(domain: PagingDomain): void {
     this._domains.set(domain.id, domain);
-    this._kernel.iommu.domains.set(domain.id, domain);
+    this._kernel.iommu.takeOver(domain);
   }
 
   /** Records a device that is on a domain that was taken over: state L. */
@@ -195,7 +195,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
 
   /** Whether devices in luo mode are on the domain. */
   hasWaiting(domain: PagingDomain): boolean {
-    return [...this.devices.values()].some((device) => device.state === 'waiting' && device.domain === domain);
+    return this.devices.values().some((device) => device.state === 'waiting' && device.domain === domain);
   }
 
   /** A device moved from a restored HWPT to another: what the old one mapped and the new one does not now faults. */
@@ -232,7 +232,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
   /** A memfd was retrieved: it keeps its size while a restored domain maps its pages (R20). */
   memfdRetrieved(inode: ShmemInode): void {
     for (const domain of this._domains.values()) {
-      if (!inode.pages.spans.some((span) => overlaps(domain.heldPages, span.frame, span.count))) continue;
+      if (!inode.pages.spans.some((span) => domain.holds(span.frame, span.count))) continue;
       const frozen = this._frozen.get(domain) ?? new Set();
       this._frozen.set(domain, frozen.add(inode));
       if (this._kernel.policies.freezeRestoredMemfd) inode.freeze();
@@ -242,7 +242,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
   /** Raises a hazard if pages under a live restored domain lose their file. */
   pagesLost(runs: readonly FrameRun[], why: string): void {
     for (const domain of this._domains.values()) {
-      if (!runs.some((run) => overlaps(domain.heldPages, run.start, run.count))) continue;
+      if (!runs.some((run) => domain.holds(run.start, run.count))) continue;
       this._kernel.emit(
         'hazard',
         `${why}: restored domain ${domain.id} still maps its pages, devices go on using them`,
@@ -285,10 +285,6 @@ export class RestoredDomains implements IommufdLiveUpdate {
 }
 
 const key = (session: string, token: bigint): string => `${token.toString(16)}:${session}`;
-
-function overlaps(held: readonly FrameRun[], start: number, count: number): boolean {
-  return held.some((run) => run.start < start + count && start < run.start + run.count);
-}
 
 /** How many bytes of [first, last] no area of the HWPT's IOAS maps, and the IOVA of the first of them. */
 function uncovered(hwpt: HwptPaging, first: bigint, last: bigint): { missing: bigint; from: bigint | null } {

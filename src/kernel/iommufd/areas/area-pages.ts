@@ -118,6 +118,57 @@ export class AreaPages {
     return refusal ?? refuse('ENOMEM', 'iommu_map', 'no memory for page tables');
   }
 
+  /** Returns the number of pages of the current area where that is less than FEW_PAGES whole pages; else 0. */
+  private _fewOfCurrent(): number {
+    const { areas } = this;
+    if (((areas.startLow | areas.iovaLow | (areas.lastLow + 1)) & (PAGE_SIZE - 1)) !== 0) return 0;
+    const pages = pageOf(areas.lastHigh, areas.lastLow) - pageOf(areas.iovaHigh, areas.iovaLow) + 1;
+    return pages < FEW_PAGES ? pages : 0;
+  }
+
+  /** Does what `fill` does, for the current area and a domain that is the first of all. */
+  fillCurrent(source: Source, domain: PagingDomain): Refusal | null {
+    const { areas } = this;
+    const { access } = areas;
+    const pages = source.shared ? 0 : this._fewOfCurrent();
+    if (pages > 0 && hasSmallPages(domain, pages) && !domain.checkAccess(access)) {
+      const frame = source.pinRow(this._memory, pageOf(areas.startHigh, areas.startLow), pages);
+      if (frame >= 0) {
+        if (!charge(source.account, pages)) {
+          if (this._mapFew(domain, frame * PAGE_SIZE, pages)) return null;
+          uncharge(source.account, pages);
+        }
+        source.unpinRow(this._memory, frame, pages);
+      }
+    }
+    // It can do more, or tells why not.
+    return this.fill(this.currentSpan(), source, access, [domain]);
+  }
+
+  /** Maps the current area, which other domains show already, into one more. Errnos of `load`. */
+  loadCurrent(source: Source, domain: PagingDomain): Refusal | null {
+    const { areas } = this;
+    const { access } = areas;
+    const { table, format } = this.domains[0]!;
+    const pages = source.shared || format.minShift !== PAGE_SHIFT ? 0 : this._fewOfCurrent();
+    if (pages > 0 && hasSmallPages(domain, pages) && !domain.checkAccess(access)) {
+      const physical = table.rowAt(pageOf(areas.iovaHigh, areas.iovaLow), pages);
+      if (physical >= 0 && this._mapFew(domain, physical, pages)) return null;
+    }
+    return this.load(this.currentSpan(), this.framesOfCurrent(source), access, [domain]);
+  }
+
+  /** Maps memory in a row for the current area, in smallest pages. False: no memory for tables, and nothing is mapped. */
+  private _mapFew(domain: PagingDomain, physical: number, pages: number): boolean {
+    const { areas } = this;
+    const unit = pageOf(areas.iovaHigh, areas.iovaLow);
+    const { table } = domain;
+    if (pages === 1 ? table.mapOne(unit, physical, areas.access) : table.mapSmall(unit, physical, pages, areas.access))
+      return true;
+    domain.unmap(unit, pages);
+    return false;
+  }
+
   /** Maps pinned frames into domains; on failure nothing stays in any. */
   load(at: Span, spans: readonly FrameSpan[], access: number, domains: readonly PagingDomain[]): Refusal | null {
     for (const [index, domain] of domains.entries()) {
@@ -200,9 +251,16 @@ export class AreaPages {
   /** Unpins and uncharges the pages of the current area, which `domain` shows; `from` are unmapped before. */
   unpinCurrent(source: Source, domain: PagingDomain, from: readonly PagingDomain[] = []): void {
     const { areas } = this;
+    const { shared } = source;
+    const few = shared || from.length > 0 || domain.format.minShift !== PAGE_SHIFT ? 0 : this._fewOfCurrent();
+    const row = few > 0 ? domain.table.rowAt(pageOf(areas.iovaHigh, areas.iovaLow), few) : -1;
+    if (row >= 0) {
+      source.unpinRow(this._memory, row / PAGE_SIZE, few);
+      uncharge(source.account, few);
+      return;
+    }
     const first = pageOf(areas.startHigh, areas.startLow);
     const last = lastPage(this.currentSpan());
-    const { shared } = source;
     const spans = shared ? [] : this.framesOfCurrent(source, domain);
     for (const each of from) this._unloadCurrent(each);
     if (shared) {

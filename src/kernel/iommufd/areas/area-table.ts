@@ -199,6 +199,25 @@ export class AreaTable extends AreaCursor {
     this.insertAfter(highOf(iova), lowOf(iova), highOf(last), lowOf(last), highOf(rest), lowOf(rest), source, access);
   }
 
+  /**
+   * Returns how many areas of one block and source, from the current one on and at most `most`, have `pages` pages each and
+   * begin `stride` pages behind the one before, the first at `page`. Page numbers are below 2^40.
+   */
+  alike(page: number, stride: number, pages: number, most: number): number {
+    const { slot, source } = this;
+    let alike = 0;
+    for (; alike < most; alike++) {
+      this.slot = slot + alike;
+      const first = page + alike * stride;
+      const last = first + pages - 1;
+      if (this.iovaLow !== pageLow(first) || this.lastLow !== pageLow(last) + PAGE_MASK) break;
+      if (this.iovaHigh !== pageHigh(first) || this.lastHigh !== pageHigh(last)) break;
+      if (this.source !== source) break;
+    }
+    this.slot = slot;
+    return alike;
+  }
+
   /** Its areas in ascending order, whatever blocks they lie in. */
   *canonical(): Generator<number | Uint32Array> {
     yield this._size;

@@ -84,10 +84,6 @@ export class Access extends IommufdObject implements IoptAccess {
     this.moveTo(null);
   }
 
-  unmapped(start: bigint, last: bigint): void {
-    for (const [number, pin] of this._pins) if (pin.iova <= last && pin.last >= start) this.unpin(number);
-  }
-
   /**
    * iommufd_access_pin_pages: returns the number of the pin. EINVAL length 0; EOVERFLOW; area by area ENOENT a hole,
    * EINVAL not whole pages, EPERM the area or its memory does not allow it, the errnos of pinning and charging; then
@@ -128,7 +124,7 @@ export class Access extends IommufdObject implements IoptAccess {
     const pin = this._pins.get(number);
     if (!pin) return refuse('ENOENT', 'iommufd_test_access_item_destroy', `there is no pin ${number}, or it has ended`);
     this._pins.delete(number);
-    this._undo(pin);
+    this._undo(pin, number);
     return null;
   }
 
@@ -153,15 +149,15 @@ export class Access extends IommufdObject implements IoptAccess {
       pages.unpin(first, end);
       return refusal;
     }
-    iopt.holdArea(area.iova, this._locks);
+    iopt.holdArea(area.iova, this, this._nextPin, this._locks);
     return { area: area.iova, pages, first, last: end };
   }
 
-  private _undo(pin: Pin): void {
+  private _undo(pin: Pin, number = this._nextPin): void {
     const { iopt } = this.ioas!;
     for (const { area, pages, first, last } of pin.pieces) {
       uncharge(pages.account, pages.unpin(first, last));
-      iopt.dropArea(area, this._locks);
+      iopt.dropArea(area, this, number, this._locks);
     }
   }
 }

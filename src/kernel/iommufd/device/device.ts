@@ -121,8 +121,7 @@ export function changePt(device: IommufdDevice, id: number, change: Change): Hwp
  * next one, any other errno ends it.
  */
 function attachAuto(device: IommufdDevice, ioas: Ioas, change: Change): Hwpt | Refusal {
-  for (const hwpt of [...ioas.hwpts]) {
-    if (!hwpt.auto) continue;
+  for (const hwpt of ioas.hwpts.filter(({ auto }) => auto)) {
     const refusal = change.apply(device, hwpt);
     if (!refusal) return hwpt;
     if (refusal.errno !== 'EINVAL') return refusal;
@@ -164,7 +163,7 @@ function attachAuto(device: IommufdDevice, ioas: Ioas, change: Change): Hwpt | R
 function leaveIoas(hwpt: HwptPaging): void {
   const ioas = hwpt.ioas!;
   ioas.iopt.removeDomain(hwpt.domain);
-  ioas.hwpts = ioas.hwpts.filter((other) => other !== hwpt);
+  ioas.hwpts.splice(ioas.hwpts.indexOf(hwpt), 1);
   ioas.drop();
 }
 

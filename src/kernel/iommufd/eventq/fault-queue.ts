@@ -7,6 +7,7 @@ import { hex } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IoctlOk, ReadOk, Written } from '../../file.ts';
 import type { Process } from '../../process.ts';
+import { TakenNumbers } from '../../taken-numbers.ts';
 import { POLL_EVENTS } from '../../uapi/bits.ts';
 import type { PageResponse } from '../../uapi/calls.ts';
 import type { ArgOf } from '../../uapi/index.ts';
@@ -36,15 +37,26 @@ const FAULT_BYTES = 40n;
 const RESPONSE_BYTES = 8n;
 
 export class FaultQueue extends IommufdObject {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _taken: () => null, _of: () => null };
+
   readonly type = 'fault';
-  private _unread: Fault[] = [];
+  /** By the number of faults before each. */
+  private readonly _unread = new Map<number, Fault>();
+  /** The number of the fault that is read next, unless it is gone, and that of the next one to come. */
+  private _first = 0;
+  private _next = 0;
   /** Faults that were read and are not answered yet, by cookie. */
   private readonly _read = new Map<number, Fault>();
   private _lowestFreeCookie = 1;
+  /** Cookies in use; null: not asked for yet. */
+  private _taken: TakenNumbers | null = null;
+  /** Numbers of unread faults, and cookies of the others, by attachment; null: not asked for yet. */
+  private _of: Map<GroupAttachment, Own> | null = null;
 
   /** Faults that are not answered yet. */
   *waiting(): Generator<Fault> {
-    yield* this._unread;
+    yield* this._unread.values();
     yield* this._read.values();
   }
 
@@ -60,17 +72,26 @@ export class FaultQueue extends IommufdObject {
 
   /** Whether a read finds something. */
   get readable(): boolean {
-    return this._unread.length > 0;
+    return this._unread.size > 0;
   }
 
   deliver(fault: Fault): void {
-    this._unread.push(fault);
+    const number = this._next++;
+    this._unread.set(number, fault);
+    if (this._of) ownOf(this._of, fault.attachment).unread.add(number);
   }
 
   /** iommufd_auto_response_faults: an attachment has ended, and with it all its faults. */
   forget(attachment: GroupAttachment): void {
-    this._unread = this._unread.filter((fault) => fault.attachment !== attachment);
-    for (const [cookie, fault] of this._read) if (fault.attachment === attachment) this._take(cookie);
+    if (this._of === null) {
+      this._of = new Map();
+      for (const [number, fault] of this._unread) ownOf(this._of, fault.attachment).unread.add(number);
+      for (const [cookie, fault] of this._read) ownOf(this._of, fault.attachment).read.add(cookie);
+    }
+    const own = this._of.get(attachment);
+    for (const number of own?.unread ?? []) this._unread.delete(number);
+    for (const cookie of [...(own?.read ?? [])]) this._take(cookie);
+    this._of.delete(attachment);
   }
 
   /** iommufd_fault_fops_read. ESPIPE length, EINVAL no room for the fault that waits; 0 bytes if none waits. */
@@ -78,10 +99,17 @@ export class FaultQueue extends IommufdObject {
     const where = 'iommufd_fault_fops_read';
     if (length % FAULT_BYTES) return refuse('ESPIPE', where, `the length is a multiple of ${FAULT_BYTES}`);
     const room = length / FAULT_BYTES;
-    if (room === 0n && this._unread.length > 0) return refuse('EINVAL', where, 'no room for the fault that waits');
-    const count = room < this._unread.length ? Number(room) : this._unread.length;
+    if (room === 0n && this._unread.size > 0) return refuse('EINVAL', where, 'no room for the fault that waits');
+    const count = room < this._unread.size ? Number(room) : this._unread.size;
     if (count === 0) return { ret: 0 };
-    const faults = this._unread.splice(0, count).map((fault) => encode(fault, this._giveCookie(fault)));
+    const faults: Record<string, unknown>[] = [];
+    for (; faults.length < count; this._first++) {
+      const fault = this._unread.get(this._first);
+      if (!fault) continue;
+      this._unread.delete(this._first);
+      this._of?.get(fault.attachment)?.unread.delete(this._first);
+      faults.push(encode(fault, this._giveCookie(fault)));
+    }
     return { ret: count * Number(FAULT_BYTES), faults };
   }
 
@@ -104,8 +132,10 @@ export class FaultQueue extends IommufdObject {
   }
 
   destroy(): void {
-    this._unread = [];
+    this._unread.clear();
     this._read.clear();
+    this._taken = null;
+    this._of = null;
   }
 
   private _answer(where: string, { cookie, code }: PageResponse): Refusal | null {
@@ -117,16 +147,34 @@ export class FaultQueue extends IommufdObject {
   }
 
   private _giveCookie(fault: Fault): number {
-    while (this._read.has(this._lowestFreeCookie)) this._lowestFreeCookie++;
-    const cookie = this._lowestFreeCookie++;
+    this._taken ??= new TakenNumbers(this._read.keys());
+    const cookie = this._taken.firstFree(this._lowestFreeCookie);
+    this._lowestFreeCookie = cookie + 1;
+    this._taken.take(cookie);
     this._read.set(cookie, fault);
+    if (this._of) ownOf(this._of, fault.attachment).read.add(cookie);
     return cookie;
   }
 
   private _take(cookie: number): void {
+    const fault = this._read.get(cookie)!;
+    this._of?.get(fault.attachment)?.read.delete(cookie);
     this._read.delete(cookie);
+    this._taken?.give(cookie);
     this._lowestFreeCookie = Math.min(this._lowestFreeCookie, cookie);
   }
+}
+
+/** What a queue has of an attachment. */
+interface Own {
+  unread: Set<number>;
+  read: Set<number>;
+}
+
+function ownOf(all: Map<GroupAttachment, Own>, attachment: GroupAttachment): Own {
+  const own = all.get(attachment) ?? { unread: new Set(), read: new Set() };
+  all.set(attachment, own);
+  return own;
 }
 
 function encode({ attachment, request }: Fault, cookie: number): Record<string, unknown> {

@@ -25,7 +25,10 @@ export class Veventq extends IommufdObject {
   readonly eventType: number;
   private readonly _viommu: Viommu;
   private readonly _depth: number;
-  private readonly _events: Event[] = [];
+  /** By the number of events before each. */
+  private readonly _events = new Map<number, Event>();
+  /** The number of the event that is read next. */
+  private _first = 0;
   /** Sequence number of the last event that found no room, while no later event has found any; null: none is lost. */
   private _lost: number | null = null;
   private _sequence = 0;
@@ -47,17 +50,17 @@ export class Veventq extends IommufdObject {
   report(virtId: number): void {
     const sequence = this._sequence;
     this._sequence = sequence === MAX_SEQUENCE ? 0 : sequence + 1;
-    if (this._events.length === this._depth) {
+    if (this._events.size === this._depth) {
       this._lost = sequence;
       return;
     }
     this._lost = null;
-    this._events.push({ sequence, virtId });
+    this._events.set(this._first + this._events.size, { sequence, virtId });
   }
 
   /** Whether a read finds something. */
   get readable(): boolean {
-    return this._events.length > 0 || this._lost !== null;
+    return this._events.size > 0 || this._lost !== null;
   }
 
   /** iommufd_veventq_fops_read. EINVAL no room for a header, or for what waits; 0 bytes if nothing waits. */
@@ -65,12 +68,15 @@ export class Veventq extends IommufdObject {
     const where = 'iommufd_veventq_fops_read';
     if (length < HEADER_BYTES) return refuse('EINVAL', where, `a read has room for ${HEADER_BYTES} bytes at least`);
     const room = length / EVENT_BYTES;
-    const count = room < this._events.length ? Number(room) : this._events.length;
-    const events: Record<string, number>[] = this._events
-      .splice(0, count)
-      .map(({ sequence, virtId }) => ({ flags: 0, sequence, virt_id: virtId }));
+    const count = room < this._events.size ? Number(room) : this._events.size;
+    const events: Record<string, number>[] = [];
+    for (let left = count; left > 0; left--, this._first++) {
+      const { sequence, virtId } = this._events.get(this._first)!;
+      events.push({ flags: 0, sequence, virt_id: virtId });
+      this._events.delete(this._first);
+    }
     let done = BigInt(count) * EVENT_BYTES;
-    if (this._lost !== null && this._events.length === 0 && done + HEADER_BYTES <= length) {
+    if (this._lost !== null && this._events.size === 0 && done + HEADER_BYTES <= length) {
       events.push({ flags: LOST_EVENTS, sequence: this._lost });
       this._lost = null;
       done += HEADER_BYTES;

@@ -64,7 +64,7 @@ export class HwptPaging extends Hwpt {
   destroy(): void {
     if (this.ioas) {
       this.ioas.iopt.removeDomain(this.domain);
-      this.ioas.hwpts = this.ioas.hwpts.filter((other) => other !== this);
+      this.ioas.hwpts.splice(this.ioas.hwpts.indexOf(this), 1);
       this.ioas.drop();
     }
     this.context.kernel.iommu.freeDomain(this.domain);

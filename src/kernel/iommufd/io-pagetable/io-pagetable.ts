@@ -159,6 +159,7 @@ export class IoPagetable extends DomainSpace {
         for (let undo = index; undo > 0; undo--) {
           at -= slices[undo - 1]!.length;
           this.areas.seek(highOf(at), lowOf(at));
+          this._open(this.areas.slot);
           this._unfillAreas(this.areas.slot, 1);
           this.areas.remove();
         }
@@ -243,6 +244,7 @@ export class IoPagetable extends DomainSpace {
           break;
         }
       }
+      if (taken > 0) this._open(slot);
       this._unfillAreas(slot, taken);
       areas.removeRun(slot, taken);
       left -= taken;
@@ -252,6 +254,12 @@ export class IoPagetable extends DomainSpace {
     return null;
   }
 
+  /** The areas of the current block from `slot` on are about to go. */
+  private _open(slot: number): void {
+    this.areas.slot = slot;
+    this.opened(this.areas.iovaHigh * WORD + this.areas.iovaLow);
+  }
+
   /** Removes areas of the current block, from `slot` on, from all domains and from the count of their sources. */
   private _unfillAreas(slot: number, count: number): void {
     const { areas } = this;
@@ -259,7 +267,7 @@ export class IoPagetable extends DomainSpace {
       areas.slot = at;
       const source = this.sources.at(areas.source);
       const page = pageOf(areas.iovaHigh, areas.iovaLow);
-      const row = Math.max(1, this._alike(page, 1, 1, slot + count - at));
+      const row = Math.max(1, areas.alike(page, 1, 1, slot + count - at));
       if (this.domains.length > 0 && (row === 1 || !this._pages.unfillRow(source, page, row)))
         for (let each = at; each < at + row; each++) {
           areas.slot = each;
@@ -278,10 +286,11 @@ export class IoPagetable extends DomainSpace {
     if (this.immutable || this.holds.size > 0) return 0;
     const { areas } = this;
     if (!areas.seek(Math.floor(page / HIGH_PAGES), (page * PAGE_SIZE) >>> 0)) return 0;
+    this.opened(page * PAGE_SIZE);
     for (let done = 0; done < count; ) {
       const { slot } = areas;
       const first = page + done * stride;
-      const taken = this._alike(first, stride, pages, Math.min(areas.leftInBlock, count - done));
+      const taken = areas.alike(first, stride, pages, Math.min(areas.leftInBlock, count - done));
       if (taken === 0) return done;
       const source = this.sources.at(areas.source);
       if (this.domains.length > 0 && (pages > 1 || stride > 1 || !this._pages.unfillRow(source, first, taken)))
@@ -295,24 +304,6 @@ export class IoPagetable extends DomainSpace {
       if (!areas.next()) return done;
     }
     return count;
-  }
-
-  /** Returns how many areas of one block and source, from the current one on, lie as `unmapPages` wants them. */
-  private _alike(page: number, stride: number, pages: number, most: number): number {
-    const { areas } = this;
-    const { slot, source } = areas;
-    let alike = 0;
-    for (; alike < most; alike++) {
-      areas.slot = slot + alike;
-      const first = page + alike * stride;
-      const last = first + pages - 1;
-      if (areas.iovaLow !== (first * PAGE_SIZE) >>> 0 || areas.lastLow !== ((last * PAGE_SIZE) >>> 0) + PAGE_SIZE - 1)
-        break;
-      if (areas.iovaHigh !== Math.floor(first / HIGH_PAGES) || areas.lastHigh !== Math.floor(last / HIGH_PAGES)) break;
-      if (areas.source !== source) break;
-    }
-    areas.slot = slot;
-    return alike;
   }
 
   /** Returns null if a range may unmap the current area, undefined if the area lies behind it, or why it may not. */
@@ -336,8 +327,7 @@ export class IoPagetable extends DomainSpace {
         `the range cuts the area at ${hexOf(iovaHigh, iovaLow)}; areas are unmapped whole`,
       );
     if (holds) {
-      const { iova, last } = areas.area();
-      for (const access of this.accesses.keys()) access.unmapped(iova, last);
+      this.letGo(areas.area().iova);
       areas.seek(iovaHigh, iovaLow);
     }
     return null;

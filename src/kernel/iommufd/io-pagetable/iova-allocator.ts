@@ -2,11 +2,12 @@
  * The IOVA that the kernel chooses (iopt_alloc_iova): the lowest one that fits, within the allowed ranges if there are
  * any, never in the first page, aligned as the length and the memory allow, with the memory's offset in its page.
  */
-import { PAGE, UMAX, WORD } from '../../../machine/address.ts';
+import { PAGE, UMAX } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IovaRange } from '../../uapi/types.ts';
 import { fitIn } from '../areas/area-gaps.ts';
 import type { IoPagetable } from './io-pagetable.ts';
+import { firstEndingAt } from './iova-space.ts';
 
 /** Alignments beyond a huge page are not tried (transparent huge pages are built in). */
 const ALIGNMENT_CAP = 2n * 1024n * 1024n;
@@ -20,6 +21,8 @@ const EXACT = 2 ** 53;
 const EXACT_LENGTH = 2n ** 52n;
 const CAP = Number(ALIGNMENT_CAP);
 const IN_PAGE = 4095;
+/** A search that passes more ranges than this is remembered. */
+const FEW = 8;
 
 /**
  * Does what `chooseIova` does for a length below 2^31, where only the low word of the address matters. Returns -1 if the
@@ -49,9 +52,15 @@ export function chooseIova(table: IoPagetable, address: bigint, length: bigint):
   if (alignment < table.alignment)
     return refuse('EINVAL', where, `the memory is less aligned than the IOAS needs (${table.alignment})`);
   const offset = address % PAGE;
-  const below = length < EXACT_LENGTH ? chooseBelow(table, Number(length), Number(alignment), Number(offset)) : -1;
+  const isExact = length < EXACT_LENGTH;
+  const search = [Number(length), Number(alignment), Number(offset)] as const;
+  const below = isExact ? chooseBelow(table, ...search) : -1;
   if (below >= 0) return BigInt(below);
-  for (const span of spans(table)) {
+  const none = refuse('ENOSPC', where, 'no hole is large enough; see IOMMU_IOAS_IOVA_RANGES');
+  if (isExact && table.searchedBelow(...search) === Number.POSITIVE_INFINITY) return none;
+  const spans = table.spans();
+  for (let at = isExact ? firstEndingAt(BigInt(EXACT), spans) : 0; at < spans.length; at++) {
+    const span = spans[at]!;
     const first = fit(span.start, span.last, length, alignment, offset);
     if (first === null) continue;
     for (const hole of holes(table, first, span.last, length)) {
@@ -59,38 +68,45 @@ export function chooseIova(table: IoPagetable, address: bigint, length: bigint):
       if (iova !== null) return iova;
     }
   }
-  return refuse('ENOSPC', where, 'no hole is large enough; see IOMMU_IOAS_IOVA_RANGES');
+  if (isExact) table.noteSearch(...search, Number.POSITIVE_INFINITY);
+  return none;
 }
 
 /** Looks for an IOVA below 2^53, where numbers are exact; -1 if nothing fits there. */
 function chooseBelow(table: IoPagetable, length: number, alignment: number, offset: number): number {
-  if (table.allowed.length === 0) return chooseIn(table, IN_PAGE + 1, EXACT - 1, length, alignment, offset);
-  for (const { start, last } of spans(table)) {
-    const end = Math.min(Number(last), EXACT - 1);
-    const iova = chooseIn(table, Number(start), end, length, alignment, offset);
-    if (iova >= 0) return iova;
+  const from = table.searchedBelow(length, alignment, offset);
+  if (from >= EXACT) return -1;
+  const spans = table.spans();
+  let passed = 0;
+  for (let at = from === 0 ? 0 : firstEndingAt(BigInt(from), spans); at < spans.length; at++, passed++) {
+    const start = Number(spans[at]!.start);
+    const last = Math.min(Number(spans[at]!.last), EXACT - 1);
+    const first = fitIn(start, last, length, alignment, offset);
+    if (first < 0) continue;
+    for (const free of table.freeFrom(BigInt(Math.max(first, from)))) {
+      const low = Number(free.start);
+      if (low > last) break;
+      const iova = chooseIn(table, Math.max(first, low), Math.min(last, Number(free.last)), length, alignment, offset);
+      if (iova >= 0) {
+        if (passed > FEW) table.noteSearch(length, alignment, offset, iova);
+        return iova;
+      }
+      passed++;
+    }
   }
+  if (passed > FEW) table.noteSearch(length, alignment, offset, EXACT);
   return -1;
 }
 
 function chooseIn(
-  table: IoPagetable,
-  start: number,
-  last: number,
+  { areas }: IoPagetable,
+  from: number,
+  to: number,
   length: number,
   alignment: number,
   offset: number,
 ): number {
-  const first = fitIn(start, last, length, alignment, offset);
-  if (first < 0) return -1;
-  for (const free of table.freeRanges()) {
-    const from = Math.max(first, free.startHigh * WORD + free.startLow);
-    const to = Math.min(last, free.lastHigh * WORD + free.lastLow);
-    if (from > to) continue;
-    const iova = table.areas.fit(from, to, length, alignment, offset);
-    if (iova >= 0) return iova;
-  }
-  return -1;
+  return from > to ? -1 : areas.fit(from, to, length, alignment, offset);
 }
 
 /**
@@ -105,36 +121,14 @@ function fit(start: bigint, last: bigint, length: bigint, alignment: bigint, off
   return iova;
 }
 
-/** All IOVAs but the first and the last page. */
-const EVERYWHERE = [{ start: PAGE, last: UMAX - PAGE }] as const;
-
-/** The ranges to look in: the allowed ones, adjacent ones joined, or all but the first and last page. */
-function spans(table: IoPagetable): readonly IovaRange[] {
-  if (table.allowed.length === 0) return EVERYWHERE;
-  const [{ start: lowest, last: highest }] = EVERYWHERE;
-  const joined: IovaRange[] = [];
-  for (const { start, last } of table.allowed) {
-    const left = joined[joined.length - 1];
-    if (left && left.last + 1n === start) left.last = last;
-    else joined.push({ start, last });
-  }
-  return joined
-    .map(({ start, last }) => ({ start: start > lowest ? start : lowest, last: last < highest ? last : highest }))
-    .filter(({ start, last }) => start <= last);
-}
-
 /** Holes of at least `length` bytes between areas and reserved ranges in [start, last], ascending. */
 function* holes(table: IoPagetable, start: bigint, last: bigint, length: bigint): Generator<IovaRange> {
-  const free = table.ranges();
-  let next = 0;
-  for (const hole of table.areas.holes(start, last, length)) {
-    while (next < free.length && free[next]!.last < hole.start) next++;
-    for (let i = next; i < free.length && free[i]!.start <= hole.last; i++) {
-      const range = free[i]!;
+  for (const hole of table.areas.holes(start, last, length))
+    for (const range of table.freeFrom(hole.start)) {
+      if (range.start > hole.last) break;
       yield {
         start: range.start > hole.start ? range.start : hole.start,
         last: range.last < hole.last ? range.last : hole.last,
       };
     }
-  }
 }

@@ -2,34 +2,56 @@
  * The IOVAs of an IOAS (drivers/iommu/iommufd/io_pagetable.c): which are mapped, which nobody may map (reserved), and
  * where the kernel may choose (allowed). No allowed range touches a reserved one, and no area lies in one.
  */
-import { below, hex, hexOf, highOf, lowOf, UMAX } from '../../../machine/address.ts';
+import { below, big, hex, hexOf, highOf, lowOf, PAGE, UMAX } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
 import type { IovaRange } from '../../uapi/types.ts';
 import { AreaTable } from '../areas/area-table.ts';
+import { Coverage } from './coverage.ts';
 
 export interface Reservation extends IovaRange {
   owner: object;
 }
 
 /** A range that nothing reserves, as words: a fixed IOVA must lie in one. */
-export interface FreeRange {
+interface FreeRange {
   startHigh: number;
   startLow: number;
   lastHigh: number;
   lastLow: number;
 }
 
+/** All IOVAs but the first and the last page: where the kernel chooses. */
+const EVERYWHERE: IovaRange = { start: PAGE, last: UMAX - PAGE };
+
+/** How many searches for room are remembered. */
+const MOST_SEARCHES = 64;
+
 export class IovaSpace {
   /** What can be found again; see `src/host/state`. */
-  static readonly caches = { _ranges: () => null, _free: () => [], _freeHint: () => 0 };
+  static readonly caches = {
+    _coverage: () => null,
+    _ranges: () => null,
+    _hint: () => null,
+    _spans: () => null,
+    _searches: () => new Map(),
+    _opened: () => Number.POSITIVE_INFINITY,
+  };
 
   readonly areas = new AreaTable();
   reserved: Reservation[] = [];
-  /** The ranges that `reserved` leaves; null: to be computed anew. */
+  /** `reserved` as what it covers; null: not asked for yet. */
+  private _coverage: Coverage | null = null;
+  /** What `ranges` answers; null: to be computed anew. */
   private _ranges: IovaRange[] | null = null;
-  private _free: FreeRange[] = [];
-  private _freeHint = 0;
+  /** The range that the last IOVA lay in; null: that is not known any more. */
+  private _hint: FreeRange | null = null;
   allowed: IovaRange[] = [];
+  /** What `spans` answers; null: to be computed anew. */
+  private _spans: readonly IovaRange[] | null = null;
+  /** By length, alignment and offset of a search for room: the IOVA below which it finds nothing. */
+  private readonly _searches = new Map<string, { length: number; below: number }>();
+  /** The lowest IOVA that has become free since `_searches` was brought up to date. */
+  private _opened = Number.POSITIVE_INFINITY;
   private _alignment = 1n;
   /** `alignment` - 1: the bits that must be 0 in an IOVA, a length and a start. */
   mask = 0;
@@ -65,48 +87,51 @@ export class IovaSpace {
     return null;
   }
 
-  /** The ranges that nothing reserves, ascending: what IOMMU_IOAS_IOVA_RANGES shows. */
-  ranges(): readonly IovaRange[] {
-    if (this._ranges) return this._ranges;
-    const sorted = [...this.reserved].sort((a, b) => (a.start < b.start ? -1 : a.start > b.start ? 1 : 0));
-    const ranges: IovaRange[] = [];
-    let cursor = 0n;
-    for (const { start, last } of sorted) {
-      if (start > cursor) ranges.push({ start: cursor, last: start - 1n });
-      if (last + 1n > cursor) cursor = last + 1n;
-    }
-    if (cursor <= UMAX) ranges.push({ start: cursor, last: UMAX });
-    this._ranges = ranges;
-    this._free = ranges.map(({ start, last }) => ({
-      startHigh: highOf(start),
-      startLow: lowOf(start),
-      lastHigh: highOf(last),
-      lastLow: lowOf(last),
-    }));
-    this._freeHint = 0;
-    return ranges;
+  // ---- reserved ranges -------------------------------------------------------------------------------------------
+
+  private _covered(): Coverage {
+    if (this._coverage) return this._coverage;
+    this._coverage = new Coverage();
+    for (const range of this.reserved) this._coverage.add(range);
+    return this._coverage;
   }
 
-  /** `ranges` as words. */
-  freeRanges(): readonly FreeRange[] {
-    if (!this._ranges) this.ranges();
-    return this._free;
+  /** The ranges that nothing reserves, ascending: what IOMMU_IOAS_IOVA_RANGES shows. */
+  ranges(): readonly IovaRange[] {
+    this._ranges ??= [...this.freeFrom(0n)];
+    return this._ranges;
+  }
+
+  /** `ranges`, without those that end below an IOVA. */
+  freeFrom(iova: bigint): Iterable<IovaRange> {
+    return this._covered().freeFrom(iova);
   }
 
   /** Whether nothing in [iova, last] is reserved. */
   protected isFree(iovaHigh: number, iovaLow: number, lastHigh: number, lastLow: number): boolean {
-    if (!this._ranges) this.ranges();
-    const free = this._free;
-    const count = free.length;
     // Most IOVAs lie in the range that the one before lay in.
-    for (let tried = 0, at = this._freeHint; tried < count; tried++, at = at + 1 === count ? 0 : at + 1) {
-      const range = free[at]!;
-      if (below(iovaHigh, iovaLow, range.startHigh, range.startLow)) continue;
-      if (below(range.lastHigh, range.lastLow, lastHigh, lastLow)) continue;
-      this._freeHint = at;
-      return true;
+    let range = this._hint;
+    if (
+      range === null ||
+      below(iovaHigh, iovaLow, range.startHigh, range.startLow) ||
+      below(range.lastHigh, range.lastLow, iovaHigh, iovaLow)
+    ) {
+      range = this._freeAround(big(iovaHigh, iovaLow));
+      this._hint = range;
     }
-    return false;
+    return range !== null && !below(range.lastHigh, range.lastLow, lastHigh, lastLow);
+  }
+
+  private _freeAround(iova: bigint): FreeRange | null {
+    const range = this._covered().freeAround(iova);
+    return (
+      range && {
+        startHigh: highOf(range.start),
+        startLow: lowOf(range.start),
+        lastHigh: highOf(range.last),
+        lastLow: lowOf(range.last),
+      }
+    );
   }
 
   /** iopt_reserve_iova: reserves [start, last] for an owner. EADDRINUSE if an area or an allowed range is in it. */
@@ -114,29 +139,107 @@ export class IovaSpace {
     const where = 'iopt_reserve_iova';
     const area = this.areas.first(start, last);
     if (area) return refuse('EADDRINUSE', where, `${hex(area.iova)} is mapped and lies in the range to reserve`);
-    if (this.allowed.some((range) => range.start <= last && range.last >= start))
+    const allowed = this.allowed[firstEndingAt(start, this.allowed)];
+    if (allowed && allowed.start <= last)
       return refuse('EADDRINUSE', where, 'an allowed range lies in the range to reserve');
     this.reserved.push({ start, last, owner });
+    this._coverage?.add({ start, last });
     this._ranges = null;
+    this._hint = null;
     return null;
   }
 
+  /** Gives back what an owner has reserved: ranges in a row of `reserved`. */
   unreserve(owner: object): void {
-    this.reserved = this.reserved.filter((range) => range.owner !== owner);
+    const first = this.reserved.findIndex((range) => range.owner === owner);
+    if (first < 0) return;
+    let behind = first;
+    for (; this.reserved[behind]?.owner === owner; behind++) {
+      this._coverage?.remove(this.reserved[behind]!);
+      this.opened(Number(this.reserved[behind]!.start));
+    }
+    this.reserved.splice(first, behind - first);
     this._ranges = null;
+    this._hint = null;
   }
 
-  /** iopt_set_allow_iova: replaces the list; EADDRINUSE if a range touches a reserved one. */
+  /** Whether nothing reserves any of these ascending ranges, of which there is at least one. */
+  private _areFree(ranges: readonly IovaRange[]): boolean {
+    let at = 0;
+    for (const free of this.freeFrom(ranges[0]!.start)) {
+      while (at < ranges.length && ranges[at]!.start >= free.start && ranges[at]!.last <= free.last) at++;
+      if (at === ranges.length) return true;
+      if (ranges[at]!.start <= free.last) return false;
+    }
+    return false;
+  }
+
+  /** iopt_set_allow_iova: replaces the list; EADDRINUSE if a range touches a reserved one. `ranges` are ascending. */
   allow(ranges: IovaRange[]): Refusal | null {
-    const touches = ({ start, last }: IovaRange): boolean =>
-      this.reserved.some((range) => range.start <= last && range.last >= start);
-    if (ranges.some(touches))
+    if (ranges.length > 0 && !this._areFree(ranges))
       return refuse(
         'EADDRINUSE',
         'iopt_set_allow_iova',
         'an allowed range touches a reserved one; see IOMMU_IOAS_IOVA_RANGES',
       );
-    this.allowed = [...ranges].sort((a, b) => (a.start < b.start ? -1 : 1));
+    this.allowed = ranges;
+    this._spans = null;
+    this._searches.clear();
     return null;
   }
+
+  // ---- where the kernel chooses ----------------------------------------------------------------------------------
+
+  /** The ranges to look in: the allowed ones, adjacent ones joined, or all but the first and last page. */
+  spans(): readonly IovaRange[] {
+    this._spans ??= this.allowed.length === 0 ? [EVERYWHERE] : joined(this.allowed);
+    return this._spans;
+  }
+
+  /** The IOVA below which a search for `length` bytes finds nothing, infinite if it finds nothing at all. */
+  searchedBelow(length: number, alignment: number, offset: number): number {
+    if (this._searches.size === 0) return 0;
+    if (this._opened < Number.POSITIVE_INFINITY) {
+      // What has become free is in every place that there was not before, or right behind it.
+      for (const search of this._searches.values())
+        search.below = Math.max(0, Math.min(search.below, this._opened - search.length));
+      this._opened = Number.POSITIVE_INFINITY;
+    }
+    return this._searches.get(`${length}/${alignment}/${offset}`)?.below ?? 0;
+  }
+
+  /** Notes that such a search, which `searchedBelow` was asked for, finds nothing below an IOVA. */
+  noteSearch(length: number, alignment: number, offset: number, below: number): void {
+    if (this._searches.size >= MOST_SEARCHES) this._searches.clear();
+    this._searches.set(`${length}/${alignment}/${offset}`, { length, below });
+  }
+
+  /** IOVAs from this one on may have become free. */
+  protected opened(iova: number): void {
+    if (iova < this._opened) this._opened = iova;
+  }
+}
+
+function joined(ranges: readonly IovaRange[]): IovaRange[] {
+  const found: IovaRange[] = [];
+  for (const { start, last } of ranges) {
+    const left = found[found.length - 1];
+    if (left && left.last + 1n === start) left.last = last;
+    else found.push({ start, last });
+  }
+  const { start: lowest, last: highest } = EVERYWHERE;
+  return found
+    .map(({ start, last }) => ({ start: start > lowest ? start : lowest, last: last < highest ? last : highest }))
+    .filter(({ start, last }) => start <= last);
+}
+
+/** Returns the index of the first of ascending disjoint ranges that ends at an IOVA or above it. */
+export function firstEndingAt(iova: bigint, ranges: readonly IovaRange[]): number {
+  let [low, high] = [0, ranges.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (ranges[middle]!.last < iova) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

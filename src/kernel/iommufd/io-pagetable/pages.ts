@@ -159,7 +159,7 @@ export class SharedPages {
   /** Frames of pinned pages, by page number of the address space or file. */
   private readonly _pinned = new FrameMap();
   /** How many areas in domains, and accesses, hold each page: ascending disjoint ranges. */
-  private _holds: Hold[] = [];
+  private readonly _holds: Hold[] = [];
 
   constructor(memory: PhysicalMemory, origin: Origin, writable: boolean, account: Account) {
     this._memory = memory;
@@ -239,14 +239,25 @@ export class SharedPages {
   private _unheld(first: number, last: number): { first: number; last: number }[] {
     const gaps: { first: number; last: number }[] = [];
     let cursor = first;
-    for (const hold of this._holds) {
-      if (hold.last < first) continue;
+    for (let at = this._holdAt(first); at < this._holds.length; at++) {
+      const hold = this._holds[at]!;
       if (hold.first > last) break;
       if (hold.first > cursor) gaps.push({ first: cursor, last: hold.first - 1 });
       cursor = hold.last + 1;
     }
     if (cursor <= last) gaps.push({ first: cursor, last });
     return gaps;
+  }
+
+  /** Returns the index of the first hold that ends at a page or behind it. */
+  private _holdAt(page: number): number {
+    let [low, high] = [0, this._holds.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this._holds[middle]!.last < page) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   }
 
   private _hold(first: number, last: number, delta: 1 | -1): void {
@@ -257,8 +268,13 @@ export class SharedPages {
       if (left && left.last + 1 === from && left.count === count) left.last = to;
       else next.push({ first: from, last: to, count });
     };
+    // The neighbours of what changes may become one with it.
+    const from = Math.max(0, this._holdAt(first) - 1);
+    let behind = from;
+    while (behind < this._holds.length && this._holds[behind]!.first <= last) behind++;
+    const touched = this._holds.slice(from, behind + 1);
     let cursor = first;
-    for (const hold of this._holds) {
+    for (const hold of touched) {
       if (hold.last < first) {
         push(hold.first, hold.last, hold.count);
         continue;
@@ -277,6 +293,6 @@ export class SharedPages {
       push(last + 1, hold.last, hold.count);
     }
     push(cursor, last, delta);
-    this._holds = next;
+    this._holds.splice(from, touched.length, ...next);
   }
 }

@@ -20,13 +20,13 @@ export class Vdevice extends IommufdObject {
     this.device = device;
     this.virtId = virtId;
     viommu.hold();
-    viommu.vdevices.set(virtId, this);
+    viommu.add(this);
     device.vdevice = this;
   }
 
   destroy(): void {
     this.device.vdevice = null;
-    this.viommu.vdevices.delete(this.virtId);
+    this.viommu.remove(this);
     this.viommu.drop();
   }
 }

@@ -23,12 +23,17 @@ import type { Vdevice } from './vdevice.ts';
 import { VIOMMU_PAGE_BYTES, ViommuPage } from './viommu-page.ts';
 
 export class Viommu extends IommufdObject implements DomainGate {
+  /** What can be found again; see `src/host/state`. */
+  static readonly caches = { _byFunction: () => null };
+
   readonly type = 'viommu';
   readonly context: IommufdContext;
   readonly parent: HwptPaging;
   readonly unit: IommuUnit;
   /** vDEVICEs by the number that the guest knows each device by. */
   readonly vdevices = new Map<bigint, Vdevice>();
+  /** The same by function; null: not asked for yet, or no longer known. */
+  private _byFunction: Map<PciFunction, Vdevice> | null = null;
   veventqs: Veventq[] = [];
   /** What the driver remembers of its hardware queues, by index. */
   readonly hwQueues: (HwQueue | null)[] = [];
@@ -43,6 +48,16 @@ export class Viommu extends IommufdObject implements DomainGate {
     this.parent = parent;
     this.unit = unit;
     parent.hold();
+  }
+
+  add(vdevice: Vdevice): void {
+    this.vdevices.set(vdevice.virtId, vdevice);
+    this._byFunction?.set(vdevice.device.fn, vdevice);
+  }
+
+  remove(vdevice: Vdevice): void {
+    this.vdevices.delete(vdevice.virtId);
+    this._byFunction?.delete(vdevice.device.fn);
   }
 
   /** The attach_dev of its nested domains: ENOENT for a function without a vDEVICE. */
@@ -79,7 +94,8 @@ export class Viommu extends IommufdObject implements DomainGate {
   }
 
   private _vdeviceOf(fn: PciFunction): Vdevice | undefined {
-    return [...this.vdevices.values()].find(({ device }) => device.fn === fn);
+    this._byFunction ??= new Map(this.vdevices.values().map((vdevice) => [vdevice.device.fn, vdevice]));
+    return this._byFunction.get(fn);
   }
 }
 

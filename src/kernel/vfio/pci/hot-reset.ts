@@ -64,8 +64,8 @@ function deviceId({ vfio }: VfioKernel, fn: PciFunction, context: IommufdContext
   const device = vfio.devices.get(fn.bdf);
   if (!device) return NOT_OWNED;
   if (device.bound?.context === context) return device.bound.id;
-  const siblings = [...vfio.devices.values()].filter((other) => other.fn.spec.group === fn.spec.group);
-  return siblings.some(({ bound }) => bound?.context === context) ? OWNED : NOT_OWNED;
+  for (const { bound } of vfio.allOfGroup(fn.spec.group)) if (bound?.context === context) return OWNED;
+  return NOT_OWNED;
 }
 
 /**

@@ -1,0 +1,54 @@
+/** Which numbers are taken, one bit each, so that the lowest free one is found without a look at each of those below it. */
+const BITS = 32;
+const FULL = 0xffffffff;
+
+export class TakenNumbers {
+  /** A bit for each number, and one for each full word of these. */
+  private _words = new Uint32Array(1);
+  private _full = new Uint32Array(1);
+
+  constructor(taken: Iterable<number> = []) {
+    for (const number of taken) this.take(number);
+  }
+
+  take(number: number): void {
+    const word = Math.floor(number / BITS);
+    if (word >= this._words.length) this._grow(word);
+    this._words[word]! |= 1 << (number % BITS);
+    if (this._words[word] === FULL) this._full[Math.floor(word / BITS)]! |= 1 << (word % BITS);
+  }
+
+  give(number: number): void {
+    const word = Math.floor(number / BITS);
+    if (word >= this._words.length) return;
+    this._words[word]! &= ~(1 << (number % BITS));
+    this._full[Math.floor(word / BITS)]! &= ~(1 << (word % BITS));
+  }
+
+  /** The lowest number from one on that is not taken. */
+  firstFree(from: number): number {
+    const word = Math.floor(from / BITS);
+    const here = lowestZero(this._words[word] ?? 0, from % BITS);
+    if (here < BITS) return word * BITS + here;
+    let group = Math.floor((word + 1) / BITS);
+    let other = lowestZero(this._full[group] ?? 0, (word + 1) % BITS);
+    while (other === BITS) other = lowestZero(this._full[++group] ?? 0, 0);
+    const free = group * BITS + other;
+    return free * BITS + lowestZero(this._words[free] ?? 0, 0);
+  }
+
+  private _grow(word: number): void {
+    const words = new Uint32Array(Math.max(word + 1, this._words.length * 2));
+    words.set(this._words);
+    const full = new Uint32Array(Math.ceil(words.length / BITS));
+    full.set(this._full);
+    this._words = words;
+    this._full = full;
+  }
+}
+
+/** Returns the lowest bit from one on that is 0; 32 if there is none. */
+function lowestZero(word: number, from: number): number {
+  const zeroes = ~word & (FULL << from);
+  return zeroes === 0 ? BITS : 31 - Math.clz32(zeroes & -zeroes);
+}
