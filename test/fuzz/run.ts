@@ -29,8 +29,8 @@ export interface Run {
 const ADMIN_KEY = 'admin-key-of-the-fuzz-test';
 /** Of each kind, each of them a tenant. */
 const CLIENTS = 2;
-const REQUESTS_OF_PIECE = 20_000;
-const CALLS_OF_PIECE = 100_000;
+const REQUESTS_OF_PIECE = 10_000;
+const CALLS_OF_PIECE = 50_000;
 /** Calls of a list. */
 const LISTS = [100, 300, 500];
 /** After so many faults nothing new is learnt. */
