@@ -9,7 +9,6 @@ export const IOVA = 2 ** 32;
 export const PAGE = 4096;
 /** FIXED_IOVA, WRITEABLE, READABLE. */
 export const FIXED = 7;
-export const CHOSEN = 6;
 
 export const hex = (value: number): string => `0x${value.toString(16)}`;
 

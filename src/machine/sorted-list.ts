@@ -5,7 +5,7 @@
  */
 
 /** Items of one block, at the most. */
-const BLOCK = 256;
+const BLOCK_ITEMS = 256;
 
 /** Items in a row, and their keys: never empty while it is part of a list. */
 export class SortedBlock<T> {
@@ -140,10 +140,10 @@ export class SortedList<T> implements Iterable<T> {
     const at = Math.max(0, this.blockOf(key));
     const block = this._blocks[at];
     if (block === undefined) this._blocks.push(new SortedBlock([key], [item]));
-    else if (block.keys.length < BLOCK) block.add(key, item);
+    else if (block.keys.length < BLOCK_ITEMS) block.add(key, item);
     else {
       // Items that come in ascending order leave full blocks behind.
-      const isLast = at === this._blocks.length - 1 && block.keys[BLOCK - 1]! < key;
+      const isLast = at === this._blocks.length - 1 && block.keys[BLOCK_ITEMS - 1]! < key;
       const next = isLast ? new SortedBlock([key], [item]) : block.split();
       this._blocks.splice(at + 1, 0, next);
       if (!isLast) (next.keys[0]! < key ? next : block).add(key, item);

@@ -76,8 +76,11 @@ test('comments, methods, order and form change nothing; a cache changes no versi
   assert.deepEqual(differences(SHAPES, reader.shapes()), []);
   const cached = edited(
     'kernel/mm/frame-map.ts',
-    ['static readonly caches = { _hint: () => 0 };', 'static readonly caches = { _hint: () => 0, _more: () => 1 };'],
-    ['  private _hint = 0;\n', '  private _hint = 0;\n  private _more = 1;\n'],
+    [
+      'static readonly caches = { _hint: () => undefined };',
+      'static readonly caches = { _hint: () => undefined, _more: () => 1 };',
+    ],
+    ['  private _hint: FrameSpan | undefined;\n', '  private _hint: FrameSpan | undefined;\n  private _more = 1;\n'],
   ).shapes();
   assert.deepEqual(differences(SHAPES, cached), [
     'cache `_more` of class FrameMap is new and not in src/host/state/shapes.json: run `npm run shapes`',
@@ -88,7 +91,7 @@ test('comments, methods, order and form change nothing; a cache changes no versi
 test('what snapshots could not see is refused', () => {
   const file = 'kernel/mm/frame-map.ts';
   assert.throws(
-    () => edited(file, ['private _hint = 0;', '#hint = 0;']).shapes(),
+    () => edited(file, ['private _hint: FrameSpan', '#hint: FrameSpan']).shapes(),
     /class FrameMap in src\/kernel\/mm\/frame-map\.ts has the field #hint/,
   );
   assert.throws(

@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test';
 import { OwnerPassed, StoreUnavailable, TenantExists } from '../../../src/store/errors.ts';
 import { connectForReading, openDatabase } from '../../../src/store/sqlite/database.ts';
 import type { HistoryLimits } from '../../../src/store/sqlite/histories.ts';
+import { openHosts } from '../../../src/store/sqlite/hosts.ts';
 import { openJournal } from '../../../src/store/sqlite/journal.ts';
 import { PART_BYTES } from '../../../src/store/sqlite/parts.ts';
 import { openSnapshots } from '../../../src/store/sqlite/snapshots.ts';
@@ -46,11 +47,30 @@ async function open(t: TestContext, limits?: HistoryLimits) {
   t.after(() => reader.close());
   await writer.write(tenant('acme'));
   await Promise.all([writer.write(host('a')), writer.write(host('b'))]);
-  return { writer, journal: openJournal(reader, writer), snapshots: openSnapshots(reader, writer) };
+  const stores = { journal: openJournal(reader, writer), snapshots: openSnapshots(reader, writer) };
+  return { database, writer, hosts: openHosts(reader, writer), ...stores };
 }
 
 const sequences = async (journal: Journal, id: string): Promise<number[]> =>
   (await journal.read(id, 0)).map(({ sequence }) => sequence);
+
+test('what is stored of a host is counted as it comes, again behind a snapshot, and at the first use of an older one', async (t) => {
+  const { database, writer, hosts, journal, snapshots } = await open(t);
+  const stored = async (): Promise<number> => (await hosts.stored('t-acme')).bytes;
+  const text = 'x'.repeat(40_000);
+  for (const sequence of [1, 2, 3, 4])
+    await journal.append({ hostId: 'a', epoch: 1, sequence, command: text, digest: 'd' });
+  // What is less than 64 KiB is not in the database yet.
+  assert.ok((await stored()) >= 160_000 - 65_536 && (await stored()) <= 165_000, String(await stored()));
+  const bytes = randomFillSync(new Uint8Array(3 * PART_BYTES));
+  await snapshots.put({ hostId: 'a', epoch: 1, sequence: 4, engine: 'e', bytes });
+  const counted = await stored();
+  assert.ok(counted >= 160_000 + bytes.length && counted <= 165_000 + bytes.length + PART_BYTES, String(counted));
+  database.exec("UPDATE host_sizes SET bytes = NULL WHERE host_id = 'a'");
+  assert.ok((await stored()) < 100);
+  await writer.write({ kind: 'host.own', id: 'a', use: 'run' });
+  assert.equal(await stored(), counted);
+});
 
 test('what is asked in one turn of the event loop is one commit', async (t) => {
   const { writer, journal } = await open(t);
