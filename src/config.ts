@@ -59,8 +59,9 @@ const MOST_LANES = 8;
 const DEFAULT_LANES = Math.min(Math.max(availableParallelism() - 1, 1), MOST_LANES);
 
 const MEBIBYTE = 2 ** 20;
-/** So much that the hosts of one lane alone do not fill the heap that a thread may have. */
-const DEFAULT_HOST_MEMORY = Math.floor(getHeapStatistics().heap_size_limit / 2 / MEBIBYTE);
+/** With it all of the service takes about 1 GiB; and the hosts of one lane alone do not fill the heap that a thread may have. */
+const USUAL_HOST_MEMORY = 512;
+const DEFAULT_HOST_MEMORY = Math.min(USUAL_HOST_MEMORY, Math.floor(getHeapStatistics().heap_size_limit / 2 / MEBIBYTE));
 
 /** A variable or argument that is not allowed; the message is one sentence that names it. */
 export class ConfigError extends Error {

@@ -42,12 +42,12 @@ export const DEFAULTS = {
   requests: 5000,
 } as const;
 
-/** The memory of a tenant's hosts is half of what all hosts may take, but not less than this, in MiB. */
+/** A tenant's hosts may take what all hosts may, as those that nobody uses leave memory; but not less than this, in MiB. */
 const LEAST_MEMORY = 256;
 
 /** `hostMemory`: what all hosts may take, in MiB. `dev`: nobody but the developer asks, as often as they like. */
 export function defaultQuotas(given: GivenQuotas, { hostMemory, dev }: { hostMemory: number; dev: boolean }): Quotas {
-  const usual = Math.max(Math.floor(hostMemory / 2), LEAST_MEMORY);
+  const usual = Math.max(hostMemory, LEAST_MEMORY);
   const memory = limitOf(given.memory ?? usual);
   const half = Math.floor((Number.isFinite(memory) ? memory : hostMemory) / 2);
   const requests = dev ? Number.POSITIVE_INFINITY : DEFAULTS.requests;

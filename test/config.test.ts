@@ -9,8 +9,11 @@ import { DEFAULTS } from '../src/quotas.ts';
 import { temporaryDirectory } from './support/service.ts';
 
 /** `all`: what all hosts may take, in MiB. */
+/** In MiB. */
+const USUAL_MEMORY = Math.min(512, Math.floor(getHeapStatistics().heap_size_limit / 2 ** 21));
+
 const memoryOf = (all: number) => {
-  const memory = Math.max(Math.floor(all / 2), 256);
+  const memory = Math.max(all, 256);
   return { memory, hostMemory: Math.floor(memory / 2) };
 };
 
@@ -33,8 +36,8 @@ test('without any variable everything has its default', () => {
     bodyTimeout: 300_000,
     lanes: Math.min(Math.max(availableParallelism() - 1, 1), 8),
     commandTime: 10_000,
-    hostMemory: Math.floor(getHeapStatistics().heap_size_limit / 2 ** 21) * 2 ** 20,
-    quotas: { ...DEFAULTS, ...memoryOf(Math.floor(getHeapStatistics().heap_size_limit / 2 ** 21)) },
+    hostMemory: USUAL_MEMORY * 2 ** 20,
+    quotas: { ...DEFAULTS, ...memoryOf(USUAL_MEMORY) },
     allowServiceDeath: false,
     check: false,
     warnings: [],

@@ -1,10 +1,12 @@
 /** Finds out who sends a request, and whether the host in the path is theirs, before the body is read. */
 import { hash, timingSafeEqual } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { hashKey } from '../store/keys.ts';
 import { damagedDescription, type HostIdentity, type Tenant } from '../store/store.ts';
 import { notFound } from './answers.ts';
 import { sentence } from './errors.ts';
+import { keyIn } from './fair-turns.ts';
 import { Problem } from './problems.ts';
 import type { Access, Context } from './route.ts';
 
@@ -15,7 +17,7 @@ declare module 'fastify' {
   }
 }
 
-type Keys = Pick<Context, 'config' | 'directory' | 'quotas'>;
+type Keys = Pick<Context, 'config' | 'directory' | 'quotas' | 'turns'>;
 
 /**
  * Sets the tenant and the host of a request. Throws a problem: 401 no or unknown key, 403 wrong kind of key, 404 host, 429
@@ -28,7 +30,7 @@ export async function authenticate(
   reply: FastifyReply,
 ): Promise<void> {
   if (access === 'public') return;
-  const key = bearerKey(request.headers.authorization);
+  const key = bearerKey(request.headers);
   if (isAdminKey(context, key)) {
     if (access === 'admin') return;
     throw new Problem(
@@ -40,6 +42,7 @@ export async function authenticate(
   if (tenant === undefined) {
     throw unauthenticated('Nobody has this key. Check it, or have a tenant made.', ', error="invalid_token"');
   }
+  context.turns.know(key);
   if (access === 'admin')
     throw new Problem('forbidden', 'This needs the admin key (HOLDOVER_ADMIN_KEY), not that of a tenant.');
   request.tenant = tenant;
@@ -48,13 +51,11 @@ export async function authenticate(
   if (host !== undefined) request.visibleHost = await hostOf(context, tenant, host);
 }
 
-const SCHEME = /^bearer +(\S+)$/i;
-
-function bearerKey(header: string | undefined): string {
-  const key = SCHEME.exec(header ?? '')?.[1];
+function bearerKey(headers: IncomingHttpHeaders): string {
+  const key = keyIn(headers);
   if (key !== undefined) return key;
   throw unauthenticated(
-    header === undefined
+    headers.authorization === undefined
       ? 'The request has no key: send the header `Authorization: Bearer KEY`.'
       : 'The header Authorization is not of the form `Bearer KEY`.',
     '',
@@ -69,7 +70,7 @@ function unauthenticated(detail: string, parameters: string): Problem {
 
 /** Whether the request has the admin key; one without a key, or with another, has not. */
 export function isAdmin(context: Pick<Context, 'config'>, { headers }: FastifyRequest): boolean {
-  const key = SCHEME.exec(headers.authorization ?? '')?.[1];
+  const key = keyIn(headers);
   return key !== undefined && isAdminKey(context, key);
 }
 

@@ -15,7 +15,9 @@ import {
   MAX_WAITING,
   UNREAD_MS,
 } from '../limits.ts';
+import { drain, drained } from './bodies/reading.ts';
 import { probeWhenHalfClosed } from './clients.ts';
+import { FairTurns, keyIn } from './fair-turns.ts';
 
 /** How long things may take, in milliseconds: see limits.ts. */
 export interface Patience {
@@ -61,6 +63,7 @@ export class Connections {
   #unanswered = 0;
   #waiting = 0;
   #onIdle = (): void => {};
+  readonly turns = new FairTurns();
 
   constructor(patience: Partial<Patience> = {}) {
     this.#patience = { ...PATIENCE, ...patience };
@@ -142,6 +145,7 @@ export class Connections {
     });
     socket.once('close', () => {
       clearTimeout(connection.end);
+      drained(socket);
       this.#forget(connection);
       if (!connection.busy) return;
       connection.busy = false;
@@ -176,7 +180,10 @@ export class Connections {
         if (!request.complete) this.#awaitRest(connection, request);
         this.#leave(connection);
       });
-      handle(request, response);
+      this.turns.enter(keyIn(request.headers), () => {
+        // Its client has gone meanwhile.
+        if (!response.destroyed) handle(request, response);
+      });
     });
   }
 
@@ -194,7 +201,9 @@ export class Connections {
   #awaitRest(connection: Connection, request: IncomingMessage): void {
     if (connection.socket.destroyed) return;
     this.#endSoon(connection);
+    drain(connection.socket);
     request.once('close', () => {
+      drained(connection.socket);
       if (!connection.socket.writable) return;
       clearTimeout(connection.end);
       delete connection.end;

@@ -4,6 +4,7 @@
  */
 import { ThreadDied } from '../lanes/errors.ts';
 import type { Lanes } from '../lanes/lanes.ts';
+import { Turns } from '../lanes/turns.ts';
 import { RETRY_AFTER } from './errors.ts';
 import { Problem } from './problems.ts';
 
@@ -64,6 +65,8 @@ interface Watched {
 }
 
 export class Watchers {
+  /** All that are woken together read what has happened one after another, and others are answered in between. */
+  readonly turns = new Turns();
   readonly #hosts = new Map<string, Watched>();
   readonly #tenants = new Map<string, number>();
   #stopping = false;

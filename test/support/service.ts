@@ -23,6 +23,7 @@ export interface Exit {
 }
 
 export interface Service {
+  pid: number;
   /** Such as `http://127.0.0.1:40123`. */
   url: string;
   /** Standard output and error so far. */
@@ -72,6 +73,7 @@ export async function startService(
   });
   const url = await printedAddress(child, output, dev);
   return {
+    pid: child.pid!,
     url,
     output,
     exited,

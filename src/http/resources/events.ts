@@ -14,8 +14,8 @@ import { EventsQuery, HostEventList, PLACE_RULE, parsePlace } from '../schemas/e
 import { timeline } from '../timeline.ts';
 import { UNREAD_SECONDS, type Watcher } from '../watchers.ts';
 
-/** Events that a stream reads at a time. */
-const STREAM_PAGE = 200;
+/** Events that a stream reads at a time, in its turn: about a millisecond's work. */
+const STREAM_PAGE = 50;
 
 const EXAMPLE: HostEvent = {
   id: '12-0',
@@ -155,6 +155,7 @@ async function awaitPage(
   const end = performance.now() + wait;
   try {
     for (let at = after; ; ) {
+      await log.context.watchers.turns.take();
       const page = await read(log, at, limit);
       if (watcher.ended === 'deleted') throw notFound('There is no such host any more.');
       const left = end - performance.now();
@@ -192,6 +193,7 @@ async function send(sse: FastifyReply['sse'], message: SSEMessage): Promise<void
 /** What goes wrong now can only end the stream. */
 async function readOn(log: Log, after: EventId | null, { request, sse }: FastifyReply): Promise<EventPage> {
   try {
+    await log.context.watchers.turns.take();
     return await read(log, after, STREAM_PAGE);
   } catch (error) {
     request.log.error({ err: error, host: log.host.id }, 'a stream of events has ended, as the store cannot be read');

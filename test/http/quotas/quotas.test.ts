@@ -139,7 +139,7 @@ test('a tenant is told what it uses, and of which host most of it is', async (t)
   const { status, body } = await ask('get', '/v1/usage');
   assert.equal(status, 200);
   assert.deepEqual(body.quotas.hosts, { of: 'tenant', limit: 5, used: 1, unit: 'hosts' });
-  assert.deepEqual(body.quotas.memory, { of: 'tenant', limit: 1024, used: 3, unit: 'MiB' });
+  assert.deepEqual(body.quotas.memory, { of: 'tenant', limit: 2048, used: 3, unit: 'MiB' });
   assert.deepEqual(body.quotas.mappings, { of: 'host', limit: 2 ** 20, used: 1000, unit: 'mappings', host: HOST });
   assert.deepEqual(body.quotas.functions, { of: 'host', limit: 4096, used: null, unit: 'functions', host: null });
   assert.equal(body.quotas.stored.used, 1);

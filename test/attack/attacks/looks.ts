@@ -1,0 +1,80 @@
+/** Questions whose answers are large, or that look at much. */
+import type { Attack } from '../attack.ts';
+import {
+  alone,
+  attached,
+  GIB,
+  hex,
+  IOVA,
+  largeSpec,
+  map,
+  mapPages,
+  mmap,
+  newProcess,
+  PAGE,
+  times,
+  VA,
+} from '../prey.ts';
+
+const AT_A_TIME = 4;
+
+export const LOOKS: readonly Attack[] = [
+  {
+    name: 'process lists',
+    tries: 'A host of 1,000 processes of 63 descriptors each is asked for all of them.',
+    begin: async (attacker) => {
+      const process = await alone(attacker);
+      await process.do(...times(60, () => ({ call: 'open', path: '/dev/null' })));
+      await process.calls(times(attacker.size(1000), () => ({ call: 'fork' })));
+      return () => Promise.all(times(AT_A_TIME, () => attacker.get(`${process.host}/processes`)));
+    },
+  },
+  {
+    name: 'a process of 60,000 descriptors',
+    tries: 'It is asked for, four at a time.',
+    begin: async (attacker) => {
+      const process = await alone(attacker);
+      await process.doMany(times(attacker.size(60_000), () => ({ call: 'open', path: '/dev/null' })));
+      return () => Promise.all(times(AT_A_TIME, () => attacker.get(process.path)));
+    },
+  },
+  {
+    name: 'memory maps of 40,000 mappings',
+    tries: 'They are asked for, four at a time.',
+    begin: async (attacker) => {
+      const process = await alone(attacker);
+      await process.doMany(times(attacker.size(40_000), (index) => mmap(PAGE, VA + BigInt(index) * 2n * PAGE)));
+      return () => Promise.all(times(AT_A_TIME, () => attacker.get(process.path)));
+    },
+  },
+  {
+    name: 'a host of a million mappings, asked',
+    tries: 'Its state, whose digest is of all of it, after each change.',
+    begin: async (attacker) => {
+      const target = await attached(attacker, largeSpec(64n * GIB));
+      await target.process.do(mmap(PAGE));
+      await mapPages(target, attacker.size(1_000_000));
+      return async () => {
+        await newProcess(attacker, target.process.host);
+        await attacker.get(target.process.host);
+      };
+    },
+  },
+  {
+    name: 'translations of 16 GiB',
+    tries: 'What a device sees in 16 GiB of pages of 4 KiB, and the domains and mappings of them.',
+    begin: async (attacker) => {
+      const target = await attached(attacker, largeSpec(64n * GIB));
+      await target.process.calls([mmap(16n * GIB), map(target, 16n * GIB)]);
+      const { host, path } = target.process;
+      const from = `iova=${hex(IOVA)}&length=${hex(16n * GIB)}`;
+      return () =>
+        Promise.all([
+          attacker.get(`${host}/devices/0000:01:00.0/translation?${from}`),
+          attacker.get(`${host}/domains`),
+          attacker.get(`${path}/iommufds/${target.iommufd}`),
+          attacker.get(`${path}/iommufds/${target.iommufd}/ioases/${target.ioas}/mappings`),
+        ]);
+    },
+  },
+];
