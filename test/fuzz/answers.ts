@@ -18,7 +18,7 @@ const ELSEWHERE = [200, 301, 302, 304, 400, 401, 403, 404, 405, 408, 412, 413, 4
 /** The operation that a request is for; undefined: none. */
 function operationAt({ method, target }: Pick<Sent, 'method' | 'target'>): Operation | undefined {
   // The form that proxies are sent has the origin, too.
-  const path = target.replace(/^http:\/\/[^/]*/, '').split(/[?#;]/, 1)[0]!;
+  const path = target.replace(/^http:\/\/[^/]*/, '').split(/[?#]/, 1)[0]!;
   const asked = method === 'HEAD' ? 'get' : method.toLowerCase();
   return PATTERNS.find(({ operation, pattern }) => operation.method === asked && pattern.test(path))?.operation;
 }
