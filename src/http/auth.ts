@@ -68,7 +68,13 @@ function unauthenticated(detail: string, parameters: string): Problem {
   });
 }
 
-function isAdminKey({ config }: Keys, key: string): boolean {
+/** Whether the request has the admin key; one without a key, or with another, has not. */
+export function isAdmin(context: Pick<Context, 'config'>, { headers }: FastifyRequest): boolean {
+  const key = keyIn(headers);
+  return key !== undefined && isAdminKey(context, key);
+}
+
+function isAdminKey({ config }: Pick<Context, 'config'>, key: string): boolean {
   if (config.adminKey === null) return false;
   const digest = (text: string): Buffer => hash('sha256', text, 'buffer');
   return timingSafeEqual(digest(config.adminKey), digest(key));

@@ -110,10 +110,11 @@ function successOf(
 
 /** The problems that a route can answer with: they follow from what it takes, and `problems` adds to them. */
 function failures(entry: Route): ZodOpenApiResponsesObject {
-  const { access, method, path, body, refusable, problems = [] } = entry;
+  const { access, method, path, refusable, problems = [] } = entry;
   const names = new Set<ProblemName>(OF_EVERY_REQUEST);
   const named = parameterNames(path).length > 0;
-  if (body) for (const name of OF_BODIES) names.add(name);
+  // One that need not be sent is looked at all the same.
+  if (method !== 'GET') for (const name of OF_BODIES) names.add(name);
   if (access !== 'public') {
     for (const name of ['unauthenticated', 'forbidden', 'internal-error'] as const) names.add(name);
   }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import Database from 'better-sqlite3';
 import { Host } from '../support/client.ts';
+import { ADMIN_KEY } from '../support/keys.ts';
 import { MortalApp } from '../support/mortal-app.ts';
 import { prepare } from '../support/setups.ts';
 
@@ -103,7 +104,7 @@ test('a byte of a batch that has flipped: the host stands as it was before', asy
 
 /** What is told of the host alone and of all hosts, and by whom all is told. */
 async function told(app: MortalApp, host: Host): Promise<[Word[], unknown]> {
-  const { body } = await app.agent.get('/readyz');
+  const { body } = await app.agent.get('/readyz').set('authorization', `Bearer ${ADMIN_KEY}`);
   const { inspected, damage } = body as { inspected: boolean; damage: (Word & { host: string | null })[] };
   assert.equal(inspected, true);
   const of = damage.filter((word) => word.host === host.id).map(({ host: _, ...word }) => word);
@@ -205,7 +206,7 @@ test('a database with a damaged page serves what is whole, and says that it is d
   writeFileSync(file, bytes.fill(0xff, (page - 1) * 4096, page * 4096));
 
   await app.start();
-  const { body } = await app.agent.get('/readyz');
+  const { body } = await app.agent.get('/readyz').set('authorization', `Bearer ${ADMIN_KEY}`);
   const { status, damage } = body as { status: string; damage: (Word & { host: string | null })[] };
   assert.equal(status, 'damaged');
   const all = damage.find(({ host }) => host === null);

@@ -229,3 +229,16 @@ test('results become answers', async (t) => {
     assert.deepEqual(body, expected, path);
   }
 });
+
+test('an eventfd that is none gives what can be read of it', async (t) => {
+  const { ask, lanes } = await fixture(t);
+  for (const [data, value] of [
+    ['', '0x0'],
+    ['AQI=', '0x201'],
+    ['AQAAAAAAAIA=', '0x8000000000000001'],
+  ] as const) {
+    lanes.onCommand = () => ({ kind: 'ok', value: { results: [{ ret: 0, data }] } });
+    const { status, body } = await ask('post', `/v1/hosts/${HOST}/processes/1/eventfds/3/read`);
+    assert.deepEqual([status, body], [200, { value }]);
+  }
+});

@@ -7,7 +7,7 @@ import { HostDamaged, makeLaneError } from '../../src/lanes/errors.ts';
 import { unavailable } from '../../src/store/sqlite/errors.ts';
 import { StoreFull } from '../../src/store/store.ts';
 import { receiveError, sendError } from '../../src/threads/errors.ts';
-import { fixture, HOST, KEY } from './fixture.ts';
+import { ADMIN_KEY, fixture, HOST, KEY } from './fixture.ts';
 
 test('/livez and /readyz need no key', async (t) => {
   const { ask } = await fixture(t);
@@ -26,13 +26,29 @@ test('/readyz lists what is damaged, and is ready all the same', async (t) => {
   for (let host = 0; host < 103; host += 1) store.damage.add({ hostId: `h-${host}`, kind: 'end', what: 'it is gone' });
   assert.equal(store.damage.add({ hostId: 'h-0', kind: 'end', what: 'it is gone' }), false);
   store.damage.add({ hostId: null, kind: 'database', what: 'a page' });
-  const { status, body } = await ask('get', '/readyz', undefined, null);
+  const { status, body } = await ask('get', '/readyz', undefined, ADMIN_KEY);
   assert.deepEqual(
     [status, body.status, body.inspected, body.damage.length, body.more],
     [200, 'damaged', true, 100, 4],
   );
   assert.match(body.damage[0].since, /^20/);
   assert.deepEqual({ ...body.damage[0], since: 0 }, { host: 'h-0', kind: 'end', what: 'it is gone', since: 0 });
+});
+
+test('/readyz names hosts to whoever has the admin key, and counts them for others', async (t) => {
+  const { ask, store } = await fixture(t);
+  store.damage.add({ hostId: HOST, kind: 'end', what: 'it is gone' });
+  store.damage.add({ hostId: null, kind: 'marks', what: 'lines' });
+  for (const key of [null, KEY, 'no-such-key']) {
+    const { status, body, text } = await ask('get', '/readyz', undefined, key);
+    assert.deepEqual([status, body.status, body.more], [200, 'damaged', 1]);
+    assert.deepEqual(
+      body.damage.map(({ what }: { what: string }) => what),
+      ['lines'],
+    );
+    assert.doesNotMatch(text, new RegExp(`${HOST}|it is gone`));
+  }
+  assert.equal((await ask('get', '/readyz', undefined, ADMIN_KEY)).body.damage[0].host, HOST);
 });
 
 test('a database that is damaged is not told as one to be tried again', async (t) => {

@@ -14,6 +14,7 @@ import { openStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
 import { Host, type HostBody, type HostMaker } from './client.ts';
 import { FINDINGS } from './findings.ts';
+import { ADMIN_KEY } from './keys.ts';
 
 const KEY = 'key-of-the-test-tenant';
 
@@ -59,6 +60,7 @@ async function serve(): Promise<Running> {
     HOLDOVER_PORT: '0',
     HOLDOVER_DATA_DIR: directory,
     HOLDOVER_TENANTS: `test:${KEY}`,
+    HOLDOVER_ADMIN_KEY: ADMIN_KEY,
     HOLDOVER_LOG_LEVEL: 'silent',
   });
   const store = openStore({ directory, durability: config.durability });

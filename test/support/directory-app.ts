@@ -6,6 +6,7 @@ import { createLanes } from '../../src/lanes/lanes.ts';
 import { openStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
 import { Host, type HostMaker } from './client.ts';
+import { ADMIN_KEY } from './keys.ts';
 
 export interface DirectoryApp extends HostMaker {
   /** Errors and warnings of its log. */
@@ -19,6 +20,7 @@ export async function serveDirectory(directory: string, key: string): Promise<Di
     HOLDOVER_PORT: '0',
     HOLDOVER_DATA_DIR: directory,
     HOLDOVER_TENANTS: `test:${key}`,
+    HOLDOVER_ADMIN_KEY: ADMIN_KEY,
     HOLDOVER_LOG_LEVEL: 'silent',
   });
   const lines: string[] = [];

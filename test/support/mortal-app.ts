@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
 import { TestApp } from './app.ts';
+import { ADMIN_KEY } from './keys.ts';
 import { type Service, startService, temporaryDirectory } from './service.ts';
 
 export class MortalApp extends TestApp {
@@ -26,7 +27,7 @@ export class MortalApp extends TestApp {
 
   override async start(env: Record<string, string> = {}): Promise<void> {
     this.#service = await startService(this.#t, this.directory, {
-      env: { HOLDOVER_DEV_KEY: this.key, HOLDOVER_CHECK: '1', ...env },
+      env: { HOLDOVER_DEV_KEY: this.key, HOLDOVER_ADMIN_KEY: ADMIN_KEY, HOLDOVER_CHECK: '1', ...env },
     });
   }
 }

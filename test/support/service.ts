@@ -128,6 +128,7 @@ function printedAddress(child: ChildProcess, output: () => string, dev: boolean)
       const address = pattern.exec(output())?.[1];
       if (address === undefined) return;
       clearTimeout(timer);
+      child.stdout?.off('data', settle);
       resolve(address);
     };
     child.stdout?.on('data', settle);

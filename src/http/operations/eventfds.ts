@@ -13,7 +13,12 @@ function wordOf(value: string | number): string {
   return bytes.toBase64();
 }
 
-const counterOf = (data: string): string => hex(new DataView(Uint8Array.fromBase64(data).buffer).getBigUint64(0, true));
+/** What else can be read, such as /dev/null, gives fewer bytes: those behind them stay 0, as in a program's variable. */
+function counterOf(data: string): string {
+  const bytes = new Uint8Array(COUNTER_BYTES);
+  bytes.set(Uint8Array.fromBase64(data));
+  return hex(new DataView(bytes.buffer).getBigUint64(0, true));
+}
 
 export const EVENTFD_OPERATIONS: readonly CallOperation[] = [
   operation({
@@ -47,7 +52,7 @@ export const EVENTFD_OPERATIONS: readonly CallOperation[] = [
       description: 'What it was; of a semaphore 1.',
       schema: strict({ value: Hex64 }).meta({ id: 'EventfdValue' }),
       example: { value: '0x1' },
-      from: ({ data }) => ({ value: counterOf(data ?? wordOf(0)) }),
+      from: ({ data }) => ({ value: counterOf(data ?? '') }),
     },
   }),
   operation({

@@ -1,6 +1,7 @@
 /** The service itself: liveness, readiness, and what its problems mean. */
 import { z } from 'zod';
 import { notFound } from '../answers.ts';
+import { isAdmin } from '../auth.ts';
 import { isProblemName, PROBLEMS, problemType } from '../problems.ts';
 import { type Route, route } from '../route.ts';
 import { DamageItem } from '../schemas/host.ts';
@@ -29,7 +30,7 @@ const Readiness = strict({
       }),
     )
     .max(MOST_DAMAGE),
-  more: z.int().meta({ description: 'How much more damage is known.' }),
+  more: z.int().meta({ description: 'How much more damage is known that is not listed.' }),
 }).meta({ id: 'Readiness' });
 
 /** Probes may add parameters that keep answers out of caches. */
@@ -56,7 +57,7 @@ export const SERVICE_ROUTES: readonly Route[] = [
     tag,
     summary: 'Can the service be used?',
     description:
-      'Its store answers and has room, and it is not stopping. What is known to be damaged of what is stored is listed; hosts that are not concerned go on.',
+      'Its store answers and has room, and it is not stopping. What is known to be damaged of what is stored is listed; hosts that are not concerned go on. Of single hosts it is listed for those who send the admin key, and counted for others.',
     access,
     query: ANY_QUERY,
     success: {
@@ -67,11 +68,14 @@ export const SERVICE_ROUTES: readonly Route[] = [
       },
     },
     problems: ['method-not-allowed', 'damaged'],
-    async handle({ directory: { check, damage } }) {
+    async handle(context, _input, { request }) {
+      const { check, damage } = context.directory;
       await check();
       const all = damage.all.map(({ hostId: host, kind, what, since }) => ({ host, kind, what, since }));
       const status = all.length === 0 ? 'ok' : 'damaged';
-      const listed = all.slice(0, MOST_DAMAGE);
+      // Anybody can ask, and hosts are their tenants' own.
+      const told = isAdmin(context, request) ? all : all.filter(({ host }) => host === null);
+      const listed = told.slice(0, MOST_DAMAGE);
       return { status, inspected: damage.inspected, damage: listed, more: all.length - listed.length };
     },
   }),

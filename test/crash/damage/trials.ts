@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type DirectoryApp, serveDirectory } from '../../support/directory-app.ts';
+import { ADMIN_KEY } from '../../support/keys.ts';
 import { Random } from '../random.ts';
 import { differenceOf, stateOf } from '../state.ts';
 import { type Injury, injure } from './injuries.ts';
@@ -183,7 +184,7 @@ async function look(app: DirectoryApp, id: string): Promise<State | Refusal> {
 }
 
 async function wordsOf(app: DirectoryApp): Promise<Word[]> {
-  const answer = await app.agent.get('/readyz');
+  const answer = await app.agent.get('/readyz').set('authorization', `Bearer ${ADMIN_KEY}`);
   if (answer.status === 200) return (answer.body as { damage: Word[] }).damage;
   assert.match(answer.text, /problems\/damaged/);
   return [{ host: null, kind: 'database', what: (answer.body as { detail: string }).detail }];

@@ -2,7 +2,7 @@
  * Whatever can be asked of a host, in any order: calls, hot plug, drivers, faults, live updates, crashes. It looks into
  * the host to ask for what is there, most of the time.
  */
-import type { Command } from '../../../src/host/command.ts';
+import type { Answer, Command } from '../../../src/host/command.ts';
 import { Host } from '../../../src/host/host.ts';
 import { buildHostSpec, type HostRequest } from '../../../src/host/host-spec.ts';
 import { FAULT_POINTS, type FaultPoint } from '../../../src/kernel/faults.ts';
@@ -14,9 +14,9 @@ import type { Process } from '../../../src/kernel/process.ts';
 import type { CallInput } from '../../../src/kernel/uapi/calls.ts';
 import type { Random } from '../../crash/random.ts';
 
-const PAGE = 4096;
+export const PAGE = 4096;
 const MEMORY = 0x7f0000000000;
-const IOVA = 0x1000000;
+export const IOVA = 0x1000000;
 const HUGE = 0x200000;
 const DRIVERS = ['vfio-pci', 'nvme', 'pci-stub'] as const;
 const DRIVER_DATA = Buffer.from(Uint32Array.from([7, 0, 0, 0, 0, 0]).buffer).toString('base64');
@@ -24,7 +24,7 @@ const MOST_PROCESSES = 2;
 const NO_FD = 999;
 
 /** Groups of one and of two, with and without PASIDs; behind a VMD; two kinds of IOMMU. */
-const FUNCTIONS = [
+export const FUNCTIONS = [
   { bdf: '0000:01:00.0', iommu: 'mock0', group: 0, pasid: true },
   { bdf: '0000:02:00.0', iommu: 'mock0', group: 1 },
   { bdf: '0000:03:00.0', iommu: 'mock0', group: 2, pasid: true },
@@ -35,15 +35,20 @@ const FUNCTIONS = [
 ];
 
 export class Wild {
+  /** What it was made from, and the host. */
+  readonly body: HostRequest;
   readonly host: Host;
   readonly #random: Random;
   /** What is to be asked for next, now and then. */
   #plan: ((process: Process) => Command)[] = [];
   /** How often something ends that others build on. */
   readonly #unrest: number;
+  readonly #plans: number;
 
-  constructor(random: Random) {
+  /** `plans`: how often something is begun that leads somewhere, where nothing is for ever. */
+  constructor(random: Random, plans = 0.01) {
     this.#random = random;
+    this.#plans = plans;
     this.#unrest = random.pick([0, 0.2, 1])!;
     const pick = <T>(list: readonly T[]): T => random.pick(list)!;
     const policies = Object.fromEntries(
@@ -58,32 +63,45 @@ export class Wild {
       ],
       devices: FUNCTIONS.map((fn) => ({ ...fn, driver: random.chance(0.7) ? 'vfio-pci' : null })),
     };
-    const built = buildHostSpec(body as HostRequest);
+    this.body = body as HostRequest;
+    const built = buildHostSpec(this.body);
     if ('errors' in built) throw new Error(JSON.stringify(built.errors));
     this.host = new Host(built.spec);
   }
 
+  /** Whether something leads somewhere, if not too much comes in between. */
+  get hasPlan(): boolean {
+    return this.#plan.length > 0;
+  }
+
   /** Executes something; returns what. */
   step(): Command {
-    const command = this.#command();
-    const { records } = this.host.execute(command);
-    for (const record of records)
-      if (record.kind === 'handover') this.host.execute({ op: 'kexec.boot', handover: record.text });
+    const command = this.next();
+    this.execute(command);
     return command;
   }
 
-  #command(): Command {
+  /** A freeze goes on to the boot of the next kernel; the answer is that of the boot then. */
+  execute(command: Command): Answer {
+    const { answer, records } = this.host.execute(command);
+    for (const record of records)
+      if (record.kind === 'handover') return this.execute({ op: 'kexec.boot', handover: record.text });
+    return answer;
+  }
+
+  /** What could be asked next. */
+  next(): Command {
     const random = this.#random;
     const { kernel } = this.host;
     const process = random.pick([...(kernel?.processes.values() ?? [])]);
     if (!kernel || (this.host.state !== 'running' && random.chance(0.2))) return { op: 'reset' };
     if (!process) return { op: 'process.create', ...(random.chance(0.5) && { capabilities: ['CAP_SYS_RESOURCE'] }) };
-    if (this.#plan.length === 0 && random.chance(0.01 * this.#unrest)) this.#plan = this.#planOf(process);
+    if (this.#plan.length === 0 && random.chance(this.#plans * this.#unrest)) this.#plan = this.#planOf(process);
     if (this.#plan.length > 0 && random.chance(0.7)) return this.#plan.shift()!(process);
     const bdf = random.pick([...this.host.machine.functions.keys()]) ?? FUNCTIONS[0]!.bdf;
     const pid = process.pid;
     return random.weighted<() => Command>([
-      [160, () => ({ op: 'calls', pid, calls: [this.#call(process)] })],
+      [160, () => ({ op: 'calls', pid, calls: [this.call(process)] })],
       [kernel.processes.size < MOST_PROCESSES ? 2 : 0, () => ({ op: 'process.create' })],
       [this.#unrest, () => ({ op: 'process.kill', pid })],
       [2, () => ({ op: 'driver.bind', bdf, driver: random.pick(DRIVERS)! })],
@@ -235,7 +253,7 @@ export class Wild {
     return this.#random.pick(objects)?.id ?? this.#random.between(1, 12);
   }
 
-  #call(process: Process): CallInput {
+  call(process: Process): CallInput {
     const random = this.#random;
     const memfd = this.#fd(process, 'memfd');
     const addr = MEMORY + random.below(3) * 2 * HUGE;
