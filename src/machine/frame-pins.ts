@@ -20,10 +20,13 @@ export class FramePins {
   /** These depend on the frame that was asked for last, not on any pin. */
   static readonly caches = { _lastPart: () => -1, _lastPins: () => NO_PINS };
 
-  /** Pins of single frames, in arrays of PINS; pins beyond MANY_PINS; pins of whole chunks, in arrays of CHUNK_PINS. */
+  /**
+   * Pins of single frames, in arrays of PINS; pins beyond MANY_PINS; pins of whole chunks, in arrays of CHUNK_PINS, or one
+   * number, above 0, where all chunks of an array would have as many.
+   */
   private readonly _framePins: (Uint16Array | null)[] = [];
   private readonly _morePins = new Map<number, number>();
-  private readonly _chunkPins: (Uint32Array | null)[] = [];
+  private readonly _chunkPins: (Uint32Array | number | null)[] = [];
   /** Number of the array of `_framePins` that was used last; `_lastPins` is that array. */
   private _lastPart = -1;
   private _lastPins: Uint16Array = NO_PINS;
@@ -34,10 +37,12 @@ export class FramePins {
     for (let frame = start; frame < end; ) {
       const chunk = Math.floor(frame / CHUNK);
       if (frame % CHUNK === 0 && frame + CHUNK <= end) {
-        const pins = this._chunkPart(chunk);
         const first = chunk % CHUNK_PINS;
         const chunks = Math.min(CHUNK_PINS - first, Math.floor((end - frame) / CHUNK));
-        for (let at = first; at < first + chunks; at++) pins[at]!++;
+        if (chunks < CHUNK_PINS || !this._pinPart(chunk, 1)) {
+          const pins = this._chunkPart(chunk);
+          for (let at = first; at < first + chunks; at++) pins[at]!++;
+        }
         frame += chunks * CHUNK;
         continue;
       }
@@ -86,11 +91,15 @@ export class FramePins {
     for (let frame = start; frame < end; ) {
       const chunk = Math.floor(frame / CHUNK);
       const stop = Math.min(end, (chunk + 1) * CHUNK);
-      const part = frame % CHUNK === 0 ? this._chunkPins[Math.floor(chunk / CHUNK_PINS)] : null;
-      if (part) {
+      const first = chunk % CHUNK_PINS;
+      const most = Math.min(CHUNK_PINS, first + Math.floor((end - frame) / CHUNK));
+      if (frame % CHUNK === 0 && this._chunkPins[Math.floor(chunk / CHUNK_PINS)] && most > first) {
+        if (most - first === CHUNK_PINS && this._pinPart(chunk, -1)) {
+          frame += CHUNK_PINS * CHUNK;
+          continue;
+        }
         // Chunks in a row that are pinned as a whole.
-        const first = chunk % CHUNK_PINS;
-        const most = Math.min(CHUNK_PINS, first + Math.floor((end - frame) / CHUNK));
+        const part = this._chunkPart(chunk);
         let at = first;
         while (at < most && part[at]! > 0) part[at++]!--;
         if (at > first) {
@@ -251,7 +260,18 @@ export class FramePins {
   }
 
   private _pinsOfChunk(chunk: number): number {
-    return this._chunkPins[Math.floor(chunk / CHUNK_PINS)]?.[chunk % CHUNK_PINS] ?? 0;
+    const part = this._chunkPins[Math.floor(chunk / CHUNK_PINS)];
+    return typeof part === 'number' ? part : (part?.[chunk % CHUNK_PINS] ?? 0);
+  }
+
+  /** Pins all chunks of an array once more (1), or less (-1), where they have as many, each; false where they have not. */
+  private _pinPart(chunk: number, pins: 1 | -1): boolean {
+    const part = Math.floor(chunk / CHUNK_PINS);
+    const now = this._chunkPins[part] ?? 0;
+    if (typeof now !== 'number') return false;
+    while (this._chunkPins.length <= part) this._chunkPins.push(null);
+    this._chunkPins[part] = now + pins || null;
+    return true;
   }
 
   private _setChunkPins(chunk: number, pins: number): void {
@@ -262,7 +282,10 @@ export class FramePins {
   private _chunkPart(chunk: number): Uint32Array {
     const part = Math.floor(chunk / CHUNK_PINS);
     while (this._chunkPins.length <= part) this._chunkPins.push(null);
-    this._chunkPins[part] ??= new Uint32Array(CHUNK_PINS);
-    return this._chunkPins[part];
+    const now = this._chunkPins[part] ?? 0;
+    if (typeof now !== 'number') return now;
+    const pins = new Uint32Array(CHUNK_PINS).fill(now);
+    this._chunkPins[part] = pins;
+    return pins;
   }
 }

@@ -14,7 +14,7 @@ const CHUNKS = 64;
 
 export const FROM_9E86E: Upgrade = {
   from: '9e86ecd58d45974e',
-  to: '2b98e40423235335',
+  to: 'c24d4d65fab85052',
   step(graph) {
     for (const { fields } of graph.objects('FrameOwners')) fields._runs = sortedBy(graph, fields._runs, 'start');
     for (const { fields } of graph.objects('FrameMap')) fields._spans = sortedBy(graph, fields._spans, 'page');
