@@ -25,6 +25,9 @@ export function noteUse(uses: Map<string, HostUse>, hostId: string, use: HostUse
   if (use.memory > 0 || uses.has(hostId)) uses.set(hostId, use);
 }
 
+/** In bytes. */
+const LEAST_HOST = 2 ** 27;
+
 /** Another lane may have come to take more: then it is this one that has to make room. */
 const LOOK_MS = 1000;
 /** Who reads the log is told so often at the most. */
@@ -92,6 +95,16 @@ export class Residents {
     this.#bytes += bytes;
     this.#onUse?.(hostId, use);
     Atomics.store(this.#memory.used, this.#lane, Math.round(this.#bytes / 1024));
+  }
+
+  /** What is in memory of this thread, in bytes. */
+  get heapBytes(): number {
+    return this.#heap.bytes;
+  }
+
+  /** More may one host not take that a command makes larger, in bytes. */
+  get hostLimit(): number {
+    return Math.max(this.#memory.bytes / 2, LEAST_HOST);
   }
 
   /** The thread is about to die of what is in its memory: nothing may be begun that takes more. */

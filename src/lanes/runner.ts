@@ -148,7 +148,7 @@ export class HostRunner {
       const refusal = refusalOf(host);
       if (refusal !== null) return now(refusal);
       return await this.#secondTry.run(host, (asked) => {
-        const effort = this.#effort(client);
+        const effort = this.#effort(asked, client);
         return this.#change('batch', () => this.#batch(asked, command, payload, effort));
       });
     });
@@ -297,8 +297,9 @@ export class HostRunner {
       throw new AnswerTooLarge(`its results would have more than ${MAX_RESULTS_SIZE >> 20} MiB together`);
   }
 
-  #effort(client: Presence | undefined): Effort {
-    return new Effort(this.#pace, (worked, size) => this.#mayTake(client, worked, size));
+  #effort(host: LoadedHost, client: Presence | undefined): Effort {
+    const pace = this.#weight.watching(host, this.#pace);
+    return new Effort(pace, (worked, size) => this.#mayTake(client, worked, size));
   }
 
   async #kexec(command: Command): Promise<Answer> {
@@ -341,7 +342,7 @@ export class HostRunner {
     const refusal = refusalOf(host);
     if (refusal !== null) return now(nothingDone(refusal));
     return await this.#secondTry.run(host, (asked) => {
-      const effort = this.#effort(client);
+      const effort = this.#effort(asked, client);
       return this.#change(command.op, () => {
         const execution = execute(asked.engine, command, effort);
         return execution instanceof Promise

@@ -1,5 +1,6 @@
 /** What a host takes, which can be told only by looking at all of it. */
 import type { HostUse } from '../host/footprint.ts';
+import { TooCostly } from './errors.ts';
 import type { LoadedHost } from './replay.ts';
 import type { Residents } from './residents.ts';
 import type { Pace } from './slices.ts';
@@ -12,6 +13,9 @@ const BESIDES = 4096;
  * and is measured at once, and then after twice as long each time.
  */
 const MEASURE_AFTER = 32;
+
+/** When so much more is in memory of the thread, work that has been at it meanwhile is looked at, in bytes. */
+const MUCH = 2 ** 26;
 
 const NOTHING: HostUse = { memory: 0, mappings: 0, descriptors: 0 };
 
@@ -34,6 +38,31 @@ export class Weight {
   isDue(host: LoadedHost | undefined, worked: number): boolean {
     this.#worked += worked;
     return host !== this.#of || this.#worked > this.#patience;
+  }
+
+  /**
+   * The pace of work that may make the host larger. Where it makes it larger than a host may be, `pause` rejects with
+   * TooCostly.
+   */
+  watching(host: LoadedHost, { pause, resume }: Pace): Pace {
+    const before = this.#use.memory;
+    let known: number | undefined;
+    const look = async (): Promise<void> => {
+      await this.measure(host, { pause, resume });
+      known = this.#residents.heapBytes;
+      const { hostLimit } = this.#residents;
+      const { memory } = this.#use;
+      if (memory > hostLimit && memory > before)
+        throw new TooCostly(
+          `the host would come to take more than ${hostLimit >> 20} MiB of memory (half of HOLDOVER_HOST_MEMORY)`,
+        );
+      await pause();
+    };
+    const hasGrown = (): boolean => {
+      known ??= this.#residents.heapBytes;
+      return this.#residents.heapBytes - known > MUCH;
+    };
+    return { pause: () => (hasGrown() ? look() : pause()), resume };
   }
 
   /** The host must be asked for nothing meanwhile. */

@@ -226,7 +226,10 @@ test('in a thread whose heap is full nothing is begun, but all hosts leave, and 
     collections += 1;
     if (lane?.hosts === 0) used = 0.1;
   };
-  const { add, ...made } = await lab(t, { memory: roomFor(100), heap: new Heap({ used: () => used, collect }) });
+  const { add, ...made } = await lab(t, {
+    memory: roomFor(100),
+    heap: new Heap({ used: () => ({ part: used, bytes: 0 }), collect }),
+  });
   lane = made.lane;
   await add(1, ...ids(3));
   await lane.execute('h2', TICK);

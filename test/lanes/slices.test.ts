@@ -3,7 +3,9 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { Command } from '../../src/host/command.ts';
 import { ClientGone, type GivenUp, HostFault, ServiceStopping, TooCostly } from '../../src/lanes/errors.ts';
+import { Heap } from '../../src/lanes/heap.ts';
 import { Lane, type LaneOptions } from '../../src/lanes/lane.ts';
+import { newHostMemory } from '../../src/lanes/residents.ts';
 import { Effort, SLICE_MS } from '../../src/lanes/slices.ts';
 import type { Store } from '../../src/store/store.ts';
 import { someTenant, temporaryStore } from '../support/store.ts';
@@ -248,4 +250,35 @@ test('a stop makes snapshots while there is time, first of what takes longest to
   await lane.execute('h', calls(6));
   await lane.close();
   assert.deepEqual(order, ['h', 'other']);
+});
+
+test('what makes a host larger than a host may be is ended, and has not happened', async (t) => {
+  const { start, journal } = await lab(t);
+  let bytes = 0;
+  let steps = 0;
+  // Longer than what is in memory of the thread is taken for known.
+  const onCall = (): undefined => {
+    bytes += 2 ** 26;
+    steps += 1;
+    return work(25);
+  };
+  const heavy = Object.assign(new FakeHost({ onCall }), {
+    // biome-ignore lint/correctness/useYield: it is small
+    *footprint() {
+      return { memory: bytes, mappings: 0, descriptors: 0 };
+    },
+  });
+  const lane = start(
+    {},
+    {
+      makeHost: () => heavy,
+      memory: newHostMemory(2 ** 29, 1),
+      heap: new Heap({ used: () => ({ part: 0.1, bytes }) }),
+    },
+  );
+  // Half of what there is for all: 256 MiB, which the fourth of these fills.
+  await lane.execute('h', calls(3));
+  await assert.rejects(lane.execute('h', calls(20)), /would come to take more than 256 MiB of memory/);
+  assert.ok(steps < 12, `${steps}`);
+  assert.deepEqual(await journal(), ['calls']);
 });
