@@ -13,8 +13,9 @@ export const MAX_RESULTS_SIZE = 8 * MIB;
 export const MAX_TRANSFER = MIB;
 /** The most characters of a path: PATH_MAX of Linux. */
 export const PATH_MAX = 4096;
-/** The most ranges of IOMMU_IOAS_ALLOW_IOVAS, and responses of a write to a queue of faults. */
-export const MAX_RANGES = 65_536;
+/** The most ranges of IOMMU_IOAS_ALLOW_IOVAS, as objects and as bytes; and responses of a write to a queue of faults. */
+export const MAX_RANGES = 16_384;
+export const MAX_RAW_RANGES = 65_536;
 export const MAX_RESPONSES = 65_536;
 /** The most descriptors of one poll. */
 export const MAX_POLLED = 1024;
@@ -71,7 +72,7 @@ export const DRAIN_MS = 5 * SECOND;
  * request of it waits, but all that arrived together, up to 64 KiB, has been parsed by then. Beyond the bound connections
  * with more than FEW are cut off.
  */
-export const MAX_WAITING = 16_384;
+export const MAX_WAITING = 4096;
 export const FEW = 16;
 /** The thread that serves HTTP reads no body, and writes no answer, of more bytes than about this; so many threads read bodies. */
 export const LARGE = 64 << 10;

@@ -23,7 +23,7 @@ const BOUNDS: readonly (readonly [of: string, most: string])[] = [
   ['characters that the results of its calls have together, about', `${limits.MAX_RESULTS_SIZE / MIB} MiB`],
   ['items of a page of a list, and of a list within an answer', count(limits.MAX_LISTED)],
   ['bytes of one `peek`, `pread`, `access_rw` or access of a DMA', `${limits.MAX_TRANSFER / MIB} MiB`],
-  ['ranges of `IOMMU_IOAS_ALLOW_IOVAS`', count(limits.MAX_RANGES)],
+  ['ranges of `IOMMU_IOAS_ALLOW_IOVAS`', `${count(limits.MAX_RANGES)}; ${count(limits.MAX_RAW_RANGES)} as \`bytes\``],
   ['responses of one `write`', count(limits.MAX_RESPONSES)],
   ['descriptors of one `poll`', count(limits.MAX_POLLED)],
   ['pieces of `memory` of an ioctl', count(limits.MAX_MEMORY_PIECES)],

@@ -3,7 +3,7 @@
  * written back behind it (copy_struct_from_user, iommufd_ucmd_respond).
  */
 
-import { MAX_RANGES, MAX_TRANSFER } from '../limits.ts';
+import { MAX_RAW_RANGES, MAX_TRANSFER } from '../limits.ts';
 import { hex, PAGE_SIZE } from '../machine/address.ts';
 import { Refusal, refuse } from './errno.ts';
 import type { Arg } from './file.ts';
@@ -26,7 +26,7 @@ const SIZE_BYTES = 4;
 const MAX_BEHIND = 65_536;
 
 /** Bytes of all arrays and buffers, a page each or less, but these. */
-const MOST: Partial<Record<FieldType, number>> = { ranges: MAX_RANGES * ELEMENT_BYTES.ranges };
+const MOST: Partial<Record<FieldType, number>> = { ranges: MAX_RAW_RANGES * ELEMENT_BYTES.ranges };
 
 export class BytesStruct implements StructSource {
   private readonly _argument: Argument;

@@ -89,13 +89,19 @@ export const CALLS: readonly Attack[] = [
     },
   },
   {
-    name: 'ALLOW_IOVAS of 65,536 ranges',
-    tries: 'IOMMU_IOAS_ALLOW_IOVAS with 65,536 ranges, again and again.',
+    name: 'ALLOW_IOVAS of 16,384 ranges',
+    tries: 'IOMMU_IOAS_ALLOW_IOVAS with as many ranges as it may have, and with four times as many, again and again.',
     begin: async (attacker) => {
       const process = await alone(attacker);
       await process.do({ call: 'open', path: '/dev/iommu' }, ioctl(3, 'IOMMU_IOAS_ALLOC'));
-      const ranges = manyRanges(attacker.size(65_536));
-      return () => process.calls([ioctl(3, 'IOMMU_IOAS_ALLOW_IOVAS', { ioas_id: 1, allowed_iovas: ranges })]);
+      const allow = (count: number): Promise<unknown> => {
+        const ranges = manyRanges(attacker.size(count));
+        return process.calls([ioctl(3, 'IOMMU_IOAS_ALLOW_IOVAS', { ioas_id: 1, allowed_iovas: ranges })]);
+      };
+      return async () => {
+        await allow(65_536);
+        await allow(16_384);
+      };
     },
   },
   {
