@@ -16,6 +16,8 @@ import { AtWork, newAtWork } from './at-work.ts';
 import { makeLaneError, ThreadDied } from './errors.ts';
 import type { LaneRequest, LaneSettings, LaneWord } from './messages.ts';
 
+/** What is new in a heap is looked through in one pause, of some milliseconds where it is no more than this. */
+const YOUNG = { maxYoungGenerationSizeMb: 24 };
 /** A lane that does not even start is not tried again before this, in milliseconds. */
 const RESTART_DELAY_MS = 1000;
 
@@ -126,7 +128,12 @@ export class LaneHandle {
     const transferList = [port, ...transfer];
     const file = threadFile(import.meta.url, 'lane-thread');
     const name = `lane ${settings.lane}`;
-    const worker = new Worker(file, { workerData, transferList, name, ...(resourceLimits && { resourceLimits }) });
+    const worker = new Worker(file, {
+      workerData,
+      transferList,
+      name,
+      resourceLimits: { ...YOUNG, ...resourceLimits },
+    });
     this.#thread = { worker, shield };
     let failure: unknown = null;
     let started = false;

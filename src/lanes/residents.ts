@@ -30,6 +30,9 @@ const LEAST_HOST = 2 ** 27;
 
 /** Another lane may have come to take more: then it is this one that has to make room. */
 const LOOK_MS = 1000;
+/** More than twice what hosts take, and this, need not be in memory of an idle thread: bytes, and how often that is mended, in milliseconds. */
+const SLACK = 2 ** 27;
+const COLLECT_MS = 10_000;
 /** Who reads the log is told so often at the most. */
 const TELL_MS = 60_000;
 
@@ -59,6 +62,7 @@ export class Residents {
   #evicted = 0;
   #loaded = 0;
   #told = Number.NEGATIVE_INFINITY;
+  #collected = Number.NEGATIVE_INFINITY;
 
   constructor({ log, memory, lane = 0, onUse, heap = new Heap() }: ResidentsOptions) {
     this.#log = log;
@@ -153,7 +157,16 @@ export class Residents {
     this.#makingRoom = false;
   }
 
+  /** V8 keeps what hosts have left in memory until it needs the room, which may be never. */
+  #collect(): void {
+    if (this.#heap.bytes < 2 * this.#bytes + SLACK || performance.now() - this.#collected < COLLECT_MS) return;
+    for (const runner of this.#runners.values()) if (!runner.isIdle) return;
+    this.#heap.collect();
+    this.#collected = performance.now();
+  }
+
   readonly #look = (): void => {
+    this.#collect();
     if (this.#isTooMuch() || this.#heap.isFull) void this.#makeRoom();
     const now = performance.now();
     if (this.#evicted === 0 || now - this.#told < TELL_MS) return;
