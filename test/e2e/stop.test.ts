@@ -9,16 +9,15 @@ const STOP_MS = 5000;
 const ioctl = (fd: number, request: string, arg = {}) => ({ call: 'ioctl', fd, request, arg });
 
 const GIB = 2 ** 30;
-const MEMORY = 128 * GIB;
 const hex = (value: number): string => `0x${value.toString(16)}`;
 
-/** Maps and unmaps so many GiB in pages of 4 KiB, again and again. */
-function mapAndUnmap(times: number, gibibytes: number): object[] {
-  const range = { ioas_id: 2, length: hex(gibibytes * GIB), iova: '0x100000000' };
-  const calls = [
-    ioctl(4, 'IOMMU_IOAS_MAP', { ...range, flags: 7, user_va: '0x100000000000' }),
-    ioctl(4, 'IOMMU_IOAS_UNMAP', range),
-  ];
+/** So many mappings has the IOAS, and each HWPT of it has them as well: tens of milliseconds. */
+const MAPPINGS = 150_000;
+const RUN = { op: 'map', iova: '0x100000000', length: 4096, count: MAPPINGS, stride: 8192, userVa: '0x100000000000' };
+
+/** Makes and destroys a HWPT, again and again. The first one of the IOAS is that of the attached device. */
+function makeAndDestroy(times: number): object[] {
+  const calls = [ioctl(4, 'IOMMU_HWPT_ALLOC', { dev_id: 1, pt_id: 2 }), ioctl(4, 'IOMMU_DESTROY', { id: 4 })];
   return Array.from({ length: times }, () => calls).flat();
 }
 
@@ -39,6 +38,14 @@ async function granted(asked: Promise<Answer>): Promise<Record<string, unknown>>
   return body as Record<string, unknown>;
 }
 
+async function succeed(asked: Promise<Answer>): Promise<void> {
+  const { results } = (await granted(asked)) as { results: { ret: unknown }[] };
+  assert.ok(
+    results.every(({ ret }) => ret !== -1),
+    JSON.stringify(results),
+  );
+}
+
 const guestOf = (service: Service, path: string): Guest => ({
   path,
   calls: (calls) => service.request('POST', `${path}/processes/1/calls`, { calls }),
@@ -49,8 +56,8 @@ const guestOf = (service: Service, path: string): Guest => ({
 async function guest(service: Service): Promise<Guest> {
   const { id } = await granted(
     service.request('POST', '/v1/hosts', {
-      memory: hex(2 * MEMORY),
-      iommus: [{ kind: 'intel-vtd', pageSizes: ['0x1000'] }],
+      memory: hex(2 * GIB),
+      iommus: [{ kind: 'intel-vtd' }],
       devices: [{ bdf: '0000:01:00.0', driver: 'vfio-pci' }],
     }),
   );
@@ -62,14 +69,12 @@ async function guest(service: Service): Promise<Guest> {
     ioctl(3, 'VFIO_DEVICE_BIND_IOMMUFD', { iommufd: 4 }),
     ioctl(4, 'IOMMU_IOAS_ALLOC'),
     ioctl(3, 'VFIO_DEVICE_ATTACH_IOMMUFD_PT', { pt_id: 2 }),
-    { call: 'mmap', addr: '0x100000000000', length: hex(MEMORY) },
-    ...mapAndUnmap(1, 128),
+    { call: 'mmap', addr: '0x100000000000', length: hex(MAPPINGS * 4096) },
   ];
-  const { results } = (await granted(made.calls(calls))) as { results: { ret: unknown }[] };
-  assert.ok(
-    results.every(({ ret }) => ret !== -1),
-    JSON.stringify(results),
-  );
+  await succeed(made.calls(calls));
+  const batch = `${made.path}/processes/1/iommufds/4/ioases/2/batch`;
+  await granted(service.request('POST', batch, { runs: [RUN] }));
+  await succeed(made.calls(makeAndDestroy(2)));
   return made;
 }
 
@@ -83,7 +88,7 @@ test('a stop gives up what takes long and what waits behind it, says so, and los
   const busy = await guest(service);
   const other = await guest(service);
   const [before, others] = [await busy.view(), await other.view()];
-  const refused = Promise.all([busy.calls(mapAndUnmap(200, 128)), busy.calls([{ call: 'close', fd: 4 }])]);
+  const refused = Promise.all([busy.calls(makeAndDestroy(250)), busy.calls([{ call: 'close', fd: 4 }])]);
   // It has begun: others are answered meanwhile.
   for (let time = 0; time < 5; time += 1) assert.deepEqual(await other.view(), others);
   const begun = performance.now();
@@ -102,7 +107,7 @@ test('what takes longer than a request may is refused, has not happened, and nob
   const other = await guest(service);
   const [before, others] = [await busy.view(), await other.view()];
   let isDone = false;
-  const long = busy.calls(mapAndUnmap(5000, 16)).finally(() => {
+  const long = busy.calls(makeAndDestroy(250)).finally(() => {
     isDone = true;
   });
   let answered = 0;
@@ -111,5 +116,5 @@ test('what takes longer than a request may is refused, has not happened, and nob
   assert.deepEqual([status, (body as { type: string }).type], [422, '/problems/too-costly']);
   assert.ok(answered >= 5, `${answered} answers`);
   assert.deepEqual(await busy.view(), before);
-  assert.equal((await busy.calls(mapAndUnmap(1, 1))).status, 200);
+  assert.equal((await busy.calls(makeAndDestroy(1))).status, 200);
 });

@@ -37,7 +37,7 @@ test('ranges in any order, of which two overlap wherever they are', async () => 
   assert.equal(apart.ret, 0);
 });
 
-test('65,535 ranges are taken at once: they are not compared all with all', async () => {
+test('many ranges are taken at once: they are not compared all with all', async () => {
   const { process, fd } = await anIommufd();
   /** Microseconds of all threads, whatever else the machine does. */
   const cost = async (count: number, reversed: boolean): Promise<number> => {
@@ -49,8 +49,8 @@ test('65,535 ranges are taken at once: they are not compared all with all', asyn
     return user + system;
   };
   for (const reversed of [false, true]) {
-    await cost(16_384, reversed);
-    const [few, many] = [await cost(16_384, reversed), await cost(65_535, reversed)];
+    await cost(4096, reversed);
+    const [few, many] = [await cost(4096, reversed), await cost(16_384, reversed)];
     assert.ok(many < 10 * few, `${few} µs, then ${many} µs: all with all it would be 16 times as much`);
   }
 });
