@@ -74,7 +74,7 @@ export class Service {
       HOLDOVER_DATA_DIR: data,
       HOLDOVER_TENANTS: `bench:${KEY},other:${OTHER_KEY}`,
       // More hosts, and requests, than a tenant has by default.
-      HOLDOVER_QUOTAS: 'hosts=unlimited,memory=unlimited,hostMemory=unlimited,requests=unlimited',
+      HOLDOVER_QUOTAS: 'hosts=unlimited,mappings=unlimited,memory=unlimited,hostMemory=unlimited,requests=unlimited',
       // Otherwise a line a request is logged, which a bare server does not do either.
       HOLDOVER_LOG_LEVEL: 'warn',
       ...(lanes !== undefined && { HOLDOVER_LANES: String(lanes) }),
