@@ -4,7 +4,6 @@
  */
 
 import type { Readable } from 'node:stream';
-import { setTimeout } from 'node:timers/promises';
 import type { BatchResult, BatchView } from '../host/batch/execution.ts';
 import type { Answer } from '../host/command.ts';
 import { MAX_BATCH_ERRORS, MAX_LINE } from '../limits.ts';
@@ -35,10 +34,12 @@ async function* piecesOf(source: Readable, idle: number): AsyncGenerator<Uint8Ar
   /** Whole lines; `rest`: the beginning of the line behind them. */
   let lines: Buffer[] = [];
   let rest: Buffer[] = [];
-  const sizeOf = (buffers: Buffer[]): number => buffers.reduce((sum, { length }) => sum + length, 0);
-  const take = (buffers: Buffer[]): Uint8Array => {
+  /** Their bytes: there may be as many buffers as bytes, so they are not counted anew with each. */
+  let lineBytes = 0;
+  let restBytes = 0;
+  const take = (buffers: Buffer[], bytes: number): Uint8Array => {
     // A buffer of its own, which can be transferred to another thread.
-    const piece = new Uint8Array(sizeOf(buffers));
+    const piece = new Uint8Array(bytes);
     let at = 0;
     for (const buffer of buffers) {
       piece.set(buffer, at);
@@ -61,28 +62,32 @@ async function* piecesOf(source: Readable, idle: number): AsyncGenerator<Uint8Ar
       const end = chunk.lastIndexOf(NEWLINE) + 1;
       if (end > 0) {
         lines.push(...rest, chunk.subarray(0, end));
+        lineBytes += restBytes + end;
         rest = [];
+        restBytes = 0;
         heard = performance.now();
       }
       if (end < chunk.length) rest.push(chunk.subarray(end));
-      if (sizeOf(rest) > MAX_LINE) throw tooLong();
-      if (sizeOf(lines) < PIECE_BYTES) continue;
+      restBytes += chunk.length - end;
+      if (restBytes > MAX_LINE) throw tooLong();
+      if (lineBytes < PIECE_BYTES) continue;
     }
-    const piece = take(lines);
+    const piece = take(lines, lineBytes);
     lines = [];
+    lineBytes = 0;
     yield piece;
     heard = performance.now();
   }
-  if (lines.length + rest.length > 0) yield take([...lines, ...rest]);
+  if (lines.length + rest.length > 0) yield take([...lines, ...rest], lineBytes + restBytes);
 }
 
 async function firstOf<T>(next: Promise<T>, patience: number): Promise<T | typeof QUIET> {
-  const timer = new AbortController();
-  const quiet = setTimeout(patience, QUIET, { signal: timer.signal }).catch(() => QUIET);
+  const quiet = Promise.withResolvers<typeof QUIET>();
+  const timer = setTimeout(quiet.resolve, patience, QUIET);
   try {
-    return await Promise.race([next, quiet as Promise<typeof QUIET>]);
+    return await Promise.race([next, quiet.promise]);
   } finally {
-    timer.abort();
+    clearTimeout(timer);
   }
 }
 
