@@ -54,7 +54,7 @@ export class Weight {
       const { memory } = this.#use;
       if (memory > hostLimit && memory > before)
         throw new TooCostly(
-          `the host would come to take more than ${hostLimit >> 20} MiB of memory (half of HOLDOVER_HOST_MEMORY)`,
+          `the host would come to take more than ${Math.floor(hostLimit / 2 ** 20)} MiB of memory (half of HOLDOVER_HOST_MEMORY)`,
         );
       await pause();
     };
