@@ -1,4 +1,5 @@
 /** Requests of a few KiB that ask for very much work at once. */
+import { MAX_DIRTY_BITS, MAX_DMA_BYTES, MAX_READ, MAX_TRANSFER } from '../../../src/limits.ts';
 import type { Attack } from '../attack.ts';
 import {
   alone,
@@ -42,6 +43,9 @@ const MAP_AND_UNMAP: Attack['begin'] = async (attacker) => {
   const calls = times(attacker.size(20), () => [map(target, 16n * GIB), unmap(target, 16n * GIB)]).flat();
   return () => target.process.calls(calls);
 };
+
+/** Bytes of one access of a DMA. */
+const ACCESS = 16 << 10;
 
 export const CALLS: readonly Attack[] = [
   {
@@ -182,8 +186,8 @@ export const CALLS: readonly Attack[] = [
         ioctl(3, 'IOMMU_IOAS_MAP', { flags: 7, ioas_id: 1, user_va: hex(VA), length: hex(KIB * KIB), iova: '0x0' }),
         { call: 'access_create', fd: 3, ioas: 1, pin: true },
       );
-      const rw = { call: 'access_rw', fd: 3, access: access!.ret, iova: 0, length: 1 << 20, write: false };
-      const [many, allowed] = [times(3000, () => rw), times(attacker.size(64), () => rw)];
+      const rw = { call: 'access_rw', fd: 3, access: access!.ret, iova: 0, length: MAX_TRANSFER, write: false };
+      const [many, allowed] = [times(3000, () => rw), times(MAX_READ / MAX_TRANSFER, () => rw)];
       return async () => {
         await process.calls(many);
         await Promise.all(times(4, () => process.calls(allowed)));
@@ -207,7 +211,7 @@ export const CALLS: readonly Attack[] = [
       ]);
       const arg = { hwpt_id, flags: 0, iova: hex(IOVA), length: hex(64n * GIB), page_size: hex(PAGE) };
       const calls = (count: number): Call[] => times(count, () => ioctl(iommufd, 'IOMMU_HWPT_GET_DIRTY_BITMAP', arg));
-      const [many, some] = [calls(attacker.size(MOST_CALLS)), calls(8)];
+      const [many, some] = [calls(attacker.size(MOST_CALLS)), calls(MAX_READ / (MAX_DIRTY_BITS / 8))];
       return async () => {
         await process.calls(many);
         await process.calls(some);
@@ -240,15 +244,15 @@ export const CALLS: readonly Attack[] = [
     },
   },
   {
-    name: 'DMA of 16 MiB',
-    tries: '1,000 accesses of 16 KiB each, four requests at a time.',
+    name: 'DMA of as much as is allowed',
+    tries: 'Accesses of 16 KiB each, as many as a request may have, four requests at a time.',
     begin: async (attacker) => {
       const target = await attached(attacker, largeSpec(GIB));
       await target.process.do(mmap(64n * KIB * KIB), map(target, 64n * KIB * KIB));
-      const accesses = times(attacker.size(1000), (index) => ({
+      const accesses = times(attacker.size(MAX_DMA_BYTES / ACCESS), (index) => ({
         op: index % 2 === 0 ? 'read' : 'write',
-        iova: hex(IOVA + BigInt(index) * 16n * KIB),
-        length: 16 << 10,
+        iova: hex(IOVA + BigInt(index * ACCESS)),
+        length: ACCESS,
       }));
       const path = `${target.process.host}/devices/0000:01:00.0/dma`;
       return () => Promise.all(times(4, () => attacker.post(path, { accesses })));

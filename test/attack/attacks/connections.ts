@@ -1,5 +1,6 @@
 /** Connections: many, slow, silent, unread; and floods of what needs no key. */
 import { setTimeout } from 'node:timers/promises';
+import { MAX_READ, MAX_TRANSFER } from '../../../src/limits.ts';
 import type { Attack } from '../attack.ts';
 import type { Attacker } from '../attacker.ts';
 import { alone, hex, MIB, mmap, times, VA } from '../prey.ts';
@@ -65,11 +66,11 @@ export const CONNECTIONS: readonly Attack[] = [
   },
   {
     name: 'unread answers',
-    tries: '64 connections that ask for answers of 16 MiB, and never read one.',
+    tries: '64 connections that ask for the largest answers there are, and never read one.',
     begin: async (attacker) => {
       const process = await alone(attacker);
       await process.do(mmap(MIB));
-      const calls = times(attacker.size(12), () => ({ call: 'peek', addr: hex(VA), length: 1 << 20 }));
+      const calls = times(MAX_READ / MAX_TRANSFER, () => ({ call: 'peek', addr: hex(VA), length: MAX_TRANSFER }));
       const body = JSON.stringify({ calls });
       const head = attacker.head('POST', `${process.path}/calls`, {
         'content-type': 'application/json',
