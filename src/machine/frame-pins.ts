@@ -107,25 +107,28 @@ export class FramePins {
           continue;
         }
       }
-      {
-        if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
-        const pins = this._lastPins;
-        const first = frame & (PINS - 1);
-        const last = first + stop - frame;
-        let missing = false;
-        for (let at = first; at < last; at++) if (pins[at] === 0) missing = true;
-        // A pin of the whole chunk becomes pins of its frames, as only some of them are unpinned.
-        if (missing) {
-          const pinned = this._pinsOfChunk(chunk);
-          if (pinned === 0) throw new Error(`frames ${frame}-${stop - 1} are not all pinned`);
-          this._setChunkPins(chunk, pinned - 1);
-          for (let at = chunk * CHUNK; at < (chunk + 1) * CHUNK; at++) this.pinOne(at);
-        }
-        if (this._morePins.size === 0) for (let at = first; at < last; at++) pins[at]!--;
-        else for (let at = frame; at < stop; at++) if (!this._dropMore(at)) pins[at & (PINS - 1)]!--;
-      }
+      this._unpinEach(chunk, frame, stop);
       frame = stop;
     }
+  }
+
+  /** Unpins the frames of [frame, stop), which lie in one chunk, one by one. */
+  private _unpinEach(chunk: number, frame: number, stop: number): void {
+    if (Math.floor(frame / PINS) !== this._lastPart) this._enterPins(frame);
+    const pins = this._lastPins;
+    const first = frame & (PINS - 1);
+    const last = first + stop - frame;
+    let missing = false;
+    for (let at = first; at < last; at++) if (pins[at] === 0) missing = true;
+    // A pin of the whole chunk becomes pins of its frames, as only some of them are unpinned.
+    if (missing) {
+      const pinned = this._pinsOfChunk(chunk);
+      if (pinned === 0) throw new Error(`frames ${frame}-${stop - 1} are not all pinned`);
+      this._setChunkPins(chunk, pinned - 1);
+      for (let at = chunk * CHUNK; at < (chunk + 1) * CHUNK; at++) this.pinOne(at);
+    }
+    if (this._morePins.size === 0) for (let at = first; at < last; at++) pins[at]!--;
+    else for (let at = frame; at < stop; at++) if (!this._dropMore(at)) pins[at & (PINS - 1)]!--;
   }
 
   /** How often a frame is pinned. */
