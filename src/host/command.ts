@@ -70,6 +70,7 @@ export type Command =
   | { op: 'fault.disarm'; id: number };
 
 export type CallsCommand = Extract<Command, { op: 'calls' }>;
+export type DmaCommand = Extract<Command, { op: 'device.dma' }>;
 
 /**
  * Maps and unmaps of one IOAS as one command. The payload, bytes that go beside the command, has the operations: as the

@@ -1,8 +1,9 @@
 /** What an answer is compared by when a journal is replayed. */
-import { createHash, type Hash, hash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { crc32 } from 'node:zlib';
 import type { Answer } from '../host/command.ts';
 import { LARGE } from '../limits.ts';
+import { addInPieces, type Form } from './json-pieces.ts';
 
 /**
  * Left out wherever they are: `why`, as a sentence may be put better by a later version, while errno, place and values
@@ -16,53 +17,30 @@ const LEFT_OUT: ReadonlySet<string> = new Set(['why', 'signal', 'reset', 'sriov'
  * one may lead to the same answer.
  */
 export function digest(answer: Answer, payload?: Uint8Array): string {
-  const text = new HashedText();
-  addCanonical(answer, text);
-  if (payload !== undefined) text.add(` ${crc32(payload)}`);
-  return text.end();
+  const text = canonical(answer);
+  return hash('sha256', payload === undefined ? text : `${text} ${crc32(payload)}`, 'hex');
 }
 
-/** A text of which no more than a piece is ever put together: a large one would take ten times as long. */
-class HashedText {
-  #piece = '';
-  #hash: Hash | undefined;
-
-  add(text: string): void {
-    this.#piece += text;
-    if (this.#piece.length < LARGE) return;
-    this.#hash ??= createHash('sha256');
-    this.#hash.update(this.#piece);
-    this.#piece = '';
-  }
-
-  /** SHA-256 of all of it, in hexadecimal. */
-  end(): string {
-    return this.#hash === undefined ? hash('sha256', this.#piece, 'hex') : this.#hash.update(this.#piece).digest('hex');
-  }
+/** The same of a large answer, in steps. */
+export function* digesting(answer: Answer): Generator<void, string> {
+  const whole = createHash('sha256');
+  let piece = '';
+  yield* addInPieces(answer, CANONICAL, (text) => {
+    piece += text;
+    if (piece.length < LARGE) return;
+    whole.update(piece);
+    piece = '';
+  });
+  return whole.update(piece).digest('hex');
 }
 
-/** Adds the canonical text, that of a list item by item. */
-function addCanonical(value: unknown, text: HashedText): void {
-  if (Array.isArray(value)) {
-    text.add('[');
-    for (const [index, item] of value.entries()) text.add(index === 0 ? canonical(item) : `,${canonical(item)}`);
-    text.add(']');
-    return;
-  }
-  if (value === null || typeof value !== 'object') {
-    text.add(canonical(value));
-    return;
-  }
-  const object = value as Record<string, unknown>;
-  let mark = '{';
-  for (const name of Object.keys(object).sort()) {
-    if (LEFT_OUT.has(name) || object[name] === undefined) continue;
-    text.add(`${mark}${JSON.stringify(name)}:`);
-    addCanonical(object[name], text);
-    mark = ',';
-  }
-  text.add(mark === '{' ? '{}' : '}');
-}
+const CANONICAL: Form = {
+  names: (object) =>
+    Object.keys(object)
+      .sort()
+      .filter((name) => !LEFT_OUT.has(name) && object[name] !== undefined),
+  text: canonical,
+};
 
 /** As JSON.stringify writes it, but for the order. */
 function canonical(value: unknown): string {

@@ -1,16 +1,8 @@
 /** How lanes make hosts, and hosts of snapshots. */
+import { Accesses } from '../host/accesses.ts';
 import { Batch } from '../host/batch/batch.ts';
 import { Calls } from '../host/calls.ts';
-import type {
-  Answer,
-  BatchCommand,
-  CallsCommand,
-  Command,
-  EmittedEvent,
-  Execution,
-  HostSpec,
-  Query,
-} from '../host/command.ts';
+import type { Answer, BatchCommand, Command, EmittedEvent, Execution, HostSpec, Query } from '../host/command.ts';
 import { footprint, type HostUse } from '../host/footprint.ts';
 import { Host } from '../host/host.ts';
 import { mustHold } from '../host/invariants/walk.ts';
@@ -24,7 +16,7 @@ import { decodePieces, encodePieces } from './snapshot-bytes.ts';
 import { decodeEngine6 } from './snapshot-bytes-6.ts';
 import type { Restored, RestoreHost } from './snapshots.ts';
 import { digesting } from './state-digest.ts';
-import type { BatchRun, CallsRun } from './work-off.ts';
+import type { BatchRun, LongRun } from './work-off.ts';
 
 export const makeHost: MakeHost = (spec) => new HostEngine(new Host(shared(spec)));
 
@@ -65,8 +57,10 @@ class HostEngine implements Engine {
     return this.#host.execute(command);
   }
 
-  calls(command: CallsCommand): CallsRun {
-    return new Calls(this.#host, command);
+  begin(command: Command): LongRun | undefined {
+    if (command.op === 'calls' && command.calls.length > 1) return new Calls(this.#host, command);
+    if (command.op === 'device.dma' && command.accesses.length > 1) return new Accesses(this.#host, command);
+    return undefined;
   }
 
   batch(command: BatchCommand, payload: Uint8Array): BatchRun {

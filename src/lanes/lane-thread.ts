@@ -7,7 +7,7 @@ import { serve } from '../threads/ports.ts';
 import { carryShield } from '../threads/shield.ts';
 import { makeHost, restoreHost } from './engine.ts';
 import { Lane } from './lane.ts';
-import { packedIn, packLarge } from './large.ts';
+import { packedIn } from './large.ts';
 import type { LaneRequest, LaneSettings, LaneWord, LogLine } from './messages.ts';
 import { laneOf } from './owner.ts';
 import { killProcess } from './service-death.ts';
@@ -51,11 +51,11 @@ async function handle(request: LaneRequest, client: Presence): Promise<unknown> 
     case 'create':
       return await lane.create(request.row);
     case 'execute':
-      return packLarge(await lane.execute(request.hostId, request.command, client));
+      return await lane.execute(request.hostId, request.command, client);
     case 'batch':
-      return packLarge(await lane.batch(request.hostId, request.command, request.payload, client));
+      return await lane.batch(request.hostId, request.command, request.payload, client);
     case 'query':
-      return packLarge(await lane.query(request.hostId, request.query, client));
+      return await lane.query(request.hostId, request.query, client);
     case 'remove':
       return await lane.remove(request.hostId);
     case 'recover':

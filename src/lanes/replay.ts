@@ -25,7 +25,7 @@ import { GivenUp } from './errors.ts';
 import { PastEvents } from './past-events.ts';
 import { Effort, inSlices, type Pace } from './slices.ts';
 import { type RestoreHost, startOf, unreadable, WORTH_COMMANDS, whyLost } from './snapshots.ts';
-import { type BatchRun, type Executing, execute, workOff } from './work-off.ts';
+import { type BatchRun, type Executed, type Executing, execute, workOff } from './work-off.ts';
 
 /** What a lane needs of a host. */
 export interface Engine extends Executing {
@@ -234,7 +234,7 @@ async function replayOne(
 ): Promise<Flaw | null> {
   if (stored.damaged !== undefined) return { damaged: stored.damaged };
   const { worked } = effort;
-  let execution: Execution;
+  let execution: Executed;
   try {
     const command = await decodeCommand(stored.command, async (freeze) => {
       return (await store.journal.handover(hostId, freeze)).text;
@@ -244,8 +244,7 @@ async function replayOne(
         ? replayBatch(host, command, effort, stored.payload)
         : execute(host.engine, command, effort);
     execution = done instanceof Promise ? await done : done;
-    if (digest(execution.answer, stored.payload) !== stored.digest)
-      return { differs: 'its answer is not the one given the first time' };
+    if (execution.digest !== stored.digest) return { differs: 'its answer is not the one given the first time' };
   } catch (error) {
     if (error instanceof StoreUnavailable || error instanceof GivenUp) throw error;
     if (error instanceof HandoverDamaged) return { damaged: error.message, handover: true };
@@ -262,10 +261,11 @@ async function replayBatch(
   command: BatchCommand,
   pace: Pace,
   payload?: Uint8Array,
-): Promise<Execution> {
+): Promise<Executed> {
   const run = host.engine.batch!(command, payload ?? new Uint8Array());
   const { answer, stored } = await workOff(run, pace);
-  return { answer: stored?.proof ?? answer, records: [], events: stored?.events ?? [] };
+  const proof = stored?.proof ?? answer;
+  return { answer: proof, records: [], events: stored?.events ?? [], digest: digest(proof, payload) };
 }
 
 /**

@@ -15,6 +15,7 @@ import { AnswerTooLarge, ClientGone, HostDamaged, LaneBusy, ServiceStopping, Too
 import { Guard } from './guard.ts';
 import { InMemory, type OwnedHost } from './in-memory.ts';
 import { Jobs, type Outcome } from './jobs.ts';
+import { packLarge } from './large.ts';
 import { NO_HOST, refusalOf, serviceDeathRefusal } from './refusals.ts';
 import {
   digestOfLoaded,
@@ -32,7 +33,7 @@ import { SnapshotMaker } from './snapshot-maker.ts';
 import { isDue, isWorthwhile } from './snapshots.ts';
 import type { Turns } from './turns.ts';
 import { Weight } from './weight.ts';
-import { execute, workOff } from './work-off.ts';
+import { type Executed, execute, workOff } from './work-off.ts';
 
 type Given = Pick<Rebuilding, 'store' | 'makeHost' | 'restoreHost' | 'log' | 'onDamage'>;
 
@@ -133,7 +134,7 @@ export class HostRunner {
       if (host.engine.pendingBoot && !hardware) await this.#boot();
       if (command.op === 'kexec.freeze') return now(await this.#kexec(command));
       const { value, stored } = await this.#perform(command, client);
-      return { value: value.answer, stored };
+      return packLarge({ value: value.answer, stored }, this.#pace);
     });
   }
 
@@ -147,10 +148,11 @@ export class HostRunner {
       if (host === undefined) return now(NO_HOST);
       const refusal = refusalOf(host);
       if (refusal !== null) return now(refusal);
-      return await this.#secondTry.run(host, (asked) => {
+      const outcome = await this.#secondTry.run(host, (asked) => {
         const effort = this.#effort(asked, client);
         return this.#change('batch', () => this.#batch(asked, command, payload, effort));
       });
+      return packLarge(outcome, this.#pace);
     });
   }
 
@@ -179,7 +181,8 @@ export class HostRunner {
         this.#guard.run(`query ${query.view}`, () => asked.engine.query(query));
       const value = await this.#secondTry.run(host, ask);
       const { stored } = this.#memory;
-      if (query.view !== 'host' || query.digest !== true || value.kind !== 'ok') return { value, stored };
+      if (query.view !== 'host' || query.digest !== true || value.kind !== 'ok')
+        return packLarge({ value, stored }, this.#pace);
       const loaded = this.#memory.loaded!;
       const pace = new Effort(this.#pace, () => this.#mayTake(client));
       const digest = await digestOfLoaded(loaded, pace);
@@ -352,13 +355,13 @@ export class HostRunner {
     });
   }
 
-  #store(host: OwnedHost, command: Command, execution: Execution, { worked }: Effort): Outcome<Execution> {
-    const { answer, records, events } = execution;
+  #store(host: OwnedHost, command: Command, execution: Executed, { worked }: Effort): Outcome<Execution> {
+    const { answer, records, events, digest } = execution;
     if (answer.kind === 'not-found') return { value: execution, stored: this.#memory.stored };
     if (this.#options.check) host.engine.check?.();
     const handover = records.find((record) => record.kind === 'handover');
     const more = handover === undefined ? { events } : { events, handover: { text: handover.text } };
-    const entry = this.#entry(host, command, digest(answer), more);
+    const entry = this.#entry(host, command, digest, more);
     noteStored(host, entry.command.length, worked, execution);
     return { value: execution, stored: this.#memory.commit(host, entry) };
   }

@@ -1,7 +1,9 @@
 /** Works commands off in slices, between which others have their turns. What they result in does not depend on where slices end. */
 import type { BatchOutcome } from '../host/batch/batch.ts';
-import type { CallsCommand, Command, Execution } from '../host/command.ts';
-import { type Effort, type Pace, SLICE_MS } from './slices.ts';
+import type { Command, Execution } from '../host/command.ts';
+import { digest, digesting } from './digest.ts';
+import { isLarge } from './large.ts';
+import { type Effort, inSlices, type Pace, SLICE_MS } from './slices.ts';
 
 /** A batch at work: `step` goes on for about so many operations, and answers true when there is an outcome. */
 export interface BatchRun {
@@ -9,8 +11,8 @@ export interface BatchRun {
   readonly outcome: BatchOutcome | null;
 }
 
-/** Calls at work: `step` goes on until all are done, or, behind any of them, `isOver` says so: then null. */
-export interface CallsRun {
+/** A command of several parts at work: `step` goes on until all are done, or, behind any of them, `isOver` says so: then null. */
+export interface LongRun {
   /** About how many characters the answer has so far. */
   readonly answerSize: number;
   step(isOver: () => boolean): Execution | null;
@@ -19,7 +21,14 @@ export interface CallsRun {
 /** What executes commands. Until one that it has begun is done it is asked for nothing else. */
 export interface Executing {
   execute(command: Command): Execution;
-  calls?(command: CallsCommand): CallsRun;
+  /** Begins one of several parts; undefined: it is none. */
+  begin?(command: Command): LongRun | undefined;
+}
+
+/** What a command has led to, and what its replay is compared by. */
+export interface Executed extends Execution {
+  /** Of the answer. */
+  digest: string;
 }
 
 /** Operations of the first slice of a batch. */
@@ -39,19 +48,29 @@ export async function workOff(run: BatchRun, pace: Pace): Promise<BatchOutcome> 
   }
 }
 
-/** Executes a command: several calls in slices, all else at once. A promise where it takes more than a slice; it rejects with what the effort throws. */
-export function execute(host: Executing, command: Command, effort: Effort): Execution | Promise<Execution> {
+/**
+ * Executes a command: several parts in slices, all else at once. A promise where it, or the digest of its answer, takes more than
+ * a slice; it rejects with what the effort throws.
+ */
+export function execute(host: Executing, command: Command, effort: Effort): Executed | Promise<Executed> {
   effort.resume();
-  const run = command.op === 'calls' && command.calls.length > 1 ? host.calls?.(command) : undefined;
-  if (run === undefined) return host.execute(command);
-  return run.step(() => effort.isOver) ?? goOn(run, effort);
+  const run = host.begin?.(command);
+  if (run === undefined) return withDigest(host.execute(command), effort);
+  const execution = run.step(() => effort.isOver);
+  return execution === null ? goOn(run, effort) : withDigest(execution, effort);
 }
 
-async function goOn(run: CallsRun, effort: Effort): Promise<Execution> {
+async function goOn(run: LongRun, effort: Effort): Promise<Executed> {
   for (;;) {
     await effort.pause(run.answerSize);
     effort.resume();
     const execution = run.step(() => effort.isOver);
-    if (execution !== null) return execution;
+    if (execution !== null) return await withDigest(execution, effort);
   }
+}
+
+function withDigest(execution: Execution, effort: Effort): Executed | Promise<Executed> {
+  const { answer, records, events } = execution;
+  if (!isLarge(answer)) return { answer, records, events, digest: digest(answer) };
+  return inSlices(digesting(answer), effort).then((digest) => ({ answer, records, events, digest }));
 }

@@ -79,7 +79,7 @@ function storeBar(host: Host, fn: PciFunction, index: number, offset: bigint, da
 /** Owners of frames that IOMMUs walk. */
 const IOMMU_TABLES: ReadonlySet<string> = new Set(['page-table', 'context-table']);
 
-function dma(host: Host, fn: PciFunction, access: DmaAccess): DmaResult {
+export function dma(host: Host, fn: PciFunction, access: DmaAccess): DmaResult {
   const data = new Uint8Array(access.length);
   if (access.op === 'write' && access.data) data.set(Uint8Array.fromBase64(access.data).subarray(0, access.length));
   const outcome = host.machine.dma(fn, access.op, BigInt(access.iova), data);
