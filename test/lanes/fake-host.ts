@@ -27,6 +27,8 @@ export interface FakeView {
 export interface Quirks {
   /** As a later version whose clock.advance answers differently. */
   clockSkew?: number;
+  /** What clock.advance, and the query of faults, answer besides. */
+  more?: object;
   /** As a version that breaks at a DMA. */
   failsAtDma?: boolean;
   /** As a version that cannot show a host. */
@@ -124,7 +126,7 @@ export class FakeHost implements Engine {
 
   query(query: Query): Answer {
     if (query.view === 'host' && this.#quirks.failsAtQuery) throw new Error('no view in this version');
-    return { kind: 'ok', value: { ...this.#view } };
+    return { kind: 'ok', value: { ...this.#view, ...(query.view === 'faults' && this.#quirks.more) } };
   }
 
   execute(command: Command): Execution {
@@ -134,7 +136,7 @@ export class FakeHost implements Engine {
     switch (command.op) {
       case 'clock.advance':
         this.#view.clock += Number(command.nanoseconds);
-        return ok({ now: this.#view.clock + (this.#quirks.clockSkew ?? 0) });
+        return ok({ now: this.#view.clock + (this.#quirks.clockSkew ?? 0), ...this.#quirks.more });
       case 'device.dma':
         if (this.#quirks.failsAtDma) throw new Error('no DMA in this version');
         this.#view.dma += 1;

@@ -25,7 +25,9 @@ const LARGE_VALUES: readonly unknown[] = [
   Array.from({ length: LARGE / 4 }, (_, index) => (index % 2 === 0 ? undefined : null)),
   { deep: { deeper: Array.from({ length: LARGE / 8 }, () => ({ ret: 0 })) } },
   { b: 'x'.repeat(LARGE), none: undefined, a: { why: 'y'.repeat(LARGE), list: [], 'a "name"': {} }, empty: '' },
-  Object.fromEntries(Array.from({ length: LARGE / 8 }, (_, index) => [`field ${index}`, index % 3 === 0 ? undefined : 1])),
+  Object.fromEntries(
+    Array.from({ length: LARGE / 8 }, (_, index) => [`field ${index}`, index % 3 === 0 ? undefined : 1]),
+  ),
   ['z'.repeat(2 * LARGE), [[], {}, ['y'.repeat(LARGE)]]],
 ];
 

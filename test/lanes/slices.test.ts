@@ -4,10 +4,12 @@ import { type TestContext, test } from 'node:test';
 import type { Command } from '../../src/host/command.ts';
 import { ClientGone, type GivenUp, HostFault, ServiceStopping, TooCostly } from '../../src/lanes/errors.ts';
 import { Heap } from '../../src/lanes/heap.ts';
+import { PIECE } from '../../src/lanes/json-pieces.ts';
 import { Lane, type LaneOptions } from '../../src/lanes/lane.ts';
 import { newHostMemory } from '../../src/lanes/residents.ts';
 import { Effort, SLICE_MS } from '../../src/lanes/slices.ts';
 import type { Store } from '../../src/store/store.ts';
+import { isPacked } from '../../src/threads/packed.ts';
 import { someTenant, temporaryStore } from '../support/store.ts';
 import { FakeHost, type FakeView, type Quirks, SPEC } from './fake-host.ts';
 
@@ -135,6 +137,57 @@ for (const [what, end, error] of [
       await next.execute('h', TICK);
       assert.deepEqual(await view(start()), { ...FIRST, clock: 2 });
     });
+
+/** Whoever reads one of its parts, each of them a piece, needs a slice for that. */
+const PARTS = Array.from({ length: 20 }, () => ({
+  get data() {
+    aSlice();
+    return 'x'.repeat(PIECE);
+  },
+}));
+
+test('while a large answer is made, or compared at a replay, others have their turns', async (t) => {
+  const { start, store } = await lab(t);
+  const lane = start({ more: { parts: PARTS } });
+  await view(lane);
+  const made = lane.execute('h', TICK);
+  assert.ok((await meanwhile(lane, made)) >= 10);
+  assert.deepEqual(JSON.parse(String(((await made) as { value: Buffer }).value)), {
+    now: 1,
+    parts: PARTS.map(({ data }) => ({ data })),
+  });
+  const shown = lane.query('h', { view: 'faults' });
+  assert.ok((await meanwhile(lane, shown)) >= 10);
+  assert.ok(isPacked(((await shown) as { value: unknown }).value));
+  const later = start({ more: { parts: PARTS } });
+  const replayed = view(later);
+  assert.ok((await meanwhile(later, replayed)) >= 10);
+  assert.deepEqual(await replayed, { ...FIRST, clock: 1 });
+  assert.equal((await store.hosts.get('h'))?.diverged, null);
+});
+
+test('a large answer that differs only at its end is another one', async (t) => {
+  const { start, store } = await lab(t);
+  const parts = (last: string): object => ({ parts: [...PARTS.map(() => 'x'.repeat(PIECE)), last] });
+  await start({ more: parts('a') }).execute('h', TICK);
+  await view(start({ more: parts('b') }));
+  assert.equal((await store.hosts.get('h'))?.diverged?.sequence, 1);
+});
+
+test('of a command that is given up while its answer is digested nothing has happened', async (t) => {
+  const { start, journal } = await lab(t);
+  const client = { isGone: false };
+  const last = {
+    get data() {
+      client.isGone = true;
+      return 'x';
+    },
+  };
+  const lane = start({ more: { parts: [...PARTS, last, ...PARTS] } });
+  await assert.rejects(lane.execute('h', TICK, client), ClientGone);
+  assert.deepEqual(await journal(), []);
+  assert.deepEqual(await view(lane), FIRST);
+});
 
 test('the bound names itself', async (t) => {
   const { start } = await lab(t);
