@@ -42,10 +42,13 @@ const CANONICAL: Form = {
   text: canonical,
 };
 
+const hasNoFields = (value: unknown): boolean => value === null || typeof value !== 'object';
+
 /** As JSON.stringify writes it, but for the order. */
 function canonical(value: unknown): string {
-  if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
-  if (Array.isArray(value)) return `[${value.map(canonical).join()}]`;
+  if (hasNoFields(value)) return JSON.stringify(value) ?? 'null';
+  if (Array.isArray(value))
+    return value.every(hasNoFields) ? JSON.stringify(value) : `[${value.map(canonical).join()}]`;
   const object = value as Record<string, unknown>;
   let text = '{';
   for (const name of Object.keys(object).sort()) {

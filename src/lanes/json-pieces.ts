@@ -22,11 +22,16 @@ export function* addInPieces(value: unknown, form: Form, add: (text: string) => 
   if (roomLeft(value, PIECE) >= 0) add(form.text(value));
   else if (typeof value === 'string') yield* addString(value, add);
   else if (Array.isArray(value)) {
-    for (const [index, item] of value.entries()) {
-      add(index === 0 ? '[' : ',');
-      yield* addInPieces(item, form, add);
+    let mark = '[';
+    for (let from = 0; from < value.length; mark = ',') {
+      add(mark);
+      const to = endOfPiece(value, from);
+      if (to === from) yield* addInPieces(value[from], form, add);
+      else add(form.text(value.slice(from, to)).slice(1, -1));
+      from = Math.max(to, from + 1);
+      yield;
     }
-    add(value.length === 0 ? '[]' : ']');
+    add(']');
   } else {
     const object = value as Readonly<Record<string, unknown>>;
     let mark = '{';
@@ -38,6 +43,16 @@ export function* addInPieces(value: unknown, form: Form, add: (text: string) => 
     add(mark === '{' ? '{}' : '}');
   }
   yield;
+}
+
+/** Behind the last of the items from one on that make a piece together; that one itself if it is larger. */
+function endOfPiece(items: readonly unknown[], from: number): number {
+  let room = PIECE;
+  for (let to = from; to < items.length; to++) {
+    room = roomLeft(items[to], room - 4);
+    if (room < 0) return to;
+  }
+  return items.length;
 }
 
 function* addString(text: string, add: (text: string) => void): Generator<void, void> {
