@@ -28,6 +28,7 @@ import type {
 } from './command.ts';
 import { perform } from './commands/index.ts';
 import { answerQuery } from './queries/index.ts';
+import type { Found } from './queries/row.ts';
 
 /** The simulated time that a command takes. */
 export const COMMAND_NANOSECONDS = 1000n;
@@ -99,6 +100,16 @@ export class Host implements EventSink {
   }
 
   query(query: Query): Answer {
+    const found = this.look(query);
+    if ('kind' in found) return found;
+    for (;;) {
+      const { done, value } = found.next();
+      if (done) return value;
+    }
+  }
+
+  /** The same, where there may be very much to be found in steps, between which nothing may happen to the host. */
+  look(query: Query): Found {
     return answerQuery(this, query);
   }
 

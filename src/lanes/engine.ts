@@ -67,8 +67,8 @@ class HostEngine implements Engine {
     return new Batch(this.#host, command, payload);
   }
 
-  query(query: Query): Answer {
-    return this.#host.query(query);
+  query(query: Query): Answer | Generator<void, Answer> {
+    return this.#host.look(query);
   }
 
   check(): void {

@@ -15,7 +15,11 @@ export class Guard {
   /** `what`: for the log. */
   run<T>(what: string, work: () => T): T {
     try {
-      return work();
+      const done = work();
+      if (!(done instanceof Promise)) return done;
+      return done.catch((error) => {
+        throw this.told(what, error);
+      }) as T;
     } catch (error) {
       throw this.fault(what, error);
     }

@@ -3,7 +3,7 @@
  * behind it. The kernel is deterministic, so the answers are those of the first time. Where one is not (a later
  * version that behaves differently), the host is marked `diverged` and stands as it was before that command.
  */
-import type { Answer, BatchCommand, EmittedEvent, Execution, HostSpec, Query, Refused } from '../host/command.ts';
+import type { Answer, BatchCommand, EmittedEvent, Execution, HostSpec, Refused } from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
 import {
@@ -31,7 +31,6 @@ import { type BatchRun, type Executed, type Executing, execute, workOff } from '
 export interface Engine extends Executing {
   /** Begins a batch; until it is done the host is asked for nothing else. */
   batch?(command: BatchCommand, payload: Uint8Array): BatchRun;
-  query(query: Query): Answer;
   /** What was emitted before the first command: the boot of a new host. */
   takeEvents?(): readonly EmittedEvent[];
   /** Frozen: the next kernel must be booted. */

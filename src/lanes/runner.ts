@@ -33,7 +33,7 @@ import { SnapshotMaker } from './snapshot-maker.ts';
 import { isDue, isWorthwhile } from './snapshots.ts';
 import type { Turns } from './turns.ts';
 import { Weight } from './weight.ts';
-import { type Executed, execute, workOff } from './work-off.ts';
+import { type Executed, execute, look, workOff } from './work-off.ts';
 
 type Given = Pick<Rebuilding, 'store' | 'makeHost' | 'restoreHost' | 'log' | 'onDamage'>;
 
@@ -113,7 +113,7 @@ export class HostRunner {
       this.#mayTake(undefined);
       const engine = this.#guard.run('create', () => this.#options.makeHost(row.spec));
       if (engine.refusal) return now(engine.refusal);
-      const answer = this.#guard.run('query', () => engine.query({ view: 'host' }));
+      const answer = await this.#guard.run('query', () => look(engine, { view: 'host' }, this.#pace));
       await this.#options.store.hosts.insert(row, engine.takeEvents?.());
       const behind = { ...NOTHING_BEHIND };
       this.#memory.take({ ...NOTHING_YET, engine, epoch: FIRST_EPOCH, sequence: 0, diverged: null, behind });
@@ -177,14 +177,14 @@ export class HostRunner {
       const host = this.#memory.owned ?? (await this.#memory.look());
       if (host === undefined) return now(NO_HOST);
       if (host.unreadable !== null && host.damage !== null) throw new HostDamaged(host.damage.what);
-      const ask = (asked: LoadedHost): Answer =>
-        this.#guard.run(`query ${query.view}`, () => asked.engine.query(query));
+      const pace = new Effort(this.#pace, () => this.#mayTake(client));
+      const ask = (asked: LoadedHost): Answer | Promise<Answer> =>
+        this.#guard.run(`query ${query.view}`, () => look(asked.engine, query, pace));
       const value = await this.#secondTry.run(host, ask);
       const { stored } = this.#memory;
       if (query.view !== 'host' || query.digest !== true || value.kind !== 'ok')
         return packLarge({ value, stored }, this.#pace);
       const loaded = this.#memory.loaded!;
-      const pace = new Effort(this.#pace, () => this.#mayTake(client));
       const digest = await digestOfLoaded(loaded, pace);
       const damage = loaded.damage ?? undefined;
       return { value: { kind: 'ok', value: { ...(value.value as object), digest, damage } }, stored };

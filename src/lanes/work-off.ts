@@ -1,6 +1,6 @@
 /** Works commands off in slices, between which others have their turns. What they result in does not depend on where slices end. */
 import type { BatchOutcome } from '../host/batch/batch.ts';
-import type { Command, Execution } from '../host/command.ts';
+import type { Answer, Command, Execution, Query } from '../host/command.ts';
 import { digest, digesting } from './digest.ts';
 import { isLarge } from './large.ts';
 import { type Effort, inSlices, type Pace, SLICE_MS } from './slices.ts';
@@ -18,8 +18,10 @@ export interface LongRun {
   step(isOver: () => boolean): Execution | null;
 }
 
-/** What executes commands. Until one that it has begun is done it is asked for nothing else. */
+/** What executes commands, and answers queries. Until one that it has begun is done it is asked for nothing else. */
 export interface Executing {
+  /** Where there may be very much to be found it is in steps. */
+  query(query: Query): Answer | Generator<void, Answer>;
   execute(command: Command): Execution;
   /** Begins one of several parts; undefined: it is none. */
   begin?(command: Command): LongRun | undefined;
@@ -73,4 +75,10 @@ function withDigest(execution: Execution, effort: Effort): Executed | Promise<Ex
   const { answer, records, events } = execution;
   if (!isLarge(answer)) return { answer, records, events, digest: digest(answer) };
   return inSlices(digesting(answer), effort).then((digest) => ({ answer, records, events, digest }));
+}
+
+/** Asks a host, in slices where the answer is found in steps. */
+export function look(host: Executing, query: Query, pace: Pace): Answer | Promise<Answer> {
+  const found = host.query(query);
+  return 'kind' in found ? found : inSlices(found, pace);
 }

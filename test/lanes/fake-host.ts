@@ -37,7 +37,7 @@ export interface Quirks {
   failsAtBatch?: boolean;
   /** As a version that cannot boot. */
   failsAtBoot?: boolean;
-  /** Called behind each call of several, with its number, and at each step of a long batch. */
+  /** Called behind each call of several, with its number, and at each step of a long batch, and of a query of domains. */
   onCall?: (number: number) => void;
   /** As a version whose commands leave things that do not agree. */
   isWhole?: (view: FakeView) => boolean;
@@ -124,9 +124,19 @@ export class FakeHost implements Engine {
     };
   }
 
-  query(query: Query): Answer {
+  query(query: Query): Answer | Generator<void, Answer> {
+    if (query.view === 'domains') return this.#inSteps();
     if (query.view === 'host' && this.#quirks.failsAtQuery) throw new Error('no view in this version');
     return { kind: 'ok', value: { ...this.#view, ...(query.view === 'faults' && this.#quirks.more) } };
+  }
+
+  /** So many that others notice. */
+  *#inSteps(): Generator<void, Answer> {
+    for (let step = 1; step <= 20; step += 1) {
+      this.#quirks.onCall?.(step);
+      yield;
+    }
+    return { kind: 'ok', value: [] };
   }
 
   execute(command: Command): Execution {

@@ -166,6 +166,28 @@ test('while a large answer is made, or compared at a replay, others have their t
   assert.equal((await store.hosts.get('h'))?.diverged, null);
 });
 
+test('between steps of a query others have their turns, and it may end there', async (t) => {
+  const { start } = await lab(t);
+  const client = { isGone: false };
+  let onStep = aSlice;
+  const lane = start({ onCall: () => onStep() });
+  await view(lane);
+  const found = lane.query('h', { view: 'domains' });
+  assert.ok((await meanwhile(lane, found)) >= 10);
+  assert.deepEqual(await found, { kind: 'ok', value: [] });
+  onStep = () => {
+    aSlice();
+    throw new Error('a bug');
+  };
+  await assert.rejects(lane.query('h', { view: 'domains' }), HostFault);
+  onStep = () => {
+    aSlice();
+    client.isGone = true;
+  };
+  await assert.rejects(lane.query('h', { view: 'domains' }, client), ClientGone);
+  assert.deepEqual(await view(lane), FIRST);
+});
+
 test('a large answer that differs only at its end is another one', async (t) => {
   const { start, store } = await lab(t);
   const parts = (last: string): object => ({ parts: [...PARTS.map(() => 'x'.repeat(PIECE)), last] });

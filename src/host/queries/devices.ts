@@ -8,7 +8,7 @@ import type { ConfigView, DeviceView } from '../views.ts';
 import { barBytes } from './bars.ts';
 import { domainOf, ownerOf } from './groups.ts';
 import { listAnswer } from './page.ts';
-import type { Rows } from './row.ts';
+import { type Rows, STEP } from './row.ts';
 import { Runs, tooManyRuns } from './runs.ts';
 
 export function deviceView(host: Host, fn: PciFunction): DeviceView {
@@ -50,10 +50,12 @@ function configView({ config }: PciFunction): ConfigView {
   return { size, data, bars, capabilities, extendedCapabilities };
 }
 
-function translation(host: Host, fn: PciFunction, iova: bigint, length: bigint): Answer {
+function* translation(host: Host, fn: PciFunction, iova: bigint, length: bigint): Generator<void, Answer> {
   const found = new Runs();
   if (length === 0n) return ok(found.runs);
+  let pieces = 0;
   for (const piece of host.machine.translations(fn, iova, iova + length - 1n)) {
+    if (++pieces % STEP === 0) yield;
     found.add(piece.iova, BigInt(piece.length), piece.physical, piece.readable, piece.writeable);
     if (found.runs.length > MAX_RUNS) return tooManyRuns('translation');
   }

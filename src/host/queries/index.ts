@@ -1,14 +1,14 @@
 /** All queries. One that has no row does not compile. Queries change nothing. */
 import { IommufdContext } from '../../kernel/iommufd/context.ts';
 import { notFound } from '../answers.ts';
-import type { Answer, Query } from '../command.ts';
+import type { Query } from '../command.ts';
 import type { Host } from '../host.ts';
 import { DEVICE_VIEWS } from './devices.ts';
 import { GROUP_VIEWS } from './groups.ts';
 import { HOST_VIEWS } from './host.ts';
 import { IOMMUFD_VIEWS } from './iommufds.ts';
 import { PROCESS_VIEWS } from './processes.ts';
-import type { Row, Rows, View } from './row.ts';
+import type { Found, Row, Rows, View } from './row.ts';
 import { SESSION_VIEWS } from './sessions.ts';
 
 export const QUERIES: Rows<View> = {
@@ -28,7 +28,7 @@ interface Any {
   fd: number;
 }
 
-export function answerQuery(host: Host, query: Query): Answer {
+export function answerQuery(host: Host, query: Query): Found {
   const row = QUERIES[query.view] as Row<Any>;
   const given = query as Query & Any;
   switch (row.needs) {

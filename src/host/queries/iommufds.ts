@@ -11,13 +11,19 @@ import { notFound, ok } from '../answers.ts';
 import type { Answer } from '../command.ts';
 import type { HwptView, IoasView, IommufdView, MappingView, ObjectView } from '../views.ts';
 import { firstOf, leftOut, listAnswer } from './page.ts';
-import type { Rows } from './row.ts';
+import { type Found, type Rows, STEP } from './row.ts';
 
-function iommufdView(context: IommufdContext): IommufdView {
-  const objects = [...context.objects.visible()];
-  const ioases = objects.filter((object) => object instanceof Ioas);
-  const hwpts = objects.filter((object) => object instanceof Hwpt);
-  const devices = objects.filter((object) => object instanceof IommufdDevice);
+function* iommufdView(context: IommufdContext): Generator<void, IommufdView> {
+  const objects: IommufdObject[] = [];
+  const ioases: Ioas[] = [];
+  const hwpts: Hwpt[] = [];
+  const devices: IommufdDevice[] = [];
+  for (const object of context.objects.visible()) {
+    if (objects.push(object) % STEP === 0) yield;
+    if (object instanceof Ioas) ioases.push(object);
+    else if (object instanceof Hwpt) hwpts.push(object);
+    else if (object instanceof IommufdDevice) devices.push(object);
+  }
   return {
     objects: firstOf(objects).map(objectView),
     ioases: firstOf(ioases).map(({ id }) => id),
@@ -40,14 +46,21 @@ function iommufdView(context: IommufdContext): IommufdView {
 
 const objectView = ({ id, type, users }: IommufdObject): ObjectView => ({ id, type, users });
 
-function ioasView(ioas: Ioas): IoasView {
+function* ioasView(ioas: Ioas): Generator<void, IoasView> {
   const { iopt } = ioas;
-  let total = 0n;
-  for (const area of iopt.areas) total += area.last - area.iova + 1n;
+  let high = 0;
+  let low = 0;
+  const { areas } = iopt;
+  let seen = 0;
+  for (let isThere = areas.seek(0, 0) || areas.next(); isThere; isThere = areas.next()) {
+    high += areas.lastHigh - areas.iovaHigh;
+    low += areas.lastLow - areas.iovaLow + 1;
+    if (++seen % STEP === 0) yield;
+  }
   return {
     ioas: ioas.id,
     areas: iopt.areas.size,
-    bytes: hex(total),
+    bytes: hex((BigInt(high) << 32n) + BigInt(low)),
     alignment: hex(iopt.alignment),
     hwpts: ioas.hwpts.map(({ id }) => id),
     immutable: iopt.immutable,
@@ -90,22 +103,29 @@ function hwptView(hwpt: Hwpt): HwptView {
   };
 }
 
-function onIoas({ objects }: IommufdContext, id: number, answer: (ioas: Ioas) => unknown): Answer {
+function* answering<View>(steps: Generator<void, View>): Generator<void, Answer> {
+  return ok(yield* steps);
+}
+
+function onIoas({ objects }: IommufdContext, id: number, answer: (ioas: Ioas) => Found): Found {
   const ioas = objects.get(id);
-  return ioas instanceof Ioas ? ok(answer(ioas)) : notFound(`IOAS ${id}`);
+  return ioas instanceof Ioas ? answer(ioas) : notFound(`IOAS ${id}`);
 }
 
 export const IOMMUFD_VIEWS: Rows<'iommufd' | 'objects' | 'ioas' | 'mappings' | 'hwpt'> = {
-  iommufd: { needs: 'iommufd', answer: (context) => ok(iommufdView(context)) },
+  iommufd: { needs: 'iommufd', answer: (context) => answering(iommufdView(context)) },
   objects: {
     needs: 'iommufd',
     answer: ({ objects }, query) =>
       listAnswer(query, { items: objects.visible(), view: objectView, key: ({ id }) => id }),
   },
-  ioas: { needs: 'iommufd', answer: (context, { ioas }) => onIoas(context, ioas, ioasView) },
+  ioas: {
+    needs: 'iommufd',
+    answer: (context, { ioas }) => onIoas(context, ioas, (found) => answering(ioasView(found))),
+  },
   mappings: {
     needs: 'iommufd',
-    answer: (context, { ioas: id, after, limit }) => onIoas(context, id, (ioas) => mappings(ioas, after, limit)),
+    answer: (context, { ioas: id, after, limit }) => onIoas(context, id, (ioas) => ok(mappings(ioas, after, limit))),
   },
   hwpt: {
     needs: 'iommufd',

@@ -13,7 +13,7 @@ import type { Answer } from '../command.ts';
 import type { AreaView, DescriptorView, ProcessView } from '../views.ts';
 import { bytes } from './bytes.ts';
 import { firstOf, leftOut, listAnswer } from './page.ts';
-import type { Rows } from './row.ts';
+import { type Rows, STEP } from './row.ts';
 import { Runs, tooManyRuns } from './runs.ts';
 
 export function processView(process: Process): ProcessView {
@@ -46,17 +46,20 @@ function areaView({ first, last, file, device }: Readonly<Mapping>): AreaView {
   };
 }
 
-function processMemory(process: Process, address: bigint, length: bigint): Answer {
+function* processMemory(process: Process, address: bigint, length: bigint): Generator<void, Answer> {
   const found = new Runs();
+  let pieces = 0;
   const page = BigInt(FRAME_SIZE);
   const end = address + length;
   for (const mapping of process.mm.mappings) {
+    if (++pieces % STEP === 0) yield;
     const first = BigInt(mapping.first) * page;
     const last = (BigInt(mapping.last) + 1n) * page;
     const from = first > address ? first : address;
     const to = last < end ? last : end;
     if (from >= to) continue;
     for (const { span, writable } of pagesOf(process.mm, mapping, Number(from / page), Number((to - 1n) / page))) {
+      if (++pieces % STEP === 0) yield;
       const start = BigInt(span.page) * page;
       const stop = start + BigInt(span.count) * page;
       const at = start > from ? start : from;

@@ -5,15 +5,21 @@ import type { PciFunction } from '../../machine/pci/function.ts';
 import type { Answer, Query } from '../command.ts';
 import type { Host } from '../host.ts';
 
+/** What a query finds; where that may be very much, in steps, between which nothing may happen to the host. */
+export type Found = Answer | Generator<void, Answer>;
+
+/** What there is behind so many items is found in another step. */
+export const STEP = 256;
+
 /** `needs`: what the query names. The answer is `not-found` if it is not there, or if no kernel runs. */
 export type Row<Of> =
-  | { needs: 'host'; answer: (host: Host, query: Of) => Answer }
+  | { needs: 'host'; answer: (host: Host, query: Of) => Found }
   | (Of extends { bdf: string }
-      ? { needs: 'function'; answer: (host: Host, query: Of, fn: PciFunction) => Answer }
+      ? { needs: 'function'; answer: (host: Host, query: Of, fn: PciFunction) => Found }
       : never)
-  | (Of extends { pid: number } ? { needs: 'process'; answer: (process: Process, query: Of) => Answer } : never)
+  | (Of extends { pid: number } ? { needs: 'process'; answer: (process: Process, query: Of) => Found } : never)
   | (Of extends { pid: number; fd: number }
-      ? { needs: 'iommufd'; answer: (context: IommufdContext, query: Of) => Answer }
+      ? { needs: 'iommufd'; answer: (context: IommufdContext, query: Of) => Found }
       : never);
 
 export type View = Query['view'];
