@@ -42,6 +42,8 @@ export interface ResidentsOptions {
   memory?: HostMemory;
   /** The number of the lane; default: there is only one. */
   lane?: number;
+  /** A host with more bytes of objects than this is not for this lane; default: any is. */
+  mostObjects?: number;
   /** Hears what a host takes, whenever that is found out. */
   onUse?: (hostId: string, use: HostUse) => void;
   heap?: Heap;
@@ -52,6 +54,7 @@ export class Residents {
   readonly #runners = new Map<string, HostRunner>();
   readonly #memory: HostMemory;
   readonly #lane: number;
+  readonly mostObjects: number;
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
   readonly #onUse: ResidentsOptions['onUse'];
@@ -64,12 +67,14 @@ export class Residents {
   #told = Number.NEGATIVE_INFINITY;
   #collected = Number.NEGATIVE_INFINITY;
 
-  constructor({ log, memory, lane = 0, onUse, heap = new Heap() }: ResidentsOptions) {
+  constructor(options: ResidentsOptions) {
+    const { log, memory, lane = 0, mostObjects = Number.POSITIVE_INFINITY, onUse, heap = new Heap() } = options;
     this.#log = log;
     this.#onUse = onUse;
     this.#heap = heap;
     this.#memory = memory ?? newHostMemory(Number.POSITIVE_INFINITY, 1);
     this.#lane = lane;
+    this.mostObjects = mostObjects;
     // What the lane before this one had is gone with it.
     Atomics.store(this.#memory.used, lane, 0);
     this.#timer = setInterval(this.#look, LOOK_MS).unref();

@@ -11,7 +11,7 @@ import type { Presence } from '../threads/client.ts';
 import { type AtWork, noteOf } from './at-work.ts';
 import { encodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
-import { AnswerTooLarge, ClientGone, HostDamaged, LaneBusy, ServiceStopping, TooCostly } from './errors.ts';
+import { AnswerTooLarge, ClientGone, HostDamaged, HostMoves, LaneBusy, ServiceStopping, TooCostly } from './errors.ts';
 import { Guard } from './guard.ts';
 import { InMemory, type OwnedHost } from './in-memory.ts';
 import { Jobs, type Outcome } from './jobs.ts';
@@ -246,8 +246,7 @@ export class HostRunner {
     return await this.#jobs.add(false, async () => {
       await this.#memory.arrived();
       if (this.#jobs.isWaitedFor) return now(false);
-      this.#snapshots.forget();
-      this.#memory.drop();
+      await this.#drop();
       return now(true);
     });
   }
@@ -262,8 +261,20 @@ export class HostRunner {
     return grown ? this.#weigh() : undefined;
   }
 
-  #weigh(): Promise<void> {
-    return this.#weight.measure(this.#memory.loaded, this.#pace);
+  /** One that is too large for this lane leaves it. */
+  async #weigh(): Promise<void> {
+    await this.#weight.measure(this.#memory.loaded, this.#pace);
+    const host = this.#memory.owned;
+    if (host === undefined || !this.#weight.isTooLarge) return;
+    if (isWorthwhile(host)) await this.#snapshot(host);
+    await this.#snapshots.stored;
+    await this.#drop();
+  }
+
+  async #drop(): Promise<void> {
+    await this.#memory.arrived();
+    this.#snapshots.forget();
+    this.#memory.drop();
   }
 
   #snapshot(host: OwnedHost): Promise<void> {
@@ -288,6 +299,7 @@ export class HostRunner {
   /** The same of what takes memory, and where somebody waits for it; after so many milliseconds, or with so much of an answer. */
   #mayTake(client: Presence | undefined, worked = 0, answerSize = 0): void {
     this.#mayWork();
+    if (this.#weight.isTooLarge) throw new HostMoves();
     if (this.#residents.isShort) throw new LaneBusy('the memory of the thread is full');
     if (client?.isGone) throw new ClientGone();
     const { commandTime = Number.POSITIVE_INFINITY } = this.#options;

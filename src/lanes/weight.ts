@@ -1,6 +1,6 @@
 /** What a host takes, which can be told only by looking at all of it. */
 import type { HostUse } from '../host/footprint.ts';
-import { TooCostly } from './errors.ts';
+import { HostMoves, TooCostly } from './errors.ts';
 import type { LoadedHost } from './replay.ts';
 import type { Residents } from './residents.ts';
 import type { Pace } from './slices.ts';
@@ -15,9 +15,9 @@ const BESIDES = 4096;
 const MEASURE_AFTER = 32;
 
 /** When so much more is in memory of the thread, work that has been at it meanwhile is looked at, in bytes. */
-const MUCH = 2 ** 26;
+const MUCH = 2 ** 24;
 
-const NOTHING: HostUse = { memory: 0, mappings: 0, descriptors: 0 };
+const NOTHING: HostUse = { memory: 0, objects: 0, mappings: 0, descriptors: 0 };
 
 export class Weight {
   readonly #hostId: string;
@@ -34,6 +34,11 @@ export class Weight {
     this.#residents = residents;
   }
 
+  /** It has more objects than a host of this lane may have; once that has been found out, it stays. */
+  get isTooLarge(): boolean {
+    return this.#use.objects > this.#residents.mostObjects;
+  }
+
   /** The host, or none where it is not in memory, has worked for so many milliseconds: is it to be measured? */
   isDue(host: LoadedHost | undefined, worked: number): boolean {
     this.#worked += worked;
@@ -42,7 +47,7 @@ export class Weight {
 
   /**
    * The pace of work that may make the host larger. Where it makes it larger than a host may be, `pause` rejects with
-   * TooCostly.
+   * TooCostly; where it makes it larger than one of this lane, with HostMoves.
    */
   watching(host: LoadedHost, { pause, resume }: Pace): Pace {
     const before = this.#use.memory;
@@ -56,6 +61,7 @@ export class Weight {
         throw new TooCostly(
           `the host would come to take more than ${Math.floor(hostLimit / 2 ** 20)} MiB of memory (half of HOLDOVER_HOST_MEMORY)`,
         );
+      if (this.isTooLarge) throw new HostMoves();
       await pause();
     };
     const hasGrown = (): boolean => {
