@@ -17,7 +17,7 @@ import { makeLaneError, ThreadDied } from './errors.ts';
 import type { LaneRequest, LaneSettings, LaneWord } from './messages.ts';
 
 /** What is new in a heap is looked through in one pause, of some milliseconds where it is no more than this. */
-const YOUNG = { maxYoungGenerationSizeMb: 24 };
+const YOUNG = { maxYoungGenerationSizeMb: 6 };
 /** A lane that does not even start is not tried again before this, in milliseconds. */
 const RESTART_DELAY_MS = 1000;
 
@@ -29,6 +29,8 @@ export interface LaneHandleOptions extends Given {
   aside: Aside;
   onDamage: (damage: FoundDamage) => void;
   onUse: (hostId: string, use: HostUse) => void;
+  /** The host is not there any more: it has become too large for an ordinary lane. */
+  onMove: (hostId: string) => void;
   /** For tests: what its thread may take of memory. */
   resourceLimits?: ResourceLimits | undefined;
   /** With what the next thread of this lane opens the store. */
@@ -119,7 +121,7 @@ export class LaneHandle {
 
   async #launch(port: MessagePort): Promise<void> {
     if (this.#stopped) return;
-    const { log, limits: _, pass, aside: __, onDamage, onUse, resourceLimits, ...settings } = this.#options;
+    const { log, limits: _, pass, aside: __, onDamage, onUse, onMove, resourceLimits, ...settings } = this.#options;
     const { data, transfer } = await pass();
     if (this.#stopped) return;
     const shield = makeShield();
@@ -144,6 +146,7 @@ export class LaneHandle {
       if (word === 'ready') started = true;
       else if ('damage' in word) onDamage(word.damage);
       else if ('use' in word) onUse(word.hostId, word.use);
+      else if ('moved' in word) onMove(word.moved);
       else log[word.level](word.details, word.message);
     });
     worker.on('error', (error) => {

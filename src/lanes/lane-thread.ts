@@ -46,6 +46,7 @@ const lane = new Lane({
   atWork: settings.atWork,
   onDamage: (damage) => say({ damage }),
   onUse: (hostId, use) => say({ hostId, use }),
+  onMove: (hostId) => say({ moved: hostId }),
 });
 
 async function handle(request: LaneRequest, client: Presence): Promise<unknown> {

@@ -61,7 +61,12 @@ export interface LaneSettings {
 }
 
 /** What a lane tells without being asked. */
-export type LaneWord = 'ready' | LogLine | { damage: FoundDamage } | { hostId: string; use: HostUse };
+export type LaneWord =
+  | 'ready'
+  | LogLine
+  | { damage: FoundDamage }
+  | { hostId: string; use: HostUse }
+  | { moved: string };
 
 /** A line of a lane for the log of the service. */
 export interface LogLine {

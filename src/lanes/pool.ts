@@ -70,6 +70,7 @@ export class LanePool implements Lanes {
     const more = {
       aside: this.#aside,
       onDamage: (damage: FoundDamage) => void store.damage.add(damage),
+      onMove: (hostId: string) => void this.#large.add(hostId),
       resourceLimits,
     };
     const start = (lane: number, own: Pick<LaneHandleOptions, 'mostObjects' | 'onUse'>): LaneHandle => {

@@ -46,6 +46,8 @@ export interface ResidentsOptions {
   mostObjects?: number;
   /** Hears what a host takes, whenever that is found out. */
   onUse?: (hostId: string, use: HostUse) => void;
+  /** Hears of a host that has left since it has become too large for this lane. */
+  onMove?: (hostId: string) => void;
   heap?: Heap;
 }
 
@@ -58,6 +60,7 @@ export class Residents {
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
   readonly #onUse: ResidentsOptions['onUse'];
+  readonly #onMove: ResidentsOptions['onMove'];
   readonly #heap: Heap;
   #newest: HostRunner | undefined;
   #bytes = 0;
@@ -68,9 +71,10 @@ export class Residents {
   #collected = Number.NEGATIVE_INFINITY;
 
   constructor(options: ResidentsOptions) {
-    const { log, memory, lane = 0, mostObjects = Number.POSITIVE_INFINITY, onUse, heap = new Heap() } = options;
+    const { log, memory, lane = 0, mostObjects = Number.POSITIVE_INFINITY, onUse, onMove, heap = new Heap() } = options;
     this.#log = log;
     this.#onUse = onUse;
+    this.#onMove = onMove;
     this.#heap = heap;
     this.#memory = memory ?? newHostMemory(Number.POSITIVE_INFINITY, 1);
     this.#lane = lane;
@@ -121,6 +125,10 @@ export class Residents {
     if (!this.#heap.isFull) return false;
     void this.#makeRoom();
     return true;
+  }
+
+  noteMove(hostId: string): void {
+    this.#onMove?.(hostId);
   }
 
   noteLoad(): void {
