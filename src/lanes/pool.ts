@@ -17,7 +17,7 @@ import { LaneHandle, type LaneHandleOptions } from './lane-handle.ts';
 import type { Lanes, NewHost } from './lanes.ts';
 import { givenWith, isMoved, type LaneRequest, type Moved } from './messages.ts';
 import { laneOf } from './owner.ts';
-import { newHostMemory, noteUse } from './residents.ts';
+import { MOST_OBJECTS, newHostMemory, noteUse } from './residents.ts';
 
 export interface PoolOptions {
   store: Store;
@@ -36,9 +36,6 @@ export interface PoolOptions {
   /** For tests: how many bytes of objects a host may have until it is a large one. */
   mostObjects?: number;
 }
-
-/** Collecting the garbage of a lane that has a hundred hosts of this size takes some milliseconds, in bytes. */
-const MOST_OBJECTS = 2 ** 23;
 
 export class LanePool implements Lanes {
   readonly #store: Store;

@@ -23,6 +23,7 @@ export class Weight {
   readonly #hostId: string;
   readonly #residents: Residents;
   #use = NOTHING;
+  #isTooLarge = false;
   #of: LoadedHost | undefined;
   /** Milliseconds that the host has worked since then, and may work until it is measured again. */
   #worked = 0;
@@ -34,9 +35,9 @@ export class Weight {
     this.#residents = residents;
   }
 
-  /** It has more objects than a host of this lane may have; once that has been found out, it stays. */
+  /** It was larger than a host of this lane may be when it was last measured in memory. */
   get isTooLarge(): boolean {
-    return this.#use.objects > this.#residents.mostObjects;
+    return this.#isTooLarge;
   }
 
   /** The host, or none where it is not in memory, has worked for so many milliseconds: is it to be measured? */
@@ -90,6 +91,7 @@ export class Weight {
     }
     this.#residents.account(this.#hostId, use, use.memory - this.#use.memory);
     this.#use = use;
+    if (host !== undefined) this.#isTooLarge = this.#residents.isTooLarge(use);
     this.#factor = host === this.#of ? Math.min(this.#factor * 2, MEASURE_AFTER) : 1;
     this.#of = host;
     this.#worked = 0;

@@ -87,7 +87,7 @@ export const GROWTH: readonly Attack[] = [
   },
   {
     name: 'whole pages that cannot be compressed',
-    tries: 'Bodies of 8 MiB of random bytes into memory, one behind the other.',
+    tries: 'Bodies of 3.5 MiB of random bytes into memory, one behind the other.',
     begin: async (attacker) => {
       const process = await alone(attacker, { memory: hex(64n * GIB) });
       await process.do(mmap(16n * GIB));
@@ -96,7 +96,7 @@ export const GROWTH: readonly Attack[] = [
       const data = noise.toString('base64');
       let at = VA;
       return () => {
-        const calls = times(8, () => {
+        const calls = times(5, () => {
           const call = { call: 'poke', addr: hex(at), data };
           at += BigInt(noise.length);
           return call;
