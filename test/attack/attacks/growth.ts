@@ -152,9 +152,9 @@ export const GROWTH: readonly Attack[] = [
       const process = await alone(attacker, { memory: hex(64n * TIB) });
       await process.do(mmap(64n * KIB * KIB));
       const data = Buffer.alloc(1 << 20, 7).toString('base64');
-      for (let piece = 0; piece < 64 && attacker.going; piece += 4)
+      for (let piece = 0; piece < 64 && attacker.going; piece += 2)
         await process.do(
-          ...times(4, (index) => ({ call: 'poke', addr: hex(VA + BigInt((piece + index) << 20)), data })),
+          ...times(2, (index) => ({ call: 'poke', addr: hex(VA + BigInt((piece + index) << 20)), data })),
         );
       const forks = times(attacker.size(1000), () => ({ call: 'fork' }));
       return () => process.calls(forks);
