@@ -1,6 +1,6 @@
 /** How much of a processor a thread gets where there are fewer processors than threads that work. */
 import { readlinkSync } from 'node:fs';
-import { setPriority } from 'node:os';
+import { constants, getPriority, setPriority } from 'node:os';
 import { basename } from 'node:path';
 
 /** A tenth of what others get (nice). */
@@ -13,7 +13,8 @@ const BEHIND_OTHERS = 10;
 export function workBehindOthers(): void {
   if (process.platform !== 'linux') return;
   try {
-    setPriority(Number(basename(readlinkSync('/proc/thread-self'))), BEHIND_OTHERS);
+    const nice = Math.min(getPriority() + BEHIND_OTHERS, constants.priority.PRIORITY_LOW);
+    setPriority(Number(basename(readlinkSync('/proc/thread-self'))), nice);
   } catch {
     // It is only better so.
   }
