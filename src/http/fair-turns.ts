@@ -6,7 +6,7 @@
 
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** For so long, in milliseconds, something is begun before answers are given and others are heard. */
+/** When so much time of a turn has been spent, in milliseconds, no more is begun in it: answers are given, and others are heard. */
 const TURN_MS = 2;
 /** Keys that are remembered: a tenant whose key is not has its turns together with all who have none that is right. */
 const MOST_KEYS = 10_000;
@@ -41,10 +41,10 @@ export class FairTurns {
   /** Of each key that has some, in the order of their turns. */
   readonly #waiting = new Map<string, Begin[]>();
   #begun = 0;
-  #since = 0;
+  #spent = 0;
   #isAwaited = false;
 
-  /** `atATime`: so many are begun in a turn, whether or not its time is over. */
+  /** `atATime`: so many are begun in a turn at most. */
   constructor(keys: KnownKeys, atATime: number) {
     this.#keys = keys;
     this.#atATime = atATime;
@@ -56,9 +56,9 @@ export class FairTurns {
     else this.queue(key, begin);
   }
 
-  /** Whether one may be begun at once, which counts as begun then: nobody waits, and there is time left. */
+  /** Whether one may be begun at once, which counts as begun then: nobody waits, and the turn is not over. */
   takes(): boolean {
-    if (!this.#isAwaited) this.#await();
+    this.#await();
     if (this.#waiting.size > 0 || this.#isOver()) return false;
     this.#begun += 1;
     return true;
@@ -66,31 +66,36 @@ export class FairTurns {
 
   /** Begins it when its turn comes. */
   queue(key: string | undefined, begin: Begin): void {
-    if (!this.#isAwaited) this.#await();
+    this.#await();
     const who = key !== undefined && this.#keys.has(key) ? key : NOBODY;
     const queue = this.#waiting.get(who);
     if (queue === undefined) this.#waiting.set(who, [begin]);
     else queue.push(begin);
   }
 
+  /** What was begun has taken so many milliseconds. */
+  spend(milliseconds: number): void {
+    this.#spent += milliseconds;
+  }
+
   #await(): void {
+    if (this.#isAwaited) return;
     this.#isAwaited = true;
-    this.#since = performance.now();
     setImmediate(this.#next);
   }
 
   #isOver(): boolean {
-    return this.#begun >= this.#atATime || (this.#begun > 0 && performance.now() - this.#since > TURN_MS);
+    return this.#begun >= this.#atATime || this.#spent > TURN_MS;
   }
 
   readonly #next = (): void => {
-    this.#isAwaited = this.#waiting.size > 0;
+    this.#isAwaited = false;
     this.#begun = 0;
-    if (!this.#isAwaited) return;
-    this.#await();
+    this.#spent = 0;
+    if (this.#waiting.size > 0) this.#await();
     for (; !this.#isOver(); this.#begun++) {
       const [next] = this.#waiting;
-      if (next === undefined) break;
+      if (next === undefined) return;
       const [who, queue] = next;
       this.#waiting.delete(who);
       const begin = queue.shift()!;

@@ -96,8 +96,9 @@ export class Reading {
       const end = at + reader.bytes;
       reader.parse(at === 0 && end >= bytes.length ? bytes : bytes.subarray(at, end));
       at = end;
-      if (at >= bytes.length || socket.destroyed) return;
       const now = performance.now();
+      this.#turns.spend(now - before);
+      if (at >= bytes.length || socket.destroyed) return;
       const isPaused = socket.isPaused() || !reader.mayGoOn();
       reader.bytes = !isPaused && now - before < QUICK_MS ? Math.min(2 * reader.bytes, MOST_BYTES) : LEAST_BYTES;
       before = now;
