@@ -120,7 +120,7 @@ const environment = z.object({
   HOLDOVER_DEV_KEY: key.default('dev-key'),
   HOLDOVER_DURABILITY: z.enum(['process', 'power'], 'must be process or power').default('process'),
   HOLDOVER_LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
-  HOLDOVER_BODY_LIMIT: integer(1024, 1 << 30).default(8 << 20),
+  HOLDOVER_BODY_LIMIT: integer(1024, 1 << 30).default(4 << 20),
   HOLDOVER_BATCH_LIMIT: integer(1024, 1 << 30).default(256 << 20),
   HOLDOVER_TENANT_BODIES: integer(4, 2 ** 20).default(512),
   HOLDOVER_ALL_BODIES: integer(4, 2 ** 20).default(1024),

@@ -28,7 +28,7 @@ test('without any variable everything has its default', () => {
     tenants: [],
     durability: 'process',
     logLevel: 'info',
-    bodyLimit: 8 * 1024 * 1024,
+    bodyLimit: 4 * 1024 * 1024,
     batchLimit: 256 * 1024 * 1024,
     tenantBodies: 512 * 1024 * 1024,
     allBodies: 1024 * 1024 * 1024,

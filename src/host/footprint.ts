@@ -10,6 +10,8 @@ import { Process } from '../kernel/process.ts';
 export interface HostUse {
   /** Bytes of memory, about. */
   memory: number;
+  /** Those of them that are not in typed arrays: garbage collection looks at them again and again. */
+  objects: number;
   /** Mappings of all IOASes, and of the memory of all processes. */
   mappings: number;
   /** Open descriptors of all processes. */
@@ -30,6 +32,7 @@ export function* footprint(host: object): Generator<void, HostUse> {
   const seen = new Set<object>([host]);
   const pending: object[] = [host];
   let bytes = 0;
+  let inArrays = 0;
   let mappings = 0;
   let descriptors = 0;
   const add = (value: unknown): void => {
@@ -58,7 +61,8 @@ export function* footprint(host: object): Generator<void, HostUse> {
     }
     const object = pending.pop()!;
     if (ArrayBuffer.isView(object)) {
-      bytes += TYPED_ARRAY + object.byteLength;
+      bytes += TYPED_ARRAY;
+      inArrays += object.byteLength;
     } else if (Array.isArray(object)) {
       bytes += OBJECT + SLOT * object.length;
       for (const item of object) {
@@ -92,5 +96,5 @@ export function* footprint(host: object): Generator<void, HostUse> {
       }
     }
   }
-  return { memory: bytes, mappings, descriptors };
+  return { memory: bytes + inArrays, objects: bytes, mappings, descriptors };
 }

@@ -21,6 +21,8 @@ export class Admission {
   readonly #limits: Limits;
   readonly #total: Load = { commands: 0, bytes: 0 };
   readonly #hosts = new Map<string, Load>();
+  /** Who waits until nothing of a host waits here. */
+  readonly #leaving = new Map<string, () => void>();
 
   constructor(limits: Limits = LIMITS) {
     this.#limits = limits;
@@ -42,7 +44,22 @@ export class Admission {
     if (host === undefined) return;
     add(host, -1, -bytes);
     add(this.#total, -1, -bytes);
-    if (host.commands === 0) this.#hosts.delete(hostId);
+    if (host.commands > 0) return;
+    this.#hosts.delete(hostId);
+    this.#leaving.get(hostId)?.();
+  }
+
+  /** Resolves when nothing of the host waits here; undefined: nothing does. */
+  gone(hostId: string): Promise<void> | undefined {
+    if (!this.#hosts.has(hostId)) return undefined;
+    const before = this.#leaving.get(hostId);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#leaving.set(hostId, () => {
+      this.#leaving.delete(hostId);
+      before?.();
+      resolve();
+    });
+    return promise;
   }
 
   /** Whether there is room for `more` of a host. */

@@ -36,6 +36,15 @@ export class LaneBusy extends GivenUp {
   override readonly name = 'LaneBusy';
 }
 
+/** The host has become too large for this lane, and is run in that of large hosts from now on, where it is to be asked again. */
+export class HostMoves extends GivenUp {
+  override readonly name = 'HostMoves';
+
+  constructor() {
+    super('the host moves to the lane of large hosts');
+  }
+}
+
 /** Nobody waits for the answer any more. */
 export class ClientGone extends GivenUp {
   override readonly name = 'ClientGone';

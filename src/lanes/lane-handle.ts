@@ -17,11 +17,11 @@ import { makeLaneError, ThreadDied } from './errors.ts';
 import type { LaneRequest, LaneSettings, LaneWord } from './messages.ts';
 
 /** What is new in a heap is looked through in one pause, of some milliseconds where it is no more than this. */
-const YOUNG = { maxYoungGenerationSizeMb: 24 };
+const YOUNG = { maxYoungGenerationSizeMb: 6 };
 /** A lane that does not even start is not tried again before this, in milliseconds. */
 const RESTART_DELAY_MS = 1000;
 
-type Given = Omit<LaneSettings, 'port' | 'store' | 'shield' | 'aside' | 'atWork'>;
+type Given = Omit<LaneSettings, 'port' | 'store' | 'shield' | 'atWork'>;
 
 export interface LaneHandleOptions extends Given {
   log: Log;
@@ -29,6 +29,8 @@ export interface LaneHandleOptions extends Given {
   aside: Aside;
   onDamage: (damage: FoundDamage) => void;
   onUse: (hostId: string, use: HostUse) => void;
+  /** The host is not there any more: it has become too large for an ordinary lane. */
+  onMove: (hostId: string) => void;
   /** For tests: what its thread may take of memory. */
   resourceLimits?: ResourceLimits | undefined;
   /** With what the next thread of this lane opens the store. */
@@ -68,13 +70,16 @@ export class LaneHandle {
     return this.#stopping;
   }
 
-  /** Ends the thread when it has done what it was asked; where it was to stop before, not later than that takes. */
+  /** Resolves when it has done what it was asked, and hosts are stored; where it was to stop before, not later than that takes. */
+  async rest(): Promise<void> {
+    if (this.#stopping === undefined) return await this.#inOrder(this.ask({ ask: 'rest' }));
+    await this.#stopping;
+    if (!this.#stopped) await this.#within(STOP_SNAPSHOTS_MS + STOP_LANES_MS, { ask: 'rest' });
+  }
+
+  /** Ends the thread, when it has no more to write for others. */
   async close(): Promise<void> {
-    if (this.#stopping === undefined) await this.#inOrder(this.ask({ ask: 'close' }));
-    else {
-      await this.#stopping;
-      if (!this.#stopped) await this.#within(STOP_SNAPSHOTS_MS + STOP_LANES_MS, { ask: 'close' });
-    }
+    if (!this.#stopped) await this.#within(STOP_LANES_MS, { ask: 'close' });
     await this.#end();
   }
 
@@ -116,14 +121,14 @@ export class LaneHandle {
 
   async #launch(port: MessagePort): Promise<void> {
     if (this.#stopped) return;
-    const { log, limits: _, pass, aside, onDamage, onUse, resourceLimits, ...settings } = this.#options;
+    const { log, limits: _, pass, aside: __, onDamage, onUse, onMove, resourceLimits, ...settings } = this.#options;
     const { data, transfer } = await pass();
     if (this.#stopped) return;
     const shield = makeShield();
     // A death is this thread's from now on.
     const atWork = new AtWork(this.#atWork);
     atWork.clear();
-    const more = { shield, aside: aside.hostIds, atWork: this.#atWork };
+    const more = { shield, atWork: this.#atWork };
     const workerData: LaneSettings = { ...settings, ...more, port, store: data };
     const transferList = [port, ...transfer];
     const file = threadFile(import.meta.url, 'lane-thread');
@@ -141,6 +146,7 @@ export class LaneHandle {
       if (word === 'ready') started = true;
       else if ('damage' in word) onDamage(word.damage);
       else if ('use' in word) onUse(word.hostId, word.use);
+      else if ('moved' in word) onMove(word.moved);
       else log[word.level](word.details, word.message);
     });
     worker.on('error', (error) => {
@@ -148,6 +154,7 @@ export class LaneHandle {
     });
     worker.on('exit', () => {
       dropShield(shield);
+      this.#thread = undefined;
       if (failure !== null) this.#setAside(atWork.hostId, failure);
       this.#died(failure, started);
     });

@@ -4,16 +4,18 @@ import type { Log } from '../log.ts';
 import { openShared } from '../store/sqlite/sharing.ts';
 import type { Presence } from '../threads/client.ts';
 import { serve } from '../threads/ports.ts';
+import { workBehindOthers } from '../threads/priority.ts';
 import { carryShield } from '../threads/shield.ts';
 import { makeHost, restoreHost } from './engine.ts';
+import { HostMoves } from './errors.ts';
 import { Lane } from './lane.ts';
 import { packedIn, packLarge } from './large.ts';
-import type { LaneRequest, LaneSettings, LaneWord, LogLine } from './messages.ts';
-import { laneOf } from './owner.ts';
+import { givenWith, isMoved, type LaneRequest, type LaneSettings, type LaneWord, type LogLine } from './messages.ts';
 import { killProcess } from './service-death.ts';
 
 const settings = workerData as LaneSettings;
 carryShield(settings.shield);
+if (settings.mostObjects === undefined) workBehindOthers();
 
 /** Errors do not get to another thread as they are. */
 function plain(details: object): object {
@@ -35,18 +37,28 @@ const lane = new Lane({
   allowServiceDeath: settings.allowServiceDeath,
   memory: settings.memory,
   lane: settings.lane,
+  ...(settings.mostObjects === undefined ? {} : { mostObjects: settings.mostObjects }),
   check: settings.check,
   commandTime: settings.commandTime,
   makeHost,
   restoreHost,
   die: killProcess,
-  owns: (hostId) => laneOf(hostId, settings.lanes) === settings.lane && !settings.aside.includes(hostId),
   atWork: settings.atWork,
   onDamage: (damage) => say({ damage }),
   onUse: (hostId, use) => say({ hostId, use }),
+  onMove: (hostId) => say({ moved: hostId }),
 });
 
 async function handle(request: LaneRequest, client: Presence): Promise<unknown> {
+  try {
+    return await answer(request, client);
+  } catch (error) {
+    if (!(error instanceof HostMoves)) throw error;
+    return { moved: request };
+  }
+}
+
+async function answer(request: LaneRequest, client: Presence): Promise<unknown> {
   switch (request.ask) {
     case 'create':
       return await lane.create(request.row);
@@ -58,15 +70,16 @@ async function handle(request: LaneRequest, client: Presence): Promise<unknown> 
       return packLarge(await lane.query(request.hostId, request.query, client));
     case 'remove':
       return await lane.remove(request.hostId);
-    case 'recover':
-      return await lane.recover();
+    case 'boot':
+      return await lane.boot(request.hostId);
     case 'stop':
       return await lane.stop();
+    case 'rest':
+      return await lane.close();
     case 'close':
-      await lane.close();
       return await store.close();
   }
 }
 
-serve(settings.port, handle, packedIn);
+serve(settings.port, handle, (value) => (isMoved(value) ? givenWith(value.moved) : packedIn(value)));
 say('ready');

@@ -5,14 +5,13 @@ import { STOP_SNAPSHOTS_MS } from '../limits.ts';
 import type { Presence } from '../threads/client.ts';
 import { type Packed, unpack } from '../threads/packed.ts';
 import { AtWork, type SharedAtWork } from './at-work.ts';
+import { HostMoves } from './errors.ts';
 import type { Lanes, NewHost } from './lanes.ts';
 import { noteUse, Residents, type ResidentsOptions } from './residents.ts';
 import { HostRunner, type RunnerOptions } from './runner.ts';
 import { Turns } from './turns.ts';
 
 export interface LaneOptions extends RunnerOptions, ResidentsOptions {
-  /** Which of the stored hosts are this lane's; default: all. */
-  owns?: (hostId: string) => boolean;
   /** Where others see which host it is at work on. */
   atWork?: SharedAtWork;
 }
@@ -74,15 +73,19 @@ export class Lane implements Lanes {
   }
 
   async recover(): Promise<void> {
-    const { store, log, owns = () => true } = this.#options;
-    for (const hostId of (await store.journal.unbooted()).filter(owns)) {
-      if (this.#turns.areOver) return;
-      try {
-        const booted = await this.#runner(hostId).recover();
-        if (booted) log.info({ host: hostId }, 'the next kernel booted after an interrupted kexec');
-      } catch (error) {
-        log.error({ host: hostId, err: error }, 'the next kernel could not be booted yet');
-      }
+    for (const hostId of await this.#options.store.journal.unbooted()) await this.boot(hostId);
+  }
+
+  /** The next kernel of a host that was killed between freeze and boot. Rejects with HostMoves only. */
+  async boot(hostId: string): Promise<void> {
+    const { log } = this.#options;
+    if (this.#turns.areOver) return;
+    try {
+      const booted = await this.#runner(hostId).recover();
+      if (booted) log.info({ host: hostId }, 'the next kernel booted after an interrupted kexec');
+    } catch (error) {
+      if (error instanceof HostMoves) throw error;
+      log.error({ host: hostId, err: error }, 'the next kernel could not be booted yet');
     }
   }
 

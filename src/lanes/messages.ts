@@ -16,20 +16,41 @@ export type LaneRequest =
   | { ask: 'batch'; hostId: string; command: BatchCommand; payload: Uint8Array }
   | { ask: 'query'; hostId: string; query: Query }
   | { ask: 'remove'; hostId: string }
-  | { ask: 'recover' }
+  | { ask: 'boot'; hostId: string }
   | { ask: 'stop' }
+  | { ask: 'rest' }
   | { ask: 'close' };
+
+/** Instead of an answer: the host is too large for this lane, and is to be asked for in that of large hosts. Nothing has happened. */
+export interface Moved {
+  moved: LaneRequest;
+}
+
+export const isMoved = (value: unknown): value is Moved =>
+  typeof value === 'object' && value !== null && 'moved' in value;
+
+/** What of a request is given away with it. */
+export function givenWith(request: LaneRequest): ArrayBuffer[] {
+  const given =
+    request.ask === 'batch'
+      ? request.payload
+      : request.ask === 'create'
+        ? request.row.spec
+        : request.ask === 'execute'
+          ? request.command
+          : undefined;
+  return given instanceof Uint8Array ? [given.buffer as ArrayBuffer] : [];
+}
 
 export interface LaneSettings {
   lane: number;
-  lanes: number;
+  /** A host with more bytes of objects moves to the lane of large hosts; default: this is that one. */
+  mostObjects?: number;
   allowServiceDeath: boolean;
   memory: HostMemory;
   check: boolean;
   /** How long it may work on one command, in milliseconds; default: for any time. */
   commandTime?: number;
-  /** Hosts that are not to be run. */
-  aside: readonly string[];
   atWork: SharedAtWork;
   /** Where requests come from. */
   port: MessagePort;
@@ -40,7 +61,12 @@ export interface LaneSettings {
 }
 
 /** What a lane tells without being asked. */
-export type LaneWord = 'ready' | LogLine | { damage: FoundDamage } | { hostId: string; use: HostUse };
+export type LaneWord =
+  | 'ready'
+  | LogLine
+  | { damage: FoundDamage }
+  | { hostId: string; use: HostUse }
+  | { moved: string };
 
 /** A line of a lane for the log of the service. */
 export interface LogLine {

@@ -25,13 +25,20 @@ export function noteUse(uses: Map<string, HostUse>, hostId: string, use: HostUse
   if (use.memory > 0 || uses.has(hostId)) uses.set(hostId, use);
 }
 
+/**
+ * A host with more bytes of objects than this is large: collecting the garbage of a lane that has a hundred smaller ones takes
+ * some milliseconds. So is one with so many times as many bytes in typed arrays, which take their time where they are copied.
+ */
+export const MOST_OBJECTS = 2 ** 23;
+const TIMES_IN_ARRAYS = 12;
+
 /** In bytes. */
 const LEAST_HOST = 2 ** 27;
 
 /** Another lane may have come to take more: then it is this one that has to make room. */
 const LOOK_MS = 1000;
-/** More than twice what hosts take, and this, need not be in memory of an idle thread: bytes, and how often that is mended, in milliseconds. */
-const SLACK = 2 ** 27;
+/** So much more than hosts take need not be in memory of an idle thread: bytes, and how often that is mended, in milliseconds. */
+const SLACK = 2 ** 26;
 const COLLECT_MS = 10_000;
 /** Who reads the log is told so often at the most. */
 const TELL_MS = 60_000;
@@ -42,8 +49,12 @@ export interface ResidentsOptions {
   memory?: HostMemory;
   /** The number of the lane; default: there is only one. */
   lane?: number;
+  /** A host with more bytes of objects than this (MOST_OBJECTS) is not for this lane; default: any is. */
+  mostObjects?: number;
   /** Hears what a host takes, whenever that is found out. */
   onUse?: (hostId: string, use: HostUse) => void;
+  /** Hears of a host that has left since it has become too large for this lane. */
+  onMove?: (hostId: string) => void;
   heap?: Heap;
 }
 
@@ -52,9 +63,11 @@ export class Residents {
   readonly #runners = new Map<string, HostRunner>();
   readonly #memory: HostMemory;
   readonly #lane: number;
+  readonly #mostObjects: number;
   readonly #log: Log;
   readonly #timer: NodeJS.Timeout;
   readonly #onUse: ResidentsOptions['onUse'];
+  readonly #onMove: ResidentsOptions['onMove'];
   readonly #heap: Heap;
   #newest: HostRunner | undefined;
   #bytes = 0;
@@ -64,12 +77,15 @@ export class Residents {
   #told = Number.NEGATIVE_INFINITY;
   #collected = Number.NEGATIVE_INFINITY;
 
-  constructor({ log, memory, lane = 0, onUse, heap = new Heap() }: ResidentsOptions) {
+  constructor(options: ResidentsOptions) {
+    const { log, memory, lane = 0, mostObjects = Number.POSITIVE_INFINITY, onUse, onMove, heap = new Heap() } = options;
     this.#log = log;
     this.#onUse = onUse;
+    this.#onMove = onMove;
     this.#heap = heap;
     this.#memory = memory ?? newHostMemory(Number.POSITIVE_INFINITY, 1);
     this.#lane = lane;
+    this.#mostObjects = mostObjects;
     // What the lane before this one had is gone with it.
     Atomics.store(this.#memory.used, lane, 0);
     this.#timer = setInterval(this.#look, LOOK_MS).unref();
@@ -118,6 +134,15 @@ export class Residents {
     return true;
   }
 
+  /** A host that takes so much is not for this lane. */
+  isTooLarge({ memory, objects }: HostUse): boolean {
+    return objects > this.#mostObjects || memory > TIMES_IN_ARRAYS * this.#mostObjects;
+  }
+
+  noteMove(hostId: string): void {
+    this.#onMove?.(hostId);
+  }
+
   noteLoad(): void {
     this.#loaded += 1;
   }
@@ -159,7 +184,7 @@ export class Residents {
 
   /** V8 keeps what hosts have left in memory until it needs the room, which may be never. */
   #collect(): void {
-    if (this.#heap.bytes < 2 * this.#bytes + SLACK || performance.now() - this.#collected < COLLECT_MS) return;
+    if (this.#heap.bytes < 1.25 * this.#bytes + SLACK || performance.now() - this.#collected < COLLECT_MS) return;
     for (const runner of this.#runners.values()) if (!runner.isIdle) return;
     this.#heap.collect();
     this.#collected = performance.now();

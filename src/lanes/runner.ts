@@ -5,13 +5,13 @@
  * are let through and everything else waits for the boot.
  */
 import type { Answer, BatchCommand, Command, Execution, Query } from '../host/command.ts';
-import { MAX_RESULTS_SIZE } from '../limits.ts';
 import { damagedHandover, FIRST_EPOCH, HandoverDamaged, type HostRow, type JournalEntry } from '../store/store.ts';
 import type { Presence } from '../threads/client.ts';
 import { type AtWork, noteOf } from './at-work.ts';
+import { Bounds } from './bounds.ts';
 import { encodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
-import { AnswerTooLarge, ClientGone, HostDamaged, LaneBusy, ServiceStopping, TooCostly } from './errors.ts';
+import { HostDamaged, ServiceStopping } from './errors.ts';
 import { Guard } from './guard.ts';
 import { InMemory, type OwnedHost } from './in-memory.ts';
 import { Jobs, type Outcome } from './jobs.ts';
@@ -60,6 +60,7 @@ export class HostRunner {
   readonly #residents: Residents;
   readonly #jobs: Jobs;
   readonly #weight: Weight;
+  readonly #bounds: Bounds;
   readonly #memory: InMemory;
   readonly #snapshots: SnapshotMaker;
   readonly #secondTry: SecondTry;
@@ -73,6 +74,7 @@ export class HostRunner {
     this.#pace = { pause: () => turns.take(), resume: () => atWork.note(note) };
     this.#residents = residents;
     this.#weight = new Weight(hostId, residents);
+    this.#bounds = new Bounds(turns, residents, this.#weight, options.commandTime);
     this.#snapshots = new SnapshotMaker(hostId, options);
     const { makeHost } = options;
     this.#memory = new InMemory(
@@ -80,7 +82,7 @@ export class HostRunner {
       {
         ...options,
         makeHost: (spec) => this.#guard.run('create', () => makeHost(spec)),
-        pace: new Effort(this.#pace, () => this.#mayWork()),
+        pace: new Effort(this.#pace, () => this.#bounds.mayWork()),
       },
       (host) => this.#noteLoad(host),
     );
@@ -109,7 +111,7 @@ export class HostRunner {
 
   create(row: HostRow): Promise<Answer> {
     return this.#jobs.add(false, async () => {
-      this.#mayTake(undefined);
+      this.#bounds.mayTake(undefined);
       const engine = this.#guard.run('create', () => this.#options.makeHost(row.spec));
       if (engine.refusal) return now(engine.refusal);
       const answer = this.#guard.run('query', () => engine.query({ view: 'host' }));
@@ -125,7 +127,7 @@ export class HostRunner {
     if (command.op === 'kexec.boot') throw new Error('a boot follows its freeze and is not asked for');
     const hardware = command.op === 'device.dma';
     return this.#jobs.add(hardware, async () => {
-      this.#mayTake(client);
+      this.#bounds.mayTake(client);
       const host = this.#memory.owned ?? (await this.#memory.own());
       if (host === undefined) return now(NO_HOST);
       if (this.#isForbidden(command)) return now(serviceDeathRefusal());
@@ -140,7 +142,7 @@ export class HostRunner {
   /** The same for a batch, which is worked off in slices: between them other hosts have their turns. */
   batch(command: BatchCommand, payload: Uint8Array, client?: Presence): Promise<Answer> {
     return this.#jobs.add(false, async () => {
-      this.#mayTake(client);
+      this.#bounds.mayTake(client);
       const frozen = await this.#memory.own();
       if (frozen?.engine.pendingBoot) await this.#boot();
       const host = await this.#memory.own();
@@ -148,7 +150,7 @@ export class HostRunner {
       const refusal = refusalOf(host);
       if (refusal !== null) return now(refusal);
       return await this.#secondTry.run(host, (asked) => {
-        const effort = this.#effort(asked, client);
+        const effort = this.#bounds.effort(asked, client, this.#pace);
         return this.#change('batch', () => this.#batch(asked, command, payload, effort));
       });
     });
@@ -171,7 +173,7 @@ export class HostRunner {
 
   query(query: Query, client?: Presence): Promise<Answer> {
     return this.#jobs.add(true, async () => {
-      this.#mayTake(client);
+      this.#bounds.mayTake(client);
       const host = this.#memory.owned ?? (await this.#memory.look());
       if (host === undefined) return now(NO_HOST);
       if (host.unreadable !== null && host.damage !== null) throw new HostDamaged(host.damage.what);
@@ -181,7 +183,7 @@ export class HostRunner {
       const { stored } = this.#memory;
       if (query.view !== 'host' || query.digest !== true || value.kind !== 'ok') return { value, stored };
       const loaded = this.#memory.loaded!;
-      const pace = new Effort(this.#pace, () => this.#mayTake(client));
+      const pace = new Effort(this.#pace, () => this.#bounds.mayTake(client));
       const digest = await digestOfLoaded(loaded, pace);
       const damage = loaded.damage ?? undefined;
       return { value: { kind: 'ok', value: { ...(value.value as object), digest, damage } }, stored };
@@ -190,7 +192,7 @@ export class HostRunner {
 
   remove(): Promise<void> {
     return this.#jobs.add(false, async () => {
-      this.#mayWork();
+      this.#bounds.mayWork();
       const { hosts } = this.#options.store;
       await this.#memory.arrived();
       const epoch = this.#memory.owned?.epoch ?? (await hosts.own(this.hostId, 'delete'));
@@ -246,8 +248,7 @@ export class HostRunner {
     return await this.#jobs.add(false, async () => {
       await this.#memory.arrived();
       if (this.#jobs.isWaitedFor) return now(false);
-      this.#snapshots.forget();
-      this.#memory.drop();
+      await this.#drop();
       return now(true);
     });
   }
@@ -262,12 +263,25 @@ export class HostRunner {
     return grown ? this.#weigh() : undefined;
   }
 
-  #weigh(): Promise<void> {
-    return this.#weight.measure(this.#memory.loaded, this.#pace);
+  /** One that is too large for this lane leaves it. */
+  async #weigh(): Promise<void> {
+    await this.#weight.measure(this.#memory.loaded, this.#pace);
+    const host = this.#memory.owned;
+    if (host === undefined || !this.#weight.isTooLarge) return;
+    if (isWorthwhile(host)) await this.#snapshot(host);
+    await this.#snapshots.stored;
+    await this.#drop();
+    this.#residents.noteMove(this.hostId);
+  }
+
+  async #drop(): Promise<void> {
+    await this.#memory.arrived();
+    this.#snapshots.forget();
+    this.#memory.drop();
   }
 
   #snapshot(host: OwnedHost): Promise<void> {
-    const pace = new Effort(this.#pace, () => this.#mayWork());
+    const pace = new Effort(this.#pace, () => this.#bounds.mayWork());
     return this.#snapshots.make(host, this.#memory.stored, pace);
   }
 
@@ -278,28 +292,6 @@ export class HostRunner {
     if (host !== loaded || !isDue(host, this.#snapshots.newest)) return;
     await this.#snapshot(host);
     await this.#snapshots.stored;
-  }
-
-  /** Throws GivenUp where nothing is to be done any more. */
-  #mayWork(): void {
-    if (this.#turns.areOver) throw new ServiceStopping();
-  }
-
-  /** The same of what takes memory, and where somebody waits for it; after so many milliseconds, or with so much of an answer. */
-  #mayTake(client: Presence | undefined, worked = 0, answerSize = 0): void {
-    this.#mayWork();
-    if (this.#residents.isShort) throw new LaneBusy('the memory of the thread is full');
-    if (client?.isGone) throw new ClientGone();
-    const { commandTime = Number.POSITIVE_INFINITY } = this.#options;
-    if (worked > commandTime)
-      throw new TooCostly(`it would take more than ${commandTime / 1000} s of work (HOLDOVER_COMMAND_SECONDS)`);
-    if (answerSize > MAX_RESULTS_SIZE)
-      throw new AnswerTooLarge(`its results would have more than ${MAX_RESULTS_SIZE >> 20} MiB together`);
-  }
-
-  #effort(host: LoadedHost, client: Presence | undefined): Effort {
-    const pace = this.#weight.watching(host, this.#pace);
-    return new Effort(pace, (worked, size) => this.#mayTake(client, worked, size));
   }
 
   async #kexec(command: Command): Promise<Answer> {
@@ -342,7 +334,7 @@ export class HostRunner {
     const refusal = refusalOf(host);
     if (refusal !== null) return now(nothingDone(refusal));
     return await this.#secondTry.run(host, (asked) => {
-      const effort = this.#effort(asked, client);
+      const effort = this.#bounds.effort(asked, client, this.#pace);
       return this.#change(command.op, () => {
         const execution = execute(asked.engine, command, effort);
         return execution instanceof Promise

@@ -1,6 +1,6 @@
 /** What a host takes, which can be told only by looking at all of it. */
 import type { HostUse } from '../host/footprint.ts';
-import { TooCostly } from './errors.ts';
+import { HostMoves, TooCostly } from './errors.ts';
 import type { LoadedHost } from './replay.ts';
 import type { Residents } from './residents.ts';
 import type { Pace } from './slices.ts';
@@ -15,14 +15,15 @@ const BESIDES = 4096;
 const MEASURE_AFTER = 32;
 
 /** When so much more is in memory of the thread, work that has been at it meanwhile is looked at, in bytes. */
-const MUCH = 2 ** 26;
+const MUCH = 2 ** 24;
 
-const NOTHING: HostUse = { memory: 0, mappings: 0, descriptors: 0 };
+const NOTHING: HostUse = { memory: 0, objects: 0, mappings: 0, descriptors: 0 };
 
 export class Weight {
   readonly #hostId: string;
   readonly #residents: Residents;
   #use = NOTHING;
+  #isTooLarge = false;
   #of: LoadedHost | undefined;
   /** Milliseconds that the host has worked since then, and may work until it is measured again. */
   #worked = 0;
@@ -34,6 +35,11 @@ export class Weight {
     this.#residents = residents;
   }
 
+  /** It was larger than a host of this lane may be when it was last measured in memory. */
+  get isTooLarge(): boolean {
+    return this.#isTooLarge;
+  }
+
   /** The host, or none where it is not in memory, has worked for so many milliseconds: is it to be measured? */
   isDue(host: LoadedHost | undefined, worked: number): boolean {
     this.#worked += worked;
@@ -42,7 +48,7 @@ export class Weight {
 
   /**
    * The pace of work that may make the host larger. Where it makes it larger than a host may be, `pause` rejects with
-   * TooCostly.
+   * TooCostly; where it makes it larger than one of this lane, with HostMoves.
    */
   watching(host: LoadedHost, { pause, resume }: Pace): Pace {
     const before = this.#use.memory;
@@ -56,6 +62,7 @@ export class Weight {
         throw new TooCostly(
           `the host would come to take more than ${Math.floor(hostLimit / 2 ** 20)} MiB of memory (half of HOLDOVER_HOST_MEMORY)`,
         );
+      if (this.isTooLarge) throw new HostMoves();
       await pause();
     };
     const hasGrown = (): boolean => {
@@ -84,6 +91,7 @@ export class Weight {
     }
     this.#residents.account(this.#hostId, use, use.memory - this.#use.memory);
     this.#use = use;
+    if (host !== undefined) this.#isTooLarge = this.#residents.isTooLarge(use);
     this.#factor = host === this.#of ? Math.min(this.#factor * 2, MEASURE_AFTER) : 1;
     this.#of = host;
     this.#worked = 0;

@@ -164,8 +164,9 @@ export interface Store extends Directory, HostStore {
   hosts: Hosts;
   events: Events;
   /**
-   * From now on hosts are run by so many other threads of this process. `onLost` is called where what they have asked
-   * for may never be answered: all of them have to end, and others to begin, each with a new pass.
+   * From now on hosts are run by so many other threads of this process, and by those of higher numbers that get a pass.
+   * `onLost` is called where what they have asked for may never be answered: all of them that have not ended have to end, and
+   * others to begin, each with a new pass. The thread of number 0 is the last one to end where nothing is lost.
    */
   share(threads: number, onLost: (cause: unknown) => void): SharedStore;
 }

@@ -24,7 +24,7 @@ function weighing(host: FakeHost, bytes: number): Engine {
   return Object.assign(host, {
     // biome-ignore lint/correctness/useYield: it is small
     *footprint() {
-      return { memory: bytes, mappings: 3, descriptors: 2 };
+      return { memory: bytes, objects: 0, mappings: 3, descriptors: 2 };
     },
   });
 }
@@ -253,7 +253,7 @@ test('what a host takes is known, also of one that has left', async (t) => {
   assert.ok(lane.use('h0')!.memory >= MIB);
   await add(1, 'h1');
   await until(() => lane.hosts === 1);
-  assert.deepEqual(lane.use('h0'), { memory: 0, mappings: 3, descriptors: 2 });
+  assert.deepEqual(lane.use('h0'), { memory: 0, objects: 0, mappings: 3, descriptors: 2 });
   await lane.remove('h0');
   assert.equal(lane.use('h0'), null);
 });

@@ -265,7 +265,7 @@ test('what makes a host larger than a host may be is ended, and has not happened
   const heavy = Object.assign(new FakeHost({ onCall }), {
     // biome-ignore lint/correctness/useYield: it is small
     *footprint() {
-      return { memory: bytes, mappings: 0, descriptors: 0 };
+      return { memory: bytes, objects: 0, mappings: 0, descriptors: 0 };
     },
   });
   const lane = start(

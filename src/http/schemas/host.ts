@@ -198,7 +198,7 @@ export const HostInput = strict({
       .enum(TOPOLOGY_FORMATS)
       .meta({ description: 'Which of the two it is; if not given, the text decides.' })
       .optional(),
-    text: text(4 << 20, 'The output, as it is.'),
+    text: text(3 << 20, 'The output, as it is.'),
   })
     .meta({
       description:

@@ -17,6 +17,10 @@ export type Durability = 'process' | 'power';
 /** How long a write waits for another program that holds the database, in milliseconds. */
 const BUSY_TIMEOUT_MS = 2000;
 
+/** What is more of the WAL is taken over into the database, in bytes (checkpoints.ts); and at once where it is so much, in pages of 4 KiB. */
+export const WAL_BYTES = 4 << 20;
+const MOST_WAL_PAGES = 16_384;
+
 export interface OpenDatabase {
   database: Database.Database;
   /** Migrations applied at this start. */
@@ -53,10 +57,17 @@ export function cannotOpen(directory: string, error: unknown): StoreUnavailable 
 /** A connection that writes, to a directory that is open already. */
 export function connectForWriting(directory: string, durability: Durability): Database.Database {
   const database = new Database(file(directory), { timeout: BUSY_TIMEOUT_MS });
-  database.pragma('journal_mode = WAL');
-  database.pragma(`synchronous = ${durability === 'power' ? 'FULL' : 'NORMAL'}`);
-  database.pragma('foreign_keys = ON');
-  return database;
+  try {
+    database.pragma('journal_mode = WAL');
+    database.pragma(`synchronous = ${durability === 'power' ? 'FULL' : 'NORMAL'}`);
+    database.pragma('foreign_keys = ON');
+    database.pragma(`journal_size_limit = ${WAL_BYTES}`);
+    database.pragma(`wal_autocheckpoint = ${MOST_WAL_PAGES}`);
+    return database;
+  } catch (error) {
+    database.close();
+    throw error;
+  }
 }
 
 /** A connection that reads, to a directory that is open already. */

@@ -10,7 +10,7 @@ import type Database from 'better-sqlite3';
 import type { Write } from './writes.ts';
 
 const SPARE = 'holdover.spare';
-/** As large as the WAL grows until SQLite takes what is in it over into the database, and a little more. */
+/** As large as the WAL grows until what is in it is taken over into the database, and a little more. */
 const BYTES = 5 << 20;
 /** Of other bytes than those before, so that a file system that compresses cannot make it smaller. */
 const PIECE = 1 << 19;

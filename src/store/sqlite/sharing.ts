@@ -1,13 +1,14 @@
 /**
  * Who writes when several threads run hosts: a thread of its own, to which they speak directly; or, where there is only
- * one, that one itself. The thread that has opened the store writes by the same.
+ * one all the time, that one, also for others that join it. The thread that has opened the store writes by the same.
  */
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { ThreadDied } from '../../threads/errors.ts';
-import { Caller, serve } from '../../threads/ports.ts';
+import { Caller } from '../../threads/ports.ts';
 import { makeStoreError, StoreUnavailable } from '../errors.ts';
 import type { HostStore, SharedStore, StorePass } from '../store.ts';
 import { connectForWriting, type Durability } from './database.ts';
+import { serveWriter, type WriterRequest } from './doors.ts';
 import { openHostStore } from './host-store.ts';
 import { GroupWriter } from './writer.ts';
 import { WriterHandle } from './writer-handle.ts';
@@ -59,15 +60,29 @@ function ownThread({ directory, durability, onLost, writeBy }: SharingOptions): 
   };
 }
 
-function onlyThread({ directory, durability, writeBy }: SharingOptions): SqliteShare {
-  let caller: Caller<Write> | null = null;
+/** The thread that writes where no other one does only that. */
+const FIRST = 0;
+
+function onlyThread({ directory, durability, onLost, writeBy }: SharingOptions): SqliteShare {
+  let caller: Caller<WriterRequest> | null = null;
+  let hasOthers = false;
   return {
-    async pass(): Promise<StorePass> {
+    async pass(thread): Promise<StorePass> {
       const { port1, port2 } = new MessageChannel();
-      const next = new Caller<Write>(port1, 'any', makeStoreError);
-      writeBy({ write: (write) => next.ask<number>(write) });
-      caller?.fail(new ThreadDied('the thread that writes ended'));
+      if (thread !== FIRST) {
+        if (caller === null) throw new Error('the thread that writes has not got its pass yet');
+        hasOthers = true;
+        await caller.ask({ ask: 'attach', thread, port: port1 }, [port1]);
+        const data: Pass = { directory, durability, port: port2, writes: false };
+        return { data, transfer: [port2] };
+      }
+      const before = caller;
+      const next = new Caller<WriterRequest>(port1, 'any', makeStoreError);
+      writeBy({ write: (write) => next.ask<number>({ ask: 'write', write }) });
       caller = next;
+      const ended = new ThreadDied('the thread that writes ended');
+      before?.fail(ended);
+      if (before !== null && hasOthers) onLost(ended);
       const data: Pass = { directory, durability, port: port2, writes: true };
       return { data, transfer: [port2] };
     },
@@ -98,7 +113,7 @@ type ClosingWriter = Writer & { close(): void };
 function writeHere(directory: string, durability: Durability, port: MessagePort): ClosingWriter {
   const database = connectForWriting(directory, durability);
   const own = new GroupWriter(database);
-  const stop = serve<Write>(port, (write) => own.write(write));
+  const stop = serveWriter(port, own, () => {});
   return {
     write: (write) => own.write(write),
     close() {

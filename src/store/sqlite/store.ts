@@ -1,6 +1,7 @@
 /** SQLite as a store: one database in a data directory, one connection that writes, any number that read. */
 import { DamageBook, type Store } from '../store.ts';
 import { openCheck } from './check.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { cannotOpen, type Durability, type OpenDatabase, openDatabase } from './database.ts';
 import { openEvents } from './events.ts';
 import { openHosts } from './hosts.ts';
@@ -47,6 +48,7 @@ function storeOf(opened: OpenDatabase, directory: string, durability: Durability
   let writer: Writer = own;
   const damage = new DamageBook();
   const inspector = new Inspector(directory);
+  const checkpoints = new Checkpoints(directory);
   let shared: SqliteShare | undefined;
   const pen: Writer = { write: (write) => writer.write(write) };
   const writeBy = (another: Writer | null): void => {
@@ -79,6 +81,8 @@ function storeOf(opened: OpenDatabase, directory: string, durability: Durability
     },
     async close() {
       if (inspector.isAtWork) await inspector.close();
+      const closing = checkpoints.close();
+      if (closing !== undefined) await closing;
       own.rest();
       close();
     },

@@ -5,7 +5,8 @@ import { Caller } from '../../threads/ports.ts';
 import { breakShield, dropShield, makeShield, type Shield } from '../../threads/shield.ts';
 import { threadFile } from '../../threads/thread-file.ts';
 import { makeStoreError, StoreUnavailable } from '../errors.ts';
-import type { WriterRequest, WriterSettings } from './writer-thread.ts';
+import type { WriterRequest } from './doors.ts';
+import type { WriterSettings } from './writer-thread.ts';
 import type { Write, Writer } from './writes.ts';
 
 export interface WriterOptions extends Omit<WriterSettings, 'port' | 'shield'> {

@@ -7,6 +7,8 @@ import type { Attacker } from '../attacker.ts';
 import { attached, batchPath, GIB, hex, IOVA, largeSpec, mmap, PAGE, times, VA } from '../prey.ts';
 
 const MIB = 1 << 20;
+/** The largest body that is no batch, with some room for what is around. */
+const LARGEST = 4 * MIB - 1024;
 const JSON_TYPE = 'application/json';
 const LINES = 'application/x-ndjson';
 
@@ -46,23 +48,23 @@ export const BODIES: readonly Attack[] = [
     begin: bodies((attacker) => JSON.stringify(manyDomains(attacker.size(4096)))),
   },
   {
-    name: '4 MB of newlines as a topology',
+    name: '4 MiB of newlines as a topology',
     tries: 'A text of nothing but ends of lines, and one of nothing but one line.',
     begin: async (attacker) => {
-      const text = (character: string): Buffer =>
-        Buffer.from(JSON.stringify({ topology: { text: character.repeat(attacker.size(4 * MIB - 1)) } }));
-      const [newlines, letters] = [text('\n'), text('a')];
+      const text = (character: string, size: number): Buffer =>
+        Buffer.from(JSON.stringify({ topology: { text: character.repeat(attacker.size(size)) } }));
+      const [newlines, letters] = [text('\n', LARGEST / 2), text('a', 3 * MIB)];
       return () => Promise.all([newlines, letters, newlines, letters].map((body) => attacker.post('/v1/hosts', body)));
     },
   },
   {
-    name: '4 MB of lines of a topology',
-    tries: '100,000 lines that are nearly right.',
+    name: '3 MiB of lines of a topology',
+    tries: '60,000 lines that are nearly right.',
     begin: async (attacker) => {
       const line = '/sys/kernel/iommu_groups/1/devices/0000:00:00';
-      const text = `${line}\n`.repeat(attacker.size(90_000));
+      const text = `${line}\n`.repeat(attacker.size(65_000));
       const right = times(
-        attacker.size(60_000),
+        attacker.size(55_000),
         (index) => `/sys/kernel/iommu_groups/${index}/devices/0000:00:00.0\n`,
       ).join('');
       const made = [text, right].map((some) => Buffer.from(JSON.stringify({ topology: { text: some } })));
@@ -74,17 +76,17 @@ export const BODIES: readonly Attack[] = [
     tries: '4 MiB of opening brackets, and of objects in objects.',
     begin: async (attacker) => {
       const [brackets, objects] = [
-        Buffer.from('['.repeat(attacker.size(4 * MIB))),
-        Buffer.from(`${'{"a":'.repeat(attacker.size(MIB))}1${'}'.repeat(attacker.size(MIB))}`),
+        Buffer.from('['.repeat(attacker.size(LARGEST))),
+        Buffer.from(`${'{"a":'.repeat(attacker.size(LARGEST / 6))}1${'}'.repeat(attacker.size(LARGEST / 6))}`),
       ];
       return () => Promise.all([brackets, objects, brackets, objects].map((body) => attacker.post('/v1/hosts', body)));
     },
   },
   {
     name: 'JSON of many wrong fields',
-    tries: '500,000 fields that nobody knows; 400,000 calls that do not exist.',
+    tries: '350,000 fields that nobody knows; 400,000 calls that do not exist.',
     begin: async (attacker) => {
-      const fields = times(attacker.size(500_000), (index) => `"x${index}":1`).join(',');
+      const fields = times(attacker.size(350_000), (index) => `"x${index}":1`).join(',');
       const devices = times(attacker.size(400_000), () => '{"bdf":1}').join(',');
       const made = [`{${fields}}`, `{"devices":[${devices}]}`].map((text) => Buffer.from(text));
       return () => Promise.all(made.map((body) => attacker.post('/v1/hosts', body)));
@@ -137,7 +139,7 @@ export const BODIES: readonly Attack[] = [
     tries: '1,000 bodies of which a byte comes now and then.',
     begin: async (attacker) => {
       const sockets = await Promise.all(
-        times(attacker.size(1000), () => open(attacker, '/v1/hosts', JSON_TYPE, 5 * MIB)),
+        times(attacker.size(1000), () => open(attacker, '/v1/hosts', JSON_TYPE, LARGEST)),
       );
       return async () => {
         for (const socket of sockets) if (!socket.destroyed) socket.write(' ');
@@ -199,12 +201,12 @@ export const BODIES: readonly Attack[] = [
     },
   },
   {
-    name: 'a poke of 5 MiB in base64',
+    name: 'a poke of 3 MB in base64',
     tries: 'Few values, each of them large: four at a time.',
     begin: async (attacker) => {
       const target = await attached(attacker);
       await target.process.do(mmap(16n * BigInt(MIB)));
-      const data = Buffer.alloc(attacker.size(5 * MIB), 5).toString('base64');
+      const data = Buffer.alloc(attacker.size(3_000_000), 5).toString('base64');
       const body = Buffer.from(JSON.stringify({ calls: [{ call: 'poke', addr: hex(VA), data }] }));
       return () => Promise.all(times(4, () => attacker.post(`${target.process.path}/calls`, body)));
     },

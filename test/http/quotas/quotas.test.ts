@@ -5,7 +5,7 @@ import type { GivenQuotas } from '../../../src/quotas.ts';
 import { ADMIN_KEY, type Fixture, fixture, HOST, OTHER_KEY, type ProblemBody } from '../fixture.ts';
 
 const MIB = 2 ** 20;
-const LITTLE: HostUse = { memory: MIB, mappings: 10, descriptors: 5 };
+const LITTLE: HostUse = { memory: MIB, objects: MIB, mappings: 10, descriptors: 5 };
 const PATH = `/v1/hosts/${HOST}`;
 
 interface QuotaProblem extends ProblemBody {
