@@ -57,12 +57,13 @@ function destination(): ReturnType<typeof pino.destination> {
     // It would put the thread to sleep, and with it everybody who is served.
     retryEAGAIN: () => offers-- > 0,
   });
-  let again: NodeJS.Timeout | undefined;
+  let isOffered = false;
   // The service goes on, and stops in order, when its log cannot be written (closed terminal, full disk).
   output.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EAGAIN') return;
-    again ??= setTimeout(() => {
-      again = undefined;
+    if (error.code !== 'EAGAIN' || isOffered) return;
+    isOffered = true;
+    setTimeout(() => {
+      isOffered = false;
       output.write('');
     }, OFFERED_AGAIN_MS).unref();
   });
