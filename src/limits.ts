@@ -68,12 +68,14 @@ export const UNREAD_MS = 60 * SECOND;
 /** How long the rest of a body that nobody reads any more is taken and thrown away, in milliseconds. */
 export const DRAIN_MS = 5 * SECOND;
 /**
- * How many requests of all connections may wait behind the one that is answered on theirs. A connection is not read while a
- * request of it waits, but all that arrived together, up to 64 KiB, has been parsed by then. Beyond the bound connections
- * with more than FEW are cut off.
+ * How many requests of all connections may wait behind the one that is answered on theirs: a connection is not read while a
+ * request of it waits, but a few that arrived together have been parsed by then. Beyond the bound connections with more than FEW
+ * are cut off.
  */
 export const MAX_WAITING = 4096;
 export const FEW = 16;
+/** How many bytes may wait to be parsed, those of all connections. Beyond them connections with more than a few are cut off. */
+export const MAX_HELD = 64 * MIB;
 /** The thread that serves HTTP reads no body, and writes no answer, of more bytes than about this; so many threads read bodies. */
 export const LARGE = 64 << 10;
 export const READERS = 2;

@@ -35,15 +35,43 @@ const REDACTED = ['authorization', 'headers.authorization', 'req.headers.authori
 
 /** How many bytes of lines are kept while they cannot be written; more are dropped. */
 const MOST_UNWRITTEN = 1 << 20;
+/** After how many milliseconds what a slow reader did not take is offered again, if no other line comes; and how often at the end. */
+const OFFERED_AGAIN_MS = 100;
+const OFFERED_AT_END = 3;
 
 export async function createLog(config: Pick<Config, 'dev' | 'logLevel'>): Promise<Logger> {
   const options = { level: config.logLevel, redact: REDACTED };
   const toLine = config.dev ? await lineMaker() : undefined;
-  const output = pino.destination({ dest: process.stdout.fd, sync: true, maxLength: MOST_UNWRITTEN });
-  // The service goes on, and stops in order, when its log cannot be written (closed terminal, full disk).
-  output.on('error', () => {});
+  const output = destination();
   if (toLine === undefined) return pino(options, output);
   return pino(options, { write: (entry) => output.write(toLine(JSON.parse(entry) as Entry)) });
+}
+
+/** Standard output. Nobody waits for who reads it slowly, or not at all. */
+function destination(): ReturnType<typeof pino.destination> {
+  let offers = 0;
+  const output = pino.destination({
+    dest: process.stdout.fd,
+    sync: true,
+    maxLength: MOST_UNWRITTEN,
+    // It would put the thread to sleep, and with it everybody who is served.
+    retryEAGAIN: () => offers-- > 0,
+  });
+  let isOffered = false;
+  // The service goes on, and stops in order, when its log cannot be written (closed terminal, full disk).
+  output.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EAGAIN' || isOffered) return;
+    isOffered = true;
+    setTimeout(() => {
+      isOffered = false;
+      output.write('');
+    }, OFFERED_AGAIN_MS).unref();
+  });
+  process.once('exit', () => {
+    offers = OFFERED_AT_END;
+    output.write('');
+  });
+  return output;
 }
 
 interface Entry {

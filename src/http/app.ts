@@ -22,7 +22,7 @@ import { addRoute, type Context, claimOf, type RawBody, type Route } from './rou
 import { ROUTES } from './routes.ts';
 import { HEARTBEAT_SECONDS, Watchers, watchedLanes } from './watchers.ts';
 
-export interface AppOptions extends Omit<Context, 'turns' | 'watchers' | 'readers' | 'budget' | 'quotas'> {
+export interface AppOptions extends Omit<Context, 'keys' | 'watchers' | 'readers' | 'budget' | 'quotas'> {
   /** For tests: how long connections may take for what they do. */
   patience?: Partial<Patience>;
   /** Gets a line for each request; without it nothing is logged. */
@@ -41,8 +41,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const budget = new BodyBudget(given.config);
   const quotas = new TenantQuotas(given.config.quotas, given.directory.hosts, lanes);
   const connections = new Connections(patience);
-  const { turns } = connections;
-  const context: Context = { ...given, turns, watchers, readers, budget, quotas, lanes: watchedLanes(lanes, watchers) };
+  const { keys } = connections;
+  const context: Context = { ...given, keys, watchers, readers, budget, quotas, lanes: watchedLanes(lanes, watchers) };
   const app = fastify({
     serverFactory: (handle) => connections.createServer(handle),
     bodyLimit: context.config.bodyLimit,

@@ -17,7 +17,7 @@ declare module 'fastify' {
   }
 }
 
-type Keys = Pick<Context, 'config' | 'directory' | 'quotas' | 'turns'>;
+type Keys = Pick<Context, 'config' | 'directory' | 'quotas' | 'keys'>;
 
 /**
  * Sets the tenant and the host of a request. Throws a problem: 401 no or unknown key, 403 wrong kind of key, 404 host, 429
@@ -42,7 +42,7 @@ export async function authenticate(
   if (tenant === undefined) {
     throw unauthenticated('Nobody has this key. Check it, or have a tenant made.', ', error="invalid_token"');
   }
-  context.turns.know(key);
+  context.keys.know(key);
   if (access === 'admin')
     throw new Problem('forbidden', 'This needs the admin key (HOLDOVER_ADMIN_KEY), not that of a tenant.');
   request.tenant = tenant;

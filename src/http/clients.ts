@@ -37,9 +37,10 @@ const FIRST_PROBE_MS = 100;
 
 /**
  * A client that has closed its side of the connection may still read, or be gone: the system tells which when something has
- * been sent to it. So as long as `current` has no answer, it is sent that it is being worked on (102).
+ * been sent to it. So as long as `current` has no answer, it is sent that it is being worked on (102). Returns what has to be called
+ * when the next one is current.
  */
-export function probeWhenHalfClosed(socket: Socket, current: () => ServerResponse | undefined): void {
+export function probeWhenHalfClosed(socket: Socket, current: () => ServerResponse | undefined): () => void {
   const probe = (response: ServerResponse, delay: number): void => {
     const timer = setTimeout(() => {
       if (current() !== response || response.headersSent || response.req.httpVersionMinor === 0) return;
@@ -48,8 +49,12 @@ export function probeWhenHalfClosed(socket: Socket, current: () => ServerRespons
     }, delay).unref();
     response.once('close', () => clearTimeout(timer));
   };
-  socket.once('end', () => {
+  const begin = (): void => {
     const response = current();
     if (response !== undefined) probe(response, FIRST_PROBE_MS);
-  });
+  };
+  socket.once('end', begin);
+  return () => {
+    if (socket.readableEnded) begin();
+  };
 }

@@ -15,9 +15,9 @@ import {
   MAX_WAITING,
   UNREAD_MS,
 } from '../limits.ts';
-import { drain, drained } from './bodies/reading.ts';
 import { probeWhenHalfClosed } from './clients.ts';
-import { FairTurns, keyIn } from './fair-turns.ts';
+import { FairTurns, KnownKeys, keyIn } from './fair-turns.ts';
+import { type Reader, Reading } from './reading.ts';
 
 /** How long things may take, in milliseconds: see limits.ts. */
 export interface Patience {
@@ -31,10 +31,18 @@ const PATIENCE: Patience = { headers: HEADERS_MS, keepAlive: KEEP_ALIVE_MS, unre
 /** So many times within that it is looked whether the headers of a connection are late. */
 const LOOKS = 6;
 
+/** So many requests are begun in one turn of the event loop. */
+const AT_A_TIME = 8;
+
 interface Connection {
   readonly socket: Socket;
+  readonly reader: Reader;
   /** A request is being answered. */
   busy: boolean;
+  /** The answer that is being made, if it is not one to what is no request. */
+  current: ServerResponse | undefined;
+  /** Another one is. */
+  onCurrent: () => void;
   waiting: (() => void)[];
   /** The request that has arrived last, and its answer. */
   last: { request: IncomingMessage; response: ServerResponse } | null;
@@ -63,7 +71,10 @@ export class Connections {
   #unanswered = 0;
   #waiting = 0;
   #onIdle = (): void => {};
-  readonly turns = new FairTurns();
+  /** Those of tenants, whose requests have turns of their own. */
+  readonly keys = new KnownKeys();
+  readonly #turns = new FairTurns(this.keys, AT_A_TIME);
+  readonly #reading = new Reading(this.keys);
 
   constructor(patience: Partial<Patience> = {}) {
     this.#patience = { ...PATIENCE, ...patience };
@@ -90,7 +101,10 @@ export class Connections {
     // Without this one Node would refuse what it does not know; head.ts does it with words.
     server.on('checkExpectation', answer);
     // A tunnel: it is for proxies.
-    server.on('connect', (_request, socket) => server.emit('clientError', new NoTunnel(), socket));
+    server.on('connect', ({ socket }) => {
+      this.#reading.end(this.#bySocket.get(socket)!.reader);
+      server.emit('clientError', new NoTunnel(), socket);
+    });
     server.on('checkContinue', (request, response) => {
       awaitingLeave.set(request, response);
       answer(request, response);
@@ -127,7 +141,15 @@ export class Connections {
   }
 
   #watch(socket: Socket): void {
-    const connection: Connection = { socket, busy: false, waiting: [], last: null };
+    const connection: Connection = {
+      socket,
+      reader: this.#reading.watch(socket, () => connection.waiting.length === 0),
+      busy: false,
+      current: undefined,
+      onCurrent: probeWhenHalfClosed(socket, () => connection.current),
+      waiting: [],
+      last: null,
+    };
     this.#bySocket.set(socket, connection);
     // Node calls this behind the last answer of a connection. If bytes came then that nobody reads, the system would reset
     // the connection, and the client might lose the answer.
@@ -138,14 +160,8 @@ export class Connections {
       socket.end();
       this.#endSoon(connection);
     };
-    probeWhenHalfClosed(socket, () => (connection.busy ? connection.last?.response : undefined));
-    // Node itself resumes the socket on several occasions, such as the end of an answer.
-    socket.on('resume', () => {
-      if (connection.waiting.length > 0) socket.pause();
-    });
     socket.once('close', () => {
       clearTimeout(connection.end);
-      drained(socket);
       this.#forget(connection);
       if (!connection.busy) return;
       connection.busy = false;
@@ -170,7 +186,11 @@ export class Connections {
     const { socket } = request;
     const connection = this.#bySocket.get(socket)!;
     connection.last = { request, response };
+    const key = keyIn(request.headers);
+    connection.reader.key = key;
     this.#enter(connection, () => {
+      connection.current = response;
+      connection.onCurrent();
       response.once('prefinish', () => {
         // Node ends a connection on which nothing has moved for this long; `#beginNext` lifts the bound.
         if (socket.writableLength > 0) socket.setTimeout(this.#patience.unread);
@@ -180,7 +200,7 @@ export class Connections {
         if (!request.complete) this.#awaitRest(connection, request);
         this.#leave(connection);
       });
-      this.turns.enter(keyIn(request.headers), () => {
+      this.#turns.enter(key, () => {
         // Its client has gone meanwhile.
         if (!response.destroyed) handle(request, response);
       });
@@ -201,9 +221,7 @@ export class Connections {
   #awaitRest(connection: Connection, request: IncomingMessage): void {
     if (connection.socket.destroyed) return;
     this.#endSoon(connection);
-    drain(connection.socket);
     request.once('close', () => {
-      drained(connection.socket);
       if (!connection.socket.writable) return;
       clearTimeout(connection.end);
       delete connection.end;
@@ -223,13 +241,13 @@ export class Connections {
     }
     waiting.push(begin);
     this.#waiting += 1;
-    socket.pause();
     if (this.#waiting > MAX_WAITING && waiting.length > FEW) socket.destroy();
   }
 
   /** An answer is done: the next one begins, after what other connections have asked meanwhile. */
   #leave(connection: Connection): void {
     if (!connection.busy) return;
+    connection.current = undefined;
     this.#settle(1);
     if (connection.waiting.length > 0) setImmediate(() => this.#beginNext(connection));
     else Object.assign(connection, { busy: false, last: null });

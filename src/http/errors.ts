@@ -183,7 +183,10 @@ type ClientError = Error & { code?: string; rawPacket?: unknown };
 function kindOf({ code = '', rawPacket }: ClientError): ProblemName {
   const kind = SOCKET_PROBLEMS[code] ?? 'malformed-body';
   if (kind !== 'headers-too-large' || !Buffer.isBuffer(rawPacket)) return kind;
-  return LONG_LINE.test(rawPacket.toString('latin1', 0, MAX_URL)) ? 'path-too-long' : kind;
+  // The packet is a piece of what has been read together (reading.ts).
+  const { buffer, byteOffset, length } = rawPacket;
+  const read = Buffer.from(buffer, 0, Math.min(byteOffset + length, MAX_URL));
+  return LONG_LINE.test(read.toString('latin1')) ? 'path-too-long' : kind;
 }
 
 /** Answers what is not HTTP. It never becomes a request for Fastify, so the answer is written to the socket. */

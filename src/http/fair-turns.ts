@@ -1,12 +1,13 @@
 /**
- * Whose request is begun next. Many that arrive together are begun a few in each turn of the event loop, those of each tenant
- * in the order in which they came, and tenants one after the other: who asks once does not wait for another's thousand.
+ * Whose request is begun next, and of whose connection more is read. What arrives together is worked off a little in each turn of
+ * the event loop, that of each tenant in the order in which it came, and tenants one after the other: who asks once does not wait
+ * for another's thousand.
  */
 
 import type { IncomingHttpHeaders } from 'node:http';
 
-/** So many requests are begun before answers are given and others are heard: about two milliseconds' work. */
-const AT_A_TIME = 8;
+/** When so much time of a turn has been spent, in milliseconds, no more is begun in it: answers are given, and others are heard. */
+const TURN_MS = 2;
 /** Keys that are remembered: a tenant whose key is not has its turns together with all who have none that is right. */
 const MOST_KEYS = 10_000;
 const NOBODY = '';
@@ -19,49 +20,87 @@ export const keyIn = ({ authorization }: IncomingHttpHeaders): string | undefine
 
 type Begin = () => void;
 
-export class FairTurns {
+/** The keys of tenants, as far as they have been used. */
+export class KnownKeys {
   readonly #known = new Set<string>();
-  /** Of each key that has some, in the order of their turns. */
-  readonly #waiting = new Map<string, Begin[]>();
-  #begun = 0;
-  #isAwaited = false;
 
-  /** This is the key of a tenant. */
   know(key: string): void {
     if (this.#known.has(key)) return;
     if (this.#known.size >= MOST_KEYS) this.#known.clear();
     this.#known.add(key);
   }
 
+  has(key: string): boolean {
+    return this.#known.has(key);
+  }
+}
+
+export class FairTurns {
+  readonly #keys: KnownKeys;
+  readonly #atATime: number;
+  /** Of each key that has some, in the order of their turns. */
+  readonly #waiting = new Map<string, Begin[]>();
+  #begun = 0;
+  #spent = 0;
+  #isAwaited = false;
+
+  /** `atATime`: so many are begun in a turn at most. */
+  constructor(keys: KnownKeys, atATime: number) {
+    this.#keys = keys;
+    this.#atATime = atATime;
+  }
+
   /** Begins a request, whose key is perhaps none: at once, or when its turn comes. */
   enter(key: string | undefined, begin: Begin): void {
-    if (!this.#isAwaited) {
-      this.#isAwaited = true;
-      setImmediate(this.#next);
-    }
-    if (this.#begun < AT_A_TIME && this.#waiting.size === 0) {
-      this.#begun += 1;
-      begin();
-      return;
-    }
-    const who = key !== undefined && this.#known.has(key) ? key : NOBODY;
+    if (this.takes()) begin();
+    else this.queue(key, begin);
+  }
+
+  /** Whether one may be begun at once, which counts as begun then: nobody waits, and the turn is not over. */
+  takes(): boolean {
+    this.#await();
+    if (this.#waiting.size > 0 || this.#isOver()) return false;
+    this.#begun += 1;
+    return true;
+  }
+
+  /** Begins it when its turn comes. */
+  queue(key: string | undefined, begin: Begin): void {
+    this.#await();
+    const who = key !== undefined && this.#keys.has(key) ? key : NOBODY;
     const queue = this.#waiting.get(who);
     if (queue === undefined) this.#waiting.set(who, [begin]);
     else queue.push(begin);
   }
 
+  /** What was begun has taken so many milliseconds. */
+  spend(milliseconds: number): void {
+    this.#spent += milliseconds;
+  }
+
+  #await(): void {
+    if (this.#isAwaited) return;
+    this.#isAwaited = true;
+    setImmediate(this.#next);
+  }
+
+  #isOver(): boolean {
+    return this.#begun >= this.#atATime || this.#spent > TURN_MS;
+  }
+
   readonly #next = (): void => {
-    this.#isAwaited = this.#waiting.size > 0;
-    if (this.#isAwaited) setImmediate(this.#next);
-    for (this.#begun = 0; this.#begun < AT_A_TIME; this.#begun++) {
+    this.#isAwaited = false;
+    this.#begun = 0;
+    this.#spent = 0;
+    if (this.#waiting.size > 0) this.#await();
+    for (; !this.#isOver(); this.#begun++) {
       const [next] = this.#waiting;
-      if (next === undefined) break;
+      if (next === undefined) return;
       const [who, queue] = next;
       this.#waiting.delete(who);
       const begin = queue.shift()!;
       if (queue.length > 0) this.#waiting.set(who, queue);
       begin();
     }
-    if (!this.#isAwaited) this.#begun = 0;
   };
 }

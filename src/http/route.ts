@@ -17,7 +17,7 @@ import type { BodyBudget, Claim } from './bodies/budget.ts';
 import { parseBody } from './bodies/json.ts';
 import type { Readers } from './bodies/readers.ts';
 import { lanesFor } from './clients.ts';
-import type { FairTurns } from './fair-turns.ts';
+import type { KnownKeys } from './fair-turns.ts';
 import { type PathValues, pathSchema } from './parameters.ts';
 import type { ProblemName } from './problems.ts';
 import type { Frees, TenantQuotas } from './quotas/quotas.ts';
@@ -40,7 +40,7 @@ export interface Context {
   >;
   directory: Directory;
   lanes: Lanes;
-  turns: FairTurns;
+  keys: KnownKeys;
   watchers: Watchers;
   readers: Readers;
   budget: BodyBudget;

@@ -33,6 +33,8 @@ test('each limit that has no variable is told as it is', () => {
     seconds(limits.DRAIN_MS),
   );
   assert.equal(most('requests that wait so on all connections'), count(limits.MAX_WAITING));
+  const held = 'bytes that have arrived and wait for their turn to be parsed, those of all connections';
+  assert.equal(most(held), `${limits.MAX_HELD / MIB} MiB`);
   assert.equal(most('connections'), count(limits.MAX_CONNECTIONS));
   const lane = `${count(limits.LANE_COMMANDS)}, and ${limits.LANE_BYTES / MIB} MiB`;
   assert.equal(most('commands that wait in a lane, and their bytes'), lane);

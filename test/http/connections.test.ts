@@ -42,7 +42,7 @@ test('so it is with the pages that need no key', async (t) => {
     socket.write(ask(`GET ${path}`).repeat(600));
     for (let probe = 0; probe < 50; probe++) assert.equal((await other('get', '/livez')).status, 200);
     const begun = responses.filter(({ headersSent }) => headersSent).length - 50;
-    assert.ok(responses.length > 300 && begun <= most, `${begun} of ${responses.length} ${path}`);
+    assert.ok(begun > 0 && begun <= most, `${begun} of ${path}`);
     socket.destroy();
   }
 });
@@ -202,8 +202,8 @@ test('a connection of which a request waits is not read', async (t) => {
   socket.end(paths.join(''));
   await text(socket);
   assert.equal(arrived, REQUESTS);
-  // As many as a chunk of 64 KiB may have.
-  assert.ok(most < 2500, `${most} have waited`);
+  // As many as are parsed at once.
+  assert.ok(most < 50, `${most} have waited`);
 });
 
 test('a connection on which nobody reads an answer ends some time; one that is used in time does not', async (t) => {
@@ -227,10 +227,10 @@ test('where too many requests wait, those who have sent them are cut off, and no
   const { server, dial } = await bare(t, connections, ({ url }, response) => {
     if (url === '/quick') response.end('done');
   });
-  const flood = 'GET /slow HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(1900);
+  const flood = 'GET /slow HTTP/1.1\r\n\r\n'.repeat(1900);
   const modest = dial();
   modest.write('GET /slow HTTP/1.1\r\nhost: x\r\n\r\n'.repeat(2));
-  const flooding = Array.from({ length: 40 }, dial);
+  const flooding = Array.from({ length: 200 }, dial);
   for (const socket of flooding) socket.resume().write(flood);
   await Promise.race(flooding.map((socket) => new Promise((cut) => socket.once('close', cut))));
   const other = dial();

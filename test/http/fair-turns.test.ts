@@ -2,15 +2,16 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { FairTurns } from '../../src/http/fair-turns.ts';
+import { FairTurns, KnownKeys } from '../../src/http/fair-turns.ts';
 
 function begun(...known: string[]): {
   turns: FairTurns;
   order: string[];
   ask(key: string | undefined, what: string): void;
 } {
-  const turns = new FairTurns();
-  for (const key of known) turns.know(key);
+  const keys = new KnownKeys();
+  const turns = new FairTurns(keys, 8);
+  for (const key of known) keys.know(key);
   const order: string[] = [];
   return { turns, order, ask: (key, what) => turns.enter(key, () => order.push(what)) };
 }

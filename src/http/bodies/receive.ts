@@ -3,7 +3,6 @@ import type { IncomingMessage } from 'node:http';
 import { letBodyCome } from '../connections.ts';
 import { Problem } from '../problems.ts';
 import type { Claim } from './budget.ts';
-import { noteRead } from './reading.ts';
 
 export interface Rules {
   /** The most bytes. */
@@ -93,7 +92,6 @@ class Reception {
       else this.#roomFor(end).set(chunk, this.#size);
       this.#size = end;
       this.#timer?.refresh();
-      if (end !== this.#length) noteRead(this.#request.socket, chunk.length);
     } catch (error) {
       this.#fail(error as Error);
     }
