@@ -16,6 +16,13 @@ const FEW_CHUNKS = 16;
 /** The least number of words that is kept of a frame that `setWord` has written. */
 const FEW_WORDS = 16;
 
+/**
+ * The words that several frames may have in common, each by a view of its own, until one of them is written. It is no state:
+ * a host that is restored has none in common. Most threads never have any, and need not look.
+ */
+const common = new WeakSet<ArrayBufferLike>();
+let isAnyCommon = false;
+
 export class FrameContents {
   private readonly _owners: FrameOwners;
   private readonly _words = new Map<number, Uint32Array>();
@@ -32,7 +39,7 @@ export class FrameContents {
 
   /** The 1024 words (32 bits) of a frame, to be read and written: tables of hardware, which is little endian. */
   words(frame: number): Uint32Array {
-    const words = this._words.get(frame);
+    const words = this._ownWords(frame);
     return words?.length === WORDS ? words : this._enlarge(frame, words, WORDS);
   }
 
@@ -54,7 +61,7 @@ export class FrameContents {
   }
 
   setWord(frame: number, index: number, value: number): void {
-    let words = this._words.get(frame);
+    let words = this._ownWords(frame);
     if (!words || index >= words.length) {
       let room = FEW_WORDS;
       while (index >= room) room *= 2;
@@ -143,7 +150,7 @@ export class FrameContents {
   /** Gives frames the contents of others, which have as many frames and the same `fill`. */
   copy({ start, count }: FrameRun, to: number): void {
     for (const place of this._places.within(start * CHUNKS, (start + count) * CHUNKS - 1)) {
-      if (place < 0) this._setWords(-1 - place - start + to, this._words.get(-1 - place)!.slice());
+      if (place < 0) this._setWords(-1 - place - start + to, share(this._words.get(-1 - place)!));
       else {
         const number = this._chunks.numberOf(place) + (to - start) * CHUNKS;
         const copy = this._chunks.add(number);
@@ -212,6 +219,15 @@ export class FrameContents {
     }
   }
 
+  /** The words of a frame that no other frame has. */
+  private _ownWords(frame: number): Uint32Array | undefined {
+    const words = this._words.get(frame);
+    if (!isAnyCommon || words === undefined || !common.has(words.buffer)) return words;
+    const own = words.slice();
+    this._words.set(frame, own);
+    return own;
+  }
+
   private _hasChunks(frame: number): boolean {
     return this._places.countWithin(frame * CHUNKS, (frame + 1) * CHUNKS - 1) > 0 && !this._words.has(frame);
   }
@@ -242,6 +258,13 @@ export class FrameContents {
     if (!this._words.has(frame)) this._places.add(frame * CHUNKS, -1 - frame);
     this._words.set(frame, words);
   }
+}
+
+/** Another view of the same words, which belong to both from now on. */
+function share(words: Uint32Array): Uint32Array {
+  isAnyCommon = true;
+  common.add(words.buffer);
+  return words.subarray();
 }
 
 /** Whether so little of at most a frame is not zero that it goes into chunks. */

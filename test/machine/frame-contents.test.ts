@@ -35,7 +35,7 @@ test('reads, writes, copies and truncations at random are those of an array of b
       seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff;
       return (seed >>> 8) % most;
     };
-    for (let round = 0; round < 1500; round++) {
+    const once = (start: number, model: Uint8Array): void => {
       const at = next(FRAMES * FRAME);
       const length = Math.min(1 + (next(4) === 0 ? next(3 * FRAME) : next(70)), FRAMES * FRAME - at);
       const bytes = Uint8Array.from({ length }, () => (next(3) === 0 ? next(256) : 0));
@@ -61,10 +61,17 @@ test('reads, writes, copies and truncations at random are those of an array of b
           model.set(bytes, at);
       }
       assert.deepEqual(read(memory, start * FRAME + at, length), model.slice(at, at + length));
-    }
+    };
+    for (let round = 0; round < 1500; round++) once(start, model);
     assert.deepEqual(read(memory, start * FRAME, FRAMES * FRAME), model);
     const [copy] = memory.duplicate({ start, count: FRAMES }, { owner: 'process' })!;
-    assert.deepEqual(read(memory, copy!.start * FRAME, FRAMES * FRAME), model);
+    const copied = model.slice();
+    for (let round = 0; round < 500; round++) {
+      once(start, model);
+      once(copy!.start, copied);
+    }
+    assert.deepEqual(read(memory, start * FRAME, FRAMES * FRAME), model);
+    assert.deepEqual(read(memory, copy!.start * FRAME, FRAMES * FRAME), copied);
     memory.release(copy!.start, FRAMES);
     memory.release(start, FRAMES);
   }
