@@ -5,9 +5,10 @@
 
 const MIB = 1 << 20;
 
-/** The most calls of a request, bytes that they may read together, and characters that their results may have, about. */
+/** The most calls of a request, bytes that they may read together, and write together, and characters that their results may have, about. */
 export const MAX_CALLS = 10_000;
 export const MAX_READ = 4 * MIB;
+export const MAX_WRITTEN = MIB;
 export const MAX_RESULTS_SIZE = 8 * MIB;
 /** The most bytes that one peek, pread, access_rw or access of a DMA moves. */
 export const MAX_TRANSFER = MIB;

@@ -20,7 +20,7 @@ test('what is read comes back, however much it is', async () => {
     data: Buffer.alloc(MIB, index + 1).toString('base64'),
   }));
   // These bodies are large, too.
-  for (const some of [pokes.slice(0, 2), pokes.slice(2)]) await host.runCalls(process.pid, some);
+  for (const poke of pokes) await host.runCalls(process.pid, [poke]);
   const results = await host.runCalls(
     process.pid,
     pokes.map(({ addr }) => ({ call: 'peek', addr, length: MIB })),

@@ -3,15 +3,15 @@ import { z } from 'zod';
 import type { Command } from '../../host/command.ts';
 import type { ProcessView } from '../../host/views.ts';
 import { CAPABILITIES } from '../../kernel/process.ts';
-import { MAX_CALLS, MAX_READ } from '../../limits.ts';
+import { MAX_CALLS, MAX_READ, MAX_WRITTEN } from '../../limits.ts';
 import { granted, listed, passed } from '../answers.ts';
 import { numberedPaging, paging, u64Text } from '../parameters.ts';
 import { isFreeing } from '../quotas/frees.ts';
-import { checkReads } from '../read-limit.ts';
 import { heavyRoute, type Route, route, takeRoom } from '../route.ts';
 import { CallsAnswer, CallsInput } from '../schemas/calls.ts';
 import { inBase64, strict, text, whole } from '../schemas/values.ts';
 import { AreaList, DescriptorList, Process, ProcessList, TranslationRunList } from '../schemas/views.ts';
+import { checkTransfers } from '../transfer-limit.ts';
 import { RUN_EXAMPLE } from './devices.ts';
 
 const PROCESSES = '/v1/hosts/{host}/processes';
@@ -153,7 +153,7 @@ export const PROCESS_ROUTES: readonly Route[] = [
       `One after the other, at most ${MAX_CALLS}. A call that fails does not stop the rest unless \`stopOnError\` is ` +
       'true. `arg` has the fields of the uAPI struct; those that are not given are 0. Instead, `bytes` has the struct as a program ' +
       'has it, or `argument` the argument itself. What the calls of a request read ' +
-      `(memory, files, bitmaps of dirty pages, information of the hardware) is at most ${MAX_READ >> 20} MiB together.`,
+      `(memory, files, bitmaps of dirty pages, information of the hardware) is at most ${MAX_READ >> 20} MiB together, and what they write ${MAX_WRITTEN >> 20} MiB.`,
     access,
     refusable: true,
     problems: ['answer-too-large', 'too-costly'],
@@ -173,7 +173,7 @@ export const PROCESS_ROUTES: readonly Route[] = [
     },
     prepare({ params: { pid }, body }) {
       const { calls, stop_on_error: before, stopOnError = before } = body;
-      const reads = checkReads(calls);
+      const reads = checkTransfers(calls);
       const stop = stopOnError === undefined ? {} : { stopOnError };
       const command: Command = { op: 'calls', pid, calls, ...stop };
       return { heavy: command, light: { reads, frees: calls.every(isFreeing) } };

@@ -87,7 +87,7 @@ export const GROWTH: readonly Attack[] = [
   },
   {
     name: 'whole pages that cannot be compressed',
-    tries: 'Bodies of 3.5 MiB of random bytes into memory, one behind the other.',
+    tries: 'Bodies of 1 MiB of random bytes into memory, one behind the other.',
     begin: async (attacker) => {
       const process = await alone(attacker, { memory: hex(64n * GIB) });
       await process.do(mmap(16n * GIB));
@@ -96,7 +96,7 @@ export const GROWTH: readonly Attack[] = [
       const data = noise.toString('base64');
       let at = VA;
       return () => {
-        const calls = times(5, () => {
+        const calls = times(2, () => {
           const call = { call: 'poke', addr: hex(at), data };
           at += BigInt(noise.length);
           return call;
@@ -152,10 +152,8 @@ export const GROWTH: readonly Attack[] = [
       const process = await alone(attacker, { memory: hex(64n * TIB) });
       await process.do(mmap(64n * KIB * KIB));
       const data = Buffer.alloc(1 << 20, 7).toString('base64');
-      for (let piece = 0; piece < 64 && attacker.going; piece += 2)
-        await process.do(
-          ...times(2, (index) => ({ call: 'poke', addr: hex(VA + BigInt((piece + index) << 20)), data })),
-        );
+      for (let piece = 0; piece < 64 && attacker.going; piece += 1)
+        await process.do({ call: 'poke', addr: hex(VA + BigInt(piece << 20)), data });
       const forks = times(attacker.size(1000), () => ({ call: 'fork' }));
       return () => process.calls(forks);
     },

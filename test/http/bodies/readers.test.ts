@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Readers } from '../../../src/http/bodies/readers.ts';
 import type { Problem } from '../../../src/http/problems.ts';
-import { LARGE, MAX_READ, READERS } from '../../../src/limits.ts';
+import { LARGE, MAX_READ, MAX_WRITTEN, READERS } from '../../../src/limits.ts';
 import type { HostRow } from '../../../src/store/store.ts';
 import { type Fixture, fixture, HOST, OTHER_HOST, OTHER_KEY, pointers } from '../fixture.ts';
 
@@ -47,6 +47,7 @@ test('what is wrong with a large body is told as of a small one', async (t) => {
   for (const [path, value] of [
     [CALLS, { calls: [{ call: 'opn' }, { call: 'close', df: 3 }], more: 1 }],
     [CALLS, { calls: Array.from({ length: MAX_READ / peek.length + 1 }, () => peek) }],
+    [CALLS, { calls: [{ call: 'poke', addr: 0, data: Buffer.alloc(MAX_WRITTEN + 1).toString('base64') }] }],
     [CALLS, []],
     [CALLS.replace('/1/', '/x/'), { calls: [] }],
     [`/v1/hosts/${HOST}/crash`, { what: 1 }],

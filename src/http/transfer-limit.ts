@@ -1,4 +1,7 @@
-/** Bounds what the calls of a request read, before any of them runs: a small request must not cause a huge answer. */
+/**
+ * Bounds what the calls of a request read and write, before any of them runs: a small request must not cause a huge answer, and a
+ * large one stands in the journal as a whole.
+ */
 
 import type { CallInput } from '../host/command.ts';
 import { big } from '../kernel/call-input.ts';
@@ -6,7 +9,7 @@ import { numbersIn } from '../kernel/ioctl-bytes.ts';
 import { dirtyBits } from '../kernel/iommufd/hw-pagetable/dirty.ts';
 import type { CallName } from '../kernel/uapi/calls.ts';
 import { REQUESTS, type RequestName } from '../kernel/uapi/index.ts';
-import { MAX_DIRTY_BITS, MAX_HW_INFO, MAX_READ, MAX_TRANSFER } from '../limits.ts';
+import { MAX_DIRTY_BITS, MAX_HW_INFO, MAX_READ, MAX_TRANSFER, MAX_WRITTEN } from '../limits.ts';
 import { decodeU64 } from '../machine/address.ts';
 import { invalid } from './validation.ts';
 
@@ -68,15 +71,25 @@ function asked(call: CallInput): Asked {
   return READS[call.request as RequestName]?.(call) ?? NOTHING;
 }
 
+/** Bytes, in base64, that are given to be written. */
+function given({ data }: CallInput): number {
+  if (typeof data !== 'string') return 0;
+  const padding = data.endsWith('==') ? 2 : data.endsWith('=') ? 1 : 0;
+  return Math.floor((data.length * 3) / 4) - padding;
+}
+
 /** Returns how many bytes they read. */
-export function checkReads(calls: readonly CallInput[]): number {
+export function checkTransfers(calls: readonly CallInput[]): number {
   let total = 0;
+  let written = 0;
   for (const [index, call] of calls.entries()) {
     const { bytes, pointer } = asked(call);
     total += bytes;
-    if (total <= MAX_READ) continue;
-    const reason = `the calls of a request read at most ${MAX_READ} bytes together: send this one in another request`;
-    throw invalid([{ in: 'body', pointer: `/calls/${index}${pointer}`, reason }]);
+    written += given(call);
+    const [does, most, field] = total > MAX_READ ? ['read', MAX_READ, pointer] : ['write', MAX_WRITTEN, '/data'];
+    if (total <= MAX_READ && written <= MAX_WRITTEN) continue;
+    const reason = `the calls of a request ${does} at most ${most} bytes together: send this one in another request`;
+    throw invalid([{ in: 'body', pointer: `/calls/${index}${field}`, reason }]);
   }
   return total;
 }
