@@ -78,7 +78,7 @@ export const FEW = 16;
 /** How many bytes may wait to be parsed, those of all connections. Beyond them connections with more than a few are cut off. */
 export const MAX_HELD = 64 * MIB;
 /** The thread that serves HTTP reads no body, and writes no answer, of more bytes than about this; so many threads read bodies. */
-export const LARGE = 64 << 10;
+export const LARGE = 16 << 10;
 export const READERS = 2;
 /** The most bytes of a line of a batch sent as lines. */
 export const MAX_LINE = 64 << 10;

@@ -13,6 +13,7 @@ import { Readers } from './bodies/readers.ts';
 import { receive } from './bodies/receive.ts';
 import { Connections, letBodyCome, type Patience } from './connections.ts';
 import { asLine, handleClientError, handleError, LATE, rulesOf, sendProblem, serviceStopping } from './errors.ts';
+import { FairTurns } from './fair-turns.ts';
 import { checkHead } from './head.ts';
 import { noRoute } from './no-route.ts';
 import { TenantQuotas } from './quotas/quotas.ts';
@@ -22,7 +23,7 @@ import { addRoute, type Context, claimOf, type RawBody, type Route } from './rou
 import { ROUTES } from './routes.ts';
 import { HEARTBEAT_SECONDS, Watchers, watchedLanes } from './watchers.ts';
 
-export interface AppOptions extends Omit<Context, 'keys' | 'watchers' | 'readers' | 'budget' | 'quotas'> {
+export interface AppOptions extends Omit<Context, 'keys' | 'bodies' | 'watchers' | 'readers' | 'budget' | 'quotas'> {
   /** For tests: how long connections may take for what they do. */
   patience?: Partial<Patience>;
   /** Gets a line for each request; without it nothing is logged. */
@@ -33,6 +34,9 @@ export interface AppOptions extends Omit<Context, 'keys' | 'watchers' | 'readers
   checkAnswers?: boolean;
 }
 
+/** Bodies that are looked through in one turn of the event loop, if that takes no time. */
+const BODIES_AT_A_TIME = 64;
+
 /** Builds the service, ready to listen. The caller closes it. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { log, dev = false, checkAnswers = false, patience, lanes, ...given } = options;
@@ -42,7 +46,17 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const quotas = new TenantQuotas(given.config.quotas, given.directory.hosts, lanes);
   const connections = new Connections(patience);
   const { keys } = connections;
-  const context: Context = { ...given, keys, watchers, readers, budget, quotas, lanes: watchedLanes(lanes, watchers) };
+  const bodies = new FairTurns(keys, BODIES_AT_A_TIME);
+  const context: Context = {
+    ...given,
+    keys,
+    bodies,
+    watchers,
+    readers,
+    budget,
+    quotas,
+    lanes: watchedLanes(lanes, watchers),
+  };
   const app = fastify({
     serverFactory: (handle) => connections.createServer(handle),
     bodyLimit: context.config.bodyLimit,

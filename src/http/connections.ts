@@ -33,6 +33,8 @@ const LOOKS = 6;
 
 /** So many requests are begun in one turn of the event loop. */
 const AT_A_TIME = 8;
+/** So many new connections are begun with in one turn. */
+const ARRIVALS_AT_A_TIME = 32;
 
 interface Connection {
   readonly socket: Socket;
@@ -75,6 +77,8 @@ export class Connections {
   readonly keys = new KnownKeys();
   readonly #turns = new FairTurns(this.keys, AT_A_TIME);
   readonly #reading = new Reading(this.keys);
+  /** New connections. */
+  readonly #arrivals = new FairTurns(this.keys, ARRIVALS_AT_A_TIME);
 
   constructor(patience: Partial<Patience> = {}) {
     this.#patience = { ...PATIENCE, ...patience };
@@ -95,7 +99,18 @@ export class Connections {
     server.maxConnections = MAX_CONNECTIONS;
     // A client that closes its side after its last request is still answered.
     Object.assign(server, { httpAllowHalfOpen: true });
-    server.on('connection', (socket) => this.#watch(socket));
+    // What Node does with a new connection, and what we do, takes its time where thousands come at once.
+    const listeners = server.listeners('connection') as ((socket: Socket) => void)[];
+    server.removeAllListeners('connection');
+    server.on('connection', (socket: Socket) => {
+      // It may be reset before its turn.
+      socket.on('error', () => {});
+      this.#arrivals.enter(undefined, () => {
+        if (socket.destroyed) return;
+        for (const listen of listeners) listen.call(server, socket);
+        this.#watch(socket);
+      });
+    });
     const answer: RequestListener = (request, response) => this.#answer(handle, request, response);
     server.on('request', answer);
     // Without this one Node would refuse what it does not know; head.ts does it with words.

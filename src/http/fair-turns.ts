@@ -73,7 +73,7 @@ export class FairTurns {
     else queue.push(begin);
   }
 
-  /** What was begun has taken so many milliseconds. */
+  /** What was begun has taken so many milliseconds. What is more than there is in this turn, the next ones have less. */
   spend(milliseconds: number): void {
     this.#spent += milliseconds;
   }
@@ -91,7 +91,7 @@ export class FairTurns {
   readonly #next = (): void => {
     this.#isAwaited = false;
     this.#begun = 0;
-    this.#spent = 0;
+    this.#spent = Math.max(0, this.#spent - TURN_MS);
     if (this.#waiting.size > 0) this.#await();
     for (; !this.#isOver(); this.#begun++) {
       const [next] = this.#waiting;

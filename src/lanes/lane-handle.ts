@@ -9,7 +9,7 @@ import type { FoundDamage, StorePass } from '../store/store.ts';
 import type { Client } from '../threads/client.ts';
 import { Caller } from '../threads/ports.ts';
 import { breakShield, dropShield, makeShield, type Shield } from '../threads/shield.ts';
-import { threadFile } from '../threads/thread-file.ts';
+import { threadFile, threadFileBehindOthers } from '../threads/thread-file.ts';
 import { Admission, type Limits } from './admission.ts';
 import type { Aside } from './aside.ts';
 import { AtWork, newAtWork } from './at-work.ts';
@@ -129,9 +129,19 @@ export class LaneHandle {
     const atWork = new AtWork(this.#atWork);
     atWork.clear();
     const more = { shield, atWork: this.#atWork };
-    const workerData: LaneSettings = { ...settings, ...more, port, store: data };
+    // That of large hosts stands behind others.
+    const { file, program } =
+      settings.mostObjects === undefined
+        ? threadFileBehindOthers(import.meta.url, 'lane-thread')
+        : { file: threadFile(import.meta.url, 'lane-thread'), program: undefined };
+    const workerData: LaneSettings & { program: string | undefined } = {
+      ...settings,
+      ...more,
+      port,
+      store: data,
+      program,
+    };
     const transferList = [port, ...transfer];
-    const file = threadFile(import.meta.url, 'lane-thread');
     const name = `lane ${settings.lane}`;
     const worker = new Worker(file, {
       workerData,

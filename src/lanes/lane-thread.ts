@@ -4,7 +4,6 @@ import type { Log } from '../log.ts';
 import { openShared } from '../store/sqlite/sharing.ts';
 import type { Presence } from '../threads/client.ts';
 import { serve } from '../threads/ports.ts';
-import { workBehindOthers } from '../threads/priority.ts';
 import { carryShield } from '../threads/shield.ts';
 import { makeHost, restoreHost } from './engine.ts';
 import { HostMoves } from './errors.ts';
@@ -15,7 +14,6 @@ import { killProcess } from './service-death.ts';
 
 const settings = workerData as LaneSettings;
 carryShield(settings.shield);
-if (settings.mostObjects === undefined) workBehindOthers();
 
 /** Errors do not get to another thread as they are. */
 function plain(details: object): object {

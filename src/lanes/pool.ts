@@ -9,7 +9,7 @@ import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
 import type { FoundDamage, SharedStore, Store } from '../store/store.ts';
 import type { Client } from '../threads/client.ts';
-import type { Packed } from '../threads/packed.ts';
+import { isPacked, type Packed } from '../threads/packed.ts';
 import { type Limits, sizeOf } from './admission.ts';
 import { Aside, type SetAside } from './aside.ts';
 import { ClientGone, ServiceStopping } from './errors.ts';
@@ -87,6 +87,8 @@ export class LanePool implements Lanes {
   }
 
   create(row: NewHost): Promise<Answer> {
+    // A description that is packed is of thousands of functions.
+    if (isPacked(row.spec)) this.#large.add(row.id);
     return this.#ask(row.id, { ask: 'create', row });
   }
 

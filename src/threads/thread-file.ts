@@ -6,3 +6,9 @@ export function threadFile(beside: string, name: string): URL {
   const extension = beside.endsWith('.ts') ? 'ts' : 'js';
   return new URL(`./${name}.${extension}`, beside);
 }
+
+/** The same for a thread that stands behind others (priority.ts), which is to find `program` among what it is given. */
+export const threadFileBehindOthers = (beside: string, name: string): { file: URL; program: string } => ({
+  file: threadFile(import.meta.url, 'behind-others'),
+  program: threadFile(beside, name).href,
+});

@@ -2,7 +2,6 @@
 import { type MessagePort, workerData } from 'node:worker_threads';
 import { pack } from '../../threads/packed.ts';
 import { serve } from '../../threads/ports.ts';
-import { workBehindOthers } from '../../threads/priority.ts';
 import { Problem } from '../problems.ts';
 import { bodyOf } from '../route.ts';
 import { ROUTES } from '../routes.ts';
@@ -25,7 +24,6 @@ async function read({ operationId, bytes, ...asked }: ReadRequest): Promise<Read
   }
 }
 
-workBehindOthers();
 const { port } = workerData as { port: MessagePort };
 serve<ReadRequest>(port, read, (answer) => {
   const heavy = (answer as { body?: { heavy?: unknown } }).body?.heavy;

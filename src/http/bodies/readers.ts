@@ -5,7 +5,7 @@
 import { MessageChannel, Worker } from 'node:worker_threads';
 import { READERS } from '../../limits.ts';
 import { Caller } from '../../threads/ports.ts';
-import { threadFile } from '../../threads/thread-file.ts';
+import { threadFileBehindOthers } from '../../threads/thread-file.ts';
 import { unavailable } from '../errors.ts';
 import { Problem, type ProblemName } from '../problems.ts';
 
@@ -94,8 +94,8 @@ export class Readers {
 
   #start(): Reader {
     const { port1, port2 } = new MessageChannel();
-    const workerData = { port: port2 };
-    const file = threadFile(import.meta.url, 'reader-thread');
+    const { file, program } = threadFileBehindOthers(import.meta.url, 'reader-thread');
+    const workerData = { port: port2, program };
     const worker = new Worker(file, { workerData, transferList: [port2], name: 'reader', resourceLimits: HEAP });
     const caller = new Caller<ReadRequest>(port1, 'any', ({ message }) => new Error(message));
     const reader = { worker, caller, busy: false };

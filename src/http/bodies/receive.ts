@@ -30,7 +30,7 @@ export function late(what: string, milliseconds: number, variable: string, advic
 const ADVICE = 'Nothing has changed: send it again.';
 
 /**
- * Resolves with the bytes; those of a body of more than 64 KiB are in a buffer of their own, which can be given to another
+ * Resolves with the bytes; those of a body of more than 16 KiB are in a buffer of their own, which can be given to another
  * thread. Rejects with a problem (408, 429, 503) or as Fastify does (413; cut off: 400). What can be refused by its length
  * is refused before any of it is read, and before a client that asks for it (Expect: 100-continue) is told to send it.
  */

@@ -94,12 +94,12 @@ export const BODIES: readonly Attack[] = [
   },
   {
     name: 'small bodies just below the bound',
-    tries: 'Bodies of 63 KiB, which the thread that serves HTTP reads itself, from 64 connections.',
+    tries: 'Bodies of 15 KiB, which the thread that serves HTTP reads itself, from 64 connections.',
     begin: async (attacker) => {
-      const body = Buffer.from(JSON.stringify({ devices: times(6000, () => ({ a: 1 })) }).slice(0, 63 << 10));
-      const calls = Buffer.from(JSON.stringify({ calls: times(2500, () => ({ call: 'nothing' })) }));
+      const body = Buffer.from(JSON.stringify({ devices: times(1500, () => ({ a: 1 })) }).slice(0, 15 << 10));
+      const calls = Buffer.from(JSON.stringify({ calls: times(700, () => ({ call: 'nothing' })) }));
       return () =>
-        attacker.loops(64, (loop) => attacker.post('/v1/hosts', loop % 2 === 0 ? body : calls.subarray(0, 63 << 10)));
+        attacker.loops(64, (loop) => attacker.post('/v1/hosts', loop % 2 === 0 ? body : calls.subarray(0, 15 << 10)));
     },
   },
   {
