@@ -3,7 +3,7 @@
  * itself.
  */
 
-import type { Readable } from 'node:stream';
+import { finished, type Readable } from 'node:stream';
 import type { BatchResult, BatchView } from '../host/batch/execution.ts';
 import type { Answer } from '../host/command.ts';
 import { MAX_BATCH_ERRORS, MAX_LINE } from '../limits.ts';
@@ -22,19 +22,17 @@ const PATIENCE_MS = 100;
 export const LINES_MEMORY = 3 * PIECE_BYTES;
 
 const NEWLINE = 0x0a;
-const QUIET = Symbol('nothing has arrived for a while');
 
 /**
  * Yields pieces of whole lines as they arrive. Throws if the stream breaks off, or no line arrives for `idle` milliseconds;
- * lines that are no piece yet are dropped.
+ * lines that are no piece yet are dropped. A body that is not read to its end is not destroyed: its connection would be, too.
  */
 async function* piecesOf(source: Readable, idle: number): AsyncGenerator<Uint8Array, void> {
-  // A body that is not read to its end must not be destroyed: its connection would be, too.
-  const chunks = source.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>;
+  const arrivals = new Arrivals(source);
   /** Whole lines; `rest`: the beginning of the line behind them. */
   let lines: Buffer[] = [];
   let rest: Buffer[] = [];
-  /** Their bytes: there may be as many buffers as bytes, so they are not counted anew with each. */
+  /** Their bytes: they are not counted anew with each. */
   let lineBytes = 0;
   let restBytes = 0;
   const take = (buffers: Buffer[], bytes: number): Uint8Array => {
@@ -49,45 +47,86 @@ async function* piecesOf(source: Readable, idle: number): AsyncGenerator<Uint8Ar
   };
   /** When a line has arrived last. While a piece is worked off nobody looks for lines, so that does not count. */
   let heard = performance.now();
-  for (let next = chunks.next(); ; ) {
-    const left = heard + idle - performance.now();
-    const arrived = left <= 0 ? QUIET : await firstOf(next, lines.length > 0 ? PATIENCE_MS : left);
-    if (arrived === QUIET && lines.length === 0)
-      throw late('No line arrived', idle, 'HOLDOVER_BODY_IDLE', 'Send those that have not been acknowledged again.');
-    if (arrived !== QUIET) {
-      if (arrived.done) break;
-      const chunk = arrived.value;
-      next = chunks.next();
-      next.catch(() => {});
-      const end = chunk.lastIndexOf(NEWLINE) + 1;
-      if (end > 0) {
-        lines.push(...rest, chunk.subarray(0, end));
-        lineBytes += restBytes + end;
-        rest = [];
-        restBytes = 0;
-        heard = performance.now();
+  try {
+    for (;;) {
+      // All that has arrived, however many chunks it came in.
+      const chunk = source.read() as Buffer | null;
+      if (chunk !== null) {
+        const end = chunk.lastIndexOf(NEWLINE) + 1;
+        if (end > 0) {
+          lines.push(...rest, chunk.subarray(0, end));
+          lineBytes += restBytes + end;
+          rest = [];
+          restBytes = 0;
+          heard = performance.now();
+        }
+        if (end < chunk.length) rest.push(chunk.subarray(end));
+        restBytes += chunk.length - end;
+        if (restBytes > MAX_LINE) throw tooLong();
+        if (lineBytes < PIECE_BYTES) continue;
+      } else {
+        if (arrivals.areOver()) break;
+        const left = heard + idle - performance.now();
+        if (left > 0 && (await arrivals.come(lines.length > 0 ? PATIENCE_MS : left))) continue;
+        if (lines.length === 0)
+          throw late(
+            'No line arrived',
+            idle,
+            'HOLDOVER_BODY_IDLE',
+            'Send those that have not been acknowledged again.',
+          );
       }
-      if (end < chunk.length) rest.push(chunk.subarray(end));
-      restBytes += chunk.length - end;
-      if (restBytes > MAX_LINE) throw tooLong();
-      if (lineBytes < PIECE_BYTES) continue;
+      const piece = take(lines, lineBytes);
+      lines = [];
+      lineBytes = 0;
+      yield piece;
+      heard = performance.now();
     }
-    const piece = take(lines, lineBytes);
-    lines = [];
-    lineBytes = 0;
-    yield piece;
-    heard = performance.now();
+    if (lines.length + rest.length > 0) yield take([...lines, ...rest], lineBytes + restBytes);
+  } finally {
+    arrivals.forget();
   }
-  if (lines.length + rest.length > 0) yield take([...lines, ...rest], lineBytes + restBytes);
 }
 
-async function firstOf<T>(next: Promise<T>, patience: number): Promise<T | typeof QUIET> {
-  const quiet = Promise.withResolvers<typeof QUIET>();
-  const timer = setTimeout(quiet.resolve, patience, QUIET);
-  try {
-    return await Promise.race([next, quiet.promise]);
-  } finally {
-    clearTimeout(timer);
+/** What comes of a stream, and its end. */
+class Arrivals {
+  readonly #source: Readable;
+  readonly #forgetEnd: () => void;
+  #end: { error: Error | null | undefined } | undefined;
+  #wake = (): void => {};
+
+  constructor(source: Readable) {
+    this.#source = source;
+    source.on('readable', this.#note);
+    this.#forgetEnd = finished(source, { writable: false }, (error) => {
+      this.#end = { error };
+      this.#wake();
+    });
+  }
+
+  readonly #note = (): void => this.#wake();
+
+  /** Nothing more comes. Throws where the stream broke off. */
+  areOver(): boolean {
+    if (this.#end?.error) throw this.#end.error;
+    return this.#end !== undefined;
+  }
+
+  /** Resolves when something has come, or the end, and with false if neither does for so many milliseconds. */
+  async come(patience: number): Promise<boolean> {
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const timer = setTimeout(resolve, patience, false);
+    this.#wake = () => resolve(true);
+    try {
+      return await promise;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  forget(): void {
+    this.#source.off('readable', this.#note);
+    this.#forgetEnd();
   }
 }
 
