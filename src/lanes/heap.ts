@@ -2,8 +2,8 @@
  * What this thread has in memory. A heap that is filled to its end takes the thread with it, and all of its hosts; typed
  * arrays lie outside of it, and have no end but that of the machine.
  */
-import { getHeapStatistics, setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+import { getHeapStatistics } from 'node:v8';
+import { collectInThread } from '../threads/collect.ts';
 
 /** From here on it is full; the rest is for what is under way. */
 const FULL = 0.8;
@@ -70,9 +70,4 @@ export class Heap {
 function usedOfThread(): HeapUse {
   const { used_heap_size: used, heap_size_limit: limit, external_memory: outside } = getHeapStatistics();
   return { part: used / limit, bytes: used + outside };
-}
-
-function collectInThread(): void {
-  setFlagsFromString('--expose-gc');
-  (runInNewContext('gc') as () => void)();
 }

@@ -1,5 +1,8 @@
 /** The thread of a reader: parses bodies and checks them, as the thread that serves HTTP does with small ones. */
+
+import { getHeapStatistics } from 'node:v8';
 import { type MessagePort, workerData } from 'node:worker_threads';
+import { collectInThread } from '../../threads/collect.ts';
 import { pack } from '../../threads/packed.ts';
 import { serve } from '../../threads/ports.ts';
 import { Problem } from '../problems.ts';
@@ -8,9 +11,24 @@ import { ROUTES } from '../routes.ts';
 import { parseBody } from './json.ts';
 import type { ReadAnswer, ReadRequest } from './readers.ts';
 
+/** More than this need not be in memory of a thread that has had nothing to read for a while: bytes, and milliseconds. */
+const MOST_AT_REST = 2 ** 26;
+const REST_MS = 5000;
+let resting: NodeJS.Timeout | undefined;
+
+function restSoon(): void {
+  clearTimeout(resting);
+  resting = setTimeout(() => {
+    const { total_heap_size: heap, external_memory: outside } = getHeapStatistics();
+    if (heap + outside > MOST_AT_REST) collectInThread();
+  }, REST_MS);
+  resting.unref();
+}
+
 const routes = new Map(ROUTES.map((entry) => [entry.operationId, entry]));
 
 async function read({ operationId, bytes, ...asked }: ReadRequest): Promise<ReadAnswer> {
+  restSoon();
   const entry = routes.get(operationId)!;
   try {
     const body = bodyOf(entry, asked, parseBody(bytes));
