@@ -12,7 +12,7 @@ const GIB = 2 ** 30;
 const hex = (value: number): string => `0x${value.toString(16)}`;
 
 /** So many mappings has the IOAS, and each HWPT of it has them as well: tens of milliseconds. */
-const MAPPINGS = 150_000;
+const MAPPINGS = 600_000;
 const RUN = { op: 'map', iova: '0x100000000', length: 4096, count: MAPPINGS, stride: 8192, userVa: '0x100000000000' };
 
 /** Makes and destroys a HWPT, again and again. The first one of the IOAS is that of the attached device. */
@@ -56,7 +56,7 @@ const guestOf = (service: Service, path: string): Guest => ({
 async function guest(service: Service): Promise<Guest> {
   const { id } = await granted(
     service.request('POST', '/v1/hosts', {
-      memory: hex(2 * GIB),
+      memory: hex(4 * GIB),
       iommus: [{ kind: 'intel-vtd' }],
       devices: [{ bdf: '0000:01:00.0', driver: 'vfio-pci' }],
     }),
@@ -88,7 +88,7 @@ test('a stop gives up what takes long and what waits behind it, says so, and los
   const busy = await guest(service);
   const other = await guest(service);
   const [before, others] = [await busy.view(), await other.view()];
-  const refused = Promise.all([busy.calls(makeAndDestroy(250)), busy.calls([{ call: 'close', fd: 4 }])]);
+  const refused = Promise.all([busy.calls(makeAndDestroy(100)), busy.calls([{ call: 'close', fd: 4 }])]);
   // It has begun: others are answered meanwhile.
   for (let time = 0; time < 5; time += 1) assert.deepEqual(await other.view(), others);
   const begun = performance.now();
@@ -107,7 +107,7 @@ test('what takes longer than a request may is refused, has not happened, and nob
   const other = await guest(service);
   const [before, others] = [await busy.view(), await other.view()];
   let isDone = false;
-  const long = busy.calls(makeAndDestroy(250)).finally(() => {
+  const long = busy.calls(makeAndDestroy(100)).finally(() => {
     isDone = true;
   });
   let answered = 0;
