@@ -1,5 +1,6 @@
 /** Receives the body of a request as a whole, within bounds of size, time and memory. */
 import type { IncomingMessage } from 'node:http';
+import { setImmediate } from 'node:timers/promises';
 import { letBodyCome } from '../connections.ts';
 import { Problem } from '../problems.ts';
 import type { Claim } from './budget.ts';
@@ -13,8 +14,9 @@ export interface Rules {
   timeout: number;
 }
 
-/** What is taken of memory for a body that does not say its length, to begin with. */
+/** What is taken of memory for a body that does not say its length: to begin with, and at the most at once. */
 const FIRST_BYTES = 64 << 10;
+const MOST_BYTES = 1 << 20;
 
 /** The error that Fastify raises where it reads bodies itself. */
 function tooLarge(): Error {
@@ -52,7 +54,11 @@ class Reception {
   readonly #reject: (error: Error) => void;
   readonly #begun = performance.now();
   readonly #timer: NodeJS.Timeout | undefined;
+  /** Of a body that says its length. */
   #body: Uint8Array | undefined;
+  /** Of others, one behind the other; only the last one has room. */
+  readonly #blocks: Uint8Array[] = [];
+  #room = 0;
   #size = 0;
 
   constructor(
@@ -89,7 +95,12 @@ class Reception {
         throw late('The body did not arrive', timeout, 'HOLDOVER_BODY_TIMEOUT', ADVICE);
       // Most bodies are one chunk, which is not kept for long.
       if (end === this.#length && this.#size === 0) this.#body = chunk;
-      else this.#roomFor(end).set(chunk, this.#size);
+      else if (this.#length === undefined) this.#append(chunk);
+      else {
+        // Not zeroed: all of it is written.
+        this.#body ??= Buffer.allocUnsafeSlow(this.#length);
+        this.#body.set(chunk, this.#size);
+      }
       this.#size = end;
       this.#timer?.refresh();
     } catch (error) {
@@ -97,25 +108,40 @@ class Reception {
     }
   };
 
-  /** The buffer, which is made, or made larger, if need be. */
-  #roomFor(bytes: number): Uint8Array {
-    const has = this.#body;
-    if (has !== undefined && has.length >= bytes) return has;
+  #append(chunk: Buffer): void {
     const { limit, claim } = this.#rules;
-    const room = this.#length ?? Math.min(limit, Math.max(bytes, has === undefined ? FIRST_BYTES : has.length * 2));
-    claim.raise(room);
-    // Not zeroed: all of it that is used is written before.
-    const larger = Buffer.allocUnsafeSlow(room);
-    if (has !== undefined) larger.set(has);
-    this.#body = larger;
-    return larger;
+    for (let at = 0; at < chunk.length; ) {
+      if (this.#room === 0) {
+        const size = this.#size + at;
+        this.#room = Math.min(limit - size, MOST_BYTES, Math.max(FIRST_BYTES, size));
+        claim.raise(size + this.#room);
+        this.#blocks.push(Buffer.allocUnsafeSlow(this.#room));
+      }
+      const block = this.#blocks.at(-1)!;
+      const piece = chunk.subarray(at, at + this.#room);
+      block.set(piece, block.length - this.#room);
+      this.#room -= piece.length;
+      at += piece.length;
+    }
   }
 
   readonly #onEnd = (): void => {
     this.#stop();
-    const body = this.#body ?? new Uint8Array(0);
-    this.#resolve(this.#size === body.length ? body : body.slice(0, this.#size));
+    if (this.#length === undefined) void this.#join().then(this.#resolve);
+    else this.#resolve(this.#body ?? new Uint8Array(0));
   };
+
+  /** All blocks in one. Others have their turns between two of them. */
+  async #join(): Promise<Uint8Array> {
+    const body = Buffer.allocUnsafeSlow(this.#size);
+    for (let at = 0; at < body.length; ) {
+      const block = this.#blocks.shift()!;
+      body.set(block.subarray(0, body.length - at), at);
+      at += block.length;
+      if (at < body.length && block.length === MOST_BYTES) await setImmediate();
+    }
+    return body;
+  }
 
   readonly #onError = (error: Error): void => this.#fail(Object.assign(error, { statusCode: 400 }));
 
