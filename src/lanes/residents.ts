@@ -30,7 +30,7 @@ export function noteUse(uses: Map<string, HostUse>, hostId: string, use: HostUse
  * some milliseconds. So is one with so many times as many bytes in typed arrays, which take their time where they are copied.
  */
 export const MOST_OBJECTS = 2 ** 23;
-const TIMES_IN_ARRAYS = 12;
+const TIMES_IN_ARRAYS = 4;
 
 /** In bytes. */
 const LEAST_HOST = 2 ** 27;
@@ -135,8 +135,12 @@ export class Residents {
   }
 
   /** A host that takes so much is not for this lane. */
-  isTooLarge({ memory, objects }: HostUse): boolean {
-    return objects > this.#mostObjects || memory > TIMES_IN_ARRAYS * this.#mostObjects;
+  isTooLarge(use: HostUse): boolean {
+    return this.hasTooManyObjects(use) || use.memory > TIMES_IN_ARRAYS * this.#mostObjects;
+  }
+
+  hasTooManyObjects({ objects }: HostUse): boolean {
+    return objects > this.#mostObjects;
   }
 
   noteMove(hostId: string): void {

@@ -268,9 +268,9 @@ export class HostRunner {
 
   /** One that is too large for this lane leaves it. */
   async #weigh(): Promise<void> {
-    await this.#weight.measure(this.#memory.loaded, this.#pace);
+    if (!(await this.#weight.outgrows(this.#memory.loaded, this.#pace))) return;
     const host = this.#memory.owned;
-    if (host === undefined || !this.#weight.isTooLarge) return;
+    if (host === undefined) return;
     if (isWorthwhile(host)) await this.#snapshot(host);
     await this.#snapshots.stored;
     await this.#drop();

@@ -35,7 +35,7 @@ export class Weight {
     this.#residents = residents;
   }
 
-  /** It was larger than a host of this lane may be when it was last measured in memory. */
+  /** It has been found to be larger than a host of this lane may be. */
   get isTooLarge(): boolean {
     return this.#isTooLarge;
   }
@@ -62,7 +62,9 @@ export class Weight {
         throw new TooCostly(
           `the host would come to take more than ${Math.floor(hostLimit / 2 ** 20)} MiB of memory (half of HOLDOVER_HOST_MEMORY)`,
         );
-      if (this.isTooLarge) throw new HostMoves();
+      // What is in arrays can wait until the command is done.
+      this.#isTooLarge = this.#residents.hasTooManyObjects(this.#use);
+      if (this.#isTooLarge) throw new HostMoves();
       await pause();
     };
     const hasGrown = (): boolean => {
@@ -70,6 +72,13 @@ export class Weight {
       return this.#residents.heapBytes - known > MUCH;
     };
     return { pause: () => (hasGrown() ? look() : pause()), resume };
+  }
+
+  /** Between two commands: measures the host, and tells whether it is too large. */
+  async outgrows(host: LoadedHost | undefined, pace: Pace): Promise<boolean> {
+    await this.measure(host, pace);
+    if (host !== undefined) this.#isTooLarge = this.#residents.isTooLarge(this.#use);
+    return this.#isTooLarge;
   }
 
   /** The host must be asked for nothing meanwhile. */
@@ -91,7 +100,6 @@ export class Weight {
     }
     this.#residents.account(this.#hostId, use, use.memory - this.#use.memory);
     this.#use = use;
-    if (host !== undefined) this.#isTooLarge = this.#residents.isTooLarge(use);
     this.#factor = host === this.#of ? Math.min(this.#factor * 2, MEASURE_AFTER) : 1;
     this.#of = host;
     this.#worked = 0;

@@ -28,7 +28,7 @@ export class Histories {
   constructor(database: Database.Database, limits = LIMITS) {
     this.#limits = limits;
     this.#journal = database.prepare<[string], History>(
-      `SELECT count(*) AS commands, total(length(command) + coalesce(length(payload), 0)) AS bytes
+      `SELECT count(*) AS commands, total(octet_length(command) + coalesce(octet_length(payload), 0)) AS bytes
        FROM journal WHERE host_id = ?`,
     );
     this.#parts = database
