@@ -170,11 +170,7 @@ export class LanePool implements Lanes {
   async #ask<Value>(hostId: string, request: LaneRequest, client?: Client): Promise<Value> {
     // What came before goes before.
     if (this.#large.has(hostId)) await this.#ordinaryLaneOf(hostId).admission.gone(hostId);
-    const lane = this.#laneOf(hostId);
-    const value = await this.#askLane<Value>(lane, hostId, request, client);
-    if (!isMoved(value)) return value;
-    this.#large.add(hostId);
-    return (await this.#askLane<Value>(this.#laneOf(hostId), hostId, value.moved, client)) as Value;
+    return await this.#askLane<Value>(this.#laneOf(hostId), hostId, request, client);
   }
 
   async #askLane<Value>(
@@ -182,17 +178,23 @@ export class LanePool implements Lanes {
     hostId: string,
     request: LaneRequest,
     client: Client | undefined,
-  ): Promise<Value | Moved> {
+  ): Promise<Value> {
     if (this.#isStopping) throw new ServiceStopping();
     if (client?.isGone) throw new ClientGone();
     if (request.ask !== 'remove') this.#aside.check(hostId);
     const size = sizeOf(request);
+    let again: Promise<Value>;
     lane.admission.enter(hostId, size);
     try {
-      return await lane.ask<Value | Moved>(request, givenWith(request), client);
+      const value = await lane.ask<Value | Moved>(request, givenWith(request), client);
+      if (!isMoved(value)) return value;
+      this.#large.add(hostId);
+      // Before those are let go who wait until nothing of the host waits here.
+      again = this.#askLane<Value>(this.#laneOf(hostId), hostId, value.moved, client);
     } finally {
       lane.admission.leave(hostId, size);
     }
+    return await again;
   }
 
   #laneOf(hostId: string): LaneHandle {

@@ -30,7 +30,7 @@ export function noteUse(uses: Map<string, HostUse>, hostId: string, use: HostUse
  * some milliseconds. So is one with so many times as many bytes in typed arrays, which take their time where they are copied.
  */
 export const MOST_OBJECTS = 2 ** 23;
-const TIMES_IN_ARRAYS = 4;
+const TIMES_IN_ARRAYS = 2;
 
 /** In bytes. */
 const LEAST_HOST = 2 ** 27;
@@ -68,6 +68,8 @@ export class Residents {
   readonly #timer: NodeJS.Timeout;
   readonly #onUse: ResidentsOptions['onUse'];
   readonly #onMove: ResidentsOptions['onMove'];
+  /** Whoever has not heard of it yet, and asks here, is told again. */
+  readonly #moved = new Set<string>();
   readonly #heap: Heap;
   #newest: HostRunner | undefined;
   #bytes = 0;
@@ -143,8 +145,14 @@ export class Residents {
     return objects > this.#mostObjects;
   }
 
+  /** From now on it is run in the lane of large hosts. */
   noteMove(hostId: string): void {
+    this.#moved.add(hostId);
     this.#onMove?.(hostId);
+  }
+
+  hasMoved(hostId: string): boolean {
+    return this.#moved.size > 0 && this.#moved.has(hostId);
   }
 
   noteLoad(): void {

@@ -30,7 +30,7 @@ import type { Residents } from './residents.ts';
 import { SecondTry } from './second-try.ts';
 import { Effort, type Pace } from './slices.ts';
 import { SnapshotMaker } from './snapshot-maker.ts';
-import { isDue, isWorthwhile } from './snapshots.ts';
+import { isDue, isWorthwhile, MOST_MS } from './snapshots.ts';
 import type { Turns } from './turns.ts';
 import { Weight } from './weight.ts';
 import { type Executed, execute, look, workOff } from './work-off.ts';
@@ -261,9 +261,17 @@ export class HostRunner {
     if (this.#turns.areOver) return undefined;
     const host = this.#memory.owned;
     const grown = this.#weight.isDue(this.#memory.loaded, worked);
-    if (host !== undefined && isDue(host, this.#snapshots.newest))
-      return this.#snapshot(host).then(() => this.#weigh());
-    return grown ? this.#weigh() : undefined;
+    const due = host !== undefined && isDue(host, this.#snapshots.newest);
+    if (grown || due) return this.#lookAfter();
+    return undefined;
+  }
+
+  async #lookAfter(): Promise<void> {
+    await this.#weigh();
+    const host = this.#memory.owned;
+    if (host === undefined || !isDue(host, this.#snapshots.newest)) return;
+    await this.#snapshot(host);
+    await this.#weigh();
   }
 
   /** One that is too large for this lane leaves it. */
@@ -271,7 +279,8 @@ export class HostRunner {
     if (!(await this.#weight.outgrows(this.#memory.loaded, this.#pace))) return;
     const host = this.#memory.owned;
     if (host === undefined) return;
-    if (isWorthwhile(host)) await this.#snapshot(host);
+    // Otherwise it is done again there in less time than a snapshot takes here.
+    if (host.behind.milliseconds > MOST_MS) await this.#snapshot(host);
     await this.#snapshots.stored;
     await this.#drop();
     this.#residents.noteMove(this.hostId);

@@ -22,7 +22,7 @@ export type RestoreHost = (bytes: Uint8Array, engine: string) => Generator<void,
 const MOST_COMMANDS = 10_000;
 const MOST_BYTES = 16 << 20;
 /** A replay may take so long, in milliseconds, or so many times as long as making a snapshot takes. */
-const MOST_MS = 250;
+export const MOST_MS = 250;
 const TIMES_SNAPSHOT = 8;
 /** A clean stop makes a snapshot of what takes longer to replay than to load. */
 export const WORTH_COMMANDS = 100;

@@ -23,7 +23,6 @@ export class Weight {
   readonly #hostId: string;
   readonly #residents: Residents;
   #use = NOTHING;
-  #isTooLarge = false;
   #of: LoadedHost | undefined;
   /** Milliseconds that the host has worked since then, and may work until it is measured again. */
   #worked = 0;
@@ -37,7 +36,7 @@ export class Weight {
 
   /** It has been found to be larger than a host of this lane may be. */
   get isTooLarge(): boolean {
-    return this.#isTooLarge;
+    return this.#residents.hasMoved(this.#hostId);
   }
 
   /** The host, or none where it is not in memory, has worked for so many milliseconds: is it to be measured? */
@@ -63,8 +62,10 @@ export class Weight {
           `the host would come to take more than ${Math.floor(hostLimit / 2 ** 20)} MiB of memory (half of HOLDOVER_HOST_MEMORY)`,
         );
       // What is in arrays can wait until the command is done.
-      this.#isTooLarge = this.#residents.hasTooManyObjects(this.#use);
-      if (this.#isTooLarge) throw new HostMoves();
+      if (this.#residents.hasTooManyObjects(this.#use)) {
+        this.#residents.noteMove(this.#hostId);
+        throw new HostMoves();
+      }
       await pause();
     };
     const hasGrown = (): boolean => {
@@ -77,8 +78,7 @@ export class Weight {
   /** Between two commands: measures the host, and tells whether it is too large. */
   async outgrows(host: LoadedHost | undefined, pace: Pace): Promise<boolean> {
     await this.measure(host, pace);
-    if (host !== undefined) this.#isTooLarge = this.#residents.isTooLarge(this.#use);
-    return this.#isTooLarge;
+    return host !== undefined && this.#residents.isTooLarge(this.#use);
   }
 
   /** The host must be asked for nothing meanwhile. */
