@@ -14,10 +14,10 @@ import { FairTurns, type KnownKeys } from './fair-turns.ts';
  */
 const FIRST_BYTES = 1024;
 const LEAST_BYTES = 256;
-const MOST_BYTES = 16 << 10;
+const MOST_BYTES = 64 << 10;
 const QUICK_MS = 0.1;
 /** For so long one connection is read, in milliseconds, until it is another one's turn. */
-const SLICE_MS = 0.5;
+const SLICE_MS = 2;
 /** So many connections are read in one turn of the event loop, if they have little to say. */
 const AT_A_TIME = 64;
 
