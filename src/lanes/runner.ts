@@ -278,7 +278,8 @@ export class HostRunner {
   async #weigh(): Promise<void> {
     if (!(await this.#weight.outgrows(this.#memory.loaded, this.#pace))) return;
     const host = this.#memory.owned;
-    if (host === undefined) return;
+    // Between two kernels it stays, and can be in no snapshot.
+    if (host === undefined || host.engine.pendingBoot) return;
     // Otherwise it is done again there in less time than a snapshot takes here.
     if (host.behind.milliseconds > MOST_MS) await this.#snapshot(host);
     await this.#snapshots.stored;
