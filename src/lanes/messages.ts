@@ -31,14 +31,10 @@ export const isMoved = (value: unknown): value is Moved =>
 
 /** What of a request is given away with it. */
 export function givenWith(request: LaneRequest): ArrayBuffer[] {
-  const given =
-    request.ask === 'batch'
-      ? request.payload
-      : request.ask === 'create'
-        ? request.row.spec
-        : request.ask === 'execute'
-          ? request.command
-          : undefined;
+  let given: unknown;
+  if (request.ask === 'batch') given = request.payload;
+  else if (request.ask === 'create') given = request.row.spec;
+  else if (request.ask === 'execute') given = request.command;
   return given instanceof Uint8Array ? [given.buffer as ArrayBuffer] : [];
 }
 
