@@ -7,6 +7,7 @@ import { Accesses } from '../../src/host/accesses.ts';
 import type { DmaAccess, DmaCommand, DmaResult, Execution } from '../../src/host/command.ts';
 import { makeHost } from '../../src/lanes/engine.ts';
 import { digestOf } from '../../src/lanes/state-digest.ts';
+import { inStepsOf } from '../support/steps.ts';
 
 const PAGES = 16;
 
@@ -34,17 +35,10 @@ const bdfOf = ({ host }: EngineVmm): string => {
 /** Step by step, each of so many accesses. */
 function inSteps({ host }: EngineVmm, command: DmaCommand, size: number): Execution {
   const run = new Accesses(host, command);
-  for (let steps = 1; ; steps += 1) {
-    let left = size;
-    const execution = run.step(() => {
-      left -= 1;
-      return left === 0;
-    });
-    if (execution === null) continue;
-    assert.equal(steps, Math.ceil(command.accesses.length / size));
-    assert.ok(run.answerSize > command.accesses.length * 100);
-    return execution;
-  }
+  const { execution, steps } = inStepsOf(size, run);
+  assert.equal(steps, Math.ceil(command.accesses.length / size));
+  assert.ok(run.answerSize > command.accesses.length * 100);
+  return execution;
 }
 
 test('results, events, the clock and the host do not depend on the steps', () => {

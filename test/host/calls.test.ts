@@ -6,6 +6,7 @@ import { IOVA, MEMORY, PAGE } from '../../bench/vmm.ts';
 import { Calls } from '../../src/host/calls.ts';
 import type { CallInput, CallsCommand, Execution } from '../../src/host/command.ts';
 import { digestOf } from '../../src/lanes/state-digest.ts';
+import { inStepsOf } from '../support/steps.ts';
 
 const PAGES = 64;
 
@@ -26,16 +27,9 @@ function calls({ fd, ioas }: EngineVmm): CallInput[] {
 /** Step by step, each of so many calls. */
 function inSteps({ host }: EngineVmm, command: CallsCommand, size: number): Execution {
   const run = new Calls(host, command);
-  for (let steps = 1; ; steps += 1) {
-    let left = size;
-    const execution = run.step(() => {
-      left -= 1;
-      return left === 0;
-    });
-    if (execution === null) continue;
-    assert.equal(steps, Math.ceil((execution.answer as { value: { results: unknown[] } }).value.results.length / size));
-    return execution;
-  }
+  const { execution, steps } = inStepsOf(size, run);
+  assert.equal(steps, Math.ceil((execution.answer as { value: { results: unknown[] } }).value.results.length / size));
+  return execution;
 }
 
 for (const stopOnError of [false, true])
