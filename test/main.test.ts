@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
-import { accessSync, constants, readFileSync, realpathSync } from 'node:fs';
+import { accessSync, constants, readdirSync, readFileSync, realpathSync } from 'node:fs';
 import { type IncomingMessage, request } from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
+import { getPriority } from 'node:os';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { Script } from 'node:vm';
@@ -58,6 +59,20 @@ test('development mode logs a line for people for each request, in the order in 
     if (typeof wanted === 'string') assert.equal(found, wanted);
     else assert.match(found, wanted);
   }
+});
+
+test('memory and processors are shared out so that nobody waits for it', {
+  skip: process.platform !== 'linux',
+}, async (t) => {
+  const service = await startService(t, temporaryDirectory(t));
+  const proc = `/proc/${service.pid}`;
+  const environment = readFileSync(`${proc}/environ`, 'utf8').split('\0');
+  assert.ok(environment.includes('MALLOC_MMAP_THRESHOLD_=131072'), 'free buffers go back to the system');
+  const threads = readdirSync(`${proc}/task`).map(Number);
+  const name = (thread: number): string => readFileSync(`${proc}/task/${thread}/comm`, 'utf8').trim();
+  const helpers = threads.filter((thread) => name(thread).includes('V8Worker'));
+  assert.ok(helpers.length > 0);
+  for (const helper of helpers) assert.equal(getPriority(helper), Math.min(getPriority(service.pid) + 10, 19));
 });
 
 test('SIGTERM and SIGINT end it in order, and the next start has the same tenants and hosts', async (t) => {

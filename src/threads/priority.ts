@@ -1,5 +1,5 @@
 /** How much of a processor a thread gets where there are fewer processors than threads that work. */
-import { readlinkSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { constants, getPriority, setPriority } from 'node:os';
 import { basename } from 'node:path';
 
@@ -11,10 +11,29 @@ const BEHIND_OTHERS = 10;
  * their own; elsewhere, and where that is not allowed, nothing changes.
  */
 export function workBehindOthers(): void {
+  putBehindOthers(() => [basename(readlinkSync('/proc/thread-self'))]);
+}
+
+/**
+ * The same for the threads with which V8 marks and sweeps the heaps of all others: under load they take a third of two processors,
+ * mostly for the heaps of those who send much.
+ */
+export function collectBehindOthers(): void {
+  putBehindOthers(() => {
+    const isHelper = (thread: string): boolean => readFileSync(`${THREADS}/${thread}/comm`, 'utf8').includes(HELPER);
+    return readdirSync(THREADS).filter(isHelper);
+  });
+}
+
+const THREADS = '/proc/self/task';
+/** In the names of those threads. */
+const HELPER = 'V8Worker';
+
+function putBehindOthers(threads: () => string[]): void {
   if (process.platform !== 'linux') return;
   try {
     const nice = Math.min(getPriority() + BEHIND_OTHERS, constants.priority.PRIORITY_LOW);
-    setPriority(Number(basename(readlinkSync('/proc/thread-self'))), nice);
+    for (const thread of threads()) setPriority(Number(thread), nice);
   } catch {
     // It is only better so.
   }
