@@ -5,9 +5,13 @@
 
 import { setImmediate } from 'node:timers/promises';
 import { buildHostSpec } from '../src/host/host-spec.ts';
-import { createLanes } from '../src/lanes/lanes.ts';
+import { makeHost, restoreHost } from '../src/lanes/engine.ts';
+import { Lane } from '../src/lanes/lane.ts';
+import { killProcess } from '../src/lanes/service-death.ts';
 import { openStore } from '../src/store/sqlite/store.ts';
 import { EngineVmm } from './engine.ts';
+
+const SILENT = { info() {}, warn() {}, error() {} };
 
 /** Resident bytes when all garbage is gone. */
 async function resident(): Promise<number> {
@@ -23,7 +27,7 @@ async function bytesPerHost(directory: string): Promise<number> {
   const WARM = 500;
   const store = openStore({ directory });
   const tenant = await store.tenants.create('memory', 'none');
-  const lanes = createLanes({ store });
+  const lanes = new Lane({ store, log: SILENT, allowServiceDeath: false, makeHost, restoreHost, die: killProcess });
   const create = async (from: number, to: number): Promise<void> => {
     for (let number = from; number < to; ) {
       const some = Array.from({ length: Math.min(100, to - number) }, () => number++);

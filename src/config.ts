@@ -39,7 +39,7 @@ export interface Config {
   bodyIdle: number;
   /** How long a body may take that is not lines, in milliseconds. */
   bodyTimeout: number;
-  /** How many threads run hosts; 0: the thread that serves HTTP does. */
+  /** How many threads run hosts; the first one serves HTTP, too. */
   lanes: number;
   /** How long a lane may work on one command, in milliseconds. */
   commandTime: number;
@@ -126,7 +126,7 @@ const environment = z.object({
   HOLDOVER_ALL_BODIES: integer(4, 2 ** 20).default(1024),
   HOLDOVER_BODY_IDLE: integer(1, 3600).default(30),
   HOLDOVER_BODY_TIMEOUT: integer(1, 86_400).default(300),
-  HOLDOVER_LANES: integer(0, 64).default(DEFAULT_LANES),
+  HOLDOVER_LANES: integer(1, 64).default(DEFAULT_LANES),
   HOLDOVER_COMMAND_SECONDS: integer(1, 3600).default(COMMAND_SECONDS),
   HOLDOVER_HOST_MEMORY: integer(0, 2 ** 24).default(DEFAULT_HOST_MEMORY),
   HOLDOVER_QUOTAS: quotas,

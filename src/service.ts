@@ -5,13 +5,16 @@ import { resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import closeWithGrace from 'close-with-grace';
 import type { Config } from './config.ts';
-import { buildApp } from './http/app.ts';
-import { createLanes } from './lanes/lanes.ts';
+import type { ListenAnswer } from './lanes/messages.ts';
+import { LanePool } from './lanes/pool.ts';
 import { STOP_MS } from './limits.ts';
 import { createLog, type Log } from './log.ts';
 import { openStore } from './store/sqlite/store.ts';
 import type { Store } from './store/store.ts';
 import { seedTenants } from './tenants.ts';
+import { threadFile } from './threads/thread-file.ts';
+
+type CannotListen = Exclude<ListenAnswer, { address: string }>;
 
 /** Why the service cannot listen, in one sentence for the person who started it. */
 class ListenFailed extends Error {
@@ -34,18 +37,18 @@ export async function runService(config: Config): Promise<void> {
   stopWhenAsked(parts, log);
   await inspect(store, log);
   await seedTenants(store.tenants, config, log, store.damage);
-  const { allowServiceDeath, check, commandTime, hostMemory: memory } = config;
-  const lanes = createLanes({ store, log, lanes: config.lanes, allowServiceDeath, check, commandTime, memory });
-  parts.push(() => lanes.stop().then(() => lanes.close()));
+  const { lanes, allowServiceDeath, check, commandTime, hostMemory: memory } = config;
+  const server = { file: threadFile(import.meta.url, 'server-thread'), settings: { config } };
+  const pool = new LanePool({ store, log, lanes, allowServiceDeath, check, commandTime, memory, server });
+  parts.push(() => pool.stop().then(() => pool.close()));
   // They are booted when they are used, too; what looks for them might have no end.
-  if (!store.damage.isOfDatabase) await lanes.recover();
-  const app = await buildApp({ config, directory: store, lanes, log, dev: config.dev });
-  parts.push(() => app.close());
-
+  if (!store.damage.isOfDatabase) await pool.recover();
   const { host, port } = config;
-  const address = await app.listen({ host, port }).catch(async (error: NodeJS.ErrnoException) => {
-    throw new ListenFailed(`cannot listen on ${host} port ${port}: ${await whyNot(error, host, port)}.`);
-  });
+  const listening = await pool.listen(host, port);
+  if (!('address' in listening))
+    throw new ListenFailed(`cannot listen on ${host} port ${port}: ${await whyNot(listening, host, port)}.`);
+  parts.push(() => pool.hangUp());
+  const { address } = listening;
   store.announce(address);
   if (config.dev) process.stdout.write(welcome(address, config));
   else log.info({ address, dataDir: config.dataDir }, 'listening');
@@ -85,7 +88,7 @@ async function inspect(store: Store, log: Log): Promise<void> {
   await Promise.race([inspection, setTimeout(INSPECTION_MS)]);
 }
 
-async function whyNot({ code, message }: NodeJS.ErrnoException, host: string, port: number): Promise<string> {
+async function whyNot({ code, message }: CannotListen, host: string, port: number): Promise<string> {
   const another = 'choose another one with HOLDOVER_PORT (0 takes any that is free)';
   switch (code) {
     case 'EADDRINUSE':

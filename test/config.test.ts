@@ -152,7 +152,7 @@ test('a value that is not allowed is named in one sentence, without any key', (t
       /^HOLDOVER_BATCH_LIMIT is 268435456 bytes, but there are 100 MiB .*: raise HOLDOVER_TENANT_BODIES\.$/,
     ],
     [{ HOLDOVER_HOST_MEMORY: '1 GiB' }, /^HOLDOVER_HOST_MEMORY must be a whole number from 0 to 16777216\.$/],
-    [{ HOLDOVER_LANES: '65' }, /^HOLDOVER_LANES must be a whole number from 0 to 64\.$/],
+    [{ HOLDOVER_LANES: '65' }, /^HOLDOVER_LANES must be a whole number from 1 to 64\.$/],
     [{ HOLDOVER_DURABILITY: 'disk' }, /^HOLDOVER_DURABILITY must be process or power\.$/],
     [{ HOLDOVER_LOG_LEVEL: 'loud' }, /^HOLDOVER_LOG_LEVEL must be one of fatal, error, /],
     [{ HOLDOVER_ALLOW_SERVICE_DEATH: 'yes' }, /^HOLDOVER_ALLOW_SERVICE_DEATH must be 0 or 1\.$/],

@@ -43,6 +43,7 @@ test('development mode logs a line for people for each request, in the order in 
   await service.request('GET', '/livez');
   await service.request('PUT', `${host}/devices/0000:01:00.0/driver`, { driver: 'nvme' });
   await service.request('POST', `${host}/processes`, { name: 'line\n\u001b[31mbreak', 'what\u001b[31m\nelse': 1 });
+  await service.printed(/unknown field/);
   await service.stop('SIGTERM');
   const lines = service.output().split('\n\n').at(-1)!.trim().split('\n');
   const expected = [

@@ -57,7 +57,7 @@ finds(
   {
     'src/http/a.ts': "import type { Rows } from '../store/sqlite/rows.ts';",
     'src/lanes/b.ts': "import Database from 'better-sqlite3';",
-    'src/lanes/lane-thread.ts': "import { open } from '../store/sqlite/database.ts';",
+    'src/lanes/thread.ts': "import { open } from '../store/sqlite/database.ts';",
   },
   /^src\/http\/a\.ts imports src\/store\/sqlite\/rows\.ts: use the contract/,
   /^src\/lanes\/b\.ts imports better-sqlite3/,

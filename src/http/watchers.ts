@@ -151,8 +151,6 @@ export function watchedLanes(lanes: Lanes, watchers: Watchers): Lanes {
     use: (hostId) => lanes.use(hostId),
     setAside: (hostId) => lanes.setAside(hostId),
     retry: (hostId) => lanes.retry(hostId),
-    recover: () => lanes.recover(),
     stop: () => lanes.stop(),
-    close: () => lanes.close(),
   };
 }

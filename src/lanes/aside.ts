@@ -16,26 +16,45 @@ export interface SetAside {
 const PAUSE_MS = 60_000;
 const MOST_PAUSE_MS = 86_400_000;
 
-interface Known extends SetAside {
+/** As other threads are told. */
+export interface KnownAside extends SetAside {
+  hostId: string;
   isAside: boolean;
   /** How often it has ended a thread. */
   times: number;
-  /** When it may be tried again, on the clock of `performance`. */
+  /** When it may be tried again. */
   from: number;
 }
 
+/** Milliseconds, the same in all threads; no change of the time of day is felt. */
+const now = (): number => performance.timeOrigin + performance.now();
+
 export class Aside {
-  readonly #known = new Map<string, Known>();
+  readonly #known = new Map<string, KnownAside>();
+
+  constructor(known: readonly KnownAside[] = []) {
+    for (const one of known) this.hear(one);
+  }
+
+  get all(): KnownAside[] {
+    return [...this.#known.values()];
+  }
+
+  /** Another thread has put it aside. */
+  hear(known: KnownAside): void {
+    this.#known.set(known.hostId, { ...known });
+  }
 
   /** `cause`: what the thread ended with. */
-  put(hostId: string, cause: unknown): void {
+  put(hostId: string, cause: unknown): KnownAside {
     const times = (this.#known.get(hostId)?.times ?? 0) + 1;
     const pause = times === 1 ? 0 : Math.min(PAUSE_MS * 2 ** (times - 2), MOST_PAUSE_MS);
     const what = cause instanceof Error ? cause.message : String(cause);
     const again = times === 1 ? '' : `, ${times} times by now`;
     const reason = `the host has ended the thread that ran it${again} (${what}), and is set aside: what it has told can be read, and it can be deleted, or tried again`;
-    const from = performance.now() + pause;
-    this.#known.set(hostId, { reason, since: new Date().toISOString(), isAside: true, times, from });
+    const known = { hostId, reason, since: new Date().toISOString(), isAside: true, times, from: now() + pause };
+    this.#known.set(hostId, known);
+    return known;
   }
 
   of(hostId: string): SetAside | null {
@@ -57,7 +76,7 @@ export class Aside {
   retry(hostId: string): number {
     const known = this.#known.get(hostId);
     if (known === undefined) return 0;
-    const left = Math.max(known.from - performance.now(), 0);
+    const left = Math.max(known.from - now(), 0);
     if (left === 0) known.isAside = false;
     return left;
   }

@@ -1,48 +1,56 @@
-/** A lane's thread as the main thread sees it: it is asked, and replaced when it dies. */
+/** A lane's thread as the one sees it that has started it: it is asked, and replaced when it dies. */
 
 import { setTimeout } from 'node:timers/promises';
 import { MessageChannel, type MessagePort, type ResourceLimits, type Transferable, Worker } from 'node:worker_threads';
-import type { HostUse } from '../host/footprint.ts';
 import { STOP_LANES_MS, STOP_SNAPSHOTS_MS } from '../limits.ts';
 import type { Log } from '../log.ts';
-import type { FoundDamage, StorePass } from '../store/store.ts';
+import type { StorePass } from '../store/store.ts';
 import type { Client } from '../threads/client.ts';
 import { Caller } from '../threads/ports.ts';
 import { breakShield, dropShield, makeShield, type Shield } from '../threads/shield.ts';
 import { threadFile, threadFileBehindOthers } from '../threads/thread-file.ts';
 import { Admission, type Limits } from './admission.ts';
-import type { Aside } from './aside.ts';
+import type { Aside, KnownAside } from './aside.ts';
 import { AtWork, newAtWork } from './at-work.ts';
+import type { LaneDoor } from './client.ts';
 import { makeLaneError, ThreadDied } from './errors.ts';
-import type { LaneRequest, LaneSettings, LaneWord } from './messages.ts';
+import type { LaneRequest, LaneSettings, LaneTold, LaneWord, LogLine } from './messages.ts';
 
 /** What is new in a heap is looked through in one pause, of some milliseconds where it is no more than this. */
-const YOUNG = { maxYoungGenerationSizeMb: 6 };
+const YOUNG = { maxYoungGenerationSizeMb: 32 };
 /** A lane that does not even start is not tried again before this, in milliseconds. */
 const RESTART_DELAY_MS = 1000;
 
 type Given = Omit<LaneSettings, 'port' | 'store' | 'shield' | 'atWork'>;
 
-export interface LaneHandleOptions extends Given {
+export interface LaneHandleOptions {
+  settings: Given;
   log: Log;
   limits: Limits | undefined;
   aside: Aside;
-  onDamage: (damage: FoundDamage) => void;
-  onUse: (hostId: string, use: HostUse) => void;
-  /** The host is not there any more: it has become too large for an ordinary lane. */
-  onMove: (hostId: string) => void;
+  /** It does more than running hosts: the program of its thread, and what that is given at each start. */
+  program?: { file: URL; more: () => object } | undefined;
+  /** Hears what it says that is not for the log. */
+  onWord: (word: Exclude<LaneWord, LogLine | 'ready'>) => void;
+  /** It runs, again if need be. */
+  onReady: () => void;
+  /** What it was asked is not answered. */
+  onDeath: () => void;
+  onAside: (known: KnownAside) => void;
   /** For tests: what its thread may take of memory. */
   resourceLimits?: ResourceLimits | undefined;
   /** With what the next thread of this lane opens the store. */
   pass: () => Promise<StorePass>;
 }
 
-export class LaneHandle {
+export class LaneHandle implements LaneDoor {
   readonly admission: Admission;
   readonly #options: LaneHandleOptions;
   #caller: Caller<LaneRequest>;
   #thread: { worker: Worker; shield: Shield } | undefined;
   readonly #atWork = newAtWork();
+  /** Ports of those who ask it, too, and ask as soon as it is there. */
+  #doors: MessagePort[] = [];
   #stopping: Promise<void> | undefined;
   #stopped = false;
 
@@ -54,6 +62,17 @@ export class LaneHandle {
 
   ask<Value>(request: LaneRequest, transfer?: readonly Transferable[], client?: Client): Promise<Value> {
     return this.#caller.ask<Value>(request, transfer, client);
+  }
+
+  /** Whoever has the other end of the port asks the thread that is there, or the next one. */
+  connect(port: MessagePort): void {
+    const { worker } = this.#thread ?? {};
+    if (worker === undefined) this.#doors.push(port);
+    else worker.postMessage({ door: port } satisfies LaneTold, [port]);
+  }
+
+  tell(told: Exclude<LaneTold, { door: MessagePort }>): void {
+    this.#thread?.worker.postMessage(told);
   }
 
   /** Ends the thread in the middle of whatever it does; another one takes its place. */
@@ -87,8 +106,11 @@ export class LaneHandle {
     const done = this.ask(request).then(() => true);
     const isDone = await this.#inOrder(Promise.race([done, setTimeout(milliseconds, false, { ref: false })]));
     if (isDone) return;
-    const { log, lane } = this.#options;
-    log.warn({ lane }, 'a lane is in the middle of something and is ended: what it has not stored has not happened');
+    const { log, settings } = this.#options;
+    log.warn(
+      { lane: settings.lane },
+      'a lane is in the middle of something and is ended: what it has not stored has not happened',
+    );
     await this.#end();
   }
 
@@ -96,7 +118,7 @@ export class LaneHandle {
     try {
       return await stopping;
     } catch (error) {
-      this.#options.log.error({ lane: this.#options.lane, err: error }, 'a lane did not stop in order');
+      this.#options.log.error({ lane: this.#options.settings.lane, err: error }, 'a lane did not stop in order');
       return undefined;
     }
   }
@@ -121,26 +143,19 @@ export class LaneHandle {
 
   async #launch(port: MessagePort): Promise<void> {
     if (this.#stopped) return;
-    const { log, limits: _, pass, aside: __, onDamage, onUse, onMove, resourceLimits, ...settings } = this.#options;
+    const { settings, log, pass, program, onWord, onReady, resourceLimits } = this.#options;
     const { data, transfer } = await pass();
     if (this.#stopped) return;
     const shield = makeShield();
     // A death is this thread's from now on.
     const atWork = new AtWork(this.#atWork);
     atWork.clear();
-    const more = { shield, atWork: this.#atWork };
     // That of large hosts stands behind others.
-    const { file, program } =
-      settings.mostObjects === undefined
-        ? threadFileBehindOthers(import.meta.url, 'lane-thread')
-        : { file: threadFile(import.meta.url, 'lane-thread'), program: undefined };
-    const workerData: LaneSettings & { program: string | undefined } = {
-      ...settings,
-      ...more,
-      port,
-      store: data,
-      program,
-    };
+    const behind =
+      settings.mostObjects === undefined ? threadFileBehindOthers(import.meta.url, 'lane-thread') : undefined;
+    const file = program?.file ?? behind?.file ?? threadFile(import.meta.url, 'lane-thread');
+    const own: LaneSettings = { ...settings, shield, atWork: this.#atWork, port, store: data };
+    const workerData = { ...own, ...program?.more(), program: behind?.program };
     const transferList = [port, ...transfer];
     const name = `lane ${settings.lane}`;
     const worker = new Worker(file, {
@@ -150,14 +165,15 @@ export class LaneHandle {
       resourceLimits: { ...YOUNG, ...resourceLimits },
     });
     this.#thread = { worker, shield };
+    for (const door of this.#doors.splice(0)) this.connect(door);
     let failure: unknown = null;
     let started = false;
     worker.on('message', (word: LaneWord) => {
-      if (word === 'ready') started = true;
-      else if ('damage' in word) onDamage(word.damage);
-      else if ('use' in word) onUse(word.hostId, word.use);
-      else if ('moved' in word) onMove(word.moved);
-      else log[word.level](word.details, word.message);
+      if (word === 'ready') {
+        started = true;
+        onReady();
+      } else if (typeof word === 'object' && 'level' in word) log[word.level](word.details, word.message);
+      else onWord(word);
     });
     worker.on('error', (error) => {
       failure = error;
@@ -173,17 +189,19 @@ export class LaneHandle {
   /** Who is ended by another one is not to blame: then there is no error. */
   #setAside(hostId: string | null, error: unknown): void {
     if (hostId === null || this.#stopped) return;
-    const { aside, log, lane } = this.#options;
-    aside.put(hostId, error);
-    log.error({ lane, host: hostId, ...aside.of(hostId) }, 'a host is set aside');
+    const { aside, log, settings, onAside } = this.#options;
+    onAside(aside.put(hostId, error));
+    log.error({ lane: settings.lane, host: hostId, ...aside.of(hostId) }, 'a host is set aside');
   }
 
   #died(error: unknown, started: boolean): void {
     if (this.#stopped) return;
-    const { log, lane } = this.#options;
+    const { log, settings, onDeath } = this.#options;
+    const { lane } = settings;
     log.error({ lane, err: error }, 'a lane died: another one takes its place');
     const died = this.#caller;
     this.#caller = this.#start(started ? 0 : RESTART_DELAY_MS);
     died.fail(new ThreadDied(`lane ${lane} ended`, { cause: error }));
+    onDeath();
   }
 }

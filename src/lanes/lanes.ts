@@ -5,16 +5,10 @@
 
 import type { Answer, BatchCommand, Command, HostSpec, Query } from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
-import type { Log } from '../log.ts';
-import type { FoundDamage, HostRow, Store } from '../store/store.ts';
+import type { HostRow } from '../store/store.ts';
 import type { Client } from '../threads/client.ts';
 import type { Packed } from '../threads/packed.ts';
 import type { SetAside } from './aside.ts';
-import { makeHost, restoreHost } from './engine.ts';
-import { Lane } from './lane.ts';
-import { LanePool } from './pool.ts';
-import { newHostMemory } from './residents.ts';
-import { killProcess } from './service-death.ts';
 
 export type { HostUse } from '../host/footprint.ts';
 export type { SetAside } from './aside.ts';
@@ -51,39 +45,17 @@ export interface Lanes {
   setAside(hostId: string): SetAside | null;
   /** The host is run again. Returns 0, or the milliseconds after which it may be, where it may not be yet. */
   retry(hostId: string): number;
-  /** At start: boots the next kernel of hosts that were killed between freeze and boot. */
-  recover(): Promise<void>;
   /**
    * The service stops: long work is given up (ServiceStopping), and so is what has not begun. Resolves when all is answered;
    * a thread that is in the middle of something for STOP_LANES_MS is ended (ThreadDied).
    */
   stop(): Promise<void>;
+}
+
+/** As whoever has started them has them. */
+export interface RunningLanes extends Lanes {
+  /** At start: boots the next kernel of hosts that were killed between freeze and boot. */
+  recover(): Promise<void>;
   /** Resolves when everything asked before is done, and threads have ended. */
   close(): Promise<void>;
-}
-
-export interface LanesOptions {
-  store: Store;
-  log?: Log;
-  /** Threads; 0 (the default): hosts run in this thread. */
-  lanes?: number;
-  /** Whether the fault point `service.death` may be armed, and kills. Default: no. */
-  allowServiceDeath?: boolean;
-  /** What all hosts together may take of memory, in bytes; default: whatever they need. */
-  memory?: number;
-  /** Whether a host is looked at after each command. Default: no. */
-  check?: boolean;
-  /** How long a lane may work on one command, in milliseconds; default: for any time. */
-  commandTime?: number;
-}
-
-const SILENT: Log = { info() {}, warn() {}, error() {} };
-
-export function createLanes(options: LanesOptions): Lanes {
-  const { store, log = SILENT, lanes = 0, allowServiceDeath = false, check = false, memory, commandTime } = options;
-  if (lanes > 0) return new LanePool({ store, log, lanes, allowServiceDeath, check, memory, commandTime });
-  const hostMemory = memory === undefined ? {} : { memory: newHostMemory(memory, 1) };
-  const onDamage = (damage: FoundDamage): void => void store.damage.add(damage);
-  const given = { store, log, allowServiceDeath, check, commandTime, ...hostMemory, onDamage };
-  return new Lane({ ...given, makeHost, restoreHost, die: killProcess });
 }

@@ -2,9 +2,10 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { BatchCommand, Command, Query } from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
-import type { FoundDamage } from '../store/store.ts';
+import type { DamageNews, FoundDamage } from '../store/store.ts';
 import type { Packed } from '../threads/packed.ts';
 import type { Shield } from '../threads/shield.ts';
+import type { KnownAside } from './aside.ts';
 import type { SharedAtWork } from './at-work.ts';
 import type { NewHost } from './lanes.ts';
 import type { HostMemory } from './residents.ts';
@@ -19,7 +20,14 @@ export type LaneRequest =
   | { ask: 'boot'; hostId: string }
   | { ask: 'stop' }
   | { ask: 'rest' }
-  | { ask: 'close' };
+  | { ask: 'close' }
+  /** Of the one that serves HTTP: gives a ListenAnswer. */
+  | { ask: 'listen'; host: string; port: number }
+  /** Of that one, too: resolves when what was begun is answered, and nobody is connected any more. */
+  | { ask: 'hangUp' };
+
+/** Where it listens, or why it cannot. */
+export type ListenAnswer = { address: string } | { code: string | undefined; message: string };
 
 /** Instead of an answer: the host is too large for this lane, and is to be asked for in that of large hosts. Nothing has happened. */
 export interface Moved {
@@ -48,7 +56,7 @@ export interface LaneSettings {
   /** How long it may work on one command, in milliseconds; default: for any time. */
   commandTime?: number;
   atWork: SharedAtWork;
-  /** Where requests come from. */
+  /** Where requests of the thread that has started it come from. */
   port: MessagePort;
   /** Held while the thread must not be ended. */
   shield: Shield;
@@ -62,7 +70,28 @@ export type LaneWord =
   | LogLine
   | { damage: FoundDamage }
   | { hostId: string; use: HostUse }
-  | { moved: string };
+  | { moved: string }
+  | ServerWord;
+
+/** What the one says that serves HTTP. */
+export type ServerWord =
+  /** Asks the lane of that number by this port, from now on. */
+  | { connect: number; port: MessagePort }
+  | { removed: string }
+  | { retried: string }
+  | { news: DamageNews }
+  /** Long work is to be given up. */
+  | 'stop lanes';
+
+/** What a lane is told without asking: whom it serves, too; and, if it serves HTTP, what others have come to know. */
+export type LaneTold =
+  | { door: MessagePort }
+  /** The lane of that number has ended: what it was asked is not answered, and another one is there. */
+  | { died: number }
+  /** `inLarge`: in the lane of large hosts. */
+  | { hostId: string; use: HostUse; inLarge: boolean }
+  | { aside: KnownAside }
+  | { news: DamageNews };
 
 /** A line of a lane for the log of the service. */
 export interface LogLine {

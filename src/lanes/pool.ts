@@ -1,23 +1,24 @@
 /**
- * Lanes as threads. Each owns hosts, and runs them with a view of the store that is its own. Hosts of very many objects move
- * to a lane that is only for them: what garbage collection takes there, and calls that go over all of such a host, the hosts of
- * others do not feel, as the system shares out the time of threads.
+ * Lanes as threads. Each owns hosts, and runs them with a view of the store that is its own; the first one may serve HTTP, too.
+ * Hosts of very many objects move to a lane that is only for them: what garbage collection takes there, and calls that go over
+ * all of such a host, the hosts of others do not feel, as the system shares out the time of threads.
  */
-import type { ResourceLimits } from 'node:worker_threads';
+import { setTimeout } from 'node:timers/promises';
+import type { MessagePort, ResourceLimits } from 'node:worker_threads';
 import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
-import type { FoundDamage, SharedStore, Store } from '../store/store.ts';
+import type { SharedStore, Store } from '../store/store.ts';
 import type { Client } from '../threads/client.ts';
-import { isPacked, type Packed } from '../threads/packed.ts';
-import { type Limits, sizeOf } from './admission.ts';
+import type { Packed } from '../threads/packed.ts';
+import type { Limits } from './admission.ts';
 import { Aside, type SetAside } from './aside.ts';
-import { ClientGone, ServiceStopping } from './errors.ts';
+import { LaneClient } from './client.ts';
 import { LaneHandle, type LaneHandleOptions } from './lane-handle.ts';
-import type { Lanes, NewHost } from './lanes.ts';
-import { givenWith, isMoved, type LaneRequest, type Moved } from './messages.ts';
+import type { NewHost, RunningLanes } from './lanes.ts';
+import type { LaneTold, ListenAnswer } from './messages.ts';
 import { laneOf } from './owner.ts';
-import { MOST_OBJECTS, newHostMemory, noteUse } from './residents.ts';
+import { MOST_OBJECTS, newHostMemory } from './residents.ts';
 
 export interface PoolOptions {
   store: Store;
@@ -30,6 +31,8 @@ export interface PoolOptions {
   check?: boolean;
   /** How long a lane may work on one command, in milliseconds; default: for any time. */
   commandTime?: number;
+  /** The program of the first lane, which serves HTTP with this; default: none does. */
+  server?: { file: URL; settings: object };
   limits?: Limits;
   /** For tests: what each lane may take of memory. */
   resourceLimits?: ResourceLimits;
@@ -37,26 +40,42 @@ export interface PoolOptions {
   mostObjects?: number;
 }
 
-export class LanePool implements Lanes {
+/** The lane that serves HTTP. */
+const SERVER = 0;
+/** When one that has taken the place of another tries again to listen, in milliseconds. */
+const LISTEN_AGAIN_MS = 1000;
+
+export class LanePool implements RunningLanes {
   readonly #store: Store;
   readonly #lanes: LaneHandle[];
   /** Started when there is a large host. */
   #largeLane: LaneHandle | undefined;
   readonly #startLarge: () => LaneHandle;
-  /** Hosts that are in that lane. They stay there, so that one which shrinks and grows does not go to and fro. */
-  readonly #large = new Set<string>();
   readonly #shared: SharedStore;
   readonly #log: Log;
   readonly #aside = new Aside();
-  #isStopping = false;
-  readonly #uses = new Map<string, HostUse>();
+  readonly #client: LaneClient;
+  readonly #hasServer: boolean;
+  /** Where it listens. */
+  #place: { host: string; port: number } | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(options: PoolOptions) {
-    const { store, log, lanes, allowServiceDeath, check = false, commandTime, limits, resourceLimits } = options;
+    const {
+      store,
+      log,
+      lanes,
+      allowServiceDeath,
+      check = false,
+      commandTime,
+      limits,
+      resourceLimits,
+      server,
+    } = options;
     const { memory: bytes = Number.POSITIVE_INFINITY, mostObjects = MOST_OBJECTS } = options;
     this.#store = store;
     this.#log = log;
+    this.#hasServer = server !== undefined;
     const onLost = (cause: unknown): void => {
       log.error({ err: cause }, 'the lanes have lost the store: all of them begin anew');
       for (const lane of this.#all) void lane.kill();
@@ -64,65 +83,79 @@ export class LanePool implements Lanes {
     const shared = store.share(lanes, onLost);
     this.#shared = shared;
     const memory = newHostMemory(bytes, lanes + 1);
-    const more = {
-      aside: this.#aside,
-      onDamage: (damage: FoundDamage) => void store.damage.add(damage),
-      onMove: (hostId: string) => void this.#large.add(hostId),
-      resourceLimits,
+    const aside = this.#aside;
+    const start = (lane: number, own: Partial<LaneHandleOptions> & { mostObjects?: number }): LaneHandle => {
+      const { mostObjects, ...more } = own;
+      return new LaneHandle({
+        settings: {
+          lane,
+          allowServiceDeath,
+          check,
+          commandTime,
+          memory,
+          ...(mostObjects === undefined ? {} : { mostObjects }),
+        },
+        log,
+        limits,
+        aside,
+        resourceLimits,
+        pass: () => shared.pass(lane),
+        onWord: (word) => this.#hear(lane, word),
+        onReady: () => {},
+        onDeath: () => this.#tellServer({ died: lane }),
+        onAside: (known) => this.#tellServer({ aside: known }),
+        ...more,
+      });
     };
-    const start = (lane: number, own: Pick<LaneHandleOptions, 'mostObjects' | 'onUse'>): LaneHandle => {
-      const pass = () => shared.pass(lane);
-      const common = { lane, allowServiceDeath, check, commandTime, memory, log, limits, pass };
-      return new LaneHandle({ ...common, ...more, ...own });
-    };
-    const onUse = (hostId: string, use: HostUse): void => noteUse(this.#uses, hostId, use);
-    // What a host took in the lane that it has left is not of interest any more.
-    const onSmallUse = (hostId: string, use: HostUse): void => void (this.#large.has(hostId) || onUse(hostId, use));
-    this.#lanes = Array.from({ length: lanes }, (_, lane) => start(lane, { mostObjects, onUse: onSmallUse }));
-    this.#startLarge = () => start(lanes, { onUse });
+    const more = (): object => ({ ...server?.settings, lanes, aside: aside.all, news: store.damage.news });
+    const serving = server && { program: { file: server.file, more }, onReady: () => void this.#listenAgain() };
+    this.#lanes = Array.from({ length: lanes }, (_, lane) =>
+      start(lane, { mostObjects, ...(lane === SERVER ? serving : {}) }),
+    );
+    this.#startLarge = () => start(lanes, {});
+    this.#client = new LaneClient({ lanes: this.#lanes, large: () => this.#large, aside });
+    store.damage.onNews = (news) => this.#tellServer({ news });
   }
 
   get #all(): LaneHandle[] {
     return this.#largeLane === undefined ? this.#lanes : [...this.#lanes, this.#largeLane];
   }
 
+  get #large(): LaneHandle {
+    this.#largeLane ??= this.#startLarge();
+    return this.#largeLane;
+  }
+
   create(row: NewHost): Promise<Answer> {
-    // A description that is packed is of thousands of functions.
-    if (isPacked(row.spec)) this.#large.add(row.id);
-    return this.#ask(row.id, { ask: 'create', row });
+    return this.#client.create(row);
   }
 
   execute(hostId: string, command: Command | Packed<Command>, client?: Client): Promise<Answer> {
-    return this.#ask(hostId, { ask: 'execute', hostId, command }, client);
+    return this.#client.execute(hostId, command, client);
   }
 
   batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client): Promise<Answer> {
-    // Memory that is shared with other buffers cannot be given away.
-    const whole = payload.byteLength === payload.buffer.byteLength ? payload : new Uint8Array(payload);
-    return this.#ask(hostId, { ask: 'batch', hostId, command, payload: whole }, client);
+    return this.#client.batch(hostId, command, payload, client);
   }
 
   query(hostId: string, query: Query, client?: Client): Promise<Answer> {
-    return this.#ask(hostId, { ask: 'query', hostId, query }, client);
+    return this.#client.query(hostId, query, client);
   }
 
-  async remove(hostId: string): Promise<void> {
-    await this.#ask(hostId, { ask: 'remove', hostId });
-    this.#aside.forget(hostId);
-    this.#large.delete(hostId);
-    this.#uses.delete(hostId);
+  remove(hostId: string): Promise<void> {
+    return this.#client.remove(hostId);
   }
 
   use(hostId: string): HostUse | null {
-    return this.#uses.get(hostId) ?? null;
+    return this.#client.use(hostId);
   }
 
   setAside(hostId: string): SetAside | null {
-    return this.#aside.of(hostId);
+    return this.#client.setAside(hostId);
   }
 
   retry(hostId: string): number {
-    return this.#aside.retry(hostId);
+    return this.#client.retry(hostId);
   }
 
   async recover(): Promise<void> {
@@ -136,15 +169,47 @@ export class LanePool implements Lanes {
 
   async #boot(hostId: string): Promise<void> {
     try {
-      await this.#ask(hostId, { ask: 'boot', hostId });
+      await this.#client.ask(hostId, { ask: 'boot', hostId });
     } catch (error) {
       // One that is set aside has been told of.
       if (this.#aside.of(hostId) === null) throw error;
     }
   }
 
+  /** From now on HTTP is served there, by whichever thread is in that place. */
+  async listen(host: string, port: number): Promise<ListenAnswer> {
+    const answer = await this.#lanes[SERVER]!.ask<ListenAnswer>({ ask: 'listen', host, port });
+    if ('address' in answer) this.#place = { host, port: Number(new URL(answer.address).port) };
+    return answer;
+  }
+
+  /** Another thread has taken the place of the one that listened. */
+  async #listenAgain(): Promise<void> {
+    if (this.#place === undefined) return;
+    const { host, port } = this.#place;
+    try {
+      const answer = await this.#lanes[SERVER]!.ask<ListenAnswer>({ ask: 'listen', host, port });
+      if ('address' in answer) return;
+      this.#log.error({ host, port, why: answer.message }, 'the service cannot listen again yet');
+      await setTimeout(LISTEN_AGAIN_MS, undefined, { ref: false });
+      return await this.#listenAgain();
+    } catch {
+      // It has died as well: the next one is told when it is ready.
+    }
+  }
+
+  /** Resolves when no request is under way any more, and nobody is connected. */
+  async hangUp(): Promise<void> {
+    this.#place = undefined;
+    try {
+      await this.#lanes[SERVER]!.ask({ ask: 'hangUp' });
+    } catch (error) {
+      this.#log.error({ err: error }, 'connections did not end in order');
+    }
+  }
+
   async stop(): Promise<void> {
-    this.#isStopping = true;
+    this.#client.isStopping = true;
     await Promise.all(this.#all.map((lane) => lane.stop()));
   }
 
@@ -166,44 +231,33 @@ export class LanePool implements Lanes {
     await this.#laneOf(hostId).kill();
   }
 
-  /** What is packed in the request is no longer the caller's. */
-  async #ask<Value>(hostId: string, request: LaneRequest, client?: Client): Promise<Value> {
-    // What came before goes before.
-    if (this.#large.has(hostId)) await this.#ordinaryLaneOf(hostId).admission.gone(hostId);
-    return await this.#askLane<Value>(this.#laneOf(hostId), hostId, request, client);
-  }
-
-  async #askLane<Value>(
-    lane: LaneHandle,
-    hostId: string,
-    request: LaneRequest,
-    client: Client | undefined,
-  ): Promise<Value> {
-    if (this.#isStopping) throw new ServiceStopping();
-    if (client?.isGone) throw new ClientGone();
-    if (request.ask !== 'remove') this.#aside.check(hostId);
-    const size = sizeOf(request);
-    let again: Promise<Value>;
-    lane.admission.enter(hostId, size);
-    try {
-      const value = await lane.ask<Value | Moved>(request, givenWith(request), client);
-      if (!isMoved(value)) return value;
-      this.#large.add(hostId);
-      // Before those are let go who wait until nothing of the host waits here.
-      again = this.#askLane<Value>(this.#laneOf(hostId), hostId, value.moved, client);
-    } finally {
-      lane.admission.leave(hostId, size);
-    }
-    return await again;
-  }
-
   #laneOf(hostId: string): LaneHandle {
-    if (!this.#large.has(hostId)) return this.#ordinaryLaneOf(hostId);
-    this.#largeLane ??= this.#startLarge();
-    return this.#largeLane;
-  }
-
-  #ordinaryLaneOf(hostId: string): LaneHandle {
+    if (this.#client.isLarge(hostId)) return this.#large;
     return this.#lanes[laneOf(hostId, this.#lanes.length)]!;
   }
+
+  #hear(lane: number, word: HeardWord): void {
+    if (word === 'stop lanes') void this.stop();
+    else if ('damage' in word) this.#store.damage.add(word.damage);
+    else if ('use' in word) {
+      const inLarge = lane === this.#lanes.length;
+      this.#client.noteUse(word.hostId, word.use, inLarge);
+      this.#tellServer({ ...word, inLarge });
+    } else if ('moved' in word) this.#client.noteMove(word.moved);
+    else if ('connect' in word) this.#connect(word.connect, word.port);
+    else if ('removed' in word) this.#client.forget(word.removed);
+    else if ('retried' in word) this.#client.retry(word.retried);
+    else this.#store.damage.hear(word.news);
+  }
+
+  #connect(lane: number, port: MessagePort): void {
+    (this.#lanes[lane] ?? this.#large).connect(port);
+  }
+
+  #tellServer(told: ServerTold): void {
+    if (this.#hasServer) this.#lanes[SERVER]?.tell(told);
+  }
 }
+
+type HeardWord = Parameters<LaneHandleOptions['onWord']>[0];
+type ServerTold = Exclude<LaneTold, { door: MessagePort }>;

@@ -37,21 +37,48 @@ export interface KnownDamage extends FoundDamage {
   since: string;
 }
 
+/** What books of several threads tell each other. */
+export type DamageNews = { damage: KnownDamage } | { mended: string } | { inspected: true };
+
 /** So much is remembered. */
 const MOST = 10_000;
 
 /** The damage that is known. */
 export class DamageBook {
   readonly #known = new Map<string, KnownDamage>();
+  #inspected = false;
+  /** Is told what comes to be known here, but not what was heard. */
+  onNews: (news: DamageNews) => void = () => {};
+
   /** Whether all that was stored when the service started has been looked at. */
-  inspected = false;
+  get inspected(): boolean {
+    return this.#inspected;
+  }
+
+  noteInspected(): void {
+    this.#inspected = true;
+    this.onNews({ inspected: true });
+  }
 
   /** False where it is known already. */
-  add({ hostId, kind, what }: FoundDamage): boolean {
-    const key = `${hostId} ${kind} ${what}`;
-    if (this.#known.has(key) || this.#known.size >= MOST) return false;
-    this.#known.set(key, { hostId, kind, what, since: new Date().toISOString() });
-    return true;
+  add(found: FoundDamage): boolean {
+    const damage = { ...found, since: new Date().toISOString() };
+    const isNew = this.#put(damage);
+    if (isNew) this.onNews({ damage });
+    return isNew;
+  }
+
+  /** The book of another thread has told it. */
+  hear(news: DamageNews): void {
+    if ('damage' in news) this.#put(news.damage);
+    else if ('mended' in news) this.#remove(news.mended);
+    else this.#inspected = true;
+  }
+
+  /** What another book has to hear to be as this one. */
+  get news(): DamageNews[] {
+    const known = this.all.map((damage) => ({ damage }));
+    return this.#inspected ? [...known, { inspected: true }] : known;
   }
 
   /** Whether it is the database itself, of whose pages some may not lead where they should. */
@@ -72,6 +99,18 @@ export class DamageBook {
 
   /** The host is deleted. */
   forget(hostId: string): void {
+    this.#remove(hostId);
+    this.onNews({ mended: hostId });
+  }
+
+  #put({ hostId, kind, what, since }: KnownDamage): boolean {
+    const key = `${hostId} ${kind} ${what}`;
+    if (this.#known.has(key) || this.#known.size >= MOST) return false;
+    this.#known.set(key, { hostId, kind, what, since });
+    return true;
+  }
+
+  #remove(hostId: string): void {
     for (const [key, damage] of this.#known) if (damage.hostId === hostId) this.#known.delete(key);
   }
 }

@@ -92,11 +92,6 @@ export interface Directory {
   damage: DamageBook;
   /** Rejects with StoreUnavailable where the store does not answer, or nothing can be stored. */
   check(): Promise<void>;
-  /**
-   * Looks at all that was stored when it was opened, beside what else is asked, and tells of what is hurt or has gone since
-   * it was stored, the hosts that are concerned first of all. It never rejects.
-   */
-  inspect(tell: (damage: FoundDamage) => void): Promise<void>;
 }
 
 export interface Hosts extends HostDirectory {
@@ -160,9 +155,17 @@ export interface HostStore {
   close(): Promise<void>;
 }
 
+/** The same in a thread that serves others, too: only the damage that is known is to be brought along. */
+export interface ThreadStore extends HostStore, Pick<Directory, 'tenants' | 'check'> {}
+
 export interface Store extends Directory, HostStore {
   hosts: Hosts;
   events: Events;
+  /**
+   * Looks at all that was stored when it was opened, beside what else is asked, and tells of what is hurt or has gone since
+   * it was stored, the hosts that are concerned first of all. It never rejects.
+   */
+  inspect(tell: (damage: FoundDamage) => void): Promise<void>;
   /**
    * From now on hosts are run by so many other threads of this process, and by those of higher numbers that get a pass.
    * `onLost` is called where what they have asked for may never be answered: all of them that have not ended have to end, and
@@ -181,7 +184,7 @@ export interface SharedStore {
   close(): Promise<void>;
 }
 
-/** With what another thread opens its HostStore. */
+/** With what another thread opens its ThreadStore. */
 export interface StorePass {
   /** Can be sent to it when what is in `transfer` is given away to it. */
   data: unknown;

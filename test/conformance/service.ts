@@ -4,10 +4,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readConfig } from '../../src/config.ts';
 import { buildApp } from '../../src/http/app.ts';
-import { createLanes } from '../../src/lanes/lanes.ts';
 import { openStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
 import { FINDINGS } from '../support/findings.ts';
+import { createLanes } from '../support/lanes.ts';
 import type { Api } from './api.ts';
 import type { JsonObject } from './trace.ts';
 

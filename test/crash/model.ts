@@ -7,10 +7,11 @@ import type { FastifyInstance } from 'fastify';
 import { readConfig } from '../../src/config.ts';
 import type { Answer as HostAnswer } from '../../src/host/command.ts';
 import { buildApp } from '../../src/http/app.ts';
-import { createLanes, type Lanes } from '../../src/lanes/lanes.ts';
+import type { RunningLanes } from '../../src/lanes/lanes.ts';
 import { openStore } from '../../src/store/sqlite/store.ts';
 import type { Store, StoredCommand } from '../../src/store/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
+import { createLanes } from '../support/lanes.ts';
 import { endOf } from './batches.ts';
 import { type Found, saidBy } from './journal.ts';
 import type { Answer, Operation, Request } from './operations.ts';
@@ -20,9 +21,9 @@ import { KEY } from './wire.ts';
 export class Model {
   readonly #app: FastifyInstance;
   readonly #store: Store;
-  readonly lanes: Lanes;
+  readonly lanes: RunningLanes;
 
-  private constructor(app: FastifyInstance, store: Store, lanes: Lanes) {
+  private constructor(app: FastifyInstance, store: Store, lanes: RunningLanes) {
     this.#app = app;
     this.#store = store;
     this.lanes = lanes;

@@ -28,11 +28,11 @@ class Died extends Error {}
 interface Lab {
   store: Store;
   tenantId: string;
-  lanes: Lanes;
+  lanes: Lane;
   /** Errors of the log. */
   errors: object[];
   /** Another start on the same store: hosts are built anew. */
-  restart(quirks?: Quirks, allowServiceDeath?: boolean, check?: boolean): Lanes;
+  restart(quirks?: Quirks, allowServiceDeath?: boolean, check?: boolean): Lane;
   add(id: string): Promise<Answer>;
   journal(id: string): Promise<{ op: string }[]>;
 }
@@ -41,7 +41,7 @@ async function lab(t: TestContext, store: Store = temporaryStore(t)): Promise<La
   const tenantId = await someTenant(store);
   const errors: object[] = [];
   const log = { info() {}, warn() {}, error: (details: object) => void errors.push(details) };
-  const start = (quirks: Quirks = {}, allowServiceDeath = true, check = false): Lanes =>
+  const start = (quirks: Quirks = {}, allowServiceDeath = true, check = false): Lane =>
     new Lane({
       store,
       log,

@@ -4,7 +4,6 @@ import { randomFillSync } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import type { EmittedEvent } from '../../src/host/command.ts';
 import {
-  type Directory,
   type EventFilter,
   HandoverDamaged,
   type HostRow,
@@ -13,6 +12,7 @@ import {
   type JournalEntry,
   newKey,
   OwnerPassed,
+  type Store,
   StoreDamaged,
   type StoredCommand,
   StoreUnavailable,
@@ -20,7 +20,7 @@ import {
 } from '../../src/store/store.ts';
 import { SPEC } from '../lanes/fake-host.ts';
 
-type Contract = Directory & HostStore;
+type Contract = Omit<Store, 'share'>;
 
 export interface Subject {
   store: Contract;

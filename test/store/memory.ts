@@ -2,7 +2,6 @@
 import type { EmittedEvent } from '../../src/host/command.ts';
 import {
   DamageBook,
-  type Directory,
   damagedCommand,
   damagedDescription,
   damagedHandover,
@@ -10,13 +9,13 @@ import {
   FIRST_EPOCH,
   HandoverDamaged,
   type HostRow,
-  type HostStore,
   type HostSummary,
   type JournalEntry,
   lostEnd,
   OwnerPassed,
   type Ownership,
   type Snapshot,
+  type Store,
   StoreDamaged,
   type StoredEvent,
   StoreUnavailable,
@@ -45,7 +44,7 @@ export const newMemory = (): Memory => ({ tenants: [], hosts: new Map() });
 
 const PAGE_BYTES = 1 << 20;
 
-export function openMemory(memory: Memory): Directory & HostStore {
+export function openMemory(memory: Memory): Omit<Store, 'share'> {
   let open = true;
   const damage = new DamageBook();
   const { hosts } = memory;
@@ -260,7 +259,7 @@ export function openMemory(memory: Memory): Directory & HostStore {
         ];
         for (const damage of found) if (damage) tell({ ...damage, hostId });
       }
-      damage.inspected = true;
+      damage.noteInspected();
     },
     async close() {
       open = false;

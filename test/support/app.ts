@@ -9,12 +9,12 @@ import { after, beforeEach } from 'node:test';
 import request from 'supertest';
 import { readConfig } from '../../src/config.ts';
 import { buildApp } from '../../src/http/app.ts';
-import { createLanes } from '../../src/lanes/lanes.ts';
 import { openStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
 import { Host, type HostBody, type HostMaker } from './client.ts';
 import { FINDINGS } from './findings.ts';
 import { ADMIN_KEY } from './keys.ts';
+import { createLanes } from './lanes.ts';
 
 const KEY = 'key-of-the-test-tenant';
 

@@ -2,11 +2,11 @@
 import request from 'supertest';
 import { readConfig } from '../../src/config.ts';
 import { buildApp } from '../../src/http/app.ts';
-import { createLanes } from '../../src/lanes/lanes.ts';
 import { openStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
 import { Host, type HostMaker } from './client.ts';
 import { ADMIN_KEY } from './keys.ts';
+import { createLanes } from './lanes.ts';
 
 export interface DirectoryApp extends HostMaker {
   /** Errors and warnings of its log. */

@@ -1,15 +1,19 @@
 /** The store as one thread sees it: it reads by itself and writes by `writer`. The directory is open already. */
-import type { HostStore } from '../store.ts';
+import type { ThreadStore } from '../store.ts';
+import { openCheck } from './check.ts';
 import { connectForReading } from './database.ts';
 import { openEvents } from './events.ts';
 import { openHosts } from './hosts.ts';
 import { openJournal } from './journal.ts';
 import { openSnapshots } from './snapshots.ts';
+import { openTenants } from './tenants.ts';
 import type { Writer } from './writes.ts';
 
-export function openHostStore(directory: string, writer: Writer): HostStore {
+export function openHostStore(directory: string, writer: Writer): ThreadStore {
   const database = connectForReading(directory);
   return {
+    tenants: openTenants(database, writer),
+    check: openCheck(database, writer),
     hosts: openHosts(database, writer),
     journal: openJournal(database, writer),
     events: openEvents(database, writer),

@@ -6,7 +6,7 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { ThreadDied } from '../../threads/errors.ts';
 import { Caller } from '../../threads/ports.ts';
 import { makeStoreError, StoreUnavailable } from '../errors.ts';
-import type { HostStore, SharedStore, StorePass } from '../store.ts';
+import type { SharedStore, StorePass, ThreadStore } from '../store.ts';
 import { connectForWriting, type Durability } from './database.ts';
 import { serveWriter, type WriterRequest } from './doors.ts';
 import { openHostStore } from './host-store.ts';
@@ -95,7 +95,7 @@ function onlyThread({ directory, durability, onLost, writeBy }: SharingOptions):
 }
 
 /** In the thread that has got a pass. */
-export function openShared(data: unknown): HostStore {
+export function openShared(data: unknown): ThreadStore {
   const { directory, durability, port, writes } = data as Pass;
   const writer = writes ? writeHere(directory, durability, port) : writeThere(port);
   const store = openHostStore(directory, writer);

@@ -69,7 +69,7 @@ function storeOf(opened: OpenDatabase, directory: string, durability: Durability
     damage,
     async inspect(tell) {
       await inspector.inspect(tell);
-      damage.inspected = true;
+      damage.noteInspected();
     },
     check: openCheck(database, pen),
     share(threads, onLost) {

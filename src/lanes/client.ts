@@ -1,0 +1,145 @@
+/** Lanes as one thread asks them: finds the lane of a host, and asks again where the host has moved. */
+import type { Transferable } from 'node:worker_threads';
+import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
+import type { HostUse } from '../host/footprint.ts';
+import type { Client } from '../threads/client.ts';
+import { isPacked, type Packed } from '../threads/packed.ts';
+import { type Admission, sizeOf } from './admission.ts';
+import type { Aside, SetAside } from './aside.ts';
+import { ClientGone, ServiceStopping } from './errors.ts';
+import type { NewHost } from './lanes.ts';
+import { givenWith, isMoved, type LaneRequest, type Moved } from './messages.ts';
+import { laneOf } from './owner.ts';
+import { noteUse } from './residents.ts';
+
+/** A lane, as whoever asks it sees it: of this thread, or of another one. */
+export interface LaneDoor {
+  readonly admission: Admission;
+  /** What is in `transfer` is no longer the caller's. */
+  ask<Value>(request: LaneRequest, transfer?: readonly Transferable[], client?: Client): Promise<Value>;
+}
+
+export interface LaneClientOptions {
+  /** Those that share the hosts, in the order of their numbers. */
+  lanes: readonly LaneDoor[];
+  /** That of large hosts, when it is asked for the first time. */
+  large: () => LaneDoor;
+  aside: Aside;
+}
+
+export class LaneClient {
+  readonly #lanes: readonly LaneDoor[];
+  readonly #openLarge: () => LaneDoor;
+  readonly #aside: Aside;
+  #largeLane: LaneDoor | undefined;
+  /** Hosts that are in that lane. They stay there, so that one which shrinks and grows does not go to and fro. */
+  readonly #large = new Set<string>();
+  readonly #uses = new Map<string, HostUse>();
+  /** Nothing more is asked. */
+  isStopping = false;
+
+  constructor({ lanes, large, aside }: LaneClientOptions) {
+    this.#lanes = lanes;
+    this.#openLarge = large;
+    this.#aside = aside;
+  }
+
+  create(row: NewHost): Promise<Answer> {
+    // A description that is packed is of thousands of functions.
+    if (isPacked(row.spec)) this.#large.add(row.id);
+    return this.ask(row.id, { ask: 'create', row });
+  }
+
+  execute(hostId: string, command: Command | Packed<Command>, client?: Client): Promise<Answer> {
+    return this.ask(hostId, { ask: 'execute', hostId, command }, client);
+  }
+
+  batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client): Promise<Answer> {
+    // Memory that is shared with other buffers cannot be given away.
+    const whole = payload.byteLength === payload.buffer.byteLength ? payload : new Uint8Array(payload);
+    return this.ask(hostId, { ask: 'batch', hostId, command, payload: whole }, client);
+  }
+
+  query(hostId: string, query: Query, client?: Client): Promise<Answer> {
+    return this.ask(hostId, { ask: 'query', hostId, query }, client);
+  }
+
+  async remove(hostId: string): Promise<void> {
+    await this.ask(hostId, { ask: 'remove', hostId });
+    this.forget(hostId);
+  }
+
+  use(hostId: string): HostUse | null {
+    return this.#uses.get(hostId) ?? null;
+  }
+
+  isLarge(hostId: string): boolean {
+    return this.#large.has(hostId);
+  }
+
+  setAside(hostId: string): SetAside | null {
+    return this.#aside.of(hostId);
+  }
+
+  retry(hostId: string): number {
+    return this.#aside.retry(hostId);
+  }
+
+  /** It is deleted. */
+  forget(hostId: string): void {
+    this.#aside.forget(hostId);
+    this.#large.delete(hostId);
+    this.#uses.delete(hostId);
+  }
+
+  /** What a host takes. `inLarge`: in the lane of large hosts; what one took in the lane that it has left is of no interest any more. */
+  noteUse(hostId: string, use: HostUse, inLarge: boolean): void {
+    if (inLarge || !this.#large.has(hostId)) noteUse(this.#uses, hostId, use);
+  }
+
+  /** It is in the lane of large hosts from now on. */
+  noteMove(hostId: string): void {
+    this.#large.add(hostId);
+  }
+
+  /** What is packed in the request is no longer the caller's. */
+  async ask<Value>(hostId: string, request: LaneRequest, client?: Client): Promise<Value> {
+    // What came before goes before.
+    if (this.#large.has(hostId)) await this.#ordinaryLaneOf(hostId).admission.gone(hostId);
+    return await this.#askLane<Value>(this.#laneOf(hostId), hostId, request, client);
+  }
+
+  async #askLane<Value>(
+    lane: LaneDoor,
+    hostId: string,
+    request: LaneRequest,
+    client: Client | undefined,
+  ): Promise<Value> {
+    if (this.isStopping) throw new ServiceStopping();
+    if (client?.isGone) throw new ClientGone();
+    if (request.ask !== 'remove') this.#aside.check(hostId);
+    const size = sizeOf(request);
+    let again: Promise<Value>;
+    lane.admission.enter(hostId, size);
+    try {
+      const value = await lane.ask<Value | Moved>(request, givenWith(request), client);
+      if (!isMoved(value)) return value;
+      this.noteMove(hostId);
+      // Before those are let go who wait until nothing of the host waits here.
+      again = this.#askLane<Value>(this.#laneOf(hostId), hostId, value.moved, client);
+    } finally {
+      lane.admission.leave(hostId, size);
+    }
+    return await again;
+  }
+
+  #laneOf(hostId: string): LaneDoor {
+    if (!this.#large.has(hostId)) return this.#ordinaryLaneOf(hostId);
+    this.#largeLane ??= this.#openLarge();
+    return this.#largeLane;
+  }
+
+  #ordinaryLaneOf(hostId: string): LaneDoor {
+    return this.#lanes[laneOf(hostId, this.#lanes.length)]!;
+  }
+}
