@@ -1,6 +1,14 @@
-/** The floor of `call-latency`: a bare Fastify that checks the same body with zod and answers as much. */
+/**
+ * The floor of `call-latency`, the least that could do it: a bare Fastify that checks the same body with zod, commits a row of
+ * that size as the service does (WAL, no fsync), and answers as much.
+ */
+import { randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
 import { fastify } from 'fastify';
 import { z } from 'zod';
+import { temporaryDirectory } from './harness.ts';
 
 const Body = z.strictObject({
   calls: z
@@ -15,9 +23,23 @@ const Body = z.strictObject({
     .max(1000),
 });
 
+const directory = temporaryDirectory('bare');
+process.once('SIGTERM', () => {
+  rmSync(directory, { recursive: true, force: true });
+  process.exit();
+});
+const database = new Database(join(directory, 'bare.db'));
+database.pragma('journal_mode = WAL');
+database.pragma('synchronous = NORMAL');
+database.exec('CREATE TABLE journal (sequence INTEGER PRIMARY KEY, command TEXT, digest TEXT) STRICT');
+const insert = database.prepare('INSERT INTO journal (command, digest) VALUES (?, ?)');
+const digest = randomBytes(32).toString('hex');
+
 const app = fastify();
 app.post('/calls', async (request) => {
   const { calls } = Body.parse(request.body);
+  insert.run(JSON.stringify({ op: 'calls', pid: 1, calls }), digest);
   return { results: calls.map(({ arg }) => ({ ret: 0, arg: { iova: arg.iova } })) };
 });
+app.get('/livez', () => ({ status: 'ok' }));
 process.stdout.write(`${await app.listen({ host: '127.0.0.1', port: 0 })}\n`);

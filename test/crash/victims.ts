@@ -4,7 +4,6 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readConfig } from '../../src/config.ts';
-import { buildApp } from '../../src/http/app.ts';
 import { LanePool } from '../../src/lanes/pool.ts';
 import { openStore, type SqliteStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
@@ -73,7 +72,9 @@ export class ProcessVictim {
   }
 }
 
-/** The service in this process, with lanes in threads. */
+const SERVER = new URL('../../src/server-thread.ts', import.meta.url);
+
+/** The service in this process, of which single lanes can be killed; that which serves HTTP, too. */
 export class LaneVictim {
   readonly directory: string;
   readonly pool: LanePool;
@@ -90,17 +91,27 @@ export class LaneVictim {
   }
 
   static async start(directory: string, lanes: number, room: boolean): Promise<LaneVictim> {
-    const config = readConfig([], { ...ENVIRONMENT, HOLDOVER_PORT: '0', HOLDOVER_DATA_DIR: directory });
+    const config = readConfig([], { ...ENVIRONMENT, HOLDOVER_DATA_DIR: directory, HOLDOVER_LOG_LEVEL: 'fatal' });
     const store = openStore({ directory });
     const memory = room ? {} : { memory: 0 };
-    const pool = new LanePool({ store, log: FINDINGS, lanes, allowServiceDeath: false, check: true, ...memory });
     await seedTenants(store.tenants, config, FINDINGS);
+    const server = { file: SERVER, settings: { config } };
+    const pool = new LanePool({
+      store,
+      log: FINDINGS,
+      lanes,
+      allowServiceDeath: false,
+      check: true,
+      server,
+      ...memory,
+    });
     await pool.recover();
-    const app = await buildApp({ config, directory: store, lanes: pool });
-    const wire = new Wire(await app.listen({ host: config.host, port: 0 }));
+    const listening = await pool.listen(config.host, 0);
+    if (!('address' in listening)) throw new Error(listening.message);
+    const wire = new Wire(listening.address, { waits: true });
     return new LaneVictim(store, pool, wire, async () => {
       wire.close();
-      await app.close();
+      await pool.hangUp();
       await pool.close();
       await store.close();
     });

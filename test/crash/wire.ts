@@ -1,24 +1,44 @@
 /** HTTP as a client sees it that may lose its service at any moment: either there is a whole answer, or none. */
 import { Agent, type IncomingMessage, request } from 'node:http';
+import { setTimeout } from 'node:timers/promises';
 import type { Answer, Request } from './operations.ts';
 
 export const KEY = 'key-of-the-crash-test';
 export const ADMIN_KEY = 'admin-key-of-the-crash-test';
 
+/** Nobody listened. */
+const REFUSED = Symbol('refused');
+/** How often it is asked again then, and for how long, in milliseconds. */
+const AGAIN_MS = 10;
+const PATIENCE_MS = 10_000;
+
 export class Wire {
   readonly url: string;
+  readonly #waits: boolean;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: 128 });
 
-  constructor(url: string) {
+  /** `waits`: where nobody listens, which tells that nothing has been asked, it asks again until somebody does. */
+  constructor(url: string, { waits = false } = {}) {
     this.url = url;
+    this.#waits = waits;
   }
 
   /** Null: no answer came, or not all of it. Of lines, `progress` hears each one of the answer as it comes. */
-  async ask(
+  async ask(asked: Request, progress?: (line: string) => void): Promise<Answer | null> {
+    for (const end = performance.now() + PATIENCE_MS; ; ) {
+      const answer = await this.#ask(asked, progress);
+      if (answer !== REFUSED) return answer;
+      if (!this.#waits) return null;
+      if (performance.now() > end) throw new Error('nobody listens');
+      await setTimeout(AGAIN_MS);
+    }
+  }
+
+  async #ask(
     { method, path, body, lines, key = KEY }: Request,
     progress?: (line: string) => void,
-  ): Promise<Answer | null> {
-    const { promise, resolve } = Promise.withResolvers<Answer | null>();
+  ): Promise<Answer | null | typeof REFUSED> {
+    const { promise, resolve } = Promise.withResolvers<Answer | null | typeof REFUSED>();
     const sent = request(`${this.url}${path}`, {
       method,
       agent: this.#agent,
@@ -28,7 +48,7 @@ export class Wire {
         ...(body !== undefined && { 'content-type': 'application/json' }),
       },
     });
-    sent.on('error', () => resolve(null));
+    sent.on('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'ECONNREFUSED' ? REFUSED : null));
     let next = 0;
     const sendMore = (): void => {
       if (lines === undefined || next > lines.length || sent.destroyed) return;
