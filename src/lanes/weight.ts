@@ -14,8 +14,12 @@ const BESIDES = 4096;
  */
 const MEASURE_AFTER = 32;
 
-/** When so much more is in memory of the thread, work that has been at it meanwhile is looked at, in bytes. */
-const MUCH = 2 ** 24;
+/**
+ * Work is looked at when so much more is in memory of the thread than at the least since it was looked at, in bytes; and after so
+ * many milliseconds, as garbage of others may have gone meanwhile, but not before MEASURE_AFTER times as long as that takes.
+ */
+const MUCH = 2 ** 23;
+const LOOK_MS = 50;
 
 const NOTHING: HostUse = { memory: 0, objects: 0, mappings: 0, descriptors: 0 };
 
@@ -27,6 +31,8 @@ export class Weight {
   /** Milliseconds that the host has worked since then, and may work until it is measured again. */
   #worked = 0;
   #patience = 0;
+  /** Milliseconds that measuring it took. */
+  #took = 0;
   #factor = 1;
 
   constructor(hostId: string, residents: Residents) {
@@ -51,10 +57,12 @@ export class Weight {
    */
   watching(host: LoadedHost, { pause, resume }: Pace): Pace {
     const before = this.#use.memory;
-    let known: number | undefined;
+    let least: number | undefined;
+    let looked = performance.now();
     const look = async (): Promise<void> => {
       await this.measure(host, { pause, resume });
-      known = this.#residents.heapBytes;
+      least = this.#residents.heapBytes;
+      looked = performance.now();
       const { hostLimit } = this.#residents;
       const { memory } = this.#use;
       if (memory > hostLimit && memory > before)
@@ -68,11 +76,12 @@ export class Weight {
       }
       await pause();
     };
-    const hasGrown = (): boolean => {
-      known ??= this.#residents.heapBytes;
-      return this.#residents.heapBytes - known > MUCH;
+    const isDue = (): boolean => {
+      const { heapBytes } = this.#residents;
+      least = Math.min(heapBytes, least ?? heapBytes);
+      return heapBytes - least > MUCH || performance.now() - looked > Math.max(LOOK_MS, MEASURE_AFTER * this.#took);
     };
-    return { pause: () => (hasGrown() ? look() : pause()), resume };
+    return { pause: () => (isDue() ? look() : pause()), resume };
   }
 
   /** Between two commands: measures the host, and tells whether it is too large. */
@@ -103,6 +112,7 @@ export class Weight {
     this.#factor = host === this.#of ? Math.min(this.#factor * 2, MEASURE_AFTER) : 1;
     this.#of = host;
     this.#worked = 0;
+    this.#took = took;
     this.#patience = took * this.#factor;
   }
 }
