@@ -29,9 +29,12 @@ export const WORTH_COMMANDS = 100;
 const WORTH_BYTES = 256 << 10;
 const WORTH_MS = 50;
 
-/** `size`: bytes of the snapshot before; `took`: milliseconds until it was stored. */
+/**
+ * `size`: bytes of the snapshot before; `took`: milliseconds until it was stored, infinitely many while it is at work: several of
+ * them would be in memory at a time.
+ */
 export function isDue({ engine, behind }: LoadedHost, { size, took }: { size: number; took: number }): boolean {
-  if (engine.snapshot === undefined || engine.pendingBoot) return false;
+  if (engine.snapshot === undefined || engine.pendingBoot || took === Number.POSITIVE_INFINITY) return false;
   const { commands, bytes, milliseconds } = behind;
   if (commands >= MOST_COMMANDS || bytes >= Math.max(MOST_BYTES, size)) return true;
   return milliseconds >= Math.max(MOST_MS, TIMES_SNAPSHOT * took);
