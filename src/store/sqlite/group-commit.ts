@@ -12,6 +12,7 @@ import { type EventLimits, EventRows } from './event-rows.ts';
 import { Histories, type HistoryLimits } from './histories.ts';
 import { HostSizes } from './host-sizes.ts';
 import { type Mark, Marks } from './marks.ts';
+import { preparePruning } from './pruning.ts';
 import { Room } from './room.ts';
 import type { Write } from './writes.ts';
 
@@ -38,7 +39,7 @@ export class GroupCommit {
     this.#ends = new Ends(database);
     this.#histories = new Histories(database, limits);
     this.#events = new EventRows(database, eventLimits);
-    this.#sizes = new HostSizes(database);
+    this.#sizes = new HostSizes(database, this.#histories);
     this.#marks = new Marks(dirname(database.name));
     this.#apply = prepareWrites(database, {
       ends: this.#ends,
@@ -146,7 +147,7 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
     )
     .pluck();
   const pruneSnapshots = database.prepare('DELETE FROM snapshots WHERE host_id = ? AND sequence < ?');
-  const pruneJournal = database.prepare('DELETE FROM journal WHERE host_id = ? AND sequence <= ?');
+  const pruneJournal = preparePruning(database);
   const insertPart = database.prepare(
     'INSERT OR REPLACE INTO parts (host_id, sequence, kind, part, data) VALUES (?, ?, ?, ?, ?)',
   );
@@ -249,9 +250,6 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
         const older = kept.get(hostId);
         if (older === undefined) return 1;
         pruneSnapshots.run(hostId, older);
-        if (!histories.isLong(hostId)) return 1;
-        pruneJournal.run(hostId, older);
-        histories.forget(hostId);
         return 1;
       }
       case 'part': {
@@ -263,6 +261,15 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
       }
       case 'check':
         return check.run().changes;
+      case 'journal.prune': {
+        const { hostId } = write;
+        const older = kept.get(hostId);
+        if (older === undefined || !histories.isLong(hostId)) return 0;
+        const pruned = pruneJournal(hostId, older);
+        if (pruned.commands > 0) histories.notePruned(hostId, pruned);
+        else histories.endPruning(hostId);
+        return pruned.commands;
+      }
       case 'part.prune': {
         const { changes } = prunePart.run({ host: write.hostId });
         // A snapshot has come, and what it makes needless has gone.
@@ -316,6 +323,7 @@ function typed(write: Write, error: unknown): Failure {
       return unavailable(`cannot store a ${write.row.kind} of host ${write.row.hostId}`, error);
     case 'check':
       return unavailable('cannot store anything', error);
+    case 'journal.prune':
     case 'part.prune':
       return unavailable(`cannot delete what is no longer used of host ${write.hostId}`, error);
   }

@@ -14,7 +14,7 @@ export interface HistoryLimits {
 
 const LIMITS: HistoryLimits = { commands: 100_000, bytes: 256 << 20 };
 
-interface History {
+export interface History {
   commands: number;
   bytes: number;
 }
@@ -22,6 +22,8 @@ interface History {
 export class Histories {
   readonly #limits: HistoryLimits;
   readonly #known = new Map<string, History>();
+  /** What has been deleted of those that are being pruned, which are long until that is done. */
+  readonly #pruned = new Map<string, History>();
   readonly #journal: Database.Statement<[string], History>;
   readonly #parts: Database.Statement<[string], number>;
 
@@ -45,15 +47,48 @@ export class Histories {
   }
 
   isLong(hostId: string): boolean {
-    const history = this.#known.get(hostId) ?? this.#read(hostId);
-    this.#known.set(hostId, history);
+    const history = this.#of(hostId);
     return history.commands > this.#limits.commands || history.bytes > this.#limits.bytes;
+  }
+
+  /** About how many bytes are kept. SQLite would read all of them to tell. */
+  bytesOf(hostId: string): number {
+    return this.#of(hostId).bytes;
+  }
+
+  /** So much has been deleted, and there may be more to be. */
+  notePruned(hostId: string, { commands, bytes }: History): void {
+    const pruned = this.#pruned.get(hostId) ?? { commands: 0, bytes: 0 };
+    pruned.commands += commands;
+    pruned.bytes += bytes;
+    this.#pruned.set(hostId, pruned);
+  }
+
+  /** All is deleted that was to be. */
+  endPruning(hostId: string): void {
+    const { commands = 0, bytes = 0 } = this.#pruned.get(hostId) ?? {};
+    this.#pruned.delete(hostId);
+    const history = this.#known.get(hostId);
+    if (history === undefined) return;
+    history.commands -= commands;
+    history.bytes -= bytes;
   }
 
   /** It is not what is known any more. */
   forget(hostId?: string): void {
-    if (hostId === undefined) this.#known.clear();
-    else this.#known.delete(hostId);
+    if (hostId === undefined) {
+      this.#known.clear();
+      this.#pruned.clear();
+    } else {
+      this.#known.delete(hostId);
+      this.#pruned.delete(hostId);
+    }
+  }
+
+  #of(hostId: string): History {
+    const history = this.#known.get(hostId) ?? this.#read(hostId);
+    this.#known.set(hostId, history);
+    return history;
   }
 
   #read(hostId: string): History {

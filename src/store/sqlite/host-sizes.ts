@@ -4,6 +4,7 @@
  */
 import type Database from 'better-sqlite3';
 import { isDamage } from './errors.ts';
+import type { Histories } from './histories.ts';
 import { PART_BYTES } from './parts.ts';
 
 /** What is added to a host is in the database when it is so many bytes: a death of the process loses the rest of the count. */
@@ -18,9 +19,11 @@ export class HostSizes {
   readonly #set: Database.Statement<[number, string]>;
   readonly #delete: Database.Statement<[string]>;
   readonly #isUncounted: Database.Statement<[string], number>;
-  readonly #count: Database.Statement<[{ host: string }], number>;
+  readonly #countBesides: Database.Statement<[{ host: string }], number>;
+  readonly #histories: Histories;
 
-  constructor(database: Database.Database) {
+  constructor(database: Database.Database, histories: Histories) {
+    this.#histories = histories;
     this.#insert = database.prepare('INSERT OR REPLACE INTO host_sizes (host_id, bytes) VALUES (?, ?)');
     this.#add = database.prepare('UPDATE host_sizes SET bytes = bytes + ? WHERE host_id = ?');
     this.#set = database.prepare('UPDATE host_sizes SET bytes = ? WHERE host_id = ?');
@@ -28,13 +31,12 @@ export class HostSizes {
     this.#isUncounted = database
       .prepare<[string], number>('SELECT bytes IS NULL FROM host_sizes WHERE host_id = ?')
       .pluck();
-    this.#count = database
+    this.#countBesides = database
       .prepare<[{ host: string }], number>(
         `SELECT total(octet_length(spec))
-           + (SELECT total(octet_length(command) + coalesce(octet_length(payload), 0)) FROM journal WHERE host_id = :host)
            + (SELECT total(octet_length(data)) FROM handovers WHERE host_id = :host)
            + (SELECT total(octet_length(data)) FROM snapshots WHERE host_id = :host)
-           + (SELECT count(*) FROM parts WHERE host_id = :host) * ${PART_BYTES}
+           + (SELECT count(*) FROM parts WHERE host_id = :host AND kind = 'snapshot') * ${PART_BYTES}
            + coalesce((SELECT bytes FROM events WHERE host_id = :host ORDER BY sequence DESC, idx DESC LIMIT 1), 0)
            - coalesce((SELECT bytes FROM events WHERE host_id = :host ORDER BY sequence, idx LIMIT 1), 0)
          FROM hosts WHERE id = :host`,
@@ -67,7 +69,10 @@ export class HostSizes {
   /** Much of it may have gone. */
   count(hostId: string): void {
     this.#pending.delete(hostId);
-    bestEffort(() => this.#set.run(Math.round(this.#count.get({ host: hostId }) ?? 0), hostId));
+    bestEffort(() => {
+      const besides = this.#countBesides.get({ host: hostId }) ?? 0;
+      this.#set.run(Math.round(besides + this.#histories.bytesOf(hostId)), hostId);
+    });
   }
 
   end(hostId: string): void {

@@ -27,6 +27,7 @@ export function openSnapshots(database: Database.Database, writer: Writer): Snap
       const blob = await parts.put(place, whole);
       const row = { ...snapshot, ...blob };
       await writer.write({ kind: 'snapshot', row: { ...row, checksum: snapshotChecksum(row, whole.data) } });
+      while ((await writer.write({ kind: 'journal.prune', hostId })) > 0);
       await parts.prune(hostId);
     },
     async before(hostId, sequence) {

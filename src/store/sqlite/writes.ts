@@ -84,6 +84,8 @@ export type Write =
   | { kind: 'events.prune'; owner: Ownership }
   | { kind: 'snapshot'; row: SnapshotRow }
   | { kind: 'part'; row: PartRow }
+  /** Deletes some of the oldest commands of a host of which too much is kept, but none behind the older snapshot. */
+  | { kind: 'journal.prune'; hostId: string }
   /** Deletes one part that belongs to nothing that is kept. */
   | { kind: 'part.prune'; hostId: string }
   /** As much as some commands take, of no host, always in one place: whether there is room. */

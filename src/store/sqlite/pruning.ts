@@ -1,0 +1,35 @@
+/** Old commands go bit by bit: to delete a large row SQLite reads all of it, and nobody has to wait for very many of them. */
+import type Database from 'better-sqlite3';
+import type { History } from './histories.ts';
+import { PART_BYTES } from './parts.ts';
+
+/** So much goes at once. */
+const COMMANDS = 1000;
+const BYTES = 4 << 20;
+
+interface Row {
+  sequence: number;
+  bytes: number;
+  parts: number;
+}
+
+/** Deletes the oldest ones up to that sequence; what has gone. */
+export function preparePruning(database: Database.Database): (hostId: string, until: number) => History {
+  const oldest = database.prepare<[string, number], Row>(
+    `SELECT sequence, octet_length(command) + coalesce(octet_length(payload), 0) AS bytes, coalesce(payload_parts, 0) AS parts
+     FROM journal WHERE host_id = ? AND sequence <= ? ORDER BY sequence LIMIT ${COMMANDS}`,
+  );
+  const remove = database.prepare<[string, number]>('DELETE FROM journal WHERE host_id = ? AND sequence <= ?');
+  return (hostId, until) => {
+    const gone = { commands: 0, bytes: 0 };
+    let last = 0;
+    for (const { sequence, bytes, parts } of oldest.iterate(hostId, until)) {
+      last = sequence;
+      gone.commands += 1;
+      gone.bytes += bytes + parts * PART_BYTES;
+      if (gone.bytes > BYTES) break;
+    }
+    if (gone.commands > 0) remove.run(hostId, last);
+    return gone;
+  };
+}
