@@ -17,7 +17,7 @@ import { makeLaneError, ThreadDied } from './errors.ts';
 import type { LaneRequest, LaneSettings, LaneTold, LaneWord, LogLine } from './messages.ts';
 
 /** What is new in a heap is looked through in one pause, of some milliseconds where it is no more than this. */
-const YOUNG = { maxYoungGenerationSizeMb: 6 };
+const YOUNG = { maxYoungGenerationSizeMb: 32 };
 /** A lane that does not even start is not tried again before this, in milliseconds. */
 const RESTART_DELAY_MS = 1000;
 
