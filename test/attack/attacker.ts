@@ -49,6 +49,8 @@ export class Attacker {
   going = true;
   readonly #agent = new Agent({ keepAlive: true, maxSockets: CONNECTIONS });
   readonly #sockets = new Set<Socket>();
+  /** What has been done is told: nothing more is. */
+  #isOver = false;
 
   constructor({ url, key, scale }: { url: string; key: string; scale: number }) {
     this.url = new URL(url);
@@ -78,6 +80,7 @@ export class Attacker {
   }
 
   request(method: string, path: string, { body, headers = {} }: Sent = {}): Promise<Answer> {
+    if (this.#isOver) return Promise.resolve({ status: 0, headers: {}, text: '' });
     const { hostname, port } = this.url;
     const bytes = body === undefined ? null : encode(body);
     const all = {
@@ -127,6 +130,7 @@ export class Attacker {
   }
 
   close(): void {
+    this.#isOver = true;
     for (const socket of this.#sockets) socket.destroy();
     this.#agent.destroy();
   }

@@ -201,6 +201,35 @@ test('what is very large is stored in parts, which go with what they belong to',
   assert.deepEqual(partsOf('snapshot'), []);
 });
 
+test('large commands that are not kept any more go a few at a time', async (t) => {
+  const { writer, journal, snapshots } = await open(t, { commands: 1000, bytes: 10 });
+  const text = 'x'.repeat(3 << 20);
+  for (const sequence of [1, 2, 3, 4])
+    await journal.append({ hostId: 'a', epoch: 1, sequence, command: text, digest: 'd' });
+  const put = (sequence: number) =>
+    snapshots.put({ hostId: 'a', epoch: 1, sequence, engine: '1', bytes: new Uint8Array(10) });
+  await put(3);
+  // As the one behind it does, but for what follows.
+  await writer.write({
+    kind: 'snapshot',
+    row: {
+      hostId: 'a',
+      epoch: 1,
+      sequence: 4,
+      engine: '1',
+      format: 1,
+      data: new Uint8Array(10),
+      parts: null,
+      checksum: 0,
+    },
+  });
+  const gone: number[] = [];
+  do gone.push(await writer.write({ kind: 'journal.prune', hostId: 'a' }));
+  while (gone.at(-1)! > 0);
+  assert.deepEqual(gone, [2, 1, 0]);
+  assert.deepEqual(await sequences(journal, 'a'), [4]);
+});
+
 test('a handover of another version is refused', async (t) => {
   const { writer, journal } = await open(t);
   const data = new TextEncoder().encode('{}');
