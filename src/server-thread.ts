@@ -102,7 +102,7 @@ function doorTo(lane: number): LaneDoor {
 
 const client = new LaneClient({
   lanes: Array.from({ length: settings.lanes }, (_, lane) => doorTo(lane)),
-  large: () => doorTo(settings.lanes),
+  large: (index) => doorTo(settings.lanes + index),
   aside,
 });
 const lanes: Lanes = {

@@ -35,12 +35,13 @@ export async function runService(config: Config): Promise<void> {
   /** What stops, the last one first. */
   const parts: (() => Promise<void>)[] = [() => store.close()];
   stopWhenAsked(parts, log);
-  await inspect(store, log);
-  await seedTenants(store.tenants, config, log, store.damage);
   const { lanes, allowServiceDeath, check, commandTime, hostMemory: memory } = config;
   const server = { file: threadFile(import.meta.url, 'server-thread'), settings: { config } };
   const pool = new LanePool({ store, log, lanes, allowServiceDeath, check, commandTime, memory, server });
   parts.push(() => pool.stop().then(() => pool.close()));
+  // While the threads start.
+  await inspect(store, log);
+  await seedTenants(store.tenants, config, log, store.damage);
   // They are booted when they are used, too; what looks for them might have no end.
   if (!store.damage.isOfDatabase) await pool.recover();
   const { host, port } = config;

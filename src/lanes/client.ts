@@ -22,17 +22,17 @@ export interface LaneDoor {
 export interface LaneClientOptions {
   /** Those that share the hosts, in the order of their numbers. */
   lanes: readonly LaneDoor[];
-  /** That of large hosts, when it is asked for the first time. */
-  large: () => LaneDoor;
+  /** As many are for large hosts: each, from 0 on, when it is asked for the first time. */
+  large: (index: number) => LaneDoor;
   aside: Aside;
 }
 
 export class LaneClient {
   readonly #lanes: readonly LaneDoor[];
-  readonly #openLarge: () => LaneDoor;
+  readonly #openLarge: (index: number) => LaneDoor;
   readonly #aside: Aside;
-  #largeLane: LaneDoor | undefined;
-  /** Hosts that are in that lane. They stay there, so that one which shrinks and grows does not go to and fro. */
+  readonly #largeLanes: LaneDoor[] = [];
+  /** Hosts that are in those lanes. They stay there, so that one which shrinks and grows does not go to and fro. */
   readonly #large = new Set<string>();
   readonly #uses = new Map<string, HostUse>();
   /** Nothing more is asked. */
@@ -92,12 +92,12 @@ export class LaneClient {
     this.#uses.delete(hostId);
   }
 
-  /** What a host takes. `inLarge`: in the lane of large hosts; what one took in the lane that it has left is of no interest any more. */
+  /** What a host takes. `inLarge`: in a lane of large hosts; what one took in the lane that it has left is of no interest any more. */
   noteUse(hostId: string, use: HostUse, inLarge: boolean): void {
     if (inLarge || !this.#large.has(hostId)) noteUse(this.#uses, hostId, use);
   }
 
-  /** It is in the lane of large hosts from now on. */
+  /** It is in a lane of large hosts from now on. */
   noteMove(hostId: string): void {
     this.#large.add(hostId);
   }
@@ -135,8 +135,9 @@ export class LaneClient {
 
   #laneOf(hostId: string): LaneDoor {
     if (!this.#large.has(hostId)) return this.#ordinaryLaneOf(hostId);
-    this.#largeLane ??= this.#openLarge();
-    return this.#largeLane;
+    const index = laneOf(hostId, this.#lanes.length);
+    this.#largeLanes[index] ??= this.#openLarge(index);
+    return this.#largeLanes[index];
   }
 
   #ordinaryLaneOf(hostId: string): LaneDoor {

@@ -88,7 +88,7 @@ export type LaneTold =
   | { door: MessagePort }
   /** The lane of that number has ended: what it was asked is not answered, and another one is there. */
   | { died: number }
-  /** `inLarge`: in the lane of large hosts. */
+  /** `inLarge`: in a lane of large hosts. */
   | { hostId: string; use: HostUse; inLarge: boolean }
   | { aside: KnownAside }
   | { news: DamageNews };

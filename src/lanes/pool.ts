@@ -1,6 +1,6 @@
 /**
  * Lanes as threads. Each owns hosts, and runs them with a view of the store that is its own; the first one may serve HTTP, too.
- * Hosts of very many objects move to a lane that is only for them: what garbage collection takes there, and calls that go over
+ * Hosts of very many objects move to lanes that are only for them: what garbage collection takes there, and calls that go over
  * all of such a host, the hosts of others do not feel, as the system shares out the time of threads.
  */
 import { setTimeout } from 'node:timers/promises';
@@ -48,9 +48,9 @@ const LISTEN_AGAIN_MS = 1000;
 export class LanePool implements RunningLanes {
   readonly #store: Store;
   readonly #lanes: LaneHandle[];
-  /** Started when there is a large host. */
-  #largeLane: LaneHandle | undefined;
-  readonly #startLarge: () => LaneHandle;
+  /** As many are for large hosts, each started when it has one. */
+  readonly #largeLanes: (LaneHandle | undefined)[] = [];
+  readonly #startLarge: (index: number) => LaneHandle;
   readonly #shared: SharedStore;
   readonly #log: Log;
   readonly #aside = new Aside();
@@ -82,7 +82,7 @@ export class LanePool implements RunningLanes {
     };
     const shared = store.share(lanes, onLost);
     this.#shared = shared;
-    const memory = newHostMemory(bytes, lanes + 1);
+    const memory = newHostMemory(bytes, 2 * lanes);
     const aside = this.#aside;
     const start = (lane: number, own: Partial<LaneHandleOptions> & { mostObjects?: number }): LaneHandle => {
       const { mostObjects, ...more } = own;
@@ -112,18 +112,22 @@ export class LanePool implements RunningLanes {
     this.#lanes = Array.from({ length: lanes }, (_, lane) =>
       start(lane, { mostObjects, ...(lane === SERVER ? serving : {}) }),
     );
-    this.#startLarge = () => start(lanes, {});
-    this.#client = new LaneClient({ lanes: this.#lanes, large: () => this.#large, aside });
+    this.#startLarge = (index) => start(lanes + index, {});
+    this.#client = new LaneClient({ lanes: this.#lanes, large: (index) => this.#large(index), aside });
     store.damage.onNews = (news) => this.#tellServer({ news });
   }
 
   get #all(): LaneHandle[] {
-    return this.#largeLane === undefined ? this.#lanes : [...this.#lanes, this.#largeLane];
+    return [...this.#lanes, ...this.#startedLarge];
   }
 
-  get #large(): LaneHandle {
-    this.#largeLane ??= this.#startLarge();
-    return this.#largeLane;
+  get #startedLarge(): LaneHandle[] {
+    return this.#largeLanes.filter((lane) => lane !== undefined);
+  }
+
+  #large(index: number): LaneHandle {
+    this.#largeLanes[index] ??= this.#startLarge(index);
+    return this.#largeLanes[index];
   }
 
   create(row: NewHost): Promise<Answer> {
@@ -221,7 +225,7 @@ export class LanePool implements RunningLanes {
   async #close(): Promise<void> {
     await Promise.all(this.#all.map((lane) => lane.rest()));
     // The first lane may be the one that writes.
-    await this.#largeLane?.close();
+    await Promise.all(this.#startedLarge.map((lane) => lane.close()));
     await Promise.all(this.#lanes.map((lane) => lane.close()));
     await this.#shared.close().catch((error) => this.#log.error({ err: error }, 'the store did not stop in order'));
   }
@@ -232,15 +236,15 @@ export class LanePool implements RunningLanes {
   }
 
   #laneOf(hostId: string): LaneHandle {
-    if (this.#client.isLarge(hostId)) return this.#large;
-    return this.#lanes[laneOf(hostId, this.#lanes.length)]!;
+    const index = laneOf(hostId, this.#lanes.length);
+    return this.#client.isLarge(hostId) ? this.#large(index) : this.#lanes[index]!;
   }
 
   #hear(lane: number, word: HeardWord): void {
     if (word === 'stop lanes') void this.stop();
     else if ('damage' in word) this.#store.damage.add(word.damage);
     else if ('use' in word) {
-      const inLarge = lane === this.#lanes.length;
+      const inLarge = lane >= this.#lanes.length;
       this.#client.noteUse(word.hostId, word.use, inLarge);
       this.#tellServer({ ...word, inLarge });
     } else if ('moved' in word) this.#client.noteMove(word.moved);
@@ -251,7 +255,7 @@ export class LanePool implements RunningLanes {
   }
 
   #connect(lane: number, port: MessagePort): void {
-    (this.#lanes[lane] ?? this.#large).connect(port);
+    (this.#lanes[lane] ?? this.#large(lane - this.#lanes.length)).connect(port);
   }
 
   #tellServer(told: ServerTold): void {
