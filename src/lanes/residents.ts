@@ -37,8 +37,11 @@ const LEAST_HOST = 2 ** 27;
 
 /** Another lane may have come to take more: then it is this one that has to make room. */
 const LOOK_MS = 1000;
-/** So much more than hosts take need not be in memory of an idle thread: bytes, and how often that is mended, in milliseconds. */
-const SLACK = 2 ** 26;
+/**
+ * So much more than hosts take need not be in memory of an idle thread: bytes, and how often that is mended, in milliseconds. One
+ * of ordinary lanes serves HTTP, and everybody waits while its garbage is collected.
+ */
+const SLACK = { ordinary: 2 ** 26, large: 2 ** 25 };
 const COLLECT_MS = 10_000;
 /** Who reads the log is told so often at the most. */
 const TELL_MS = 60_000;
@@ -196,7 +199,8 @@ export class Residents {
 
   /** V8 keeps what hosts have left in memory until it needs the room, which may be never. */
   #collect(): void {
-    if (this.#heap.bytes < 1.25 * this.#bytes + SLACK || performance.now() - this.#collected < COLLECT_MS) return;
+    const slack = this.#mostObjects === Number.POSITIVE_INFINITY ? SLACK.large : SLACK.ordinary;
+    if (this.#heap.bytes < 1.25 * this.#bytes + slack || performance.now() - this.#collected < COLLECT_MS) return;
     for (const runner of this.#runners.values()) if (!runner.isIdle) return;
     this.#heap.collect();
     this.#collected = performance.now();
