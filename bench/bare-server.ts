@@ -41,5 +41,4 @@ app.post('/calls', async (request) => {
   insert.run(JSON.stringify({ op: 'calls', pid: 1, calls }), digest);
   return { results: calls.map(({ arg }) => ({ ret: 0, arg: { iova: arg.iova } })) };
 });
-app.get('/livez', () => ({ status: 'ok' }));
 process.stdout.write(`${await app.listen({ host: '127.0.0.1', port: 0 })}\n`);

@@ -8,7 +8,7 @@ import { LaneClient, type LaneDoor } from './lanes/client.ts';
 import { makeLaneError, ThreadDied } from './lanes/errors.ts';
 import type { Lanes } from './lanes/lanes.ts';
 import type { LaneRequest, LaneSettings, ListenAnswer } from './lanes/messages.ts';
-import { type LaneThread, say, startLane } from './lanes/thread.ts';
+import { say, startLane } from './lanes/thread.ts';
 import { createLog } from './log.ts';
 import { DamageBook, type DamageNews } from './store/store.ts';
 import type { Client } from './threads/client.ts';
@@ -22,23 +22,7 @@ interface ServerSettings extends LaneSettings {
   news: readonly DamageNews[];
 }
 
-/** Of this thread. */
-class OwnLane implements LaneDoor {
-  readonly admission = new Admission();
-  readonly #thread: Pick<LaneThread, 'answer'>;
-
-  constructor(thread: Pick<LaneThread, 'answer'>) {
-    this.#thread = thread;
-  }
-
-  ask<Value>(request: LaneRequest, _transfer?: readonly Transferable[], client?: Client): Promise<Value> {
-    return this.#thread.answer(request, client ?? NOBODY) as Promise<Value>;
-  }
-}
-
-const NOBODY = { isGone: false };
-
-/** Of another thread, which the one that has started both connects with this one. */
+/** The lane of another thread, which the one that has started both connects with this one. */
 class OtherLane implements LaneDoor {
   readonly admission = new Admission();
   readonly #lane: number;
@@ -93,8 +77,15 @@ const thread = startLane(
   },
 );
 
+const NOBODY = { isGone: false };
+const own: LaneDoor = {
+  admission: new Admission(),
+  ask: <Value>(request: LaneRequest, _transfer?: readonly Transferable[], from?: Client) =>
+    thread.answer(request, from ?? NOBODY) as Promise<Value>,
+};
+
 function doorTo(lane: number): LaneDoor {
-  if (lane === settings.lane) return new OwnLane(thread);
+  if (lane === settings.lane) return own;
   const other = new OtherLane(lane);
   others.set(lane, other);
   return other;

@@ -6,11 +6,10 @@ import { laneOf } from '../src/lanes/owner.ts';
 import { LanePool } from '../src/lanes/pool.ts';
 import { openStore } from '../src/store/sqlite/store.ts';
 import { seedTenants } from '../src/tenants.ts';
-import { Wire } from './crash/wire.ts';
+import { KEY, Wire } from './crash/wire.ts';
 import { FINDINGS } from './support/findings.ts';
 import { temporaryDirectory } from './support/service.ts';
 
-const KEY = 'key-of-the-crash-test';
 const SERVER = new URL('../src/server-thread.ts', import.meta.url);
 const QUIET = { ...FINDINGS, error() {} };
 

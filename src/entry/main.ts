@@ -14,11 +14,11 @@ if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
   process.exitCode = 1;
 } else {
   keepBuffersApart();
-  // What was compiled at an earlier start, types stripped, is kept in the directory for temporary files. Threads know by the variable.
   // Several threads at one young generation wait for each other where others have the processors: for a tenth of a second and more.
   require('node:v8').setFlagsFromString('--no-parallel-scavenge');
   // A heap may grow by half before garbage is collected again, rather than by several times what is in it.
   require('node:v8').setFlagsFromString('--heap-growing-percent=50');
+  // What was compiled at an earlier start, types stripped, is kept in the directory for temporary files. Threads know by the variable.
   const { directory } = require('node:module').enableCompileCache();
   if (directory !== undefined) process.env.NODE_COMPILE_CACHE ??= directory;
   import('../run.ts');
