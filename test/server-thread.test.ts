@@ -3,14 +3,12 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { readConfig } from '../src/config.ts';
 import { laneOf } from '../src/lanes/owner.ts';
-import { LanePool } from '../src/lanes/pool.ts';
 import { openStore } from '../src/store/sqlite/store.ts';
-import { seedTenants } from '../src/tenants.ts';
 import { KEY, Wire } from './crash/wire.ts';
 import { FINDINGS } from './support/findings.ts';
+import { serveLanes } from './support/lanes.ts';
 import { temporaryDirectory } from './support/service.ts';
 
-const SERVER = new URL('../src/server-thread.ts', import.meta.url);
 const QUIET = { ...FINDINGS, error() {} };
 
 async function serve(t: TestContext, lanes: number, mostObjects?: number) {
@@ -21,19 +19,8 @@ async function serve(t: TestContext, lanes: number, mostObjects?: number) {
     HOLDOVER_LOG_LEVEL: 'silent',
   });
   const store = openStore({ directory });
-  await seedTenants(store.tenants, config, FINDINGS);
-  const server = { file: SERVER, settings: { config } };
-  const pool = new LanePool({
-    store,
-    log: QUIET,
-    lanes,
-    allowServiceDeath: false,
-    server,
-    ...(mostObjects && { mostObjects }),
-  });
-  const listening = await pool.listen('127.0.0.1', 0);
-  assert.ok('address' in listening);
-  const wire = new Wire(listening.address, { waits: true });
+  const { pool, address } = await serveLanes(config, store, { log: QUIET, lanes, ...(mostObjects && { mostObjects }) });
+  const wire = new Wire(address, { waits: true });
   t.after(async () => {
     wire.close();
     await pool.hangUp();

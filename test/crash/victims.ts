@@ -4,10 +4,10 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readConfig } from '../../src/config.ts';
-import { LanePool } from '../../src/lanes/pool.ts';
+import type { LanePool } from '../../src/lanes/pool.ts';
 import { openStore, type SqliteStore } from '../../src/store/sqlite/store.ts';
-import { seedTenants } from '../../src/tenants.ts';
 import { FINDINGS } from '../support/findings.ts';
+import { serveLanes } from '../support/lanes.ts';
 import { type Service, startService } from '../support/service.ts';
 import { ADMIN_KEY, KEY, Wire } from './wire.ts';
 
@@ -72,8 +72,6 @@ export class ProcessVictim {
   }
 }
 
-const SERVER = new URL('../../src/server-thread.ts', import.meta.url);
-
 /** The service in this process, of which single lanes can be killed; that which serves HTTP, too. */
 export class LaneVictim {
   readonly directory: string;
@@ -94,21 +92,8 @@ export class LaneVictim {
     const config = readConfig([], { ...ENVIRONMENT, HOLDOVER_DATA_DIR: directory, HOLDOVER_LOG_LEVEL: 'fatal' });
     const store = openStore({ directory });
     const memory = room ? {} : { memory: 0 };
-    await seedTenants(store.tenants, config, FINDINGS);
-    const server = { file: SERVER, settings: { config } };
-    const pool = new LanePool({
-      store,
-      log: FINDINGS,
-      lanes,
-      allowServiceDeath: false,
-      check: true,
-      server,
-      ...memory,
-    });
-    await pool.recover();
-    const listening = await pool.listen(config.host, 0);
-    if (!('address' in listening)) throw new Error(listening.message);
-    const wire = new Wire(listening.address, { waits: true });
+    const { pool, address } = await serveLanes(config, store, { log: FINDINGS, lanes, check: true, ...memory });
+    const wire = new Wire(address, { waits: true });
     return new LaneVictim(store, pool, wire, async () => {
       wire.close();
       await pool.hangUp();

@@ -1,11 +1,15 @@
 /** Hosts of a test: in its own thread, or in lanes that are threads. */
+
+import type { Config } from '../../src/config.ts';
 import { makeHost, restoreHost } from '../../src/lanes/engine.ts';
 import { Lane } from '../../src/lanes/lane.ts';
 import type { RunningLanes } from '../../src/lanes/lanes.ts';
+import type { PoolOptions } from '../../src/lanes/pool.ts';
 import { LanePool } from '../../src/lanes/pool.ts';
 import { killProcess } from '../../src/lanes/service-death.ts';
 import type { Log } from '../../src/log.ts';
 import type { FoundDamage, Store } from '../../src/store/store.ts';
+import { seedTenants } from '../../src/tenants.ts';
 
 interface LanesOptions {
   store: Store;
@@ -22,4 +26,21 @@ export function createLanes({ store, log = SILENT, lanes = 0, check = false }: L
   if (lanes > 0) return new LanePool({ store, log, lanes, allowServiceDeath: false, check });
   const onDamage = (damage: FoundDamage): void => void store.damage.add(damage);
   return new Lane({ store, log, allowServiceDeath: false, check, makeHost, restoreHost, die: killProcess, onDamage });
+}
+
+const SERVER = new URL('../../src/server-thread.ts', import.meta.url);
+
+/** Lanes of which the first one serves HTTP on any port, as in the service, and where it does. */
+export async function serveLanes(
+  config: Config,
+  store: Store,
+  options: Pick<PoolOptions, 'log' | 'lanes' | 'check' | 'memory' | 'mostObjects'>,
+): Promise<{ pool: LanePool; address: string }> {
+  await seedTenants(store.tenants, config, SILENT);
+  const server = { file: SERVER, settings: { config } };
+  const pool = new LanePool({ ...options, store, allowServiceDeath: false, server });
+  await pool.recover();
+  const listening = await pool.listen('127.0.0.1', 0);
+  if (!('address' in listening)) throw new Error(listening.message);
+  return { pool, address: listening.address };
 }
