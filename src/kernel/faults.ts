@@ -3,6 +3,7 @@
 import { type Errno, type Refusal, refuse } from './errno.ts';
 import type { EventSink } from './events.ts';
 import { Heap } from './heap.ts';
+import { LazyMap } from './lazy-map.ts';
 
 export const FAULT_POINTS = {
   allocation: { errno: 'ENOMEM', about: 'an allocation of the kernel: an object, a domain, a session' },
@@ -49,17 +50,17 @@ interface DueFault {
 
 export class Faults {
   /** What can be found again; see `src/host/state`. */
-  static readonly caches = { _queues: () => new Map() };
+  static readonly caches = { _queues: () => null };
 
   /** By id, ascending. */
-  private readonly _armed = new Map<number, DueFault>();
+  private readonly _armed = new LazyMap<number, DueFault>();
   /** How often each point was passed while something was armed. */
-  private readonly _passes = new Map<FaultPoint, number>();
+  private readonly _passes = new LazyMap<FaultPoint, number>();
   private _nextId = 1;
   /** Gets an event for each fault that strikes. */
   private readonly _sink: EventSink;
-  /** The faults of each point, those that strike next first; some of them are no longer armed. */
-  private readonly _queues = new Map<FaultPoint, Heap<DueFault>>();
+  /** The faults of each point, those that strike next first; some of them are no longer armed. Null: nothing was armed yet. */
+  private _queues: Map<FaultPoint, Heap<DueFault>> | null = null;
 
   constructor(sink: EventSink) {
     this._sink = sink;
@@ -84,8 +85,8 @@ export class Faults {
     const fault = this._armed.get(id);
     if (!fault) return false;
     this._armed.delete(id);
-    const queue = this._queues.get(fault.point);
-    if (queue && queue.size > 2 * this._armed.size + FEW) this._queues.delete(fault.point);
+    const queue = this._queues?.get(fault.point);
+    if (queue && queue.size > 2 * this._armed.size + FEW) this._queues?.delete(fault.point);
     return true;
   }
 
@@ -134,6 +135,7 @@ export class Faults {
   }
 
   private _queueOf(point: FaultPoint): Heap<DueFault> {
+    this._queues ??= new Map();
     let queue = this._queues.get(point);
     if (!queue) {
       // Of those that strike together the oldest comes first.

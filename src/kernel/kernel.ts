@@ -17,6 +17,7 @@ import { iommuHandover, pciHandover, preservedFunctions } from './iommu/liveupda
 import { restoreIommu } from './iommu/liveupdate/restore.ts';
 import { RestoredDomains } from './iommu/liveupdate/restored.ts';
 import { type HandoverDocument, IOMMU_ABI, KHO_ABI, Kho, LUO_ABI, PCI_ABI } from './kho/handover.ts';
+import { LazyMap } from './lazy-map.ts';
 import type { AnyFileHandler, LiveUpdateKernel } from './liveupdate/handler.ts';
 import { LiveUpdate } from './liveupdate/luo.ts';
 import { AddressSpace } from './mm/address-space.ts';
@@ -62,7 +63,7 @@ export class Kernel implements LiveUpdateKernel {
   luo: LiveUpdate | null = null;
   kexecCount = 0;
   readonly processes = new Map<number, Process>();
-  private readonly _users = new Map<number, LockedCounter>();
+  private readonly _users = new LazyMap<number, LockedCounter>();
   private _nextPid = 1;
 
   private constructor(machine: Machine, options: KernelOptions, faults: Faults, sink: EventSink) {

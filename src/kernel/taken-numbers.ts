@@ -1,11 +1,11 @@
 /** Which numbers are taken, one bit each, so that the lowest free one is found without a look at each of those below it. */
 const BITS = 32;
-const FULL = 0xffffffff;
+const FULL = -1;
 
 export class TakenNumbers {
   /** A bit for each number, and one for each full word of these. */
-  private _words = new Uint32Array(1);
-  private _full = new Uint32Array(1);
+  private readonly _words = [0];
+  private readonly _full = [0];
 
   constructor(taken: Iterable<number> = []) {
     for (const number of taken) this.take(number);
@@ -38,12 +38,8 @@ export class TakenNumbers {
   }
 
   private _grow(word: number): void {
-    const words = new Uint32Array(Math.max(word + 1, this._words.length * 2));
-    words.set(this._words);
-    const full = new Uint32Array(Math.ceil(words.length / BITS));
-    full.set(this._full);
-    this._words = words;
-    this._full = full;
+    while (this._words.length <= word) this._words.push(0);
+    while (this._full.length < this._words.length / BITS) this._full.push(0);
   }
 }
 

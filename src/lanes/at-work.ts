@@ -4,20 +4,16 @@
 const MOST = 252;
 const HEADER = 4;
 
+const ENCODER = new TextEncoder();
+
 export type SharedAtWork = SharedArrayBuffer;
 
 export const newAtWork = (): SharedAtWork => new SharedArrayBuffer(HEADER + MOST);
 
-/** Its id, as it is noted. */
-export const noteOf = (hostId: string): Uint8Array => {
-  const bytes = new TextEncoder().encode(hostId);
-  return bytes.byteLength > MOST ? new Uint8Array() : bytes;
-};
-
 export class AtWork {
   readonly #length: Int32Array;
   readonly #bytes: Uint8Array;
-  #noted: Uint8Array | undefined;
+  #noted: string | undefined;
 
   constructor(shared: SharedAtWork = newAtWork()) {
     this.#length = new Int32Array(shared, 0, 1);
@@ -25,16 +21,16 @@ export class AtWork {
   }
 
   /** All that the thread does from now on, it does for this host. Costs nothing where it is the same as before. */
-  note(host: Uint8Array): void {
-    if (host === this.#noted) return;
-    this.#noted = host;
-    this.#bytes.set(host);
-    this.#length[0] = host.byteLength;
+  note(hostId: string): void {
+    if (hostId === this.#noted) return;
+    this.#noted = hostId;
+    const { read, written } = ENCODER.encodeInto(hostId, this.#bytes);
+    this.#length[0] = read === hostId.length ? written : 0;
   }
 
   /** It has nothing to do for this host any more. */
-  rest(host: Uint8Array): void {
-    if (host === this.#noted) this.clear();
+  rest(hostId: string): void {
+    if (hostId === this.#noted) this.clear();
   }
 
   /** Nobody is at work any more. */

@@ -1,5 +1,5 @@
 /** What of one host is in memory, and how far what it has done has come on its way to the store. */
-import { type JournalEntry, StoreUnavailable } from '../store/store.ts';
+import { type HostStore, type JournalEntry, StoreUnavailable } from '../store/store.ts';
 import { type LoadedHost, type Rebuilding, rebuild, rebuildWithout } from './replay.ts';
 
 export type OwnedHost = LoadedHost & { epoch: number };
@@ -10,14 +10,22 @@ const STORED = Promise.resolve();
 
 export class InMemory {
   readonly #hostId: string;
-  readonly #rebuilding: Rebuilding;
+  readonly #store: HostStore;
+  readonly #rebuilding: () => Rebuilding;
   /** A host was built from the store. */
   readonly #onLoad: (host: LoadedHost) => Promise<void>;
   #loaded: LoadedHost | undefined;
   #stored = STORED;
 
-  constructor(hostId: string, rebuilding: Rebuilding, onLoad: (host: LoadedHost) => Promise<void>) {
+  /** `rebuilding`: asked for what a rebuild needs, by each of them. */
+  constructor(
+    hostId: string,
+    store: HostStore,
+    rebuilding: () => Rebuilding,
+    onLoad: (host: LoadedHost) => Promise<void>,
+  ) {
     this.#hostId = hostId;
+    this.#store = store;
     this.#rebuilding = rebuilding;
     this.#onLoad = onLoad;
   }
@@ -53,7 +61,7 @@ export class InMemory {
   }
 
   commit(host: LoadedHost, entry: JournalEntry): Promise<void> {
-    const stored = this.#rebuilding.store.journal.append(entry);
+    const stored = this.#store.journal.append(entry);
     this.#stored = stored;
     stored.catch(() => {
       if (this.#loaded === host) this.#loaded = undefined;
@@ -78,21 +86,21 @@ export class InMemory {
       return await this.own();
     } catch (error) {
       if (!(error instanceof StoreUnavailable)) throw error;
-      this.#loaded ??= await rebuild(this.#hostId, null, this.#rebuilding);
+      this.#loaded ??= await rebuild(this.#hostId, null, this.#rebuilding());
       return this.#loaded;
     }
   }
 
   /** The host without that snapshot; null where it cannot be built. */
   without(epoch: number | null, snapshot: number): Promise<LoadedHost | null> {
-    return rebuildWithout(this.#hostId, epoch, this.#rebuilding, snapshot);
+    return rebuildWithout(this.#hostId, epoch, this.#rebuilding(), snapshot);
   }
 
   async #own(): Promise<OwnedHost | undefined> {
     await this.arrived();
-    const epoch = await this.#rebuilding.store.hosts.own(this.#hostId);
+    const epoch = await this.#store.hosts.own(this.#hostId);
     this.#loaded = undefined;
-    if (epoch !== undefined) this.#loaded = await rebuild(this.#hostId, epoch, this.#rebuilding);
+    if (epoch !== undefined) this.#loaded = await rebuild(this.#hostId, epoch, this.#rebuilding());
     if (this.#loaded !== undefined) await this.#onLoad(this.#loaded);
     return this.owned;
   }

@@ -7,7 +7,7 @@
 import type { Answer, BatchCommand, Command, Execution, Query } from '../host/command.ts';
 import { damagedHandover, FIRST_EPOCH, HandoverDamaged, type HostRow, type JournalEntry } from '../store/store.ts';
 import type { Presence } from '../threads/client.ts';
-import { type AtWork, noteOf } from './at-work.ts';
+import type { AtWork } from './at-work.ts';
 import { Bounds } from './bounds.ts';
 import { encodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
@@ -71,30 +71,17 @@ export class HostRunner {
     this.#options = options;
     this.#turns = turns;
     this.#guard = new Guard(hostId, options.log);
-    const note = noteOf(hostId);
-    this.#pace = { pause: () => turns.take(), resume: () => atWork.note(note) };
+    this.#pace = { pause: turns.take, resume: () => atWork.note(hostId) };
     this.#residents = residents;
     this.#weight = new Weight(hostId, residents);
     this.#bounds = new Bounds(turns, residents, this.#weight, options.commandTime);
     this.#snapshots = new SnapshotMaker(hostId, options);
-    const { makeHost } = options;
-    this.#memory = new InMemory(
-      hostId,
-      {
-        ...options,
-        makeHost: (spec) => this.#guard.run('create', () => makeHost(spec)),
-        pace: new Effort(this.#pace, () => this.#bounds.mayWork()),
-      },
-      (host) => this.#noteLoad(host),
-    );
-    this.#secondTry = new SecondTry(hostId, {
-      rebuild: (epoch, snapshot) => this.#memory.without(epoch, snapshot),
-      take: (host) => this.#memory.take(host),
-      log: options.log,
-    });
+    const rebuilding = (): Rebuilding => this.#rebuilding();
+    this.#memory = new InMemory(hostId, options.store, rebuilding, (host) => this.#noteLoad(host));
+    this.#secondTry = new SecondTry(hostId, this.#memory, options.log);
     const between = (worked: number) => this.#between(worked);
     const done = (): void => {
-      atWork.rest(note);
+      atWork.rest(hostId);
       residents.rest(this);
     };
     this.#jobs = new Jobs({ pace: this.#pace, between, done });
@@ -291,6 +278,15 @@ export class HostRunner {
     await this.#memory.arrived();
     this.#snapshots.forget();
     this.#memory.drop();
+  }
+
+  #rebuilding(): Rebuilding {
+    const { makeHost } = this.#options;
+    return {
+      ...this.#options,
+      makeHost: (spec) => this.#guard.run('create', () => makeHost(spec)),
+      pace: new Effort(this.#pace, () => this.#bounds.mayWork()),
+    };
   }
 
   #snapshot(host: OwnedHost): Promise<void> {

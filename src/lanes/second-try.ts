@@ -5,24 +5,19 @@
  */
 import type { Log } from '../log.ts';
 import { HostFault } from './errors.ts';
+import type { InMemory } from './in-memory.ts';
 import type { LoadedHost } from './replay.ts';
-
-interface Options {
-  /** The host without the snapshot of that command; null where it cannot be built. */
-  rebuild: (epoch: number | null, snapshot: number) => Promise<LoadedHost | null>;
-  /** It takes the place of the one that failed. */
-  take: (host: LoadedHost) => void;
-  log: Log;
-}
 
 export class SecondTry {
   readonly #hostId: string;
-  readonly #options: Options;
+  readonly #memory: InMemory;
+  readonly #log: Log;
   #acquitted: number | null = null;
 
-  constructor(hostId: string, options: Options) {
+  constructor(hostId: string, memory: InMemory, log: Log) {
     this.#hostId = hostId;
-    this.#options = options;
+    this.#memory = memory;
+    this.#log = log;
   }
 
   /** Whether there is something to be remembered. */
@@ -37,14 +32,14 @@ export class SecondTry {
       return await work(host);
     } catch (error) {
       if (!(error instanceof HostFault) || snapshot === null || snapshot === this.#acquitted) throw error;
-      const other = await this.#options.rebuild(epoch, snapshot);
+      const other = await this.#memory.without(epoch, snapshot);
       this.#acquitted = snapshot;
       if (other === null) throw error;
-      this.#options.take(other);
+      this.#memory.take(other);
       // It belongs to whom the host belonged.
       const value = await work(other as Host);
       this.#acquitted = null;
-      this.#options.log.warn({ host: this.#hostId, sequence: snapshot }, 'a host failed with a snapshot, not without');
+      this.#log.warn({ host: this.#hostId, sequence: snapshot }, 'a host failed with a snapshot, not without');
       other.behind.commands = Number.POSITIVE_INFINITY;
       return value;
     }

@@ -17,14 +17,14 @@ export class Turns {
    * Resolves when the caller may keep the thread: for one command, or one slice of a long one. A host asks for its
    * next turn when it has had this one.
    */
-  take(): Promise<void> | undefined {
+  readonly take = (): Promise<void> | undefined => {
     if (this.#heard === null) {
       this.#heard = performance.now();
       setImmediate(this.#listened);
     }
     if (this.#waiting.length === 0 && !this.#isDeaf()) return undefined;
     return new Promise((resolve) => this.#waiting.push(resolve));
-  }
+  };
 
   #isDeaf(): boolean {
     return this.#heard !== null && performance.now() - this.#heard >= DEAF_MS;

@@ -139,7 +139,7 @@ export class SortedList<T> implements Iterable<T> {
     this._length++;
     const at = Math.max(0, this.blockOf(key));
     const block = this._blocks[at];
-    if (block === undefined) this._blocks.push(new SortedBlock([key], [item]));
+    if (block === undefined) this._blocks = [new SortedBlock([key], [item])];
     else if (block.keys.length < BLOCK_ITEMS) block.add(key, item);
     else {
       // Items that come in ascending order leave full blocks behind.

@@ -55,7 +55,8 @@ export function tableFormat(apertureStart: bigint, apertureLast: bigint, pageSiz
   const minShift = shifts[shifts.length - 1]!;
   const bits = apertureLast.toString(2).length;
   const levels = Math.max(1, Math.ceil((bits - minShift) / LEVEL_BITS));
-  const leafShifts = shifts.filter((shift) => shift < minShift + levels * LEVEL_BITS);
+  // Without the room that a list has which has grown: each host has its own.
+  const leafShifts = shifts.filter((shift) => shift < minShift + levels * LEVEL_BITS).slice();
   return { minShift, levels, leafShifts, apertureStart, apertureLast };
 }
 

@@ -5,7 +5,7 @@ import Database from 'better-sqlite3';
 import type { Answer } from '../../src/host/command.ts';
 import { buildHostSpec } from '../../src/host/host-spec.ts';
 import { Aside } from '../../src/lanes/aside.ts';
-import { AtWork, newAtWork, noteOf } from '../../src/lanes/at-work.ts';
+import { AtWork, newAtWork } from '../../src/lanes/at-work.ts';
 import { HostSetAside, ThreadDied } from '../../src/lanes/errors.ts';
 import { LanePool } from '../../src/lanes/pool.ts';
 import { openStore, type SqliteStore } from '../../src/store/sqlite/store.ts';
@@ -114,11 +114,7 @@ test('a lane that somebody else ends sets nobody aside', async (t) => {
 test('who is at work is known in another thread, until it has nothing to do', () => {
   const shared = newAtWork();
   const [lane, seen] = [new AtWork(shared), new AtWork(shared)];
-  const [first, second, long] = ['h-first', 'Wirt-ä', 'h'.repeat(300)].map(noteOf) as [
-    Uint8Array,
-    Uint8Array,
-    Uint8Array,
-  ];
+  const [first, second, long] = ['h-first', 'Wirt-ä', 'h'.repeat(300)] as const;
   const found: (string | null)[] = [seen.hostId];
   for (const one of [first, second, second, long, first]) {
     lane.note(one);

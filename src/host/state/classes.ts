@@ -41,6 +41,7 @@ import { ViommuPage } from '../../kernel/iommufd/viommu/viommu-page.ts';
 import { Viommu } from '../../kernel/iommufd/viommu/viommu.ts';
 import { Kernel } from '../../kernel/kernel.ts';
 import { Kho } from '../../kernel/kho/handover.ts';
+import { LazyMap } from '../../kernel/lazy-map.ts';
 import { LiveUpdateFile, SessionFile } from '../../kernel/liveupdate/files.ts';
 import { HandedOver, Preserved } from '../../kernel/liveupdate/handler.ts';
 import { LiveUpdate } from '../../kernel/liveupdate/luo.ts';
@@ -120,6 +121,7 @@ export const CLASSES = [
   IovaSpace,
   Kernel,
   Kho,
+  LazyMap,
   LiveUpdate,
   LiveUpdateFile,
   Machine,

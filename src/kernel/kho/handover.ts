@@ -2,7 +2,9 @@
  * Kexec handover (kernel/liveupdate/kexec_handover.c): which pages the next kernel must reserve, and the document that
  * carries everything else. The document is plain JSON: it is what is stored between two kernels.
  */
+
 import type { FrameRun } from '../../machine/memory.ts';
+import { LazyMap } from '../lazy-map.ts';
 import type { Json } from './json.ts';
 
 export const KHO_ABI = 'kho-v4';
@@ -52,7 +54,7 @@ export interface HandoverDocument {
 
 /** The preserved-memory map: the frames that each owner has preserved. */
 export class Kho {
-  private readonly _preserved = new Map<object, FrameRun[]>();
+  private readonly _preserved = new LazyMap<object, FrameRun[]>();
 
   preserve(owner: object, runs: readonly FrameRun[]): void {
     this._preserved.set(

@@ -4,11 +4,13 @@
  *   outgoing: CREATE -> open -> (reboot) -> incoming in the next kernel;  last close -> everything unpreserved
  *   incoming: waiting -> RETRIEVE_SESSION -> retrieved -> FINISH, close -> gone;  close refused -> stuck until reboot
  */
+
 import { hex } from '../../machine/address.ts';
 import { Refusal, refuse } from '../errno.ts';
 import type { EventDataOf } from '../events.ts';
 import type { OpenFile } from '../file.ts';
 import type { FileRecord, HandoverDocument } from '../kho/handover.ts';
+import { LazyMap } from '../lazy-map.ts';
 import type {
   AnyFileHandler,
   IncomingFile,
@@ -33,7 +35,7 @@ type FileEvent = `luo.${'preserve' | 'unpreserve' | 'freeze' | 'unfreeze' | 'ret
 
 export class LiveUpdate {
   /** What can be found again; see `src/host/state`. */
-  static readonly caches = { _names: () => null, _incomingNames: () => null, _tokens: () => new WeakMap() };
+  static readonly caches = { _names: () => null, _incomingNames: () => null, _tokens: () => null };
 
   private readonly _kernel: LiveUpdateKernel;
   private readonly _handlers: readonly AnyFileHandler[];
@@ -45,19 +47,20 @@ export class LiveUpdate {
   private _records: HandoverDocument['luo']['sessions'];
   private _deserialized: 'not-yet' | 'done' | 'failed' = 'not-yet';
   /** Objects in a session of this kernel, and retrieved ones that are not finished: identity to who has it. */
-  private readonly _preserved = new Map<object, string>();
+  private readonly _preserved = new LazyMap<object, string>();
   /** Outgoing and incoming sessions by name; null: not asked for yet. */
   private _names: Map<string, OutgoingSession> | null = null;
   private _incomingNames: Map<string, IncomingSession> | null = null;
   /** The files of sessions by token, of those whose tokens were asked for. */
-  private readonly _tokens = new WeakMap<OutgoingSession | IncomingSession, Map<bigint, OutgoingFile | IncomingFile>>();
+  private _tokens: WeakMap<OutgoingSession | IncomingSession, Map<bigint, OutgoingFile | IncomingFile>> | null = null;
   readonly number: number;
   /** /dev/liveupdate is open. */
   deviceOpen = false;
 
   constructor(kernel: LiveUpdateKernel, handlers: readonly AnyFileHandler[], incoming: HandoverDocument['luo'] | null) {
     this._kernel = kernel;
-    this._handlers = handlers;
+    // Without the room that a list has which has grown.
+    this._handlers = handlers.slice();
     this._records = incoming?.sessions ?? [];
     this.number = incoming?.number ?? 0;
   }
@@ -228,7 +231,7 @@ export class LiveUpdate {
       const refusal = entry.canFinish(this._kernel);
       if (refusal) return refusal;
     }
-    this._tokens.delete(session);
+    this._tokens?.delete(session);
     for (const entry of session.files.splice(0).reverse()) {
       entry.finish(this._kernel);
       this._log('luo.finish', session.name, entry);
@@ -293,6 +296,7 @@ export class LiveUpdate {
   private _tokensOf<File extends OutgoingFile | IncomingFile>(
     session: { files: File[] } & (OutgoingSession | IncomingSession),
   ): Map<bigint, File> {
+    this._tokens ??= new WeakMap();
     let tokens = this._tokens.get(session);
     if (!tokens) {
       tokens = new Map(session.files.toReversed().map((file) => [file.token, file]));

@@ -64,7 +64,7 @@ export class VfioDeviceFile extends OpenFile {
     this.device = device;
     this.cdev = cdev;
     this.retrieved = retrieved;
-    device.files.add(this);
+    device.addFile(this);
   }
 
   /** A cdev's node is deleted as soon as its driver is to be unbound; a file of the legacy group never had one. */
@@ -81,7 +81,7 @@ export class VfioDeviceFile extends OpenFile {
 
   release(): void {
     if (this.bound) this._unbind();
-    this.device.files.delete(this);
+    this.device.deleteFile(this);
     this.device.kernel.vfio.fileClosed(this.device);
   }
 
@@ -211,7 +211,7 @@ export class VfioDeviceFile extends OpenFile {
   /** Counts this file among those through which the device is bound. */
   join(): void {
     this.bound = true;
-    this.device.boundFiles.add(this);
+    this.device.addBoundFile(this);
   }
 
   private _checkAttachment(where: string, flags: number): Refusal | null {
@@ -233,18 +233,18 @@ export class VfioDeviceFile extends OpenFile {
   /** vfio_iommufd_physical_pasid_attach_ioas: attaches a PASID, or moves one that is attached. EINVAL, ENOSPC. */
   private _attachPasid({ pasid, pt_id: target }: AttachArg): Hwpt | Refusal {
     const where = 'vfio_iommufd_physical_pasid_attach_ioas';
-    const { bound, pasids } = this.device;
+    const { device } = this;
+    const { bound } = device;
     if (pasid === undefined) return refuse('EINVAL', where, 'the struct is too small for a PASID');
-    if (pasids.has(pasid)) return replacePasid(bound!, pasid, target);
+    if (device.pasids.has(pasid)) return replacePasid(bound!, pasid, target);
     if (pasid > MAX_PASID) return refuse('ENOSPC', where, 'a PASID has 31 bits');
     const hwpt = attachPasid(bound!, pasid, target);
-    if (hwpt instanceof Hwpt) pasids.add(pasid);
+    if (hwpt instanceof Hwpt) device.addPasid(pasid);
     return hwpt;
   }
 
   private _detachPasid(pasid: number): void {
-    const { bound, pasids } = this.device;
-    if (pasids.delete(pasid)) detachPasid(bound!, pasid);
+    if (this.device.deletePasid(pasid)) detachPasid(this.device.bound!, pasid);
   }
 
   detachIoctl(arg: DetachArg): IoctlOk | Refusal {
@@ -283,7 +283,7 @@ export class VfioDeviceFile extends OpenFile {
     const { device } = this;
     const { kernel } = device;
     this.bound = false;
-    device.boundFiles.delete(this);
+    device.deleteBoundFile(this);
     if (device.boundFiles.size > 0) return;
     const { bound } = device;
     assert(bound, 'a bound file has a bound device');

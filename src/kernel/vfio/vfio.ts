@@ -1,4 +1,5 @@
 /** VFIO devices: functions that are bound to a VFIO driver (drivers/vfio/vfio_main.c, group.c). */
+
 import { type PciFunction, virtualFunctionsOf } from '../../machine/pci/function.ts';
 import type { Drivers } from '../drivers.ts';
 import { assert, type Refusal, refuse } from '../errno.ts';
@@ -6,6 +7,7 @@ import type { EventDataOf } from '../events.ts';
 import type { RestoredDomains } from '../iommu/liveupdate/restored.ts';
 import type { IommufdKernel } from '../iommufd/context.ts';
 import type { IommufdDevice } from '../iommufd/device/device.ts';
+import { LazyMap } from '../lazy-map.ts';
 import { TakenNumbers } from '../taken-numbers.ts';
 import type { VfioDeviceFile } from './device-file.ts';
 import type { VfioGroupFile } from './group-file.ts';
@@ -23,22 +25,23 @@ export interface VfioKernel extends IommufdKernel {
   removeFunction(fn: PciFunction): void;
 }
 
+const NO_FILES: ReadonlySet<VfioDeviceFile> = new Set();
+const NO_PASIDS: ReadonlySet<number> = new Set();
+
 export class VfioDevice {
   readonly kernel: VfioKernel;
   readonly fn: PciFunction;
   /** N of /dev/vfio/devices/vfioN. */
   readonly index: number;
-  /** All open files of the device, bound or not. */
-  readonly files = new Set<VfioDeviceFile>();
-  /** The files through which it is bound: one cdev file, or any number of files of the legacy group. */
-  readonly boundFiles = new Set<VfioDeviceFile>();
+  /** See `files`, `boundFiles` and `pasids`. Most devices of most hosts are not open, and take no room for that. */
+  private _files: Set<VfioDeviceFile> | null = null;
+  private _boundFiles: Set<VfioDeviceFile> | null = null;
+  private _pasids: Set<number> | null = null;
   bound: IommufdDevice | null = null;
   /** What vfio-pci keeps of it from the first open to the last close. */
   pci: VfioPciCore | null = null;
   /** Log2 of how many vectors MSI was enabled with last (vdev->msi_qmax), for the next user of the device, too. */
   msiQmax = 0;
-  /** PASIDs that were attached through it. */
-  readonly pasids = new Set<number>();
   /** It was used, and has not been reset since. */
   needsReset = false;
   /** Its driver waits for the close of the last file to be unbound. */
@@ -50,6 +53,53 @@ export class VfioDevice {
     this.kernel = kernel;
     this.fn = fn;
     this.index = index;
+  }
+
+  /** All open files of the device, bound or not. */
+  get files(): ReadonlySet<VfioDeviceFile> {
+    return this._files ?? NO_FILES;
+  }
+
+  addFile(file: VfioDeviceFile): void {
+    this._files ??= new Set();
+    this._files.add(file);
+  }
+
+  deleteFile(file: VfioDeviceFile): void {
+    this._files?.delete(file);
+    if (this._files?.size === 0) this._files = null;
+  }
+
+  /** The files through which it is bound: one cdev file, or any number of files of the legacy group. */
+  get boundFiles(): ReadonlySet<VfioDeviceFile> {
+    return this._boundFiles ?? NO_FILES;
+  }
+
+  addBoundFile(file: VfioDeviceFile): void {
+    this._boundFiles ??= new Set();
+    this._boundFiles.add(file);
+  }
+
+  deleteBoundFile(file: VfioDeviceFile): void {
+    this._boundFiles?.delete(file);
+    if (this._boundFiles?.size === 0) this._boundFiles = null;
+  }
+
+  /** PASIDs that were attached through it. */
+  get pasids(): ReadonlySet<number> {
+    return this._pasids ?? NO_PASIDS;
+  }
+
+  addPasid(pasid: number): void {
+    this._pasids ??= new Set();
+    this._pasids.add(pasid);
+  }
+
+  /** False: it was not attached. */
+  deletePasid(pasid: number): boolean {
+    if (!this._pasids?.delete(pasid)) return false;
+    if (this._pasids.size === 0) this._pasids = null;
+    return true;
   }
 
   /** A program has enabled a type of interrupts by SET_IRQS, or the switch beside it is on. Eventfds of errors and of the request do not count. */
@@ -76,7 +126,7 @@ export class Vfio {
   /** `devices` by their paths and by their groups; null: not asked for yet. */
   private _places: Places | null = null;
   /** The open file of each legacy group. */
-  readonly groupFiles = new Map<number, VfioGroupFile>();
+  readonly groupFiles = new LazyMap<number, VfioGroupFile>();
 
   constructor(kernel: VfioKernel) {
     this._kernel = kernel;

@@ -10,6 +10,7 @@
  * Nothing but userspace ends a restored domain: IOMMU_DESTROY, or the end of its iommufd (R2, R13). One without a HWPT is
  * dropped when the last of its devices in state L is removed, as nobody can reach it any more.
  */
+
 import { hex } from '../../../machine/address.ts';
 import type { FrameRun } from '../../../machine/memory.ts';
 import type { PciFunction } from '../../../machine/pci/function.ts';
@@ -17,6 +18,7 @@ import { type Refusal, refuse } from '../../errno.ts';
 import type { IommufdContext, IommufdKernel, IommufdLiveUpdate } from '../../iommufd/context.ts';
 import type { IommufdDevice } from '../../iommufd/device/device.ts';
 import { HwptPaging } from '../../iommufd/hw-pagetable/hwpt.ts';
+import { LazyMap } from '../../lazy-map.ts';
 import type { ShmemInode } from '../../mm/shmem.ts';
 import type { PagingDomain } from '../domain.ts';
 import { type IommuGroup, RestoredOwner } from '../group.ts';
@@ -36,13 +38,13 @@ export type RestoredDevice = WaitingDevice | { readonly state: 'adopted'; readon
 export class RestoredDomains implements IommufdLiveUpdate {
   private readonly _kernel: IommufdKernel;
   /** Devices by address of the function. */
-  readonly devices = new Map<string, RestoredDevice>();
-  private readonly _domains = new Map<number, PagingDomain>();
+  readonly devices = new LazyMap<string, RestoredDevice>();
+  private readonly _domains = new LazyMap<number, PagingDomain>();
   /** Marked HWPTs, by session and token of their iommufd. */
-  private readonly _hwpts = new Map<string, RestoredHwpts>();
-  private readonly _frozen = new Map<PagingDomain, Set<ShmemInode>>();
+  private readonly _hwpts = new LazyMap<string, RestoredHwpts>();
+  private readonly _frozen = new LazyMap<PagingDomain, Set<ShmemInode>>();
   /** The iommufds that were retrieved, by session and token. */
-  private readonly _contexts = new Map<string, IommufdContext>();
+  private readonly _contexts = new LazyMap<string, IommufdContext>();
 
   constructor(kernel: IommufdKernel) {
     this._kernel = kernel;
