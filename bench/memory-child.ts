@@ -23,8 +23,9 @@ async function resident(): Promise<number> {
 }
 
 async function bytesPerHost(directory: string): Promise<number> {
-  const HOSTS = 10_000;
-  const WARM = 500;
+  const HOSTS = 7_500;
+  // By then every thread of the store has been started, and the young generation is as large as it becomes.
+  const WARM = 2_500;
   const store = openStore({ directory });
   const tenant = await store.tenants.create('memory', 'none');
   const lanes = new Lane({ store, log: SILENT, allowServiceDeath: false, makeHost, restoreHost, die: killProcess });

@@ -43,6 +43,7 @@ export class Readers {
   async read(tenant: string, asked: Omit<ReadRequest, 'bytes'>, bytes: Uint8Array<ArrayBuffer>): Promise<unknown> {
     const reader = await this.#take(tenant);
     try {
+      reader.worker.ref();
       const own = bytes.byteLength === bytes.buffer.byteLength ? bytes : new Uint8Array(bytes);
       const answer = await reader.caller.ask<ReadAnswer>({ ...asked, bytes: own }, [own.buffer]);
       if ('body' in answer) return answer.body;
@@ -50,6 +51,7 @@ export class Readers {
       throw new Problem(kind, detail, extras);
     } finally {
       reader.busy = false;
+      reader.worker.unref();
       this.#serveNext();
     }
   }
@@ -106,7 +108,7 @@ export class Readers {
       this.#readers.splice(this.#readers.indexOf(reader), 1);
       caller.fail(unavailable('The thread that read the body ended. Nothing has changed: try again.'));
     });
-    // Whether it is at work the requests that wait for it know.
+    // Nothing has to be waited for but what it reads.
     worker.unref();
     port1.unref();
     return reader;
