@@ -15,7 +15,7 @@ FROM node:26-slim
 LABEL org.opencontainers.image.title="Holdover" \
       org.opencontainers.image.description="Simulated Linux hosts whose IOMMU state survives a live update, as an HTTP/JSON service" \
       org.opencontainers.image.licenses="Apache-2.0"
-# The last one is what src/entry/main.ts else begins anew for.
+# The last one is what src/entry/main.cjs else begins anew for.
 ENV NODE_ENV=production \
     HOLDOVER_HOST=0.0.0.0 \
     HOLDOVER_PORT=8080 \
@@ -25,6 +25,7 @@ WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
 COPY package.json LICENSE ./
 COPY migrations ./migrations
+COPY openapi ./openapi
 COPY src ./src
 RUN install --directory --owner=node --group=node /data
 VOLUME /data

@@ -1,5 +1,5 @@
 /** The thread of the lane that serves HTTP: its own hosts it runs without another thread, and those of other lanes it asks there. */
-import { MessageChannel, type Transferable, workerData } from 'node:worker_threads';
+import { MessageChannel, type Transferable } from 'node:worker_threads';
 import type { Config } from './config.ts';
 import { buildApp } from './http/app.ts';
 import { Admission } from './lanes/admission.ts';
@@ -8,7 +8,7 @@ import { LaneClient, type LaneDoor } from './lanes/client.ts';
 import { makeLaneError, ThreadDied } from './lanes/errors.ts';
 import type { Lanes } from './lanes/lanes.ts';
 import type { LaneRequest, LaneSettings, ListenAnswer } from './lanes/messages.ts';
-import { say, startLane } from './lanes/thread.ts';
+import { say, startLane, toldSettings } from './lanes/thread.ts';
 import { createLog } from './log.ts';
 import { DamageBook, type DamageNews } from './store/store.ts';
 import type { Client } from './threads/client.ts';
@@ -51,7 +51,7 @@ class OtherLane implements LaneDoor {
   }
 }
 
-const settings = workerData as ServerSettings;
+const settings = await toldSettings<ServerSettings>();
 const { config } = settings;
 const log = await createLog(config);
 const aside = new Aside(settings.aside);
@@ -72,6 +72,7 @@ const thread = startLane(
   (told) => {
     if ('died' in told) others.get(told.died)?.died();
     else if ('use' in told) client.noteUse(told.hostId, told.use, told.inLarge);
+    else if ('removed' in told) client.forget(told.removed);
     else if ('aside' in told) aside.hear(told.aside);
     else damage.hear(told.news);
   },
@@ -101,10 +102,7 @@ const lanes: Lanes = {
   execute: (hostId, command, from) => client.execute(hostId, command, from),
   batch: (hostId, command, payload, from) => client.batch(hostId, command, payload, from),
   query: (hostId, query, from) => client.query(hostId, query, from),
-  async remove(hostId) {
-    await client.remove(hostId);
-    say({ removed: hostId });
-  },
+  remove: (hostId) => client.remove(hostId),
   use: (hostId) => client.use(hostId),
   setAside: (hostId) => client.setAside(hostId),
   retry(hostId) {

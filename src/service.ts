@@ -3,6 +3,7 @@
  */
 import { resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
+import type { Worker } from 'node:worker_threads';
 import closeWithGrace from 'close-with-grace';
 import type { Config } from './config.ts';
 import type { ListenAnswer } from './lanes/messages.ts';
@@ -12,7 +13,6 @@ import { createLog, type Log } from './log.ts';
 import { openStore } from './store/sqlite/store.ts';
 import type { Store } from './store/store.ts';
 import { seedTenants } from './tenants.ts';
-import { threadFile } from './threads/thread-file.ts';
 
 type CannotListen = Exclude<ListenAnswer, { address: string }>;
 
@@ -27,8 +27,11 @@ class ListenFailed extends Error {
  */
 const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** Resolves when the service listens and has said so. Throws ListenFailed, StoreUnavailable and TenantExists. */
-export async function runService(config: Config): Promise<void> {
+/**
+ * Resolves when the service listens and has said so. `startServer` starts the thread of the lane that serves. Throws ListenFailed, StoreUnavailable
+ * and TenantExists.
+ */
+export async function runService(config: Config, startServer: () => Worker): Promise<void> {
   const log = await createLog(config);
   for (const warning of config.warnings) log.warn({}, warning);
   const store = openStore({ directory: config.dataDir, durability: config.durability });
@@ -36,7 +39,7 @@ export async function runService(config: Config): Promise<void> {
   const parts: (() => Promise<void>)[] = [() => store.close()];
   stopWhenAsked(parts, log);
   const { lanes, allowServiceDeath, check, commandTime, hostMemory: memory } = config;
-  const server = { file: threadFile(import.meta.url, 'server-thread'), settings: { config } };
+  const server = { start: startServer, settings: { config } };
   const pool = new LanePool({ store, log, lanes, allowServiceDeath, check, commandTime, memory, server });
   parts.push(() => pool.stop().then(() => pool.close()));
   // While the threads start.

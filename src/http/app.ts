@@ -34,6 +34,11 @@ export interface AppOptions extends Omit<Context, 'keys' | 'bodies' | 'watchers'
   checkAnswers?: boolean;
 }
 
+/** All is checked by `validation.ts`: what Fastify would check with is not even loaded. */
+const NO_SCHEMAS: FastifyServerOptions['schemaController'] = {
+  compilersFactory: { buildValidator: () => (() => () => true) as never, buildSerializer: () => () => asLine },
+};
+
 /** Bodies that are looked through in one turn of the event loop, if that takes no time. */
 const BODIES_AT_A_TIME = 64;
 
@@ -61,6 +66,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     serverFactory: (handle) => connections.createServer(handle),
     bodyLimit: context.config.bodyLimit,
     genReqId: () => randomUUID(),
+    schemaController: NO_SCHEMAS,
     // Fastify's lines show the URL, which may hold secrets; `logRequests` writes the route instead.
     logController: new LogController({ disableRequestLogging: true }),
     // Fastify's own 503 is not problem+json; `refuseWhileStopping` answers instead.
@@ -95,7 +101,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     if (entry.raw) app.register(async (scope) => addRaw(scope, context, entry, entry.raw!, checkAnswers));
     else addRoute(app, context, entry, checkAnswers);
   }
-  await addDocs(app);
+  addDocs(app);
   await app.ready();
   return app;
 }

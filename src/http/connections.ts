@@ -3,7 +3,7 @@
  * whether or not anybody reads the answers, and keeps them in memory. Here one request of a connection is answered at a
  * time; later ones wait until its answer has gone out. Clients that pipeline rely on this order (RFC 9112, 9.3.2).
  */
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, RequestListener, Server, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import {
   DRAIN_MS,
@@ -17,6 +17,7 @@ import {
 } from '../limits.ts';
 import { probeWhenHalfClosed } from './clients.ts';
 import { FairTurns, KnownKeys, keyIn } from './fair-turns.ts';
+import { createServer } from './node-http.ts';
 import { type Reader, Reading } from './reading.ts';
 
 /** How long things may take, in milliseconds: see limits.ts. */

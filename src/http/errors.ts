@@ -1,5 +1,4 @@
 /** Answers every error, as problem details. Only the route of a request is logged, nothing else of it. */
-import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import {
@@ -18,6 +17,7 @@ import {
 import { MAX_URL } from '../limits.ts';
 import { OwnerPassed, StoreDamaged, StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
 import { NO_TUNNEL } from './connections.ts';
+import { STATUS_CODES } from './node-http.ts';
 import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
 
 /** When a client may try again, in seconds. */

@@ -1,7 +1,13 @@
 /** A lane's thread as the one sees it that has started it: it is asked, and replaced when it dies. */
 
 import { setTimeout } from 'node:timers/promises';
-import { MessageChannel, type MessagePort, type ResourceLimits, type Transferable, Worker } from 'node:worker_threads';
+import {
+  MessageChannel,
+  type MessagePort,
+  type ResourceLimits,
+  type Transferable,
+  type Worker,
+} from 'node:worker_threads';
 import { STOP_LANES_MS, STOP_SNAPSHOTS_MS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { StorePass } from '../store/store.ts';
@@ -14,10 +20,9 @@ import type { Aside, KnownAside } from './aside.ts';
 import { AtWork, newAtWork } from './at-work.ts';
 import type { LaneDoor } from './client.ts';
 import { makeLaneError, ThreadDied } from './errors.ts';
+import { startLaneWorker } from './lane-worker.ts';
 import type { LaneRequest, LaneSettings, LaneTold, LaneWord, LogLine } from './messages.ts';
 
-/** What is new in a heap is looked through in one pause, of some milliseconds where it is no more than this. */
-const YOUNG = { maxYoungGenerationSizeMb: 32 };
 /** A lane that does not even start is not tried again before this, in milliseconds. */
 const RESTART_DELAY_MS = 1000;
 
@@ -28,8 +33,8 @@ export interface LaneHandleOptions {
   log: Log;
   limits: Limits | undefined;
   aside: Aside;
-  /** It does more than running hosts: the program of its thread, and what that is given at each start. */
-  program?: { file: URL; more: () => object } | undefined;
+  /** It does more than running hosts: starts its thread, and tells what that is given besides. */
+  program?: { start: () => Worker; more: () => object } | undefined;
   /** Hears what it says that is not for the log. */
   onWord: (word: Exclude<LaneWord, LogLine | 'ready'>) => void;
   /** It runs, again if need be. */
@@ -153,17 +158,11 @@ export class LaneHandle implements LaneDoor {
     // That of large hosts stands behind others.
     const behind =
       settings.mostObjects === undefined ? threadFileBehindOthers(import.meta.url, 'lane-thread') : undefined;
-    const file = program?.file ?? behind?.file ?? threadFile(import.meta.url, 'lane-thread');
-    const own: LaneSettings = { ...settings, shield, atWork: this.#atWork, port, store: data };
-    const workerData = { ...own, ...program?.more(), program: behind?.program };
-    const transferList = [port, ...transfer];
+    const file = behind?.file ?? threadFile(import.meta.url, 'lane-thread');
     const name = `lane ${settings.lane}`;
-    const worker = new Worker(file, {
-      workerData,
-      transferList,
-      name,
-      resourceLimits: { ...YOUNG, ...resourceLimits },
-    });
+    const worker = program?.start() ?? startLaneWorker(file, { name, program: behind?.program, resourceLimits });
+    const own: LaneSettings = { ...settings, shield, atWork: this.#atWork, port, store: data };
+    worker.postMessage({ ...own, ...program?.more() }, [port, ...transfer]);
     this.#thread = { worker, shield };
     for (const door of this.#doors.splice(0)) this.connect(door);
     let failure: unknown = null;

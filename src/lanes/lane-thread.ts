@@ -1,8 +1,7 @@
 /** The thread of a lane that is asked by other threads only. */
-import { workerData } from 'node:worker_threads';
 import type { Log } from '../log.ts';
 import type { LaneSettings, LogLine } from './messages.ts';
-import { say, startLane } from './thread.ts';
+import { say, startLane, toldSettings } from './thread.ts';
 
 /** Errors do not get to another thread as they are. */
 function plain(details: object): object {
@@ -15,7 +14,7 @@ function logAt(level: LogLine['level']): Log['info'] {
   return (details, message) => say({ level, details: plain(details), message });
 }
 
-const settings = workerData as LaneSettings;
+const settings = await toldSettings<LaneSettings>();
 const thread = startLane(settings, {
   log: { info: logAt('info'), warn: logAt('warn'), error: logAt('error') },
   onDamage: (damage) => say({ damage }),

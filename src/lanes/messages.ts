@@ -71,13 +71,14 @@ export type LaneWord =
   | { damage: FoundDamage }
   | { hostId: string; use: HostUse }
   | { moved: string }
+  /** The host is deleted; nothing more is told of it. */
+  | { removed: string }
   | ServerWord;
 
 /** What the one says that serves HTTP. */
 export type ServerWord =
   /** Asks the lane of that number by this port, from now on. */
   | { connect: number; port: MessagePort }
-  | { removed: string }
   | { retried: string }
   | { news: DamageNews }
   /** Long work is to be given up. */
@@ -90,6 +91,7 @@ export type LaneTold =
   | { died: number }
   /** `inLarge`: in a lane of large hosts. */
   | { hostId: string; use: HostUse; inLarge: boolean }
+  | { removed: string }
   | { aside: KnownAside }
   | { news: DamageNews };
 

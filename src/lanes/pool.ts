@@ -4,7 +4,7 @@
  * all of such a host, the hosts of others do not feel, as the system shares out the time of threads.
  */
 import { setTimeout } from 'node:timers/promises';
-import type { MessagePort, ResourceLimits } from 'node:worker_threads';
+import type { MessagePort, ResourceLimits, Worker } from 'node:worker_threads';
 import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
@@ -31,8 +31,8 @@ export interface PoolOptions {
   check?: boolean;
   /** How long a lane may work on one command, in milliseconds; default: for any time. */
   commandTime?: number;
-  /** The program of the first lane, which serves HTTP with this; default: none does. */
-  server?: { file: URL; settings: object };
+  /** Starts the thread of the first lane, which serves HTTP with this; default: none does. */
+  server?: { start: () => Worker; settings: object };
   limits?: Limits;
   /** For tests: what each lane may take of memory. */
   resourceLimits?: ResourceLimits;
@@ -108,7 +108,7 @@ export class LanePool implements RunningLanes {
       });
     };
     const more = (): object => ({ ...server?.settings, lanes, aside: aside.all, news: store.damage.news });
-    const serving = server && { program: { file: server.file, more }, onReady: () => void this.#listenAgain() };
+    const serving = server && { program: { start: server.start, more }, onReady: () => void this.#listenAgain() };
     this.#lanes = Array.from({ length: lanes }, (_, lane) =>
       start(lane, { mostObjects, ...(lane === SERVER ? serving : {}) }),
     );
@@ -249,8 +249,10 @@ export class LanePool implements RunningLanes {
       this.#tellServer({ ...word, inLarge });
     } else if ('moved' in word) this.#client.noteMove(word.moved);
     else if ('connect' in word) this.#connect(word.connect, word.port);
-    else if ('removed' in word) this.#client.forget(word.removed);
-    else if ('retried' in word) this.#client.retry(word.retried);
+    else if ('removed' in word) {
+      this.#client.forget(word.removed);
+      this.#tellServer(word);
+    } else if ('retried' in word) this.#client.retry(word.retried);
     else this.#store.damage.hear(word.news);
   }
 

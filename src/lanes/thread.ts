@@ -28,12 +28,24 @@ export function say(word: LaneWord, transfer: MessagePort[] = []): void {
   parentPort?.postMessage(word, transfer);
 }
 
-/** Called once, as the first thing. `onTold`: hears what the thread is told that is not for every lane. */
-export function startLane(
-  settings: LaneSettings,
-  ears: LaneEars,
-  onTold: (told: Exclude<LaneTold, { door: MessagePort }>) => void = () => {},
-): LaneThread {
+type Told = Exclude<LaneTold, { door: MessagePort }>;
+
+/** What it is told before it is a lane. */
+const early: LaneTold[] = [];
+let hear = (told: LaneTold): void => void early.push(told);
+
+/** What it is to be: the first that the thread is told. */
+export function toldSettings<Settings extends LaneSettings>(): Promise<Settings> {
+  return new Promise((resolve) => {
+    parentPort?.once('message', (settings: Settings) => {
+      parentPort?.on('message', (told: LaneTold) => hear(told));
+      resolve(settings);
+    });
+  });
+}
+
+/** Called once. `onTold`: hears what the thread is told that is not for every lane. */
+export function startLane(settings: LaneSettings, ears: LaneEars, onTold: (told: Told) => void = () => {}): LaneThread {
   carryShield(settings.shield);
   const { lane: number, allowServiceDeath, memory, mostObjects, check, commandTime, atWork } = settings;
   const store = openShared(settings.store);
@@ -67,10 +79,11 @@ export function startLane(
       serve(port, handle, (value) => (isMoved(value) ? givenWith(value.moved) : packedIn(value)));
     },
   };
-  parentPort?.on('message', (told: LaneTold) => {
+  hear = (told) => {
     if ('door' in told) thread.serve(told.door);
     else onTold(told);
-  });
+  };
+  early.splice(0).forEach(hear);
   return thread;
 }
 
@@ -87,7 +100,9 @@ async function answer(lane: Lane, store: ThreadStore, request: LaneRequest, clie
     case 'query':
       return await lane.query(request.hostId, request.query, client);
     case 'remove':
-      return await lane.remove(request.hostId);
+      await lane.remove(request.hostId);
+      // Behind all that has been told of it.
+      return say({ removed: request.hostId });
     case 'boot':
       return await lane.boot(request.hostId);
     case 'stop':

@@ -1,6 +1,7 @@
 /** Hosts of very many objects, which move to a lane that is only for them. */
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import type { Answer, Command } from '../../src/host/command.ts';
 import { buildHostSpec } from '../../src/host/host-spec.ts';
 import { ThreadDied } from '../../src/lanes/errors.ts';
@@ -115,7 +116,8 @@ for (const lanes of [1, 2]) {
     );
     await pool.remove('h');
     assert.equal((await pool.query('h', { view: 'host' })).kind, 'not-found');
-    assert.equal(pool.use('h'), null);
+    // What it has taken is told by the lane when it likes.
+    while (pool.use('h') !== null) await setImmediate();
   });
 
   test(`with ${lanes} lane(s): a large host is there after a clean stop`, async (t) => {

@@ -3,6 +3,7 @@
 import type { Config } from '../../src/config.ts';
 import { makeHost, restoreHost } from '../../src/lanes/engine.ts';
 import { Lane } from '../../src/lanes/lane.ts';
+import { startServerWorker } from '../../src/lanes/lane-worker.ts';
 import type { RunningLanes } from '../../src/lanes/lanes.ts';
 import type { PoolOptions } from '../../src/lanes/pool.ts';
 import { LanePool } from '../../src/lanes/pool.ts';
@@ -37,7 +38,7 @@ export async function serveLanes(
   options: Pick<PoolOptions, 'log' | 'lanes' | 'check' | 'memory' | 'mostObjects'>,
 ): Promise<{ pool: LanePool; address: string }> {
   await seedTenants(store.tenants, config, SILENT);
-  const server = { file: SERVER, settings: { config } };
+  const server = { start: () => startServerWorker(SERVER), settings: { config } };
   const pool = new LanePool({ ...options, store, allowServiceDeath: false, server });
   await pool.recover();
   const listening = await pool.listen('127.0.0.1', 0);

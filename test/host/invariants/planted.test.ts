@@ -9,6 +9,7 @@ import { Access } from '../../../src/kernel/iommufd/device/access.ts';
 import { HwptPaging } from '../../../src/kernel/iommufd/hw-pagetable/hwpt.ts';
 import { Ioas } from '../../../src/kernel/iommufd/ioas.ts';
 import { Viommu } from '../../../src/kernel/iommufd/viommu/viommu.ts';
+import type { LazyMap } from '../../../src/kernel/lazy-map.ts';
 import type { Mapping } from '../../../src/kernel/mm/mapping.ts';
 import type { PhysicalMemory } from '../../../src/machine/memory.ts';
 import { READ, WRITE } from '../../../src/machine/page-table.ts';
@@ -299,7 +300,10 @@ const RESTORED: Readonly<Record<string, Plant>> = {
     names: /^restored domains of a memfd that came out of a session: 0, .* 1 \(domain 1\)$/,
   },
   'an iommufd that may not adopt': {
-    plant: (vmm) => (inside(vmm.kernel.restored)._contexts as Map<string, object>).clear(),
+    plant: (vmm) => {
+      const contexts = inside(vmm.kernel.restored)._contexts as LazyMap<string, object>;
+      for (const key of [...contexts.keys()]) contexts.delete(key);
+    },
     names: /^retrieved iommufds of the restored state: without it/,
   },
 };

@@ -1,8 +1,7 @@
 /**
  * The entry, `node src/main.ts [--dev]`, looks at the version of Node before anything else is imported: an old one cannot
- * read TypeScript, and the native part of better-sqlite3 ends it without a word. src/main.ts is a link to this file, so
- * that the package.json beside it counts: in a package of modules no Node before 22.18 reads a file of this name at all.
- * Here it is plain CommonJS to them, and has to stay JavaScript as it is.
+ * read TypeScript, and the native part of better-sqlite3 ends it without a word. src/main.ts is a link to this file, which any
+ * Node reads as what it is, plain CommonJS: not even what reads TypeScript is loaded for it.
  */
 const OLDEST_NODE = 26;
 
@@ -13,14 +12,14 @@ if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
   );
   process.exitCode = 1;
 } else {
-  keepBuffersApart();
-  // Several threads at one young generation wait for each other where others have the processors: for a tenth of a second and more.
-  require('node:v8').setFlagsFromString('--no-parallel-scavenge');
-  // A heap may grow by half before garbage is collected again, rather than by several times what is in it.
-  require('node:v8').setFlagsFromString('--heap-growing-percent=50');
   // What was compiled at an earlier start, types stripped, is kept in the directory for temporary files. Threads know by the variable.
   const { directory } = require('node:module').enableCompileCache();
   if (directory !== undefined) process.env.NODE_COMPILE_CACHE ??= directory;
+  // Several threads at one young generation wait for each other where others have the processors: for a tenth of a second and more.
+  // A heap may grow by half before garbage is collected again, rather than by several times what is in it.
+  const flags = ['--no-parallel-scavenge', '--heap-growing-percent=50'];
+  keepBuffersApart(flags);
+  for (const flag of flags) require('node:v8').setFlagsFromString(flag);
   import('../run.ts');
 }
 
@@ -29,11 +28,11 @@ if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
  * MiB each, among what is small: they leave holes, memory grows by half, and a thread that frees one gives back much at once, for a
  * tenth of a second. It reads this only when a process begins: the same process begins anew, some 30 ms later.
  */
-function keepBuffersApart() {
+function keepBuffersApart(flags) {
   const { env, execPath, execArgv, argv } = process;
   if (process.platform !== 'linux' || !process.execve || env.MALLOC_MMAP_THRESHOLD_ !== undefined) return;
   try {
-    process.execve(execPath, [execPath, ...execArgv, ...argv.slice(1)], {
+    process.execve(execPath, [execPath, ...flags, ...execArgv, ...argv.slice(1)], {
       ...env,
       MALLOC_MMAP_THRESHOLD_: `${128 << 10}`,
     });

@@ -1,0 +1,55 @@
+/** The OpenAPI document and the pages made of it, as an application of their own: see docs.ts. */
+import { hash } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import { dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import swagger from '@fastify/swagger';
+import swaggerUi from '@fastify/swagger-ui';
+import { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import { asLine } from '../errors.ts';
+
+const PAGES = '/docs';
+
+/** What `openapi.ts` makes of the routes; `npm run openapi` writes it. */
+const DOCUMENT = fileURLToPath(new URL('../../../openapi/openapi.json', import.meta.url));
+
+/** `replyTo`: the reply of the service itself to such a request, which tells what cannot be sent. */
+export async function buildPages(replyTo: (request: IncomingMessage) => FastifyReply): Promise<FastifyInstance> {
+  const app = fastify();
+  app.setErrorHandler<FastifyError>((error, request) => void replyTo(request.raw).send(error));
+  app.setNotFoundHandler((request) => void replyTo(request.raw).callNotFound());
+  await app.register(swagger, { mode: 'static', specification: { path: DOCUMENT, baseDir: dirname(DOCUMENT) } });
+  const sendDocument = sender(app.swagger());
+  await app.register(swaggerUi, {
+    routePrefix: PAGES,
+    // Without the bar at the top, which chooses among documents: there is only one.
+    uiConfig: { docExpansion: 'none', layout: 'BaseLayout', filter: true, persistAuthorization: true },
+    theme: { title: 'Holdover: API' },
+    uiHooks: {
+      // The plugin would make the text anew for every request.
+      onRequest(request, reply, done) {
+        const { url } = request.routeOptions;
+        if (url === `${PAGES}/json`) sendDocument(request, reply);
+        else if (url === `${PAGES}/yaml`) reply.callNotFound();
+        else done();
+      },
+    },
+  });
+  app.get('/openapi.json', sendDocument);
+  await app.ready();
+  return app;
+}
+
+/** Makes a handler that sends the document, or 304 to a client that has it (If-None-Match). */
+function sender(document: object): (request: FastifyRequest, reply: FastifyReply) => FastifyReply {
+  const bytes = Buffer.from(asLine(document));
+  const tag = `"${hash('sha256', bytes, 'base64url')}"`;
+  return (request, reply) => {
+    reply.headers({ etag: tag, 'cache-control': 'no-cache' });
+    const known = request.headers['if-none-match']?.split(',').map((one) => one.trim().replace(/^W\//, '')) ?? [];
+    // A 304 to HEAD is given the bytes for its Content-Length, which would be 0 without them.
+    const none = request.method === 'HEAD' ? bytes : undefined;
+    if (known.includes(tag) || known.includes('*')) return reply.code(304).send(none);
+    return reply.type('application/json').send(bytes);
+  };
+}
