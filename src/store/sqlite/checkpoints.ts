@@ -12,7 +12,7 @@ import { WAL_BYTES } from './database.ts';
 import { DATABASE } from './directory.ts';
 
 /** How often the WAL is looked at, in milliseconds. */
-const LOOK_MS = 250;
+const LOOK_MS = 100;
 
 export class Checkpoints {
   readonly #directory: string;
