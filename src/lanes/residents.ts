@@ -29,8 +29,8 @@ export function noteUse(uses: Map<string, HostUse>, hostId: string, use: HostUse
  * A host with more bytes of objects than this is large: collecting the garbage of a lane that has a hundred smaller ones takes
  * some milliseconds. So is one with so many times as many bytes in typed arrays, which take their time where they are copied.
  */
-export const MOST_OBJECTS = 2 ** 23;
-const TIMES_IN_ARRAYS = 2;
+export const MOST_OBJECTS = 2 ** 22;
+const TIMES_IN_ARRAYS = 4;
 
 /** In bytes. */
 const LEAST_HOST = 2 ** 27;

@@ -3,15 +3,16 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { constants, getPriority, setPriority } from 'node:os';
 import { basename } from 'node:path';
 
-/** A tenth of what others get (nice). */
+/** A tenth of what others get (nice), and a third: for V8's own threads are waited for at the end of a collection. */
 const BEHIND_OTHERS = 10;
+const HELPER_BEHIND = 5;
 
 /**
  * This thread works when others do not, or little: what they do is short, and waited for. Linux knows threads by numbers of
  * their own; elsewhere, and where that is not allowed, nothing changes.
  */
 export function workBehindOthers(): void {
-  putBehindOthers(() => [basename(readlinkSync('/proc/thread-self'))]);
+  putBehind(BEHIND_OTHERS, () => [basename(readlinkSync('/proc/thread-self'))]);
 }
 
 /**
@@ -19,7 +20,7 @@ export function workBehindOthers(): void {
  * mostly for the heaps of those who send much.
  */
 export function collectBehindOthers(): void {
-  putBehindOthers(() => {
+  putBehind(HELPER_BEHIND, () => {
     const isHelper = (thread: string): boolean => readFileSync(`${THREADS}/${thread}/comm`, 'utf8').includes(HELPER);
     return readdirSync(THREADS).filter(isHelper);
   });
@@ -29,10 +30,10 @@ const THREADS = '/proc/self/task';
 /** In the names of those threads. */
 const HELPER = 'V8Worker';
 
-function putBehindOthers(threads: () => string[]): void {
+function putBehind(by: number, threads: () => string[]): void {
   if (process.platform !== 'linux') return;
   try {
-    const nice = Math.min(getPriority() + BEHIND_OTHERS, constants.priority.PRIORITY_LOW);
+    const nice = Math.min(getPriority() + by, constants.priority.PRIORITY_LOW);
     for (const thread of threads()) setPriority(Number(thread), nice);
   } catch {
     // It is only better so.
