@@ -15,6 +15,7 @@ import { LARGE } from './large.ts';
 import { LATENCY } from './latency.ts';
 import { NVME } from './nvme.ts';
 import { profileInto } from './service.ts';
+import { START } from './start.ts';
 import { STRUCTURES } from './structures.ts';
 import { machineLine, table, YARDSTICK } from './table.ts';
 
@@ -24,6 +25,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   ...STRUCTURES,
   ...LARGE,
   ...LATENCY,
+  ...START,
   ...FLEET,
   ...EVICTION,
   ...LANES,
