@@ -1,5 +1,5 @@
 /**
- * The floor of `call-latency`, the least that could do it: a bare Fastify that checks the same body with zod, commits a row of
+ * The floor of `call-latency` and `replay-nvme`, the least that could do it: a bare Fastify that checks the same body with zod, commits a row of
  * that size as the service does (WAL, no fsync), and answers as much.
  */
 import { randomBytes } from 'node:crypto';
@@ -33,6 +33,10 @@ database.pragma('journal_mode = WAL');
 database.pragma('synchronous = NORMAL');
 database.exec('CREATE TABLE journal (sequence INTEGER PRIMARY KEY, command TEXT, digest TEXT) STRICT');
 const insert = database.prepare('INSERT INTO journal (command, digest) VALUES (?, ?)');
+database.exec('CREATE TABLE batches (sequence INTEGER PRIMARY KEY, payload BLOB, digest TEXT) STRICT');
+const insertBatch = database.prepare('INSERT INTO batches (payload, digest) VALUES (?, ?)');
+/** Bytes of an operation: an IOVA, a length, an address. */
+const PACKED = 24;
 const digest = randomBytes(32).toString('hex');
 
 const app = fastify();
@@ -40,5 +44,11 @@ app.post('/calls', async (request) => {
   const { calls } = Body.parse(request.body);
   insert.run(JSON.stringify({ op: 'calls', pid: 1, calls }), digest);
   return { results: calls.map(({ arg }) => ({ ret: 0, arg: { iova: arg.iova } })) };
+});
+/** A batch: parsed, and as many bytes as it has packed are committed. */
+app.post('/batch', async (request) => {
+  const { operations } = request.body as { operations: unknown[] };
+  insertBatch.run(Buffer.alloc(PACKED * operations.length, 1), digest);
+  return { applied: operations.length };
 });
 process.stdout.write(`${await app.listen({ host: '127.0.0.1', port: 0 })}\n`);
