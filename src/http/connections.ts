@@ -33,7 +33,7 @@ const PATIENCE: Patience = { headers: HEADERS_MS, keepAlive: KEEP_ALIVE_MS, unre
 const LOOKS = 6;
 
 /** So many requests are begun in one turn of the event loop. */
-const AT_A_TIME = 8;
+const AT_A_TIME = 32;
 /** So many new connections are begun with in one turn. */
 const ARRIVALS_AT_A_TIME = 32;
 
