@@ -43,6 +43,8 @@ const LOOK_MS = 1000;
  */
 const SLACK = { ordinary: 2 ** 26, large: 2 ** 25 };
 const COLLECT_MS = 10_000;
+/** A thread is idle that has worked for so much of the time since it was looked at last, or less: else V8 collects soon anyway. */
+const IDLE = 0.1;
 /** Who reads the log is told so often at the most. */
 const TELL_MS = 60_000;
 
@@ -81,6 +83,8 @@ export class Residents {
   #loaded = 0;
   #told = Number.NEGATIVE_INFINITY;
   #collected = Number.NEGATIVE_INFINITY;
+  /** What the thread has worked until it was looked at last. */
+  #work = performance.eventLoopUtilization();
 
   constructor(options: ResidentsOptions) {
     const { log, memory, lane = 0, mostObjects = Number.POSITIVE_INFINITY, onUse, onMove, heap = new Heap() } = options;
@@ -199,6 +203,9 @@ export class Residents {
 
   /** V8 keeps what hosts have left in memory until it needs the room, which may be never. */
   #collect(): void {
+    const before = this.#work;
+    this.#work = performance.eventLoopUtilization();
+    if (performance.eventLoopUtilization(this.#work, before).utilization > IDLE) return;
     const slack = this.#mostObjects === Number.POSITIVE_INFINITY ? SLACK.large : SLACK.ordinary;
     if (this.#heap.bytes < 1.25 * this.#bytes + slack || performance.now() - this.#collected < COLLECT_MS) return;
     for (const runner of this.#runners.values()) if (!runner.isIdle) return;
