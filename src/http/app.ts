@@ -16,6 +16,7 @@ import { asLine, handleClientError, handleError, LATE, rulesOf, sendProblem, ser
 import { FairTurns } from './fair-turns.ts';
 import { checkHead } from './head.ts';
 import { noRoute } from './no-route.ts';
+import { NO_SCHEMAS } from './no-schemas.ts';
 import { TenantQuotas } from './quotas/quotas.ts';
 import { logRequests } from './request-log.ts';
 import { addDocs } from './resources/docs.ts';
@@ -33,11 +34,6 @@ export interface AppOptions extends Omit<Context, 'keys' | 'bodies' | 'watchers'
   /** For tests: an answer that is not as the OpenAPI document says is an error. */
   checkAnswers?: boolean;
 }
-
-/** All is checked by `validation.ts`: what Fastify would check with is not even loaded. */
-const NO_SCHEMAS: FastifyServerOptions['schemaController'] = {
-  compilersFactory: { buildValidator: () => (() => () => true) as never, buildSerializer: () => () => asLine },
-};
 
 /** Bodies that are looked through in one turn of the event loop, if that takes no time. */
 const BODIES_AT_A_TIME = 64;

@@ -2,24 +2,28 @@
 import { hash } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { dirname } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { asLine } from '../errors.ts';
+import { NO_SCHEMAS } from '../no-schemas.ts';
 
 const PAGES = '/docs';
 
 /** What `openapi.ts` makes of the routes; `npm run openapi` writes it. */
 const DOCUMENT = fileURLToPath(new URL('../../../openapi/openapi.json', import.meta.url));
 
-/** `replyTo`: the reply of the service itself to such a request, which tells what cannot be sent. */
+/** In steps, between which others have their turns. `replyTo`: the reply of the service itself to such a request, which tells what cannot be sent. */
 export async function buildPages(replyTo: (request: IncomingMessage) => FastifyReply): Promise<FastifyInstance> {
-  const app = fastify();
+  const app = fastify({ schemaController: NO_SCHEMAS });
   app.setErrorHandler<FastifyError>((error, request) => void replyTo(request.raw).send(error));
   app.setNotFoundHandler((request) => void replyTo(request.raw).callNotFound());
   await app.register(swagger, { mode: 'static', specification: { path: DOCUMENT, baseDir: dirname(DOCUMENT) } });
+  await setImmediate();
   const sendDocument = sender(app.swagger());
+  await setImmediate();
   await app.register(swaggerUi, {
     routePrefix: PAGES,
     // Without the bar at the top, which chooses among documents: there is only one.
@@ -36,6 +40,7 @@ export async function buildPages(replyTo: (request: IncomingMessage) => FastifyR
     },
   });
   app.get('/openapi.json', sendDocument);
+  await setImmediate();
   await app.ready();
   return app;
 }
