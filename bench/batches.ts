@@ -70,7 +70,7 @@ async function measure(client: Client, vmm: Vmm, { map, unmap, count }: Bodies):
   };
 }
 
-export const objects = once(() =>
+const objects = once(() =>
   withService({}, async (_, client) => {
     const vmm = await createVmm(client, { pages: COUNT, attached: true });
     const pages = inOrder(COUNT);
