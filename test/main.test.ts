@@ -73,7 +73,7 @@ test('memory and processors are shared out so that nobody waits for it', {
   const name = (thread: number): string => readFileSync(`${proc}/task/${thread}/comm`, 'utf8').trim();
   const helpers = threads.filter((thread) => name(thread).includes('V8Worker'));
   assert.ok(helpers.length > 0);
-  for (const helper of helpers) assert.equal(getPriority(helper), Math.min(getPriority(service.pid) + 10, 19));
+  for (const helper of helpers) assert.equal(getPriority(helper), Math.min(getPriority(service.pid) + 5, 19));
 });
 
 test('SIGTERM and SIGINT end it in order, and the next start has the same tenants and hosts', async (t) => {
