@@ -169,27 +169,3 @@ export abstract class OpenFile {
     return refuse('ENOTTY', 'vfs_ioctl', `a descriptor of ${this.link()} knows no such request`);
   }
 }
-
-/** /dev/null, which serves as a descriptor of the wrong kind. */
-export class NullFile extends OpenFile {
-  readonly kind = 'null';
-  link(): string {
-    return '/dev/null';
-  }
-  release(): void {}
-  override read(): ReadOk {
-    return { ret: 0, data: new Uint8Array(0) };
-  }
-  override write({ length }: Written): number {
-    return Number(length);
-  }
-  override pread(): ReadOk {
-    return this.read();
-  }
-  override pwrite(_offset: bigint, data: Uint8Array): number {
-    return data.length;
-  }
-  override seek(): bigint {
-    return 0n;
-  }
-}

@@ -2,7 +2,6 @@
 import { Drivers } from '../../kernel/drivers.ts';
 import { Eventfd, EventfdFile } from '../../kernel/eventfd.ts';
 import { Faults } from '../../kernel/faults.ts';
-import { NullFile } from '../../kernel/file.ts';
 import { Heap } from '../../kernel/heap.ts';
 import { BytesStruct } from '../../kernel/ioctl-bytes.ts';
 import { NamedStruct } from '../../kernel/ioctl-names.ts';
@@ -49,6 +48,7 @@ import { AddressSpace } from '../../kernel/mm/address-space.ts';
 import { FrameMap } from '../../kernel/mm/frame-map.ts';
 import { MemfdFile } from '../../kernel/mm/memfd-file.ts';
 import { ShmemInode } from '../../kernel/mm/shmem.ts';
+import { NullFile } from '../../kernel/null-file.ts';
 import { Process } from '../../kernel/process.ts';
 import { TakenNumbers } from '../../kernel/taken-numbers.ts';
 import { AddressArgument, BytesArgument, UserMemory } from '../../kernel/user-memory.ts';

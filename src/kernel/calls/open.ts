@@ -1,11 +1,12 @@
 /** open(2): what a path stands for, and how it is opened. */
 import { Refusal, refuse } from '../errno.ts';
-import { NullFile, type OpenFile } from '../file.ts';
+import type { OpenFile } from '../file.ts';
 import { IommufdContext } from '../iommufd/context.ts';
 import type { Kernel } from '../kernel.ts';
 import { LiveUpdateFile } from '../liveupdate/files.ts';
 import { MemfdFile } from '../mm/memfd-file.ts';
 import { truncate } from '../mm/truncate.ts';
+import { NullFile } from '../null-file.ts';
 import type { Process } from '../process.ts';
 import { OPEN_FLAGS } from '../uapi/bits.ts';
 import { VfioDeviceFile } from '../vfio/device-file.ts';
