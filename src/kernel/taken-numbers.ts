@@ -4,8 +4,8 @@ const FULL = -1;
 
 export class TakenNumbers {
   /** A bit for each number, and one for each full word of these. */
-  private readonly _words = [0];
-  private readonly _full = [0];
+  private readonly _words: number[] = [0];
+  private readonly _full: number[] = [0];
 
   constructor(taken: Iterable<number> = []) {
     for (const number of taken) this.take(number);

@@ -15,7 +15,7 @@ const MAPS: Readonly<Record<string, readonly string[]>> = {
 
 export const FROM_C24D4: Upgrade = {
   from: 'c24d4d65fab85052',
-  to: 'e2c2adc6aa66e7f2',
+  to: 'f207944ebedb208a',
   step(graph) {
     for (const { fields } of graph.objects('VfioDevice'))
       for (const name of SETS) {
