@@ -37,7 +37,7 @@ async function memory() {
       ratio: null,
       goal: '≤ 20 KiB',
       met: host <= 20 * 1024,
-      note: 'resident, of 10,000 hosts with 5 functions each, after garbage collection',
+      note: 'resident, of 7,500 hosts with 5 functions each behind 2,500 others, after garbage collection',
     },
     {
       figure: 'per mapping',
