@@ -28,8 +28,8 @@ class ListenFailed extends Error {
 const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
- * Resolves when the service listens and has said so. `startServer` starts the thread of the lane that serves. Throws ListenFailed, StoreUnavailable
- * and TenantExists.
+ * Resolves when the service listens and has said so. `startServer` starts the thread of the lane that serves. Throws
+ * ListenFailed, StoreUnavailable and TenantExists.
  */
 export async function runService(config: Config, startServer: () => Worker): Promise<void> {
   const log = await createLog(config);

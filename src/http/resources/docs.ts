@@ -29,6 +29,7 @@ export function addDocs(app: FastifyInstance): void {
     pages ??= import('./docs-pages.ts').then(({ buildPages }) => buildPages((raw) => replies.get(raw)!));
     const { routing } = await pages;
     replies.set(request.raw, reply);
+    // What hooks have set is of this reply, and the pages write another one.
     for (const [name, value] of Object.entries(reply.getHeaders())) reply.raw.setHeader(name, value!);
     routing(request.raw, reply.raw);
     return reply;
@@ -38,6 +39,7 @@ export function addDocs(app: FastifyInstance): void {
       reply.headers({ 'content-security-policy': POLICY, 'referrer-policy': 'no-referrer' });
       done();
     });
+    // Files of pages have a route of their own: their lines of the log are told from others by it.
     for (const url of ['/docs', '/docs/*', '/docs/static/*', '/openapi.json']) scope.get(url, send);
   });
   app.addHook('onClose', async () => await (await pages)?.close());
