@@ -41,6 +41,7 @@ import { Viommu } from '../../kernel/iommufd/viommu/viommu.ts';
 import { Kernel } from '../../kernel/kernel.ts';
 import { Kho } from '../../kernel/kho/handover.ts';
 import { LazyMap } from '../../kernel/lazy-map.ts';
+import { LazySet } from '../../kernel/lazy-set.ts';
 import { LiveUpdateFile, SessionFile } from '../../kernel/liveupdate/files.ts';
 import { HandedOver, Preserved } from '../../kernel/liveupdate/handler.ts';
 import { LiveUpdate } from '../../kernel/liveupdate/luo.ts';
@@ -122,6 +123,7 @@ export const CLASSES = [
   Kernel,
   Kho,
   LazyMap,
+  LazySet,
   LiveUpdate,
   LiveUpdateFile,
   Machine,

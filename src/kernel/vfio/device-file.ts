@@ -64,7 +64,7 @@ export class VfioDeviceFile extends OpenFile {
     this.device = device;
     this.cdev = cdev;
     this.retrieved = retrieved;
-    device.addFile(this);
+    device.files.add(this);
   }
 
   /** A cdev's node is deleted as soon as its driver is to be unbound; a file of the legacy group never had one. */
@@ -81,7 +81,7 @@ export class VfioDeviceFile extends OpenFile {
 
   release(): void {
     if (this.bound) this._unbind();
-    this.device.deleteFile(this);
+    this.device.files.delete(this);
     this.device.kernel.vfio.fileClosed(this.device);
   }
 
@@ -211,7 +211,7 @@ export class VfioDeviceFile extends OpenFile {
   /** Counts this file among those through which the device is bound. */
   join(): void {
     this.bound = true;
-    this.device.addBoundFile(this);
+    this.device.boundFiles.add(this);
   }
 
   private _checkAttachment(where: string, flags: number): Refusal | null {
@@ -239,12 +239,12 @@ export class VfioDeviceFile extends OpenFile {
     if (device.pasids.has(pasid)) return replacePasid(bound!, pasid, target);
     if (pasid > MAX_PASID) return refuse('ENOSPC', where, 'a PASID has 31 bits');
     const hwpt = attachPasid(bound!, pasid, target);
-    if (hwpt instanceof Hwpt) device.addPasid(pasid);
+    if (hwpt instanceof Hwpt) device.pasids.add(pasid);
     return hwpt;
   }
 
   private _detachPasid(pasid: number): void {
-    if (this.device.deletePasid(pasid)) detachPasid(this.device.bound!, pasid);
+    if (this.device.pasids.delete(pasid)) detachPasid(this.device.bound!, pasid);
   }
 
   detachIoctl(arg: DetachArg): IoctlOk | Refusal {
@@ -283,7 +283,7 @@ export class VfioDeviceFile extends OpenFile {
     const { device } = this;
     const { kernel } = device;
     this.bound = false;
-    device.deleteBoundFile(this);
+    device.boundFiles.delete(this);
     if (device.boundFiles.size > 0) return;
     const { bound } = device;
     assert(bound, 'a bound file has a bound device');

@@ -8,6 +8,7 @@ import type { RestoredDomains } from '../iommu/liveupdate/restored.ts';
 import type { IommufdKernel } from '../iommufd/context.ts';
 import type { IommufdDevice } from '../iommufd/device/device.ts';
 import { LazyMap } from '../lazy-map.ts';
+import { LazySet } from '../lazy-set.ts';
 import { TakenNumbers } from '../taken-numbers.ts';
 import type { VfioDeviceFile } from './device-file.ts';
 import type { VfioGroupFile } from './group-file.ts';
@@ -25,18 +26,17 @@ export interface VfioKernel extends IommufdKernel {
   removeFunction(fn: PciFunction): void;
 }
 
-const NO_FILES: ReadonlySet<VfioDeviceFile> = new Set();
-const NO_PASIDS: ReadonlySet<number> = new Set();
-
 export class VfioDevice {
   readonly kernel: VfioKernel;
   readonly fn: PciFunction;
   /** N of /dev/vfio/devices/vfioN. */
   readonly index: number;
-  /** See `files`, `boundFiles` and `pasids`. Most devices of most hosts are not open, and take no room for that. */
-  private _files: Set<VfioDeviceFile> | null = null;
-  private _boundFiles: Set<VfioDeviceFile> | null = null;
-  private _pasids: Set<number> | null = null;
+  /** All open files of the device, bound or not. */
+  readonly files = new LazySet<VfioDeviceFile>();
+  /** The files through which it is bound: one cdev file, or any number of files of the legacy group. */
+  readonly boundFiles = new LazySet<VfioDeviceFile>();
+  /** PASIDs that were attached through it. */
+  readonly pasids = new LazySet<number>();
   bound: IommufdDevice | null = null;
   /** What vfio-pci keeps of it from the first open to the last close. */
   pci: VfioPciCore | null = null;
@@ -53,53 +53,6 @@ export class VfioDevice {
     this.kernel = kernel;
     this.fn = fn;
     this.index = index;
-  }
-
-  /** All open files of the device, bound or not. */
-  get files(): ReadonlySet<VfioDeviceFile> {
-    return this._files ?? NO_FILES;
-  }
-
-  addFile(file: VfioDeviceFile): void {
-    this._files ??= new Set();
-    this._files.add(file);
-  }
-
-  deleteFile(file: VfioDeviceFile): void {
-    this._files?.delete(file);
-    if (this._files?.size === 0) this._files = null;
-  }
-
-  /** The files through which it is bound: one cdev file, or any number of files of the legacy group. */
-  get boundFiles(): ReadonlySet<VfioDeviceFile> {
-    return this._boundFiles ?? NO_FILES;
-  }
-
-  addBoundFile(file: VfioDeviceFile): void {
-    this._boundFiles ??= new Set();
-    this._boundFiles.add(file);
-  }
-
-  deleteBoundFile(file: VfioDeviceFile): void {
-    this._boundFiles?.delete(file);
-    if (this._boundFiles?.size === 0) this._boundFiles = null;
-  }
-
-  /** PASIDs that were attached through it. */
-  get pasids(): ReadonlySet<number> {
-    return this._pasids ?? NO_PASIDS;
-  }
-
-  addPasid(pasid: number): void {
-    this._pasids ??= new Set();
-    this._pasids.add(pasid);
-  }
-
-  /** False: it was not attached. */
-  deletePasid(pasid: number): boolean {
-    if (!this._pasids?.delete(pasid)) return false;
-    if (this._pasids.size === 0) this._pasids = null;
-    return true;
   }
 
   /** A program has enabled a type of interrupts by SET_IRQS, or the switch beside it is on. Eventfds of errors and of the request do not count. */

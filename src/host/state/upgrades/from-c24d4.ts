@@ -15,13 +15,12 @@ const MAPS: Readonly<Record<string, readonly string[]>> = {
 
 export const FROM_C24D4: Upgrade = {
   from: 'c24d4d65fab85052',
-  to: 'f207944ebedb208a',
+  to: '5ff74ded9b3ffdfa',
   step(graph) {
     for (const { fields } of graph.objects('VfioDevice'))
       for (const name of SETS) {
         const set = fields[name] as Set<unknown>;
-        fields[`_${name}`] = set.size > 0 ? set : null;
-        delete fields[name];
+        fields[name] = graph.make('LazySet', { _set: set.size > 0 ? set : null });
       }
     for (const [of, names] of Object.entries(MAPS))
       for (const { fields } of graph.objects(of))
