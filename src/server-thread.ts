@@ -1,13 +1,17 @@
-/** The thread of the lane that serves HTTP: its own hosts it runs without another thread, and those of other lanes it asks there. */
+/** The thread of a lane that serves HTTP: its own hosts it runs without another thread, and those of other lanes it asks there. */
+import type { ListenOptions } from 'node:net';
 import { MessageChannel, type Transferable } from 'node:worker_threads';
+import type { FastifyListenOptions } from 'fastify';
 import type { Config } from './config.ts';
 import { buildApp } from './http/app.ts';
+import { Common, type CommonMemory } from './http/common.ts';
+import type { Peers } from './http/peers.ts';
 import { Admission } from './lanes/admission.ts';
-import { Aside, type KnownAside } from './lanes/aside.ts';
+import { Aside } from './lanes/aside.ts';
 import { LaneClient, type LaneDoor } from './lanes/client.ts';
 import { makeLaneError, ThreadDied } from './lanes/errors.ts';
 import type { Lanes } from './lanes/lanes.ts';
-import type { LaneRequest, LaneSettings, ListenAnswer } from './lanes/messages.ts';
+import { CANNOT_SHARE, type LaneRequest, type LaneSettings, type ListenAnswer } from './lanes/messages.ts';
 import { say, startLane, toldSettings } from './lanes/thread.ts';
 import { createLog } from './log.ts';
 import { DamageBook, type DamageNews } from './store/store.ts';
@@ -16,10 +20,10 @@ import { Caller } from './threads/ports.ts';
 
 interface ServerSettings extends LaneSettings {
   config: Config;
-  /** How many share the hosts. */
+  /** How many share the hosts, and serve. */
   lanes: number;
-  aside: readonly KnownAside[];
-  news: readonly DamageNews[];
+  common: CommonMemory;
+  damage: readonly DamageNews[];
 }
 
 /** The lane of another thread, which the one that has started both connects with this one. */
@@ -52,31 +56,13 @@ class OtherLane implements LaneDoor {
 }
 
 const settings = await toldSettings<ServerSettings>();
-const { config } = settings;
+const { config, lane, lanes: count } = settings;
 const log = await createLog(config);
-const aside = new Aside(settings.aside);
 const damage = new DamageBook();
-for (const news of settings.news) damage.hear(news);
-damage.onNews = (news) => say({ news });
+for (const news of settings.damage) damage.hear(news);
+damage.onNews = (news) => say({ damage: news });
 /** By number. */
 const others = new Map<number, OtherLane>();
-
-const thread = startLane(
-  settings,
-  {
-    log,
-    onDamage: (found) => void damage.add(found),
-    onUse: (hostId, use) => client.noteUse(hostId, use, false),
-    onMove: (hostId) => client.noteMove(hostId),
-  },
-  (told) => {
-    if ('died' in told) others.get(told.died)?.died();
-    else if ('use' in told) client.noteUse(told.hostId, told.use, told.inLarge);
-    else if ('removed' in told) client.forget(told.removed);
-    else if ('aside' in told) aside.hear(told.aside);
-    else damage.hear(told.news);
-  },
-);
 
 const NOBODY = { isGone: false };
 const own: LaneDoor = {
@@ -85,19 +71,43 @@ const own: LaneDoor = {
     thread.answer(request, from ?? NOBODY) as Promise<Value>,
 };
 
-function doorTo(lane: number): LaneDoor {
-  if (lane === settings.lane) return own;
-  const other = new OtherLane(lane);
-  others.set(lane, other);
+function doorTo(number: number): LaneDoor {
+  if (number === lane) return own;
+  const other = new OtherLane(number);
+  others.set(number, other);
   return other;
 }
 
+const aside = new Aside(settings.aside);
 const client = new LaneClient({
-  lanes: Array.from({ length: settings.lanes }, (_, lane) => doorTo(lane)),
-  large: (index) => doorTo(settings.lanes + index),
+  lanes: Array.from({ length: count }, (_, number) => doorTo(number)),
+  large: (index) => doorTo(count + index),
+  own: lane,
   aside,
 });
+for (const hostId of settings.large) client.hear({ moved: hostId });
+const peers: Peers = { common: new Common(settings.common, lane), tell: say, hear() {} };
+
+const thread = startLane(settings, {
+  log,
+  aside,
+  onDamage: (found) => void damage.add(found),
+  onNews(news) {
+    client.hear(news);
+    say(news);
+  },
+  onTold(told) {
+    if ('died' in told) others.get(told.died)?.died();
+    else {
+      client.hear(told);
+      if ('damage' in told) damage.hear(told.damage);
+    }
+    peers.hear(told);
+  },
+});
+
 const lanes: Lanes = {
+  newHostId: () => client.newHostId(),
   create: (row) => client.create(row),
   execute: (hostId, command, from) => client.execute(hostId, command, from),
   batch: (hostId, command, payload, from) => client.batch(hostId, command, payload, from),
@@ -105,29 +115,29 @@ const lanes: Lanes = {
   remove: (hostId) => client.remove(hostId),
   use: (hostId) => client.use(hostId),
   setAside: (hostId) => client.setAside(hostId),
-  retry(hostId) {
-    const left = client.retry(hostId);
-    if (left === 0) say({ retried: hostId });
-    return left;
-  },
+  retry: (hostId) => client.retry(hostId),
   async stop() {
     client.isStopping = true;
     say('stop lanes');
   },
 };
 
-const app = buildApp({ config, directory: { ...thread.store, damage }, lanes, log, dev: config.dev });
+const app = buildApp({ config, directory: { ...thread.store, damage }, lanes, peers, log, dev: config.dev });
 
 async function answer(request: LaneRequest): Promise<unknown> {
-  if (request.ask === 'listen') return await listen(request.host, request.port);
+  if (request.ask === 'listen') return await listen(request.host, request.port, count > 1);
   return await (await app).close();
 }
 
-async function listen(host: string, port: number): Promise<ListenAnswer> {
+/** `reusePort`: with other lanes; where the system has no way to do that, the first one listens alone. */
+async function listen(host: string, port: number, reusePort: boolean): Promise<ListenAnswer> {
   try {
-    return { address: await (await app).listen({ host, port }) };
+    // Fastify's type does not know `reusePort`, which it passes on to Node.
+    const options: FastifyListenOptions & ListenOptions = { host, port, reusePort };
+    return { address: await (await app).listen(options) };
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
+    if (code === CANNOT_SHARE && lane === 0 && reusePort) return await listen(host, port, false);
     return { code, message };
   }
 }

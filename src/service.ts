@@ -6,15 +6,14 @@ import { setTimeout } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import closeWithGrace from 'close-with-grace';
 import type { Config } from './config.ts';
-import type { ListenAnswer } from './lanes/messages.ts';
+import { newCommonMemory } from './http/common.ts';
+import type { CannotListen } from './lanes/messages.ts';
 import { LanePool } from './lanes/pool.ts';
 import { STOP_MS } from './limits.ts';
 import { createLog, type Log } from './log.ts';
 import { openStore } from './store/sqlite/store.ts';
 import type { Store } from './store/store.ts';
 import { seedTenants } from './tenants.ts';
-
-type CannotListen = Exclude<ListenAnswer, { address: string }>;
 
 /** Why the service cannot listen, in one sentence for the person who started it. */
 class ListenFailed extends Error {
@@ -39,7 +38,7 @@ export async function runService(config: Config, startServer: () => Worker): Pro
   const parts: (() => Promise<void>)[] = [() => store.close()];
   stopWhenAsked(parts, log);
   const { lanes, allowServiceDeath, check, commandTime, hostMemory: memory } = config;
-  const server = { start: startServer, settings: { config } };
+  const server = { start: startServer, settings: { config, common: newCommonMemory(lanes) } };
   const pool = new LanePool({ store, log, lanes, allowServiceDeath, check, commandTime, memory, server });
   parts.push(() => pool.stop().then(() => pool.close()));
   // While the threads start.

@@ -17,6 +17,7 @@ import { FairTurns } from './fair-turns.ts';
 import { checkHead } from './head.ts';
 import { noRoute } from './no-route.ts';
 import { NO_SCHEMAS } from './no-schemas.ts';
+import { noPeers, type Peers } from './peers.ts';
 import { TenantQuotas } from './quotas/quotas.ts';
 import { logRequests } from './request-log.ts';
 import { addDocs } from './resources/docs.ts';
@@ -25,6 +26,8 @@ import { ROUTES } from './routes.ts';
 import { HEARTBEAT_SECONDS, Watchers, watchedLanes } from './watchers.ts';
 
 export interface AppOptions extends Omit<Context, 'keys' | 'bodies' | 'watchers' | 'readers' | 'budget' | 'quotas'> {
+  /** Other threads that serve; default: there are none. */
+  peers?: Peers;
   /** For tests: how long connections may take for what they do. */
   patience?: Partial<Patience>;
   /** Gets a line for each request; without it nothing is logged. */
@@ -40,12 +43,19 @@ const BODIES_AT_A_TIME = 64;
 
 /** Builds the service, ready to listen. The caller closes it. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
-  const { log, dev = false, checkAnswers = false, patience, lanes, ...given } = options;
-  const watchers = new Watchers();
-  const readers = new Readers();
-  const budget = new BodyBudget(given.config);
-  const quotas = new TenantQuotas(given.config.quotas, given.directory.hosts, lanes);
-  const connections = new Connections(patience);
+  const { log, dev = false, checkAnswers = false, patience, lanes, peers = noPeers(), ...given } = options;
+  const { common } = peers;
+  const watchers = new Watchers(common);
+  const readers = new Readers(common.threads);
+  const budget = new BodyBudget(given.config, common);
+  const quotas = new TenantQuotas({
+    usual: given.config.quotas,
+    hosts: given.directory.hosts,
+    lanes,
+    common,
+    onAsked: (asked) => peers.tell({ asked }),
+  });
+  const connections = new Connections(patience, common.threads);
   const { keys } = connections;
   const bodies = new FairTurns(keys, BODIES_AT_A_TIME);
   const context: Context = {
@@ -56,7 +66,15 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     readers,
     budget,
     quotas,
-    lanes: watchedLanes(lanes, watchers),
+    lanes: watchedLanes(lanes, watchers, (changed) => peers.tell({ changed })),
+  };
+  peers.hear = (told) => {
+    if ('changed' in told) watchers.wake(told.changed);
+    else if ('asked' in told) quotas.noteAsked(told.asked);
+    else if ('removed' in told) {
+      quotas.forget(told.removed);
+      watchers.end(told.removed);
+    } else if ('died' in told) watchers.wakeAllBehind(lanes);
   };
   const app = fastify({
     serverFactory: (handle) => connections.createServer(handle),

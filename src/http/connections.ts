@@ -12,6 +12,7 @@ import {
   KEEP_ALIVE_MS,
   MAX_CONNECTIONS,
   MAX_HEAD,
+  MAX_HELD,
   MAX_WAITING,
   UNREAD_MS,
 } from '../limits.ts';
@@ -77,12 +78,18 @@ export class Connections {
   /** Those of tenants, whose requests have turns of their own. */
   readonly keys = new KnownKeys();
   readonly #turns = new FairTurns(this.keys, AT_A_TIME);
-  readonly #reading = new Reading(this.keys);
+  readonly #reading: Reading;
+  readonly #mostConnections: number;
+  readonly #mostWaiting: number;
   /** New connections. */
   readonly #arrivals = new FairTurns(this.keys, ARRIVALS_AT_A_TIME);
 
-  constructor(patience: Partial<Patience> = {}) {
+  /** `threads`: so many share what connections may have. */
+  constructor(patience: Partial<Patience> = {}, threads = 1) {
     this.#patience = { ...PATIENCE, ...patience };
+    this.#reading = new Reading(this.keys, Math.ceil(MAX_HELD / threads));
+    this.#mostConnections = Math.ceil(MAX_CONNECTIONS / threads);
+    this.#mostWaiting = Math.ceil(MAX_WAITING / threads);
   }
 
   createServer(handle: RequestListener): Server {
@@ -97,7 +104,7 @@ export class Connections {
       // Node would answer without a word, and before those whose turn it is: head.ts does it.
       requireHostHeader: false,
     });
-    server.maxConnections = MAX_CONNECTIONS;
+    server.maxConnections = this.#mostConnections;
     // A client that closes its side after its last request is still answered.
     Object.assign(server, { httpAllowHalfOpen: true });
     // What Node does with a new connection, and what we do, takes its time where thousands come at once.
@@ -257,7 +264,7 @@ export class Connections {
     }
     waiting.push(begin);
     this.#waiting += 1;
-    if (this.#waiting > MAX_WAITING && waiting.length > FEW) socket.destroy();
+    if (this.#waiting > this.#mostWaiting && waiting.length > FEW) socket.destroy();
   }
 
   /** An answer is done: the next one begins, after what other connections have asked meanwhile. */

@@ -49,9 +49,12 @@ export class Reader {
 
 export class Reading {
   readonly #turns: FairTurns;
+  readonly #mostHeld: number;
   #held = 0;
 
-  constructor(keys: KnownKeys) {
+  /** `mostHeld`: how many bytes may wait to be parsed. */
+  constructor(keys: KnownKeys, mostHeld = MAX_HELD) {
+    this.#mostHeld = mostHeld;
     this.#turns = new FairTurns(keys, AT_A_TIME);
   }
 
@@ -117,7 +120,7 @@ export class Reading {
     socket.unshift(bytes);
     reader.held = bytes.length;
     this.#held += bytes.length;
-    if (this.#held > MAX_HELD && bytes.length > FIRST_BYTES) socket.destroy();
+    if (this.#held > this.#mostHeld && bytes.length > FIRST_BYTES) socket.destroy();
   }
 
   #queue(reader: Reader): void {

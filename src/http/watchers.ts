@@ -5,6 +5,7 @@
 import { ThreadDied } from '../lanes/errors.ts';
 import type { Lanes } from '../lanes/lanes.ts';
 import { Turns } from '../lanes/turns.ts';
+import type { Common } from './common.ts';
 import { RETRY_AFTER } from './errors.ts';
 import { Problem } from './problems.ts';
 
@@ -68,37 +69,46 @@ export class Watchers {
   /** All that are woken together read what has happened one after another, and others are answered in between. */
   readonly turns = new Turns();
   readonly #hosts = new Map<string, Watched>();
-  readonly #tenants = new Map<string, number>();
+  readonly #common: Common;
   #stopping = false;
+
+  constructor(common: Common) {
+    this.#common = common;
+  }
 
   /** How many requests of the tenant wait. */
   count(tenantId: string): number {
-    return this.#tenants.get(tenantId) ?? 0;
+    return this.#common.of('streams', tenantId);
   }
 
   /** Throws where `most` of the tenant's requests wait already. It must `leave`. */
   watch(tenantId: string, hostId: string, most: number): Watcher {
-    const count = this.count(tenantId);
+    const count = this.#common.add('streams', tenantId, 1) - 1;
     if (count >= most) {
+      this.#common.add('streams', tenantId, -1);
       const detail = `${count} of your requests wait for events already: let one of them end, or ask without \`wait\`.`;
       throw new Problem('too-many-waiting', detail, {
         quota: { quota: 'streams', limit: most, used: count },
         headers: { 'retry-after': RETRY_AFTER },
       });
     }
-    this.#tenants.set(tenantId, count + 1);
+    this.#common.watch(hostId, 1);
     const host = this.#hosts.get(hostId) ?? { watchers: new Set(), woken: 0, waking: false };
     this.#hosts.set(hostId, host);
     const watcher = new Watcher(() => {
       if (!host.watchers.delete(watcher)) return;
       if (host.watchers.size === 0) this.#hosts.delete(hostId);
-      const others = this.#tenants.get(tenantId)! - 1;
-      if (others === 0) this.#tenants.delete(tenantId);
-      else this.#tenants.set(tenantId, others);
+      this.#common.add('streams', tenantId, -1);
+      this.#common.watch(hostId, -1);
     });
     host.watchers.add(watcher);
     if (this.#stopping) watcher.end('stopping');
     return watcher;
+  }
+
+  /** Whether somebody may wait for the host in another thread. */
+  isWatchedElsewhere(hostId: string): boolean {
+    return this.#common.isWatchedElsewhere(hostId);
   }
 
   /** Something may have happened to the host. */
@@ -121,25 +131,36 @@ export class Watchers {
     for (const watcher of this.#hosts.get(hostId)?.watchers ?? []) watcher.end('deleted');
   }
 
+  /** A thread has ended, with what it would have told. */
+  wakeAllBehind(lanes: Lanes): void {
+    for (const hostId of this.#hosts.keys()) wakeBehind(lanes, hostId, () => this.wake(hostId));
+  }
+
   stop(): void {
     this.#stopping = true;
     for (const { watchers } of this.#hosts.values()) for (const watcher of watchers) watcher.end('stopping');
   }
 }
 
-/** The same lanes; watchers of a host are woken when a command to it was answered. */
-export function watchedLanes(lanes: Lanes, watchers: Watchers): Lanes {
+/**
+ * The same lanes; watchers of a host are woken when a command to it was answered. `tellOthers`: somebody may wait for that in another
+ * thread.
+ */
+export function watchedLanes(lanes: Lanes, watchers: Watchers, tellOthers: (hostId: string) => void): Lanes {
   /** Beside the answer, which must not be later for that. */
   const tell = <T>(hostId: string, answer: Promise<T>): Promise<T> => {
-    const wake = (): void => watchers.wake(hostId);
+    const wake = (): void => {
+      watchers.wake(hostId);
+      if (watchers.isWatchedElsewhere(hostId)) tellOthers(hostId);
+    };
     answer.then(wake, (error) => {
       wake();
-      // It may have happened. A query comes behind all that the lane before has left in the store.
-      if (error instanceof ThreadDied) lanes.query(hostId, { view: 'faults' }).then(wake, wake);
+      if (error instanceof ThreadDied) wakeBehind(lanes, hostId, wake);
     });
     return answer;
   };
   return {
+    newHostId: () => lanes.newHostId(),
     create: (row) => lanes.create(row),
     execute: (hostId, command, client) => tell(hostId, lanes.execute(hostId, command, client)),
     batch: (hostId, command, payload, client) => tell(hostId, lanes.batch(hostId, command, payload, client)),
@@ -153,4 +174,9 @@ export function watchedLanes(lanes: Lanes, watchers: Watchers): Lanes {
     retry: (hostId) => lanes.retry(hostId),
     stop: () => lanes.stop(),
   };
+}
+
+/** What was asked may have happened. A query comes behind all that the lane before has left in the store. */
+function wakeBehind(lanes: Lanes, hostId: string, wake: () => void): void {
+  lanes.query(hostId, { view: 'faults' }).then(wake, wake);
 }

@@ -4,6 +4,7 @@
  * next start of the service.
  */
 import { HostSetAside } from './errors.ts';
+import type { LaneNews } from './messages.ts';
 
 export interface SetAside {
   /** What has happened, and what to do: a sentence. */
@@ -33,16 +34,18 @@ export class Aside {
   readonly #known = new Map<string, KnownAside>();
 
   constructor(known: readonly KnownAside[] = []) {
-    for (const one of known) this.hear(one);
+    for (const aside of known) this.hear({ aside });
   }
 
   get all(): KnownAside[] {
     return [...this.#known.values()];
   }
 
-  /** Another thread has put it aside. */
-  hear(known: KnownAside): void {
-    this.#known.set(known.hostId, { ...known });
+  /** Another thread has put a host aside, let it be run again, or deleted it; else it is of no interest here. */
+  hear(news: LaneNews): void {
+    if ('aside' in news) this.#known.set(news.aside.hostId, { ...news.aside });
+    else if ('retried' in news) this.retry(news.retried);
+    else if ('removed' in news) this.#known.delete(news.removed);
   }
 
   /** `cause`: what the thread ended with. */
@@ -79,10 +82,5 @@ export class Aside {
     const left = Math.max(known.from - now(), 0);
     if (left === 0) known.isAside = false;
     return left;
-  }
-
-  /** It is deleted. */
-  forget(hostId: string): void {
-    this.#known.delete(hostId);
   }
 }

@@ -3,13 +3,13 @@ import type { Transferable } from 'node:worker_threads';
 import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
 import type { Client } from '../threads/client.ts';
-import { isPacked, type Packed } from '../threads/packed.ts';
+import type { Packed } from '../threads/packed.ts';
 import { type Admission, sizeOf } from './admission.ts';
 import type { Aside, SetAside } from './aside.ts';
 import { ClientGone, ServiceStopping } from './errors.ts';
 import type { NewHost } from './lanes.ts';
-import { givenWith, isMoved, type LaneRequest, type Moved } from './messages.ts';
-import { laneOf } from './owner.ts';
+import { givenWith, isMoved, type LaneNews, type LaneRequest, type Moved } from './messages.ts';
+import { laneOf, newHostId } from './owner.ts';
 import { noteUse } from './residents.ts';
 
 /** A lane, as whoever asks it sees it: of this thread, or of another one. */
@@ -24,12 +24,15 @@ export interface LaneClientOptions {
   lanes: readonly LaneDoor[];
   /** As many are for large hosts: each, from 0 on, when it is asked for the first time. */
   large: (index: number) => LaneDoor;
+  /** The number of the lane that is asked for new hosts. */
+  own?: number;
   aside: Aside;
 }
 
 export class LaneClient {
   readonly #lanes: readonly LaneDoor[];
   readonly #openLarge: (index: number) => LaneDoor;
+  readonly #own: number;
   readonly #aside: Aside;
   readonly #largeLanes: LaneDoor[] = [];
   /** Hosts that are in those lanes. They stay there, so that one which shrinks and grows does not go to and fro. */
@@ -38,15 +41,18 @@ export class LaneClient {
   /** Nothing more is asked. */
   isStopping = false;
 
-  constructor({ lanes, large, aside }: LaneClientOptions) {
+  constructor({ lanes, large, own = 0, aside }: LaneClientOptions) {
     this.#lanes = lanes;
+    this.#own = own;
     this.#openLarge = large;
     this.#aside = aside;
   }
 
+  newHostId(): string {
+    return newHostId(this.#own, this.#lanes.length);
+  }
+
   create(row: NewHost): Promise<Answer> {
-    // A description that is packed is of thousands of functions.
-    if (isPacked(row.spec)) this.#large.add(row.id);
     return this.ask(row.id, { ask: 'create', row });
   }
 
@@ -66,7 +72,7 @@ export class LaneClient {
 
   async remove(hostId: string): Promise<void> {
     await this.ask(hostId, { ask: 'remove', hostId });
-    this.forget(hostId);
+    this.hear({ removed: hostId });
   }
 
   use(hostId: string): HostUse | null {
@@ -81,25 +87,34 @@ export class LaneClient {
     return this.#aside.of(hostId);
   }
 
-  retry(hostId: string): number {
-    return this.#aside.retry(hostId);
+  async retry(hostId: string): Promise<number> {
+    const left = await this.ask<number>(hostId, { ask: 'retry', hostId });
+    if (left === 0) this.hear({ retried: hostId });
+    return left;
+  }
+
+  /** Hosts in lanes of large ones. */
+  get large(): string[] {
+    return [...this.#large];
+  }
+
+  /** Of a lane, this one or another. */
+  hear(news: LaneNews): void {
+    if ('use' in news) this.#noteUse(news.hostId, news.use, news.inLarge);
+    else if ('moved' in news) this.#large.add(news.moved);
+    else if ('removed' in news) this.#forget(news.removed);
+    this.#aside.hear(news);
   }
 
   /** It is deleted. */
-  forget(hostId: string): void {
-    this.#aside.forget(hostId);
+  #forget(hostId: string): void {
     this.#large.delete(hostId);
     this.#uses.delete(hostId);
   }
 
-  /** What a host takes. `inLarge`: in a lane of large hosts; what one took in the lane that it has left is of no interest any more. */
-  noteUse(hostId: string, use: HostUse, inLarge: boolean): void {
+  /** What one took in the lane that it has left is of no interest any more. */
+  #noteUse(hostId: string, use: HostUse, inLarge: boolean): void {
     if (inLarge || !this.#large.has(hostId)) noteUse(this.#uses, hostId, use);
-  }
-
-  /** It is in a lane of large hosts from now on. */
-  noteMove(hostId: string): void {
-    this.#large.add(hostId);
   }
 
   /** What is packed in the request is no longer the caller's. */
@@ -117,14 +132,13 @@ export class LaneClient {
   ): Promise<Value> {
     if (this.isStopping) throw new ServiceStopping();
     if (client?.isGone) throw new ClientGone();
-    if (request.ask !== 'remove') this.#aside.check(hostId);
     const size = sizeOf(request);
     let again: Promise<Value>;
     lane.admission.enter(hostId, size);
     try {
       const value = await lane.ask<Value | Moved>(request, givenWith(request), client);
       if (!isMoved(value)) return value;
-      this.noteMove(hostId);
+      this.#large.add(hostId);
       // Before those are let go who wait until nothing of the host waits here.
       again = this.#askLane<Value>(this.#laneOf(hostId), hostId, value.moved, client);
     } finally {

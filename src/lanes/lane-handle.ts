@@ -26,17 +26,22 @@ import type { LaneRequest, LaneSettings, LaneTold, LaneWord, LogLine } from './m
 /** A lane that does not even start is not tried again before this, in milliseconds. */
 const RESTART_DELAY_MS = 1000;
 
-type Given = Omit<LaneSettings, 'port' | 'store' | 'shield' | 'atWork'>;
+type Known = Pick<LaneSettings, 'large'>;
+type Given = Omit<LaneSettings, 'port' | 'store' | 'shield' | 'atWork' | 'aside' | keyof Known>;
+
+/** What a lane says that is not for the log. */
+export type HeardWord = Exclude<LaneWord, LogLine | 'ready'>;
 
 export interface LaneHandleOptions {
   settings: Given;
   log: Log;
   limits: Limits | undefined;
   aside: Aside;
+  /** What is known when a thread is started. */
+  known: () => Known;
   /** It does more than running hosts: starts its thread, and tells what that is given besides. */
   program?: { start: () => Worker; more: () => object } | undefined;
-  /** Hears what it says that is not for the log. */
-  onWord: (word: Exclude<LaneWord, LogLine | 'ready'>) => void;
+  onWord: (word: HeardWord) => void;
   /** It runs, again if need be. */
   onReady: () => void;
   /** What it was asked is not answered. */
@@ -49,6 +54,7 @@ export interface LaneHandleOptions {
 }
 
 export class LaneHandle implements LaneDoor {
+  readonly number: number;
   readonly admission: Admission;
   readonly #options: LaneHandleOptions;
   #caller: Caller<LaneRequest>;
@@ -61,6 +67,7 @@ export class LaneHandle implements LaneDoor {
 
   constructor(options: LaneHandleOptions) {
     this.#options = options;
+    this.number = options.settings.lane;
     this.admission = new Admission(options.limits);
     this.#caller = this.#start(0);
   }
@@ -148,7 +155,7 @@ export class LaneHandle implements LaneDoor {
 
   async #launch(port: MessagePort): Promise<void> {
     if (this.#stopped) return;
-    const { settings, log, pass, program, onWord, onReady, resourceLimits } = this.#options;
+    const { settings, log, aside, known, pass, program, onWord, onReady, resourceLimits } = this.#options;
     const { data, transfer } = await pass();
     if (this.#stopped) return;
     const shield = makeShield();
@@ -161,7 +168,15 @@ export class LaneHandle implements LaneDoor {
     const file = behind?.file ?? threadFile(import.meta.url, 'lane-thread');
     const name = `lane ${settings.lane}`;
     const worker = program?.start() ?? startLaneWorker(file, { name, program: behind?.program, resourceLimits });
-    const own: LaneSettings = { ...settings, shield, atWork: this.#atWork, port, store: data };
+    const own: LaneSettings = {
+      ...settings,
+      ...known(),
+      aside: aside.all,
+      shield,
+      atWork: this.#atWork,
+      port,
+      store: data,
+    };
     worker.postMessage({ ...own, ...program?.more() }, [port, ...transfer]);
     this.#thread = { worker, shield };
     for (const door of this.#doors.splice(0)) this.connect(door);

@@ -1,5 +1,6 @@
 /** The thread of a lane that is asked by other threads only. */
 import type { Log } from '../log.ts';
+import { Aside } from './aside.ts';
 import type { LaneSettings, LogLine } from './messages.ts';
 import { say, startLane, toldSettings } from './thread.ts';
 
@@ -17,9 +18,9 @@ function logAt(level: LogLine['level']): Log['info'] {
 const settings = await toldSettings<LaneSettings>();
 const thread = startLane(settings, {
   log: { info: logAt('info'), warn: logAt('warn'), error: logAt('error') },
-  onDamage: (damage) => say({ damage }),
-  onUse: (hostId, use) => say({ hostId, use }),
-  onMove: (hostId) => say({ moved: hostId }),
+  aside: new Aside(settings.aside),
+  onDamage: (found) => say({ found }),
+  onNews: say,
 });
 thread.serve(settings.port);
 say('ready');

@@ -7,6 +7,7 @@ import { type Packed, unpack } from '../threads/packed.ts';
 import { AtWork, type SharedAtWork } from './at-work.ts';
 import { HostMoves } from './errors.ts';
 import type { Lanes, NewHost } from './lanes.ts';
+import { newHostId } from './owner.ts';
 import { noteUse, Residents, type ResidentsOptions } from './residents.ts';
 import { HostRunner, type RunnerOptions } from './runner.ts';
 import { Turns } from './turns.ts';
@@ -63,13 +64,28 @@ export class Lane implements Lanes {
     return this.#uses.get(hostId) ?? null;
   }
 
+  newHostId(): string {
+    return newHostId(0, 1);
+  }
+
   /** There is nobody here who would know it. */
   setAside(): null {
     return null;
   }
 
-  retry(): number {
+  async retry(): Promise<number> {
     return 0;
+  }
+
+  /** It is run in a lane of large hosts from now on. Throws HostMoves. */
+  giveUp(hostId: string): never {
+    this.#residents.noteMove(hostId);
+    throw new HostMoves();
+  }
+
+  /** It has been deleted, wherever it was run. */
+  forget(hostId: string): void {
+    this.#residents.forget(hostId);
   }
 
   async recover(): Promise<void> {

@@ -27,6 +27,8 @@ export interface NewHost extends Omit<HostRow, 'spec'> {
  * or not, but never half. A host that is not stored answers `not-found`.
  */
 export interface Lanes {
+  /** The id of a host that is to be made: who asks for it here meets no other thread. */
+  newHostId(): string;
   /** Builds the host and stores it; the value is its HostView. */
   create(row: NewHost): Promise<Answer>;
   /** Runs a command after those asked before, stores it, and only then answers. A kexec ends with the boot. */
@@ -43,8 +45,8 @@ export interface Lanes {
   use(hostId: string): HostUse | null;
   /** Why the host is not run; null: it is. */
   setAside(hostId: string): SetAside | null;
-  /** The host is run again. Returns 0, or the milliseconds after which it may be, where it may not be yet. */
-  retry(hostId: string): number;
+  /** The host is run again. Gives 0, or the milliseconds after which it may be, where it may not be yet. */
+  retry(hostId: string): Promise<number>;
   /**
    * The service stops: long work is given up (ServiceStopping), and so is what has not begun. Resolves when all is answered;
    * a thread that is in the middle of something for STOP_LANES_MS is ended (ThreadDied).

@@ -18,16 +18,25 @@ export type LaneRequest =
   | { ask: 'query'; hostId: string; query: Query }
   | { ask: 'remove'; hostId: string }
   | { ask: 'boot'; hostId: string }
+  /** Whether a host that is set aside may be run again: gives what `Aside.retry` does. */
+  | { ask: 'retry'; hostId: string }
   | { ask: 'stop' }
   | { ask: 'rest' }
   | { ask: 'close' }
-  /** Of the one that serves HTTP: gives a ListenAnswer. */
+  /** Of those that serve HTTP: gives a ListenAnswer. */
   | { ask: 'listen'; host: string; port: number }
-  /** Of that one, too: resolves when what was begun is answered, and nobody is connected any more. */
+  /** Of them, too: resolves when what was begun is answered, and nobody is connected any more. */
   | { ask: 'hangUp' };
 
+/** What the system says where several cannot listen together: the first lane does it alone. */
+export const CANNOT_SHARE = 'ENOTSUP';
+
 /** Where it listens, or why it cannot. */
-export type ListenAnswer = { address: string } | { code: string | undefined; message: string };
+export type ListenAnswer = { address: string } | CannotListen;
+export interface CannotListen {
+  code: string | undefined;
+  message: string;
+}
 
 /** Instead of an answer: the host is too large for this lane, and is to be asked for in that of large hosts. Nothing has happened. */
 export interface Moved {
@@ -56,6 +65,9 @@ export interface LaneSettings {
   /** How long it may work on one command, in milliseconds; default: for any time. */
   commandTime?: number;
   atWork: SharedAtWork;
+  /** What is known already of hosts: those that are set aside, and those that are in lanes of large ones. */
+  aside: readonly KnownAside[];
+  large: readonly string[];
   /** Where requests of the thread that has started it come from. */
   port: MessagePort;
   /** Held while the thread must not be ended. */
@@ -68,32 +80,37 @@ export interface LaneSettings {
 export type LaneWord =
   | 'ready'
   | LogLine
-  | { damage: FoundDamage }
-  | { hostId: string; use: HostUse }
-  | { moved: string }
-  /** The host is deleted; nothing more is told of it. */
-  | { removed: string }
-  | ServerWord;
-
-/** What the one says that serves HTTP. */
-export type ServerWord =
+  | LaneNews
+  | { found: FoundDamage }
   /** Asks the lane of that number by this port, from now on. */
   | { connect: number; port: MessagePort }
-  | { retried: string }
-  | { news: DamageNews }
   /** Long work is to be given up. */
   | 'stop lanes';
 
-/** What a lane is told without asking: whom it serves, too; and, if it serves HTTP, what others have come to know. */
+/** What one lane has come to know, and others are told. */
+export type LaneNews =
+  /** `inLarge`: in a lane of large hosts. */
+  | { hostId: string; use: HostUse; inLarge: boolean }
+  /** The host is in a lane of large ones from now on. */
+  | { moved: string }
+  /** The host is deleted; nothing more is told of it. */
+  | { removed: string }
+  | { aside: KnownAside }
+  /** The host is run again. */
+  | { retried: string }
+  | { damage: DamageNews }
+  /** The host has been asked something for the first time. */
+  | { asked: { tenantId: string; hostId: string } }
+  /** A command to the host has been answered, and somebody may wait for that. */
+  | { changed: string };
+
+/** What a lane is told without asking. */
 export type LaneTold =
+  /** Whom it serves, too. */
   | { door: MessagePort }
   /** The lane of that number has ended: what it was asked is not answered, and another one is there. */
   | { died: number }
-  /** `inLarge`: in a lane of large hosts. */
-  | { hostId: string; use: HostUse; inLarge: boolean }
-  | { removed: string }
-  | { aside: KnownAside }
-  | { news: DamageNews };
+  | LaneNews;
 
 /** A line of a lane for the log of the service. */
 export interface LogLine {

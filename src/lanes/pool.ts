@@ -14,9 +14,10 @@ import type { Packed } from '../threads/packed.ts';
 import type { Limits } from './admission.ts';
 import { Aside, type SetAside } from './aside.ts';
 import { LaneClient } from './client.ts';
-import { LaneHandle, type LaneHandleOptions } from './lane-handle.ts';
+import { freePort } from './free-port.ts';
+import { type HeardWord, LaneHandle, type LaneHandleOptions } from './lane-handle.ts';
 import type { NewHost, RunningLanes } from './lanes.ts';
-import type { LaneTold, ListenAnswer } from './messages.ts';
+import { CANNOT_SHARE, type LaneTold, type ListenAnswer } from './messages.ts';
 import { laneOf } from './owner.ts';
 import { MOST_OBJECTS, newHostMemory } from './residents.ts';
 
@@ -31,7 +32,7 @@ export interface PoolOptions {
   check?: boolean;
   /** How long a lane may work on one command, in milliseconds; default: for any time. */
   commandTime?: number;
-  /** Starts the thread of the first lane, which serves HTTP with this; default: none does. */
+  /** Starts the threads of lanes that serve HTTP, which all do then, with this; default: none does. `common`: see src/http/common.ts. */
   server?: { start: () => Worker; settings: object };
   limits?: Limits;
   /** For tests: what each lane may take of memory. */
@@ -40,8 +41,6 @@ export interface PoolOptions {
   mostObjects?: number;
 }
 
-/** The lane that serves HTTP. */
-const SERVER = 0;
 /** When one that has taken the place of another tries again to listen, in milliseconds. */
 const LISTEN_AGAIN_MS = 1000;
 
@@ -55,8 +54,8 @@ export class LanePool implements RunningLanes {
   readonly #log: Log;
   readonly #aside = new Aside();
   readonly #client: LaneClient;
-  readonly #hasServer: boolean;
-  /** Where it listens. */
+  readonly #serve: boolean;
+  /** Where they listen. */
   #place: { host: string; port: number } | undefined;
   #closed: Promise<void> | undefined;
 
@@ -75,7 +74,7 @@ export class LanePool implements RunningLanes {
     const { memory: bytes = Number.POSITIVE_INFINITY, mostObjects = MOST_OBJECTS } = options;
     this.#store = store;
     this.#log = log;
-    this.#hasServer = server !== undefined;
+    this.#serve = server !== undefined;
     const onLost = (cause: unknown): void => {
       log.error({ err: cause }, 'the lanes have lost the store: all of them begin anew');
       for (const lane of this.#all) void lane.kill();
@@ -98,23 +97,24 @@ export class LanePool implements RunningLanes {
         log,
         limits,
         aside,
+        known: () => ({ large: this.#client.large }),
         resourceLimits,
         pass: () => shared.pass(lane),
         onWord: (word) => this.#hear(lane, word),
         onReady: () => {},
-        onDeath: () => this.#tellServer({ died: lane }),
-        onAside: (known) => this.#tellServer({ aside: known }),
+        onDeath: () => this.#tell({ died: lane }),
+        onAside: (known) => this.#tell({ aside: known }),
         ...more,
       });
     };
-    const more = (): object => ({ ...server?.settings, lanes, aside: aside.all, news: store.damage.news });
-    const serving = server && { program: { start: server.start, more }, onReady: () => void this.#listenAgain() };
-    this.#lanes = Array.from({ length: lanes }, (_, lane) =>
-      start(lane, { mostObjects, ...(lane === SERVER ? serving : {}) }),
-    );
+    const more = (): object => ({ ...server?.settings, lanes, damage: store.damage.news });
+    this.#lanes = Array.from({ length: lanes }, (_, lane) => {
+      const onReady = (): void => void this.#listenAgain(lane);
+      return start(lane, { mostObjects, ...(server && { program: { start: server.start, more }, onReady }) });
+    });
     this.#startLarge = (index) => start(lanes + index, {});
     this.#client = new LaneClient({ lanes: this.#lanes, large: (index) => this.#large(index), aside });
-    store.damage.onNews = (news) => this.#tellServer({ news });
+    store.damage.onNews = (damage) => this.#tell({ damage });
   }
 
   get #all(): LaneHandle[] {
@@ -128,6 +128,10 @@ export class LanePool implements RunningLanes {
   #large(index: number): LaneHandle {
     this.#largeLanes[index] ??= this.#startLarge(index);
     return this.#largeLanes[index];
+  }
+
+  newHostId(): string {
+    return this.#client.newHostId();
   }
 
   create(row: NewHost): Promise<Answer> {
@@ -158,7 +162,7 @@ export class LanePool implements RunningLanes {
     return this.#client.setAside(hostId);
   }
 
-  retry(hostId: string): number {
+  retry(hostId: string): Promise<number> {
     return this.#client.retry(hostId);
   }
 
@@ -180,23 +184,29 @@ export class LanePool implements RunningLanes {
     }
   }
 
-  /** From now on HTTP is served there, by whichever thread is in that place. */
+  /** From now on HTTP is served there, by whichever threads are in the places of the lanes. */
   async listen(host: string, port: number): Promise<ListenAnswer> {
-    const answer = await this.#lanes[SERVER]!.ask<ListenAnswer>({ ask: 'listen', host, port });
-    if ('address' in answer) this.#place = { host, port: Number(new URL(answer.address).port) };
+    // Several can listen together, and so could another program with them, which would not be noticed.
+    const own = this.#lanes.length === 1 ? { port } : await freePort(host, port);
+    if (!('port' in own)) return own;
+    const [first, ...others] = this.#lanes;
+    const answer = await first!.ask<ListenAnswer>({ ask: 'listen', host, ...own });
+    if (!('address' in answer)) return answer;
+    this.#place = { host, port: Number(new URL(answer.address).port) };
+    await Promise.all(others.map(({ number }) => this.#listenAgain(number)));
     return answer;
   }
 
-  /** Another thread has taken the place of the one that listened. */
-  async #listenAgain(): Promise<void> {
+  /** A thread listens beside the first one, or in the place of one that did. */
+  async #listenAgain(lane: number): Promise<void> {
     if (this.#place === undefined) return;
     const { host, port } = this.#place;
     try {
-      const answer = await this.#lanes[SERVER]!.ask<ListenAnswer>({ ask: 'listen', host, port });
-      if ('address' in answer) return;
-      this.#log.error({ host, port, why: answer.message }, 'the service cannot listen again yet');
+      const answer = await this.#lanes[lane]!.ask<ListenAnswer>({ ask: 'listen', host, port });
+      if ('address' in answer || answer.code === CANNOT_SHARE) return;
+      this.#log.error({ lane, host, port, why: answer.message }, 'a lane cannot listen yet');
       await setTimeout(LISTEN_AGAIN_MS, undefined, { ref: false });
-      return await this.#listenAgain();
+      return await this.#listenAgain(lane);
     } catch {
       // It has died as well: the next one is told when it is ready.
     }
@@ -206,7 +216,7 @@ export class LanePool implements RunningLanes {
   async hangUp(): Promise<void> {
     this.#place = undefined;
     try {
-      await this.#lanes[SERVER]!.ask({ ask: 'hangUp' });
+      await Promise.all(this.#lanes.map((lane) => lane.ask({ ask: 'hangUp' })));
     } catch (error) {
       this.#log.error({ err: error }, 'connections did not end in order');
     }
@@ -242,28 +252,24 @@ export class LanePool implements RunningLanes {
 
   #hear(lane: number, word: HeardWord): void {
     if (word === 'stop lanes') void this.stop();
-    else if ('damage' in word) this.#store.damage.add(word.damage);
-    else if ('use' in word) {
-      const inLarge = lane >= this.#lanes.length;
-      this.#client.noteUse(word.hostId, word.use, inLarge);
-      this.#tellServer({ ...word, inLarge });
-    } else if ('moved' in word) this.#client.noteMove(word.moved);
     else if ('connect' in word) this.#connect(word.connect, word.port);
-    else if ('removed' in word) {
-      this.#client.forget(word.removed);
-      this.#tellServer(word);
-    } else if ('retried' in word) this.#client.retry(word.retried);
-    else this.#store.damage.hear(word.news);
+    else if ('found' in word) this.#store.damage.add(word.found);
+    else {
+      this.#client.hear(word);
+      if ('damage' in word) this.#store.damage.hear(word.damage);
+      this.#tell(word, lane);
+    }
   }
 
   #connect(lane: number, port: MessagePort): void {
     (this.#lanes[lane] ?? this.#large(lane - this.#lanes.length)).connect(port);
   }
 
-  #tellServer(told: ServerTold): void {
-    if (this.#hasServer) this.#lanes[SERVER]?.tell(told);
+  /** Tells all lanes, but for the one that has said it. */
+  #tell(told: Exclude<LaneTold, { door: MessagePort }>, from?: number): void {
+    // Lanes of large hosts are asked for nothing by clients.
+    const lanes = this.#serve ? this.#lanes : [];
+    const concerned = 'aside' in told || 'retried' in told || 'removed' in told ? this.#all : lanes;
+    for (const lane of concerned) if (lane.number !== from) lane.tell(told);
   }
 }
-
-type HeardWord = Parameters<LaneHandleOptions['onWord']>[0];
-type ServerTold = Exclude<LaneTold, { door: MessagePort }>;

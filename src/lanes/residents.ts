@@ -58,6 +58,8 @@ export interface ResidentsOptions {
   mostObjects?: number;
   /** Hears what a host takes, whenever that is found out. */
   onUse?: (hostId: string, use: HostUse) => void;
+  /** Hosts that have left for lanes of large ones. */
+  moved?: readonly string[];
   /** Hears of a host that has left since it has become too large for this lane. */
   onMove?: (hostId: string) => void;
   heap?: Heap;
@@ -74,7 +76,7 @@ export class Residents {
   readonly #onUse: ResidentsOptions['onUse'];
   readonly #onMove: ResidentsOptions['onMove'];
   /** Whoever has not heard of it yet, and asks here, is told again. */
-  readonly #moved = new Set<string>();
+  readonly #moved: Set<string>;
   readonly #heap: Heap;
   #newest: HostRunner | undefined;
   #bytes = 0;
@@ -87,10 +89,20 @@ export class Residents {
   #work = performance.eventLoopUtilization();
 
   constructor(options: ResidentsOptions) {
-    const { log, memory, lane = 0, mostObjects = Number.POSITIVE_INFINITY, onUse, onMove, heap = new Heap() } = options;
+    const {
+      log,
+      memory,
+      lane = 0,
+      mostObjects = Number.POSITIVE_INFINITY,
+      onUse,
+      onMove,
+      moved,
+      heap = new Heap(),
+    } = options;
     this.#log = log;
     this.#onUse = onUse;
     this.#onMove = onMove;
+    this.#moved = new Set(moved);
     this.#heap = heap;
     this.#memory = memory ?? newHostMemory(Number.POSITIVE_INFINITY, 1);
     this.#lane = lane;
@@ -160,6 +172,11 @@ export class Residents {
 
   hasMoved(hostId: string): boolean {
     return this.#moved.size > 0 && this.#moved.has(hostId);
+  }
+
+  /** It is deleted. */
+  forget(hostId: string): void {
+    this.#moved.delete(hostId);
   }
 
   noteLoad(): void {

@@ -1,19 +1,39 @@
 /** What the thread of a lane does, whatever else it does: runs its hosts, with a view of the store that is its own, for whoever asks. */
 import { type MessagePort, parentPort } from 'node:worker_threads';
+import type { Log } from '../log.ts';
 import { openShared } from '../store/sqlite/sharing.ts';
 import type { ThreadStore } from '../store/store.ts';
 import type { Presence } from '../threads/client.ts';
+import { isPacked } from '../threads/packed.ts';
 import { serve } from '../threads/ports.ts';
 import { carryShield } from '../threads/shield.ts';
+import type { Aside } from './aside.ts';
 import { makeHost, restoreHost } from './engine.ts';
 import { HostMoves } from './errors.ts';
 import { Lane, type LaneOptions } from './lane.ts';
 import { packedIn } from './large.ts';
-import { givenWith, isMoved, type LaneRequest, type LaneSettings, type LaneTold, type LaneWord } from './messages.ts';
+import {
+  givenWith,
+  isMoved,
+  type LaneNews,
+  type LaneRequest,
+  type LaneSettings,
+  type LaneTold,
+  type LaneWord,
+} from './messages.ts';
 import { killProcess } from './service-death.ts';
 
-/** What a lane in a thread makes of what it comes to know. */
-export type LaneEars = Pick<LaneOptions, 'log' | 'onDamage' | 'onUse' | 'onMove'>;
+/** What a thread does besides. */
+export interface LaneBesides {
+  log: Log;
+  /** Who runs a host is who must know that it is not to be run. */
+  aside: Aside;
+  onDamage: LaneOptions['onDamage'];
+  /** Hears what the lane has come to know of its hosts, which is for others, too. */
+  onNews: (news: LaneNews) => void;
+  /** Hears what the thread is told. */
+  onTold?: (told: Told) => void;
+}
 
 export interface LaneThread {
   store: ThreadStore;
@@ -28,7 +48,7 @@ export function say(word: LaneWord, transfer: MessagePort[] = []): void {
   parentPort?.postMessage(word, transfer);
 }
 
-type Told = Exclude<LaneTold, { door: MessagePort }>;
+export type Told = Exclude<LaneTold, { door: MessagePort }>;
 
 /** What it is told before it is a lane. */
 const early: LaneTold[] = [];
@@ -44,30 +64,80 @@ export function toldSettings<Settings extends LaneSettings>(): Promise<Settings>
   });
 }
 
-/** Called once. `onTold`: hears what the thread is told that is not for every lane. */
-export function startLane(settings: LaneSettings, ears: LaneEars, onTold: (told: Told) => void = () => {}): LaneThread {
+/** Called once. */
+export function startLane(
+  settings: LaneSettings,
+  { aside, onNews, onTold = () => {}, ...besides }: LaneBesides,
+): LaneThread {
   carryShield(settings.shield);
   const { lane: number, allowServiceDeath, memory, mostObjects, check, commandTime, atWork } = settings;
+  const isOfLarge = mostObjects === undefined;
   const store = openShared(settings.store);
   const lane = new Lane({
     store,
     allowServiceDeath,
     memory,
     lane: number,
-    ...(mostObjects === undefined ? {} : { mostObjects }),
+    ...(isOfLarge ? {} : { mostObjects, moved: settings.large }),
     check,
     commandTime,
     makeHost,
     restoreHost,
     die: killProcess,
     atWork,
-    ...ears,
+    ...besides,
+    onUse: (hostId, use) => onNews({ hostId, use, inLarge: isOfLarge }),
+    onMove: (moved) => onNews({ moved }),
   });
+  const note = (news: LaneNews): void => {
+    aside.hear(news);
+    if ('removed' in news) lane.forget(news.removed);
+  };
+
+  async function answer(request: LaneRequest, client: Presence): Promise<unknown> {
+    if (RUNNING.has(request.ask)) aside.check((request as OfHost).hostId);
+    switch (request.ask) {
+      case 'create':
+        // A description that is packed is of thousands of functions.
+        if (!isOfLarge && isPacked(request.row.spec)) return lane.giveUp(request.row.id);
+        return await lane.create(request.row);
+      case 'execute':
+        return await lane.execute(request.hostId, request.command, client);
+      case 'batch':
+        return await lane.batch(request.hostId, request.command, request.payload, client);
+      case 'query':
+        return await lane.query(request.hostId, request.query, client);
+      case 'boot':
+        return await lane.boot(request.hostId);
+      case 'remove': {
+        await lane.remove(request.hostId);
+        const news = { removed: request.hostId };
+        note(news);
+        // Behind all that has been told of it.
+        return onNews(news);
+      }
+      case 'retry': {
+        const left = aside.retry(request.hostId);
+        if (left === 0) onNews({ retried: request.hostId });
+        return left;
+      }
+      case 'stop':
+        return await lane.stop();
+      case 'rest':
+        return await lane.close();
+      case 'close':
+        return await store.close();
+      case 'listen':
+      case 'hangUp':
+        throw new Error('bug: this lane serves nobody but other threads');
+    }
+  }
+
   const thread: LaneThread = {
     store,
     async answer(request, client) {
       try {
-        return await answer(lane, store, request, client);
+        return await answer(request, client);
       } catch (error) {
         if (!(error instanceof HostMoves)) throw error;
         return { moved: request };
@@ -80,39 +150,16 @@ export function startLane(settings: LaneSettings, ears: LaneEars, onTold: (told:
     },
   };
   hear = (told) => {
-    if ('door' in told) thread.serve(told.door);
-    else onTold(told);
+    if ('door' in told) return thread.serve(told.door);
+    if (!('died' in told)) note(told);
+    onTold(told);
   };
   early.splice(0).forEach(hear);
   return thread;
 }
 
-const isOfServer = ({ ask }: LaneRequest): boolean => ask === 'listen' || ask === 'hangUp';
+type OfHost = Extract<LaneRequest, { hostId: string }>;
+/** What a host is run for. */
+const RUNNING = new Set<LaneRequest['ask']>(['execute', 'batch', 'query', 'boot']);
 
-async function answer(lane: Lane, store: ThreadStore, request: LaneRequest, client: Presence): Promise<unknown> {
-  switch (request.ask) {
-    case 'create':
-      return await lane.create(request.row);
-    case 'execute':
-      return await lane.execute(request.hostId, request.command, client);
-    case 'batch':
-      return await lane.batch(request.hostId, request.command, request.payload, client);
-    case 'query':
-      return await lane.query(request.hostId, request.query, client);
-    case 'remove':
-      await lane.remove(request.hostId);
-      // Behind all that has been told of it.
-      return say({ removed: request.hostId });
-    case 'boot':
-      return await lane.boot(request.hostId);
-    case 'stop':
-      return await lane.stop();
-    case 'rest':
-      return await lane.close();
-    case 'close':
-      return await store.close();
-    case 'listen':
-    case 'hangUp':
-      throw new Error('bug: this lane serves nobody but other threads');
-  }
-}
+const isOfServer = ({ ask }: LaneRequest): boolean => ask === 'listen' || ask === 'hangUp';

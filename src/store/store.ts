@@ -62,8 +62,9 @@ export interface Tenants {
 /** Which hosts there are. */
 export interface HostDirectory {
   get(id: string): Promise<HostSummary | undefined>;
-  /** The same from memory, as every request asks for it. Whoever has a host deleted elsewhere has it forgotten here. */
+  /** The same from memory, as every request asks for it. */
   identity(id: string): Promise<HostIdentity | undefined>;
+  /** It may have been deleted: no thread has it from memory any more. */
   forget(id: string): void;
   origin(id: string): Promise<HostOrigin | undefined>;
   /** A tenant's hosts in the order of their creation, at most `limit` of those after the cursor. */

@@ -1,6 +1,7 @@
 /** Lanes that do nothing but answer what a test says, and remember what they were asked. */
 import type { Answer, BatchCommand, Command, HostSpec, Query } from '../../src/host/command.ts';
 import type { HostUse, Lanes, NewHost, SetAside } from '../../src/lanes/lanes.ts';
+import { newHostId } from '../../src/lanes/owner.ts';
 import { FIRST_EPOCH, type HostRow, hashKey, type Store } from '../../src/store/store.ts';
 import type { Client } from '../../src/threads/client.ts';
 import { type Packed, unpack } from '../../src/threads/packed.ts';
@@ -21,6 +22,10 @@ export class FakeLanes implements Lanes {
 
   constructor(store: Store) {
     this.#store = store;
+  }
+
+  newHostId(): string {
+    return newHostId(0, 1);
   }
 
   async create(row: NewHost): Promise<Answer> {
@@ -67,7 +72,7 @@ export class FakeLanes implements Lanes {
     return this.aside.get(hostId) ?? null;
   }
 
-  retry(hostId: string): number {
+  async retry(hostId: string): Promise<number> {
     if (this.pause === 0) this.aside.delete(hostId);
     return this.pause;
   }

@@ -1,6 +1,7 @@
 /** Hosts of a test: in its own thread, or in lanes that are threads. */
 
 import type { Config } from '../../src/config.ts';
+import { newCommonMemory } from '../../src/http/common.ts';
 import { makeHost, restoreHost } from '../../src/lanes/engine.ts';
 import { Lane } from '../../src/lanes/lane.ts';
 import { startServerWorker } from '../../src/lanes/lane-worker.ts';
@@ -38,7 +39,10 @@ export async function serveLanes(
   options: Pick<PoolOptions, 'log' | 'lanes' | 'check' | 'memory' | 'mostObjects'>,
 ): Promise<{ pool: LanePool; address: string }> {
   await seedTenants(store.tenants, config, SILENT);
-  const server = { start: () => startServerWorker(SERVER), settings: { config } };
+  const server = {
+    start: () => startServerWorker(SERVER),
+    settings: { config, common: newCommonMemory(options.lanes) },
+  };
   const pool = new LanePool({ ...options, store, allowServiceDeath: false, server });
   await pool.recover();
   const listening = await pool.listen('127.0.0.1', 0);

@@ -2,10 +2,14 @@
  * How much of bodies, and of large answers, may be in memory, from the time when a body is let in until its request is answered
  * and the answer has gone: of one tenant, so that it shuts out itself and nobody else, and of all together.
  */
+import type { Common } from '../common.ts';
 import { RETRY_AFTER, unavailable } from '../errors.ts';
 import { Problem } from '../problems.ts';
 
+const KIB = 1 << 10;
 const MIB = 1 << 20;
+/** Under this name what all tenants have is counted. */
+const ALL = 'all';
 
 export interface BodyBounds {
   /** Bytes of the bodies of one tenant, and of all. */
@@ -25,32 +29,40 @@ export interface Claim {
 
 export class BodyBudget {
   readonly #bounds: BodyBounds;
-  readonly #tenants = new Map<string, number>();
-  #all = 0;
+  readonly #common: Common;
 
-  constructor(bounds: BodyBounds) {
+  constructor(bounds: BodyBounds, common: Common) {
     this.#bounds = bounds;
+    this.#common = common;
   }
 
-  /** Bytes that the bodies of a tenant have now. */
+  /** Bytes that the bodies of a tenant have now, in whole KiB each. */
   of(tenant: string): number {
-    return this.#tenants.get(tenant) ?? 0;
+    return this.#common.of('bodies', tenant) * KIB;
   }
 
   /** `tenant`: whose body it is. */
   claim(tenant: string): Claim {
     let has = 0;
-    const hold = (bytes: number): void => {
-      if (bytes <= has) return;
-      this.#add(tenant, bytes - has);
-      has = bytes;
+    /** What was taken for it. */
+    const hold = (bytes: number): number => {
+      const more = Math.max(Math.ceil(bytes / KIB) - has, 0);
+      this.#add(tenant, more);
+      has += more;
+      return more;
     };
     return {
       raise: (bytes) => {
-        if (bytes > has) this.#check(tenant, bytes - has);
-        hold(bytes);
+        const more = hold(bytes);
+        try {
+          if (more > 0) this.#check(tenant, more);
+        } catch (error) {
+          this.#add(tenant, -more);
+          has -= more;
+          throw error;
+        }
       },
-      hold,
+      hold: (bytes) => void hold(bytes),
       release: () => {
         this.#add(tenant, -has);
         has = 0;
@@ -58,24 +70,24 @@ export class BodyBudget {
     };
   }
 
+  /** Throws where `more` KiB, which it has taken already, are too many. */
   #check(tenant: string, more: number): void {
     const { tenantBodies, allBodies } = this.#bounds;
-    const own = this.#tenants.get(tenant) ?? 0;
-    if (own + more > tenantBodies) {
-      const detail = `Your bodies that are not answered yet have ${own} bytes, and with this one more than the ${tenantBodies / MIB} MiB that a tenant may have (HOLDOVER_TENANT_BODIES). Nothing has changed: send it when others are answered.`;
+    const own = this.of(tenant);
+    if (own > tenantBodies) {
+      const detail = `Your bodies that are not answered yet have ${own - more * KIB} bytes, and with this one more than the ${tenantBodies / MIB} MiB that a tenant may have (HOLDOVER_TENANT_BODIES). Nothing has changed: send it when others are answered.`;
       throw new Problem('too-much-at-once', detail, { headers: { 'retry-after': RETRY_AFTER } });
     }
-    if (this.#all + more > allBodies)
+    const all = this.of(ALL);
+    if (all > allBodies)
       throw unavailable(
-        `All bodies that are not answered yet have ${this.#all} bytes, and with this one more than the ${allBodies / MIB} MiB that there is room for (HOLDOVER_ALL_BODIES). Nothing has changed: try again.`,
+        `All bodies that are not answered yet have ${all - more * KIB} bytes, and with this one more than the ${allBodies / MIB} MiB that there is room for (HOLDOVER_ALL_BODIES). Nothing has changed: try again.`,
       );
   }
 
-  #add(tenant: string, bytes: number): void {
-    if (bytes === 0) return;
-    const own = (this.#tenants.get(tenant) ?? 0) + bytes;
-    this.#all += bytes;
-    if (own === 0) this.#tenants.delete(tenant);
-    else this.#tenants.set(tenant, own);
+  #add(tenant: string, kibibytes: number): void {
+    if (kibibytes === 0) return;
+    this.#common.add('bodies', tenant, kibibytes);
+    this.#common.add('bodies', ALL, kibibytes);
   }
 }

@@ -34,10 +34,16 @@ type Job = (reader: Reader) => void;
 const HEAP = { maxYoungGenerationSizeMb: 24 };
 
 export class Readers {
+  readonly #most: number;
   readonly #readers: Reader[] = [];
   /** By tenant, those whose turn is next first. */
   readonly #waiting = new Map<string, Job[]>();
   #closed = false;
+
+  /** `threads`: so many share the readers that there are. */
+  constructor(threads = 1) {
+    this.#most = Math.ceil(READERS / threads);
+  }
 
   /** Returns what `route.ts` makes of the body (`bodyOf`). Rejects with the problem of it. The bytes are no longer the caller's. */
   async read(tenant: string, asked: Omit<ReadRequest, 'bytes'>, bytes: Uint8Array<ArrayBuffer>): Promise<unknown> {
@@ -90,7 +96,7 @@ export class Readers {
 
   #free(): Reader | undefined {
     const reader = this.#readers.find(({ busy }) => !busy);
-    if (reader !== undefined || this.#readers.length === READERS || this.#closed) return reader;
+    if (reader !== undefined || this.#readers.length === this.#most || this.#closed) return reader;
     return this.#start();
   }
 

@@ -8,6 +8,7 @@ import type { HostUse } from '../../host/footprint.ts';
 import type { Lanes } from '../../lanes/lanes.ts';
 import { QUOTAS, type QuotaName, type Quotas, withQuotas } from '../../quotas.ts';
 import type { HostDirectory, Tenant } from '../../store/store.ts';
+import type { Common } from '../common.ts';
 import { RETRY_AFTER } from '../errors.ts';
 import { Problem } from '../problems.ts';
 import { policyOf, Rates, stateOf } from './rate.ts';
@@ -59,21 +60,42 @@ function exceeded(quota: QuotaName, limit: number, used: number): Problem {
   return new Problem('quota-exceeded', detail, { quota: { quota, limit, used } });
 }
 
+/** A host that has been asked something, and whose it is. */
+export interface AskedHost {
+  tenantId: string;
+  hostId: string;
+}
+
+export interface TenantQuotasOptions {
+  usual: Quotas;
+  hosts: Pick<HostDirectory, 'stored'>;
+  lanes: Pick<Lanes, 'use'>;
+  common: Common;
+  onAsked?: ((asked: AskedHost) => void) | undefined;
+}
+
 export class TenantQuotas {
   readonly #usual: Quotas;
   readonly #hosts: Pick<HostDirectory, 'stored'>;
   readonly #lanes: Pick<Lanes, 'use'>;
   readonly #own = new WeakMap<Tenant, Quotas>();
-  readonly #rates = new Rates();
+  readonly #common: Common;
+  readonly #rates: Rates;
   readonly #together = new Map<string, Together>();
   /** By tenant, its hosts that have been asked something: only they can be in memory. */
   readonly #asked = new Map<string, Set<string>>();
-  readonly #creating = new Map<string, number>();
+  /** Whose each of them is. */
+  readonly #owners = new Map<string, string>();
+  /** Hears of each for the first time. */
+  readonly #onAsked: (asked: AskedHost) => void;
 
-  constructor(usual: Quotas, hosts: Pick<HostDirectory, 'stored'>, lanes: Pick<Lanes, 'use'>) {
+  constructor({ usual, hosts, lanes, common, onAsked = () => {} }: TenantQuotasOptions) {
     this.#usual = usual;
     this.#hosts = hosts;
     this.#lanes = lanes;
+    this.#common = common;
+    this.#rates = new Rates(common);
+    this.#onAsked = onAsked;
   }
 
   of(tenant: Tenant): Quotas {
@@ -100,7 +122,7 @@ export class TenantQuotas {
 
   /** Throws a problem, or rejects with one, where the tenant or the host has too much for what the request does. */
   check(tenant: Tenant, hostId: string | null, frees: Frees): Promise<void> | undefined {
-    if (hostId !== null) this.#noteAsked(tenant.id, hostId);
+    if (hostId !== null && !this.#owners.has(hostId)) this.#firstAsked({ tenantId: tenant.id, hostId });
     if (frees === 'everything') return undefined;
     const limits = this.of(tenant);
     const use = hostId === null || frees === 'use' ? null : this.#lanes.use(hostId);
@@ -120,16 +142,14 @@ export class TenantQuotas {
     const limits = this.of(tenant);
     this.checkSize(tenant, spec);
     if (limits.hosts === Number.POSITIVE_INFINITY) return await make();
-    const { hosts } = await this.#count(id);
-    const begun = this.#creating.get(id) ?? 0;
-    if (hosts + begun >= limits.hosts) throw exceeded('hosts', limits.hosts, hosts + begun);
-    this.#creating.set(id, begun + 1);
     try {
+      // One that is made meanwhile by another thread is perhaps counted twice, but never left out.
+      const begun = this.#common.add('creating', id, 1) - 1;
+      const { hosts } = await this.#count(id);
+      if (hosts + begun >= limits.hosts) throw exceeded('hosts', limits.hosts, hosts + begun);
       return await make();
     } finally {
-      const others = this.#creating.get(id)! - 1;
-      if (others === 0) this.#creating.delete(id);
-      else this.#creating.set(id, others);
+      this.#common.add('creating', id, -1);
     }
   }
 
@@ -141,7 +161,10 @@ export class TenantQuotas {
   }
 
   /** It is deleted. */
-  forget(tenantId: string, hostId: string): void {
+  forget(hostId: string): void {
+    const tenantId = this.#owners.get(hostId);
+    if (tenantId === undefined) return;
+    this.#owners.delete(hostId);
     this.#asked.get(tenantId)?.delete(hostId);
     this.#together.delete(tenantId);
   }
@@ -172,7 +195,13 @@ export class TenantQuotas {
     };
   }
 
-  #noteAsked(tenantId: string, hostId: string): void {
+  #firstAsked(asked: AskedHost): void {
+    this.noteAsked(asked);
+    this.#onAsked(asked);
+  }
+
+  noteAsked({ tenantId, hostId }: AskedHost): void {
+    this.#owners.set(hostId, tenantId);
     const asked = this.#asked.get(tenantId);
     if (asked === undefined) this.#asked.set(tenantId, new Set([hostId]));
     else asked.add(hostId);

@@ -1,5 +1,4 @@
 /** Hosts: making them from a description, listing, reading and deleting them. */
-import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import type { Refused } from '../../host/command.ts';
 import { buildHostSpec, type DeviceRequest, type HostRequest } from '../../host/host-spec.ts';
@@ -23,10 +22,6 @@ import { type Context, heavyRoute, type Route, route } from '../route.ts';
 import { CreatedHost, Host, HostInput, HostList, PresetList } from '../schemas/host.ts';
 import { strict, whole } from '../schemas/values.ts';
 import { invalid } from '../validation.ts';
-
-const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
-/** A random id. 32 symbols divide the values of a byte without bias. */
-const newHostId = (): string => `h-${[...randomBytes(16)].map((byte) => BASE32[byte & 31]).join('')}`;
 
 const HOSTS_PAGE = 100;
 
@@ -199,7 +194,7 @@ export const HOST_ROUTES: readonly Route[] = [
       return { heavy: built.spec, light: { name: body.name, named: namedIn(body), notes: built.notes, size } };
     },
     async handle({ lanes, quotas }, { body: { heavy: spec, light }, tenant }, reply) {
-      const id = newHostId();
+      const id = lanes.newHostId();
       const { name = id, named, notes, size } = light;
       const row: NewHost = { id, tenantId: tenant.id, name, spec, created: new Date().toISOString() };
       const made = await quotas.create(tenant, size, () => lanes.create(row));
@@ -259,7 +254,7 @@ export const HOST_ROUTES: readonly Route[] = [
     frees: 'everything',
     success: { 200: { description: 'The host.', schema: Host, example: HOST_EXAMPLE } },
     async handle(context, { host }) {
-      const seconds = Math.ceil(context.lanes.retry(host.id) / 1000);
+      const seconds = Math.ceil((await context.lanes.retry(host.id)) / 1000);
       if (seconds > 0) {
         const detail = `The host has ended the thread that ran it more than once: it may be tried again in ${seconds} s.`;
         throw new Problem('set-aside', detail, { headers: { 'retry-after': String(seconds) } });
@@ -276,9 +271,9 @@ export const HOST_ROUTES: readonly Route[] = [
     description: 'With its history. That is possible where the disk is full, and of a host that cannot be run.',
     access: 'tenant',
     success: { 204: { description: 'It is gone.' } },
-    async handle({ lanes, directory, quotas }, { host, tenant }) {
+    async handle({ lanes, directory, quotas }, { host }) {
       await lanes.remove(host.id);
-      quotas.forget(tenant.id, host.id);
+      quotas.forget(host.id);
       directory.hosts.forget(host.id);
       directory.damage.forget(host.id);
     },

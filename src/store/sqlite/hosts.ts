@@ -2,6 +2,7 @@
 import type Database from 'better-sqlite3';
 import type { HostSpec } from '../../host/command.ts';
 import type { Divergence, HostIdentity, HostOrigin, HostSummary, Hosts, Stored } from '../store.ts';
+import { Changes } from './changes.ts';
 import { identityChecksum, specChecksum } from './checksums.ts';
 import { reason, unavailable } from './errors.ts';
 import { eventRows } from './events.ts';
@@ -25,7 +26,8 @@ const COLUMNS = 'id, tenant_id AS tenantId, name, created, diverged, checksum';
 /** Those that are not deleted. */
 const THERE = "deleted IS NOT 'deleted'";
 
-export function openHosts(database: Database.Database, writer: Writer): Hosts {
+/** `changes`: of other threads; default: there are none. */
+export function openHosts(database: Database.Database, writer: Writer, changes = new Changes()): Hosts {
   const byId = database.prepare<[string], Columns>(`SELECT ${COLUMNS} FROM hosts WHERE id = ? AND ${THERE}`);
   const originById = database.prepare<[string], Origin>(
     `SELECT spec, diverged, spec_checksum AS checksum FROM hosts WHERE id = ? AND ${THERE}`,
@@ -40,7 +42,7 @@ export function openHosts(database: Database.Database, writer: Writer): Hosts {
      WHERE tenant_id = ?`,
   );
 
-  const known = new Map<string, HostIdentity>();
+  const known = changes.cache<HostIdentity>(MOST_KNOWN);
   const find = (id: string): HostSummary | undefined =>
     attempt('read', id, () => {
       const columns = byId.get(id);
@@ -60,14 +62,8 @@ export function openHosts(database: Database.Database, writer: Writer): Hosts {
       });
     },
     get: async (id) => find(id),
-    async identity(id) {
-      const identity = known.get(id) ?? find(id);
-      if (identity === undefined) return undefined;
-      if (known.size >= MOST_KNOWN) known.clear();
-      known.set(id, identity);
-      return identity;
-    },
-    forget: (id) => void known.delete(id),
+    identity: async (id) => known.get(id, () => find(id)),
+    forget: (id) => changes.note(id),
     async own(id, use = 'run') {
       const epoch = await writer.write({ kind: 'host.own', id, use });
       return epoch === 0 ? undefined : epoch;
@@ -88,7 +84,7 @@ export function openHosts(database: Database.Database, writer: Writer): Hosts {
     async delete(owner) {
       const { hostId: id } = owner;
       await writer.write({ kind: 'host.delete', owner });
-      known.delete(id);
+      changes.note(id);
       // It is deleted: what is left by a stop, or where this fails, goes at the next start.
       const clear = async (): Promise<void> => {
         while ((await writer.write({ kind: 'host.clear', id })) > 0);

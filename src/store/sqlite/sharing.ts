@@ -7,6 +7,7 @@ import { ThreadDied } from '../../threads/errors.ts';
 import { Caller } from '../../threads/ports.ts';
 import { makeStoreError, StoreUnavailable } from '../errors.ts';
 import type { SharedStore, StorePass, ThreadStore } from '../store.ts';
+import { Changes } from './changes.ts';
 import { connectForWriting, type Durability } from './database.ts';
 import { serveWriter, type WriterRequest } from './doors.ts';
 import { openHostStore } from './host-store.ts';
@@ -22,6 +23,7 @@ export interface SharingOptions {
   directory: string;
   durability: Durability;
   threads: number;
+  changes: Changes;
   onLost: (cause: unknown) => void;
   /** Has the thread that has opened the store write by this; null: by itself. */
   writeBy: (writer: Writer | null) => void;
@@ -29,6 +31,8 @@ export interface SharingOptions {
 
 /** What a thread gets. */
 interface Pass {
+  /** Of `Changes`. */
+  changes: SharedArrayBuffer;
   directory: string;
   durability: Durability;
   /** Where its writes go, or, if it writes itself, where those of others come from. */
@@ -40,13 +44,13 @@ export function share(options: SharingOptions): SqliteShare {
   return options.threads > 1 ? ownThread(options) : onlyThread(options);
 }
 
-function ownThread({ directory, durability, onLost, writeBy }: SharingOptions): SqliteShare {
+function ownThread({ directory, durability, changes, onLost, writeBy }: SharingOptions): SqliteShare {
   const writer = new WriterHandle({ directory, durability, onDeath: onLost });
   writeBy(writer);
   return {
     async pass(thread): Promise<StorePass> {
       const port = await writer.attach(thread);
-      const data: Pass = { directory, durability, port, writes: false };
+      const data: Pass = { directory, durability, changes: changes.memory, port, writes: false };
       return { data, transfer: [port] };
     },
     async close() {
@@ -63,7 +67,7 @@ function ownThread({ directory, durability, onLost, writeBy }: SharingOptions): 
 /** The thread that writes where no other one does only that. */
 const FIRST = 0;
 
-function onlyThread({ directory, durability, onLost, writeBy }: SharingOptions): SqliteShare {
+function onlyThread({ directory, durability, changes, onLost, writeBy }: SharingOptions): SqliteShare {
   let caller: Caller<WriterRequest> | null = null;
   let hasOthers = false;
   return {
@@ -73,7 +77,7 @@ function onlyThread({ directory, durability, onLost, writeBy }: SharingOptions):
         if (caller === null) throw new Error('the thread that writes has not got its pass yet');
         hasOthers = true;
         await caller.ask({ ask: 'attach', thread, port: port1 }, [port1]);
-        const data: Pass = { directory, durability, port: port2, writes: false };
+        const data: Pass = { directory, durability, changes: changes.memory, port: port2, writes: false };
         return { data, transfer: [port2] };
       }
       const before = caller;
@@ -83,7 +87,7 @@ function onlyThread({ directory, durability, onLost, writeBy }: SharingOptions):
       const ended = new ThreadDied('the thread that writes ended');
       before?.fail(ended);
       if (before !== null && hasOthers) onLost(ended);
-      const data: Pass = { directory, durability, port: port2, writes: true };
+      const data: Pass = { directory, durability, changes: changes.memory, port: port2, writes: true };
       return { data, transfer: [port2] };
     },
     async close() {
@@ -96,9 +100,9 @@ function onlyThread({ directory, durability, onLost, writeBy }: SharingOptions):
 
 /** In the thread that has got a pass. */
 export function openShared(data: unknown): ThreadStore {
-  const { directory, durability, port, writes } = data as Pass;
+  const { directory, durability, changes, port, writes } = data as Pass;
   const writer = writes ? writeHere(directory, durability, port) : writeThere(port);
-  const store = openHostStore(directory, writer);
+  const store = openHostStore(directory, writer, new Changes(changes));
   return {
     ...store,
     async close() {

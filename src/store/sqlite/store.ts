@@ -1,5 +1,6 @@
 /** SQLite as a store: one database in a data directory, one connection that writes, any number that read. */
 import { DamageBook, type Store } from '../store.ts';
+import { Changes } from './changes.ts';
 import { openCheck } from './check.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { cannotOpen, type Durability, type OpenDatabase, openDatabase } from './database.ts';
@@ -46,6 +47,7 @@ function storeOf(opened: OpenDatabase, directory: string, durability: Durability
   const { database, applied, announce, close } = opened;
   const own = new GroupWriter(database);
   let writer: Writer = own;
+  const changes = new Changes();
   const damage = new DamageBook();
   const inspector = new Inspector(directory);
   const checkpoints = new Checkpoints(directory);
@@ -57,8 +59,8 @@ function storeOf(opened: OpenDatabase, directory: string, durability: Durability
     database.pragma(`query_only = ${another === null ? 'OFF' : 'ON'}`);
   };
   return {
-    tenants: openTenants(database, pen),
-    hosts: openHosts(database, pen),
+    tenants: openTenants(database, pen, changes),
+    hosts: openHosts(database, pen, changes),
     journal: openJournal(database, pen),
     events: openEvents(database, pen),
     snapshots: openSnapshots(database, pen),
@@ -73,7 +75,7 @@ function storeOf(opened: OpenDatabase, directory: string, durability: Durability
     },
     check: openCheck(database, pen),
     share(threads, onLost) {
-      shared = share({ directory, durability, threads, onLost, writeBy });
+      shared = share({ directory, durability, threads, changes, onLost, writeBy });
       return shared;
     },
     async killWriter() {

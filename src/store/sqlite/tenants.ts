@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type Database from 'better-sqlite3';
 import type { KeptQuotas, Tenant, Tenants } from '../store.ts';
+import { Changes } from './changes.ts';
 import { unavailable } from './errors.ts';
 import type { Writer } from './writes.ts';
 
@@ -11,7 +12,13 @@ interface Columns extends Omit<Tenant, 'quotas'> {
 
 const COLUMNS = 'id, name, created, quotas';
 
-export function openTenants(database: Database.Database, writer: Writer): Tenants {
+/** Any change of a tenant is one of all: it may have had another key before. */
+const ANY = 'tenants';
+/** Tenants that are kept in memory. */
+const MOST_KNOWN = 10_000;
+
+/** `changes`: of other threads; default: there are none. */
+export function openTenants(database: Database.Database, writer: Writer, changes = new Changes()): Tenants {
   const by = (column: string): ((value: string) => Tenant | undefined) => {
     const statement = database.prepare<[string], Columns>(`SELECT ${COLUMNS} FROM tenants WHERE ${column} = ?`);
     return (value) => {
@@ -24,7 +31,7 @@ export function openTenants(database: Database.Database, writer: Writer): Tenant
     `SELECT ${COLUMNS} FROM tenants WHERE name > ? ORDER BY name LIMIT ?`,
   );
   // Every request asks; nobody but this service writes.
-  const known = new Map<string, Tenant>();
+  const known = changes.cache<Tenant>(MOST_KNOWN);
 
   return {
     async create(name, keyHash) {
@@ -32,23 +39,19 @@ export function openTenants(database: Database.Database, writer: Writer): Tenant
       await writer.write({ kind: 'tenant.create', tenant, keyHash });
       return { ...tenant, quotas: {} };
     },
-    async findByKeyHash(keyHash) {
-      const tenant = known.get(keyHash) ?? byKeyHash(keyHash);
-      if (tenant !== undefined) known.set(keyHash, tenant);
-      return tenant;
-    },
+    findByKeyHash: async (keyHash) => known.get(keyHash, () => byKeyHash(keyHash), ANY),
     findByName: async (name) => byName(name),
     get: async (id) => byId(id),
     list: async (limit, after = '') => read(() => page.all(after, limit)).map(tenantOf),
     async setKeyHash(id, keyHash) {
-      const changes = await writer.write({ kind: 'tenant.key', id, keyHash });
-      known.clear();
-      return changes > 0;
+      const rows = await writer.write({ kind: 'tenant.key', id, keyHash });
+      changes.note(ANY);
+      return rows > 0;
     },
     async setQuotas(id, quotas) {
       const text = Object.keys(quotas).length === 0 ? null : JSON.stringify(quotas);
       await writer.write({ kind: 'tenant.quotas', id, quotas: text });
-      known.clear();
+      changes.note(ANY);
     },
   };
 }
