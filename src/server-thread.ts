@@ -124,9 +124,15 @@ const lanes: Lanes = {
 
 const app = buildApp({ config, directory: { ...thread.store, damage }, lanes, peers, log, dev: config.dev });
 
+/** It may be asked more than once while it starts. */
+let listening: Promise<ListenAnswer> | undefined;
+
 async function answer(request: LaneRequest): Promise<unknown> {
-  if (request.ask === 'listen') return await listen(request.host, request.port, count > 1);
-  return await (await app).close();
+  if (request.ask !== 'listen') return await (await app).close();
+  listening ??= listen(request.host, request.port, count > 1);
+  const answer = await listening;
+  if (!('address' in answer)) listening = undefined;
+  return answer;
 }
 
 /** `reusePort`: with other lanes; where the system has no way to do that, the first one listens alone. */
