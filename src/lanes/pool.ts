@@ -189,22 +189,22 @@ export class LanePool implements RunningLanes {
     // Several can listen together, and so could another program with them, which would not be noticed.
     const own = this.#lanes.length === 1 ? { port } : await freePort(host, port);
     if (!('port' in own)) return own;
-    const [first, ...others] = this.#lanes;
-    const answer = await first!.ask<ListenAnswer>({ ask: 'listen', host, ...own });
-    if (!('address' in answer)) return answer;
+    const asked = this.#lanes.map((lane) => lane.ask<ListenAnswer>({ ask: 'listen', host, ...own }));
+    const [answer, ...others] = await Promise.all(asked);
+    const failed = [answer!, ...others].find((one) => !('address' in one) && one.code !== CANNOT_SHARE);
+    if (failed !== undefined || !('address' in answer!)) return failed ?? answer!;
     this.#place = { host, port: Number(new URL(answer.address).port) };
-    await Promise.all(others.map(({ number }) => this.#listenAgain(number)));
     return answer;
   }
 
-  /** A thread listens beside the first one, or in the place of one that did. */
+  /** Another thread has taken the place of one that listened. */
   async #listenAgain(lane: number): Promise<void> {
     if (this.#place === undefined) return;
     const { host, port } = this.#place;
     try {
       const answer = await this.#lanes[lane]!.ask<ListenAnswer>({ ask: 'listen', host, port });
       if ('address' in answer || answer.code === CANNOT_SHARE) return;
-      this.#log.error({ lane, host, port, why: answer.message }, 'a lane cannot listen yet');
+      this.#log.error({ lane, host, port, why: answer.message }, 'a lane cannot listen again yet');
       await setTimeout(LISTEN_AGAIN_MS, undefined, { ref: false });
       return await this.#listenAgain(lane);
     } catch {
