@@ -94,6 +94,7 @@ const thread = startLane(settings, {
   onDamage: (found) => void damage.add(found),
   onNews(news) {
     client.hear(news);
+    peers.hear(news);
     say(news);
   },
   onTold(told) {

@@ -1,5 +1,6 @@
 /** HTTP as a client sees it that may lose its service at any moment: either there is a whole answer, or none. */
 import { Agent, type IncomingMessage, request } from 'node:http';
+import type { Socket } from 'node:net';
 import { setTimeout } from 'node:timers/promises';
 import type { Answer, Request } from './operations.ts';
 
@@ -15,12 +16,23 @@ const PATIENCE_MS = 10_000;
 export class Wire {
   readonly url: string;
   readonly #waits: boolean;
-  readonly #agent = new Agent({ keepAlive: true, maxSockets: 128 });
+  readonly #agent: Agent;
+  readonly #sockets = new WeakSet<Socket>();
+  #opened = 0;
 
-  /** `waits`: where nobody listens, which tells that nothing has been asked, it asks again until somebody does. */
-  constructor(url: string, { waits = false } = {}) {
+  /**
+   * `waits`: where nobody listens, which tells that nothing has been asked, it asks again until somebody does. `connections`: so
+   * many are open at a time, at the most.
+   */
+  constructor(url: string, { waits = false, connections = 128 } = {}) {
     this.url = url;
+    this.#agent = new Agent({ keepAlive: true, maxSockets: connections });
     this.#waits = waits;
+  }
+
+  /** How many connections it has opened. */
+  get opened(): number {
+    return this.#opened;
   }
 
   /** Null: no answer came, or not all of it. Of lines, `progress` hears each one of the answer as it comes. */
@@ -49,6 +61,11 @@ export class Wire {
       },
     });
     sent.on('error', ({ code }: NodeJS.ErrnoException) => resolve(code === 'ECONNREFUSED' ? REFUSED : null));
+    sent.on('socket', (socket) => {
+      if (this.#sockets.has(socket)) return;
+      this.#sockets.add(socket);
+      this.#opened += 1;
+    });
     let next = 0;
     const sendMore = (): void => {
       if (lines === undefined || next > lines.length || sent.destroyed) return;
