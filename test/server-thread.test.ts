@@ -74,6 +74,12 @@ async function ask(wire: Wire, path: string): Promise<number> {
   }
 }
 
+/** Requests that wait, of all lanes. */
+async function waitingNow(wire: Wire): Promise<number> {
+  const answer = await wire.ask({ method: 'GET', path: '/v1/usage' });
+  return (answer!.body as { quotas: { streams: { used: number } } }).quotas.streams.used;
+}
+
 const statusOf = async (
   wire: Wire,
   path: string,
@@ -144,11 +150,7 @@ test('requests that wait are counted in all lanes together', async (t) => {
   const wait = ({ wire, host }: Visitor): Promise<number | undefined> =>
     statusOf(wire, `/v1/hosts/${host}/events?wait=30s&after=999999-0`);
   const waiting = [wait(one), wait(two)];
-  const used = async (): Promise<number> => {
-    const answer = await last.wire.ask({ method: 'GET', path: '/v1/usage' });
-    return (answer!.body as { quotas: { streams: { used: number } } }).quotas.streams.used;
-  };
-  while ((await used()) < 2);
+  while ((await waitingNow(last.wire)) < 2);
   assert.equal(await wait(three), 429);
   for (const { host } of [one, two]) assert.equal(await statusOf(last.wire, `/v1/hosts/${host}`, 'DELETE'), 204);
   assert.deepEqual(await Promise.all(waiting), [404, 404]);
@@ -187,6 +189,7 @@ test('who waits in one lane is woken by what is done in another, and by its deat
     const after = await newest();
     const waiting = other.wire.ask({ method: 'GET', path: `${path}/events?wait=30s&after=${after}` });
     const elsewhere = connect({ connections: 1 });
+    while ((await waitingNow(one.wire)) === 0);
     assert.equal(
       await statusOf(asker === other ? elsewhere : one.wire, `${path}/kexec`, 'POST', { mode: 'plain' }),
       200,
@@ -197,7 +200,8 @@ test('who waits in one lane is woken by what is done in another, and by its deat
   }
   const after = await newest();
   const waiting = other.wire.ask({ method: 'GET', path: `${path}/events?wait=30s&after=${after}` });
-  // The lane runs it and dies before it could tell.
+  while ((await waitingNow(one.wire)) === 0);
+  // No client has asked for it, so nobody tells.
   await pool.execute(one.host, { op: 'reset' });
   await pool.kill(one.host);
   assert.equal((await waiting)?.status, 200);
