@@ -149,6 +149,8 @@ test('what cannot start says why in one sentence', async (t) => {
     [[], { HOLDOVER_DATA_DIR: directory }, new RegExp(`process \\d+, is using it and serves ${running.url}\\. .*kill`)],
     [[], { HOLDOVER_DATA_DIR: `${ROOT}package.json` }, /package\.json: it is a file, not a directory: name another/],
     [[], { ...free, HOLDOVER_PORT: port }, new RegExp(`port ${port}: another Holdover has .* HOLDOVER_PORT \\(0 `)],
+    // Its lanes could share the port with those of the other one.
+    [[], { ...free, HOLDOVER_PORT: port, HOLDOVER_LANES: '2' }, new RegExp(`port ${port}: another Holdover has `)],
     [[], { ...free, HOLDOVER_PORT: `${taken}` }, new RegExp(`port ${taken}: another program has .* HOLDOVER_PORT`)],
     [
       [],

@@ -6,9 +6,11 @@
 import { hash } from 'node:crypto';
 import { hashOf } from '../threads/hash.ts';
 
-/** Tenants that are told apart from the start of the service on; what others have counts together. */
+/** About how many tenants are told apart from the start of the service on; what others have counts together. */
 const TENANTS = 2 ** 14;
 const OTHERS = TENANTS;
+/** So many slots one may have, the first of them that is free. */
+const CHOICE = 64;
 /** Hosts share counters of those who wait for them. */
 const WATCHED = 1024;
 
@@ -104,7 +106,7 @@ export class Common {
     // 0 is none.
     const own = hash('sha256', tenantId, 'buffer').readBigInt64LE() || 1n;
     const first = Number(BigInt.asUintN(32, own)) % TENANTS;
-    for (let tried = 0; tried < TENANTS; tried += 1) {
+    for (let tried = 0; tried < CHOICE; tried += 1) {
       const slot = (first + tried) % TENANTS;
       const owner = Atomics.compareExchange(this.#tenants, slot, 0n, own);
       if (owner === 0n || owner === own) return slot;
