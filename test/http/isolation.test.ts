@@ -3,16 +3,17 @@
  * operation is tried, too; where it could reach a tenant's things in a way that is not known here, a test fails.
  */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { beforeEach, describe, test } from 'node:test';
 import type request from 'supertest';
-import { useApp } from '../support/app.ts';
+import { type TestApp, useApp } from '../support/app.ts';
 import { Host } from '../support/client.ts';
 import { openStream, take } from '../support/event-stream.ts';
 import { ADMIN_KEY } from '../support/keys.ts';
 import { examplePath, OPERATIONS, type Operation, resolved } from '../support/operations.ts';
 import { prepare } from '../support/setups.ts';
 
-const app = useApp();
+/** Of the tests that run. */
+let app: TestApp;
 
 /** Where an id of something of a tenant's can stand: `{host}`, and what is looked up in that host alone. */
 const IN_HOST: Record<string, boolean> = {
@@ -121,120 +122,130 @@ test('no query and no body names a host or a tenant', () => {
   }
 });
 
-test(`each of ${OF_HOSTS.length} operations answers for another tenant's host as for none, and changes nothing`, async () => {
-  const stranger = await newTenant('stranger');
-  const { host } = await prepare(app, { name: 'of-the-first-tenant' });
-  const before = await seen(host);
-  for (const form of OF_HOSTS.flatMap(attemptsOf)) {
-    const name = nameOf(form);
-    const [foreign, nowhere, encoded, nobody, wrong, admin] = await Promise.all([
-      attempt(form, stranger, { host: host.id }),
-      attempt(form, stranger, { host: 'h-abcdefghijklmnop' }),
-      attempt(form, stranger, { host: `${host.id}/` }),
-      attempt(form, null, { host: host.id }),
-      attempt(form, 'no-such-key', { host: host.id }),
-      attempt(form, ADMIN_KEY, { host: host.id }),
-    ]);
-    assert.equal(foreign.status, 404, `${name}: ${foreign.text}`);
-    assert.deepEqual(told(foreign), told(nowhere), name);
-    assert.equal(encoded.status, 404, name);
-    assert.deepEqual([nobody.status, wrong.status, admin.status], [401, 401, 403], name);
-    for (const { text } of [foreign, nobody, wrong, admin]) assert.doesNotMatch(text, /h-[a-z2-7]{16}|first-tenant/);
-  }
-  assert.deepEqual(await seen(host), before);
-});
+function isolated(lanes: number | undefined): void {
+  const own = useApp(lanes);
+  beforeEach(() => {
+    app = own;
+  });
 
-test('each of these operations, asked by the tenant itself, does look at the host', async () => {
-  const missed: string[] = [];
-  let done = 0;
-  for (const form of OF_HOSTS.flatMap(attemptsOf)) {
-    if (form.accept === 'text/event-stream') continue;
-    const host = await app.host();
-    await host.process();
-    const { status, text } = await attempt(form, app.key, { host: host.id });
-    if (status === 404 && /There is no such host/.test(text)) missed.push(nameOf(form));
-    if ([400, 401, 403].includes(status) || status >= 500) missed.push(`${nameOf(form)}: ${status} ${text}`);
-    if (status < 300) done += 1;
-  }
-  assert.deepEqual(missed, []);
-  assert.ok(done > 40, `only ${done} have done something`);
-});
-
-test('what a tenant asks without naming a host tells of nothing that is of others', async () => {
-  const [stranger, resident] = [await newTenant('stranger-2'), await newTenant('resident-2')];
-  const hosts = await Promise.all(['secret-1', 'secret-2', 'secret-3'].map((name) => hostOf(resident, { name })));
-  const own = await hostOf(stranger, { name: 'secret-1' });
-  const before = await Promise.all(hosts.map(seen));
-  for (const form of OF_TENANTS.flatMap(attemptsOf)) {
-    const name = nameOf(form);
-    const [mine, nobody, admin] = await Promise.all([
-      attempt(form, stranger),
-      attempt(form, null),
-      attempt(form, ADMIN_KEY),
-    ]);
-    assert.ok(mine.status < 300, `${name}: ${mine.text}`);
-    assert.deepEqual([nobody.status, admin.status], [401, 403], name);
-    for (const { text } of [mine, nobody, admin]) {
-      for (const { id } of hosts) assert.ok(!text.includes(id), name);
-      assert.doesNotMatch(text, /secret-[23]|resident/, name);
+  test(`each of ${OF_HOSTS.length} operations answers for another tenant's host as for none, and changes nothing`, async () => {
+    const stranger = await newTenant('stranger');
+    const { host } = await prepare(app, { name: 'of-the-first-tenant' });
+    const before = await seen(host);
+    for (const form of OF_HOSTS.flatMap(attemptsOf)) {
+      const name = nameOf(form);
+      const [foreign, nowhere, encoded, nobody, wrong, admin] = await Promise.all([
+        attempt(form, stranger, { host: host.id }),
+        attempt(form, stranger, { host: 'h-abcdefghijklmnop' }),
+        attempt(form, stranger, { host: `${host.id}/` }),
+        attempt(form, null, { host: host.id }),
+        attempt(form, 'no-such-key', { host: host.id }),
+        attempt(form, ADMIN_KEY, { host: host.id }),
+      ]);
+      assert.equal(foreign.status, 404, `${name}: ${foreign.text}`);
+      assert.deepEqual(told(foreign), told(nowhere), name);
+      assert.equal(encoded.status, 404, name);
+      assert.deepEqual([nobody.status, wrong.status, admin.status], [401, 401, 403], name);
+      for (const { text } of [foreign, nobody, wrong, admin]) assert.doesNotMatch(text, /h-[a-z2-7]{16}|first-tenant/);
     }
-  }
-  assert.deepEqual(await Promise.all(hosts.map(seen)), before);
-  // A page that another tenant's token names is a page of one's own.
-  const page = await app.agent.get('/v1/hosts?limit=1').set('authorization', `Bearer ${resident}`);
-  assert.ok(page.body.nextPageToken);
-  const query = `after=${encodeURIComponent(page.body.nextPageToken)}`;
-  const { status, body } = await app.agent.get(`/v1/hosts?${query}`).set('authorization', `Bearer ${stranger}`);
-  assert.equal(status, 200);
-  for (const { id } of body.items) assert.ok(!hosts.some((host) => host.id === id));
-  assert.ok(body.items.some(({ id }: { id: string }) => id === own.id));
-});
+    assert.deepEqual(await seen(host), before);
+  });
 
-test('what administrators do needs their key, whoever else asks', async () => {
-  const tenant = await newTenant('stranger-3');
-  for (const form of OF_ADMINS.flatMap(attemptsOf)) {
-    const [mine, nobody, wrong] = await Promise.all([
-      attempt(form, tenant),
-      attempt(form, null),
-      attempt(form, 'no-such-key'),
-    ]);
-    assert.deepEqual([mine.status, nobody.status, wrong.status], [403, 401, 401], nameOf(form));
-    for (const { text } of [mine, nobody, wrong]) assert.doesNotMatch(text, /stranger/, nameOf(form));
-  }
-});
+  test('each of these operations, asked by the tenant itself, does look at the host', async () => {
+    const missed: string[] = [];
+    let done = 0;
+    for (const form of OF_HOSTS.flatMap(attemptsOf)) {
+      if (form.accept === 'text/event-stream') continue;
+      const host = await app.host();
+      await host.process();
+      const { status, text } = await attempt(form, app.key, { host: host.id });
+      if (status === 404 && /There is no such host/.test(text)) missed.push(nameOf(form));
+      if ([400, 401, 403].includes(status) || status >= 500) missed.push(`${nameOf(form)}: ${status} ${text}`);
+      if (status < 300) done += 1;
+    }
+    assert.deepEqual(missed, []);
+    assert.ok(done > 40, `only ${done} have done something`);
+  });
 
-test('what anybody may ask says nothing of tenants', async () => {
-  const tenant = await newTenant('stranger-4');
-  const host = await hostOf(tenant, { name: 'secret-4' });
-  for (const form of OF_ANYBODY.flatMap(attemptsOf)) {
-    const { status, text } = await attempt(form, null);
-    assert.equal(status, 200, nameOf(form));
-    assert.ok(!text.includes(host.id), nameOf(form));
-    assert.doesNotMatch(text, /stranger|secret/, nameOf(form));
-  }
-});
+  test('what a tenant asks without naming a host tells of nothing that is of others', async () => {
+    const [stranger, resident] = [await newTenant('stranger-2'), await newTenant('resident-2')];
+    const hosts = await Promise.all(['secret-1', 'secret-2', 'secret-3'].map((name) => hostOf(resident, { name })));
+    const own = await hostOf(stranger, { name: 'secret-1' });
+    const before = await Promise.all(hosts.map(seen));
+    for (const form of OF_TENANTS.flatMap(attemptsOf)) {
+      const name = nameOf(form);
+      const [mine, nobody, admin] = await Promise.all([
+        attempt(form, stranger),
+        attempt(form, null),
+        attempt(form, ADMIN_KEY),
+      ]);
+      assert.ok(mine.status < 300, `${name}: ${mine.text}`);
+      assert.deepEqual([nobody.status, admin.status], [401, 403], name);
+      for (const { text } of [mine, nobody, admin]) {
+        for (const { id } of hosts) assert.ok(!text.includes(id), name);
+        assert.doesNotMatch(text, /secret-[23]|resident/, name);
+      }
+    }
+    assert.deepEqual(await Promise.all(hosts.map(seen)), before);
+    // A page that another tenant's token names is a page of one's own.
+    const page = await app.agent.get('/v1/hosts?limit=1').set('authorization', `Bearer ${resident}`);
+    assert.ok(page.body.nextPageToken);
+    const query = `after=${encodeURIComponent(page.body.nextPageToken)}`;
+    const { status, body } = await app.agent.get(`/v1/hosts?${query}`).set('authorization', `Bearer ${stranger}`);
+    assert.equal(status, 200);
+    for (const { id } of body.items) assert.ok(!hosts.some((host) => host.id === id));
+    assert.ok(body.items.some(({ id }: { id: string }) => id === own.id));
+  });
 
-test('the events of one host are not those of another: not in a page, a wait or a stream', async (t) => {
-  const stranger = await newTenant('stranger-5');
-  const theirs = await app.host();
-  const mine = await hostOf(stranger, { preset: 'vmm-lab' });
-  const end = await mine.cursor();
-  const stream = await openStream(`${app.url}/v1/hosts/${mine.id}/events`, stranger);
-  t.after(() => stream.cut());
-  const waiting = app.agent.get(`/v1/hosts/${mine.id}/events?after=${end}&wait=1s`);
-  const waited = waiting.set('authorization', `Bearer ${stranger}`).then(({ body }) => body.items);
-  await theirs.crash();
-  await theirs.powerCycle();
-  assert.deepEqual(await waited, []);
-  await mine.crash();
-  const own = await mine.events();
-  const streamed = await take(stream, own.length);
-  assert.deepEqual(
-    streamed.map(({ data }) => data),
-    own,
-  );
-  assert.ok((await theirs.events()).length > own.length);
-  // An id is a place in the log of the host that is asked.
-  const page = (await mine.request('get', `/events?after=${await theirs.cursor()}`)) as { items: unknown[] };
-  assert.deepEqual(page.items, []);
-});
+  test('what administrators do needs their key, whoever else asks', async () => {
+    const tenant = await newTenant('stranger-3');
+    for (const form of OF_ADMINS.flatMap(attemptsOf)) {
+      const [mine, nobody, wrong] = await Promise.all([
+        attempt(form, tenant),
+        attempt(form, null),
+        attempt(form, 'no-such-key'),
+      ]);
+      assert.deepEqual([mine.status, nobody.status, wrong.status], [403, 401, 401], nameOf(form));
+      for (const { text } of [mine, nobody, wrong]) assert.doesNotMatch(text, /stranger/, nameOf(form));
+    }
+  });
+
+  test('what anybody may ask says nothing of tenants', async () => {
+    const tenant = await newTenant('stranger-4');
+    const host = await hostOf(tenant, { name: 'secret-4' });
+    for (const form of OF_ANYBODY.flatMap(attemptsOf)) {
+      const { status, text } = await attempt(form, null);
+      assert.equal(status, 200, nameOf(form));
+      assert.ok(!text.includes(host.id), nameOf(form));
+      assert.doesNotMatch(text, /stranger|secret/, nameOf(form));
+    }
+  });
+
+  test('the events of one host are not those of another: not in a page, a wait or a stream', async (t) => {
+    const stranger = await newTenant('stranger-5');
+    const theirs = await app.host();
+    const mine = await hostOf(stranger, { preset: 'vmm-lab' });
+    const end = await mine.cursor();
+    const stream = await openStream(`${app.url}/v1/hosts/${mine.id}/events`, stranger);
+    t.after(() => stream.cut());
+    const waiting = app.agent.get(`/v1/hosts/${mine.id}/events?after=${end}&wait=1s`);
+    const waited = waiting.set('authorization', `Bearer ${stranger}`).then(({ body }) => body.items);
+    await theirs.crash();
+    await theirs.powerCycle();
+    assert.deepEqual(await waited, []);
+    await mine.crash();
+    const own = await mine.events();
+    const streamed = await take(stream, own.length);
+    assert.deepEqual(
+      streamed.map(({ data }) => data),
+      own,
+    );
+    assert.ok((await theirs.events()).length > own.length);
+    // An id is a place in the log of the host that is asked.
+    const page = (await mine.request('get', `/events?after=${await theirs.cursor()}`)) as { items: unknown[] };
+    assert.deepEqual(page.items, []);
+  });
+}
+
+for (const lanes of [undefined, 1, 2, 4])
+  describe(lanes === undefined ? 'in this thread' : `with ${lanes} lane(s) that serve`, () => isolated(lanes));

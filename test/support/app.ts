@@ -14,7 +14,7 @@ import { seedTenants } from '../../src/tenants.ts';
 import { Host, type HostBody, type HostMaker } from './client.ts';
 import { FINDINGS } from './findings.ts';
 import { ADMIN_KEY } from './keys.ts';
-import { createLanes } from './lanes.ts';
+import { createLanes, serveLanes } from './lanes.ts';
 
 const KEY = 'key-of-the-test-tenant';
 
@@ -26,7 +26,13 @@ interface Running {
 
 export class TestApp implements HostMaker {
   readonly key = KEY;
+  readonly #lanes: number | undefined;
   #running: Running | undefined;
+
+  /** `lanes`: that many serve, as in the service; default: this thread does. */
+  constructor(lanes?: number) {
+    this.#lanes = lanes;
+  }
 
   get url(): string {
     if (this.#running === undefined) throw new Error('the service is up only while tests run');
@@ -45,7 +51,7 @@ export class TestApp implements HostMaker {
 
   /** Starts it unless it runs. */
   async start(): Promise<void> {
-    this.#running ??= await serve();
+    this.#running ??= await serve(this.#lanes);
   }
 
   async stop(): Promise<void> {
@@ -54,7 +60,7 @@ export class TestApp implements HostMaker {
   }
 }
 
-async function serve(): Promise<Running> {
+async function serve(served: number | undefined): Promise<Running> {
   const directory = await mkdtemp(join(tmpdir(), 'holdover-test-'));
   const config = readConfig([], {
     HOLDOVER_PORT: '0',
@@ -64,6 +70,19 @@ async function serve(): Promise<Running> {
     HOLDOVER_LOG_LEVEL: 'silent',
   });
   const store = openStore({ directory, durability: config.durability });
+  const removed = (): Promise<void> => rm(directory, { recursive: true, force: true });
+  if (served !== undefined) {
+    const { pool, address: url } = await serveLanes(config, store, { log: FINDINGS, lanes: served, check: true });
+    return {
+      url,
+      stop: () =>
+        pool
+          .hangUp()
+          .then(() => pool.close())
+          .then(() => store.close())
+          .then(removed),
+    };
+  }
   const lanes = createLanes({ store, lanes: config.lanes, log: FINDINGS, check: true });
   await seedTenants(store.tenants, config, { info() {}, warn() {}, error() {} });
   const app = await buildApp({ config, directory: store, lanes, checkAnswers: true });
@@ -74,7 +93,7 @@ async function serve(): Promise<Running> {
       await app.close();
       await lanes.close();
       await store.close();
-      await rm(directory, { recursive: true, force: true });
+      await removed();
     },
   };
 }
@@ -83,8 +102,8 @@ async function serve(): Promise<Running> {
  * Starts the service before the first test of this file and stops it after the last. Not with `before`: that runs even
  * where no test of the file is to be run (--test-name-pattern), and `after` does not; the process would never end.
  */
-export function useApp(): TestApp {
-  const app = new TestApp();
+export function useApp(lanes?: number): TestApp {
+  const app = new TestApp(lanes);
   beforeEach(() => app.start());
   after(() => app.stop());
   return app;
