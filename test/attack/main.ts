@@ -1,5 +1,5 @@
 /**
- * `npm run test:attack -- [--only REGEX] [--seconds N] [--scale N] [--sigterm] [--profile DIR] [--list]`: attacks on a running
+ * `npm run test:attack -- [--only REGEX] [--seconds N] [--scale N] [--sigterm] [--lanes N] [--profile DIR] [--list]`: attacks on a running
  * service beside a quiet tenant. A line each, then what does not hold; exits with 1 where something does not.
  */
 import { parseArgs } from 'node:util';
@@ -18,13 +18,14 @@ const { values } = parseArgs({
     seconds: { type: 'string' },
     scale: { type: 'string' },
     sigterm: { type: 'boolean', default: false },
+    lanes: { type: 'string' },
     profile: { type: 'string' },
     list: { type: 'boolean', default: false },
   },
 });
 const only = new RegExp(values.only ?? '', 'i');
 const attacks = ATTACKS.filter(({ name }) => only.test(name));
-const { sigterm, profile } = values;
+const { sigterm, lanes, profile } = values;
 const seconds = Number(values.seconds ?? DEFAULT_SECONDS);
 const scale = Number(values.scale ?? 1);
 
@@ -32,7 +33,7 @@ if (values.list) for (const { name, tries } of attacks) console.log(`${name}\n  
 else {
   console.log(heading());
   for (const attack of attacks) {
-    const outcome = await runTrial(attack, { seconds, scale, sigterm, profile });
+    const outcome = await runTrial(attack, { seconds, scale, sigterm, lanes, profile });
     console.log(line(outcome));
     for (const finding of findings(outcome)) {
       console.log(`    ${finding}`);

@@ -22,6 +22,8 @@ export interface TrialOptions {
   scale: number;
   /** SIGTERM comes while the attack goes on; otherwise when it is over. */
   sigterm: boolean;
+  /** So many lanes serve; default: as many as the service has by itself. */
+  lanes?: string | undefined;
   /** Where the service's threads leave profiles. */
   profile?: string;
 }
@@ -135,7 +137,7 @@ class Trial {
   }
 
   async #start(port: number): Promise<void> {
-    const { profile } = this.#options;
+    const { lanes, profile } = this.#options;
     const kill = (): void => this.#service?.kill('SIGKILL');
     process.once('exit', kill);
     this.#ends.push(() => process.off('exit', kill));
@@ -150,6 +152,7 @@ class Trial {
           HOLDOVER_TENANTS: Object.entries(KEYS)
             .map((pair) => pair.join(':'))
             .join(','),
+          ...(lanes !== undefined && { HOLDOVER_LANES: lanes }),
           ...(profile !== undefined && { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profile}` }),
         },
       },
