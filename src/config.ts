@@ -39,7 +39,7 @@ export interface Config {
   bodyIdle: number;
   /** How long a body may take that is not lines, in milliseconds. */
   bodyTimeout: number;
-  /** How many threads run hosts; the first one serves HTTP, too. */
+  /** How many threads run hosts and serve HTTP. */
   lanes: number;
   /** How long a lane may work on one command, in milliseconds. */
   commandTime: number;
@@ -54,8 +54,11 @@ export interface Config {
   warnings: string[];
 }
 
-/** The most lanes by default: one less than there are cores, as HTTP needs one, but not more than this. */
-const MOST_LANES = 8;
+/**
+ * The most lanes by default: one less than there are processors, as what is beside them needs one, and with two lanes two processors do no
+ * more than with one. But not more than this: each takes some 90 MiB before it has done anything.
+ */
+const MOST_LANES = 4;
 const DEFAULT_LANES = Math.min(Math.max(availableParallelism() - 1, 1), MOST_LANES);
 
 const MEBIBYTE = 2 ** 20;

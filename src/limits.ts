@@ -77,7 +77,7 @@ export const MAX_WAITING = 4096;
 export const FEW = 16;
 /** How many bytes may wait to be parsed, those of all connections. Beyond them connections with more than a few are cut off. */
 export const MAX_HELD = 64 * MIB;
-/** The lane that serves HTTP reads no body, and writes no answer, of more bytes than about this; so many threads read bodies. */
+/** A thread that serves HTTP reads no body, and writes no answer, of more bytes than about this; so many threads read bodies. */
 export const LARGE = 16 << 10;
 export const READERS = 2;
 /** The most bytes of a line of a batch sent as lines. */

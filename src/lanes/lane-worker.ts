@@ -19,5 +19,5 @@ export function startLaneWorker(file: URL, { name, program, resourceLimits }: La
   return new Worker(file, { name, workerData: { program }, resourceLimits: { ...YOUNG, ...resourceLimits } });
 }
 
-/** That of the lane which serves HTTP. */
+/** That of a lane which serves HTTP. */
 export const startServerWorker = (file: URL): Worker => startLaneWorker(file, { name: 'lane 0' });

@@ -1,5 +1,5 @@
 /**
- * Lanes as threads. Each owns hosts, and runs them with a view of the store that is its own; the first one may serve HTTP, too.
+ * Lanes as threads. Each owns hosts, and runs them with a view of the store that is its own; all of them may serve HTTP, too.
  * Hosts of very many objects move to lanes that are only for them: what garbage collection takes there, and calls that go over
  * all of such a host, the hosts of others do not feel, as the system shares out the time of threads.
  */
@@ -32,7 +32,7 @@ export interface PoolOptions {
   check?: boolean;
   /** How long a lane may work on one command, in milliseconds; default: for any time. */
   commandTime?: number;
-  /** Starts the threads of lanes that serve HTTP, which all do then, with this; default: none does. `common`: see src/http/common.ts. */
+  /** Starts the threads of lanes that serve HTTP, as all do then, and what those are told besides; default: none does. */
   server?: { start: () => Worker; settings: object };
   limits?: Limits;
   /** For tests: what each lane may take of memory. */

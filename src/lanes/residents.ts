@@ -38,8 +38,8 @@ const LEAST_HOST = 2 ** 27;
 /** Another lane may have come to take more: then it is this one that has to make room. */
 const LOOK_MS = 1000;
 /**
- * So much more than hosts take need not be in memory of an idle thread: bytes, and how often that is mended, in milliseconds. One
- * of ordinary lanes serves HTTP, and everybody waits while its garbage is collected.
+ * So much more than hosts take need not be in memory of an idle thread: bytes, and how often that is mended, in milliseconds. Ordinary
+ * lanes serve HTTP, and their clients wait while garbage is collected.
  */
 const SLACK = { ordinary: 2 ** 26, large: 2 ** 25 };
 const COLLECT_MS = 10_000;
