@@ -95,7 +95,8 @@ const thread = startLane(settings, {
   onNews(news) {
     client.hear(news);
     peers.hear(news);
-    say(news);
+    // What a host takes is told again and again, and nobody else wants to know.
+    if (count > 1 || !('use' in news)) say(news);
   },
   onTold(told) {
     if ('died' in told) others.get(told.died)?.died();
