@@ -4,10 +4,10 @@ import { Worker } from 'node:worker_threads';
 import { laneOf } from '../src/lanes/owner.ts';
 import type { SenderData, SenderReport } from './batch-sender.ts';
 import { inOrder, mapColumns, mapRun, shuffled, unmapRange } from './bodies.ts';
-import { type Client, Connection } from './client.ts';
+import { Connection } from './client.ts';
 import { type Benchmark, diskNote, median, now, quantile, repeat, round } from './harness.ts';
 import { mapAndUnmap } from './latency.ts';
-import { OTHER_KEY, withService } from './service.ts';
+import { OTHER_KEY, type Service, withService } from './service.ts';
 import { createVmm, PAGE, type Vmm } from './vmm.ts';
 
 const MANY = 1_000_000;
@@ -126,8 +126,8 @@ const LANE_ROUNDS = 24;
 
 /** Rounds a second (a run of 1,000,000 maps, and its unmap) of so many hosts, each in a lane of its own. */
 async function throughput(lanes: number): Promise<number> {
-  return withService({ lanes }, async (service, client) => {
-    const vmms = await oneInEachLane(client, lanes);
+  return withService({ lanes }, async (service) => {
+    const vmms = await oneInEachLane(service, lanes);
     const senders = vmms.map(
       ({ batch }) =>
         new Sender({
@@ -149,14 +149,16 @@ async function throughput(lanes: number): Promise<number> {
   });
 }
 
-/** Ids are chosen by chance, and so are lanes by them. */
-async function oneInEachLane(client: Client, lanes: number): Promise<Vmm[]> {
+/** A host is of the lane to which the connection came by which it was made. */
+async function oneInEachLane(service: Service, lanes: number): Promise<Vmm[]> {
   const found = new Map<number, Vmm>();
   while (found.size < lanes) {
+    const client = await service.client();
     const vmm = await createVmm(client, { pages: MANY, attached: true });
     const lane = laneOf(vmm.hostId, lanes);
     if (found.has(lane)) await client.request('DELETE', vmm.host);
     else found.set(lane, vmm);
+    client.close();
   }
   return [...found.values()];
 }
