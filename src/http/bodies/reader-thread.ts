@@ -1,4 +1,4 @@
-/** The thread of a reader: parses bodies and checks them, as the thread that serves HTTP does with small ones. */
+/** The thread of a reader: parses bodies and checks them, as a thread that serves HTTP does with small ones. */
 
 import { getHeapStatistics } from 'node:v8';
 import { type MessagePort, workerData } from 'node:worker_threads';
