@@ -95,3 +95,13 @@ test('bodies have one budget, and what is refused takes nothing of it', () => {
   third.release();
   assert.deepEqual([there.of('acme'), there.of('globex')], [0, 0]);
 });
+
+test('what all bodies have is counted apart, however many tenants there are', () => {
+  const common = new Common();
+  const budget = new BodyBudget({ tenantBodies: 4 * MIB, allBodies: 6 * MIB }, common);
+  const names = Array.from({ length: 40_000 }, (_, index) => `t-${index}`);
+  const slots = names.map((name) => common.slotOf(name));
+  const other = names[slots.indexOf(Math.max(...slots))]!;
+  budget.claim(other).raise(4 * MIB);
+  assert.equal(budget.of(other), 4 * MIB);
+});

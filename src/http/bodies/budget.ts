@@ -34,6 +34,8 @@ export class BodyBudget {
   constructor(bounds: BodyBounds, common: Common) {
     this.#bounds = bounds;
     this.#common = common;
+    // It has a slot before tenants have them all.
+    common.slotOf(ALL);
   }
 
   /** Bytes that the bodies of a tenant have now, in whole KiB each. */
