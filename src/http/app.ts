@@ -52,8 +52,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     usual: given.config.quotas,
     hosts: given.directory.hosts,
     lanes,
-    common,
-    onAsked: (asked) => peers.tell({ asked }),
+    peers,
   });
   const connections = new Connections(patience, common.threads);
   const { keys } = connections;
@@ -66,7 +65,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     readers,
     budget,
     quotas,
-    lanes: watchedLanes(lanes, watchers, (changed) => peers.tell({ changed })),
+    lanes: watchedLanes(lanes, watchers, peers),
   };
   peers.hear = (told) => {
     if ('changed' in told) watchers.wake(told.changed);

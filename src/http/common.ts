@@ -16,7 +16,7 @@ const WATCHED = 1024;
 
 /** `bodies`: in KiB. `streams`: requests that wait for events. `creating`: hosts that are being made. */
 const KINDS = ['bodies', 'streams', 'creating'] as const;
-export type Kind = (typeof KINDS)[number];
+type Kind = (typeof KINDS)[number];
 
 export interface CommonMemory {
   /** Threads that serve. */

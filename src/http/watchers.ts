@@ -7,6 +7,7 @@ import type { Lanes } from '../lanes/lanes.ts';
 import { Turns } from '../lanes/turns.ts';
 import type { Common } from './common.ts';
 import { RETRY_AFTER } from './errors.ts';
+import type { Peers } from './peers.ts';
 import { Problem } from './problems.ts';
 
 /** How often a stream that has nothing to tell says that it is there, in seconds. */
@@ -106,11 +107,6 @@ export class Watchers {
     return watcher;
   }
 
-  /** Whether somebody may wait for the host in another thread. */
-  isWatchedElsewhere(hostId: string): boolean {
-    return this.#common.isWatchedElsewhere(hostId);
-  }
-
   /** Something may have happened to the host. */
   wake(hostId: string): void {
     const host = this.#hosts.get(hostId);
@@ -142,16 +138,13 @@ export class Watchers {
   }
 }
 
-/**
- * The same lanes; watchers of a host are woken when a command to it was answered. `tellOthers`: somebody may wait for that in another
- * thread.
- */
-export function watchedLanes(lanes: Lanes, watchers: Watchers, tellOthers: (hostId: string) => void): Lanes {
+/** The same lanes; watchers of a host are woken when a command to it was answered, here and in other threads. */
+export function watchedLanes(lanes: Lanes, watchers: Watchers, peers: Peers): Lanes {
   /** Beside the answer, which must not be later for that. */
   const tell = <T>(hostId: string, answer: Promise<T>): Promise<T> => {
     const wake = (): void => {
       watchers.wake(hostId);
-      if (watchers.isWatchedElsewhere(hostId)) tellOthers(hostId);
+      if (peers.common.isWatchedElsewhere(hostId)) peers.tell({ changed: hostId });
     };
     answer.then(wake, (error) => {
       wake();

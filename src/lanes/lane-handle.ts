@@ -26,8 +26,7 @@ import type { LaneRequest, LaneSettings, LaneTold, LaneWord, LogLine } from './m
 /** A lane that does not even start is not tried again before this, in milliseconds. */
 const RESTART_DELAY_MS = 1000;
 
-type Known = Pick<LaneSettings, 'large'>;
-type Given = Omit<LaneSettings, 'port' | 'store' | 'shield' | 'atWork' | 'aside' | keyof Known>;
+type Given = Omit<LaneSettings, 'port' | 'store' | 'shield' | 'atWork' | 'aside' | 'large'>;
 
 /** What a lane says that is not for the log. */
 export type HeardWord = Exclude<LaneWord, LogLine | 'ready'>;
@@ -37,8 +36,8 @@ export interface LaneHandleOptions {
   log: Log;
   limits: Limits | undefined;
   aside: Aside;
-  /** What is known when a thread is started. */
-  known: () => Known;
+  /** Hosts that are in lanes of large ones by now. */
+  large: () => readonly string[];
   /** It does more than running hosts: starts its thread, and tells what that is given besides. */
   program?: { start: () => Worker; more: () => object } | undefined;
   onWord: (word: HeardWord) => void;
@@ -155,7 +154,7 @@ export class LaneHandle implements LaneDoor {
 
   async #launch(port: MessagePort): Promise<void> {
     if (this.#stopped) return;
-    const { settings, log, aside, known, pass, program, onWord, onReady, resourceLimits } = this.#options;
+    const { settings, log, aside, large, pass, program, onWord, onReady, resourceLimits } = this.#options;
     const { data, transfer } = await pass();
     if (this.#stopped) return;
     const shield = makeShield();
@@ -170,8 +169,8 @@ export class LaneHandle implements LaneDoor {
     const worker = program?.start() ?? startLaneWorker(file, { name, program: behind?.program, resourceLimits });
     const own: LaneSettings = {
       ...settings,
-      ...known(),
       aside: aside.all,
+      large: large(),
       shield,
       atWork: this.#atWork,
       port,

@@ -87,6 +87,12 @@ export type LaneWord =
   /** Long work is to be given up. */
   | 'stop lanes';
 
+/** A host, and whose it is. */
+export interface AskedHost {
+  tenantId: string;
+  hostId: string;
+}
+
 /** What one lane has come to know, and others are told. */
 export type LaneNews =
   /** `inLarge`: in a lane of large hosts. */
@@ -100,7 +106,7 @@ export type LaneNews =
   | { retried: string }
   | { damage: DamageNews }
   /** The host has been asked something for the first time. */
-  | { asked: { tenantId: string; hostId: string } }
+  | { asked: AskedHost }
   /** A command to the host has been answered, and somebody may wait for that. */
   | { changed: string };
 

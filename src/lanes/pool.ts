@@ -97,7 +97,7 @@ export class LanePool implements RunningLanes {
         log,
         limits,
         aside,
-        known: () => ({ large: this.#client.large }),
+        large: () => this.#client.large,
         resourceLimits,
         pass: () => shared.pass(lane),
         onWord: (word) => this.#hear(lane, word),
@@ -265,11 +265,11 @@ export class LanePool implements RunningLanes {
     (this.#lanes[lane] ?? this.#large(lane - this.#lanes.length)).connect(port);
   }
 
-  /** Tells all lanes, but for the one that has said it. */
+  /** Tells the lanes that are concerned, but for the one that has said it. */
   #tell(told: Exclude<LaneTold, { door: MessagePort }>, from?: number): void {
-    // Lanes of large hosts are asked for nothing by clients.
-    const lanes = this.#serve ? this.#lanes : [];
-    const concerned = 'aside' in told || 'retried' in told || 'removed' in told ? this.#all : lanes;
+    // Whoever runs hosts must know which not to run; the rest is for those that serve.
+    const isForAll = 'aside' in told || 'retried' in told || 'removed' in told;
+    const concerned = isForAll ? this.#all : this.#serve ? this.#lanes : [];
     for (const lane of concerned) if (lane.number !== from) lane.tell(told);
   }
 }

@@ -95,7 +95,7 @@ export function startLane(
   };
 
   async function answer(request: LaneRequest, client: Presence): Promise<unknown> {
-    if (RUNNING.has(request.ask)) aside.check((request as OfHost).hostId);
+    if ('hostId' in request && RUNNING.has(request.ask)) aside.check(request.hostId);
     switch (request.ask) {
       case 'create':
         // A description that is packed is of thousands of functions.
@@ -158,7 +158,6 @@ export function startLane(
   return thread;
 }
 
-type OfHost = Extract<LaneRequest, { hostId: string }>;
 /** What a host is run for. */
 const RUNNING = new Set<LaneRequest['ask']>(['execute', 'batch', 'query', 'boot']);
 

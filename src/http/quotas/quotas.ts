@@ -6,10 +6,11 @@
 import type { FastifyReply } from 'fastify';
 import type { HostUse } from '../../host/footprint.ts';
 import type { Lanes } from '../../lanes/lanes.ts';
+import type { AskedHost } from '../../lanes/messages.ts';
 import { QUOTAS, type QuotaName, type Quotas, withQuotas } from '../../quotas.ts';
 import type { HostDirectory, Tenant } from '../../store/store.ts';
-import type { Common } from '../common.ts';
 import { RETRY_AFTER } from '../errors.ts';
+import type { Peers } from '../peers.ts';
 import { Problem } from '../problems.ts';
 import { policyOf, Rates, stateOf } from './rate.ts';
 
@@ -60,18 +61,11 @@ function exceeded(quota: QuotaName, limit: number, used: number): Problem {
   return new Problem('quota-exceeded', detail, { quota: { quota, limit, used } });
 }
 
-/** A host that has been asked something, and whose it is. */
-export interface AskedHost {
-  tenantId: string;
-  hostId: string;
-}
-
 export interface TenantQuotasOptions {
   usual: Quotas;
   hosts: Pick<HostDirectory, 'stored'>;
   lanes: Pick<Lanes, 'use'>;
-  common: Common;
-  onAsked?: ((asked: AskedHost) => void) | undefined;
+  peers: Peers;
 }
 
 export class TenantQuotas {
@@ -79,23 +73,20 @@ export class TenantQuotas {
   readonly #hosts: Pick<HostDirectory, 'stored'>;
   readonly #lanes: Pick<Lanes, 'use'>;
   readonly #own = new WeakMap<Tenant, Quotas>();
-  readonly #common: Common;
+  readonly #peers: Peers;
   readonly #rates: Rates;
   readonly #together = new Map<string, Together>();
   /** By tenant, its hosts that have been asked something: only they can be in memory. */
   readonly #asked = new Map<string, Set<string>>();
   /** Whose each of them is. */
   readonly #owners = new Map<string, string>();
-  /** Hears of each for the first time. */
-  readonly #onAsked: (asked: AskedHost) => void;
 
-  constructor({ usual, hosts, lanes, common, onAsked = () => {} }: TenantQuotasOptions) {
+  constructor({ usual, hosts, lanes, peers }: TenantQuotasOptions) {
     this.#usual = usual;
     this.#hosts = hosts;
     this.#lanes = lanes;
-    this.#common = common;
-    this.#rates = new Rates(common);
-    this.#onAsked = onAsked;
+    this.#peers = peers;
+    this.#rates = new Rates(peers.common);
   }
 
   of(tenant: Tenant): Quotas {
@@ -122,7 +113,11 @@ export class TenantQuotas {
 
   /** Throws a problem, or rejects with one, where the tenant or the host has too much for what the request does. */
   check(tenant: Tenant, hostId: string | null, frees: Frees): Promise<void> | undefined {
-    if (hostId !== null && !this.#owners.has(hostId)) this.#firstAsked({ tenantId: tenant.id, hostId });
+    if (hostId !== null && !this.#owners.has(hostId)) {
+      const asked = { tenantId: tenant.id, hostId };
+      this.noteAsked(asked);
+      this.#peers.tell({ asked });
+    }
     if (frees === 'everything') return undefined;
     const limits = this.of(tenant);
     const use = hostId === null || frees === 'use' ? null : this.#lanes.use(hostId);
@@ -144,12 +139,12 @@ export class TenantQuotas {
     if (limits.hosts === Number.POSITIVE_INFINITY) return await make();
     try {
       // One that is made meanwhile by another thread is perhaps counted twice, but never left out.
-      const begun = this.#common.add('creating', id, 1) - 1;
+      const begun = this.#peers.common.add('creating', id, 1) - 1;
       const { hosts } = await this.#count(id);
       if (hosts + begun >= limits.hosts) throw exceeded('hosts', limits.hosts, hosts + begun);
       return await make();
     } finally {
-      this.#common.add('creating', id, -1);
+      this.#peers.common.add('creating', id, -1);
     }
   }
 
@@ -195,11 +190,7 @@ export class TenantQuotas {
     };
   }
 
-  #firstAsked(asked: AskedHost): void {
-    this.noteAsked(asked);
-    this.#onAsked(asked);
-  }
-
+  /** A host has been asked something for the first time, here or in another thread. */
   noteAsked({ tenantId, hostId }: AskedHost): void {
     this.#owners.set(hostId, tenantId);
     const asked = this.#asked.get(tenantId);
