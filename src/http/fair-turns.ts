@@ -43,6 +43,7 @@ export class FairTurns {
   #begun = 0;
   #spent = 0;
   #isAwaited = false;
+  #turn = 0;
 
   /** `atATime`: so many are begun in a turn at most. */
   constructor(keys: KnownKeys, atATime: number) {
@@ -56,10 +57,19 @@ export class FairTurns {
     else this.queue(key, begin);
   }
 
-  /** Whether one may be begun at once, which counts as begun then: nobody waits, and the turn is not over. */
-  takes(): boolean {
+  /** The number of this turn, which lasts until the event loop has heard others. */
+  get turn(): number {
     this.#await();
-    if (this.#waiting.size > 0 || this.#isOver()) return false;
+    return this.#turn;
+  }
+
+  /**
+   * Whether one may be begun at once, which counts as begun then: the turn is not over, and nobody waits who comes before it.
+   * `hasWaited`: nobody does.
+   */
+  takes(hasWaited = false): boolean {
+    this.#await();
+    if ((this.#waiting.size > 0 && !hasWaited) || this.#isOver()) return false;
     this.#begun += 1;
     return true;
   }
@@ -90,6 +100,7 @@ export class FairTurns {
 
   readonly #next = (): void => {
     this.#isAwaited = false;
+    this.#turn += 1;
     this.#begun = 0;
     this.#spent = Math.max(0, this.#spent - TURN_MS);
     if (this.#waiting.size > 0) this.#await();

@@ -1,8 +1,10 @@
 /**
- * How much is read of a connection before others have their turn. Node reads up to 2 MiB of each connection that has sent so much,
- * parses all of it, and tells of every request and every chunk of a body in it before it hears anybody else: a few dozen
- * connections with thousands of small ones would keep everybody waiting. Here the parser is given a little at a time, for as long as
- * its turn is. The rest goes back into the connection, which is not read meanwhile.
+ * How much is read of a connection, and of how many, before others have their turn. Node reads up to 2 MiB of each connection that
+ * has sent so much, parses all of it, and tells of every request and every chunk of a body in it before it hears anybody else: a few
+ * dozen connections with thousands of small ones would keep everybody waiting. Here the parser is given a little at a time, for as
+ * long as its turn is. The rest goes back into the connection, which is not read meanwhile. And libuv reads all connections that have
+ * something to say, up to 48 times 1,024 of them, before anything else is done (uv__io_poll): thousands that speak or go at once would
+ * keep everybody waiting by that alone. So when a few have been heard in a turn, the others wait unread for theirs.
  */
 import type { Socket } from 'node:net';
 import { MAX_HELD } from '../limits.ts';
@@ -23,6 +25,16 @@ const AT_A_TIME = 64;
 
 type Parse = (bytes: Buffer) => void;
 
+/** What Node reads of a connection with. Behind its back it is stopped and started again: Node starts it wherever it looks for more. */
+interface Handle {
+  /** Node believes that it has been started. */
+  reading: boolean;
+  readStart(): void;
+  readStop(): void;
+}
+
+const handleOf = (socket: Socket): Handle | null => (socket as unknown as { _handle: Handle | null })._handle;
+
 /** Of one connection, what has arrived and is not parsed yet. */
 export class Reader {
   readonly socket: Socket;
@@ -35,6 +47,8 @@ export class Reader {
   isQueued = false;
   hasTurn = false;
   isDraining = false;
+  /** In this turn it is read although others wait for theirs: it has waited before. */
+  turn = -1;
   /** Bytes that went back into the socket. */
   held = 0;
   /** How many the parser is given at once. */
@@ -51,6 +65,11 @@ export class Reading {
   readonly #turns: FairTurns;
   readonly #mostHeld: number;
   #held = 0;
+  /** Those that Node reads as soon as they have something to say. */
+  readonly #listening = new Set<Reader>();
+  /** How many have been heard in this turn. */
+  #heard = 0;
+  #turn = -1;
 
   /** `mostHeld`: how many bytes may wait to be parsed. */
   constructor(keys: KnownKeys, mostHeld = MAX_HELD) {
@@ -63,8 +82,14 @@ export class Reading {
     const [parse] = socket.listeners('data') as [Parse];
     socket.removeListener('data', parse);
     const reader = new Reader(socket, parse, mayGoOn);
+    this.#listening.add(reader);
     socket.on('data', (bytes: Buffer) => this.#take(reader, bytes));
-    socket.once('close', () => this.#release(reader));
+    socket.once('end', () => this.#hear());
+    socket.once('close', () => {
+      this.#listening.delete(reader);
+      this.#release(reader);
+      this.#hear();
+    });
     return reader;
   }
 
@@ -73,9 +98,33 @@ export class Reading {
     reader.parse = () => {};
   }
 
+  /** A connection has said something, or is gone. */
+  #hear(): void {
+    const { turn } = this.#turns;
+    if (this.#turn !== turn) this.#heard = 0;
+    this.#turn = turn;
+    this.#heard += 1;
+    if (this.#heard !== AT_A_TIME) return;
+    for (const reader of this.#listening) {
+      if (reader.turn === turn) continue;
+      this.#listening.delete(reader);
+      handleOf(reader.socket)?.readStop();
+      this.#turns.queue(reader.key, () => this.#listen(reader));
+    }
+  }
+
+  #listen(reader: Reader): void {
+    const handle = handleOf(reader.socket);
+    if (handle === null) return;
+    reader.turn = this.#turns.turn;
+    this.#listening.add(reader);
+    if (handle.reading) handle.readStart();
+  }
+
   #take(reader: Reader, bytes: Buffer): void {
     const { socket } = reader;
     this.#release(reader);
+    if (!reader.hasTurn) this.#hear();
     // Node itself resumes the socket on several occasions, such as the end of a request.
     if (!reader.mayGoOn()) this.#putBack(reader, bytes);
     // Nothing may come to Node's server while its answers are not read.
@@ -83,7 +132,8 @@ export class Reading {
       this.#putBack(reader, bytes);
       if (!reader.isDraining) socket.once('drain', () => this.#drained(reader));
       reader.isDraining = true;
-    } else if (reader.hasTurn || (!reader.isQueued && this.#turns.takes())) this.#give(reader, bytes);
+    } else if (reader.hasTurn || (!reader.isQueued && this.#turns.takes(reader.turn === this.#turns.turn)))
+      this.#give(reader, bytes);
     else {
       this.#putBack(reader, bytes);
       this.#queue(reader);
