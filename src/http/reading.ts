@@ -85,10 +85,10 @@ export class Reading {
     this.#listening.add(reader);
     socket.on('data', (bytes: Buffer) => this.#take(reader, bytes));
     socket.once('end', () => this.#hear());
+    socket.once('error', () => this.#hear());
     socket.once('close', () => {
       this.#listening.delete(reader);
       this.#release(reader);
-      this.#hear();
     });
     return reader;
   }
