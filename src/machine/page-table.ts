@@ -234,6 +234,13 @@ export class PageTable extends TableWalk {
     return addressOf(low, this._words![at + 1]!);
   }
 
+  /** Whether nothing maps a unit. */
+  isFree(unit: number): boolean {
+    const span = Math.floor(unit / ENTRIES);
+    if (span !== this._span && !this._enter(span, unit)) return this.lookup(unit) === null;
+    return (this._words![(unit & (ENTRIES - 1)) * 2]! & LEAF) === 0;
+  }
+
   /** Makes the lowest table that holds a unit the current one (`_words`); false if there is none. */
   private _enter(span: number, unit: number): boolean {
     const number = Math.floor(span / ENTRIES);

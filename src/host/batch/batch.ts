@@ -10,6 +10,7 @@ import type { Process } from '../../kernel/process.ts';
 import { refused } from '../answers.ts';
 import type { Answer, BatchCommand, EmittedEvent } from '../command.ts';
 import { COMMAND_NANOSECONDS, type Host } from '../host.ts';
+import { orderByIova } from './by-iova.ts';
 import { type Columns, giveBack } from './columns.ts';
 import { type BatchOptions, type Decoded, decodeJson, decodeLines } from './decode.ts';
 import { BatchExecution } from './execution.ts';
@@ -54,6 +55,8 @@ export class Batch {
     if (decoded.kind !== 'batch') return nothing(decoded);
     const { columns, options } = decoded;
     const { format, ...command } = this._command;
+    // Results are told in the order of the operations.
+    if (format !== 'packed' && !options.results) yield* orderByIova(columns, found.ioas, found.process, this._size);
     const kept = format === 'packed' ? payload : yield* packInSteps(columns, this._size);
     // A small batch is done in one step.
     if (columns.rows > this._size) yield;

@@ -23,7 +23,7 @@ function smallPages(lengthHigh: number, lengthLow: number, startLow: number): nu
 /**
  * Whether a domain maps `pages` pages of 4096 bytes by that size only: its next larger leaf is larger than all of them.
  */
-function hasSmallPages({ format }: PagingDomain, pages: number): boolean {
+export function hasSmallPages({ format }: PagingDomain, pages: number): boolean {
   if (format.minShift !== PAGE_SHIFT) return false;
   const { leafShifts } = format;
   const next = leafShifts.length > 1 ? leafShifts[leafShifts.length - 2]! : Number.POSITIVE_INFINITY;
