@@ -1,7 +1,7 @@
 /** The OpenAPI document and the pages made of it, as an application of their own: see docs.ts. */
 import { hash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
-import { dirname } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import swagger from '@fastify/swagger';
@@ -20,9 +20,13 @@ export async function buildPages(replyTo: (request: IncomingMessage) => FastifyR
   const app = fastify({ schemaController: NO_SCHEMAS });
   app.setErrorHandler<FastifyError>((error, request) => void replyTo(request.raw).send(error));
   app.setNotFoundHandler((request) => void replyTo(request.raw).callNotFound());
-  await app.register(swagger, { mode: 'static', specification: { path: DOCUMENT, baseDir: dirname(DOCUMENT) } });
+  const text = await readFile(DOCUMENT, 'utf8');
+  const document = JSON.parse(text);
   await setImmediate();
-  const sendDocument = sender(app.swagger());
+  const sendDocument = sender(document);
+  await setImmediate();
+  // Given its path the plugin would read it at once.
+  await app.register(swagger, { mode: 'static', specification: { document } });
   await setImmediate();
   await app.register(swaggerUi, {
     routePrefix: PAGES,
