@@ -6,28 +6,30 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ATTACKS } from './attacks/index.ts';
-import { BOUNDS, findings } from './report.ts';
+import { boundsOf, findings } from './report.ts';
 import { runTrial } from './trial.ts';
 
 const SECONDS = 1;
-const SOME: Record<string, number> = {
-  'map and unmap 16 GiB, 20 times': 1,
-  '600,000 writes of one byte': 1,
-  'rollbacks of 160 bytes': 0.2,
-  'hosts made and deleted': 1,
-  'unfinished bodies of 200 MiB': 0.2,
-  'flood without a key': 1,
+/** By name: of what size, and with how many lanes. */
+const SOME: Record<string, { scale: number; lanes: number[] }> = {
+  'map and unmap 16 GiB, 20 times': { scale: 1, lanes: [1] },
+  '600,000 writes of one byte': { scale: 1, lanes: [1] },
+  'rollbacks of 160 bytes': { scale: 0.2, lanes: [1] },
+  'hosts made and deleted': { scale: 1, lanes: [1, 2, 4] },
+  'unfinished bodies of 200 MiB': { scale: 0.2, lanes: [1] },
+  'flood without a key': { scale: 1, lanes: [1, 2, 4] },
+  'many connections': { scale: 0.1, lanes: [1, 2, 4] },
 };
 const PATIENCE_MS = 400;
 const TIMES_LATE = 10;
 const EXIT_S = 10;
 
-for (const [name, scale] of Object.entries(SOME)) {
-  test(name, async () => {
-    const attack = ATTACKS.find((one) => one.name === name);
-    assert.ok(attack !== undefined);
-    const outcome = await runTrial(attack, { seconds: SECONDS, scale, sigterm: true });
-    const p99 = PATIENCE_MS + TIMES_LATE * outcome.quiet.late;
-    assert.deepEqual(findings(outcome, { ...BOUNDS, p99, exit: EXIT_S }), []);
-  });
-}
+for (const [name, { scale, lanes: each }] of Object.entries(SOME))
+  for (const lanes of each)
+    test(`${name}, with ${lanes} ${lanes === 1 ? 'lane' : 'lanes'}`, async () => {
+      const attack = ATTACKS.find((one) => one.name === name);
+      assert.ok(attack !== undefined);
+      const outcome = await runTrial(attack, { seconds: SECONDS, scale, sigterm: true, lanes });
+      const p99 = PATIENCE_MS + TIMES_LATE * outcome.quiet.late;
+      assert.deepEqual(findings(outcome, { ...boundsOf(lanes), p99, exit: EXIT_S }), []);
+    });

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { ATTACKS } from './attacks/index.ts';
-import { findings, heading, line } from './report.ts';
+import { boundsOf, findings, heading, line } from './report.ts';
 import { runTrial } from './trial.ts';
 
 const DEFAULT_SECONDS = 10;
@@ -25,7 +25,8 @@ const { values } = parseArgs({
 });
 const only = new RegExp(values.only ?? '', 'i');
 const attacks = ATTACKS.filter(({ name }) => only.test(name));
-const { sigterm, lanes, profile } = values;
+const { sigterm, profile } = values;
+const lanes = values.lanes === undefined ? undefined : Number(values.lanes);
 const seconds = Number(values.seconds ?? DEFAULT_SECONDS);
 const scale = Number(values.scale ?? 1);
 
@@ -35,7 +36,7 @@ else {
   for (const attack of attacks) {
     const outcome = await runTrial(attack, { seconds, scale, sigterm, lanes, profile });
     console.log(line(outcome));
-    for (const finding of findings(outcome)) {
+    for (const finding of findings(outcome, boundsOf(lanes))) {
       console.log(`    ${finding}`);
       process.exitCode = 1;
     }

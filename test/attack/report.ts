@@ -1,5 +1,5 @@
 /** What trials show, a line each, and what of it must not be. */
-import { BACK_WITHIN_S, type Outcome, PEAK_MIB } from './trial.ts';
+import { BACK_WITHIN_S, mostMib, type Outcome } from './trial.ts';
 
 export interface Bounds {
   /** Of the quiet tenant's answers, in milliseconds. */
@@ -10,10 +10,10 @@ export interface Bounds {
   exit: number;
 }
 
-export const BOUNDS: Bounds = { p99: 50, peak: PEAK_MIB, exit: 5 };
+export const boundsOf = (lanes = 1): Bounds => ({ p99: 50, peak: mostMib(lanes), exit: 5 });
 
 /** What does not hold, a sentence each. */
-export function findings(outcome: Outcome, bounds: Bounds = BOUNDS): string[] {
+export function findings(outcome: Outcome, bounds: Bounds): string[] {
   const { quiet, deeds, peak, rest, back, lanesDied, exit, exitSeconds, lost } = outcome;
   const found: string[] = [];
   const unless = (holds: boolean, sentence: string): void => {
