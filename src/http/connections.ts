@@ -18,6 +18,7 @@ import {
 } from '../limits.ts';
 import { probeWhenHalfClosed } from './clients.ts';
 import { FairTurns, KnownKeys, keyIn } from './fair-turns.ts';
+import { Linger } from './linger.ts';
 import { createServer } from './node-http.ts';
 import { type Reader, Reading } from './reading.ts';
 
@@ -79,6 +80,7 @@ export class Connections {
   readonly keys = new KnownKeys();
   readonly #turns = new FairTurns(this.keys, AT_A_TIME);
   readonly #reading: Reading;
+  readonly #linger: Linger;
   readonly #mostConnections: number;
   readonly #mostWaiting: number;
   /** New connections. */
@@ -88,6 +90,7 @@ export class Connections {
   constructor(patience: Partial<Patience> = {}, threads = 1) {
     this.#patience = { ...PATIENCE, ...patience };
     this.#reading = new Reading(this.keys, Math.ceil(MAX_HELD / threads));
+    this.#linger = new Linger(threads);
     this.#mostConnections = Math.ceil(MAX_CONNECTIONS / threads);
     this.#mostWaiting = Math.ceil(MAX_WAITING / threads);
   }
@@ -208,6 +211,7 @@ export class Connections {
   #answer(handle: RequestListener, request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
     const connection = this.#bySocket.get(socket)!;
+    this.#linger.asked();
     connection.last = { request, response };
     const key = keyIn(request.headers);
     connection.reader.key = key;
@@ -271,6 +275,7 @@ export class Connections {
   #leave(connection: Connection): void {
     if (!connection.busy) return;
     connection.current = undefined;
+    this.#linger.answered();
     this.#settle(1);
     if (connection.waiting.length > 0) setImmediate(() => this.#beginNext(connection));
     else Object.assign(connection, { busy: false, last: null });
