@@ -3,7 +3,7 @@
  * question to the database.
  */
 import type Database from 'better-sqlite3';
-import { OwnerPassed } from '../errors.ts';
+import { OwnerPassed, StoreDamaged } from '../errors.ts';
 import type { JournalEntry, Ownership } from '../rows.ts';
 
 interface End {
@@ -56,6 +56,7 @@ export class Ends {
   #learn(hostId: string): End | undefined {
     const end = this.#stored.get(hostId);
     if (end === undefined) return undefined;
+    if (!Number.isSafeInteger(end.sequence)) throw new StoreDamaged(`the last command of host ${hostId} has no number`);
     if (this.#known.size >= MOST_KNOWN) this.#known.clear();
     this.#known.set(hostId, end);
     return end;

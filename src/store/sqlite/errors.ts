@@ -16,10 +16,13 @@ export function reason(cause: unknown): string {
 export const damaged = (why: string): string =>
   `the database (${DATABASE} in HOLDOVER_DATA_DIR) is damaged (${why}): have the service stopped, and a copy of it put back`;
 
-/** Whether SQLite says that what it reads is not what it has written. */
+/** What SQLite says, beside SQLITE_CORRUPT…, where what it reads is not what it has written: such as a number that is none any more. */
+const DAMAGE = ['SQLITE_NOTADB', 'SQLITE_IOERR_SHORT_READ', 'SQLITE_CONSTRAINT_DATATYPE', 'SQLITE_CONSTRAINT_NOTNULL'];
+
+/** Whether what is read is not what was written. */
 export function isDamage(cause: unknown): boolean {
   const code = codeOf(cause);
-  return code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB' || code === 'SQLITE_IOERR_SHORT_READ';
+  return cause instanceof StoreDamaged || code.startsWith('SQLITE_CORRUPT') || DAMAGE.includes(code);
 }
 
 /** Whether SQLite cannot read now, which says nothing about what it would read. */

@@ -102,6 +102,7 @@ function summary({ checksum, ...columns }: Columns): HostSummary {
 
 function origin(id: string, { spec, diverged, checksum }: Origin): HostOrigin {
   const mark = divergence(diverged);
+  if (typeof spec !== 'string') return { damaged: 'its description is none', diverged: mark };
   if (checksum !== null && checksum !== specChecksum(id, spec))
     return { damaged: 'its description does not match its checksum', diverged: mark };
   try {

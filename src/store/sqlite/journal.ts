@@ -125,6 +125,8 @@ function rowOf(entry: JournalEntry, payload: StoredBlob | null, data: Uint8Array
 
 function storedCommand(hostId: string, columns: Columns, inParts: Parts, mayBeOld: boolean): StoredCommand {
   const { sequence, command, digest, payload: data, format, parts, checksum } = columns;
+  if (typeof command !== 'string' || typeof digest !== 'string')
+    return { sequence, command: '', digest: '', damaged: 'its row is none of a command' };
   const stored = { sequence, command, digest };
   const payload = data === null || format === null ? null : { format, data, parts };
   try {

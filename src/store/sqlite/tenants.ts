@@ -63,7 +63,8 @@ function tenantOf({ quotas, ...tenant }: Columns): Tenant {
 /** What cannot be read is as it is for all. */
 function given(text: string): KeptQuotas {
   try {
-    return JSON.parse(text) as KeptQuotas;
+    const quotas: unknown = JSON.parse(text);
+    return typeof quotas === 'object' && quotas !== null ? (quotas as KeptQuotas) : {};
   } catch {
     return {};
   }

@@ -1,16 +1,20 @@
 /** What an inspection finds beyond the contract: pages, and what lies beside the database. */
 import assert from 'node:assert/strict';
 import { randomFillSync } from 'node:crypto';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import Database from 'better-sqlite3';
+import type { EmittedEvent } from '../../../src/host/command.ts';
+import { StoreDamaged } from '../../../src/store/errors.ts';
 import { openStore, type SqliteStore } from '../../../src/store/sqlite/store.ts';
+import { HandoverDamaged } from '../../../src/store/store.ts';
 import { SPEC } from '../../lanes/fake-host.ts';
 import { temporaryDirectory } from '../../support/service.ts';
 import { someTenant } from '../../support/store.ts';
 
 const CREATED = '2026-01-01T00:00:00.000Z';
+const EVENT: EmittedEvent = { time: '1', kernel: 1, kind: 'pci.remove', message: 'it is gone', data: {} };
 
 async function open(t: TestContext, directory: string): Promise<{ store: SqliteStore; found(): Promise<string[]> }> {
   const store = openStore({ directory });
@@ -41,6 +45,7 @@ async function filled(t: TestContext, bytes = 10): Promise<string> {
 
 function tamper(directory: string, sql: string): void {
   const database = new Database(join(directory, 'holdover.db'));
+  database.unsafeMode();
   database.pragma('foreign_keys = OFF');
   database.exec(sql);
   database.close();
@@ -87,6 +92,87 @@ for (const [what, sql, pattern] of [
       all.join('\n'),
     );
   });
+
+/** What is read of a database, and by which column something else is found. */
+const READ: Record<string, string> = {
+  tenants: 'name, created, quotas',
+  hosts: 'tenant_id, name, spec, created, diverged, checksum, spec_checksum, epoch, gone_sequence, gone_idx',
+  journal: 'sequence, command, digest, payload, payload_format, payload_parts, checksum',
+  handovers: 'sequence, format, data, checksum',
+  snapshots: 'sequence, engine, format, data, parts, checksum',
+  parts: 'sequence, kind, part, data',
+  events: 'sequence, idx, time, kernel, kind, bdf, message, data, number, bytes, checksum',
+};
+/** A page may come to be one of another table, whose columns have other types and are fewer. */
+const VALUES = ['NULL', '7', '-1.5', "'text'", "x'00ff'"];
+
+/** SQLite then stores what the tables do not take, as far as it is no part of a key. */
+const LET_ALL_IN = `PRAGMA writable_schema = ON;
+  CREATE TABLE saved AS SELECT name, sql FROM sqlite_schema;
+  UPDATE sqlite_schema SET sql = replace(replace(replace(sql, ' NOT NULL', ''), 'STRICT, ', ''), ') STRICT', ')')
+  WHERE type = 'table'`;
+const BACK = `PRAGMA writable_schema = ON;
+  UPDATE sqlite_schema SET sql = (SELECT sql FROM saved WHERE saved.name = sqlite_schema.name) WHERE name IN (SELECT name FROM saved);
+  DROP TABLE saved`;
+
+for (const [table, columns] of Object.entries(READ))
+  test(`${table}: whatever stands in a column, it is read, or said to be damaged`, async (t) => {
+    const directory = temporaryDirectory(t);
+    const store = openStore({ directory });
+    const tenantId = await someTenant(store);
+    await store.hosts.insert({ id: 'a', tenantId, name: 'a', spec: SPEC, created: CREATED }, [EVENT]);
+    const owner = { hostId: 'a', epoch: 1 };
+    const bytes = randomFillSync(new Uint8Array(600 << 10));
+    const command = { ...owner, command: '{"op":"batch"}', digest: 'd', events: [EVENT] };
+    await store.journal.append({ ...command, sequence: 1, payload: bytes, handover: { text: '{}' } });
+    await store.snapshots.put({ ...owner, sequence: 1, engine: 'e', bytes });
+    await store.journal.append({ ...command, sequence: 2, payload: bytes.subarray(0, 9) });
+    await store.close();
+    for (const column of columns.split(', '))
+      for (const value of VALUES) {
+        const another = temporaryDirectory(t);
+        cpSync(directory, another, { recursive: true });
+        tamper(another, LET_ALL_IN);
+        tamper(another, `PRAGMA ignore_check_constraints = ON; UPDATE OR IGNORE ${table} SET ${column} = ${value}`);
+        tamper(another, BACK);
+        await readAll(t, another, tenantId, `${column} = ${value}`);
+      }
+  });
+
+async function readAll(t: TestContext, directory: string, tenantId: string, what: string): Promise<void> {
+  const { store, found } = await open(t, directory);
+  const reads = [
+    () => store.tenants.get(tenantId),
+    () => store.tenants.list(10),
+    () => store.hosts.get('a'),
+    () => store.hosts.origin('a'),
+    () => store.hosts.list(tenantId, 10),
+    () => store.hosts.stored(tenantId),
+    () => store.journal.read('a', 0),
+    () => store.journal.handover('a', 1),
+    () => store.journal.unbooted(),
+    () => store.snapshots.before('a', 9),
+    () => store.events.read('a', {}, null, 10),
+    () => store.events.read('a', { kernel: 1 }, null, 10),
+    () => store.hosts.end('a'),
+    async () => {
+      const owner = { hostId: 'a', epoch: (await store.hosts.own('a'))! };
+      const command = (await store.journal.read('a', 0)).at(-1);
+      const snapshot = await store.snapshots.before('a', Number.MAX_SAFE_INTEGER);
+      const sequence = Math.max(command?.sequence ?? 0, snapshot?.sequence ?? 0) + 1;
+      await store.journal.append({ ...owner, sequence, command: '{"op":"clock"}', digest: 'd', events: [EVENT] });
+      await store.snapshots.put({ ...owner, sequence, engine: 'e', bytes: new Uint8Array(9) });
+      await store.hosts.markDiverged(owner, { sequence, op: 'clock', why: 'it differs' });
+      await store.hosts.delete(owner);
+    },
+  ];
+  for (const read of reads)
+    await read().catch((error: Error) => {
+      if (!(error instanceof StoreDamaged || error instanceof HandoverDamaged))
+        throw new Error(`${what}: ${read}`, { cause: error });
+    });
+  for (const finding of await found()) assert.doesNotMatch(finding, /Cannot read properties|is not a function/, what);
+}
 
 test('lines of the marks that are damaged are told, and a last one that is not whole is none', async (t) => {
   const directory = await filled(t);
