@@ -211,7 +211,6 @@ export class Connections {
   #answer(handle: RequestListener, request: IncomingMessage, response: ServerResponse): void {
     const { socket } = request;
     const connection = this.#bySocket.get(socket)!;
-    this.#linger.asked();
     connection.last = { request, response };
     const key = keyIn(request.headers);
     connection.reader.key = key;
@@ -260,6 +259,7 @@ export class Connections {
     const { socket, busy, waiting } = connection;
     // It is closed, or about to be: what comes behind the last answer is not begun.
     if (!socket.writable) return;
+    if (this.#unanswered === 0) this.#linger.busy();
     this.#unanswered += 1;
     if (!busy) {
       connection.busy = true;
@@ -275,7 +275,6 @@ export class Connections {
   #leave(connection: Connection): void {
     if (!connection.busy) return;
     connection.current = undefined;
-    this.#linger.answered();
     this.#settle(1);
     if (connection.waiting.length > 0) setImmediate(() => this.#beginNext(connection));
     else Object.assign(connection, { busy: false, last: null });
@@ -293,6 +292,8 @@ export class Connections {
 
   #settle(answers: number): void {
     this.#unanswered -= answers;
-    if (this.#unanswered === 0) this.#onIdle();
+    if (this.#unanswered > 0) return;
+    this.#linger.idle();
+    this.#onIdle();
   }
 }

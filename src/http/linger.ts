@@ -7,12 +7,12 @@ import { availableParallelism } from 'node:os';
 
 /** For so long it looks out, in milliseconds. */
 const LINGER_MS = 0.1;
-/** What comes so soon after an answer, after a sleep too, comes from somebody who waits for each: it pays to look out for the next one. */
-const SOON_MS = 0.25;
+/** What comes so soon after the last answer, though the thread slept, comes from somebody for whom it pays to look out the next time. */
+const SOON_MS = 0.15;
 
 export class Linger {
   readonly #hasProcessor: boolean;
-  #answered = Number.NEGATIVE_INFINITY;
+  #idleSince = Number.NEGATIVE_INFINITY;
   #pays = false;
   #until = 0;
   #looks = false;
@@ -22,16 +22,16 @@ export class Linger {
     this.#hasProcessor = threads < processors;
   }
 
-  /** A request begins. */
-  asked(): void {
-    this.#pays = this.#hasProcessor && performance.now() - this.#answered < SOON_MS;
+  /** A request begins, and there was none. */
+  busy(): void {
+    this.#pays = this.#hasProcessor && performance.now() - this.#idleSince < SOON_MS;
   }
 
-  /** A request has been answered. */
-  answered(): void {
-    this.#answered = performance.now();
+  /** All requests are answered. */
+  idle(): void {
+    this.#idleSince = performance.now();
     if (!this.#pays) return;
-    this.#until = this.#answered + LINGER_MS;
+    this.#until = this.#idleSince + LINGER_MS;
     if (this.#looks) return;
     this.#looks = true;
     setImmediate(this.#look);

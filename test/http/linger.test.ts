@@ -33,9 +33,9 @@ function loop(t: TestContext) {
 function awakeBehind(t: TestContext, linger: Linger, pause: number): number[] {
   const { pass, awake } = loop(t);
   return [1, 2, 3].map(() => {
-    linger.asked();
+    linger.busy();
     pass(1);
-    linger.answered();
+    linger.idle();
     const awoken = awake();
     pass(Math.max(0, pause - awoken));
     return awoken;
@@ -43,7 +43,7 @@ function awakeBehind(t: TestContext, linger: Linger, pause: number): number[] {
 }
 
 test('who makes one call after another is looked out for, from the second one on', (t) => {
-  const [first, second, third] = awakeBehind(t, new Linger(1, 2), 0.2);
+  const [first, second, third] = awakeBehind(t, new Linger(1, 2), 0.12);
   assert.equal(first, 0);
   for (const awake of [second!, third!]) assert.ok(awake >= 0.1 && awake < 0.15, `${awake} ms`);
 });
@@ -53,17 +53,17 @@ test('who asks now and then is not', (t) => {
 });
 
 test('nobody is where no processor would be left for who calls', (t) => {
-  assert.deepEqual(awakeBehind(t, new Linger(2, 2), 0.2), [0, 0, 0]);
+  assert.deepEqual(awakeBehind(t, new Linger(2, 2), 0.12), [0, 0, 0]);
 });
 
 test('what comes meanwhile is looked out for once, and longer', (t) => {
   const linger = new Linger(1, 2);
   const { pass, awake } = loop(t);
-  linger.answered();
+  linger.idle();
   for (let request = 0; request < 3; request++) {
-    linger.asked();
+    linger.busy();
     pass(0.05);
-    linger.answered();
+    linger.idle();
   }
   const awoken = awake();
   assert.ok(awoken >= 0.1 && awoken < 0.15, `${awoken} ms`);
