@@ -59,7 +59,7 @@ export interface Config {
  * more than with one. But not more than this: each takes some 90 MiB before it has done anything.
  */
 const MOST_LANES = 4;
-const DEFAULT_LANES = Math.min(Math.max(availableParallelism() - 1, 1), MOST_LANES);
+export const DEFAULT_LANES = Math.min(Math.max(availableParallelism() - 1, 1), MOST_LANES);
 
 const MEBIBYTE = 2 ** 20;
 /** With it all of the service takes about 1 GiB; and the hosts of one lane alone do not fill the heap that a thread may have. */

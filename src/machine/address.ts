@@ -30,6 +30,9 @@ export function lastHighOf(high: number, low: number, lengthHigh: number, length
 
 /** Number of the page that an address lies in. */
 export const pageOf = (high: number, low: number): number => high * HIGH_PAGES + (low >>> PAGE_SHIFT);
+/** The high and low word of the first address of a page. */
+export const pageHigh = (page: number): number => Math.floor(page / HIGH_PAGES);
+export const pageLow = (page: number): number => (page * PAGE_SIZE) >>> 0;
 /** An address in units of `2 ** shift` bytes, rounded down. `shift` is at most 31. */
 export const unitOf = (high: number, low: number, shift: number): number => high * 2 ** (32 - shift) + (low >>> shift);
 

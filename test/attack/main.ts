@@ -3,6 +3,7 @@
  * service beside a quiet tenant. A line each, then what does not hold; exits with 1 where something does not.
  */
 import { parseArgs } from 'node:util';
+import { DEFAULT_LANES } from '../../src/config.ts';
 import { ATTACKS } from './attacks/index.ts';
 import { boundsOf, findings, heading, line } from './report.ts';
 import { runTrial } from './trial.ts';
@@ -26,7 +27,7 @@ const { values } = parseArgs({
 const only = new RegExp(values.only ?? '', 'i');
 const attacks = ATTACKS.filter(({ name }) => only.test(name));
 const { sigterm, profile } = values;
-const lanes = values.lanes === undefined ? undefined : Number(values.lanes);
+const lanes = Number(values.lanes ?? DEFAULT_LANES);
 const seconds = Number(values.seconds ?? DEFAULT_SECONDS);
 const scale = Number(values.scale ?? 1);
 

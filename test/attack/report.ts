@@ -10,7 +10,7 @@ export interface Bounds {
   exit: number;
 }
 
-export const boundsOf = (lanes = 1): Bounds => ({ p99: 50, peak: mostMib(lanes), exit: 5 });
+export const boundsOf = (lanes: number): Bounds => ({ p99: 50, peak: mostMib(lanes), exit: 5 });
 
 /** What does not hold, a sentence each. */
 export function findings(outcome: Outcome, bounds: Bounds): string[] {

@@ -22,8 +22,8 @@ export interface TrialOptions {
   scale: number;
   /** SIGTERM comes while the attack goes on; otherwise when it is over. */
   sigterm: boolean;
-  /** So many lanes serve; default: as many as the service has by itself. */
-  lanes?: number | undefined;
+  /** So many lanes serve. */
+  lanes: number;
   /** Where the service's threads leave profiles. */
   profile?: string;
 }
@@ -156,7 +156,7 @@ class Trial {
           HOLDOVER_TENANTS: Object.entries(KEYS)
             .map((pair) => pair.join(':'))
             .join(','),
-          ...(lanes !== undefined && { HOLDOVER_LANES: String(lanes) }),
+          HOLDOVER_LANES: String(lanes),
           ...(profile !== undefined && { NODE_OPTIONS: `--cpu-prof --cpu-prof-dir=${profile}` }),
         },
       },
@@ -229,7 +229,7 @@ class Trial {
     for (;;) {
       const rest = this.#memory();
       const passed = (performance.now() - begun) / 1000;
-      if (rest <= restMib(this.#options.lanes ?? 1)) return { rest, back: passed };
+      if (rest <= restMib(this.#options.lanes)) return { rest, back: passed };
       if (passed > BACK_WITHIN_S) return { rest, back: null };
       await setTimeout(LOOK_MS);
     }

@@ -14,7 +14,7 @@ import { accessOf } from '../../kernel/iommufd/io-pagetable/mapping.ts';
 import { accountOf, type Ioas } from '../../kernel/iommufd/ioas.ts';
 import type { Process } from '../../kernel/process.ts';
 import { MAP_FIXED_IOVA } from '../../kernel/uapi/iommufd.ts';
-import { HIGH_PAGES, PAGE_SIZE, WORD } from '../../machine/address.ts';
+import { HIGH_PAGES, PAGE_SIZE, pageOf, WORD } from '../../machine/address.ts';
 import { type Columns, MAP, type Numbers, OP_BITS, OP_MASK, UNMAP, type Words } from './columns.ts';
 
 /** Fewer operations than this are left as they are: it would not pay. */
@@ -33,6 +33,7 @@ const AT_ONCE = 16;
 /** Rows in ascending order of their IOVAs: by how many pages these lie above the lowest one, and which rows they are. */
 interface Order {
   lowest: number;
+  highest: number;
   above: Uint32Array<ArrayBuffer>;
   rows: Uint32Array<ArrayBuffer>;
 }
@@ -96,7 +97,7 @@ function isOfPages({ data, rows }: Words): boolean {
   return true;
 }
 
-const pageAt = ({ data }: Words, row: number): number => data[row * 2]! * HIGH_PAGES + data[row * 2 + 1]! / PAGE_SIZE;
+const pageAt = ({ data }: Words, row: number): number => pageOf(data[row * 2]!, data[row * 2 + 1]!);
 
 /** The rows as they come; null: they lie too far from one another, or not at pages. */
 function orderOf(iova: Words): Order | null {
@@ -115,15 +116,15 @@ function orderOf(iova: Words): Order | null {
     above[row] = pageAt(iova, row) - lowest;
     rows[row] = row;
   }
-  return { lowest, above, rows };
+  return { lowest, highest, above, rows };
 }
 
 /** Sorts by one digit after the other, from the lowest on, and yields after so many rows. */
 function* sort(order: Order, pause: number): Generator<void> {
   const count = order.rows.length;
   let spare = { above: new Uint32Array(count), rows: new Uint32Array(count) };
-  const highest = order.above.reduce((most, above) => Math.max(most, above), 0);
-  for (let shift = 0; highest >>> shift > 0 && shift < 32; shift += DIGIT_BITS) {
+  const most = order.highest - order.lowest;
+  for (let shift = 0; shift < 32 && most >>> shift > 0; shift += DIGIT_BITS) {
     const { above, rows } = order;
     const places = placesOf(above, shift);
     for (let from = 0; from < count; from += pause) {
@@ -155,13 +156,13 @@ function scatter(from: Pairs, to: Pairs, shift: number, places: Uint32Array, fir
 }
 
 /** Sorted operations of so many pages each; null: some lie where others do. */
-function alikeOf({ lowest, above }: Order, pages: number): Alike | null {
+function alikeOf({ lowest, highest, above }: Order, pages: number): Alike | null {
   let spans = 2;
   for (let at = 1; at < above.length; at++) {
     if (above[at]! - above[at - 1]! < pages) return null;
     if (spanOf(lowest + above[at]!) !== spanOf(lowest + above[at - 1]!)) spans += 2;
   }
-  return { pages, first: lowest, last: lowest + above.at(-1)! + pages - 1, count: above.length, spans };
+  return { pages, first: lowest, last: highest + pages - 1, count: above.length, spans };
 }
 
 const spanOf = (page: number): number => Math.floor(page / PAGES_OF_A_TABLE);

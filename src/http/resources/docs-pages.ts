@@ -20,8 +20,7 @@ export async function buildPages(replyTo: (request: IncomingMessage) => FastifyR
   const app = fastify({ schemaController: NO_SCHEMAS });
   app.setErrorHandler<FastifyError>((error, request) => void replyTo(request.raw).send(error));
   app.setNotFoundHandler((request) => void replyTo(request.raw).callNotFound());
-  const text = await readFile(DOCUMENT, 'utf8');
-  const document = JSON.parse(text);
+  const document = JSON.parse(await readFile(DOCUMENT, 'utf8'));
   await setImmediate();
   const sendDocument = sender(document);
   await setImmediate();

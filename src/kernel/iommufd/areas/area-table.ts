@@ -9,16 +9,11 @@
  * source and its access.
  */
 
-import { highOf, lowOf, PAGE_SIZE, WORD } from '../../../machine/address.ts';
+import { HIGH_PAGES, highOf, lowOf, PAGE_SIZE, pageHigh, pageLow, WORD } from '../../../machine/address.ts';
 import { BLOCK, IOVA, LAST, META, START, WORDS } from './area-blocks.ts';
 import { ACCESS_BITS, AreaCursor } from './area-cursor.ts';
 
 const PAGE_MASK = 4095;
-/** Pages of a high word. */
-const HIGH_PAGES = 2 ** 20;
-
-const pageHigh = (page: number): number => Math.floor(page / HIGH_PAGES);
-const pageLow = (page: number): number => (page * PAGE_SIZE) >>> 0;
 /** An insertion this close to an end of a full block splits it there, and not in the middle. */
 const EDGE = 1;
 

@@ -2,7 +2,7 @@
  * Maps at fixed IOVAs, or unmaps, none of which is refused, whatever comes before: these may be done in any order, since the only
  * thing that depends on it is which frames become page tables, and that is the kernel's own choice.
  */
-import { HIGH_PAGES, PAGE, PAGE_SHIFT, PAGE_SIZE } from '../../../machine/address.ts';
+import { PAGE, PAGE_SHIFT, PAGE_SIZE, pageHigh, pageLow } from '../../../machine/address.ts';
 import { WRITE } from '../../../machine/page-table.ts';
 import { hasSmallPages } from '../areas/area-pages.ts';
 import type { IoPagetable } from './io-pagetable.ts';
@@ -20,19 +20,12 @@ export interface Alike {
   spans: number;
 }
 
-const highOf = (page: number): number => Math.floor(page / HIGH_PAGES);
-const lowOf = (page: number): number => (page * PAGE_SIZE) >>> 0;
-
 /** Whether none of these maps is refused for what is common to all: then `takesMap` has to be asked of each. */
 export function takesMaps(iopt: IoPagetable, access: number, account: Account, maps: Alike): boolean {
   const { pages, first, last, count, spans } = maps;
   const [domain] = iopt.domains;
-  if (iopt.immutable || iopt.domains.length > 1 || access === 0) return false;
-  if (iopt.alignment > PAGE) return false;
-  for (const range of iopt.freeFrom(BigInt(first) * PAGE)) {
-    if (range.start > BigInt(first) * PAGE || range.last < BigInt(last + 1) * PAGE - 1n) return false;
-    break;
-  }
+  if (iopt.immutable || iopt.domains.length > 1 || iopt.alignment > PAGE || access === 0) return false;
+  if (!iopt.isFree(pageHigh(first), pageLow(first), pageHigh(last), pageLow(last) + PAGE_SIZE - 1)) return false;
   if (!domain) return true;
   if (domain.format.minShift !== PAGE_SHIFT || !hasSmallPages(domain, pages) || domain.checkAccess(access))
     return false;
@@ -56,7 +49,7 @@ export function takesMap(
   // Each area is in the domain, whose table is smaller than that of the areas.
   if (domain && pages === 1) return domain.table.isFree(page);
   const last = page + pages - 1;
-  return !(iopt.areas.seek(highOf(last), lowOf(last)) && iopt.areas.reaches(highOf(page), lowOf(page)));
+  return !(iopt.areas.seek(pageHigh(last), pageLow(last)) && iopt.areas.reaches(pageHigh(page), pageLow(page)));
 }
 
 /** Whether none of these unmaps is refused for what is common to all: then `takesUnmap` has to be asked of each. */
@@ -66,10 +59,10 @@ export const takesUnmaps = (iopt: IoPagetable): boolean => !iopt.immutable && io
 export function takesUnmap({ areas }: IoPagetable, page: number, pages: number): boolean {
   const last = page + pages - 1;
   return (
-    areas.seek(highOf(page), lowOf(page)) &&
-    areas.iovaLow === lowOf(page) &&
-    areas.iovaHigh === highOf(page) &&
-    areas.lastLow === lowOf(last) + PAGE_SIZE - 1 &&
-    areas.lastHigh === highOf(last)
+    areas.seek(pageHigh(page), pageLow(page)) &&
+    areas.iovaLow === pageLow(page) &&
+    areas.iovaHigh === pageHigh(page) &&
+    areas.lastLow === pageLow(last) + PAGE_SIZE - 1 &&
+    areas.lastHigh === pageHigh(last)
   );
 }

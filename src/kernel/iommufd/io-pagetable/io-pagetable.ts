@@ -8,7 +8,6 @@
 import {
   below,
   big,
-  HIGH_PAGES,
   hex,
   hexOf,
   highOf,
@@ -18,6 +17,8 @@ import {
   PAGE,
   PAGE_SHIFT,
   PAGE_SIZE,
+  pageHigh,
+  pageLow,
   pageOf,
   UMAX,
   WORD,
@@ -90,8 +91,8 @@ export class IoPagetable extends DomainSpace {
     if (this.immutable || this.domains.length > 1 || source.shared || source.origin.kind !== 'user') return 0;
     if (domain && (domain.format.minShift !== PAGE_SHIFT || domain.checkAccess(access))) return 0;
     const last = page + (count - 1) * stride;
-    const [firstHigh, firstLow] = [Math.floor(page / HIGH_PAGES), (page * PAGE_SIZE) >>> 0];
-    const [lastHigh, lastLow] = [Math.floor(last / HIGH_PAGES), ((last * PAGE_SIZE) >>> 0) + PAGE_SIZE - 1];
+    const [firstHigh, firstLow] = [pageHigh(page), pageLow(page)];
+    const [lastHigh, lastLow] = [pageHigh(last), pageLow(last) + PAGE_SIZE - 1];
     if (!this.isFree(firstHigh, firstLow, lastHigh, lastLow)) return 0;
     if (this.areas.seek(lastHigh, lastLow) && this.areas.reaches(firstHigh, firstLow)) return 0;
     let done = count;
@@ -285,7 +286,7 @@ export class IoPagetable extends DomainSpace {
   unmapPages(page: number, stride: number, pages: number, count: number): number {
     if (this.immutable || this.holds.size > 0) return 0;
     const { areas } = this;
-    if (!areas.seek(Math.floor(page / HIGH_PAGES), (page * PAGE_SIZE) >>> 0)) return 0;
+    if (!areas.seek(pageHigh(page), pageLow(page))) return 0;
     this.opened(page * PAGE_SIZE);
     for (let done = 0; done < count; ) {
       const { slot } = areas;

@@ -108,7 +108,7 @@ export class IovaSpace {
   }
 
   /** Whether nothing in [iova, last] is reserved. */
-  protected isFree(iovaHigh: number, iovaLow: number, lastHigh: number, lastLow: number): boolean {
+  isFree(iovaHigh: number, iovaLow: number, lastHigh: number, lastLow: number): boolean {
     // Most IOVAs lie in the range that the one before lay in.
     let range = this._hint;
     if (
