@@ -9,6 +9,8 @@ import { createVmm, hex, IOVA, MEMORY, PAGE } from './vmm.ts';
 const BARE_SERVER = fileURLToPath(new URL('./bare-server.ts', import.meta.url));
 const ROUND_MS = 1500;
 const ROUNDS = 5;
+/** The first ones are slower, here and there: programs are compiled. */
+const WARM_ROUNDS = 4;
 const CONNECTIONS = 32;
 
 const MAP_FIXED = 1 | 2 | 4;
@@ -95,7 +97,10 @@ type Compared = Record<'service' | 'floor', (what: keyof Load) => number>;
 async function compare(count: number, service: Target, floor: Target): Promise<Compared> {
   const some = ({ connections, requests, pid }: Target): Promise<Load> =>
     load(connections.slice(0, count), requests, pid);
-  const rounds = await repeat(ROUNDS, 1, async () => ({ service: await some(service), floor: await some(floor) }));
+  const rounds = await repeat(ROUNDS, WARM_ROUNDS, async () => ({
+    service: await some(service),
+    floor: await some(floor),
+  }));
   const of = (whose: keyof Compared) => (what: keyof Load) => median(rounds.map((round) => round[whose][what]));
   return { service: of('service'), floor: of('floor') };
 }

@@ -15,6 +15,7 @@ export const REQUEST = 'request';
 
 /** The fields of that line. */
 export interface RequestFacts {
+  reqId: string;
   method: string;
   /** The path template of its route; null: no route takes it. */
   route: string | null;

@@ -19,7 +19,14 @@ if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
   // A heap may grow by half before garbage is collected again, rather than by several times what is in it.
   // And what requests are made of is new, always: where V8 comes to think otherwise, as happens under load, it makes it among what is
   // old, and all of the heap is collected once a second.
-  const flags = ['--no-parallel-scavenge', '--heap-growing-percent=50', '--no-allocation-site-pretenuring'];
+  // A thread that rests for some seconds would collect all of its heap, and with it lose what it has compiled: calls would take twice as
+  // long, for seconds, after each pause of their caller. What there is much of, residents.ts collects.
+  const flags = [
+    '--no-parallel-scavenge',
+    '--heap-growing-percent=50',
+    '--no-allocation-site-pretenuring',
+    '--no-memory-reducer-for-small-heaps',
+  ];
   keepBuffersApart(flags);
   for (const flag of flags) require('node:v8').setFlagsFromString(flag);
   import('../run.ts');

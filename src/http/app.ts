@@ -120,11 +120,12 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
 }
 
 /**
- * Fastify's own lines are logged from `warn` on: where the service listens, which it logs as `info`, the caller says.
+ * Fastify's own lines are logged from `warn` on: where the service listens, which it logs as `info`, the caller says. A
+ * request has no logger of its own, which would cost it more than all else that Fastify does: who logs names the request.
  */
 function loggers(log: Logger): Pick<FastifyServerOptions, 'loggerInstance' | 'childLoggerFactory'> {
   const own = log.child({}, { level: log.isLevelEnabled('info') ? 'warn' : log.level });
-  return { loggerInstance: own, childLoggerFactory: (_own, bindings, options) => log.child(bindings, options) };
+  return { loggerInstance: own, childLoggerFactory: () => log };
 }
 
 /** Receives bodies of JSON, and no others; what they are is read when all is known that is asked. */

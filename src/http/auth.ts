@@ -2,7 +2,6 @@
 import { hash, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { hashKey } from '../store/keys.ts';
 import { damagedDescription, type HostIdentity, type Tenant } from '../store/store.ts';
 import { notFound } from './answers.ts';
 import { sentence } from './errors.ts';
@@ -38,11 +37,12 @@ export async function authenticate(
       'The admin key may do what is below /v1/admin and nothing else: use the key of a tenant.',
     );
   }
-  const tenant = await context.directory.tenants.findByKeyHash(hashKey(key));
+  const hash = context.keys.hashOf(key);
+  const tenant = await context.directory.tenants.findByKeyHash(hash);
   if (tenant === undefined) {
     throw unauthenticated('Nobody has this key. Check it, or have a tenant made.', ', error="invalid_token"');
   }
-  context.keys.know(key);
+  context.keys.know(key, hash);
   if (access === 'admin')
     throw new Problem('forbidden', 'This needs the admin key (HOLDOVER_ADMIN_KEY), not that of a tenant.');
   request.tenant = tenant;

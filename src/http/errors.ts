@@ -49,7 +49,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
 export function handleError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const problem = problemOf(error, rulesOf(request));
   if (problem.status >= 500 && !(error instanceof Problem) && !(error instanceof GivenUp))
-    request.log.error({ err: error, route: request.routeOptions.url }, problem.message);
+    request.log.error({ reqId: request.id, err: error, route: request.routeOptions.url }, problem.message);
   return sendProblem(request, reply, problem);
 }
 

@@ -5,6 +5,7 @@
  */
 
 import type { IncomingHttpHeaders } from 'node:http';
+import { hashKey } from '../store/keys.ts';
 
 /** When so much time of a turn has been spent, in milliseconds, no more is begun in it: answers are given, and others are heard. */
 const TURN_MS = 2;
@@ -22,12 +23,17 @@ type Begin = () => void;
 
 /** The keys of tenants, as far as they have been used. */
 export class KnownKeys {
-  readonly #known = new Set<string>();
+  /** With the hash of each, which takes longer to make than to find. */
+  readonly #known = new Map<string, string>();
 
-  know(key: string): void {
+  know(key: string, hash: string): void {
     if (this.#known.has(key)) return;
     if (this.#known.size >= MOST_KEYS) this.#known.clear();
-    this.#known.add(key);
+    this.#known.set(key, hash);
+  }
+
+  hashOf(key: string): string {
+    return this.#known.get(key) ?? hashKey(key);
   }
 
   has(key: string): boolean {

@@ -37,6 +37,7 @@ function factsOf(request: FastifyRequest, status: number, milliseconds: number):
   const { url: route = null } = request.routeOptions;
   const kernel = problem?.extras.kernel;
   return {
+    reqId: request.id,
     method,
     route,
     status,

@@ -38,7 +38,7 @@ const LEAST_HOST = 2 ** 27;
 /** Another lane may have come to take more: then it is this one that has to make room. */
 const LOOK_MS = 1000;
 /**
- * So much more than hosts take need not be in memory of an idle thread: bytes, and how often that is mended, in milliseconds. Ordinary
+ * So much garbage need not be in memory of an idle thread: bytes, and how often that is mended, in milliseconds. Ordinary
  * lanes serve HTTP, and their clients wait while garbage is collected.
  */
 const SLACK = { ordinary: 2 ** 26, large: 2 ** 25 };
@@ -85,6 +85,8 @@ export class Residents {
   #loaded = 0;
   #told = Number.NEGATIVE_INFINITY;
   #collected = Number.NEGATIVE_INFINITY;
+  /** What is more than hosts take, and is no garbage. */
+  #left: number;
   /** What the thread has worked until it was looked at last. */
   #work = performance.eventLoopUtilization();
 
@@ -104,6 +106,7 @@ export class Residents {
     this.#onMove = onMove;
     this.#moved = new Set(moved);
     this.#heap = heap;
+    this.#left = heap.bytes;
     this.#memory = memory ?? newHostMemory(Number.POSITIVE_INFINITY, 1);
     this.#lane = lane;
     this.#mostObjects = mostObjects;
@@ -218,16 +221,25 @@ export class Residents {
     this.#makingRoom = false;
   }
 
-  /** V8 keeps what hosts have left in memory until it needs the room, which may be never. */
+  /** Bytes that are more than what hosts take: garbage, and the program itself. */
+  get #besideHosts(): number {
+    return this.#heap.bytes - 1.25 * this.#bytes;
+  }
+
+  /**
+   * V8 keeps what hosts have left in memory until it needs the room, which may be never. It is not done for little: programs that it
+   * has compiled go along, where nothing that they are for is in memory just then, and are slow until they are compiled again.
+   */
   #collect(): void {
     const before = this.#work;
     this.#work = performance.eventLoopUtilization();
     if (performance.eventLoopUtilization(this.#work, before).utilization > IDLE) return;
     const slack = this.#mostObjects === Number.POSITIVE_INFINITY ? SLACK.large : SLACK.ordinary;
-    if (this.#heap.bytes < 1.25 * this.#bytes + slack || performance.now() - this.#collected < COLLECT_MS) return;
+    if (this.#besideHosts < this.#left + slack || performance.now() - this.#collected < COLLECT_MS) return;
     for (const runner of this.#runners.values()) if (!runner.isIdle) return;
     this.#heap.collect();
     this.#collected = performance.now();
+    this.#left = Math.max(0, this.#besideHosts);
   }
 
   readonly #look = (): void => {

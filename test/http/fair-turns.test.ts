@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { FairTurns, KnownKeys } from '../../src/http/fair-turns.ts';
+import { hashKey } from '../../src/store/keys.ts';
 
 function begun(...known: string[]): {
   turns: FairTurns;
@@ -11,7 +12,7 @@ function begun(...known: string[]): {
 } {
   const keys = new KnownKeys();
   const turns = new FairTurns(keys, 8);
-  for (const key of known) keys.know(key);
+  for (const key of known) keys.know(key, hashKey(key));
   const order: string[] = [];
   return { turns, order, ask: (key, what) => turns.enter(key, () => order.push(what)) };
 }

@@ -196,7 +196,10 @@ async function readOn(log: Log, after: EventId | null, { request, sse }: Fastify
     await log.context.watchers.turns.take();
     return await read(log, after, STREAM_PAGE);
   } catch (error) {
-    request.log.error({ err: error, host: log.host.id }, 'a stream of events has ended, as the store cannot be read');
+    request.log.error(
+      { reqId: request.id, err: error, host: log.host.id },
+      'a stream of events has ended, as the store cannot be read',
+    );
     sse.close();
     return { events: [], reached: after, oldest: null, missed: false };
   }

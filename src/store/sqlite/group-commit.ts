@@ -48,7 +48,8 @@ export class GroupCommit {
       sizes: this.#sizes,
     });
     const group = database.transaction((writes: readonly Write[]) => writes.map(this.#apply));
-    this.#group = (writes) => group.immediate(writes);
+    // One row alone is a transaction by itself.
+    this.#group = (writes) => (isOneRow(writes) ? [this.#apply(writes[0]!)] : group.immediate(writes));
   }
 
   /** Transactions so far. */
@@ -89,6 +90,12 @@ export class GroupCommit {
     this.#marks.close();
   }
 }
+
+/** Whether all that is to be stored is a command of one host. */
+const isOneRow = (writes: readonly Write[]): boolean => {
+  const [write] = writes;
+  return writes.length === 1 && write!.kind === 'append' && write!.handover === null && write!.events.length === 0;
+};
 
 /** Whether a host is gone, and with it, perhaps, what kept the disk full. */
 const isCleared = (writes: readonly Write[], results: readonly number[]): boolean =>
