@@ -113,8 +113,8 @@ async function fairness(figure: string, map: Buffer) {
       unit: 'ms p99',
       floor,
       ratio: p99 / floor,
-      goal: '≤ 30 ms',
-      met: p99 <= 30,
+      goal: '≤ 15 ms',
+      met: p99 <= 15,
       note: `floor: nobody else is there; p50 ${round(quantile(beside, 0.5))} ms, max ${round(Math.max(...beside))} ms, a batch and its unmap ${round(median(rounds))} ms; ${diskNote()}`,
     };
   });

@@ -7,7 +7,7 @@ import { LaneBusy } from '../../src/lanes/errors.ts';
 import { Heap } from '../../src/lanes/heap.ts';
 import { Lane } from '../../src/lanes/lane.ts';
 import type { Engine } from '../../src/lanes/replay.ts';
-import { type HostMemory, newHostMemory } from '../../src/lanes/residents.ts';
+import { type HostMemory, newHostMemory, Residents } from '../../src/lanes/residents.ts';
 import type { SqliteStore } from '../../src/store/sqlite/store.ts';
 import { someTenant, temporaryStore } from '../support/store.ts';
 import { FakeHost, type FakeView, SPEC } from './fake-host.ts';
@@ -244,6 +244,49 @@ test('in a thread whose heap is full nothing is begun, but all hosts leave, and 
   for (let done = false; !done; ) done = await lane.execute('h2', TICK).then(Boolean, () => false);
   assert.equal(await clock(lane, 'h2'), 2);
   assert.deepEqual(made.built(), ['made']);
+});
+
+test('an idle thread collects what there is much of, and what the program takes is no garbage', (t) => {
+  let clock = 0;
+  let bytes = 100 * MIB;
+  let collections = 0;
+  let left = 0;
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  t.mock.method(performance, 'now', () => clock);
+  t.mock.method(performance, 'eventLoopUtilization', () => ({ idle: 1, active: 0, utilization: 0 }));
+  const collect = (): void => {
+    collections += 1;
+    bytes = left;
+  };
+  const residents = new Residents({
+    log: { info() {}, warn() {}, error() {} },
+    mostObjects: MIB,
+    heap: new Heap({ used: () => ({ part: 0, bytes }), collect }),
+  });
+  const wait = (seconds: number): void => {
+    for (let second = 0; second < seconds; second += 1) {
+      clock += 1000;
+      t.mock.timers.tick(1000);
+    }
+  };
+  bytes += 60 * MIB;
+  wait(60);
+  assert.equal(collections, 0);
+  bytes += 8 * MIB;
+  left = 130 * MIB;
+  wait(60);
+  assert.equal(collections, 1);
+  bytes += 60 * MIB;
+  wait(60);
+  assert.equal(collections, 1);
+  bytes += 8 * MIB;
+  left = 20 * MIB;
+  wait(60);
+  assert.equal(collections, 2);
+  bytes += 68 * MIB;
+  wait(60);
+  assert.equal(collections, 3);
+  residents.close();
 });
 
 test('what a host takes is known, also of one that has left', async (t) => {
