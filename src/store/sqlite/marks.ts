@@ -32,8 +32,6 @@ export class Marks {
   #deleted: Set<string> = new Set();
   #file: number | undefined;
   #added = 0;
-  /** Lines that are still to be written. */
-  #text = '';
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -45,42 +43,30 @@ export class Marks {
     return typeof mark === 'number' ? mark : 0;
   }
 
-  /** What a commit has stored. It is written behind the answers to those who wait for the commit. */
+  /** What a commit has stored. It never fails: the file is a help, and the disk may be full. */
   note(changes: ReadonlyMap<string, Mark>): void {
     if (changes.size === 0) return;
     const marks = this.#known();
-    if (this.#text === '') setImmediate(this.#write);
+    let text = '';
     for (const [id, mark] of changes) {
       this.#set(marks, id, mark);
-      this.#text += lineOf(id, mark);
+      text += lineOf(id, mark);
     }
-  }
-
-  /** Somebody else may write it from now on. */
-  close(): void {
-    this.#write();
-    this.#end();
-    this.#marks = undefined;
-  }
-
-  /** It never fails: the file is a help, and the disk may be full. */
-  readonly #write = (): void => {
-    const text = this.#text;
-    if (text === '') return;
-    this.#text = '';
-    const marks = this.#known();
     try {
       if (this.#file === undefined) this.#begin(marks);
       else this.#add(this.#file, text, marks);
     } catch {
       // Perhaps half a line is there: it is written anew behind the next commit.
-      this.#end();
+      this.close();
+      this.#marks = marks;
     }
-  };
+  }
 
-  #end(): void {
+  /** Somebody else may write it from now on. */
+  close(): void {
     if (this.#file !== undefined) closeSync(this.#file);
     this.#file = undefined;
+    this.#marks = undefined;
   }
 
   #known(): Map<string, Mark> {
@@ -113,7 +99,8 @@ export class Marks {
 
   /** Writes all of them into a new file, which takes the place of the old one. */
   #begin(marks: Map<string, Mark>): void {
-    this.#end();
+    if (this.#file !== undefined) closeSync(this.#file);
+    this.#file = undefined;
     const path = join(this.#directory, MARKS);
     let text = '';
     for (const [id, mark] of marks) text += lineOf(id, mark);
