@@ -121,7 +121,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
 
 /**
  * Fastify's own lines are logged from `warn` on: where the service listens, which it logs as `info`, the caller says. A
- * request has no logger of its own, which would cost it more than all else that Fastify does: who logs names the request.
+ * request has no logger of its own, which takes some microseconds to make: who logs names the request.
  */
 function loggers(log: Logger): Pick<FastifyServerOptions, 'loggerInstance' | 'childLoggerFactory'> {
   const own = log.child({}, { level: log.isLevelEnabled('info') ? 'warn' : log.level });

@@ -37,12 +37,11 @@ export async function authenticate(
       'The admin key may do what is below /v1/admin and nothing else: use the key of a tenant.',
     );
   }
-  const hash = context.keys.hashOf(key);
-  const tenant = await context.directory.tenants.findByKeyHash(hash);
+  const tenant = await context.directory.tenants.findByKeyHash(context.keys.hashOf(key));
   if (tenant === undefined) {
     throw unauthenticated('Nobody has this key. Check it, or have a tenant made.', ', error="invalid_token"');
   }
-  context.keys.know(key, hash);
+  context.keys.know(key);
   if (access === 'admin')
     throw new Problem('forbidden', 'This needs the admin key (HOLDOVER_ADMIN_KEY), not that of a tenant.');
   request.tenant = tenant;

@@ -26,10 +26,10 @@ export class KnownKeys {
   /** With the hash of each, which takes longer to make than to find. */
   readonly #known = new Map<string, string>();
 
-  know(key: string, hash: string): void {
+  know(key: string): void {
     if (this.#known.has(key)) return;
     if (this.#known.size >= MOST_KEYS) this.#known.clear();
-    this.#known.set(key, hash);
+    this.#known.set(key, hashKey(key));
   }
 
   hashOf(key: string): string {

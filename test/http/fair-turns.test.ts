@@ -3,7 +3,6 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { FairTurns, KnownKeys } from '../../src/http/fair-turns.ts';
-import { hashKey } from '../../src/store/keys.ts';
 
 function begun(...known: string[]): {
   turns: FairTurns;
@@ -12,7 +11,7 @@ function begun(...known: string[]): {
 } {
   const keys = new KnownKeys();
   const turns = new FairTurns(keys, 8);
-  for (const key of known) keys.know(key, hashKey(key));
+  for (const key of known) keys.know(key);
   const order: string[] = [];
   return { turns, order, ask: (key, what) => turns.enter(key, () => order.push(what)) };
 }

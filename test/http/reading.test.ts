@@ -8,7 +8,6 @@ import { type TestContext, test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { KnownKeys } from '../../src/http/fair-turns.ts';
 import { type Reader, Reading } from '../../src/http/reading.ts';
-import { hashKey } from '../../src/store/keys.ts';
 
 interface Reads {
   keys: KnownKeys;
@@ -106,7 +105,7 @@ test('tenants take turns: one whose request comes alone does not wait for anothe
     work(0.5);
     response.end();
   });
-  for (const key of ['loud', 'quiet']) keys.know(key, hashKey(key));
+  for (const key of ['loud', 'quiet']) keys.know(key);
   const loud = await Promise.all(Array.from({ length: 100 }, dial));
   for (const reader of readers) reader.key = 'loud';
   const quiet = await dial();
@@ -127,7 +126,7 @@ const MANY = 1000;
 
 test('of very many connections that speak at once, few are heard before others have their turn', async (t) => {
   const { keys, readers, dial, accepted } = await reads(t, (_request, response) => response.end());
-  for (const key of ['loud', 'quiet']) keys.know(key, hashKey(key));
+  for (const key of ['loud', 'quiet']) keys.know(key);
   const sockets = await Promise.all(Array.from({ length: MANY }, dial));
   const quiet = await dial();
   await until(() => readers.length === MANY + 1);

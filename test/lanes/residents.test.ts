@@ -269,23 +269,19 @@ test('an idle thread collects what there is much of, and what the program takes 
       t.mock.timers.tick(1000);
     }
   };
-  bytes += 60 * MIB;
-  wait(60);
-  assert.equal(collections, 0);
-  bytes += 8 * MIB;
-  left = 130 * MIB;
-  wait(60);
-  assert.equal(collections, 1);
-  bytes += 60 * MIB;
-  wait(60);
-  assert.equal(collections, 1);
-  bytes += 8 * MIB;
-  left = 20 * MIB;
-  wait(60);
-  assert.equal(collections, 2);
-  bytes += 68 * MIB;
-  wait(60);
-  assert.equal(collections, 3);
+  // MiB that come, those that a collection leaves, and collections by then.
+  for (const [more, leaves, expected] of [
+    [60, 0, 0],
+    [8, 130, 1],
+    [60, 0, 1],
+    [8, 20, 2],
+    [68, 0, 3],
+  ] as const) {
+    bytes += more * MIB;
+    left = leaves * MIB;
+    wait(60);
+    assert.equal(collections, expected);
+  }
   residents.close();
 });
 
