@@ -102,12 +102,12 @@ export class Connection {
 export class Client {
   readonly port: number;
   readonly key: string;
-  readonly #connection: Connection;
+  readonly connection: Connection;
 
   private constructor(port: number, key: string, connection: Connection) {
     this.port = port;
     this.key = key;
-    this.#connection = connection;
+    this.connection = connection;
   }
 
   static async open({ port, key }: { port: number; key: string }): Promise<Client> {
@@ -120,13 +120,13 @@ export class Client {
   }
 
   async send<T = Record<string, unknown>>(request: Buffer): Promise<T> {
-    const { status, body } = await this.#connection.send(request);
+    const { status, body } = await this.connection.send(request);
     const text = body.toString();
     if (status < 200 || status > 299) throw new Error(`the service answers ${status}: ${text.slice(0, 500)}`);
     return (text === '' ? {} : JSON.parse(text)) as T;
   }
 
   close(): void {
-    this.#connection.close();
+    this.connection.close();
   }
 }

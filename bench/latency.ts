@@ -33,23 +33,28 @@ export function mapAndUnmap(path: string, { fd, ioas, slot }: { fd: number; ioas
   ];
 }
 
-interface Load {
+export interface Load {
   /** Requests a second. */
   throughput: number;
   /** Milliseconds. */
   p50: number;
   p99: number;
-  /** Microseconds of all processors that the server took for a request. */
+  /** Microseconds of all processors that the server took for a request, and that its busiest thread took. */
   cpu: number;
+  busiest: number;
 }
 
 const ERRNO = Buffer.from('"errno"');
 
 /** One request after another on each connection, for a while; ends with every connection at the start of its turn. */
-async function load(connections: readonly Connection[], requests: readonly Buffer[][], pid: number): Promise<Load> {
+export async function load(
+  connections: readonly Connection[],
+  requests: readonly Buffer[][],
+  pid: number,
+): Promise<Load> {
   const times: number[] = [];
   const start = now();
-  const before = cpuOf(pid);
+  const before = threadTimes(pid);
   await Promise.all(
     connections.map(async (connection, index) => {
       const mine = requests[index]!;
@@ -62,18 +67,17 @@ async function load(connections: readonly Connection[], requests: readonly Buffe
     }),
   );
   const throughput = (times.length / (now() - start)) * 1000;
-  const cpu = (cpuOf(pid) - before) / times.length;
-  return { throughput, p50: median(times), p99: quantile(times, 0.99), cpu };
+  const taken = [...threadTimes(pid)].map(([thread, time]) => (time - (before.get(thread) ?? 0)) / times.length);
+  const cpu = taken.reduce((sum, time) => sum + time, 0);
+  return { throughput, p50: median(times), p99: quantile(times, 0.99), cpu, busiest: Math.max(...taken) };
 }
 
-/** Microseconds of all processors that the threads of a process have taken; not known but on Linux. */
-function cpuOf(pid: number): number {
-  if (process.platform !== 'linux') return Number.NaN;
-  const threads = readdirSync(`/proc/${pid}/task`);
-  const times = threads.map((thread) =>
-    Number(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'utf8').split(' ')[0]),
-  );
-  return times.reduce((sum, nanoseconds) => sum + nanoseconds / 1000, 0);
+/** Microseconds that each thread of a process has run; not known but on Linux. */
+function threadTimes(pid: number): Map<string, number> {
+  if (process.platform !== 'linux') return new Map([['', Number.NaN]]);
+  const folder = `/proc/${pid}/task`;
+  const nanoseconds = (thread: string): string => readFileSync(`${folder}/${thread}/schedstat`, 'utf8').split(' ')[0]!;
+  return new Map(readdirSync(folder).map((thread) => [thread, Number(nanoseconds(thread)) / 1000]));
 }
 
 interface Target {

@@ -15,6 +15,7 @@ import { LARGE } from './large.ts';
 import { LATENCY } from './latency.ts';
 import { NVME } from './nvme.ts';
 import { profileInto } from './service.ts';
+import { SMALL_CALLS } from './small-calls.ts';
 import { START } from './start.ts';
 import { STRUCTURES } from './structures.ts';
 import { machineLine, table, YARDSTICK } from './table.ts';
@@ -29,6 +30,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   ...FLEET,
   ...EVICTION,
   ...LANES,
+  ...SMALL_CALLS,
   ...EVENTS,
   ...ADVERSARY,
 ];
