@@ -15,6 +15,9 @@ const BARE_SERVER = fileURLToPath(new URL('./bare-server.ts', import.meta.url));
 
 const FIXTURE = new URL('./fixtures/nvme-vtd-strict.jsonl.gz', import.meta.url);
 const BATCH = 1000;
+const ROUNDS = 15;
+/** The first ones are slower, here and there: programs are compiled. */
+const WARM_ROUNDS = 8;
 /** All recorded IOVAs lie below. */
 const SPACE = 2 ** 32;
 
@@ -58,7 +61,7 @@ async function replay() {
       const requests = parts.map(({ body, count }) => ({ request: encodeBatch(client, vmm, body), count }));
       // What the driver keeps.
       const rest = encodeBatch(client, vmm, unmapRange(SPACE, 0));
-      const runs = await repeat(5, 2, async () => {
+      const runs = await repeat(ROUNDS, WARM_ROUNDS, async () => {
         const service = await timed(() => sendAll(client, requests));
         await sendBatch(client, rest, 1);
         return { service, floor: await timed(() => sendAll(bare, floors)) };
