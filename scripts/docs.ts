@@ -4,11 +4,13 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { eventsPage } from './pages/events.ts';
+import { hazardsPage } from './pages/hazards.ts';
 import { structsPage } from './pages/structs.ts';
 import { supportPage } from './pages/support.ts';
 
 const PAGES: Readonly<Record<string, () => string>> = {
   'docs/events.md': eventsPage,
+  'docs/hazards.md': hazardsPage,
   'docs/structs.md': structsPage,
   'docs/support.md': supportPage,
 };

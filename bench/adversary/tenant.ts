@@ -1,5 +1,5 @@
 /** A host without service around it, as a tenant has it who means no good: calls by the thousand, as one command each. */
-import type { CallInput, CallResult, Command, Query } from '../../src/host/command.ts';
+import type { CallInput, CallResult, Command, HostQuery } from '../../src/host/command.ts';
 import { Host } from '../../src/host/host.ts';
 import { buildHostSpec, type HostRequest } from '../../src/host/host-spec.ts';
 
@@ -60,7 +60,7 @@ export class Tenant {
     return answer.value;
   }
 
-  query(query: Query): unknown {
+  query(query: HostQuery): unknown {
     const answer = this.host.query(query);
     if (answer.kind !== 'ok') throw new Error(JSON.stringify(answer).slice(0, 500));
     return answer.value;

@@ -1,32 +1,14 @@
 /** docs/events.md: how events are read, and all kinds of them, made of the list of kinds and of the limits. */
 import { EVENTS_PAGE, MAX_EVENTS_PAGE, MAX_WAIT } from '../../src/http/schemas/events.ts';
 import { HEARTBEAT_SECONDS, UNREAD_SECONDS } from '../../src/http/watchers.ts';
-import {
-  EVENTS,
-  type EventField,
-  type EventFields,
-  type EventVariants,
-  HAZARDS,
-  SEVERITIES,
-} from '../../src/kernel/events.ts';
+import type { EventField, EventFields } from '../../src/kernel/event-fields.ts';
+import { EVENTS, SEVERITIES } from '../../src/kernel/events.ts';
+import { HAZARDS } from '../../src/kernel/hazards.ts';
 import { DEFAULTS } from '../../src/quotas.ts';
 import { EVENT_LIMITS } from '../../src/store/sqlite/event-rows.ts';
+import { fieldsText, fieldText } from './fields.ts';
 
 const number = (value: number): string => value.toLocaleString('en-US');
-
-const TYPES = {
-  bdf: 'address',
-  text: 'text',
-  hex: '64 bits',
-  integer: 'number',
-  flag: 'true or false',
-  errno: 'errno',
-};
-
-function fieldText(name: string, { type, values, nullable, about }: EventField): string {
-  const what = values === undefined ? TYPES[type] : values.map((value) => `\`${value}\``).join(', ');
-  return `\`${name}\` (${what}${nullable ? ', or null' : ''}): ${about}`;
-}
 
 /** Fields that many kinds have are explained once. */
 const MANY = 3;
@@ -44,22 +26,17 @@ const commonFields = (): string =>
     .map(([field, { name }]) => `- ${fieldText(name, field)}`)
     .join('\n');
 
-const fieldsText = (fields: EventFields): string =>
-  Object.entries(fields)
-    .map(([name, field]) => (isCommon(field) ? `\`${name}\`` : fieldText(name, field)))
-    .join('<br>');
-
 const row = (...cells: string[]): string => `| ${cells.join(' | ')} |`;
 
 function kindRows(): string[] {
   return Object.entries(EVENTS).map(([kind, { severity, about, data, ...more }]) => {
-    const fields = 'variants' in more ? `\`${more.variants.by}\`: ${more.variants.about} See below.` : fieldsText(data);
+    const fields =
+      'variants' in more
+        ? `\`${more.variants.by}\`: ${more.variants.about} See [hazards](hazards.md).`
+        : fieldsText(data, isCommon);
     return row(`\`${kind}\``, severity, about, fields);
   });
 }
-
-const hazardRows = (hazards: EventVariants): string[] =>
-  Object.entries(hazards).map(([name, { about, data }]) => row(`\`${name}\``, about, fieldsText(data)));
 
 export const eventsPage = (): string => `# Events
 
@@ -161,10 +138,4 @@ ${commonFields()}
 | kind | severity | when | data |
 | --- | --- | --- | --- |
 ${kindRows().join('\n')}
-
-A hazard is what no errno tells. These are there:
-
-| hazard | when | data |
-| --- | --- | --- |
-${hazardRows(HAZARDS).join('\n')}
 `;

@@ -97,7 +97,7 @@ export interface Paging {
   after?: string | undefined;
 }
 
-export type Query =
+export type HostQuery =
   /** `digest`: with that of its state, which the lane adds. */
   | { view: 'host'; digest?: boolean }
   | ({ view: 'devices' } & Paging)
@@ -121,11 +121,25 @@ export type Query =
   | { view: 'hwpt'; pid: number; fd: number; hwpt: number }
   | { view: 'faults' };
 
+/** What a kexec would do now: it is done to a copy of the host, which lanes know how to make. */
+export interface PreflightQuery {
+  view: 'preflight';
+  mode: 'live-update' | 'plain';
+  kernel?: NextKernel;
+}
+
+export type Query = HostQuery | PreflightQuery;
+
 /**
  * What a host answers. `not-found`: something that the path names is not there; `refused`: by the kernel, or by the
  * state of the machine; `malformed` and `invalid`: the payload of a batch is wrong. All but `ok` have changed nothing.
  */
-export type Answer =
+export type Answer = Outcome & {
+  /** The hazards that it has caused, the first ones; not there where there are none. They are among its events, too. */
+  hazards?: readonly CausedEvent[];
+};
+
+type Outcome =
   /** On its way from a lane a large value is packed (src/threads/packed.ts). */
   | { kind: 'ok'; value: unknown }
   | { kind: 'not-found'; what: string }
@@ -157,6 +171,14 @@ export interface EmittedEvent {
   kind: EventKind;
   message: string;
   data: EventData;
+}
+
+/** An event with its place in the log of the host. */
+export interface CausedEvent extends EmittedEvent {
+  /** Of the command that caused it; 0: the making of the host. */
+  sequence: number;
+  /** Among the events of that command, from 0 on. */
+  index: number;
 }
 
 export interface Execution {

@@ -11,6 +11,7 @@ import type { EventDataOf, EventKind, EventSink } from '../kernel/events.ts';
 import { Faults } from '../kernel/faults.ts';
 import { Kernel, type KernelOptions } from '../kernel/kernel.ts';
 import type { HandoverDocument } from '../kernel/kho/handover.ts';
+import { leftBehind, tellDeparture } from '../kernel/liveupdate/departure.ts';
 import { DEFAULT_BOOT } from '../kernel/policies.ts';
 import { Machine } from '../machine/machine.ts';
 import type { PciFunction } from '../machine/pci/function.ts';
@@ -20,15 +21,17 @@ import type {
   Command,
   EmittedEvent,
   Execution,
+  HostQuery,
   HostRecord,
   HostSpec,
   NextKernel,
-  Query,
   Refused,
 } from './command.ts';
 import { perform } from './commands/index.ts';
+import { type Departure, departure, handoverView } from './handover.ts';
 import { answerQuery } from './queries/index.ts';
 import type { Found } from './queries/row.ts';
+import type { HandoverView } from './views.ts';
 
 /** The simulated time that a command takes. */
 export const COMMAND_NANOSECONDS = 1000n;
@@ -41,6 +44,7 @@ export type HostState = 'running' | 'kdump' | 'panic' | 'kexec';
 
 interface PendingBoot {
   next: NextKernel | undefined;
+  departed: Departure;
 }
 
 type FreezeCommand = Extract<Command, { op: 'kexec.freeze' }>;
@@ -99,7 +103,7 @@ export class Host implements EventSink {
     return this._pending !== null;
   }
 
-  query(query: Query): Answer {
+  query(query: HostQuery): Answer {
     const found = this.look(query);
     if ('kind' in found) return found;
     for (;;) {
@@ -109,7 +113,7 @@ export class Host implements EventSink {
   }
 
   /** The same, where there may be very much to be found in steps, between which nothing may happen to the host. */
-  look(query: Query): Found {
+  look(query: HostQuery): Found {
     return answerQuery(this, query);
   }
 
@@ -150,27 +154,42 @@ export class Host implements EventSink {
     if (refusal) return refusal;
     // An image of plain kexec_load carries no handover, so what was frozen is lost.
     const document = mode === 'live-update' ? kernel.handover() : null;
-    this.emit('kexec', `kernel ${this.kernelNumber} ends: ${mode}`, { mode });
     const kept = document ? kernel.preservedFunctions() : new Set<PciFunction>();
+    const left = leftBehind(kernel, kept, mode === 'plain');
+    const departed = departure(this, kernel, { mode, kept, left });
+    this._tellKexec(departed, kept.size, left.length);
+    tellDeparture(kernel, left);
     for (const fn of this.machine.functions.values()) if (!kept.has(fn)) fn.interruptsEnabled = false;
     const powerLoss = this.faults.strike('kexec.power-loss');
     if (powerLoss) this.emit('power-loss', 'the machine loses power: nothing is handed over', {});
     const dies = this.faults.strike('service.death');
     this.kernel = null;
     this.state = 'kexec';
-    this._pending = { next };
+    this._pending = { next, departed };
     this._records.push({ kind: 'handover', text: document && !powerLoss ? JSON.stringify(document) : null });
     if (dies) this._records.push({ kind: 'die' });
     return null;
   }
 
-  /** Boots the next kernel after a freeze; `handover` null: a cold boot. */
-  bootNext(handover: string | null): void {
+  private _tellKexec({ mode, sessions, files }: Departure, devices: number, left: number): void {
+    const handedOver = `${sessions.length} sessions with ${files.length} files, ${devices} devices`;
+    const lost = left === 0 ? '' : `; ${left} devices are left behind`;
+    this.emit('kexec', `kernel ${this.kernelNumber} ends: ${mode}, handing over ${handedOver}${lost}`, {
+      mode,
+      sessions: sessions.length,
+      files: files.length,
+      devices,
+      leftBehind: left,
+    });
+  }
+
+  /** Boots the next kernel after a freeze; `handover` null: a cold boot. Returns what has become of what was handed over. */
+  bootNext(handover: string | null): HandoverView {
     const pending = this._pending;
     assert(pending, 'a kernel waits to be booted');
     this._pending = null;
     this.machine.clock += BOOT_NANOSECONDS;
-    const { next } = pending;
+    const { next, departed } = pending;
     // After a crash kernel the build of the first kernel is booted again.
     const base = this.options.kdump ? this._firstOptions() : this.options;
     const document = handover === null ? null : (JSON.parse(handover) as HandoverDocument);
@@ -189,6 +208,7 @@ export class Host implements EventSink {
       },
       document,
     );
+    return handoverView(this, departed);
   }
 
   /** A panic: a crash kernel boots, without handover and live update. Devices are left running. */

@@ -1,4 +1,5 @@
 /** What queries return: plain data. Addresses and byte counts are hexadecimal strings. */
+import type { Errno } from '../kernel/errno.ts';
 import type { EventData, EventKind, Severity } from '../kernel/events.ts';
 import type { BootOptions, Policies, Profile } from '../kernel/policies.ts';
 import type { ConfigSpec, IommuKind, Sriov } from '../machine/spec.ts';
@@ -60,6 +61,8 @@ export interface DeviceView {
     restored: boolean;
   };
   preserved: boolean;
+  /** Where it stands in a session of this kernel, or of the one before as long as that is not finished; null: in none. */
+  liveupdate: DeviceLiveupdate | null;
   interruptsEnabled: boolean;
   /** Whether it can be reset, as its description says; the same as `canReset`. */
   reset: boolean;
@@ -70,6 +73,89 @@ export interface DeviceView {
   physicalFunction: string | null;
   /** The function whose requester id its DMA carries; null: its own. */
   realDmaDevice: string | null;
+}
+
+export interface DeviceLiveupdate {
+  session: string;
+  /** Of its cdev in the session. */
+  token: string;
+  /** Of its HWPT; null: it is on none that is marked. */
+  hwptToken: string | null;
+}
+
+/** What a file in a session is: one of the three. */
+export interface PreservedFile {
+  /** Of a cdev. */
+  device: string | null;
+  /** Of a memfd, in bytes. */
+  size: string | null;
+  /** Of an iommufd: its marked HWPTs, and their domains. */
+  hwpts: readonly { token: string; domain: number }[] | null;
+}
+
+/** What a kexec has handed over, and what has become of it in the kernel that runs now. */
+export interface HandoverView {
+  mode: 'live-update' | 'plain';
+  /** Whether this kernel has taken anything over. */
+  taken: boolean;
+  /** Simulated nanoseconds without a kernel. */
+  blackout: string;
+  /** The first ones of each, those first of which something was kept or lost. */
+  devices: readonly HandedOverDevice[];
+  sessions: readonly { name: string; files: number }[];
+  files: readonly HandedOverFile[];
+  domains: readonly { id: number; kept: boolean; devices: readonly string[] }[];
+  /** How many there are besides. */
+  more?: { devices: number; sessions: number; files: number; domains: number };
+}
+
+export interface HandedOverDevice {
+  bdf: string;
+  /**
+   * `kept`: it has gone on running; `lost`: its DMA, or who could adopt it, is gone; `quiesced`: its driver has stopped it,
+   * as a driver does at a reboot; `idle`: nobody was using it.
+   */
+  fate: 'kept' | 'lost' | 'quiesced' | 'idle';
+  /** Where it stands in the kernel that runs now; see DeviceView. */
+  state: DeviceView['state'];
+  /** Domain that it has gone on with; null: none. */
+  domain: number | null;
+  liveupdate: DeviceLiveupdate | null;
+  /** Why it is lost. */
+  why: string | null;
+}
+
+/** What a kexec would do now. */
+export interface PreflightView {
+  /** What reboot() would be refused with; null: nothing. */
+  refusal: { errno: Errno; where: string; why: string; rule: string | null } | null;
+  /** What would be handed over; null: nothing, as it would be refused. */
+  handedOver: HandoverView | null;
+  /** Why the next kernel would stop; null: it would run. */
+  panic: string | null;
+  /** The hazards that would be raised, the first ones. */
+  hazards: readonly { message: string; data: EventData }[];
+  /** What to do first, in this order, so that no device that is in use is left behind. */
+  steps: readonly PreflightStep[];
+  more?: { hazards: number; steps: number };
+}
+
+export interface PreflightStep {
+  /** A sentence. */
+  what: string;
+  /** The REST operation, and the call, that do it; null: there is none for it. */
+  rest: string | null;
+  call: string | null;
+  /** The device that it is for; null: for all. */
+  bdf: string | null;
+}
+
+export interface HandedOverFile extends PreservedFile {
+  session: string;
+  token: string;
+  handler: string;
+  /** Whether it can be retrieved in this kernel. */
+  kept: boolean;
 }
 
 export interface GroupView {
@@ -98,18 +184,22 @@ export interface SessionView {
   side: 'outgoing' | 'incoming';
   /** An outgoing session is `open`; an incoming one `waiting`, `retrieved` or `stuck`. */
   state: 'open' | 'waiting' | 'retrieved' | 'stuck';
-  files: {
-    token: string;
-    handler: string;
-    state: 'preserved' | 'waiting' | 'retrieved' | 'failed';
-    errno: string | null;
-  }[];
+  files: SessionFileView[];
+}
+
+export interface SessionFileView extends PreservedFile {
+  token: string;
+  handler: string;
+  state: 'preserved' | 'waiting' | 'retrieved' | 'failed';
+  errno: string | null;
 }
 
 export interface DescriptorView {
   fd: number;
   kind: string;
   link: string;
+  /** The session that the file is in; null: none. */
+  preservedIn: string | null;
 }
 
 export interface AreaView {

@@ -1,6 +1,7 @@
 /** Clients that go before they are answered: what they have asked for need not be done. */
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Answer, CausedEvent } from '../host/command.ts';
 import type { Lanes } from '../lanes/lanes.ts';
 import type { Client } from '../threads/client.ts';
 
@@ -21,15 +22,29 @@ class HttpClient implements Client {
   }
 }
 
+/** The lanes as one request asks them, and the hazards that what it has asked for has caused. */
+export interface AskedLanes {
+  lanes: Lanes;
+  hazards: readonly CausedEvent[];
+}
+
 /** The same lanes, asked by the client of this answer. `lanes` is a plain object. */
-export function lanesFor(lanes: Lanes, response: ServerResponse): Lanes {
+export function lanesFor(lanes: Lanes, response: ServerResponse): AskedLanes {
   const client = new HttpClient(response);
-  return {
-    ...lanes,
-    execute: (hostId, command) => lanes.execute(hostId, command, client),
-    batch: (hostId, command, payload) => lanes.batch(hostId, command, payload, client),
-    query: (hostId, query) => lanes.query(hostId, query, client),
+  const asked: AskedLanes = {
+    lanes: {
+      ...lanes,
+      execute: async (hostId, command) => noted(await lanes.execute(hostId, command, client)),
+      batch: async (hostId, command, payload) => noted(await lanes.batch(hostId, command, payload, client)),
+      query: (hostId, query) => lanes.query(hostId, query, client),
+    },
+    hazards: [],
   };
+  const noted = (answer: Answer): Answer => {
+    if (answer.hazards) asked.hazards = [...asked.hazards, ...answer.hazards];
+    return answer;
+  };
+  return asked;
 }
 
 /** When it is first asked whether the client still reads, in milliseconds; then after twice as long each time. */

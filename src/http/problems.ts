@@ -1,4 +1,5 @@
 /** All kinds of failures of a request, as problem details (RFC 9457); each kind has a page of its own. */
+import type { HostEvent } from '../host/views.ts';
 import { MAX_URL } from '../limits.ts';
 
 export const PROBLEMS = {
@@ -208,6 +209,8 @@ export interface ProblemDocument extends Partial<KernelError>, Partial<QuotaErro
   errors?: FieldError[];
   /** Id of the first event that is kept. */
   oldest?: string;
+  /** What the request has caused all the same. */
+  hazards?: readonly HostEvent[];
 }
 
 /** Which quota a request is beyond; both numbers are in its unit. */
@@ -222,6 +225,7 @@ interface Extras {
   kernel?: KernelError;
   errors?: FieldError[];
   oldest?: string;
+  hazards?: readonly HostEvent[];
   headers?: Record<string, string>;
 }
 
@@ -244,9 +248,16 @@ export class Problem extends Error {
 
   document(instance: string): ProblemDocument {
     const { status, title } = PROBLEMS[this.kind];
-    const { kernel, errors, oldest, quota } = this.extras;
+    const { kernel, errors, oldest, quota, hazards } = this.extras;
     const document = { type: problemType(this.kind), title, status, detail: this.message, instance };
-    return { ...document, ...kernel, ...quota, ...(errors === undefined ? {} : { errors }), ...(oldest && { oldest }) };
+    return {
+      ...document,
+      ...kernel,
+      ...quota,
+      ...(errors === undefined ? {} : { errors }),
+      ...(oldest && { oldest }),
+      ...(hazards && { hazards }),
+    };
   }
 }
 

@@ -18,6 +18,7 @@ import { parseBody } from './bodies/json.ts';
 import type { Readers } from './bodies/readers.ts';
 import { lanesFor } from './clients.ts';
 import { type FairTurns, type KnownKeys, keyIn } from './fair-turns.ts';
+import { toldWith, withHazards } from './hazards.ts';
 import { type PathValues, pathSchema } from './parameters.ts';
 import type { ProblemName } from './problems.ts';
 import type { Frees, TenantQuotas } from './quotas/quotas.ts';
@@ -208,7 +209,8 @@ export const takesNoBody = (body: z.ZodType): boolean => body.safeParse(undefine
 export function addRoute(app: FastifyInstance, context: Context, entry: Route, checkAnswers: boolean): void {
   const { method, path, access, success } = entry;
   const input = inputReader(context, entry);
-  const status = Number(Object.keys(success)[0]);
+  // Beside 204 there is what tells hazards.
+  const status = success[204] ? 204 : Number(Object.keys(success)[0]);
   app.route({
     method,
     ...(entry.raw && {
@@ -228,10 +230,16 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
       const values = reading instanceof Promise ? await reading : reading;
       if (access === 'tenant') await withinQuotas(context, entry, values);
       reply.code(status);
-      const lanes = lanesFor(context.lanes, reply.raw);
-      const answer = await entry.handle({ ...context, lanes }, values, reply);
+      const asked = lanesFor(context.lanes, reply.raw);
+      let answer: unknown;
+      try {
+        answer = await entry.handle({ ...context, lanes: asked.lanes }, values, reply);
+      } catch (error) {
+        throw withHazards(error, asked.hazards);
+      }
       // It was a stream, which has come to its end.
       if (reply.raw.headersSent) return;
+      if (asked.hazards.length > 0) answer = toldWith(reply, answer, asked.hazards);
       if (checkAnswers) checkAnswer(entry, reply.statusCode, unpack(answer));
       if (!isPacked(answer)) return reply.send(answer);
       // Of a command it must be told what it has done.

@@ -1,4 +1,5 @@
 /** All routes: the service and its OpenAPI document are made of them. */
+import { mayCauseHazards } from './hazards.ts';
 import { OPERATION_ROUTES } from './operations.ts';
 import { BAR_ROUTES } from './resources/bars.ts';
 import { BATCH_ROUTES } from './resources/batch.ts';
@@ -6,6 +7,7 @@ import { DEVICE_ROUTES } from './resources/devices.ts';
 import { EVENT_ROUTES } from './resources/events.ts';
 import { FAULT_ROUTES } from './resources/faults.ts';
 import { GROUP_ROUTES } from './resources/groups.ts';
+import { HAZARD_ROUTES } from './resources/hazards.ts';
 import { HOST_ROUTES } from './resources/hosts.ts';
 import { IOMMUFD_ROUTES } from './resources/iommufds.ts';
 import { KEXEC_ROUTES } from './resources/kexec.ts';
@@ -15,7 +17,7 @@ import { TENANT_ROUTES } from './resources/tenants.ts';
 import { USAGE_ROUTES } from './resources/usage.ts';
 import type { Route } from './route.ts';
 
-export const ROUTES: readonly Route[] = [
+const ALL: readonly Route[] = [
   ...HOST_ROUTES,
   ...DEVICE_ROUTES,
   ...BAR_ROUTES,
@@ -27,7 +29,10 @@ export const ROUTES: readonly Route[] = [
   ...KEXEC_ROUTES,
   ...FAULT_ROUTES,
   ...EVENT_ROUTES,
+  ...HAZARD_ROUTES,
   ...USAGE_ROUTES,
   ...TENANT_ROUTES,
   ...SERVICE_ROUTES,
 ];
+
+export const ROUTES = ALL.map(mayCauseHazards);

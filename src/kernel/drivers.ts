@@ -183,7 +183,18 @@ export class Drivers {
       for (const driver of this._kernel.boot.builtinDrivers) {
         const fn = this._kernel.machine.functions.get(bdf)!;
         const listed = MATCHES.has(driver) ? takes(driver, fn) : fn.spec.class === null;
-        if (listed && !this.bound.has(bdf)) this.bind(fn, driver);
+        if (!listed || this.bound.has(bdf)) continue;
+        const refusal = this.bind(fn, driver);
+        if (refusal && this._kernel.restored.waiting(fn)) this._tellRefused(fn, driver, refusal);
       }
+  }
+
+  private _tellRefused({ bdf }: PciFunction, driver: string, { errno, rule }: Refusal): void {
+    this._kernel.emit(
+      'hazard',
+      `${driver}, which is built into this kernel, cannot have ${bdf}: its restored domain is attached`,
+      { hazard: 'probe-refused', bdf, driver, errno },
+      rule,
+    );
   }
 }

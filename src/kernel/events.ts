@@ -3,21 +3,12 @@
  * that it carries. The types of `emit`, the schemas of the HTTP face and docs/events.md read this one source.
  */
 import type { Errno } from './errno.ts';
+import { type EventField, type EventFields, type EventVariants, FIELDS } from './event-fields.ts';
+import { HAZARDS } from './hazards.ts';
 
 /** From the least to the most severe. */
 export const SEVERITIES = ['info', 'notice', 'warning', 'error'] as const;
 export type Severity = (typeof SEVERITIES)[number];
-
-/** A field of an event's data. `hex` is a 64-bit number in hexadecimal, `errno` the name of an error number. */
-export interface EventField {
-  readonly type: 'bdf' | 'text' | 'hex' | 'integer' | 'flag' | 'errno';
-  /** All texts that it can be. */
-  readonly values?: readonly string[];
-  readonly nullable?: true;
-  readonly about: string;
-}
-
-export type EventFields = Readonly<Record<string, EventField>>;
 
 interface EventShape {
   readonly severity: Severity;
@@ -28,61 +19,10 @@ interface EventShape {
   readonly variants?: { readonly by: string; readonly about: string; readonly of: EventVariants };
 }
 
-export type EventVariants = Readonly<Record<string, { readonly about: string; readonly data: EventFields }>>;
-
-const bdf = { type: 'bdf', about: 'Address of the PCI function.' } as const;
-const group = { type: 'integer', about: 'Number of the IOMMU group.' } as const;
-const driver = { type: 'text', about: 'Name of the driver.' } as const;
-const domain = { type: 'integer', about: 'Domain id in the IOMMU.' } as const;
-const hwpt = { type: 'integer', about: 'Id of the HWPT in its iommufd.' } as const;
-const session = { type: 'text', about: 'Name of the session.' } as const;
-const handler = { type: 'text', about: 'Compatible string of the file handler.' } as const;
-const token = { type: 'hex', about: 'Token of the file in the session.' } as const;
-const errno = { type: 'errno', about: 'Name of the error that was answered.' } as const;
+const { bdf, group, driver, domain, hwpt, session, handler, token, errno } = FIELDS;
 
 const DOMAIN_KINDS = ['default', 'identity', 'blocked', 'paging', 'nested'] as const;
 const FILE = { session, token, handler } as const;
-
-/** What no errno tells. */
-export const HAZARDS = {
-  'stray-write': {
-    about: 'A device has written into a frame that nobody owns.',
-    data: { bdf, frame: { type: 'integer', about: 'Number of the 4 KiB frame.' } },
-  },
-  'foreign-write': {
-    about: 'A device has written into a frame that belongs to somebody else by now.',
-    data: {
-      bdf,
-      frame: { type: 'integer', about: 'Number of the 4 KiB frame.' },
-      owner: { type: 'text', about: 'What it is used for now, such as `page-table` or `memfd`.' },
-    },
-  },
-  'replace-window': {
-    about:
-      'Without the policy `hitlessReplace`: DMA of the group was refused for a moment while its domain was replaced.',
-    data: { group },
-  },
-  'incomplete-hot-swap': {
-    about: 'A device has moved from a restored HWPT to one that maps less: the rest faults from now on.',
-    data: {
-      bdf,
-      iova: { type: 'hex', about: 'The first IOVA that was mapped and is not now.' },
-      bytes: { type: 'hex', about: 'How many bytes were mapped and are not now.' },
-    },
-  },
-  'memory-lost-under-domain': {
-    about: 'Memory was freed that a restored domain maps: devices go on using it.',
-    data: { id: domain },
-  },
-  'removed-before-adopted': {
-    about: 'A restored device was removed before it was adopted: its DMA has ended for good.',
-    data: { bdf, id: domain },
-  },
-  'never-adopted': {
-    about: 'A restored device was finished before it was adopted: nobody can adopt it any more in this kernel.',
-    data: { bdf },
-  },
-} as const satisfies EventVariants;
 
 export const EVENTS = {
   boot: {
@@ -102,7 +42,17 @@ export const EVENTS = {
   kexec: {
     severity: 'notice',
     about: 'A kernel ends for the next one: nothing could refuse the freeze any more.',
-    data: { mode: { type: 'text', values: ['live-update', 'plain'], about: '`plain` hands nothing over.' } },
+    data: {
+      mode: { type: 'text', values: ['live-update', 'plain'], about: '`plain` hands nothing over.' },
+      sessions: { type: 'integer', optional: true, about: 'How many sessions are handed over.' },
+      files: { type: 'integer', optional: true, about: 'How many files in them.' },
+      devices: { type: 'integer', optional: true, about: 'How many devices go on running.' },
+      leftBehind: {
+        type: 'integer',
+        optional: true,
+        about: 'How many devices lose their DMA: a hazard tells of each.',
+      },
+    },
   },
   panic: {
     severity: 'error',

@@ -135,6 +135,8 @@ export class Kernel implements LiveUpdateKernel {
       );
       kernel.luo = new LiveUpdate(kernel, handlers, known?.luo ?? null);
     }
+    const ignored = handover && whyIgnored(handover, { known: known !== null, enabled, knowsDomains });
+    if (ignored) kernel.emit('hazard', ignored.what, { hazard: 'handover-ignored', why: ignored.why }, 'R23');
     const sessions = known?.luo.sessions.length;
     const how = known ? `with a handover of ${sessions} session${sessions === 1 ? '' : 's'}` : 'cold';
     kernel.emit('boot', `booted ${how}`, {
@@ -238,4 +240,22 @@ export class Kernel implements LiveUpdateKernel {
   get preservedBytes(): number {
     return this.kho.frames * FRAME_SIZE;
   }
+}
+
+/** What of a handover a kernel passes over without a word, and why; null: nothing that anybody needs. */
+function whyIgnored(
+  { kho, luo, iommu }: HandoverDocument,
+  { known, enabled, knowsDomains }: { known: boolean; enabled: boolean; knowsDomains: boolean },
+): { why: 'abi' | 'liveupdate-off' | 'profile'; what: string } | null {
+  const sessions = `${luo.sessions.length} session${luo.sessions.length === 1 ? '' : 's'}`;
+  if (luo.sessions.length === 0) return null;
+  if (!known) return { why: 'abi', what: `this kernel does not read handover "${kho}": ${sessions} are gone` };
+  if (!enabled)
+    return { why: 'liveupdate-off', what: `this kernel has no Live Update Orchestrator: nobody can reach ${sessions}` };
+  if (iommu && !knowsDomains)
+    return {
+      why: 'profile',
+      what: `a kernel of this profile knows no restored domains: ${iommu.domains.length} that were handed over are gone`,
+    };
+  return null;
 }

@@ -7,10 +7,24 @@ import { addInPieces, type Form } from './json-pieces.ts';
 
 /**
  * Left out wherever they are: `why`, as a sentence may be put better by a later version, while errno, place and values
- * may not change; and what views of a device repeat of its description, which no command changes: an earlier version
- * did not tell it, and its hosts have to go on. So with the signal that goes with EFAULT.
+ * may not change; and what an earlier version did not tell, as its hosts have to go on: what views of a device repeat of its
+ * description, the signal that goes with EFAULT, what was handed over by a kexec, and where devices and descriptors stand
+ * in sessions.
  */
-const LEFT_OUT: ReadonlySet<string> = new Set(['why', 'signal', 'reset', 'sriov', 'physicalFunction', 'realDmaDevice']);
+const LEFT_OUT: ReadonlySet<string> = new Set([
+  'why',
+  'signal',
+  'reset',
+  'sriov',
+  'physicalFunction',
+  'realDmaDevice',
+  'handedOver',
+  'preservedIn',
+]);
+
+/** Of a device; the boot option of this name is told, as it was. */
+const isLeftOut = (name: string, value: unknown): boolean =>
+  LEFT_OUT.has(name) || value === undefined || (name === 'liveupdate' && typeof value !== 'boolean');
 
 /**
  * SHA-256 of an answer in canonical JSON (keys sorted), in hexadecimal. With a payload, its checksum is in it: a changed
@@ -38,7 +52,7 @@ const CANONICAL: Form = {
   names: (object) =>
     Object.keys(object)
       .sort()
-      .filter((name) => !LEFT_OUT.has(name) && object[name] !== undefined),
+      .filter((name) => !isLeftOut(name, object[name])),
   text: canonical,
 };
 
@@ -52,7 +66,7 @@ function canonical(value: unknown): string {
   const object = value as Record<string, unknown>;
   let text = '{';
   for (const name of Object.keys(object).sort()) {
-    if (LEFT_OUT.has(name) || object[name] === undefined) continue;
+    if (isLeftOut(name, object[name])) continue;
     text += `${text === '{' ? '' : ','}${JSON.stringify(name)}:${canonical(object[name])}`;
   }
   return `${text}}`;

@@ -1,11 +1,22 @@
 /** How lanes make hosts, and hosts of snapshots. */
 import { Accesses } from '../host/accesses.ts';
+import { ok } from '../host/answers.ts';
 import { Batch } from '../host/batch/batch.ts';
 import { Calls } from '../host/calls.ts';
-import type { Answer, BatchCommand, Command, EmittedEvent, Execution, HostSpec, Query } from '../host/command.ts';
+import type {
+  Answer,
+  BatchCommand,
+  Command,
+  EmittedEvent,
+  Execution,
+  HostSpec,
+  PreflightQuery,
+  Query,
+} from '../host/command.ts';
 import { footprint, type HostUse } from '../host/footprint.ts';
 import { Host } from '../host/host.ts';
 import { mustHold } from '../host/invariants/walk.ts';
+import { preflight } from '../host/preflight.ts';
 import { StateGraph } from '../host/state/graph.ts';
 import { CODEC } from '../host/state/state.ts';
 import { type Upgrade, wayOf } from '../host/state/upgrades/upgrade.ts';
@@ -46,6 +57,11 @@ function* upgraded(bytes: Uint8Array, engine: string, upgrades: readonly Upgrade
   return { pieces: yield* graph.toPieces(), legacyEvents };
 }
 
+/** Another host that is the same, and shares nothing with it that changes. In steps, between which the host must not change. */
+function* copyOf(host: Host): Generator<void, Host> {
+  return (yield* CODEC.decode(yield* CODEC.encode(host))) as Host;
+}
+
 class HostEngine implements Engine {
   readonly #host: Host;
 
@@ -68,7 +84,14 @@ class HostEngine implements Engine {
   }
 
   query(query: Query): Answer | Generator<void, Answer> {
-    return this.#host.look(query);
+    return query.view === 'preflight' ? this.#preflight(query) : this.#host.look(query);
+  }
+
+  *#preflight(query: PreflightQuery): Generator<void, Answer> {
+    const host = this.#host;
+    if (host.kernel === null) return host.withoutKernel();
+    const copy = yield* copyOf(host);
+    return ok(preflight(host, copy, query));
   }
 
   check(): void {

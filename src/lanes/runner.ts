@@ -13,6 +13,7 @@ import { encodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
 import { HostDamaged, ServiceStopping } from './errors.ts';
 import { Guard } from './guard.ts';
+import { withEarlier, withHazards } from './hazards.ts';
 import { InMemory, type OwnedHost } from './in-memory.ts';
 import { Jobs, type Outcome } from './jobs.ts';
 import { packLarge } from './large.ts';
@@ -157,7 +158,7 @@ export class HostRunner {
     const committed = this.#memory.commit(host, entry);
     // A large payload takes its time on the way to the journal, and nothing may overtake it.
     await settled(committed);
-    return { value: answer, stored: committed };
+    return { value: withHazards(answer, entry.sequence, events), stored: committed };
   }
 
   query(query: Query, client?: Presence): Promise<Answer> {
@@ -313,7 +314,7 @@ export class HostRunner {
       await this.#options.die();
     }
     await this.#jobs.hardwareGoesOn();
-    return await this.#boot();
+    return withEarlier(await this.#boot(), answer);
   }
 
   /** Boots the next kernel from what is stored, and from nothing else. */
@@ -361,7 +362,9 @@ export class HostRunner {
     const more = handover === undefined ? { events } : { events, handover: { text: handover.text } };
     const entry = this.#entry(host, command, digest, more);
     noteStored(host, entry.command.length, worked, execution);
-    return { value: execution, stored: this.#memory.commit(host, entry) };
+    const told = withHazards(answer, entry.sequence, events);
+    const value = told === answer ? execution : { ...execution, answer: told };
+    return { value, stored: this.#memory.commit(host, entry) };
   }
 
   #entry(host: OwnedHost, command: Command | BatchCommand, digest: string, more: Carried): JournalEntry {

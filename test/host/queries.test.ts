@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EngineVmm } from '../../bench/engine.ts';
 import { hex, IOVA, MEMORY, PAGE } from '../../bench/vmm.ts';
-import type { Answer, Query } from '../../src/host/command.ts';
+import type { Answer, HostQuery } from '../../src/host/command.ts';
 import { STEP } from '../../src/host/queries/row.ts';
 
 const MANY = 20 * STEP;
@@ -31,7 +31,7 @@ test('no step of a query looks at much', () => {
     .kernel!.vfio.devices.keys()
     .find((name) => host.kernel!.vfio.devices.get(name)!.path.endsWith('/vfio0'))!;
   const length = hex(2 * MANY * PAGE);
-  const found = (query: Query): [number, Answer] => {
+  const found = (query: HostQuery): [number, Answer] => {
     const steps = host.look(query);
     assert.ok(!('kind' in steps), query.view);
     for (let count = 1; ; count += 1) {
@@ -39,7 +39,7 @@ test('no step of a query looks at much', () => {
       if (done) return [count, value];
     }
   };
-  const value = (query: Query): unknown => {
+  const value = (query: HostQuery): unknown => {
     const [steps, answer] = found(query);
     assert.ok(steps >= MANY / STEP, `${query.view}: ${steps}`);
     assert.deepEqual(host.query(query), answer);

@@ -80,7 +80,7 @@ test('it has no offsets, no memory and nothing to open again', async () => {
   await expectErrno('ENXIO', process.call('open', { path: `/proc/self/fd/${fd}` }));
   await expectErrno('ENOTTY', process.call('ioctl', { fd, request: '0x3b6d' }));
   const { descriptors } = await process.view();
-  assert.deepEqual(descriptors, [{ fd, kind: 'eventfd', link: 'anon_inode:[eventfd]' }]);
+  assert.deepEqual(descriptors, [{ fd, kind: 'eventfd', link: 'anon_inode:[eventfd]', preservedIn: null }]);
 });
 
 test('descriptors of one eventfd share its counter, in any process', async () => {

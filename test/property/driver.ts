@@ -2,13 +2,13 @@
  * The host that a sequence is run against: in this process, or behind HTTP. A sequence is a generator that yields what
  * it wants done and is given the answer, so that it does not care which.
  */
-import type { Answer, Command, Query } from '../../src/host/command.ts';
+import type { Answer, Command, HostQuery } from '../../src/host/command.ts';
 import { Host as Engine } from '../../src/host/host.ts';
 import { buildHostSpec, type HostRequest } from '../../src/host/host-spec.ts';
 import { mustHold } from '../../src/host/invariants/walk.ts';
 import { Shadow } from '../support/shadow.ts';
 
-export type Demand = { command: Command } | { query: Query };
+export type Demand = { command: Command } | { query: HostQuery };
 
 export interface HostLeaf {
   iova: bigint;
@@ -30,7 +30,7 @@ export class Host {
     return yield { command };
   }
 
-  *query<T>(query: Query): Generator<Demand, T, Answer> {
+  *query<T>(query: HostQuery): Generator<Demand, T, Answer> {
     const answer = yield { query };
     if (answer.kind !== 'ok') throw new Error(`${JSON.stringify(query)}: ${JSON.stringify(answer)}`);
     return answer.value as T;

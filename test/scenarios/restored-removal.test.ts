@@ -51,7 +51,10 @@ test('R1 a function removed in luo mode is normal when it comes back, and its do
   assert.ok(tables > 0);
   const { again, blocked } = await remove(host, D1);
   assert.equal(blocked, false);
-  assert.deepEqual(await hazardsOf(host, cursor), [['removed-before-adopted', D1]]);
+  assert.deepEqual(await hazardsOf(host, cursor), [
+    ['removed-before-adopted', D1],
+    ['domain-dropped', undefined],
+  ]);
   assert.equal(await host.domain(id ?? 0), undefined);
   assert.deepEqual([await host.ownedBytes('page-table'), await host.freeBytes()], [0, free + tables]);
   const dropped = (await host.events(cursor)).filter((event) => event.kind === 'restore.dropped');

@@ -2,7 +2,16 @@
 import assert from 'node:assert/strict';
 import type request from 'supertest';
 import type { DmaResult } from '../../src/host/command.ts';
-import type { DeviceView, DomainView, FaultView, HostEvent, HostView, SessionView } from '../../src/host/views.ts';
+import type {
+  DeviceView,
+  DomainView,
+  FaultView,
+  HandoverView,
+  HostEvent,
+  HostView,
+  PreflightView,
+  SessionView,
+} from '../../src/host/views.ts';
 import type { CallResult } from '../../src/kernel/uapi/calls.ts';
 import { hex, KernelError } from './kernel-error.ts';
 import { Process } from './process.ts';
@@ -19,6 +28,8 @@ export type HostBody = Record<string, unknown>;
 type Method = 'get' | 'post' | 'put' | 'patch' | 'delete';
 
 const base64 = (data: string | Uint8Array): string => Buffer.from(data).toString('base64');
+
+export type KexecAnswer = HostView & { handedOver: HandoverView; hazards?: HostEvent[] };
 
 interface Page<Item> {
   items: Item[];
@@ -38,6 +49,8 @@ export interface HostMaker extends Served {
 
 export class Host {
   readonly id: string;
+  /** The hazards that answers have told, refusals among them. */
+  readonly told: HostEvent[] = [];
   readonly #app: Served;
 
   constructor(app: Served, id: string) {
@@ -59,6 +72,7 @@ export class Host {
   async #request(method: Method, path: string, body?: unknown): Promise<unknown> {
     const pending = this.#app.agent[method](path).set('authorization', `Bearer ${this.#app.key}`);
     const answer = await (body === undefined ? pending : pending.send(body as object));
+    this.told.push(...((answer.body as { hazards?: HostEvent[] }).hazards ?? []));
     if (answer.status < 300) return answer.body;
     const { errno, detail, rule } = answer.body as { errno?: string; detail?: string; rule?: string };
     if (errno !== undefined) throw new KernelError(errno, `${method} ${path}`, detail, rule);
@@ -155,8 +169,14 @@ export class Host {
   }
 
   /** The reboot system call. Answers the next kernel. */
-  async kexec(body: Record<string, unknown> = {}): Promise<HostView> {
-    return (await this.request('post', '/kexec', { mode: 'live-update', ...body })) as HostView;
+  async kexec(body: Record<string, unknown> = {}): Promise<KexecAnswer> {
+    return (await this.request('post', '/kexec', { mode: 'live-update', ...body })) as KexecAnswer;
+  }
+
+  /** What a kexec with this body would do. */
+  async preflight({ mode, kernel }: { mode?: string; kernel?: object } = {}): Promise<PreflightView> {
+    const query = new URLSearchParams({ ...(mode && { mode }), ...(kernel && { next: JSON.stringify(kernel) }) });
+    return (await this.request('get', `/preflight?${query}`)) as PreflightView;
   }
 
   async crash(): Promise<HostView> {

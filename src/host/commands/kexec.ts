@@ -25,8 +25,8 @@ export const KEXEC: Rows<Family<'kexec'> | 'crash' | 'reset'> = {
     needs: 'machine',
     run(host, { handover }) {
       if (!host.pendingBoot) return refused(refuse('EINVAL', 'kexec', 'no kernel waits to be booted'));
-      host.bootNext(handover);
-      return ok(hostView(host));
+      const handedOver = host.bootNext(handover);
+      return ok({ ...hostView(host), handedOver });
     },
   },
   crash: {

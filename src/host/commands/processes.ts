@@ -19,7 +19,7 @@ export const PROCESSES: Rows<'calls' | Family<'process'>> = {
   'process.create': {
     needs: 'kernel',
     run: (_host, { name = 'process', capabilities = CAPABILITIES }, kernel) =>
-      ok(processView(kernel.createProcess(name, capabilities))),
+      ok(processView(kernel.createProcess(name, capabilities), kernel)),
   },
   'process.kill': {
     needs: 'process',

@@ -4,14 +4,16 @@ import type { PciFunction } from '../../machine/pci/function.ts';
 import { ok } from '../answers.ts';
 import type { Answer } from '../command.ts';
 import type { Host } from '../host.ts';
-import type { ConfigView, DeviceView } from '../views.ts';
+import type { ConfigView, DeviceLiveupdate, DeviceView } from '../views.ts';
 import { barBytes } from './bars.ts';
 import { domainOf, ownerOf } from './groups.ts';
+import { devicesInSessions } from './liveupdate.ts';
 import { listAnswer } from './page.ts';
 import { type Rows, STEP } from './row.ts';
 import { Runs, tooManyRuns } from './runs.ts';
 
-export function deviceView(host: Host, fn: PciFunction): DeviceView {
+/** `places`: where devices stand in sessions, if that is known already. */
+export function deviceView(host: Host, fn: PciFunction, places = placesOf(host)): DeviceView {
   const { kernel } = host;
   const unit = fn.spec.iommu === null ? null : host.machine.unitOf(fn);
   const group = kernel?.iommu.groupOf(fn);
@@ -32,6 +34,7 @@ export function deviceView(host: Host, fn: PciFunction): DeviceView {
     owner: group ? ownerOf(group) : null,
     state: kernel?.restored.stateOf(fn) ?? 'N',
     domain: group ? domainOf(group.domain) : { kind: unit ? 'blocked' : 'none', id: null, restored: false },
+    liveupdate: places.get(fn.bdf) ?? null,
     preserved: vfio?.files.values().some((file) => file.preserved) ?? false,
     interruptsEnabled: vfio?.interruptsEnabled ?? fn.interruptsEnabled,
     reset: fn.spec.reset,
@@ -42,6 +45,8 @@ export function deviceView(host: Host, fn: PciFunction): DeviceView {
     realDmaDevice: fn.spec.realDmaDevice ?? null,
   };
 }
+
+const placesOf = ({ kernel }: Host): Map<string, DeviceLiveupdate> => (kernel ? devicesInSessions(kernel) : new Map());
 
 function configView({ config }: PciFunction): ConfigView {
   const { size, bars, capabilities, extendedCapabilities } = config.spec;
@@ -71,13 +76,15 @@ const sorted = (functions: Iterable<PciFunction>): PciFunction[] =>
 export const DEVICE_VIEWS: Rows<'devices' | 'device' | 'config' | 'translation' | 'bar'> = {
   devices: {
     needs: 'host',
-    answer: (host, query) =>
-      listAnswer(query, {
+    answer(host, query) {
+      const places = placesOf(host);
+      return listAnswer(query, {
         items: query.limit === undefined ? host.machine.functions.values() : sorted(host.machine.functions.values()),
-        view: (fn) => deviceView(host, fn),
+        view: (fn) => deviceView(host, fn, places),
         key: (fn) => fn.bdf,
         size: () => DEVICE_BYTES,
-      }),
+      });
+    },
   },
   device: { needs: 'function', answer: (host, _query, fn) => ok(deviceView(host, fn)) },
   config: { needs: 'function', answer: (_host, _query, fn) => ok(configView(fn)) },

@@ -1,7 +1,7 @@
 /** All queries. One that has no row does not compile. Queries change nothing. */
 import { IommufdContext } from '../../kernel/iommufd/context.ts';
 import { notFound } from '../answers.ts';
-import type { Query } from '../command.ts';
+import type { HostQuery } from '../command.ts';
 import type { Host } from '../host.ts';
 import { DEVICE_VIEWS } from './devices.ts';
 import { GROUP_VIEWS } from './groups.ts';
@@ -28,9 +28,9 @@ interface Any {
   fd: number;
 }
 
-export function answerQuery(host: Host, query: Query): Found {
+export function answerQuery(host: Host, query: HostQuery): Found {
   const row = QUERIES[query.view] as Row<Any>;
-  const given = query as Query & Any;
+  const given = query as HostQuery & Any;
   switch (row.needs) {
     case 'host':
       return row.answer(host, given);
@@ -40,7 +40,7 @@ export function answerQuery(host: Host, query: Query): Found {
     }
     case 'process': {
       const process = host.kernel?.processes.get(given.pid);
-      return process ? row.answer(process, given) : notFound(`process ${given.pid}`);
+      return process ? row.answer(process, given, host.kernel!) : notFound(`process ${given.pid}`);
     }
     case 'iommufd': {
       const process = host.kernel?.processes.get(given.pid);

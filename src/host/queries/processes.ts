@@ -1,8 +1,10 @@
 /** Queries of processes, their descriptors and their memory. */
 
+import type { Kernel } from '../../kernel/kernel.ts';
 import type { AddressSpace } from '../../kernel/mm/address-space.ts';
 import type { FrameSpan } from '../../kernel/mm/frame-map.ts';
 import type { Mapping } from '../../kernel/mm/mapping.ts';
+import { MemfdFile } from '../../kernel/mm/memfd-file.ts';
 import type { Process } from '../../kernel/process.ts';
 import { PROTECTION } from '../../kernel/uapi/bits.ts';
 import { MAX_RUNS } from '../../limits.ts';
@@ -16,13 +18,13 @@ import { firstOf, leftOut, listAnswer } from './page.ts';
 import { type Rows, STEP } from './row.ts';
 import { Runs, tooManyRuns } from './runs.ts';
 
-export function processView(process: Process): ProcessView {
+export function processView(process: Process, kernel: Kernel): ProcessView {
   return {
     pid: process.pid,
     name: process.name,
     uid: process.uid,
     capabilities: [...process.capabilities],
-    descriptors: firstOf(descriptorsOf(process)).map((fd) => descriptorView(process, fd)),
+    descriptors: firstOf(descriptorsOf(process)).map((fd) => descriptorView(process, fd, kernel)),
     memory: firstOf(process.mm.mappings).map(areaView),
     lockedBytes: bytes(process.locked.pages),
     ...leftOut({ descriptors: process.descriptors.size, memory: process.mm.mappings.length }),
@@ -31,9 +33,10 @@ export function processView(process: Process): ProcessView {
 
 const descriptorsOf = ({ descriptors }: Process): readonly number[] => [...descriptors.keys()].sort((a, b) => a - b);
 
-function descriptorView({ descriptors }: Process, fd: number): DescriptorView {
+function descriptorView({ descriptors }: Process, fd: number, { luo }: Kernel): DescriptorView {
   const file = descriptors.get(fd)!;
-  return { fd, kind: file.kind, link: file.link() };
+  const preservedIn = luo?.sessionOf(file instanceof MemfdFile ? file.inode : file) ?? null;
+  return { fd, kind: file.kind, link: file.link(), preservedIn };
 }
 
 const addressOf = ({ first }: Pick<Mapping, 'first'>): bigint => BigInt(first) * BigInt(FRAME_SIZE);
@@ -101,17 +104,17 @@ export const PROCESS_VIEWS: Rows<'processes' | 'process' | 'descriptors' | 'area
     answer: ({ kernel }, query) =>
       listAnswer(query, {
         items: [...(kernel?.processes.values() ?? [])].sort((a, b) => a.pid - b.pid),
-        view: processView,
+        view: (process) => processView(process, kernel!),
         key: ({ pid }) => pid,
         size: ({ descriptors, memory }) => PROCESS_BYTES + PART_BYTES * (descriptors.length + memory.length),
       }),
   },
   descriptors: {
     needs: 'process',
-    answer: (process, query) =>
+    answer: (process, query, kernel) =>
       listAnswer(query, {
         items: descriptorsOf(process),
-        view: (fd) => descriptorView(process, fd),
+        view: (fd) => descriptorView(process, fd, kernel),
         key: (fd) => fd,
       }),
   },
@@ -124,7 +127,7 @@ export const PROCESS_VIEWS: Rows<'processes' | 'process' | 'descriptors' | 'area
         key: addressOf,
       }),
   },
-  process: { needs: 'process', answer: (process) => ok(processView(process)) },
+  process: { needs: 'process', answer: (process, _query, kernel) => ok(processView(process, kernel)) },
   memory: {
     needs: 'process',
     answer: (process, { address, length }) => processMemory(process, BigInt(address), BigInt(length)),

@@ -3,6 +3,7 @@
 import type { Kernel } from '../../kernel/kernel.ts';
 import { hex } from '../../machine/address.ts';
 import type { SessionView } from '../views.ts';
+import { aboutData, aboutFile } from './liveupdate.ts';
 import { listAnswer } from './page.ts';
 import type { Rows } from './row.ts';
 
@@ -15,11 +16,12 @@ function sessionViews(kernel: Kernel): SessionView[] {
         name,
         side: 'outgoing',
         state: 'open',
-        files: files.map(({ token, handler }) => ({
+        files: files.map(({ token, handler, file }) => ({
           token: hex(token),
           handler: handler.compatible,
           state: 'preserved',
           errno: null,
+          ...aboutFile(file),
         })),
       }),
     ),
@@ -28,7 +30,13 @@ function sessionViews(kernel: Kernel): SessionView[] {
         name,
         side: 'incoming',
         state: 'waiting',
-        files: files.map(({ token, compatible }) => ({ token, handler: compatible, state: 'waiting', errno: null })),
+        files: files.map(({ token, compatible, data }) => ({
+          token,
+          handler: compatible,
+          state: 'waiting',
+          errno: null,
+          ...aboutData(data),
+        })),
       }),
     ),
     ...luo.incoming.map(
@@ -36,11 +44,12 @@ function sessionViews(kernel: Kernel): SessionView[] {
         name,
         side: 'incoming',
         state,
-        files: files.map(({ token, handler, file, failed }) => ({
+        files: files.map(({ token, handler, file, failed, data }) => ({
           token: hex(token),
           handler: handler.compatible,
           state: failed ? 'failed' : file ? 'retrieved' : 'waiting',
           errno: failed,
+          ...aboutData(data),
         })),
       }),
     ),
@@ -49,7 +58,8 @@ function sessionViews(kernel: Kernel): SessionView[] {
 
 /** About how many bytes they have as JSON. */
 const SESSION_BYTES = 128;
-const FILE_BYTES = 96;
+const FILE_BYTES = 160;
+const HWPT_BYTES = 40;
 
 /** Those that this kernel has made come first. */
 const placeOf = ({ side, name }: SessionView): string => `${side === 'outgoing' ? 'a' : 'b'}${name}`;
@@ -65,7 +75,8 @@ export const SESSION_VIEWS: Rows<'sessions'> = {
         items: sessions,
         view: (session) => session,
         key: placeOf,
-        size: ({ files }) => SESSION_BYTES + FILE_BYTES * files.length,
+        size: ({ files }) =>
+          files.reduce((sum, { hwpts }) => sum + FILE_BYTES + HWPT_BYTES * (hwpts?.length ?? 0), SESSION_BYTES),
       });
     },
   },

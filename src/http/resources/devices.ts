@@ -36,6 +36,7 @@ const DEVICE_EXAMPLE = {
   state: 'N',
   domain: { kind: 'default', id: 1, restored: false },
   preserved: false,
+  liveupdate: null,
   interruptsEnabled: false,
   reset: true,
   canReset: true,

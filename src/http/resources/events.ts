@@ -4,10 +4,11 @@ import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import type { HostEvent } from '../../host/views.ts';
 import { EVENT_KINDS, EVENTS, SEVERITIES } from '../../kernel/events.ts';
-import type { EventFilter, EventId, EventPage, HostIdentity, StoredEvent, Tenant } from '../../store/store.ts';
+import type { EventFilter, EventId, EventPage, HostIdentity, Tenant } from '../../store/store.ts';
 import { prefersText } from '../accept.ts';
 import { granted, notFound } from '../answers.ts';
 import { unavailable } from '../errors.ts';
+import { eventView, idOf } from '../event-view.ts';
 import { Problem } from '../problems.ts';
 import { type Context, type Route, route } from '../route.ts';
 import { EventsQuery, HostEventList, PLACE_RULE, parsePlace } from '../schemas/events.ts';
@@ -97,16 +98,6 @@ function filterOf({ kind, severity, bdf, kernel, from, to }: EventsQuery): Event
   const least = severity === undefined ? 0 : SEVERITIES.indexOf(severity);
   const kinds = (kind ?? EVENT_KINDS).filter((one) => SEVERITIES.indexOf(EVENTS[one].severity) >= least);
   return { ...(kinds.length < EVENT_KINDS.length && { kinds }), bdf, kernel, from, to };
-}
-
-const idOf = ({ sequence, index }: EventId): string => `${sequence}-${index}`;
-
-function eventView({ sequence, index, time, kernel, kind, message, data }: StoredEvent): HostEvent {
-  // One of an earlier version has no checksum that would have told.
-  if (!Object.hasOwn(EVENTS, kind))
-    throw new Problem('damaged', `Event ${sequence}-${index} is none of those that there are: read on behind it.`);
-  const { severity } = EVENTS[kind];
-  return { id: idOf({ sequence, index }), sequence, index, time, kernel, kind, severity, message, data };
 }
 
 /** Where a client goes on that has been here before; undefined: it has not. */

@@ -106,7 +106,17 @@ export const GROUP_ROUTES: readonly Route[] = [
             name: 'vm1',
             side: 'outgoing',
             state: 'open',
-            files: [{ token: '0x1', handler: 'memfd-v1', state: 'preserved', errno: null }],
+            files: [
+              {
+                token: '0x1',
+                handler: 'memfd-v2',
+                state: 'preserved',
+                errno: null,
+                device: null,
+                size: '0x4000000',
+                hwpts: null,
+              },
+            ],
           },
         ]),
       },

@@ -1,9 +1,10 @@
 /** The end of a kernel: live update, plain kexec, crash, power cycle; and simulated time. */
 import { z } from 'zod';
-import { granted } from '../answers.ts';
+import { granted, passed } from '../answers.ts';
 import { type Route, route } from '../route.ts';
 import { HostState, NextKernelInput } from '../schemas/host.ts';
 import { expected, integer, Nanoseconds, S32_MAX, strict } from '../schemas/values.ts';
+import { Handover, Preflight } from '../schemas/views.ts';
 import { HOST_STATE_EXAMPLE } from './hosts.ts';
 
 const HOST = '/v1/hosts/{host}';
@@ -14,6 +15,37 @@ const stateAnswer = {
   description: 'The host with the kernel that runs now.',
   schema: HostState,
   example: HOST_STATE_EXAMPLE,
+};
+
+const KexecResult = HostState.extend({ handedOver: Handover }).meta({ id: 'KexecResult' });
+
+const HANDOVER_EXAMPLE = {
+  mode: 'live-update',
+  taken: true,
+  blackout: '1000001000',
+  devices: [
+    {
+      bdf: '0000:01:00.0',
+      fate: 'kept',
+      state: 'L',
+      domain: 1,
+      liveupdate: { session: 'vm1', token: '0x3', hwptToken: '0x7' },
+      why: null,
+    },
+  ],
+  sessions: [{ name: 'vm1', files: 1 }],
+  files: [
+    {
+      session: 'vm1',
+      token: '0x3',
+      handler: 'vfio-pci-v1',
+      kept: true,
+      device: '0000:01:00.0',
+      size: null,
+      hwpts: null,
+    },
+  ],
+  domains: [{ id: 1, kept: true, devices: ['0000:01:00.0'] }],
 };
 
 const ADVANCE_RULE = expected(
@@ -32,7 +64,54 @@ const Advance = z
   .transform(String)
   .meta({ description: 'Nanoseconds, as a decimal string or a safe non-negative integer.' });
 
+const NEXT_RULE = expected('the next kernel as JSON, as in the body of a kexec');
+
+const next = z
+  .string({ error: NEXT_RULE })
+  .transform((text, context): unknown => {
+    try {
+      return JSON.parse(text);
+    } catch {
+      context.addIssue({ code: 'custom', message: 'expected the next kernel as JSON, as in the body of a kexec' });
+      return z.NEVER;
+    }
+  })
+  .pipe(NextKernelInput)
+  .meta({
+    description: 'How the next kernel differs from this one: `kernel` of the body of a kexec, as JSON.',
+    override: { type: 'string', examples: ['{"profile":"linux-7.3"}'] },
+  })
+  .optional();
+
 export const KEXEC_ROUTES: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: `${HOST}/preflight`,
+    operationId: 'preflight',
+    tag,
+    summary: 'What a kexec would do now',
+    description:
+      'Device by device, session by session: what would survive, and in which state; what reboot() would be refused with; the hazards that would follow; and what to do first. It is found out by updating a copy of the host: nothing changes.',
+    access,
+    refusable: true,
+    query: strict({ mode: z.enum(['live-update', 'plain']).optional(), next }),
+    success: {
+      200: {
+        description: 'What would happen.',
+        schema: Preflight,
+        example: {
+          refusal: null,
+          handedOver: HANDOVER_EXAMPLE,
+          panic: null,
+          hazards: [],
+          steps: [],
+        },
+      },
+    },
+    async handle({ lanes }, { host, query: { mode = 'live-update', next: kernel } }) {
+      return passed(await lanes.query(host.id, { view: 'preflight', mode, ...(kernel && { kernel }) }));
+    },
+  }),
   route({
     method: 'POST',
     path: `${HOST}/kexec`,
@@ -40,7 +119,7 @@ export const KEXEC_ROUTES: readonly Route[] = [
     tag,
     summary: 'Reboot into the next kernel',
     description:
-      'What is preserved is frozen and handed over, the kernel ends, and the next one has booted when this answers. A refused reboot changes nothing.',
+      'What is preserved is frozen and handed over, the kernel ends, and the next one has booted when this answers: `handedOver` tells what has become of each device, session and file. A refused reboot changes nothing.',
     access,
     refusable: true,
     frees: 'use',
@@ -56,7 +135,13 @@ export const KEXEC_ROUTES: readonly Route[] = [
         .optional(),
     }).meta({ id: 'KexecInput' }),
     bodyExample: { mode: 'live-update' },
-    success: { 200: stateAnswer },
+    success: {
+      200: {
+        description: 'The host with the kernel that runs now, and what was handed over.',
+        schema: KexecResult,
+        example: { ...HOST_STATE_EXAMPLE, handedOver: HANDOVER_EXAMPLE },
+      },
+    },
     async handle({ lanes }, { host, body: { image = 'loaded', ...body } }) {
       return granted(await lanes.execute(host.id, { op: 'kexec.freeze', image, ...body }));
     },

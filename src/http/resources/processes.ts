@@ -23,7 +23,7 @@ const PROCESS_EXAMPLE = {
   name: 'vmm',
   uid: 0,
   capabilities: [...CAPABILITIES],
-  descriptors: [{ fd: 3, kind: 'iommufd', link: '/dev/iommu' }],
+  descriptors: [{ fd: 3, kind: 'iommufd', link: '/dev/iommu', preservedIn: null }],
   memory: [{ address: '0x7f0000000000', length: '0x200000', backing: 'anonymous' }],
   lockedBytes: '0x0',
 };

@@ -1,14 +1,8 @@
 /** Events: a schema for each kind, made of the list of kinds, and the parameters by which they are asked for. */
 import { z } from 'zod';
 import type { HostEvent as HostEventView } from '../../host/views.ts';
-import {
-  EVENT_KINDS,
-  EVENTS,
-  type EventField,
-  type EventFields,
-  type EventVariants,
-  SEVERITIES,
-} from '../../kernel/events.ts';
+import type { EventField, EventFields, EventVariants } from '../../kernel/event-fields.ts';
+import { EVENT_KINDS, EVENTS, SEVERITIES } from '../../kernel/events.ts';
 import type { EventId } from '../../store/store.ts';
 import { integerText, limit, PARAMETERS } from '../parameters.ts';
 import { ErrnoName, expected, Hex64, listOf, Nanoseconds, S32_MAX, strict } from './values.ts';
@@ -31,9 +25,10 @@ const TYPES = {
   errno: ErrnoName,
 } as const;
 
-function fieldSchema({ type, values, nullable, about }: EventField): z.ZodType {
+function fieldSchema({ type, values, nullable, optional, about }: EventField): z.ZodType {
   const plain: z.ZodType = values === undefined ? TYPES[type] : z.enum(values);
-  return (nullable ? plain.nullable() : plain).meta({ description: about });
+  const told = (nullable ? plain.nullable() : plain).meta({ description: about });
+  return optional ? told.optional() : told;
 }
 
 const RULE = z
@@ -71,6 +66,9 @@ const position = {
   kernel: z.int().meta({ description: 'Number of the kernel that ran.' }),
 };
 
+/** What a hazard carries. */
+export const HazardData = variantSchema(EVENTS.hazard.variants).meta({ id: 'HazardData' });
+
 const kinds = EVENT_KINDS.map((kind) => {
   const { severity, about, data, ...more } = EVENTS[kind];
   return strict({
@@ -78,7 +76,7 @@ const kinds = EVENT_KINDS.map((kind) => {
     kind: z.literal(kind),
     severity: z.literal(severity),
     message: z.string(),
-    data: 'variants' in more ? variantSchema(more.variants) : dataSchema(data),
+    data: 'variants' in more ? HazardData : dataSchema(data),
   }).meta({ id: `Event_${kind}`, description: about });
 });
 
@@ -86,6 +84,11 @@ const HostEvent = z.discriminatedUnion('kind', kinds as [(typeof kinds)[number],
   id: 'HostEvent',
   description: 'What a kernel or its hardware tells.',
 }) as unknown as z.ZodType<HostEventView>;
+
+/** The hazards of an answer. */
+export const Hazards = z
+  .array(kinds[EVENT_KINDS.indexOf('hazard')] as unknown as z.ZodType<HostEventView>)
+  .meta({ description: 'What the request has caused that no errno tells. Only there where there is any.' });
 
 export const HostEventList = listOf('HostEventList', HostEvent);
 

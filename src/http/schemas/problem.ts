@@ -1,6 +1,7 @@
 /** The schema of problem details. */
 import { z } from 'zod';
 import type { ProblemDocument } from '../problems.ts';
+import { Hazards } from './events.ts';
 import { strict } from './values.ts';
 
 export const Problem = strict({
@@ -25,4 +26,5 @@ export const Problem = strict({
   limit: z.int().meta({ description: 'What that quota allows, in its unit.' }).optional(),
   used: z.int().meta({ description: 'What of it is used.' }).optional(),
   oldest: z.string().meta({ description: 'Id of the first event that is kept.' }).optional(),
+  hazards: Hazards.optional(),
 }).meta({ id: 'Problem', description: 'Problem details, RFC 9457.' }) satisfies z.ZodType<ProblemDocument>;

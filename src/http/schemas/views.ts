@@ -3,7 +3,8 @@ import { z } from 'zod';
 import type * as views from '../../host/views.ts';
 import { MAX_LISTED } from '../../limits.ts';
 import { BAR_KINDS, IOMMU_KINDS, SRIOV } from '../../machine/spec.ts';
-import { Base64, ErrnoName, Hex64, listOf, Range, strict } from './values.ts';
+import { HazardData } from './events.ts';
+import { Base64, ErrnoName, Hex64, listOf, Nanoseconds, Range, strict } from './values.ts';
 
 const id = z.int();
 const nullableText = z.string().nullable();
@@ -20,6 +21,21 @@ const DeviceDomain = strict({
   id: id.nullable().meta({ description: 'Domain id in the IOMMU.' }),
   restored: z.boolean(),
 }).meta({ id: 'DeviceDomain', description: 'The domain that translates its DMA.' });
+
+const DeviceLiveupdate = strict({
+  session: z.string(),
+  token: Hex64.meta({ description: 'Of its cdev in the session.' }),
+  hwptToken: Hex64.nullable().meta({ description: 'Of its HWPT; null: it is on none that is marked.' }),
+}).meta({ id: 'DeviceLiveupdate' }) satisfies z.ZodType<views.DeviceLiveupdate>;
+
+const preservedFile = {
+  device: nullableText.meta({ description: 'Of a cdev: which device.' }),
+  size: Hex64.nullable().meta({ description: 'Of a memfd: its bytes.' }),
+  hwpts: z
+    .array(strict({ token: Hex64, domain: id }))
+    .nullable()
+    .meta({ description: 'Of an iommufd: its marked HWPTs.' }),
+};
 
 export const Device = strict({
   bdf: z.string(),
@@ -39,6 +55,10 @@ export const Device = strict({
   }),
   domain: DeviceDomain,
   preserved: z.boolean(),
+  liveupdate: DeviceLiveupdate.nullable().meta({
+    description:
+      'Where it stands in a session: of this kernel, or of the one before as long as that is not finished; null: in none.',
+  }),
   interruptsEnabled: z.boolean().meta({
     description: 'A program has enabled interrupts by VFIO_DEVICE_SET_IRQS, or the switch of PATCH is on.',
   }),
@@ -51,6 +71,62 @@ export const Device = strict({
     description: 'The function whose requester id its DMA carries, if not its own: behind Intel VMD.',
   }),
 }).meta({ id: 'Device' }) satisfies z.ZodType<views.DeviceView>;
+
+const HandedOverDevice = strict({
+  bdf: z.string(),
+  fate: z.enum(['kept', 'lost', 'quiesced', 'idle']).meta({
+    description:
+      '`kept`: it has gone on running; `lost`: its DMA, or who could adopt it, is gone; `quiesced`: its driver has stopped it, as a driver does at a reboot; `idle`: nobody was using it.',
+  }),
+  state: z.enum(['L', 'A', 'S', 'X', 'N']).meta({ description: 'Where it stands in the kernel that runs now.' }),
+  domain: id.nullable().meta({ description: 'Domain id with which it has gone on; null: none.' }),
+  liveupdate: DeviceLiveupdate.nullable(),
+  why: nullableText.meta({ description: 'Why it is lost.' }),
+}).meta({ id: 'HandedOverDevice' }) satisfies z.ZodType<views.HandedOverDevice>;
+
+const HandedOverFile = strict({
+  session: z.string(),
+  token: Hex64,
+  handler: z.string(),
+  kept: z.boolean().meta({ description: 'It can be retrieved in this kernel.' }),
+  ...preservedFile,
+}).meta({ id: 'HandedOverFile' }) satisfies z.ZodType<views.HandedOverFile>;
+
+export const Handover = strict({
+  mode: z.enum(['live-update', 'plain']),
+  taken: z.boolean().meta({ description: 'Whether this kernel has taken anything over.' }),
+  blackout: Nanoseconds.meta({ description: 'Simulated nanoseconds without a kernel.' }),
+  devices: z.array(HandedOverDevice).meta({ description: 'Those first of which something was kept or lost.' }),
+  sessions: z.array(strict({ name: z.string(), files: z.int() })),
+  files: z.array(HandedOverFile),
+  domains: z.array(strict({ id, kept: z.boolean(), devices: z.array(z.string()) })),
+  more: more(['devices', 'sessions', 'files', 'domains'], ''),
+}).meta({
+  id: 'Handover',
+  description: 'What a kexec has handed over, and what has become of it in the kernel that runs now.',
+}) satisfies z.ZodType<views.HandoverView>;
+
+const PreflightStep = strict({
+  what: z.string().meta({ description: 'A sentence.' }),
+  rest: nullableText.meta({ description: 'The REST operation that does it.' }),
+  call: nullableText.meta({ description: 'The system call or ioctl that does it.' }),
+  bdf: nullableText.meta({ description: 'The device that it is for; null: for all.' }),
+}).meta({ id: 'PreflightStep' }) satisfies z.ZodType<views.PreflightStep>;
+
+export const Preflight = strict({
+  refusal: strict({ errno: ErrnoName, where: z.string(), why: z.string(), rule: nullableText })
+    .nullable()
+    .meta({ description: 'What reboot() would be refused with; null: nothing.' }),
+  handedOver: Handover.nullable().meta({ description: 'What the answer of the kexec would tell; null: refused.' }),
+  panic: nullableText.meta({ description: 'Why the next kernel would stop; null: it would run.' }),
+  hazards: z
+    .array(strict({ message: z.string(), data: HazardData }))
+    .meta({ description: 'The hazards that the kexec would raise.' }),
+  steps: z.array(PreflightStep).meta({
+    description: 'What to do first, in this order, so that no device that is in use is left behind.',
+  }),
+  more: more(['hazards', 'steps'], ''),
+}).meta({ id: 'Preflight', description: 'What a kexec would do now.' }) as z.ZodType<views.PreflightView>;
 
 export const Group = strict({
   group: id,
@@ -82,6 +158,7 @@ const Session = strict({
       handler: z.string(),
       state: z.enum(['preserved', 'waiting', 'retrieved', 'failed']),
       errno: nullableText,
+      ...preservedFile,
     }),
   ),
 }).meta({ id: 'Session', description: 'A live update session.' }) satisfies z.ZodType<views.SessionView>;
@@ -90,6 +167,7 @@ const Descriptor = strict({
   fd: id,
   kind: z.string(),
   link: z.string().meta({ description: 'As in /proc/PID/fd.' }),
+  preservedIn: nullableText.meta({ description: 'The session that the file is in; null: none.' }),
 }).meta({ id: 'OpenDescriptor' }) satisfies z.ZodType<views.DescriptorView>;
 
 const Area = strict({ address: Hex64, length: Hex64, backing: z.enum(['anonymous', 'file']) }).meta({

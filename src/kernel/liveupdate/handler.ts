@@ -56,6 +56,8 @@ export interface OutgoingSession {
 export interface IncomingFile {
   readonly token: bigint;
   readonly handler: AnyFileHandler;
+  /** What was handed over of it. */
+  readonly data: Json;
   /** The file, once retrieved; LUO holds a reference until finish. */
   readonly file: OpenFile | null;
   /** The errno of a failed retrieve: it stays until the next kernel. */
@@ -66,6 +68,8 @@ export interface IncomingFile {
   /** A refusal says what is missing. */
   canFinish(kernel: LiveUpdateKernel): Refusal | null;
   finish(kernel: LiveUpdateKernel): void;
+  /** Its retrieve has failed for good: tells what that means for others. */
+  retrieveFailed(kernel: LiveUpdateKernel, session: string): void;
 }
 
 /** What a kind of file has to answer. */
@@ -86,6 +90,8 @@ interface FileOperations<File extends OpenFile, State, Data extends Json> {
   retrieve(kernel: LiveUpdateKernel, session: string, token: bigint, data: Data): File | Refusal;
   canFinish?(kernel: LiveUpdateKernel, entry: HandedOver<File, State, Data>): Refusal | null;
   finish?(kernel: LiveUpdateKernel, entry: HandedOver<File, State, Data>): void;
+  /** Tells what a retrieve that has failed for good means for others; absent: nothing. */
+  retrieveFailed?(kernel: LiveUpdateKernel, session: string, entry: HandedOver<File, State, Data>): void;
 }
 
 export type FileHandler<File extends OpenFile, State, Data extends Json> = FileOperations<File, State, Data> &
@@ -172,5 +178,9 @@ export class HandedOver<File extends OpenFile, State, Data extends Json> impleme
 
   finish(kernel: LiveUpdateKernel): void {
     this.handler.finish?.(kernel, this);
+  }
+
+  retrieveFailed(kernel: LiveUpdateKernel, session: string): void {
+    this.handler.retrieveFailed?.(kernel, session, this);
   }
 }

@@ -70,6 +70,23 @@ export class LiveUpdate {
     return this._preserved;
   }
 
+  /** The session that an object is in, of this kernel or of the one before; null: in none, or it is finished. */
+  sessionOf(identity: object): string | null {
+    const holder = this._preserved.get(identity);
+    return holder === undefined ? null : holder.slice(holder.indexOf('"') + 1, holder.lastIndexOf('"'));
+  }
+
+  /** Whether there is a handler for each file that was handed over: where one is missing, none can be had. */
+  get readsAll(): boolean {
+    const known = new Set(this._handlers.map(({ compatible }) => compatible));
+    return this._records.every(({ files }) => files.every(({ compatible }) => known.has(compatible)));
+  }
+
+  /** Sessions of the previous kernel that are not finished, whether the device was opened or not. */
+  get unfinished(): string[] {
+    return [...this.waitingRecords.map(({ name }) => name), ...this.incoming.map(({ name }) => name)];
+  }
+
   /** Names of sessions that the first open will bring, for views. */
   get waitingRecords(): readonly { name: string; files: FileRecord[] }[] {
     return this._deserialized === 'not-yet' ? this._records : [];
@@ -103,6 +120,8 @@ export class LiveUpdate {
         }
         if (this._deserialized === 'failed') break;
       }
+      if (this._deserialized === 'failed')
+        for (const { name } of this._records) this._kernel.restored.sessionLost(name, 'session-failed');
     }
     if (this._deserialized === 'done') return null;
     return refuse('EIO', where, 'the handover of the previous kernel could not be read; only a reboot helps');
@@ -218,6 +237,7 @@ export class LiveUpdate {
       entry.retrieve(this._kernel, session.name);
     if (file instanceof Refusal) {
       entry.failed = file.errno;
+      entry.retrieveFailed(this._kernel, session.name);
       return file;
     }
     this._preserved.set(entry.identity!, `session "${session.name}", which is not finished`);
@@ -251,12 +271,16 @@ export class LiveUpdate {
       return;
     }
     session.state = 'stuck';
+    const { name } = session;
+    const what = `session "${name}" was closed but cannot finish: ${refusal.why}`;
+    this._kernel.emit('luo.stuck', what, { session: name }, 'R4');
     this._kernel.emit(
-      'luo.stuck',
-      `session "${session.name}" was closed but cannot finish: ${refusal.why}`,
-      { session: session.name },
+      'hazard',
+      `${what}: nobody can reach it before the next reboot`,
+      { hazard: 'session-stuck', session: name },
       'R4',
     );
+    this._kernel.restored.sessionLost(name, 'session-stuck');
   }
 
   /**

@@ -1,5 +1,6 @@
 /** The LUO handler of VFIO cdevs, `vfio-pci-v1` (C3, R6, R17, R22). */
 import { refuse } from '../errno.ts';
+import { tellNeverAdopted } from '../iommu/liveupdate/hazards.ts';
 import { HwptPaging } from '../iommufd/hw-pagetable/hwpt.ts';
 import { isRecord } from '../kho/json.ts';
 import { fileHandler } from '../liveupdate/handler.ts';
@@ -127,15 +128,8 @@ export const VFIO_HANDLER = fileHandler<VfioDeviceFile, State, Data>({
 
   finish(kernel, { data: { bdf }, file }) {
     const fn = kernel.machine.functions.get(bdf);
-    if (fn && kernel.restored.stateOf(fn) === 'L' && !file)
-      kernel.emit(
-        'hazard',
-        `${bdf} was finished before it was adopted: nobody can adopt it any more in this kernel`,
-        {
-          hazard: 'never-adopted',
-          bdf,
-        },
-        'R3',
-      );
+    if (fn && kernel.restored.stateOf(fn) === 'L' && !file) tellNeverAdopted(kernel, bdf, 'finished');
   },
+
+  retrieveFailed: (kernel, _session, { data: { bdf } }) => kernel.restored.cdevFailed(bdf),
 });

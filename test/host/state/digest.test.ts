@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EngineVmm } from '../../../bench/engine.ts';
 import { IOVA, MEMORY, PAGE } from '../../../bench/vmm.ts';
-import type { Query } from '../../../src/host/command.ts';
+import type { HostQuery } from '../../../src/host/command.ts';
 import { digesting, digestOf } from '../../../src/lanes/state-digest.ts';
 import { hostOf, snapshotOf } from '../../support/snapshots.ts';
 
@@ -44,7 +44,7 @@ test('one entry of a page table, changed behind everybody’s back, changes it, 
 test('queries do not change it, nor does what they have found last', () => {
   const { host, pid, fd, ioas } = vmm({ large: true });
   const before = digestOf(host);
-  const queries: Query[] = [
+  const queries: HostQuery[] = [
     { view: 'host' },
     { view: 'device', bdf: D1 },
     { view: 'translation', bdf: D1, iova: '0x0', length: '0x1000000000' },

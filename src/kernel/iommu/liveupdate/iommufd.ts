@@ -16,6 +16,7 @@ import { HwptPaging } from '../../iommufd/hw-pagetable/hwpt.ts';
 import { isCount, isHex64, isList, isRecord, type Json } from '../../kho/json.ts';
 import { fileHandler, type OutgoingSession } from '../../liveupdate/handler.ts';
 import { MemfdFile } from '../../mm/memfd-file.ts';
+import type { ShmemInode } from '../../mm/shmem.ts';
 
 /** Kinds of IOMMU whose driver can preserve domains. */
 const PRESERVING: ReadonlySet<IommuKind> = new Set(['intel-vtd', 'generic']);
@@ -92,6 +93,8 @@ export const IOMMUFD_HANDLER = fileHandler<IommufdContext, State, Data>({
     return context;
   },
 
+  retrieveFailed: (kernel, session, { token }) => kernel.restored.iommufdFailed(session, token),
+
   canFinish(kernel, { token, file }) {
     const { finish } = kernel.policies;
     const where = 'iommufd_liveupdate_can_finish';
@@ -112,11 +115,9 @@ export const IOMMUFD_HANDLER = fileHandler<IommufdContext, State, Data>({
   },
 });
 
-/** C2: every area shows a memfd that was sealed when it was mapped and that is in this session. */
-function checkMappings(hwpt: HwptPaging, session: OutgoingSession): Refusal | null {
-  const where = 'iopt_check_preservable';
-  const { iopt } = hwpt.ioas!;
-  // One area of each source is checked for all of that source, as there may be millions.
+/** What the areas of a HWPT's IOAS show: each source once, with the first area of it, as there may be millions. */
+export function sourcesOf({ ioas }: HwptPaging): { iova: bigint; source: Source }[] {
+  const { iopt } = ioas!;
   const first = new Map<number, Area>();
   const { areas } = iopt;
   for (let more = areas.seekFirst(), last = -1; more; more = areas.next()) {
@@ -124,7 +125,19 @@ function checkMappings(hwpt: HwptPaging, session: OutgoingSession): Refusal | nu
     last = areas.source;
     if (!first.has(last)) first.set(last, areas.area());
   }
-  const sources = [...first.values()].map((area) => ({ iova: area.iova, source: iopt.originOf(area) }));
+  return [...first.values()].map((area) => ({ iova: area.iova, source: iopt.originOf(area) }));
+}
+
+type Source = ReturnType<NonNullable<HwptPaging['ioas']>['iopt']['originOf']>;
+
+/** The inode of a source that is a memfd. */
+export const memfdOf = (source: Source): ShmemInode | null =>
+  source.kind === 'file' && source.file instanceof MemfdFile ? source.file.inode : null;
+
+/** C2: every area shows a memfd that was sealed when it was mapped and that is in this session. */
+function checkMappings(hwpt: HwptPaging, session: OutgoingSession): Refusal | null {
+  const where = 'iopt_check_preservable';
+  const sources = sourcesOf(hwpt);
   const at = (iova: bigint): string => `the area at ${hex(iova)} of HWPT ${hwpt.id}`;
   for (const { iova, source } of sources)
     if (source.kind !== 'file')
@@ -139,7 +152,7 @@ function checkMappings(hwpt: HwptPaging, session: OutgoingSession): Refusal | nu
       );
   for (const { iova, source } of sources) {
     if (source.kind !== 'file') continue;
-    const inode = source.file instanceof MemfdFile ? source.file.inode : null;
+    const inode = memfdOf(source);
     if (!session.files.some((entry) => entry.identity === inode))
       return refuse('ENOENT', where, `the memfd of ${at(iova)} is not in this session: preserve it first`, 'C2');
   }

@@ -6,6 +6,7 @@ import { PageTable } from '../../../machine/page-table.ts';
 import type { DeviceRecord, DomainRecord, HandoverDocument } from '../../kho/handover.ts';
 import type { VfioKernel } from '../../vfio/vfio.ts';
 import { PagingDomain } from '../domain.ts';
+import { tellDropped } from './hazards.ts';
 import { IOMMUFD_HANDLER } from './iommufd.ts';
 import type { RestoredHwpts } from './restored-hwpt.ts';
 
@@ -73,6 +74,7 @@ function rebuild(kernel: VfioKernel, record: DomainRecord): string | null {
 function dropTables(kernel: VfioKernel, { id, tables }: DomainRecord): void {
   for (const run of tables) kernel.machine.memory.release(run.start, run.count);
   kernel.emit('restore.dropped', `domain ${id}: none of its devices is there, its tables are freed`, { id }, 'R1');
+  tellDropped(kernel, id);
 }
 
 /** Clears the context entries of devices that were not preserved, or are not there any more. */

@@ -11,7 +11,6 @@
  * dropped when the last of its devices in state L is removed, as nobody can reach it any more.
  */
 
-import { hex } from '../../../machine/address.ts';
 import type { FrameRun } from '../../../machine/memory.ts';
 import type { PciFunction } from '../../../machine/pci/function.ts';
 import { type Refusal, refuse } from '../../errno.ts';
@@ -22,6 +21,7 @@ import { LazyMap } from '../../lazy-map.ts';
 import type { ShmemInode } from '../../mm/shmem.ts';
 import type { PagingDomain } from '../domain.ts';
 import { type IommuGroup, RestoredOwner } from '../group.ts';
+import { type NeverAdopted, tellDropped, tellNeverAdopted, tellSwap } from './hazards.ts';
 import type { RestoredHwpt, RestoredHwpts } from './restored-hwpt.ts';
 
 /** A device in state L. */
@@ -163,6 +163,26 @@ export class RestoredDomains implements IommufdLiveUpdate {
     return refuse('EINVAL', where, 'the restored domain belongs to no marked HWPT', 'R8');
   }
 
+  /** Nobody can adopt the devices of a session any more: its file for them is out of reach for good. */
+  sessionLost(session: string, why: NeverAdopted): void {
+    this._outOfReach(({ owner }) => owner.session === session, why);
+  }
+
+  /** The retrieve of their iommufd has failed, which is final. */
+  iommufdFailed(session: string, token: bigint): void {
+    this._outOfReach(({ owner }) => owner.session === session && owner.iommufdToken === token, 'retrieve-failed');
+  }
+
+  /** The retrieve of its cdev has failed, which is final. */
+  cdevFailed(of: string): void {
+    this._outOfReach((_device, bdf) => bdf === of, 'retrieve-failed');
+  }
+
+  private _outOfReach(isMeant: (device: WaitingDevice, bdf: string) => boolean, why: NeverAdopted): void {
+    for (const [bdf, device] of this.devices)
+      if (device.state === 'waiting' && isMeant(device, bdf)) tellNeverAdopted(this._kernel, bdf, why);
+  }
+
   /** The restored cdev of a device was closed for good: state N. */
   closed(fn: PciFunction): void {
     this.devices.delete(fn.bdf);
@@ -193,6 +213,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
       { id: domain.id },
       'R1',
     );
+    tellDropped(this._kernel, domain.id);
   }
 
   /** Whether devices in luo mode are on the domain. */
@@ -200,7 +221,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
     return this.devices.values().some((device) => device.state === 'waiting' && device.domain === domain);
   }
 
-  /** A device moved from a restored HWPT to another: what the old one mapped and the new one does not now faults. */
+  /** A device moved from a restored HWPT to another. */
   swapped(old: HwptPaging, next: HwptPaging, bdf: string): void {
     this._kernel.emit(
       'restore.swapped',
@@ -208,27 +229,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
       { bdf, from: old.id, hwpt: next.id },
       'R12',
     );
-    const { table, minPage } = old.domain;
-    let lost = 0n;
-    let first: bigint | null = null;
-    for (const { unit, units } of table.extents(0, Number.MAX_SAFE_INTEGER)) {
-      const iova = BigInt(unit) * minPage;
-      const { missing, from } = uncovered(next, iova, iova + BigInt(units) * minPage - 1n);
-      if (missing > 0n) first ??= from;
-      lost += missing;
-    }
-    if (first !== null)
-      this._kernel.emit(
-        'hazard',
-        `${bdf}: ${lost} bytes that the restored domain mapped, from ${hex(first)} on, fault from now on`,
-        {
-          hazard: 'incomplete-hot-swap',
-          bdf,
-          iova: hex(first),
-          bytes: hex(lost),
-        },
-        'R12',
-      );
+    tellSwap(this._kernel, bdf, old.domain, next.domain);
   }
 
   /** A memfd was retrieved: it keeps its size while a restored domain maps its pages (R20). */
@@ -287,19 +288,3 @@ export class RestoredDomains implements IommufdLiveUpdate {
 }
 
 const key = (session: string, token: bigint): string => `${token.toString(16)}:${session}`;
-
-/** How many bytes of [first, last] no area of the HWPT's IOAS maps, and the IOVA of the first of them. */
-function uncovered(hwpt: HwptPaging, first: bigint, last: bigint): { missing: bigint; from: bigint | null } {
-  let missing = 0n;
-  let from: bigint | null = null;
-  for (let cursor = first; cursor <= last; ) {
-    const area = hwpt.ioas!.iopt.areas.first(cursor, last);
-    const end = area ? area.iova : last + 1n;
-    if (end > cursor) {
-      missing += end - cursor;
-      from ??= cursor;
-    }
-    cursor = area ? area.last + 1n : end;
-  }
-  return { missing, from };
-}
