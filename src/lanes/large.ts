@@ -15,7 +15,7 @@ export function isLarge(answer: Answer): boolean {
 export function packLarge(outcome: Outcome<Answer>, pace: Pace): Outcome<Answer> | Promise<Outcome<Answer>> {
   const { value: answer, stored } = outcome;
   if (answer.kind !== 'ok' || !isLarge(answer)) return outcome;
-  return inSlices(packing(answer.value), pace).then((value) => ({ value: { kind: 'ok', value }, stored }));
+  return inSlices(packing(answer.value), pace).then((value) => ({ value: { ...answer, value }, stored }));
 }
 
 /** What of an answer is given away. */

@@ -167,11 +167,16 @@ export class Programs extends Client {
     if (expected.kind !== 'ok') {
       if (answer.status >= 400 && answer.status < 500) return true;
     } else if (answer.status < 300) {
-      const found = answer.text === '' ? undefined : (JSON.parse(answer.text) as { results?: unknown });
+      const found = answer.text === '' ? {} : (JSON.parse(answer.text) as { results?: unknown; hazards?: Told[] });
+      const [told, shouldTell] = [messages(found.hazards), messages(expected.hazards)];
+      if (!isDeepStrictEqual(told, shouldTell)) {
+        this.fault(`should tell the hazards ${JSON.stringify(shouldTell)}, tells ${JSON.stringify(told)}`, sent);
+        return false;
+      }
       if (!path.endsWith('/calls')) return true;
       const wanted = JSON.parse(JSON.stringify(expected.value)) as { results: unknown[] };
-      if (isDeepStrictEqual(found, wanted)) return true;
-      const results = (found?.results ?? []) as unknown[];
+      if (isDeepStrictEqual(found.results, wanted.results)) return true;
+      const results = (found.results ?? []) as unknown[];
       const at = wanted.results.findIndex((result, index) => !isDeepStrictEqual(results[index], result));
       const call = (body as { calls: unknown[] }).calls[at];
       this.fault(
@@ -207,3 +212,9 @@ export class Programs extends Client {
     return false;
   }
 }
+
+interface Told {
+  message: string;
+}
+
+const messages = (hazards: readonly Told[] = []): string[] => hazards.map(({ message }) => message);

@@ -12,6 +12,7 @@ import type { ObjectType } from '../../../src/kernel/iommufd/objects.ts';
 import { POLICY_VALUES } from '../../../src/kernel/policies.ts';
 import type { Process } from '../../../src/kernel/process.ts';
 import type { CallInput } from '../../../src/kernel/uapi/calls.ts';
+import { withEarlier, withHazards } from '../../../src/lanes/hazards.ts';
 import type { Random } from '../../crash/random.ts';
 
 export const PAGE = 4096;
@@ -83,10 +84,12 @@ export class Wild {
 
   /** A freeze goes on to the boot of the next kernel; the answer is that of the boot then. */
   execute(command: Command): Answer {
-    const { answer, records } = this.host.execute(command);
+    const { answer, records, events } = this.host.execute(command);
+    const told = withHazards(answer, 0, events);
     for (const record of records)
-      if (record.kind === 'handover') return this.execute({ op: 'kexec.boot', handover: record.text });
-    return answer;
+      if (record.kind === 'handover')
+        return withEarlier(this.execute({ op: 'kexec.boot', handover: record.text }), told);
+    return told;
   }
 
   /** What could be asked next. */
