@@ -95,17 +95,24 @@ async function preserved(client: Client, mappings: number): Promise<string> {
   return host;
 }
 
-/** Milliseconds of a live update of such a host; the device reaches its memory afterwards. */
-async function liveUpdate(client: Client, mappings: number): Promise<number> {
+/** Milliseconds. */
+interface Update {
+  preflight: number;
+  kexec: number;
+}
+
+/** A live update of such a host, and its preflight; the device reaches its memory afterwards. */
+async function liveUpdate(client: Client, mappings: number): Promise<Update> {
   const host = await preserved(client, mappings);
-  const time = await timed(() => client.request('POST', `${host}/kexec`, { mode: 'live-update' }));
+  const preflight = await timed(() => client.request('GET', `${host}/preflight`));
+  const kexec = await timed(() => client.request('POST', `${host}/kexec`, { mode: 'live-update' }));
   const accesses = [{ op: 'read', iova: hex(IOVA + (mappings - 1) * PAGE), length: 5 }];
   const { results } = await client.request<{ results: { data?: string }[] }>('POST', `${host}/devices/${BDF}/dma`, {
     accesses,
   });
   if (results[0]?.data !== 'aGVsbG8=') throw new Error(`DMA after the live update: ${JSON.stringify(results)}`);
   await client.request('DELETE', host);
-  return time;
+  return { preflight, kexec };
 }
 
 async function kexec() {
@@ -114,18 +121,21 @@ async function kexec() {
       many: await liveUpdate(client, MANY),
       one: await liveUpdate(client, 1),
     }));
-    const value = median(times.map(({ many }) => many));
-    const floor = median(times.map(({ one }) => one));
-    return {
-      figure: '',
-      value,
+    const of = (what: keyof Update, whose: 'many' | 'one'): number => median(times.map((time) => time[whose][what]));
+    const figure = (what: keyof Update, floor: number, most: number, about: string) => ({
+      figure: what === 'kexec' ? '' : what,
+      value: of(what, 'many'),
       unit: 'ms',
       floor,
-      ratio: value / floor,
-      goal: '≤ 200 ms',
-      met: value <= 200,
-      note: `floor: the same with one mapping; ${diskNote()}`,
-    };
+      ratio: of(what, 'many') / floor,
+      goal: `≤ ${most} ms`,
+      met: of(what, 'many') <= most,
+      note: `floor: ${about}; ${diskNote()}`,
+    });
+    return [
+      figure('kexec', of('kexec', 'one'), 60, 'the same with one mapping'),
+      figure('preflight', of('kexec', 'many'), 150, 'the live update itself, which it does to a copy'),
+    ];
   });
 }
 
@@ -237,7 +247,7 @@ export const FLEET: Benchmark[] = [
   {
     name: 'kexec-1m',
     about: 'live update of a host with 1,000,000 mappings of 4 KiB, from request to answer',
-    run: async () => [await kexec()],
+    run: kexec,
   },
   { name: 'memory', about: 'resident memory', run: memory },
   {
