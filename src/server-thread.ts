@@ -114,6 +114,7 @@ const lanes: Lanes = {
   execute: (hostId, command, from) => client.execute(hostId, command, from),
   batch: (hostId, command, payload, from) => client.batch(hostId, command, payload, from),
   query: (hostId, query, from) => client.query(hostId, query, from),
+  copy: (hostId, row, at, from) => client.copy(hostId, row, at, from),
   remove: (hostId) => client.remove(hostId),
   use: (hostId) => client.use(hostId),
   setAside: (hostId) => client.setAside(hostId),

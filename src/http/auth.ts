@@ -80,7 +80,11 @@ function isAdminKey({ config }: Pick<Context, 'config'>, key: string): boolean {
 }
 
 /** A host of another tenant is answered exactly as one that does not exist, where it can be told that it is. */
-async function hostOf({ directory }: Keys, tenant: Tenant, id: string): Promise<HostIdentity> {
+export async function hostOf(
+  { directory }: Pick<Keys, 'directory'>,
+  tenant: Tenant,
+  id: string,
+): Promise<HostIdentity> {
   const { hosts, damage } = directory;
   const host = await hosts.identity(id);
   if (host?.damaged !== undefined) damage.add({ hostId: id, ...damagedDescription(host.damaged) });

@@ -158,6 +158,7 @@ export function watchedLanes(lanes: Lanes, watchers: Watchers, peers: Peers): La
     execute: (hostId, command, client) => tell(hostId, lanes.execute(hostId, command, client)),
     batch: (hostId, command, payload, client) => tell(hostId, lanes.batch(hostId, command, payload, client)),
     query: (hostId, query, client) => lanes.query(hostId, query, client),
+    copy: (hostId, row, at, client) => lanes.copy(hostId, row, at, client),
     async remove(hostId) {
       await lanes.remove(hostId);
       watchers.end(hostId);

@@ -34,6 +34,14 @@ export const EVENTS = {
       liveupdate: { type: 'flag', about: 'Whether it has a Live Update Orchestrator.' },
     },
   },
+  copy: {
+    severity: 'info',
+    about: 'The host was made of another one, as that was behind one of its commands.',
+    data: {
+      of: { type: 'text', about: 'Id of the other one.' },
+      sequence: { type: 'integer', about: 'The command, counted from 1 on; 0: none.' },
+    },
+  },
   'boot.cold': {
     severity: 'warning',
     about: 'A kernel that does not know the format of the handover boots without it.',

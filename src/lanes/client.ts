@@ -6,6 +6,7 @@ import type { Client } from '../threads/client.ts';
 import type { Packed } from '../threads/packed.ts';
 import { type Admission, sizeOf } from './admission.ts';
 import type { Aside, SetAside } from './aside.ts';
+import type { CopyRow } from './copies.ts';
 import { ClientGone, ServiceStopping } from './errors.ts';
 import type { NewHost } from './lanes.ts';
 import { givenWith, isMoved, type LaneNews, type LaneRequest, type Moved } from './messages.ts';
@@ -68,6 +69,10 @@ export class LaneClient {
 
   query(hostId: string, query: Query, client?: Client): Promise<Answer> {
     return this.ask(hostId, { ask: 'query', hostId, query }, client);
+  }
+
+  copy(hostId: string, row: CopyRow, at?: number, client?: Client): Promise<Answer> {
+    return this.ask(hostId, { ask: 'copy', hostId, row, ...(at !== undefined && { at }) }, client);
   }
 
   async remove(hostId: string): Promise<void> {

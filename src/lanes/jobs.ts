@@ -8,6 +8,14 @@ export interface Outcome<T> {
   stored: Promise<void>;
 }
 
+/** Of what need not be stored, or is. */
+export const now = <T>(value: T): Outcome<T> => ({ value, stored: STORED });
+
+const STORED = Promise.resolve();
+
+/** Resolves when that is stored or never will be. */
+export const settled = (stored: Promise<void>): Promise<void> => stored.catch(() => {});
+
 interface Job {
   /** Of the hardware, which does not wait for a kernel. */
   hardware: boolean;

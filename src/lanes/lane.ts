@@ -5,6 +5,7 @@ import { STOP_SNAPSHOTS_MS } from '../limits.ts';
 import type { Presence } from '../threads/client.ts';
 import { type Packed, unpack } from '../threads/packed.ts';
 import { AtWork, type SharedAtWork } from './at-work.ts';
+import type { CopyRow } from './copies.ts';
 import { HostMoves } from './errors.ts';
 import type { Lanes, NewHost } from './lanes.ts';
 import { newHostId } from './owner.ts';
@@ -53,6 +54,10 @@ export class Lane implements Lanes {
 
   async query(hostId: string, query: Query, client?: Presence): Promise<Answer> {
     return await this.#runner(hostId).query(query, client);
+  }
+
+  async copy(hostId: string, row: CopyRow, at?: number, client?: Presence): Promise<Answer> {
+    return await this.#runner(hostId).copy(row, at, client);
   }
 
   async remove(hostId: string): Promise<void> {

@@ -9,6 +9,7 @@ import type { HostRow } from '../store/store.ts';
 import type { Client } from '../threads/client.ts';
 import type { Packed } from '../threads/packed.ts';
 import type { SetAside } from './aside.ts';
+import type { CopyRow } from './copies.ts';
 
 export type { HostUse } from '../host/footprint.ts';
 export type { SetAside } from './aside.ts';
@@ -39,6 +40,11 @@ export interface Lanes {
    */
   batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client): Promise<Answer>;
   query(hostId: string, query: Query, client?: Client): Promise<Answer>;
+  /**
+   * Makes another host as this one is, or as it was behind command `at`, which is stored when it answers; the value is the
+   * sequence from which it goes on.
+   */
+  copy(hostId: string, row: CopyRow, at?: number, client?: Client): Promise<Answer>;
   /** Deletes the host and all that is stored of it. */
   remove(hostId: string): Promise<void>;
   /** What the host takes, as last found out since the start; of one that is not in memory the counts are there. Null: not known yet. */

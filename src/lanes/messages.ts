@@ -7,6 +7,7 @@ import type { Packed } from '../threads/packed.ts';
 import type { Shield } from '../threads/shield.ts';
 import type { KnownAside } from './aside.ts';
 import type { SharedAtWork } from './at-work.ts';
+import type { CopyRow } from './copies.ts';
 import type { NewHost } from './lanes.ts';
 import type { HostMemory } from './residents.ts';
 
@@ -16,6 +17,7 @@ export type LaneRequest =
   | { ask: 'execute'; hostId: string; command: Command | Packed<Command> }
   | { ask: 'batch'; hostId: string; command: BatchCommand; payload: Uint8Array }
   | { ask: 'query'; hostId: string; query: Query }
+  | { ask: 'copy'; hostId: string; row: CopyRow; at?: number }
   | { ask: 'remove'; hostId: string }
   | { ask: 'boot'; hostId: string }
   /** Whether a host that is set aside may be run again: gives what `Aside.retry` does. */

@@ -14,6 +14,7 @@ import type { Packed } from '../threads/packed.ts';
 import type { Limits } from './admission.ts';
 import { Aside, type SetAside } from './aside.ts';
 import { LaneClient } from './client.ts';
+import type { CopyRow } from './copies.ts';
 import { freePort } from './free-port.ts';
 import { type HeardWord, LaneHandle, type LaneHandleOptions } from './lane-handle.ts';
 import type { NewHost, RunningLanes } from './lanes.ts';
@@ -148,6 +149,10 @@ export class LanePool implements RunningLanes {
 
   query(hostId: string, query: Query, client?: Client): Promise<Answer> {
     return this.#client.query(hostId, query, client);
+  }
+
+  copy(hostId: string, row: CopyRow, at?: number, client?: Client): Promise<Answer> {
+    return this.#client.copy(hostId, row, at, client);
   }
 
   remove(hostId: string): Promise<void> {

@@ -1,10 +1,13 @@
 /** What lanes answer instead of a host. */
-import type { Answer } from '../host/command.ts';
+import type { Answer, Command } from '../host/command.ts';
 import type { Divergence } from '../store/store.ts';
 import { HostDamaged } from './errors.ts';
 import type { LoadedHost } from './replay.ts';
 
 export const NO_HOST: Answer = { kind: 'not-found', what: 'host' };
+
+export const isServiceDeath = (command: Command): boolean =>
+  command.op === 'fault.arm' && command.point === 'service.death';
 
 export function serviceDeathRefusal(): Answer {
   const why =

@@ -106,7 +106,7 @@ export interface Rebuilding {
  */
 export async function rebuild(hostId: string, epoch: number | null, from: Rebuilding): Promise<LoadedHost | undefined> {
   const { store, log } = from;
-  const built = await build(hostId, epoch, from, Number.MAX_SAFE_INTEGER);
+  const built = await build(hostId, epoch, from, {});
   if (built === undefined) return undefined;
   if ('why' in built) return unreadable(hostId, built, log);
   const { host, difference } = built;
@@ -133,7 +133,7 @@ export async function rebuildWithout(
   snapshot: number,
 ): Promise<LoadedHost | null> {
   for (const last of [0, snapshot - 1]) {
-    const built = await build(hostId, epoch, from, last, snapshot);
+    const built = await build(hostId, epoch, from, { last, known: snapshot });
     if (built === undefined || 'why' in built || built.difference !== null) continue;
     if (built.host.damage === null) return built.host;
   }
@@ -144,13 +144,33 @@ export async function rebuildWithout(
 type Built = { host: LoadedHost; difference: Divergence | null } | Lost;
 export type Lost = Pick<LoadedHost, 'epoch' | 'sequence' | 'diverged' | 'damage'> & { why: string };
 
-/** From the newest snapshot up to `last`, if there is one. The host is known to have reached a command. */
+/** The host as it was behind that command, which it has executed; nobody's. Or why it cannot be told what it was. */
+export async function rebuildAt(hostId: string, sequence: number, from: Rebuilding): Promise<LoadedHost | string> {
+  const built = await build(hostId, null, from, { until: sequence });
+  if (built === undefined) return 'the host is gone';
+  if ('why' in built) return built.why;
+  const { host, difference } = built;
+  if (difference !== null)
+    return `command ${difference.sequence} has another answer in this version: ${difference.why}`;
+  return host.damage === null ? host : host.damage.what;
+}
+
+/** All commands of the host, or less. */
+interface Range {
+  /** The last command that a snapshot may hold from which it begins. */
+  last?: number;
+  /** A command that the host is known to have reached. */
+  known?: number;
+  /** The last one that is replayed. */
+  until?: number;
+}
+
+/** From the newest snapshot that may be taken, if there is one. */
 async function build(
   hostId: string,
   epoch: number | null,
   from: Rebuilding,
-  last: number,
-  known = 0,
+  { last = Number.MAX_SAFE_INTEGER, known = 0, until = Number.MAX_SAFE_INTEGER }: Range,
 ): Promise<Built | undefined> {
   const { store } = from;
   const effort = new Effort(from.pace, () => {});
@@ -161,7 +181,7 @@ async function build(
     const why = origin.damaged;
     return { epoch, sequence: 0, diverged, damage: told(hostId, damagedDescription(why), from), why };
   }
-  const end = diverged === null ? Number.MAX_SAFE_INTEGER : diverged.sequence - 1;
+  const end = Math.min(until, diverged === null ? until : diverged.sequence - 1);
   const start = await startOf(hostId, origin.spec, Math.min(end, last), from);
   const { engine, sequence, upgraded, legacyEvents } = start;
   // A stop makes a snapshot of what had to be brought to this version, so that this is done once.
@@ -197,11 +217,8 @@ async function build(
   }
   host.snapshot = snapshot;
   // A snapshot that is passed over says how far the host has been, and so does the store.
-  const stored = Math.max(
-    start.unusable[0]?.sequence ?? 0,
-    known,
-    diverged === null ? await store.hosts.end(hostId) : 0,
-  );
+  const reached = diverged === null ? await store.hosts.end(hostId) : 0;
+  const stored = Math.min(until, Math.max(start.unusable[0]?.sequence ?? 0, known, reached));
   if (host.damage === null && host.sequence < stored) {
     if (host.sequence === 0) return lost();
     host.damage = lostEnd(host.sequence, stored);
@@ -286,12 +303,19 @@ export function noteStored(
 }
 
 /** SHA-256 of the host as it is; undefined for one that has none. It must be asked for nothing meanwhile. */
-export async function digestOfLoaded(host: LoadedHost, pace: Pace): Promise<string | undefined> {
+async function digestOfLoaded(host: LoadedHost, pace: Pace): Promise<string | undefined> {
   const digesting = host.engine.digest?.();
   if (digesting === undefined) return undefined;
   if (host.digest?.sequence !== host.sequence)
     host.digest = { sequence: host.sequence, value: await inSlices(digesting, pace) };
   return host.digest.value;
+}
+
+/** The view of a host, with what it is as SHA-256, and what of it is damaged. */
+export async function withDigest(answer: Answer, host: LoadedHost, pace: Pace): Promise<Answer> {
+  if (answer.kind !== 'ok') return answer;
+  const digest = await digestOfLoaded(host, pace);
+  return { ...answer, value: { ...(answer.value as object), digest, damage: host.damage ?? undefined } };
 }
 
 function opOf({ command }: StoredCommand): string {

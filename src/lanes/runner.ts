@@ -10,22 +10,23 @@ import type { Presence } from '../threads/client.ts';
 import type { AtWork } from './at-work.ts';
 import { Bounds } from './bounds.ts';
 import { encodeCommand } from './codec.ts';
+import { Copies, type CopyRow } from './copies.ts';
 import { digest } from './digest.ts';
 import { HostDamaged, ServiceStopping } from './errors.ts';
 import { Guard } from './guard.ts';
 import { withEarlier, withHazards } from './hazards.ts';
 import { InMemory, type OwnedHost } from './in-memory.ts';
-import { Jobs, type Outcome } from './jobs.ts';
+import { Jobs, now, type Outcome, settled } from './jobs.ts';
 import { packLarge } from './large.ts';
-import { NO_HOST, refusalOf, serviceDeathRefusal } from './refusals.ts';
+import { isServiceDeath, NO_HOST, refusalOf, serviceDeathRefusal } from './refusals.ts';
 import {
-  digestOfLoaded,
   type LoadedHost,
   NOTHING_BEHIND,
   NOTHING_YET,
   noteStored,
   type Rebuilding,
   told,
+  withDigest,
 } from './replay.ts';
 import type { Residents } from './residents.ts';
 import { SecondTry } from './second-try.ts';
@@ -51,8 +52,6 @@ export interface RunnerOptions extends Given {
 
 type Carried = Pick<JournalEntry, 'payload' | 'handover' | 'events'>;
 
-const STORED = Promise.resolve();
-
 export class HostRunner {
   readonly hostId: string;
   readonly #options: RunnerOptions;
@@ -66,6 +65,7 @@ export class HostRunner {
   readonly #memory: InMemory;
   readonly #snapshots: SnapshotMaker;
   readonly #secondTry: SecondTry;
+  readonly #copies: Copies;
 
   constructor(hostId: string, options: RunnerOptions, turns: Turns, residents: Residents, atWork: AtWork) {
     this.hostId = hostId;
@@ -79,6 +79,7 @@ export class HostRunner {
     this.#snapshots = new SnapshotMaker(hostId, options);
     const rebuilding = (): Rebuilding => this.#rebuilding();
     this.#memory = new InMemory(hostId, options.store, rebuilding, (host) => this.#noteLoad(host));
+    this.#copies = new Copies(hostId, rebuilding);
     this.#secondTry = new SecondTry(hostId, this.#memory, options.log);
     const between = (worked: number) => this.#between(worked);
     const done = (): void => {
@@ -119,7 +120,7 @@ export class HostRunner {
       this.#bounds.mayTake(client);
       const host = this.#memory.owned ?? (await this.#memory.own());
       if (host === undefined) return now(NO_HOST);
-      if (this.#isForbidden(command)) return now(serviceDeathRefusal());
+      if (!this.#options.allowServiceDeath && isServiceDeath(command)) return now(serviceDeathRefusal());
       // Left frozen by the death of the process, or by a boot that failed.
       if (host.engine.pendingBoot && !hardware) await this.#boot();
       if (command.op === 'kexec.freeze') return now(await this.#kexec(command));
@@ -172,12 +173,20 @@ export class HostRunner {
         this.#guard.run(`query ${query.view}`, () => look(asked.engine, query, pace));
       const value = await this.#secondTry.run(host, ask);
       const { stored } = this.#memory;
-      if (query.view !== 'host' || query.digest !== true || value.kind !== 'ok')
-        return packLarge({ value, stored }, this.#pace);
-      const loaded = this.#memory.loaded!;
-      const digest = await digestOfLoaded(loaded, pace);
-      const damage = loaded.damage ?? undefined;
-      return { value: { kind: 'ok', value: { ...(value.value as object), digest, damage } }, stored };
+      if (query.view !== 'host' || query.digest !== true) return packLarge({ value, stored }, this.#pace);
+      return { value: await withDigest(value, this.#memory.loaded!, pace), stored };
+    });
+  }
+
+  /** Makes another host as this one is, or as it was behind command `at`. */
+  copy(row: CopyRow, at: number | undefined, client?: Presence): Promise<Answer> {
+    return this.#jobs.add<Answer>(false, async () => {
+      this.#bounds.mayTake(client);
+      if (this.#memory.loaded?.engine.pendingBoot) await this.#boot();
+      const host = await this.#memory.look();
+      if (host === undefined) return now(NO_HOST);
+      if (host.unreadable !== null) return now(host.unreadable);
+      return await this.#copies.make(host, row, at ?? host.sequence, this.#memory.stored);
     });
   }
 
@@ -373,10 +382,6 @@ export class HostRunner {
     return { hostId, epoch, sequence: sequence + 1, command: encodeCommand(command, freeze), digest, ...more };
   }
 
-  #isForbidden(command: Command): boolean {
-    return command.op === 'fault.arm' && command.point === 'service.death' && !this.#options.allowServiceDeath;
-  }
-
   /**
    * All from a change of the host to its handing over to the journal. Where that fails, or is given up, what is in memory is
    * not what is stored: the host is built anew at the next use.
@@ -391,8 +396,4 @@ export class HostRunner {
   }
 }
 
-const now = <T>(value: T): Outcome<T> => ({ value, stored: STORED });
-
 const nothingDone = (answer: Answer): Execution => ({ answer, records: [], events: [] });
-
-const settled = (promise: Promise<void>): Promise<void> => promise.catch(() => {});

@@ -107,6 +107,8 @@ export function startLane(
         return await lane.batch(request.hostId, request.command, request.payload, client);
       case 'query':
         return await lane.query(request.hostId, request.query, client);
+      case 'copy':
+        return await lane.copy(request.hostId, request.row, request.at, client);
       case 'boot':
         return await lane.boot(request.hostId);
       case 'remove': {
@@ -159,6 +161,6 @@ export function startLane(
 }
 
 /** What a host is run for. */
-const RUNNING = new Set<LaneRequest['ask']>(['execute', 'batch', 'query', 'boot']);
+const RUNNING = new Set<LaneRequest['ask']>(['execute', 'batch', 'query', 'copy', 'boot']);
 
 const isOfServer = ({ ask }: LaneRequest): boolean => ask === 'listen' || ask === 'hangUp';

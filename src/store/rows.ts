@@ -125,5 +125,8 @@ export interface Snapshot extends Ownership {
   bytes: Uint8Array;
 }
 
+/** What a host begins as that is made of another one. */
+export type HostCopy = Pick<Snapshot, 'sequence' | 'engine' | 'bytes'>;
+
 /** A snapshot as it was found: `damaged` says what is wrong with it. */
 export type StoredSnapshot = Pick<Snapshot, 'sequence' | 'engine'> & ({ bytes: Uint8Array } | { damaged: string });

@@ -20,6 +20,7 @@ import type {
   EventFilter,
   EventId,
   EventPage,
+  HostCopy,
   HostCursor,
   HostIdentity,
   HostOrigin,
@@ -96,8 +97,11 @@ export interface Directory {
 }
 
 export interface Hosts extends HostDirectory {
-  /** Whoever stores a host owns it, at FIRST_EPOCH. `events`: what its first boot has emitted. */
-  insert(row: HostRow, events?: readonly EmittedEvent[]): Promise<void>;
+  /**
+   * Whoever stores a host owns it, at FIRST_EPOCH. `events`: what its first boot has emitted; `copy`: it begins as this, behind
+   * the command of that sequence, and what follows has later ones.
+   */
+  insert(row: HostRow, events?: readonly EmittedEvent[], copy?: HostCopy): Promise<void>;
   /**
    * Makes the caller the owner: the new epoch, or undefined where there is no such host. What the owner before has stored
    * is there to be read; nothing of what it asks for comes after.

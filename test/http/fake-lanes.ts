@@ -52,6 +52,10 @@ export class FakeLanes implements Lanes {
     return this.onQuery(query);
   }
 
+  async copy(): Promise<Answer> {
+    return ok({ sequence: 0 });
+  }
+
   remove(hostId: string): Promise<void> {
     return this.#store.hosts.delete({ hostId, epoch: FIRST_EPOCH });
   }

@@ -263,6 +263,37 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
     );
   });
 
+  says(
+    'a host that is made of another one begins with what it is, and goes on behind that',
+    async ({ store, other }) => {
+      const owner = await tenant(store);
+      for (const [id, bytes] of [
+        ['small', new Uint8Array([1, 2, 3])],
+        ['large', LARGE],
+      ] as const) {
+        await store.hosts.insert(row(owner, id), [event(0)], { sequence: 7, engine: 'e', bytes });
+        const found = await other.snapshots.before(id, 8);
+        assert.ok(found !== undefined && 'bytes' in found);
+        assert.deepEqual([found.sequence, found.engine], [7, 'e']);
+        assert.deepEqual(Buffer.from(found.bytes), Buffer.from(bytes));
+        assert.equal(await other.hosts.end(id), 7);
+        const { events } = await other.events.read(id, {}, null, 10);
+        assert.deepEqual(
+          events.map(({ sequence, index }) => [sequence, index]),
+          [[7, 0]],
+        );
+        await assert.rejects(store.journal.append({ ...entry(1), hostId: id }), StoreUnavailable);
+        await store.journal.append({ ...entry(8), hostId: id });
+        assert.deepEqual(sequences(await other.journal.read(id, 7)), [8]);
+      }
+      await assert.rejects(
+        store.hosts.insert(row('nobody', 'orphan'), [], { sequence: 7, engine: 'e', bytes: LARGE }),
+        StoreUnavailable,
+      );
+      assert.equal(await other.hosts.get('orphan'), undefined);
+    },
+  );
+
   says('handovers come with their command, as they were', async (subject) => {
     const { store, other } = await withHost(subject);
     const texts = ['{"sessions":[]}', '', null, 'x'.repeat(100_000)];

@@ -131,15 +131,17 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
             snapshots.reduce((sum, snapshot) => sum + snapshot.bytes.byteLength, 0);
           return { hosts: kept.length, bytes: kept.reduce((sum, host) => sum + sizeOf(host), 0) };
         }),
-      insert: async (row, events = []) =>
+      insert: async (row, events = [], copy) =>
         use(() => {
           const known = memory.tenants.some(({ tenant }) => tenant.id === row.tenantId);
           if (!known || hosts.has(row.id)) throw new StoreUnavailable(`host ${row.id}`);
           const damaged = new Set<object>();
-          const all = { journal: [], snapshots: [], events: [], end: 0 };
+          const { sequence: end } = copy ?? { sequence: 0 };
+          const snapshots = copy === undefined ? [] : [{ hostId: row.id, epoch: FIRST_EPOCH, ...copy }];
+          const all = { journal: [], snapshots, events: [], end };
           const host = { row, epoch: FIRST_EPOCH, diverged: null, ...all, damaged };
           hosts.set(row.id, host);
-          tell(host, 0, events);
+          tell(host, end, events);
         }),
       own: async (id) =>
         use(() => {
@@ -164,7 +166,7 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
         use(() => {
           const host = owned(entry);
           const { journal } = host;
-          if (entry.sequence !== journal.length + 1) throw new StoreUnavailable(`command ${entry.sequence}`);
+          if (entry.sequence !== host.end + 1) throw new StoreUnavailable(`command ${entry.sequence}`);
           journal.push(entry);
           host.end = entry.sequence;
           tell(host, entry.sequence, entry.events);
@@ -174,7 +176,7 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
           const { journal = [], damaged = new Set() } = hosts.get(hostId) ?? {};
           const found = [];
           let size = 0;
-          for (const one of journal.slice(after)) {
+          for (const one of journal.filter(({ sequence }) => sequence > after)) {
             const { sequence, command, digest, payload } = one;
             const kept = damaged.has(one) ? { damaged: 'its row' } : payload && { payload };
             found.push({ sequence, command, digest, ...kept });

@@ -60,16 +60,17 @@ export class Host {
 
   static async create(app: Served, body: HostBody): Promise<Host> {
     const host = new Host(app, '');
-    const created = (await host.#request('post', '/v1/hosts', body)) as { id: string };
+    const created = (await host.ask('post', '/v1/hosts', body)) as { id: string };
     return new Host(app, created.id);
   }
 
   /** A request under `/v1/hosts/{host}`; the body of the answer. */
   async request(method: Method, path: string, body?: unknown): Promise<unknown> {
-    return this.#request(method, `/v1/hosts/${this.id}${path}`, body);
+    return this.ask(method, `/v1/hosts/${this.id}${path}`, body);
   }
 
-  async #request(method: Method, path: string, body?: unknown): Promise<unknown> {
+  /** A request to any path; the body of the answer. */
+  async ask(method: Method, path: string, body?: unknown): Promise<unknown> {
     const pending = this.#app.agent[method](path).set('authorization', `Bearer ${this.#app.key}`);
     const answer = await (body === undefined ? pending : pending.send(body as object));
     this.told.push(...((answer.body as { hazards?: HostEvent[] }).hazards ?? []));

@@ -1,8 +1,9 @@
 /** Hosts: making them from a description, listing, reading and deleting them. */
 import { z } from 'zod';
-import type { Refused } from '../../host/command.ts';
-import { buildHostSpec, type DeviceRequest, type HostRequest } from '../../host/host-spec.ts';
+import type { HostSpec, Refused } from '../../host/command.ts';
+import { type BuiltHost, buildHostSpec, type DeviceRequest, type HostRequest } from '../../host/host-spec.ts';
 import type { HostView } from '../../host/views.ts';
+import type { CopyRow } from '../../lanes/copies.ts';
 import { HostDamaged, HostSetAside } from '../../lanes/errors.ts';
 import type { Lanes, NewHost } from '../../lanes/lanes.ts';
 import { MAX_ERRORS } from '../../limits.ts';
@@ -14,12 +15,14 @@ import {
   type HostCursor,
   type HostIdentity,
   type HostSummary,
+  type Tenant,
 } from '../../store/store.ts';
 import { granted, passed, withPart } from '../answers.ts';
+import { hostOf } from '../auth.ts';
 import { limit } from '../parameters.ts';
 import { type FieldError, Problem } from '../problems.ts';
 import { type Context, heavyRoute, type Route, route } from '../route.ts';
-import { CreatedHost, Host, HostInput, HostList, PresetList } from '../schemas/host.ts';
+import { type CopyRequest, CreatedHost, Host, HostInput, HostList, PresetList } from '../schemas/host.ts';
 import { strict, whole } from '../schemas/values.ts';
 import { invalid } from '../validation.ts';
 
@@ -128,6 +131,48 @@ function pastedHint({ pasted }: Named): string {
   return pasted ? '; `devices` beside `topology` give a function another driver, or none (null)' : '';
 }
 
+/** What is made as another host is has no description of its own. */
+type NoSpec = Record<string, never>;
+
+interface Described {
+  name: string | undefined;
+  named: Named;
+  notes: BuiltHost['notes'];
+  size: { functions: number; units: number };
+}
+
+interface Copied {
+  name: string | undefined;
+  from: string;
+  at: number | undefined;
+}
+
+/** What is asked for as a copy. Throws a problem where something else is described, too. */
+function copied({ name, from, at, ...described }: HostRequest & CopyRequest & { name?: string | undefined }): Copied {
+  const others = Object.entries(described).filter(([, value]) => value !== undefined);
+  const errors = others.map(
+    ([field]): FieldError => ({
+      in: 'body',
+      pointer: `/${field}`,
+      reason: 'not beside `from`: all is as that host has it',
+    }),
+  );
+  if (from !== undefined && errors.length === 0) return { name, from, at };
+  if (from === undefined)
+    errors.push({ in: 'body', pointer: '/from', reason: 'required beside `at`: the id of a host' });
+  throw invalid(errors);
+}
+
+async function copyHost(context: Context, tenant: Tenant, row: CopyRow, { from, at }: Copied): Promise<HostView> {
+  const { lanes, quotas } = context;
+  const source = await hostOf(context, tenant, from);
+  await quotas.check(tenant, source.id, 'nothing');
+  // As large as one that is there already.
+  const size = { functions: 0, units: 0 };
+  granted(await quotas.create(tenant, size, () => lanes.copy(source.id, row, at)));
+  return granted<HostView>(await lanes.query(row.id, { view: 'host' }));
+}
+
 /** JSON pointer to the field that says which driver a function begins with. */
 function driverPointer({ devices = [], preset }: Named, bdf: string): string {
   const index = devices.findIndex((device) => {
@@ -162,7 +207,7 @@ export const HOST_ROUTES: readonly Route[] = [
     tag: 'Hosts',
     summary: 'Make a host',
     description:
-      'From a preset, from the text that a real machine prints, or from a list of devices. The first kernel has booted when this answers, and drivers are bound; one that cannot be is 422.',
+      'From a preset, from the text that a real machine prints, or from a list of devices: the first kernel has booted when this answers, and drivers are bound; one that cannot be is 422. Or from another host, as it is or was: everything is the same, processes, descriptors, memory, armed faults, and from then on the two have nothing to do with each other.',
     access: 'tenant',
     problems: ['kernel-refusal'],
     body: HostInput,
@@ -186,22 +231,29 @@ export const HOST_ROUTES: readonly Route[] = [
         headers: { Location: 'Path of the host.' },
       },
     },
-    prepare({ body }) {
+    prepare({ body }): { heavy: HostSpec | NoSpec; light: Described | Copied } {
+      if (body.from !== undefined || body.at !== undefined) return { heavy: {}, light: copied(body) };
       const built = buildHostSpec(body);
       if ('errors' in built) throw invalid(built.errors.map((error) => ({ in: 'body' as const, ...error })));
       const { functions, iommus } = built.spec.machine;
       const size = { functions: functions.length, units: iommus.length };
       return { heavy: built.spec, light: { name: body.name, named: namedIn(body), notes: built.notes, size } };
     },
-    async handle({ lanes, quotas }, { body: { heavy: spec, light }, tenant }, reply) {
+    async handle(context, { body: { heavy: spec, light }, tenant }, reply) {
+      const { lanes, quotas } = context;
       const id = lanes.newHostId();
-      const { name = id, named, notes, size } = light;
-      const row: NewHost = { id, tenantId: tenant.id, name, spec, created: new Date().toISOString() };
-      const made = await quotas.create(tenant, size, () => lanes.create(row));
-      if (made.kind === 'refused' && made.functions) throw unbindable(named, made);
-      const view = granted<HostView>(made);
+      const { name = id } = light;
+      const row = { id, tenantId: tenant.id, name, created: new Date().toISOString() };
+      let view: HostView;
+      if ('from' in light) view = await copyHost(context, tenant, row, light);
+      else {
+        const made = await quotas.create(tenant, light.size, () => lanes.create({ ...row, spec } as NewHost));
+        if (made.kind === 'refused' && made.functions) throw unbindable(light.named, made);
+        view = granted<HostView>(made);
+      }
       const devices = passed(await lanes.query(id, { view: 'devices' }));
       reply.header('location', `/v1/hosts/${id}`);
+      const notes = 'from' in light ? [] : light.notes;
       return withPart({ id, name, created: row.created, ...view, notes }, 'devices', devices);
     },
   }),

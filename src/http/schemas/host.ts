@@ -177,6 +177,13 @@ const Profile = z.enum(PROFILES).meta({ id: 'Profile', description: 'What the ke
 
 export const HostInput = strict({
   name: name('For people; the id if not given.').optional(),
+  from: text(64, 'Id of a host of yours: the new one is exactly as that one is.').optional(),
+  at: integer(0, S32_MAX)
+    .meta({
+      description:
+        'Beside `from`: as that one was behind this command, a `sequence` of its events; 0: when it was made.',
+    })
+    .optional(),
   profile: Profile.optional(),
   memory: U64.meta({ description: 'Bytes, a multiple of 4096, 16 MiB to 64 TiB; 16 GiB if not given.' }).optional(),
   iommus: z
@@ -219,8 +226,15 @@ export const HostInput = strict({
   boot: BootInput.optional(),
 }).meta({
   id: 'HostInput',
-  description: 'The functions are those of `preset`, of `topology` (with `devices` over them), or of `devices`.',
-}) satisfies z.ZodType<HostRequest>;
+  description:
+    'The functions are those of `preset`, of `topology` (with `devices` over them), or of `devices`. Or else all is as another host has it: `from`.',
+}) satisfies z.ZodType<HostRequest & CopyRequest>;
+
+/** Of which host another one is made, and behind which command. */
+export interface CopyRequest {
+  from?: string | undefined;
+  at?: number | undefined;
+}
 
 /** How the kernel that a kexec starts differs from the one that runs. */
 export const NextKernelInput = strict({

@@ -12,9 +12,10 @@ import { type EventLimits, EventRows } from './event-rows.ts';
 import { Histories, type HistoryLimits } from './histories.ts';
 import { HostSizes } from './host-sizes.ts';
 import { type Mark, Marks } from './marks.ts';
+import { NOBODYS } from './parts.ts';
 import { preparePruning } from './pruning.ts';
 import { Room } from './room.ts';
-import type { Write } from './writes.ts';
+import type { SnapshotRow, Write } from './writes.ts';
 
 type Failure = StoreUnavailable | OwnerPassed | TenantExists;
 
@@ -106,7 +107,7 @@ function changesOf(writes: readonly Write[]): Map<string, Mark> {
   const changes = new Map<string, Mark>();
   for (const write of writes) {
     if (write.kind === 'append') changes.set(write.row.hostId, write.row.sequence);
-    else if (write.kind === 'host.insert') changes.set(write.id, 0);
+    else if (write.kind === 'host.insert') changes.set(write.id, write.snapshot?.sequence ?? 0);
     else if (write.kind === 'host.delete') changes.set(write.owner.hostId, 'deleted');
     else if (write.kind === 'tenant.create') changes.set(write.tenant.id, 'tenant');
   }
@@ -148,6 +149,8 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
   const insertSnapshot = database.prepare(
     'INSERT OR REPLACE INTO snapshots (host_id, sequence, engine, format, data, parts, checksum) VALUES (?, ?, ?, ?, ?, ?, ?)',
   );
+  const putSnapshot = ({ hostId, sequence, engine, format, data, parts, checksum }: SnapshotRow): unknown =>
+    insertSnapshot.run(hostId, sequence, engine, format, data, parts, checksum);
   const kept = database
     .prepare<[string], number>(
       'SELECT sequence FROM snapshots WHERE host_id = ? ORDER BY sequence DESC LIMIT 1 OFFSET 1',
@@ -197,7 +200,8 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
           write.specChecksum,
         );
         events.append(write.events);
-        sizes.begin(write.id, write.spec.length);
+        if (write.snapshot !== null) putSnapshot(write.snapshot);
+        sizes.begin(write.id, write.spec.length + (write.snapshot?.data.byteLength ?? 0));
         return 1;
       case 'host.own':
         ends.forget(write.id);
@@ -250,9 +254,9 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
         ends.check(write.owner);
         return events.prune(write.owner.hostId);
       case 'snapshot': {
-        const { hostId, sequence, engine, format, data, parts, checksum } = write.row;
+        const { hostId } = write.row;
         ends.check(write.row);
-        insertSnapshot.run(hostId, sequence, engine, format, data, parts, checksum);
+        putSnapshot(write.row);
         // The one before stays, with the commands behind it, should the new one turn out damaged.
         const older = kept.get(hostId);
         if (older === undefined) return 1;
@@ -262,7 +266,7 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
       case 'part': {
         const { hostId, sequence, kind, part, data } = write.row;
         // Or it would replace that of the owner.
-        ends.check(write.row);
+        if (write.row.epoch !== NOBODYS) ends.check(write.row);
         sizes.note(hostId, data.byteLength);
         return insertPart.run(hostId, sequence, kind, part, data).changes;
       }

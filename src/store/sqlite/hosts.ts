@@ -6,6 +6,8 @@ import { Changes } from './changes.ts';
 import { identityChecksum, specChecksum } from './checksums.ts';
 import { reason, unavailable } from './errors.ts';
 import { eventRows } from './events.ts';
+import { NOBODYS, openParts } from './parts.ts';
+import { snapshotOf } from './snapshots.ts';
 import type { Writer } from './writes.ts';
 
 interface Columns extends HostIdentity {
@@ -42,6 +44,7 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
      WHERE tenant_id = ?`,
   );
 
+  const parts = openParts(database, writer);
   const known = changes.cache<HostIdentity>(MOST_KNOWN);
   const find = (id: string): HostSummary | undefined =>
     attempt('read', id, () => {
@@ -50,15 +53,17 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
     });
 
   return {
-    async insert({ spec, ...row }, events) {
+    async insert({ spec, ...row }, events, copy) {
       const text = JSON.stringify(spec);
+      const { sequence } = copy ?? { sequence: 0 };
       await writer.write({
         kind: 'host.insert',
         ...row,
         spec: text,
         checksum: identityChecksum(row),
         specChecksum: specChecksum(row.id, text),
-        events: eventRows(row.id, 0, events),
+        events: eventRows(row.id, sequence, events),
+        snapshot: copy === undefined ? null : await snapshotOf(parts, { hostId: row.id, epoch: NOBODYS, ...copy }),
       });
     },
     get: async (id) => find(id),

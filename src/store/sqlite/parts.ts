@@ -7,6 +7,9 @@ import type { PartRow, StoredBlob, Writer } from './writes.ts';
 /** Bytes of a part; what is smaller stands in one piece where it belongs. */
 export const PART_BYTES = 512 * 1024;
 
+/** The epoch in which parts are stored of a host that is not there yet. What is left of them by a stop goes at the next start. */
+export const NOBODYS = 0;
+
 export interface Parts {
   /** Resolves when they are stored; they count when what is answered is stored, too. */
   put(place: PartPlace & Ownership, blob: Blob): Promise<StoredBlob>;

@@ -1,6 +1,6 @@
 /** Snapshots: hosts as they were after a command. The two newest of each host are kept. */
 import type Database from 'better-sqlite3';
-import type { Snapshots } from '../store.ts';
+import type { Snapshot, Snapshots } from '../store.ts';
 import { packLarge, unpack } from './blob.ts';
 import { openAge, snapshotChecksum } from './checksums.ts';
 import { isDamage, isFailure, reason, unavailable } from './errors.ts';
@@ -20,13 +20,9 @@ export function openSnapshots(database: Database.Database, writer: Writer): Snap
   const parts = openParts(database, writer);
   const isOld = openAge(database);
   return {
-    async put({ bytes, ...snapshot }) {
-      const { hostId, epoch, sequence } = snapshot;
-      const place = { hostId, epoch, sequence, kind: 'snapshot' } as const;
-      const whole = await packLarge(bytes);
-      const blob = await parts.put(place, whole);
-      const row = { ...snapshot, ...blob };
-      await writer.write({ kind: 'snapshot', row: { ...row, checksum: snapshotChecksum(row, whole.data) } });
+    async put(snapshot) {
+      const { hostId } = snapshot;
+      await writer.write({ kind: 'snapshot', row: await snapshotOf(parts, snapshot) });
       while ((await writer.write({ kind: 'journal.prune', hostId })) > 0);
       await parts.prune(hostId);
     },
@@ -44,6 +40,15 @@ export function openSnapshots(database: Database.Database, writer: Writer): Snap
       }
     },
   };
+}
+
+/** Its row, when the parts of a large one are stored. */
+export async function snapshotOf(parts: Parts, { bytes, ...snapshot }: Snapshot): Promise<SnapshotRow> {
+  const { hostId, epoch, sequence } = snapshot;
+  const whole = await packLarge(bytes);
+  const blob = await parts.put({ hostId, epoch, sequence, kind: 'snapshot' }, whole);
+  const row = { ...snapshot, ...blob };
+  return { ...row, checksum: snapshotChecksum(row, whole.data) };
 }
 
 function contentOf(

@@ -25,7 +25,10 @@ export interface StoredBlob extends Blob {
   parts: number | null;
 }
 
-/** One of the parts of a payload or snapshot. Another one in its place is replaced: that was never finished. */
+/**
+ * One of the parts of a payload or snapshot. Another one in its place is replaced: that was never finished. At epoch 0 the host
+ * is not there yet.
+ */
 export interface PartRow extends Ownership {
   /** Of the command, or of the last one that the snapshot holds. */
   sequence: number;
@@ -65,6 +68,8 @@ export type Write =
       checksum: number;
       specChecksum: number;
       events: readonly EventRow[];
+      /** Of one that is made of another. */
+      snapshot: SnapshotRow | null;
     }
   /** Gives the new epoch; 0 where there is no such host. `use`: to delete it, room is made where the disk is full. */
   | { kind: 'host.own'; id: string; use: HostPurpose }

@@ -29,6 +29,7 @@ const host = (id: string): Write => ({
   checksum: 0,
   specChecksum: 0,
   events: [],
+  snapshot: null,
 });
 
 const command = (hostId: string, sequence: number, handover: HandoverRow | null = null): Write => ({

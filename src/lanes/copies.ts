@@ -1,0 +1,70 @@
+/** Hosts that are made as another one is, or as it was behind one of its commands. */
+import type { Answer, EmittedEvent } from '../host/command.ts';
+import type { HostView } from '../host/views.ts';
+import type { HostRow } from '../store/store.ts';
+import { now, type Outcome, settled } from './jobs.ts';
+import { type LoadedHost, type Rebuilding, rebuildAt } from './replay.ts';
+import { inSlices } from './slices.ts';
+import { look } from './work-off.ts';
+
+/** The row of a host that is made of another one; its spec is that one's. */
+export type CopyRow = Omit<HostRow, 'spec'>;
+
+export class Copies {
+  readonly #hostId: string;
+  readonly #rebuilding: () => Rebuilding;
+  /** When the newest one is stored, or is not. */
+  #stored = Promise.resolve();
+
+  constructor(hostId: string, rebuilding: () => Rebuilding) {
+    this.#hostId = hostId;
+    this.#rebuilding = rebuilding;
+  }
+
+  /**
+   * Makes one of the host, as it is or as it was behind command `at`. The value is the sequence from which the new one goes on. The
+   * host waits only while it is read; `before`: when all that it holds is stored.
+   */
+  async make(host: LoadedHost, row: CopyRow, at: number, before: Promise<void>): Promise<Outcome<Answer>> {
+    const from = this.#rebuilding();
+    const asked = at === host.sequence ? host : await this.#past(at, host.sequence, from);
+    if (typeof asked === 'string') return now({ kind: 'not-found', what: asked });
+    const { engine, sequence } = asked;
+    // One at a time is in memory.
+    await this.#stored;
+    const view = (await look(engine, { view: 'host' }, from.pace)) as { value: HostView };
+    const { engine: version, bytes } = await inSlices(engine.snapshot!(), from.pace);
+    const insert = this.#insert(
+      row,
+      [beginning(this.#hostId, sequence, view.value)],
+      { sequence, engine: version, bytes },
+      from,
+    );
+    this.#stored = settled(insert);
+    const stored = Promise.all([before, insert]).then(() => {});
+    return { value: { kind: 'ok', value: { sequence } }, stored };
+  }
+
+  async #past(at: number, last: number, from: Rebuilding): Promise<LoadedHost | string> {
+    if (at > last) return `command ${at}: the last one is ${last}`;
+    const host = await rebuildAt(this.#hostId, at, from);
+    if (typeof host === 'string') return `state behind command ${at} any more: ${host}`;
+    return host.engine.pendingBoot ? `kernel behind command ${at}, a freeze: ask for ${at + 1}` : host;
+  }
+
+  async #insert(
+    row: CopyRow,
+    events: readonly EmittedEvent[],
+    copy: { sequence: number; engine: string; bytes: Uint8Array },
+    { store }: Rebuilding,
+  ): Promise<void> {
+    const origin = await store.hosts.origin(this.#hostId);
+    if (origin === undefined || !('spec' in origin)) throw new Error('the description of the host is gone');
+    await store.hosts.insert({ ...row, spec: origin.spec }, events, copy);
+  }
+}
+
+function beginning(of: string, sequence: number, { time, kernel }: HostView): EmittedEvent {
+  const message = `this host is made as ${of} was behind command ${sequence}`;
+  return { time, kernel, kind: 'copy', message, data: { of, sequence } };
+}
