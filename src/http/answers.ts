@@ -43,6 +43,15 @@ export function withPart(object: object, name: string, part: unknown): unknown {
 
 const END = Buffer.from('}\n');
 
+/** An object, packed or not, with these fields at its end. */
+export function withFields(object: unknown, fields: object): unknown {
+  if (!isPacked(object)) return { ...(object as object), ...fields };
+  const end = object.lastIndexOf(CLOSING);
+  return Buffer.concat([object.subarray(0, end), Buffer.from(`,${JSON.stringify(fields).slice(1)}\n`)]);
+}
+
+const CLOSING = '}'.charCodeAt(0);
+
 export function refusal(kernel: KernelError, why: string): Problem {
   const kind = CONFLICTS.includes(kernel.errno) ? 'kernel-conflict' : 'kernel-refusal';
   return new Problem(kind, why, { kernel });

@@ -6,7 +6,7 @@ import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import type { CausedEvent } from '../host/command.ts';
 import { isPacked } from '../threads/packed.ts';
-import { withPart } from './answers.ts';
+import { withFields } from './answers.ts';
 import { eventView } from './event-view.ts';
 import { Problem } from './problems.ts';
 import type { Route, Success } from './route.ts';
@@ -16,12 +16,11 @@ import { strict } from './schemas/values.ts';
 /** The answer with the hazards; a stream stays as it is. */
 export function toldWith(reply: FastifyReply, answer: unknown, caused: readonly CausedEvent[]): unknown {
   const hazards = caused.map(eventView);
-  if (isPacked(answer)) return withMore(answer, { hazards });
   if (answer === undefined) {
     reply.code(200);
     return { hazards };
   }
-  return isRecord(answer) ? withPart(answer, 'hazards', hazards) : answer;
+  return isPacked(answer) || isRecord(answer) ? withFields(answer, { hazards }) : answer;
 }
 
 /** A refusal with the hazards, if it is one. */
@@ -32,14 +31,6 @@ export function withHazards(error: unknown, caused: readonly CausedEvent[]): unk
 
 const isRecord = (answer: unknown): answer is object =>
   typeof answer === 'object' && answer !== null && Object.getPrototypeOf(answer) === Object.prototype;
-
-/** A packed object with more fields at its end. */
-function withMore(packed: Uint8Array, more: object): Uint8Array {
-  const end = packed.lastIndexOf(CLOSING);
-  return Buffer.concat([packed.subarray(0, end), Buffer.from(`,${JSON.stringify(more).slice(1)}\n`)]);
-}
-
-const CLOSING = '}'.charCodeAt(0);
 
 /** The entry of a route that may cause hazards, with what its answers are then. */
 export function mayCauseHazards(entry: Route): Route {

@@ -1,8 +1,9 @@
 /** Hosts that are made as another one is, or as it was behind one of its commands. */
 import type { Answer, EmittedEvent } from '../host/command.ts';
-import type { HostView } from '../host/views.ts';
+import type { DeviceView, HostView } from '../host/views.ts';
 import type { HostRow } from '../store/store.ts';
 import { now, type Outcome, settled } from './jobs.ts';
+import { packLarge } from './large.ts';
 import { type LoadedHost, type Rebuilding, rebuildAt } from './replay.ts';
 import { inSlices } from './slices.ts';
 import { look } from './work-off.ts';
@@ -22,7 +23,7 @@ export class Copies {
   }
 
   /**
-   * Makes one of the host, as it is or as it was behind command `at`. The value is the sequence from which the new one goes on. The
+   * Makes one of the host, as it is or as it was behind command `at`. The value is the new one's HostView, with its `devices`. The
    * host waits only while it is read; `before`: when all that it holds is stored.
    */
   async make(host: LoadedHost, row: CopyRow, at: number, before: Promise<void>): Promise<Outcome<Answer>> {
@@ -32,17 +33,18 @@ export class Copies {
     const { engine, sequence } = asked;
     // One at a time is in memory.
     await this.#stored;
-    const view = (await look(engine, { view: 'host' }, from.pace)) as { value: HostView };
+    const { value: view } = (await look(engine, { view: 'host' }, from.pace)) as { value: HostView };
+    const { value: devices } = (await look(engine, { view: 'devices' }, from.pace)) as { value: DeviceView[] };
     const { engine: version, bytes } = await inSlices(engine.snapshot!(), from.pace);
     const insert = this.#insert(
       row,
-      [beginning(this.#hostId, sequence, view.value)],
+      [beginning(this.#hostId, sequence, view)],
       { sequence, engine: version, bytes },
       from,
     );
     this.#stored = settled(insert);
     const stored = Promise.all([before, insert]).then(() => {});
-    return { value: { kind: 'ok', value: { sequence } }, stored };
+    return await packLarge({ value: { kind: 'ok', value: { ...view, devices } }, stored }, from.pace);
   }
 
   async #past(at: number, last: number, from: Rebuilding): Promise<LoadedHost | string> {

@@ -41,8 +41,8 @@ export interface Lanes {
   batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client): Promise<Answer>;
   query(hostId: string, query: Query, client?: Client): Promise<Answer>;
   /**
-   * Makes another host as this one is, or as it was behind command `at`, which is stored when it answers; the value is the
-   * sequence from which it goes on.
+   * Makes another host as this one is, or as it was behind command `at`, which is stored when it answers; the value is
+   * its HostView, with its `devices`.
    */
   copy(hostId: string, row: CopyRow, at?: number, client?: Client): Promise<Answer>;
   /** Deletes the host and all that is stored of it. */

@@ -188,7 +188,7 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
       handover: async (hostId, sequence) =>
         use(() => {
           const { journal = [], damaged = new Set() } = hosts.get(hostId) ?? {};
-          const handover = journal[sequence - 1]?.handover;
+          const handover = journal.find((one) => one.sequence === sequence)?.handover;
           if (handover === undefined || damaged.has(handover)) throw new HandoverDamaged(`of command ${sequence}`);
           return handover;
         }),

@@ -17,7 +17,7 @@ import {
   type HostSummary,
   type Tenant,
 } from '../../store/store.ts';
-import { granted, passed, withPart } from '../answers.ts';
+import { granted, passed, withFields, withPart } from '../answers.ts';
 import { hostOf } from '../auth.ts';
 import { limit } from '../parameters.ts';
 import { type FieldError, Problem } from '../problems.ts';
@@ -163,14 +163,13 @@ function copied({ name, from, at, ...described }: HostRequest & CopyRequest & { 
   throw invalid(errors);
 }
 
-async function copyHost(context: Context, tenant: Tenant, row: CopyRow, { from, at }: Copied): Promise<HostView> {
+async function copyHost(context: Context, tenant: Tenant, row: CopyRow, { from, at }: Copied): Promise<unknown> {
   const { lanes, quotas } = context;
   const source = await hostOf(context, tenant, from);
   await quotas.check(tenant, source.id, 'nothing');
   // As large as one that is there already.
   const size = { functions: 0, units: 0 };
-  granted(await quotas.create(tenant, size, () => lanes.copy(source.id, row, at)));
-  return granted<HostView>(await lanes.query(row.id, { view: 'host' }));
+  return passed(await quotas.create(tenant, size, () => lanes.copy(source.id, row, at)));
 }
 
 /** JSON pointer to the field that says which driver a function begins with. */
@@ -244,17 +243,19 @@ export const HOST_ROUTES: readonly Route[] = [
       const id = lanes.newHostId();
       const { name = id } = light;
       const row = { id, tenantId: tenant.id, name, created: new Date().toISOString() };
-      let view: HostView;
-      if ('from' in light) view = await copyHost(context, tenant, row, light);
-      else {
-        const made = await quotas.create(tenant, light.size, () => lanes.create({ ...row, spec } as NewHost));
-        if (made.kind === 'refused' && made.functions) throw unbindable(light.named, made);
-        view = granted<HostView>(made);
+      const identity = { id, name, created: row.created };
+      const location = `/v1/hosts/${id}`;
+      if ('from' in light) {
+        const copy = await copyHost(context, tenant, row, light);
+        reply.header('location', location);
+        return withFields(copy, { ...identity, notes: [] });
       }
+      const made = await quotas.create(tenant, light.size, () => lanes.create({ ...row, spec } as NewHost));
+      if (made.kind === 'refused' && made.functions) throw unbindable(light.named, made);
+      const view = granted<HostView>(made);
       const devices = passed(await lanes.query(id, { view: 'devices' }));
-      reply.header('location', `/v1/hosts/${id}`);
-      const notes = 'from' in light ? [] : light.notes;
-      return withPart({ id, name, created: row.created, ...view, notes }, 'devices', devices);
+      reply.header('location', location);
+      return withPart({ ...identity, ...view, notes: light.notes }, 'devices', devices);
     },
   }),
   route({
