@@ -2,6 +2,7 @@
  * What is missing before a live update, so that no device that is in use is left behind: for each of them the steps of the path
  * into a session (C1 to C3) that were not taken yet, in the order in which the kernel wants them.
  */
+import { FACES, type Face } from '../kernel/faces.ts';
 import type { OpenFile } from '../kernel/file.ts';
 import { memfdOf, sourcesOf } from '../kernel/iommu/liveupdate/iommufd.ts';
 import { HwptPaging } from '../kernel/iommufd/hw-pagetable/hwpt.ts';
@@ -16,8 +17,7 @@ import type { PreflightStep } from './views.ts';
 /** In the order of the path; the same step for several devices once. */
 export function stepsFor(kernel: Kernel): PreflightStep[] {
   const { luo } = kernel;
-  if (luo === null)
-    return [step('boot a kernel with kho and liveupdate: this one cannot hand anything over', null, null)];
+  if (luo === null) return [step('boot a kernel with kho and liveupdate: this one cannot hand anything over', null)];
   const found = new Steps(kernel);
   for (const { fn } of leftBehind(kernel, kernel.preservedFunctions(), false)) found.device(fn);
   for (const session of luo.unfinished) found.unfinished(session);
@@ -25,14 +25,13 @@ export function stepsFor(kernel: Kernel): PreflightStep[] {
   return found.inOrder;
 }
 
-const step = (what: string, rest: string | null, call: string | null, bdf: string | null = null): PreflightStep => ({
+/** `face`: what does it; null: there is no operation for it. `bdf`: the device that it is for; null: for all. */
+const step = (what: string, face: Face | null, bdf: string | null = null): PreflightStep => ({
   what,
-  rest,
-  call,
+  rest: face?.rest ?? null,
+  call: face?.call ?? null,
   bdf,
 });
-
-const PRESERVE = ['POST …/sessions/{fd}/files', 'LIVEUPDATE_SESSION_PRESERVE_FD'] as const;
 
 class Steps {
   readonly #kernel: Kernel;
@@ -59,8 +58,7 @@ class Steps {
       this.#before,
       step(
         `finish session "${session}" of the kernel before, and preserve what the next one needs in a new session`,
-        'POST …/sessions/{fd}/finish',
-        'LIVEUPDATE_SESSION_FINISH',
+        FACES.finish,
       ),
     );
   }
@@ -72,7 +70,11 @@ class Steps {
     const { bdf } = device.fn;
     this.#add(
       this.#cdevs,
-      step(`disable the interrupts of ${bdf}`, 'PUT …/cdevs/{fd}/interrupts/{irq}', 'VFIO_DEVICE_SET_IRQS', bdf),
+      step(
+        `disable the interrupts of ${bdf}`,
+        device.fn.interruptsEnabled ? FACES.switchInterrupts : FACES.disableInterrupts,
+        bdf,
+      ),
     );
   }
 
@@ -86,8 +88,7 @@ class Steps {
         this.#before,
         step(
           `adopt ${bdf}: bind vfio-pci, retrieve its session, its iommufd and its cdev, and bind the cdev to the iommufd`,
-          'PUT …/cdevs/{fd}/iommufd',
-          'VFIO_DEVICE_BIND_IOMMUFD',
+          FACES.bindIommufd,
           bdf,
         ),
       );
@@ -95,7 +96,7 @@ class Steps {
     }
     const { hwpt } = device.bound;
     if (hwpt instanceof HwptPaging) this.#hwpt(hwpt, bdf);
-    this.#add(this.#cdevs, step(`preserve the cdev of ${bdf}${this.#of(file)}`, ...PRESERVE, bdf));
+    this.#add(this.#cdevs, step(`preserve the cdev of ${bdf}${this.#of(file)}`, FACES.preserve, bdf));
     this.interrupts(file);
   }
 
@@ -108,20 +109,15 @@ class Steps {
         this.#hwpts,
         step(
           `attach ${bdf} to a HWPT that you have made, as HWPT ${id} ${why} and cannot be marked; then ask again`,
-          'POST …/iommufds/{fd}/hwpts, PUT …/cdevs/{fd}/attachment',
-          'IOMMU_HWPT_ALLOC, VFIO_DEVICE_ATTACH_IOMMUFD_PT',
+          FACES.attach,
           bdf,
         ),
       );
       return;
     }
     this.#sources(hwpt, bdf);
-    if (hwpt.mark === null)
-      this.#add(
-        this.#hwpts,
-        step(`mark HWPT ${id} of ${iommufd}`, 'PUT …/hwpts/{hwpt}/token', 'IOMMU_HWPT_LU_SET_PRESERVE', bdf),
-      );
-    if (context.preservedIn === null) this.#add(this.#iommufds, step(`preserve ${iommufd}`, ...PRESERVE));
+    if (hwpt.mark === null) this.#add(this.#hwpts, step(`mark HWPT ${id} of ${iommufd}`, FACES.markHwpt, bdf));
+    if (context.preservedIn === null) this.#add(this.#iommufds, step(`preserve ${iommufd}`, FACES.preserve));
   }
 
   #sources(hwpt: HwptPaging, bdf: string): void {
@@ -129,15 +125,16 @@ class Steps {
       const memfd = memfdOf(source);
       if (source.kind !== 'file' || memfd === null) {
         const what = `map a sealed memfd at ${hex(iova)} in place of memory of a process: HWPT ${hwpt.id} cannot be preserved with that`;
-        this.#add(this.#memory, step(what, 'POST …/ioases/{ioas}/file-mappings', 'IOMMU_IOAS_MAP_FILE', bdf));
+        this.#add(this.#memory, step(what, FACES.mapFile, bdf));
         continue;
       }
       const name = `${memfd.name || 'a memfd'}${this.#of(memfd)}`;
       if (!source.sealedAtMap) {
         const what = `unmap ${name} at ${hex(iova)}, seal it (F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW), and map it again`;
-        this.#add(this.#memory, step(what, 'POST …/memfds/{fd}/seals', 'fcntl F_ADD_SEALS', bdf));
+        this.#add(this.#memory, step(what, FACES.addSeals, bdf));
       }
-      if (this.#kernel.luo!.sessionOf(memfd) === null) this.#add(this.#memory, step(`preserve ${name}`, ...PRESERVE));
+      if (this.#kernel.luo!.sessionOf(memfd) === null)
+        this.#add(this.#memory, step(`preserve ${name}`, FACES.preserve));
     }
   }
 

@@ -4,6 +4,7 @@
  * docs/hazards.md read this one source.
  */
 import { type EventFields, FIELDS } from './event-fields.ts';
+import { both } from './faces.ts';
 
 interface HazardShape {
   /** When it is raised. */
@@ -24,8 +25,7 @@ export const HAZARDS = {
   'device-left-behind': {
     about:
       'A kexec has ended the DMA of a device that a program was using: the device was not handed over, or its domain was not.',
-    advice:
-      'Before the next kexec preserve in one session, in this order: the memory (memfds), the iommufd with its HWPT marked (PUT …/hwpts/{hwpt}/token, IOMMU_HWPT_LU_SET_PRESERVE), the cdev (POST …/sessions/{fd}/files, LIVEUPDATE_SESSION_PRESERVE_FD). One that came out of a session has to be adopted and moved to a HWPT of this kernel first. GET …/preflight tells what is missing.',
+    advice: `Before the next kexec preserve in one session, in this order: the memory (memfds), the iommufd with its HWPT marked (${both('markHwpt')}), the cdev (${both('preserve')}). One that came out of a session has to be adopted and moved to a HWPT of this kernel first. GET …/preflight tells what is missing.`,
     data: {
       bdf,
       pid: { type: 'integer', nullable: true, about: 'The process that had it open; null: none had.' },
@@ -40,23 +40,20 @@ export const HAZARDS = {
   'session-lost': {
     about:
       'A session of the kernel before was not finished before a kexec: it does not travel on, and what was in it is gone.',
-    advice:
-      'Retrieve it (POST …/liveupdates/{fd}/retrievals, LIVEUPDATE_IOCTL_RETRIEVE_SESSION), and what is in it, finish it (POST …/sessions/{fd}/finish, LIVEUPDATE_SESSION_FINISH), and preserve in a new session what the next kernel needs, before the next kexec.',
+    advice: `Retrieve it (${both('retrieveSession')}), and what is in it, finish it (${both('finish')}), and preserve in a new session what the next kernel needs, before the next kexec.`,
     rule: 'R24',
     data: { session },
   },
   'session-stuck': {
     about: 'A session was closed and cannot finish: nobody can reach it any more in this kernel.',
-    advice:
-      'Keep the descriptor of a retrieved session open until POST …/sessions/{fd}/finish (LIVEUPDATE_SESSION_FINISH) has succeeded, in an agent that outlives the VMM if need be. What is in it comes back with no reboot: devices keep their domains until then.',
+    advice: `Keep the descriptor of a retrieved session open until FINISH (${both('finish')}) has succeeded, in an agent that outlives the VMM if need be. What is in it comes back with no reboot: devices keep their domains until then.`,
     rule: 'R4',
     data: { session },
   },
   'never-adopted': {
     about:
       'Nobody can adopt a restored device any more in this kernel: it keeps its domain, out of reach, until the next reboot.',
-    advice:
-      'Reboot, and in the next update bind vfio-pci (PUT …/devices/{bdf}/driver) before the cdev is retrieved (POST …/sessions/{fd}/files/{token}/retrieve, LIVEUPDATE_SESSION_RETRIEVE_FD), and bind it to its iommufd (PUT …/cdevs/{fd}/iommufd, VFIO_DEVICE_BIND_IOMMUFD) before the session is finished or closed.',
+    advice: `Reboot, and in the next update bind vfio-pci (${both('bindDriver')}) before the cdev is retrieved (${both('retrieve')}), and bind it to its iommufd (${both('bindIommufd')}) before the session is finished or closed.`,
     rule: 'R3',
     data: {
       bdf,
@@ -77,28 +74,24 @@ export const HAZARDS = {
   },
   'domain-dropped': {
     about: 'A domain that was handed over is freed, as none of the devices that could have adopted it is there.',
-    advice:
-      'Put the cdev of each device of a marked HWPT into the session (POST …/sessions/{fd}/files, LIVEUPDATE_SESSION_PRESERVE_FD), and do not unplug it during the update.',
+    advice: `Put the cdev of each device of a marked HWPT into the session (${both('preserve')}), and do not unplug it during the update.`,
     rule: 'R1',
     data: { id: domain },
   },
   'memory-lost-under-domain': {
     about: 'Memory was freed, or never preserved, that a restored domain maps: devices go on using it.',
-    advice:
-      'Seal memfds (F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW) before they are mapped, preserve them, and retrieve them before FINISH. Now: move the device to another HWPT (PUT …/cdevs/{fd}/attachment, VFIO_DEVICE_ATTACH_IOMMUFD_PT) and destroy the restored one.',
+    advice: `Seal memfds (F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW) before they are mapped, preserve them, and retrieve them before FINISH. Now: move the device to another HWPT (${both('attach')}) and destroy the restored one.`,
     rule: 'R20',
     data: { id: domain },
   },
   'stray-write': {
     about: 'A device has written into a frame that nobody owns.',
-    advice:
-      'Its domain maps memory that was freed. Move it to a HWPT over memory that is there (PUT …/cdevs/{fd}/attachment, VFIO_DEVICE_ATTACH_IOMMUFD_PT), or detach it.',
+    advice: `Its domain maps memory that was freed. Move it to a HWPT over memory that is there (${both('attach')}), or detach it.`,
     data: { bdf, frame },
   },
   'foreign-write': {
     about: 'A device has written into a frame that belongs to somebody else by now.',
-    advice:
-      'Somebody else’s memory is corrupted on a real machine. Move the device to a HWPT over memory that is its own (PUT …/cdevs/{fd}/attachment, VFIO_DEVICE_ATTACH_IOMMUFD_PT), or detach it; preserve memory before the next update.',
+    advice: `Somebody else’s memory is corrupted on a real machine. Move the device to a HWPT over memory that is its own (${both('attach')}), or detach it; preserve memory before the next update.`,
     data: {
       bdf,
       frame,
@@ -115,15 +108,13 @@ export const HAZARDS = {
   },
   'incomplete-hot-swap': {
     about: 'A device has moved from a restored HWPT to one that maps less: the rest faults from now on.',
-    advice:
-      'Map all of the guest’s memory in the new IOAS first (POST …/ioases/{ioas}/file-mappings, IOMMU_IOAS_MAP_FILE): GET …/devices/{bdf}/translation shows what the device has. Now: map what is missing; it does not fault any more then.',
+    advice: `Map all of the guest’s memory in the new IOAS first (${both('mapFile')}): GET …/devices/{bdf}/translation shows what the device has. Now: map what is missing; it does not fault any more then.`,
     rule: 'R12',
     data: { bdf, iova, bytes },
   },
   'other-memory-hot-swap': {
     about: 'A device has moved from a restored HWPT to one that maps other memory at the same IOVAs.',
-    advice:
-      'Map the retrieved memfd, not a new one, with the same offsets (POST …/ioases/{ioas}/file-mappings, IOMMU_IOAS_MAP_FILE). Now: attach it to a HWPT that does, and copy what was written meanwhile.',
+    advice: `Map the retrieved memfd, not a new one, with the same offsets (${both('mapFile')}). Now: attach it to a HWPT that does, and copy what was written meanwhile.`,
     rule: 'R12',
     data: { bdf, iova, bytes },
   },

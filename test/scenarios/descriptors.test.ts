@@ -81,7 +81,10 @@ test('what cannot be preserved says why not', async () => {
   );
   await vmm.close(device);
   await vmm.close(group);
-  assert.match(await why(await vmm.openCdev(D1)), /not bound to an iommufd: VFIO_DEVICE_BIND_IOMMUFD comes first/);
+  assert.match(
+    await why(await vmm.openCdev(D1)),
+    /not bound to an iommufd: bind it first \(PUT .*\/iommufd, VFIO_DEVICE_BIND_IOMMUFD\)/,
+  );
   assert.match(await why(await vmm.memfd(2 * MIB, HUGETLB)), /memfd of huge pages/);
 
   const mainline = await app.host({ profile: 'linux-7.3' });

@@ -21,11 +21,16 @@ import { assert, type Refusal, refuse } from '../errno.ts';
 import { BLOCKED, DEFAULT, type Domain, IDENTITY, type NestedDomain, type PagingDomain } from './domain.ts';
 import type { IommuKernel } from './iommu.ts';
 
+/** Why nobody can adopt a device any more: docs/hazards.md, `never-adopted`. */
+export type WhyLost = 'finished' | 'retrieve-failed' | 'session-stuck' | 'session-failed';
+
 /** Owner of a group whose domain came from the previous kernel, until its restored cdev is bound. */
 export class RestoredOwner {
   /** Name of the incoming session and token of the iommufd there that may take over. */
   readonly session: string;
   readonly iommufdToken: bigint;
+  /** Why it cannot do that any more in this kernel; null: it can. */
+  lost: WhyLost | null = null;
   constructor(session: string, iommufdToken: bigint) {
     this.session = session;
     this.iommufdToken = iommufdToken;
@@ -103,7 +108,7 @@ export class IommuGroup {
         return refuse(
           'EBUSY',
           where,
-          `a restored domain is attached to group ${this.id}: adopt it from session "${owner.owner.session}" and close it first`,
+          `a restored domain is attached to group ${this.id}: ${wayOut(owner.owner, 'adopt it, and close it first')}`,
           'R5',
         );
       case 'user':
@@ -138,7 +143,7 @@ export class IommuGroup {
           return refuse(
             'EPERM',
             where,
-            `the restored domain of group ${this.id} belongs to session "${owner.owner.session}": only the cdev and the iommufd retrieved from it may take over`,
+            `a restored domain is attached to group ${this.id}: ${wayOut(owner.owner, 'only the cdev and the iommufd that are retrieved from it may take over')}`,
             restoredFor ? 'R6' : 'R7',
           );
         this._owner = { kind: 'user', context, count: 1 };
@@ -250,7 +255,9 @@ export class IommuGroup {
       return refuse(
         'EPERM',
         where,
-        `the DMA of group ${this.id} is in use`,
+        this._owner.kind === 'restored'
+          ? `a restored domain is attached to group ${this.id}: ${wayOut(this._owner.owner, 'adopt it, and close it first')}`
+          : `the DMA of group ${this.id} is in use`,
         this._owner.kind === 'restored' ? 'R5' : undefined,
       );
     const wasDefault = this._domain === this.defaultDomain;
@@ -323,6 +330,12 @@ export function contextEntry(domain: Domain): ContextEntry {
       };
   }
 }
+
+/** What can be done about a device in state L. */
+const wayOut = ({ session, lost }: RestoredOwner, possible: string): string =>
+  lost === null
+    ? `it belongs to session "${session}": ${possible}`
+    : `nobody can adopt it any more in this kernel (${lost}): only a reboot helps`;
 
 function describe(domain: Domain): string {
   return domain.kind === 'paging'

@@ -25,6 +25,7 @@ export interface IommufdLiveUpdate extends IommuLiveUpdate {
   iommufdClosed(context: IommufdContext): void;
   /** A device has moved from a restored HWPT to another. */
   swapped(old: HwptPaging, next: HwptPaging, bdf: string): void;
+  isOutOfReach(domain: PagingDomain): boolean;
 }
 
 /** What iommufds need of the kernel. */

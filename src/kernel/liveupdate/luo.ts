@@ -228,7 +228,7 @@ export class LiveUpdate {
       return refuse(
         entry.failed,
         where,
-        'an earlier attempt failed, and that stays until the next reboot',
+        `the first attempt has failed, and that is final: token ${hex(token)} answers so until the next reboot, whatever is done`,
         entry.handler.point === 'vfio' ? 'R17' : undefined,
       );
     if (entry.file) return entry.file.get();
@@ -238,7 +238,9 @@ export class LiveUpdate {
     if (file instanceof Refusal) {
       entry.failed = file.errno;
       entry.retrieveFailed(this._kernel, session.name);
-      return file;
+      const { errno, rule } = file;
+      const why = `${file.why}. This was the only attempt: token ${hex(token)} answers so until the next reboot`;
+      return refuse(errno, file.where, why, rule);
     }
     this._preserved.set(entry.identity!, `session "${session.name}", which is not finished`);
     this._log('luo.retrieve', session.name, entry);
@@ -272,14 +274,9 @@ export class LiveUpdate {
     }
     session.state = 'stuck';
     const { name } = session;
-    const what = `session "${name}" was closed but cannot finish: ${refusal.why}`;
+    const what = `session "${name}" was closed with files that cannot finish: nobody can reach it before the next reboot`;
     this._kernel.emit('luo.stuck', what, { session: name }, 'R4');
-    this._kernel.emit(
-      'hazard',
-      `${what}: nobody can reach it before the next reboot`,
-      { hazard: 'session-stuck', session: name },
-      'R4',
-    );
+    this._kernel.emit('hazard', what, { hazard: 'session-stuck', session: name }, 'R4');
     this._kernel.restored.sessionLost(name, 'session-stuck');
   }
 

@@ -1,6 +1,6 @@
 /** The LUO handler of VFIO cdevs, `vfio-pci-v1` (C3, R6, R17, R22). */
 import { refuse } from '../errno.ts';
-import { tellNeverAdopted } from '../iommu/liveupdate/hazards.ts';
+import { both } from '../faces.ts';
 import { HwptPaging } from '../iommufd/hw-pagetable/hwpt.ts';
 import { isRecord } from '../kho/json.ts';
 import { fileHandler } from '../liveupdate/handler.ts';
@@ -25,7 +25,7 @@ export const VFIO_HANDLER = fileHandler<VfioDeviceFile, State, Data>({
     if (!file.cdev)
       return `${fn.bdf} was opened through its legacy group /dev/vfio/${fn.spec.group}; only what was opened as ${path} can be preserved`;
     if (driver !== 'vfio-pci') return `${fn.bdf} is on driver ${driver}, and only devices of vfio-pci can be preserved`;
-    if (!file.bound) return `${fn.bdf} is not bound to an iommufd: VFIO_DEVICE_BIND_IOMMUFD comes first`;
+    if (!file.bound) return `${fn.bdf} is not bound to an iommufd: bind it first (${both('bindIommufd')})`;
     if (fn.spec.sriov === 'vf' && kernel.policies.virtualFunctions !== 'allow')
       return `${fn.bdf} is a virtual function (policy virtualFunctions: refuse)`;
     return null;
@@ -53,11 +53,18 @@ export const VFIO_HANDLER = fileHandler<VfioDeviceFile, State, Data>({
         return refuse(
           'EINVAL',
           where,
-          `HWPT ${hwpt.id} is not marked: IOMMU_HWPT_LU_SET_PRESERVE comes first`,
+          hwpt instanceof HwptPaging && hwpt.auto
+            ? `HWPT ${hwpt.id} was made by attaching to an IOAS, and cannot be marked: make one (${both('makeHwpt')}), attach to it (${both('attach')}) and mark that`
+            : `HWPT ${hwpt.id} is not marked: mark it first (${both('markHwpt')})`,
           hwpt instanceof HwptPaging && hwpt.auto ? 'R14' : 'C3',
         );
       if (bound!.context.preservedIn !== session.name)
-        return refuse('ENOENT', where, 'the iommufd is not in this session: preserve it first', 'C3');
+        return refuse(
+          'ENOENT',
+          where,
+          `the iommufd is not in this session: preserve it first, by the same session (${both('preserve')})`,
+          'C3',
+        );
       if (!hwpt.preserved)
         return refuse('EINVAL', 'iommu_preserve_device', 'the domain of the device is not preserved', 'C3');
     }
@@ -80,7 +87,7 @@ export const VFIO_HANDLER = fileHandler<VfioDeviceFile, State, Data>({
       return refuse(
         'EINVAL',
         'vfio_pci_liveupdate_freeze',
-        `interrupts of ${fn.bdf} are enabled: disable them before reboot()`,
+        `interrupts of ${fn.bdf} are enabled: disable them before reboot() (${both(fn.interruptsEnabled ? 'switchInterrupts' : 'disableInterrupts')})`,
         'R22',
       );
     if (kernel.policies.vfioFreezeResets) {
@@ -107,7 +114,7 @@ export const VFIO_HANDLER = fileHandler<VfioDeviceFile, State, Data>({
       return refuse(
         'ENODEV',
         'vfio_pci_liveupdate_retrieve',
-        `${bdf} is not on vfio-pci: bind the driver before the retrieve`,
+        `${bdf} is not on vfio-pci, which has to be bound before the retrieve (${both('bindDriver')})`,
         'R17',
       );
     const copy = config ? Uint8Array.fromBase64(config) : null;
@@ -115,21 +122,24 @@ export const VFIO_HANDLER = fileHandler<VfioDeviceFile, State, Data>({
   },
 
   /** The cdev was retrieved and bound: else the device would be left where nobody can adopt it (R3). */
-  canFinish(kernel, { data: { bdf }, file }) {
+  canFinish(kernel, { data: { bdf }, file, failed }) {
     if (kernel.policies.finish === 'ignore') return null;
     if (file?.bound) return null;
     return refuse(
       'EBUSY',
       'vfio_pci_liveupdate_can_finish',
-      `the cdev of ${bdf} is ${file ? 'not bound' : 'not retrieved'}: adopt it first`,
+      failed
+        ? `the retrieve of the cdev of ${bdf} has failed for good: this session cannot be finished in this kernel, and closing it changes nothing; only a reboot helps`
+        : file
+          ? `the cdev of ${bdf} is not bound: bind it to the iommufd of the session first (${both('bindIommufd')})`
+          : `the cdev of ${bdf} is not retrieved: bind vfio-pci to it (${both('bindDriver')}), retrieve it (${both('retrieve')}) and bind it (${both('bindIommufd')}) first`,
       'R3',
     );
   },
 
   finish(kernel, { data: { bdf }, file }) {
-    const fn = kernel.machine.functions.get(bdf);
-    if (fn && kernel.restored.stateOf(fn) === 'L' && !file) tellNeverAdopted(kernel, bdf, 'finished');
+    if (!file) kernel.restored.cdevLost(bdf, 'finished');
   },
 
-  retrieveFailed: (kernel, _session, { data: { bdf } }) => kernel.restored.cdevFailed(bdf),
+  retrieveFailed: (kernel, _session, { data: { bdf } }) => kernel.restored.cdevLost(bdf, 'retrieve-failed'),
 });

@@ -3,6 +3,7 @@ import { hex } from '../../../machine/address.ts';
 import type { Extent } from '../../../machine/table-walk.ts';
 import type { KernelServices } from '../../services.ts';
 import type { PagingDomain } from '../domain.ts';
+import type { WhyLost } from '../group.ts';
 
 /** A restored domain is freed, as no device is left that could have adopted it (R1). */
 export function tellDropped(kernel: KernelServices, id: number): void {
@@ -14,10 +15,7 @@ export function tellDropped(kernel: KernelServices, id: number): void {
   );
 }
 
-/** Why nobody can adopt a device any more. */
-export type NeverAdopted = 'finished' | 'retrieve-failed' | 'session-stuck' | 'session-failed';
-
-const WHY: Readonly<Record<NeverAdopted, string>> = {
+const WHY: Readonly<Record<WhyLost, string>> = {
   finished: 'was finished before it was adopted',
   'retrieve-failed': 'needs a file whose retrieve has failed, and stays so',
   'session-stuck': 'is of a session that was closed before it was adopted',
@@ -25,7 +23,7 @@ const WHY: Readonly<Record<NeverAdopted, string>> = {
 };
 
 /** A device in state L stays there for good (R3, R4, R17). */
-export function tellNeverAdopted(kernel: KernelServices, bdf: string, why: NeverAdopted): void {
+export function tellNeverAdopted(kernel: KernelServices, bdf: string, why: WhyLost): void {
   kernel.emit(
     'hazard',
     `${bdf} ${WHY[why]}: nobody can adopt it any more in this kernel`,

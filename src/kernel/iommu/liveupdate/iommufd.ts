@@ -9,6 +9,7 @@
 import { hex } from '../../../machine/address.ts';
 import type { IommuKind } from '../../../machine/spec.ts';
 import { type Refusal, refuse } from '../../errno.ts';
+import { both } from '../../faces.ts';
 import type { Area } from '../../iommufd/areas/area-cursor.ts';
 import { IommufdContext } from '../../iommufd/context.ts';
 import { dropAuto } from '../../iommufd/device/device.ts';
@@ -95,11 +96,19 @@ export const IOMMUFD_HANDLER = fileHandler<IommufdContext, State, Data>({
 
   retrieveFailed: (kernel, session, { token }) => kernel.restored.iommufdFailed(session, token),
 
-  canFinish(kernel, { token, file }) {
+  canFinish(kernel, { token, file, failed }) {
     const { finish } = kernel.policies;
     const where = 'iommufd_liveupdate_can_finish';
     if (finish === 'ignore') return null;
-    if (!file) return refuse('EBUSY', where, `iommufd with token ${hex(token)} is not retrieved`, 'R3');
+    if (!file)
+      return refuse(
+        'EBUSY',
+        where,
+        failed
+          ? `the retrieve of the iommufd with token ${hex(token)} has failed for good: this session cannot be finished in this kernel; only a reboot helps`
+          : `the iommufd with token ${hex(token)} is not retrieved: retrieve it first (${both('retrieve')})`,
+        'R3',
+      );
     if (finish !== 'strict') return null;
     for (const record of file.restored!.hwpts.values()) {
       if (record.state === 'gone') continue;
@@ -141,20 +150,30 @@ function checkMappings(hwpt: HwptPaging, session: OutgoingSession): Refusal | nu
   const at = (iova: bigint): string => `the area at ${hex(iova)} of HWPT ${hwpt.id}`;
   for (const { iova, source } of sources)
     if (source.kind !== 'file')
-      return refuse('EINVAL', where, `${at(iova)} is memory of a process: map memfds with IOMMU_IOAS_MAP_FILE`, 'C2');
+      return refuse(
+        'EINVAL',
+        where,
+        `${at(iova)} is memory of a process: map memfds instead (${both('mapFile')})`,
+        'C2',
+      );
   for (const { iova, source } of sources)
     if (source.kind === 'file' && !source.sealedAtMap)
       return refuse(
         'EINVAL',
         where,
-        `${at(iova)} was mapped without F_SEAL_SEAL, GROW and SHRINK: seal, unmap and map again`,
+        `${at(iova)} was mapped without F_SEAL_SEAL, GROW and SHRINK: unmap it, seal the memfd (${both('addSeals')}) and map it again`,
         'C2',
       );
   for (const { iova, source } of sources) {
     if (source.kind !== 'file') continue;
     const inode = memfdOf(source);
     if (!session.files.some((entry) => entry.identity === inode))
-      return refuse('ENOENT', where, `the memfd of ${at(iova)} is not in this session: preserve it first`, 'C2');
+      return refuse(
+        'ENOENT',
+        where,
+        `the memfd of ${at(iova)} is not in this session: preserve it first, by the same session (${both('preserve')})`,
+        'C2',
+      );
   }
   return null;
 }

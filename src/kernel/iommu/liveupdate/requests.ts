@@ -1,6 +1,7 @@
 /** Requests of an iommufd for live update: marking HWPTs, and asking for restored ones. */
 import { hex } from '../../../machine/address.ts';
 import { type Refusal, refuse } from '../../errno.ts';
+import { both } from '../../faces.ts';
 import type { IoctlOk } from '../../file.ts';
 import type { IommufdContext } from '../../iommufd/context.ts';
 import { HwptPaging } from '../../iommufd/hw-pagetable/hwpt.ts';
@@ -14,9 +15,19 @@ export function hwptSetPreserve(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_
   const hwpt = context.objects.lookup(arg.hwpt_id, HwptPaging, 'a paging HWPT');
   if (!(hwpt instanceof HwptPaging)) return hwpt;
   if (hwpt.restored)
-    return refuse('EINVAL', where, 'a restored HWPT cannot be marked: hot-swap to a new one first', 'R11');
+    return refuse(
+      'EINVAL',
+      where,
+      `a restored HWPT cannot be marked: make a new one (${both('makeHwpt')}), move the device to it (${both('attach')}), and mark that`,
+      'R11',
+    );
   if (hwpt.auto && kernel.policies.markAutoHwpt === 'refuse')
-    return refuse('EINVAL', where, 'an automatic HWPT cannot be marked: make one with IOMMU_HWPT_ALLOC', 'R14');
+    return refuse(
+      'EINVAL',
+      where,
+      `a HWPT that was made by attaching to an IOAS cannot be marked: make one (${both('makeHwpt')}), attach to it and mark that`,
+      'R14',
+    );
   const { token } = arg;
   const other = context.markedWith(token);
   if (other && other !== hwpt) return refuse('EADDRINUSE', where, `HWPT ${other.id} carries token ${hex(token)}`, 'C1');
@@ -35,6 +46,7 @@ export function hwptSetPreserve(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_
 export function hwptRestore(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_LU_RESTORE'>): IoctlOk | Refusal {
   const where = 'iommufd_hwpt_lu_restore';
   if (arg.flags) return refuse('EOPNOTSUPP', where, 'flags must be 0', 'R9');
+  const { kernel } = context;
   if (!context.restored) return refuse('ENOTTY', where, 'this iommufd did not come out of a session', 'R9');
   const { token } = arg;
   const { hwpts } = context.restored;
@@ -44,7 +56,14 @@ export function hwptRestore(context: IommufdContext, arg: ArgOf<'IOMMU_HWPT_LU_R
     case 'gone':
       return refuse('ENOENT', where, 'the restored HWPT was destroyed', 'R9');
     case 'waiting':
-      return refuse('ENODEV', where, 'no device of this domain is bound yet: bind its restored cdev first', 'R9');
+      return refuse(
+        'ENODEV',
+        where,
+        kernel.restored.isOutOfReach(record.domain)
+          ? 'nobody can adopt a device of this domain any more in this kernel: only a reboot helps'
+          : `no device of this domain is bound yet: bind its retrieved cdev first (${both('bindIommufd')})`,
+        'R9',
+      );
     case 'live':
       hwpts.set(token, { ...record, claimed: true });
       return { arg: { hwpt_id: record.hwpt.id } };

@@ -20,8 +20,8 @@ import { HwptPaging } from '../../iommufd/hw-pagetable/hwpt.ts';
 import { LazyMap } from '../../lazy-map.ts';
 import type { ShmemInode } from '../../mm/shmem.ts';
 import type { PagingDomain } from '../domain.ts';
-import { type IommuGroup, RestoredOwner } from '../group.ts';
-import { type NeverAdopted, tellDropped, tellNeverAdopted, tellSwap } from './hazards.ts';
+import { type IommuGroup, RestoredOwner, type WhyLost } from '../group.ts';
+import { tellDropped, tellNeverAdopted, tellSwap } from './hazards.ts';
 import type { RestoredHwpt, RestoredHwpts } from './restored-hwpt.ts';
 
 /** A device in state L. */
@@ -164,7 +164,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
   }
 
   /** Nobody can adopt the devices of a session any more: its file for them is out of reach for good. */
-  sessionLost(session: string, why: NeverAdopted): void {
+  sessionLost(session: string, why: WhyLost): void {
     this._outOfReach(({ owner }) => owner.session === session, why);
   }
 
@@ -173,14 +173,23 @@ export class RestoredDomains implements IommufdLiveUpdate {
     this._outOfReach(({ owner }) => owner.session === session && owner.iommufdToken === token, 'retrieve-failed');
   }
 
-  /** The retrieve of its cdev has failed, which is final. */
-  cdevFailed(of: string): void {
-    this._outOfReach((_device, bdf) => bdf === of, 'retrieve-failed');
+  /** Its cdev cannot be had any more: the retrieve has failed, which is final, or it was finished before. */
+  cdevLost(of: string, why: WhyLost): void {
+    this._outOfReach((_device, bdf) => bdf === of, why);
   }
 
-  private _outOfReach(isMeant: (device: WaitingDevice, bdf: string) => boolean, why: NeverAdopted): void {
-    for (const [bdf, device] of this.devices)
-      if (device.state === 'waiting' && isMeant(device, bdf)) tellNeverAdopted(this._kernel, bdf, why);
+  private _outOfReach(isMeant: (device: WaitingDevice, bdf: string) => boolean, why: WhyLost): void {
+    for (const [bdf, device] of this.devices) {
+      if (device.state !== 'waiting' || device.owner.lost !== null || !isMeant(device, bdf)) continue;
+      device.owner.lost = why;
+      tellNeverAdopted(this._kernel, bdf, why);
+    }
+  }
+
+  /** Whether all devices that wait on the domain are out of reach. */
+  isOutOfReach(domain: PagingDomain): boolean {
+    const waiting = this.devices.values().filter((device) => device.state === 'waiting' && device.domain === domain);
+    return waiting.every((device) => device.state === 'waiting' && device.owner.lost !== null);
   }
 
   /** The restored cdev of a device was closed for good: state N. */
