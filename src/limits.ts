@@ -41,6 +41,9 @@ export const MAX_RUNS = 65_536;
  */
 export const MAX_LISTED = 1000;
 export const LIST_BYTES = MIB;
+/** Engines of a host, and pages of 4 KiB of the working sets of all of them: what is kept of a page takes 8 bytes. */
+export const MAX_ENGINES = 64;
+export const MAX_ENGINE_PAGES = 2 ** 20;
 /** The most operations of a batch (longer ones are sent as lines), and those whose outcomes an answer can list. */
 export const MAX_OPERATIONS = 2 ** 24;
 export const MAX_RESULTS = 100_000;

@@ -55,6 +55,16 @@ export type Command =
   | { op: 'device.update'; bdf: string; interruptsEnabled: boolean }
   | { op: 'device.dma'; bdf: string; accesses: DmaAccess[] }
   | { op: 'device.flr'; bdf: string }
+  /** Ranges of pages, ascending and disjoint, hexadecimal; bytes in a second of simulated time, decimal. */
+  | {
+      op: 'engine.start';
+      bdf: string;
+      access: 'read' | 'write' | 'both';
+      ranges: { iova: string; length: string }[];
+      bytesPerSecond: string;
+    }
+  /** Ends it, and forgets what it has seen. */
+  | { op: 'engine.stop'; bdf: string; id: number }
   | { op: 'device.bar'; bdf: string; bar: number; offset: string; data: string }
   | { op: 'device.interrupt'; bdf: string; type: IrqType; vector: number }
   | { op: 'driver.bind'; bdf: string; driver: string }
@@ -104,6 +114,8 @@ export type HostQuery =
   | { view: 'device'; bdf: string }
   | { view: 'config'; bdf: string }
   | { view: 'translation'; bdf: string; iova: string; length: string }
+  | { view: 'engines'; bdf: string }
+  | { view: 'engine'; bdf: string; id: number }
   | { view: 'bar'; bdf: string; bar: number; offset: string; length: number }
   | ({ view: 'groups' } & Paging)
   | { view: 'group'; group: number }

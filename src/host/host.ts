@@ -6,6 +6,7 @@
  *   running --crash--> kdump --reset--> running;   panic --reset--> running
  */
 
+import { usesDmaApi } from '../kernel/drivers.ts';
 import { assert, type Refusal, refuse } from '../kernel/errno.ts';
 import type { EventDataOf, EventKind, EventSink } from '../kernel/events.ts';
 import { Faults } from '../kernel/faults.ts';
@@ -13,6 +14,7 @@ import { Kernel, type KernelOptions } from '../kernel/kernel.ts';
 import type { HandoverDocument } from '../kernel/kho/handover.ts';
 import { leftBehind, tellDeparture } from '../kernel/liveupdate/departure.ts';
 import { DEFAULT_BOOT } from '../kernel/policies.ts';
+import type { EngineSpec, WhyStopped } from '../machine/engines/engine.ts';
 import { Machine } from '../machine/machine.ts';
 import type { PciFunction } from '../machine/pci/function.ts';
 import { refused } from './answers.ts';
@@ -28,6 +30,7 @@ import type {
   Refused,
 } from './command.ts';
 import { perform } from './commands/index.ts';
+import { tellEngines, tellStopped } from './engine-events.ts';
 import { type Departure, departure, handoverView } from './handover.ts';
 import { answerQuery } from './queries/index.ts';
 import type { Found } from './queries/row.ts';
@@ -126,6 +129,7 @@ export class Host implements EventSink {
   begin(): void {
     this._records = [];
     this._events = null;
+    if (this.machine.engines !== null) this.machine.watchEngines();
     this.machine.clock += COMMAND_NANOSECONDS;
   }
 
@@ -133,6 +137,7 @@ export class Host implements EventSink {
   end(answer: Answer): Execution {
     // A command that is not found is not journaled: a replay does not run it.
     if (answer.kind === 'not-found') this.machine.clock -= COMMAND_NANOSECONDS;
+    if (this.machine.engines !== null) tellEngines(this);
     return { answer, records: this._records, events: this.takeEvents() };
   }
 
@@ -160,6 +165,7 @@ export class Host implements EventSink {
     this._tellKexec(departed, kept.size, left.length);
     tellDeparture(kernel, left);
     for (const fn of this.machine.functions.values()) if (!kept.has(fn)) fn.interruptsEnabled = false;
+    this._stopEngines('quiesced', ({ bdf }) => usesDmaApi(kernel.drivers.bound.get(bdf) ?? 'vfio-pci'));
     const powerLoss = this.faults.strike('kexec.power-loss');
     if (powerLoss) this.emit('power-loss', 'the machine loses power: nothing is handed over', {});
     const dies = this.faults.strike('service.death');
@@ -224,8 +230,18 @@ export class Host implements EventSink {
     this.emit('reset', 'the host is reset', {});
     this.machine.clock += BOOT_NANOSECONDS;
     this._pending = null;
+    this._stopEngines('power-cycle', () => true);
     for (const fn of this.machine.functions.values()) fn.powerOn();
     this._start(this._firstOptions(), null);
+  }
+
+  private _stopEngines(why: WhyStopped, isMeant: (spec: EngineSpec) => boolean): void {
+    const { engines } = this.machine;
+    for (const engine of [...(engines?.running ?? [])]) {
+      if (!isMeant(engine.spec)) continue;
+      engines!.stop(engine, why);
+      tellStopped(this, engine);
+    }
   }
 
   private _firstOptions(): KernelOptions {

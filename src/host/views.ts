@@ -93,6 +93,37 @@ export interface PreservedFile {
   hwpts: readonly { token: string; domain: number }[] | null;
 }
 
+/** What has become of the DMA of an engine. */
+export interface EngineView {
+  id: number;
+  bdf: string;
+  access: 'read' | 'write' | 'both';
+  ranges: readonly { iova: string; length: string }[];
+  /** In a second of simulated time, decimal. */
+  bytesPerSecond: string;
+  /** Simulated nanoseconds, decimal, as all times here. */
+  since: string;
+  /** Now, or when it ended. */
+  until: string;
+  stopped: 'asked' | 'reset' | 'removed' | 'power-cycle' | 'quiesced' | null;
+  /** Pages of 4 KiB of its working set. */
+  pages: number;
+  /** Those of them that were reached at any time, and led to the same memory all the time. */
+  continuousPages: number;
+  /** All pages are continuous. */
+  continuous: boolean;
+  /** Accesses of a page so far, and those of them that were refused, decimal. */
+  accesses: string;
+  refused: string;
+  /** Pages that could not be reached, and from when until when; `until` null: they cannot now. */
+  gaps: readonly { since: string; until: string | null; iova: string; pages: number; refused: string }[];
+  /** Pages that led to other memory from then on. */
+  moved: readonly { at: string; iova: string; pages: number }[];
+  /** Pages whose memory was freed under them. */
+  freed: readonly { at: string; iova: string; pages: number }[];
+  more?: { gaps: number; moved: number; freed: number };
+}
+
 /** What a kexec has handed over, and what has become of it in the kernel that runs now. */
 export interface HandoverView {
   mode: 'live-update' | 'plain';

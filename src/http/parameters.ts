@@ -91,6 +91,7 @@ export const PARAMETERS = {
   extension: id('Number of the extension.'),
   feature: decimal(0, 0xffff, 'Number of the feature.', 5),
   fault: decimal(0, S32_MAX, 'Id of the armed fault.', 1),
+  engine: decimal(0, S32_MAX, 'Id of the engine.', 1),
   problem: z.string().meta({ description: 'Name of a kind of problem.', examples: ['not-found'] }),
 } as const;
 

@@ -4,6 +4,7 @@ import { OPERATION_ROUTES } from './operations.ts';
 import { BAR_ROUTES } from './resources/bars.ts';
 import { BATCH_ROUTES } from './resources/batch.ts';
 import { DEVICE_ROUTES } from './resources/devices.ts';
+import { ENGINE_ROUTES } from './resources/engines.ts';
 import { EVENT_ROUTES } from './resources/events.ts';
 import { FAULT_ROUTES } from './resources/faults.ts';
 import { GROUP_ROUTES } from './resources/groups.ts';
@@ -20,6 +21,7 @@ import type { Route } from './route.ts';
 const ALL: readonly Route[] = [
   ...HOST_ROUTES,
   ...DEVICE_ROUTES,
+  ...ENGINE_ROUTES,
   ...BAR_ROUTES,
   ...GROUP_ROUTES,
   ...PROCESS_ROUTES,

@@ -23,6 +23,9 @@ const { bdf, group, driver, domain, hwpt, session, handler, token, errno } = FIE
 
 const DOMAIN_KINDS = ['default', 'identity', 'blocked', 'paging', 'nested'] as const;
 const FILE = { session, token, handler } as const;
+const engine = { type: 'integer', about: 'Id of the engine.' } as const;
+const iova = { type: 'hex', about: 'The first IOVA of it.' } as const;
+const bytes = { type: 'hex', about: 'How many bytes it is.' } as const;
 
 export const EVENTS = {
   boot: {
@@ -195,6 +198,34 @@ export const EVENTS = {
       reason: { type: 'text', about: 'Why, in a word.' },
       op: { type: 'text', values: ['read', 'write'], about: 'What the device tried.' },
       iova: { type: 'hex', about: 'The first address that was refused.' },
+    },
+  },
+  'engine.gap': {
+    severity: 'warning',
+    about: 'The accesses of an engine of a device to part of its working set are refused from now on.',
+    data: { engine, bdf, iova, bytes },
+  },
+  'engine.resumed': {
+    severity: 'notice',
+    about: 'An engine reaches part of its working set again.',
+    data: { engine, bdf, iova, bytes },
+  },
+  'engine.moved': {
+    severity: 'notice',
+    about: 'Part of the working set of an engine leads to other memory than before.',
+    data: { engine, bdf, iova, bytes },
+  },
+  'engine.stopped': {
+    severity: 'notice',
+    about: 'An engine of a device has ended.',
+    data: {
+      engine,
+      bdf,
+      why: {
+        type: 'text',
+        values: ['asked', 'reset', 'removed', 'power-cycle', 'quiesced'],
+        about: '`reset`: of its function; `quiesced`: its driver has stopped the device, as drivers do at a reboot.',
+      },
     },
   },
   hazard: {

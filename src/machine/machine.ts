@@ -1,4 +1,5 @@
 /** A machine: memory, IOMMU units and PCI functions. It survives every kexec and knows nothing of kernels. */
+import type { DmaEngines } from './engines/engines.ts';
 import {
   type FaultReason,
   IommuUnit,
@@ -33,6 +34,8 @@ export class Machine {
   readonly memory: PhysicalMemory;
   readonly units = new Map<string, IommuUnit>();
   readonly functions = new Map<string, PciFunction>();
+  /** Null until the first one is started. */
+  engines: DmaEngines | null = null;
 
   constructor(spec: MachineSpec) {
     this.memory = new PhysicalMemory(Number(BigInt(spec.memory) / BigInt(FRAME_SIZE)));
@@ -42,11 +45,24 @@ export class Machine {
 
   /** Is told every change of what the hardware can see; null: nobody is. */
   get observer(): MachineObserver | null {
-    return this.memory.observer;
+    const { observer } = this.memory;
+    return observer !== null && observer === this.engines ? this.engines.next : observer;
   }
 
   set observer(observer: MachineObserver | null) {
-    this.memory.observer = observer;
+    if (this.engines !== null && this.memory.observer === this.engines) this.engines.next = observer;
+    else this.memory.observer = observer;
+  }
+
+  /** Has engines see what changes from now on. */
+  watchEngines(): void {
+    const { engines } = this;
+    if (engines === null) return;
+    if (this.memory.observer !== engines) {
+      engines.next = this.memory.observer;
+      this.memory.observer = engines;
+    }
+    engines.watch();
   }
 
   addFunction(spec: FunctionSpec): PciFunction {

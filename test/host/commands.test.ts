@@ -26,6 +26,14 @@ const EXAMPLES: { [One in Op]: Extract<Command, { op: One }> } = {
   'device.dma': { op: 'device.dma', bdf: BDF, accesses: [] },
   'device.flr': { op: 'device.flr', bdf: BDF },
   'device.bar': { op: 'device.bar', bdf: BDF, bar: 0, offset: '0x0', data: '' },
+  'engine.start': {
+    op: 'engine.start',
+    bdf: BDF,
+    access: 'both',
+    ranges: [{ iova: '0x0', length: '0x1000' }],
+    bytesPerSecond: '4096',
+  },
+  'engine.stop': { op: 'engine.stop', bdf: BDF, id: 1 },
   'device.interrupt': { op: 'device.interrupt', bdf: BDF, type: 'intx', vector: 0 },
   'driver.bind': { op: 'driver.bind', bdf: BDF, driver: 'vfio-pci' },
   'driver.unbind': { op: 'driver.unbind', bdf: BDF },
@@ -47,6 +55,8 @@ const QUESTIONS: { [One in View]: Extract<Query, { view: One }> } = {
   device: { view: 'device', bdf: BDF },
   config: { view: 'config', bdf: BDF },
   translation: { view: 'translation', bdf: BDF, iova: '0x0', length: '0x1000' },
+  engines: { view: 'engines', bdf: BDF },
+  engine: { view: 'engine', bdf: BDF, id: 1 },
   bar: { view: 'bar', bdf: BDF, bar: 0, offset: '0x0', length: 16 },
   groups: { view: 'groups' },
   group: { view: 'group', group: 999 },
@@ -119,6 +129,7 @@ test('every query has a row, and what it names is not found where it is not ther
   for (const [view, query] of Object.entries(QUESTIONS)) {
     const { needs } = QUERIES[view as View];
     const expected = { function: `device ${BDF}`, process: `process ${PID}`, iommufd: `process ${PID}`, host: 'ok' };
-    assert.equal(summary(host.query(query)), view === 'group' ? 'group 999' : expected[needs], view);
+    const named: Record<string, string> = { group: 'group 999', engine: `engine 1 of ${BDF}` };
+    assert.equal(summary(host.query(query)), named[view] ?? expected[needs], view);
   }
 });

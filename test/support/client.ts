@@ -5,6 +5,7 @@ import type { DmaResult } from '../../src/host/command.ts';
 import type {
   DeviceView,
   DomainView,
+  EngineView,
   FaultView,
   HandoverView,
   HostEvent,
@@ -167,6 +168,21 @@ export class Host {
       const result = await this.#dma(bdf, { op, iova: hex(iova), length: 1 });
       assert.equal(result.ok, false, `${op} of ${bdf} at ${hex(iova)} should fault`);
     }
+  }
+
+  /** DMA of a device that goes on by itself; over all of these bytes. */
+  async startEngine(
+    bdf: string,
+    iova: number,
+    length: number,
+    more: Record<string, unknown> = {},
+  ): Promise<EngineView> {
+    const body = { ranges: [{ iova: hex(iova), length }], ...more };
+    return (await this.request('post', `/devices/${bdf}/engines`, body)) as EngineView;
+  }
+
+  async engine({ bdf, id }: EngineView): Promise<EngineView> {
+    return (await this.request('get', `/devices/${bdf}/engines/${id}`)) as EngineView;
   }
 
   /** The reboot system call. Answers the next kernel. */

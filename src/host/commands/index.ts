@@ -5,6 +5,7 @@ import type { Host } from '../host.ts';
 import { CLOCK } from './clock.ts';
 import { DEVICES } from './devices.ts';
 import { DRIVERS } from './drivers.ts';
+import { ENGINES } from './engines.ts';
 import { FAULTS } from './faults.ts';
 import { GROUPS } from './groups.ts';
 import { IOASES } from './ioases.ts';
@@ -19,6 +20,7 @@ export const COMMANDS: Rows<Op> = {
   ...GROUPS,
   ...IOASES,
   ...KEXEC,
+  ...ENGINES,
   ...CLOCK,
   ...FAULTS,
 };

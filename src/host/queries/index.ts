@@ -4,6 +4,7 @@ import { notFound } from '../answers.ts';
 import type { HostQuery } from '../command.ts';
 import type { Host } from '../host.ts';
 import { DEVICE_VIEWS } from './devices.ts';
+import { ENGINE_VIEWS } from './engines.ts';
 import { GROUP_VIEWS } from './groups.ts';
 import { HOST_VIEWS } from './host.ts';
 import { IOMMUFD_VIEWS } from './iommufds.ts';
@@ -14,6 +15,7 @@ import { SESSION_VIEWS } from './sessions.ts';
 export const QUERIES: Rows<View> = {
   ...HOST_VIEWS,
   ...DEVICE_VIEWS,
+  ...ENGINE_VIEWS,
   ...GROUP_VIEWS,
   ...SESSION_VIEWS,
   ...PROCESS_VIEWS,

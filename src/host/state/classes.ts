@@ -62,6 +62,10 @@ import { IntxUnmask, VfioPciIrqs } from '../../kernel/vfio/pci/irqs.ts';
 import { BarMapping } from '../../kernel/vfio/pci/mmap.ts';
 import { Vfio, VfioDevice } from '../../kernel/vfio/vfio.ts';
 import { ByteChunks } from '../../machine/byte-chunks.ts';
+import { DmaEngine } from '../../machine/engines/engine.ts';
+import { DmaEngines } from '../../machine/engines/engines.ts';
+import { PageGaps } from '../../machine/engines/page-gaps.ts';
+import { WorkingSet } from '../../machine/engines/working-set.ts';
 import { FrameContents } from '../../machine/frame-contents.ts';
 import { FrameOwners } from '../../machine/frame-owners.ts';
 import { FramePins } from '../../machine/frame-pins.ts';
@@ -93,6 +97,8 @@ export const CLASSES = [
   BytesStruct,
   ConfigSpace,
   Coverage,
+  DmaEngine,
+  DmaEngines,
   DomainSpace,
   Drivers,
   Eventfd,
@@ -131,6 +137,7 @@ export const CLASSES = [
   NamedStruct,
   NullFile,
   ObjectTable,
+  PageGaps,
   PageTable,
   PagingDomain,
   PasidTable,
@@ -163,4 +170,5 @@ export const CLASSES = [
   VfioPciIrqs,
   Viommu,
   ViommuPage,
+  WorkingSet,
 ] as const;

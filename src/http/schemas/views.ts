@@ -72,6 +72,45 @@ export const Device = strict({
   }),
 }).meta({ id: 'Device' }) satisfies z.ZodType<views.DeviceView>;
 
+const pages = z.int().meta({ description: 'Pages of 4 KiB.' });
+const count = z.string().regex(/^\d+$/);
+
+export const Engine = strict({
+  id,
+  bdf: z.string(),
+  access: z.enum(['read', 'write', 'both']),
+  ranges: z.array(strict({ iova: Hex64, length: Hex64 })),
+  bytesPerSecond: count.meta({ description: 'In a second of simulated time.' }),
+  since: Nanoseconds,
+  until: Nanoseconds.meta({ description: 'Now, or when it ended.' }),
+  stopped: z.enum(['asked', 'reset', 'removed', 'power-cycle', 'quiesced']).nullable().meta({
+    description:
+      'Why it has ended; null: it runs. `quiesced`: its driver has stopped the device, as drivers do at a reboot.',
+  }),
+  pages: pages.meta({ description: 'Pages of 4 KiB of its working set.' }),
+  continuousPages: pages.meta({
+    description: 'Those of them that were reached at any time and have led to the same memory all the time.',
+  }),
+  continuous: z.boolean().meta({ description: 'All pages are.' }),
+  accesses: count.meta({ description: 'Accesses of a page so far.' }),
+  refused: count.meta({ description: 'Those of them that were refused.' }),
+  gaps: z
+    .array(
+      strict({ since: Nanoseconds, until: Nanoseconds.nullable(), iova: Hex64, pages, refused: count }).meta({
+        id: 'EngineGap',
+      }),
+    )
+    .meta({ description: 'Pages that could not be reached, and when; `until` null: they cannot now. The first ones.' }),
+  moved: z
+    .array(strict({ at: Nanoseconds, iova: Hex64, pages }))
+    .meta({ description: 'Pages that led to other memory from then on. The first ones.' }),
+  freed: z
+    .array(strict({ at: Nanoseconds, iova: Hex64, pages }))
+    .meta({ description: 'Pages whose memory was freed under them. The first ones.' }),
+  more: more(['gaps', 'moved', 'freed'], ''),
+}).meta({ id: 'Engine', description: 'DMA of a device that goes on by itself.' }) satisfies z.ZodType<views.EngineView>;
+export const EngineList = listOf('EngineList', Engine);
+
 const HandedOverDevice = strict({
   bdf: z.string(),
   fate: z.enum(['kept', 'lost', 'quiesced', 'idle']).meta({

@@ -1,0 +1,134 @@
+/**
+ * Where the pages of a working set lead: a frame each, as the tables of the IOMMU say, or nowhere. It follows from the tables, and is
+ * kept so that a change of them can be told from what was: the cost of a look is that of the pages that are looked at.
+ */
+
+import type { Machine } from '../machine.ts';
+import { FRAME_SIZE } from '../memory.ts';
+import type { PciFunction } from '../pci/function.ts';
+
+/** Pages in a row, by number of the page. */
+export interface PageRange {
+  readonly first: number;
+  readonly count: number;
+}
+
+export type Access = 'read' | 'write' | 'both';
+
+/** What a look has found to be other than before: pages [first, end) of the set. */
+export interface Changes {
+  lost(first: number, end: number): void;
+  regained(first: number, end: number): void;
+  /** They lead to other frames. */
+  moved(first: number, end: number): void;
+}
+
+const NOWHERE = -1;
+const SHIFT = 12n;
+
+export class WorkingSet {
+  private readonly _machine: Machine;
+  private readonly _fn: PciFunction;
+  private readonly _ranges: readonly PageRange[];
+  private readonly _access: Access;
+  /** Frame of each page; NOWHERE. */
+  private readonly _frames: Float64Array;
+  private _least = Number.POSITIVE_INFINITY;
+  private _most = -1;
+
+  constructor(machine: Machine, fn: PciFunction, ranges: readonly PageRange[], access: Access) {
+    this._machine = machine;
+    this._fn = fn;
+    this._ranges = ranges;
+    this._access = access;
+    this._frames = new Float64Array(ranges.reduce((sum, { count }) => sum + count, 0)).fill(NOWHERE);
+  }
+
+  /** Looks where pages [from, end), by number, lead now, and tells what differs. */
+  look(from: number, end: number, changes: Changes): void {
+    let base = 0;
+    for (const { first, count } of this._ranges) {
+      const start = Math.max(from, first);
+      const stop = Math.min(end, first + count);
+      if (start < stop) this._lookAt(base - first, start, stop, changes);
+      base += count;
+    }
+  }
+
+  /** Whether pages of that number, from one on, may be of the set. */
+  touches(from: number, end: number): boolean {
+    return this._ranges.some(({ first, count }) => from < first + count && first < end);
+  }
+
+  /** The pages of the set that lead to one of these frames, in runs. */
+  onFrames(start: number, count: number, tell: (first: number, end: number) => void): void {
+    const end = start + count;
+    if (start > this._most || end <= this._least) return;
+    const frames = this._frames;
+    for (let at = 0; at < frames.length; at++) {
+      if (frames[at]! < start || frames[at]! >= end) continue;
+      const first = at;
+      while (at + 1 < frames.length && frames[at + 1]! >= start && frames[at + 1]! < end) at++;
+      tell(first, at + 1);
+    }
+  }
+
+  frameOf(page: number): number | null {
+    const frame = this._frames[page]!;
+    return frame === NOWHERE ? null : frame;
+  }
+
+  /** `offset`: what is added to the number of a page for its place in the set. */
+  private _lookAt(offset: number, start: number, stop: number, changes: Changes): void {
+    let cursor = start;
+    const put = (first: number, end: number, physical: number): void => {
+      if (first > cursor) this._put(offset + cursor, offset + first, NOWHERE, changes);
+      this._put(offset + first, offset + end, Math.floor(physical / FRAME_SIZE), changes);
+      cursor = end;
+    };
+    const from = BigInt(start) << SHIFT;
+    const last = (BigInt(stop) << SHIFT) - 1n;
+    // The beginning of a page of two leaves of 2 KiB that do not lie in a row, until the rest of it is found.
+    let half = { end: -1n, physical: 0 };
+    for (const { iova, length, physical, readable, writeable } of this._machine.translations(this._fn, from, last)) {
+      if (!(readable || this._access === 'write') || !(writeable || this._access === 'read')) continue;
+      const until = iova + BigInt(length);
+      if (iova === half.end && iova % 4096n !== 0n && until >> SHIFT > iova >> SHIFT)
+        put(Number(iova >> SHIFT), Number(iova >> SHIFT) + 1, half.physical);
+      const first = Number((iova + 4095n) >> SHIFT);
+      const end = Number(until >> SHIFT);
+      const skipped = Number((BigInt(first) << SHIFT) - iova);
+      if (end > first) put(first, end, physical + skipped);
+      const whole = BigInt(Math.max(first, end)) << SHIFT;
+      half = { end: until, physical: physical + Number(whole - iova) };
+    }
+    if (cursor < stop) this._put(offset + cursor, offset + stop, NOWHERE, changes);
+  }
+
+  /** Pages [first, end) lead to frames in a row from one on, or nowhere. */
+  private _put(first: number, end: number, frame: number, { lost, regained, moved }: Changes): void {
+    const frames = this._frames;
+    const isNowhere = frame === NOWHERE;
+    for (let at = first; at < end; ) {
+      const how = kindOf(frames[at]!, isNowhere ? NOWHERE : frame + at - first);
+      let stop = at;
+      do {
+        frames[stop] = isNowhere ? NOWHERE : frame + stop - first;
+        stop++;
+      } while (stop < end && kindOf(frames[stop]!, isNowhere ? NOWHERE : frame + stop - first) === how);
+      if (how === 'lost') lost(at, stop);
+      else if (how === 'regained') regained(at, stop);
+      else if (how === 'moved') moved(at, stop);
+      at = stop;
+    }
+    if (isNowhere) return;
+    this._least = Math.min(this._least, frame);
+    this._most = Math.max(this._most, frame + end - first - 1);
+  }
+}
+
+function kindOf(before: number, after: number): 'same' | 'lost' | 'regained' | 'moved' {
+  if (before === after) return 'same';
+  if (after === NOWHERE) return 'lost';
+  return before === NOWHERE ? 'regained' : 'moved';
+}
