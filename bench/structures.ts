@@ -6,7 +6,7 @@ import { digestOf } from '../src/lanes/state-digest.ts';
 import { inOrder, shuffled } from './bodies.ts';
 import { EngineVmm, type Operation } from './engine.ts';
 import { type Benchmark, median, now, repeat, timed } from './harness.ts';
-import { IOVA, MEMORY, PAGE } from './vmm.ts';
+import { hex, IOVA, MEMORY, PAGE } from './vmm.ts';
 
 const SMALL = 40_000;
 const LARGE = 4_000_000;
@@ -144,6 +144,43 @@ async function chooseIova(figure: string, make: (vmm: EngineVmm) => Choice) {
 }
 
 const MAPPINGS = 1_000_000;
+const BATCH = 100_000;
+const DEVICE = '0000:01:00.0';
+
+/** A batch that touches no page of an engine, beside the same on a host without one: rounds in turn. */
+async function engines() {
+  const [value, floor] = [mapped(MAPPINGS), mapped(MAPPINGS)];
+  const ranges = [{ iova: hex(IOVA), length: hex(MAPPINGS * PAGE) }];
+  const engine = {
+    op: 'engine.start' as const,
+    bdf: DEVICE,
+    access: 'both' as const,
+    ranges,
+    bytesPerSecond: '1073741824',
+  };
+  const started = value.host.execute(engine).answer;
+  if (started.kind !== 'ok') throw new Error(JSON.stringify(started));
+  const maps = Array.from({ length: BATCH }, (_, page) => ({
+    op: 'map' as const,
+    iova: IOVA + (2 * MAPPINGS + page) * PAGE,
+    length: PAGE,
+    userVa: MEMORY + page * PAGE,
+  }));
+  const unmaps = maps.map((map) => ({ ...map, op: 'unmap' as const }));
+  const both = (vmm: EngineVmm): number => (vmm.time(maps) + vmm.time(unmaps)) / 2;
+  const times = await repeat(21, 5, () => ({ value: both(value), floor: both(floor) }));
+  const [beside, without] = [median(times.map((time) => time.value)), median(times.map((time) => time.floor))];
+  return {
+    figure: 'beside an engine',
+    value: beside,
+    unit: 'ns/op',
+    floor: without,
+    ratio: beside / without,
+    goal: '≤ 1.1 × without one',
+    met: beside <= 1.1 * without,
+    note: `floor: the same without an engine; ${BATCH} maps of 4 KiB and their unmaps, an engine over ${MAPPINGS} pages elsewhere`,
+  };
+}
 
 async function digest() {
   const { host } = mapped(MAPPINGS);
@@ -185,6 +222,11 @@ export const STRUCTURES: Benchmark[] = [
     name: 'choose-iova',
     about: 'a map where the kernel chooses the IOVA, at 20,000 areas',
     run: async () => [await chooseIova('no hole fits', packed), await chooseIova('holes of all sizes', fragmented)],
+  },
+  {
+    name: 'engines',
+    about: 'a batch beside an engine over 1,000,000 pages that it does not touch',
+    run: async () => [await engines()],
   },
   {
     name: 'digest',
