@@ -56,5 +56,7 @@ test('a newcomer gets through the README by pasting one block after the other', 
     [['409', 'EBUSY']],
     'only the driver of the kernel is refused',
   );
+  assert.match(stdout, /^\{"refusal":null,"hazards":\[\],"steps":\[\]\}$/m, 'the preflight finds nothing missing');
+  assert.match(stdout, /^\{"pages":16384,"continuousPages":16384,"gaps":\[\],"moved":\[\]\}$/m, 'there was no gap');
   assert.match(stdout, /^kernel 2 +restore\.swapped .*\nkernel 2 +iommu\.free /m, 'the story ends with its timeline');
 });
