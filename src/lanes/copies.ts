@@ -2,7 +2,7 @@
 import type { Answer, EmittedEvent } from '../host/command.ts';
 import type { DeviceView, HostView } from '../host/views.ts';
 import type { HostRow } from '../store/store.ts';
-import { now, type Outcome, settled } from './jobs.ts';
+import { now, type Outcome } from './jobs.ts';
 import { packLarge } from './large.ts';
 import { type LoadedHost, type Rebuilding, rebuildAt } from './replay.ts';
 import { inSlices } from './slices.ts';
@@ -14,9 +14,6 @@ export type CopyRow = Omit<HostRow, 'spec'>;
 export class Copies {
   readonly #hostId: string;
   readonly #rebuilding: () => Rebuilding;
-  /** When the newest one is stored, or is not. */
-  #stored = Promise.resolve();
-
   constructor(hostId: string, rebuilding: () => Rebuilding) {
     this.#hostId = hostId;
     this.#rebuilding = rebuilding;
@@ -31,8 +28,6 @@ export class Copies {
     const asked = at === host.sequence ? host : await this.#past(at, host.sequence, from);
     if (typeof asked === 'string') return now({ kind: 'not-found', what: asked });
     const { engine, sequence } = asked;
-    // One at a time is in memory.
-    await this.#stored;
     const { value: view } = (await look(engine, { view: 'host' }, from.pace)) as { value: HostView };
     const { value: devices } = (await look(engine, { view: 'devices' }, from.pace)) as { value: DeviceView[] };
     const { engine: version, bytes } = await inSlices(engine.snapshot!(), from.pace);
@@ -42,7 +37,6 @@ export class Copies {
       { sequence, engine: version, bytes },
       from,
     );
-    this.#stored = settled(insert);
     const stored = Promise.all([before, insert]).then(() => {});
     return await packLarge({ value: { kind: 'ok', value: { ...view, devices } }, stored }, from.pace);
   }

@@ -87,6 +87,7 @@ export class Residents {
   #collected = Number.NEGATIVE_INFINITY;
   /** What is more than hosts take, and is no garbage. */
   #left: number;
+  #alone = Promise.resolve();
   /** What the thread has worked until it was looked at last. */
   #work = performance.eventLoopUtilization();
 
@@ -113,6 +114,16 @@ export class Residents {
     // What the lane before this one had is gone with it.
     Atomics.store(this.#memory.used, lane, 0);
     this.#timer = setInterval(this.#look, LOOK_MS).unref();
+  }
+
+  /** Work that is to be at hand once at a time in this lane, of all hosts together, until what it says has settled, too. */
+  alone<T>(work: () => Promise<T>, until: (value: T) => Promise<unknown>): Promise<T> {
+    const done = this.#alone.then(work);
+    this.#alone = done.then(until).then(
+      () => {},
+      () => {},
+    );
+    return done;
   }
 
   get count(): number {

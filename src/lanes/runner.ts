@@ -106,8 +106,8 @@ export class HostRunner {
       if (engine.refusal) return now(engine.refusal);
       const answer = await this.#guard.run('query', () => look(engine, { view: 'host' }, this.#pace));
       await this.#options.store.hosts.insert(row, engine.takeEvents?.());
-      const behind = { ...NOTHING_BEHIND };
-      this.#memory.take({ ...NOTHING_YET, engine, epoch: FIRST_EPOCH, sequence: 0, diverged: null, behind });
+      const made = { engine, epoch: FIRST_EPOCH, sequence: 0, diverged: null, behind: { ...NOTHING_BEHIND } };
+      this.#memory.take({ ...NOTHING_YET, ...made });
       return now(answer);
     });
   }
@@ -133,8 +133,7 @@ export class HostRunner {
   batch(command: BatchCommand, payload: Uint8Array, client?: Presence): Promise<Answer> {
     return this.#jobs.add(false, async () => {
       this.#bounds.mayTake(client);
-      const frozen = await this.#memory.own();
-      if (frozen?.engine.pendingBoot) await this.#boot();
+      if ((await this.#memory.own())?.engine.pendingBoot) await this.#boot();
       const host = await this.#memory.own();
       if (host === undefined) return now(NO_HOST);
       const refusal = refusalOf(host);
@@ -171,7 +170,8 @@ export class HostRunner {
       const pace = new Effort(this.#pace, () => this.#bounds.mayTake(client));
       const ask = (asked: LoadedHost): Answer | Promise<Answer> =>
         this.#guard.run(`query ${query.view}`, () => look(asked.engine, query, pace));
-      const value = await this.#secondTry.run(host, ask);
+      const run = () => this.#secondTry.run(host, ask);
+      const value = await (query.view === 'preflight' ? this.#weight.copying(run) : run());
       const { stored } = this.#memory;
       if (query.view !== 'host' || query.digest !== true) return packLarge({ value, stored }, this.#pace);
       return { value: await withDigest(value, this.#memory.loaded!, pace), stored };
@@ -186,7 +186,8 @@ export class HostRunner {
       const host = await this.#memory.look();
       if (host === undefined) return now(NO_HOST);
       if (host.unreadable !== null) return now(host.unreadable);
-      return await this.#copies.make(host, row, at ?? host.sequence, this.#memory.stored);
+      const make = () => this.#copies.make(host, row, at ?? host.sequence, this.#memory.stored);
+      return await this.#weight.copying(make, ({ stored }) => stored);
     });
   }
 

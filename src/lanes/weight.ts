@@ -40,6 +40,15 @@ export class Weight {
     this.#residents = residents;
   }
 
+  /**
+   * Work that has all of the host in memory once more, until what it says has settled: where that is much, once at a time in
+   * this lane.
+   */
+  async copying<T>(work: () => T | Promise<T>, until: (value: T) => Promise<unknown> = async () => {}): Promise<T> {
+    if (this.#use.memory <= MUCH) return await work();
+    return await this.#residents.alone(async () => await work(), until);
+  }
+
   /** It has been found to be larger than a host of this lane may be. */
   get isTooLarge(): boolean {
     return this.#residents.hasMoved(this.#hostId);

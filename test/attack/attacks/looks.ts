@@ -1,9 +1,12 @@
 /** Questions whose answers are large, or that look at much. */
 import type { Attack } from '../attack.ts';
+import type { Attacker } from '../attacker.ts';
 import {
   alone,
   attached,
+  batchPath,
   GIB,
+  granted,
   hex,
   IOVA,
   largeSpec,
@@ -13,10 +16,18 @@ import {
   newProcess,
   PAGE,
   times,
+  unmap,
   VA,
 } from '../prey.ts';
 
 const AT_A_TIME = 4;
+
+/** A copy of the host is made, and deleted. */
+async function copied(attacker: Attacker, host: string): Promise<void> {
+  const from = host.slice('/v1/hosts/'.length);
+  const { id } = granted(await attacker.post('/v1/hosts', { from }), 'a copy') as { id?: string };
+  await attacker.request('DELETE', `/v1/hosts/${id}`);
+}
 
 export const LOOKS: readonly Attack[] = [
   {
@@ -57,6 +68,43 @@ export const LOOKS: readonly Attack[] = [
       return async () => {
         await newProcess(attacker, target.process.host);
         await attacker.get(target.process.host);
+      };
+    },
+  },
+  {
+    name: 'preflights and copies of hosts of a million mappings',
+    tries: 'Each has all of the host in memory once more: of four hosts, four at a time of each.',
+    begin: async (attacker) => {
+      const targets = await Promise.all(times(4, () => attached(attacker, largeSpec(64n * GIB))));
+      for (const target of targets) {
+        await target.process.do(mmap(PAGE));
+        await mapPages(target, attacker.size(1_000_000));
+      }
+      return () =>
+        Promise.all(
+          targets.flatMap(({ process: { host } }) => [
+            attacker.get(`${host}/preflight`),
+            attacker.get(`${host}/preflight?mode=plain`),
+            copied(attacker, host),
+            copied(attacker, host),
+          ]),
+        );
+    },
+  },
+  {
+    name: 'an engine over 4 GiB in single pages',
+    tries: 'Its pages go and come, all of them and every second one, and are moved.',
+    begin: async (attacker) => {
+      const target = await attached(attacker, largeSpec(64n * GIB));
+      await target.process.calls([mmap(4n * GIB), map(target, 4n * GIB)]);
+      const device = `${target.process.host}/devices/0000:01:00.0`;
+      await attacker.post(`${device}/engines`, { ranges: [{ iova: hex(IOVA), length: hex(4n * GIB) }] });
+      const every = { op: 'map', iova: hex(IOVA), stride: hex(2n * PAGE), length: hex(PAGE), userVa: hex(VA) };
+      return async () => {
+        await target.process.calls([unmap(target, 4n * GIB)]);
+        await attacker.post(batchPath(target), { runs: [{ ...every, count: attacker.size(500_000) }] });
+        await attacker.get(`${device}/engines/1`);
+        await target.process.calls([unmap(target, 4n * GIB), map(target, 4n * GIB)]);
       };
     },
   },
