@@ -37,7 +37,7 @@ import type { Found } from './queries/row.ts';
 import type { HandoverView } from './views.ts';
 
 /** The simulated time that a command takes. */
-export const COMMAND_NANOSECONDS = 1000n;
+const COMMAND_NANOSECONDS = 1000n;
 /** The simulated time that a boot takes: the blackout of a live update. */
 const BOOT_NANOSECONDS = 1_000_000_000n;
 

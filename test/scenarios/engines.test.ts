@@ -111,7 +111,9 @@ test('unmapping part of the set is a gap over that part; what is beside it is no
     gaps.map(({ iova, pages }) => [iova, pages]),
     [['0x100000000', 256]],
   );
-  await vmm.mapFile(iommufd, ioas, IOVA, memfd, RAM);
+  const path = `/processes/${vmm.pid}/iommufds/${iommufd}/ioases/${ioas}/batch`;
+  const map = { op: 'map-file', iova: '0x100000000', length: RAM, fd: memfd, start: 0 };
+  await host.request('post', path, { operations: [map] });
   const after = await host.engine(engine);
   assert.notEqual(after.gaps[0]!.until, null);
   assert.deepEqual([after.moved, after.continuousPages], [[], 0]);

@@ -9,7 +9,7 @@ import { Ioas, lookupIoas } from '../../kernel/iommufd/ioas.ts';
 import type { Process } from '../../kernel/process.ts';
 import { refused } from '../answers.ts';
 import type { Answer, BatchCommand, EmittedEvent } from '../command.ts';
-import { COMMAND_NANOSECONDS, type Host } from '../host.ts';
+import type { Host } from '../host.ts';
 import { orderByIova } from './by-iova.ts';
 import { type Columns, giveBack } from './columns.ts';
 import { type BatchOptions, type Decoded, decodeJson, decodeLines } from './decode.ts';
@@ -60,7 +60,7 @@ export class Batch {
     const kept = format === 'packed' ? payload : yield* packInSteps(columns, this._size);
     // A small batch is done in one step.
     if (columns.rows > this._size) yield;
-    this._host.machine.clock += COMMAND_NANOSECONDS;
+    this._host.begin();
     const execution = new BatchExecution(found.ioas, found.process, columns, options, command.base ?? 0);
     while (!execution.step(this._size)) yield;
     giveBack(columns);
@@ -75,7 +75,7 @@ export class Batch {
         command: { ...command, format: 'packed', onError, results: false },
         payload: kept,
         proof: { kind: 'ok', value: { ...view, checksum: execution.checksum } },
-        events: this._host.takeEvents(),
+        events: this._host.end(answer).events,
       },
       spoiled: false,
     };
