@@ -76,7 +76,7 @@ export type Command =
   | { op: 'crash' }
   | { op: 'reset' }
   | { op: 'clock.advance'; nanoseconds: string }
-  | { op: 'fault.arm'; point: string; nth?: number; errno?: Errno }
+  | { op: 'fault.arm'; point: string; nth?: number; times?: number; errno?: Errno }
   | { op: 'fault.disarm'; id: number };
 
 export type CallsCommand = Extract<Command, { op: 'calls' }>;
@@ -165,6 +165,8 @@ export interface Refused {
   where: string;
   why: string;
   rule?: string;
+  /** The fault that was armed and has struck. */
+  fault?: number;
   /** If a host cannot be made: the functions whose drivers cannot be bound. The first one decides the errno. */
   functions?: { bdf: string; errno: Errno; why: string }[];
 }

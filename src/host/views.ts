@@ -337,7 +337,11 @@ export interface HostEvent {
 export interface FaultView {
   id: number;
   point: string;
-  /** Which pass from now on fails; 1: the next one. */
-  nth: number;
+  /** Which pass from now on fails; 1: the next one; null: none does any more. */
+  nth: number | null;
+  /** How many passes in a row are to fail yet. */
+  times: number;
+  /** How many have failed. */
+  struck: number;
   errno: string;
 }

@@ -17,8 +17,8 @@ export function passed(answer: Answer): unknown {
     throw notFound(answer.what === 'host' ? 'There is no such host.' : `There is no ${answer.what} on this host.`);
   if (answer.kind === 'malformed') throw new Problem('malformed-body', `The body is not JSON: ${answer.detail}.`);
   if (answer.kind === 'invalid') throw invalid(answer.errors.map((error) => ({ in: 'body', ...error })));
-  const { errno, where, why, rule } = answer;
-  throw refusal({ errno, where, ...(rule === undefined ? {} : { rule }) }, why);
+  const { why } = answer;
+  throw refusal(kernelError(answer), why);
 }
 
 /** The same, unpacked. */
@@ -51,6 +51,14 @@ export function withFields(object: unknown, fields: object): unknown {
 }
 
 const CLOSING = '}'.charCodeAt(0);
+
+/** What of a refusal is told as fields of their own. */
+export const kernelError = ({ errno, where, rule, fault }: KernelError): KernelError => ({
+  errno,
+  where,
+  ...(rule !== undefined && { rule }),
+  ...(fault !== undefined && { fault }),
+});
 
 export function refusal(kernel: KernelError, why: string): Problem {
   const kind = CONFLICTS.includes(kernel.errno) ? 'kernel-conflict' : 'kernel-refusal';

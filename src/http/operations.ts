@@ -5,7 +5,7 @@
  */
 import type { z } from 'zod';
 import type { CallResult } from '../host/command.ts';
-import { granted, refusal } from './answers.ts';
+import { granted, kernelError, refusal } from './answers.ts';
 import { ACCESS_OPERATIONS } from './operations/accesses.ts';
 import { CONTAINER_OPERATIONS } from './operations/container.ts';
 import { DESCRIPTOR_OPERATIONS } from './operations/descriptors.ts';
@@ -75,7 +75,7 @@ function callRoute(operation: CallOperation): Route {
 }
 
 function succeeded(result: CallResult): CallResult {
-  const { errno, where = '', why = '', rule } = result;
+  const { errno, where = '', why = '' } = result;
   if (errno === undefined) return result;
-  throw refusal({ errno, where, ...(rule === undefined ? {} : { rule }) }, why);
+  throw refusal(kernelError({ ...result, errno, where }), why);
 }

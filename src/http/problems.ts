@@ -196,7 +196,9 @@ export interface FieldError {
 export interface KernelError {
   errno: string;
   where: string;
-  rule?: string;
+  rule?: string | undefined;
+  /** The fault that was armed and has struck. */
+  fault?: number | undefined;
 }
 
 export interface ProblemDocument extends Partial<KernelError>, Partial<QuotaError> {

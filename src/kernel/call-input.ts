@@ -12,13 +12,14 @@ export type Call = (kernel: Kernel, process: Process, input: CallInput) => Outco
 export type Calls<Rows> = { readonly [Name in keyof Rows]: Call };
 
 /** The result of a call that is refused: -1 and its errno. */
-export function refused({ errno, where, why, rule, signal, arg }: Refusal): CallResult {
+export function refused({ errno, where, why, rule, signal, arg, fault }: Refusal): CallResult {
   return {
     ret: -1,
     errno,
     where,
     why,
     ...(rule && { rule }),
+    ...(fault !== undefined && { fault }),
     ...(signal && { signal }),
     ...(arg && { arg: encodeArg(arg) }),
   };

@@ -60,6 +60,15 @@ export class Refusal {
     this.rule = rule;
   }
 
+  /** The fault that was armed and has struck. */
+  fault: number | undefined;
+
+  /** Says which fault it is of, and returns itself. */
+  by(fault: number): this {
+    this.fault = fault;
+    return this;
+  }
+
   /** Adds outputs that Linux writes in spite of the error, and returns itself. */
   withArg(arg: Record<string, unknown>): Refusal {
     this.arg = arg;

@@ -8,8 +8,8 @@ import { addInPieces, type Form } from './json-pieces.ts';
 /**
  * Left out wherever they are: `why`, as a sentence may be put better by a later version, while errno, place and values
  * may not change; and what an earlier version did not tell, as its hosts have to go on: what views of a device repeat of its
- * description, the signal that goes with EFAULT, what was handed over by a kexec, and where devices and descriptors stand
- * in sessions.
+ * description, the signal that goes with EFAULT, what was handed over by a kexec, where devices and descriptors stand
+ * in sessions, which fault has struck, and how often one has.
  */
 const LEFT_OUT: ReadonlySet<string> = new Set([
   'why',
@@ -19,12 +19,17 @@ const LEFT_OUT: ReadonlySet<string> = new Set([
   'physicalFunction',
   'realDmaDevice',
   'handedOver',
+  'struck',
+  'times',
   'preservedIn',
 ]);
 
-/** Of a device; the boot option of this name is told, as it was. */
+/** `liveupdate` of a device, not the boot option of this name; `fault` as the number of one, not what a DMA was refused for. */
 const isLeftOut = (name: string, value: unknown): boolean =>
-  LEFT_OUT.has(name) || value === undefined || (name === 'liveupdate' && typeof value !== 'boolean');
+  LEFT_OUT.has(name) ||
+  value === undefined ||
+  (name === 'liveupdate' && typeof value !== 'boolean') ||
+  (name === 'fault' && typeof value === 'number');
 
 /**
  * SHA-256 of an answer in canonical JSON (keys sorted), in hexadecimal. With a payload, its checksum is in it: a changed

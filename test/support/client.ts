@@ -208,7 +208,7 @@ export class Host {
     await this.request('post', '/clock', { advance: nanoseconds });
   }
 
-  async armFault(point: string, more: { nth?: number; errno?: string } = {}): Promise<FaultView> {
+  async armFault(point: string, more: { nth?: number; times?: number; errno?: string } = {}): Promise<FaultView> {
     return (await this.request('post', '/faults', { point, ...more })) as FaultView;
   }
 

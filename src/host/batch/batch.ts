@@ -55,8 +55,9 @@ export class Batch {
     if (decoded.kind !== 'batch') return nothing(decoded);
     const { columns, options } = decoded;
     const { format, ...command } = this._command;
-    // Results are told in the order of the operations.
-    if (format !== 'packed' && !options.results) yield* orderByIova(columns, found.ioas, found.process, this._size);
+    // Results are told, and operations are refused, in the order of the operations.
+    const isOrdered = !options.results && !this._host.faults.isArmed('ioas.map');
+    if (format !== 'packed' && isOrdered) yield* orderByIova(columns, found.ioas, found.process, this._size);
     const kept = format === 'packed' ? payload : yield* packInSteps(columns, this._size);
     // A small batch is done in one step.
     if (columns.rows > this._size) yield;

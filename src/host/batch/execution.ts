@@ -1,6 +1,7 @@
 /** Executes a batch, operation by operation, each exactly as its ioctl would be. */
 
 import { ERRNO, type Errno, type Refusal } from '../../kernel/errno.ts';
+import type { Faults } from '../../kernel/faults.ts';
 import {
   accessOf,
   checkMap,
@@ -32,6 +33,8 @@ export interface BatchError {
   where: string;
   why: string;
   rule?: string;
+  /** The fault that was armed and has struck. */
+  fault?: number;
 }
 
 /** Where an operation mapped, how much it unmapped, or why it was refused; null if it was not tried, or was undone. */
@@ -58,6 +61,7 @@ interface Bytes {
 export class BatchExecution {
   private readonly _ioas: Ioas;
   private readonly _account: Account;
+  private readonly _faults: Faults;
   private readonly _columns: Columns;
   private readonly _options: BatchOptions;
   private readonly _base: number;
@@ -91,6 +95,7 @@ export class BatchExecution {
   constructor(ioas: Ioas, process: Process, columns: Columns, options: BatchOptions, base: number) {
     this._ioas = ioas;
     this._account = accountOf(ioas.context, process);
+    this._faults = ioas.context.kernel.faults;
     this._columns = columns;
     this._options = options;
     this._base = base;
@@ -186,6 +191,8 @@ export class BatchExecution {
     const op = this._kind & OP_MASK;
     const flags = this._kind >>> OP_BITS;
     if (op === MAP_FILE || (op === MAP && !(flags & MAP_FIXED_IOVA))) return 0;
+    // One of them is to be refused.
+    if (op === MAP && this._faults.isArmed('ioas.map')) return 0;
     const count = Math.min(most, this._alike.end(this._columns, this._row, this._place));
     if (count < FEW) return this._giveUp();
     const { stride, startStride } = this._alike;
@@ -249,11 +256,13 @@ export class BatchExecution {
       const flags = this._kind >>> OP_BITS;
       const fixed = (flags & MAP_FIXED_IOVA) !== 0;
       if (op === MAP)
-        refusal = checkMap('iommufd_ioas_map', flags, at) ?? mapUser(iopt, at, fixed, accessOf(flags), this._account);
+        refusal =
+          checkMap('iommufd_ioas_map', flags, at) ??
+          mapUser(iopt, at, fixed, accessOf(flags), this._account, this._faults);
       else
         refusal =
           checkMap('iommufd_ioas_map_file', flags, at) ??
-          mapFile(iopt, at, fixed, accessOf(flags), this._account, this._fd);
+          mapFile(iopt, at, fixed, accessOf(flags), this._account, this._fd, this._faults);
       if (refusal === null) {
         this._mapped.high += at.lengthHigh;
         this._mapped.low += at.lengthLow;
@@ -279,11 +288,18 @@ export class BatchExecution {
     else values.push(this._at.iovaHigh, this._at.iovaLow);
   }
 
-  private _refused({ errno, where, why, rule }: Refusal): void {
+  private _refused({ errno, where, why, rule, fault }: Refusal): void {
     this._failed++;
     this._mix(ERRNO[errno]);
     if (this._errors.length < MAX_BATCH_ERRORS)
-      this._errors.push({ index: this._base + this._index, errno, where, why, ...(rule !== undefined && { rule }) });
+      this._errors.push({
+        index: this._base + this._index,
+        errno,
+        where,
+        why,
+        ...(rule !== undefined && { rule }),
+        ...(fault !== undefined && { fault }),
+      });
     if (this._results) {
       this._results.outcomes[this._index] = ERRNO[errno];
       this._results.values.push(0, 0);

@@ -8,9 +8,9 @@ const isPoint = (name: string): name is FaultPoint => name in FAULT_POINTS;
 export const FAULTS: Rows<Family<'fault'>> = {
   'fault.arm': {
     needs: 'machine',
-    run({ faults }, { point, nth = 1, errno }) {
+    run({ faults }, { point, nth = 1, times, errno }) {
       if (!isPoint(point)) return notFound(`fault point ${point}`);
-      return ok({ ...faults.arm(point, nth, errno ?? FAULT_POINTS[point].errno) });
+      return ok({ ...faults.arm(point, nth, errno ?? FAULT_POINTS[point].errno, times) });
     },
   },
   'fault.disarm': {

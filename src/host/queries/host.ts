@@ -40,6 +40,7 @@ export const HOST_VIEWS: Rows<'host' | 'faults'> = {
       ok({
         points: Object.entries(FAULT_POINTS).map(([name, { about }]) => ({ name, about })),
         armed: firstOf(faults.armed),
+        over: faults.over,
         ...leftOut({ armed: faults.armed.length }),
       }),
   },

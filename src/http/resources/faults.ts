@@ -14,7 +14,7 @@ const access = 'tenant';
 const points = Object.keys(FAULT_POINTS) as [FaultPoint, ...FaultPoint[]];
 const Point = z.enum(points).meta({ id: 'FaultPoint', description: 'A place in the kernel that can be made to fail.' });
 
-const FAULT_EXAMPLE = { id: 1, point: 'memfd.freeze', nth: 2, errno: 'EIO' };
+const FAULT_EXAMPLE = { id: 1, point: 'memfd.freeze', nth: 2, times: 1, struck: 0, errno: 'EIO' };
 
 export const FAULT_ROUTES: readonly Route[] = [
   route({
@@ -26,10 +26,11 @@ export const FAULT_ROUTES: readonly Route[] = [
     access,
     success: {
       200: {
-        description: 'All points, and all faults that have not struck yet.',
+        description: 'All points, all faults that may strike yet, and the newest of those that are over.',
         schema: strict({
           points: z.array(strict({ name: z.string(), about: z.string() })),
           armed: z.array(Fault),
+          over: z.array(Fault),
           more: strict({ armed: z.int() })
             .meta({ description: `How many are armed besides the first ${MAX_LISTED}, which are shown here.` })
             .optional(),
@@ -37,6 +38,7 @@ export const FAULT_ROUTES: readonly Route[] = [
         example: {
           points: [{ name: 'memfd.freeze', about: 'the freeze of a memfd during reboot()' }],
           armed: [FAULT_EXAMPLE],
+          over: [],
         },
       },
     },
@@ -47,14 +49,17 @@ export const FAULT_ROUTES: readonly Route[] = [
     path: FAULTS,
     operationId: 'armFault',
     tag,
-    summary: 'Let something fail once',
+    summary: 'Let something fail',
     description:
-      'At the nth pass from now on. `service.death` kills the whole service between freeze and boot, and only where HOLDOVER_ALLOW_SERVICE_DEATH is 1.',
+      'At the nth pass from now on, and so many times as `times` says. What a fault has refused names it, as `fault`. The point `allocation` is passed with each point that is of it. `service.death` kills the whole service between freeze and boot, and only where HOLDOVER_ALLOW_SERVICE_DEATH is 1.',
     access,
     refusable: true,
     body: strict({
       point: Point,
       nth: integer(1, S32_MAX).meta({ description: '1 if not given: the next pass.' }).optional(),
+      times: integer(1, S32_MAX)
+        .meta({ description: 'How many passes in a row fail, from that one on; 1 if not given.' })
+        .optional(),
       errno: ErrnoName.meta({ description: 'What it fails with; depends on the point if not given.' }).optional(),
     }),
     bodyExample: { point: 'memfd.freeze', nth: 2, errno: 'EIO' },
@@ -69,7 +74,7 @@ export const FAULT_ROUTES: readonly Route[] = [
     summary: 'Disarm a fault',
     access,
     refusable: true,
-    success: { 204: { description: 'It will not strike.' } },
+    success: { 204: { description: 'It will not strike any more, and is not told of.' } },
     async handle({ lanes }, { host, params: { fault } }) {
       granted(await lanes.execute(host.id, { op: 'fault.disarm', id: fault }));
     },

@@ -174,6 +174,7 @@ const BatchError = strict({
   where: z.string().meta({ description: 'The kernel function that refuses.' }),
   why: z.string().meta({ description: 'What would help.' }),
   rule: z.string().optional(),
+  fault: z.int().meta({ description: 'The fault that was armed and has struck.' }).optional(),
 }).meta({ id: 'BatchError' });
 
 const BatchResult = z

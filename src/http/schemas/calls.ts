@@ -236,6 +236,7 @@ const CallResult = strict({
   where: z.string().meta({ description: 'The kernel function that refuses.' }).optional(),
   why: z.string().meta({ description: 'What would help.' }).optional(),
   rule: z.string().meta({ description: 'The rule of the design that decides.' }).optional(),
+  fault: z.int().meta({ description: 'The fault that was armed and has struck.' }).optional(),
   signal: z
     .enum(['SIGSEGV', 'SIGBUS'])
     .meta({ description: 'Of `peek` and `poke`: what the program would be sent.' })

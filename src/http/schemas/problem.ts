@@ -13,6 +13,7 @@ export const Problem = strict({
   errno: z.string().meta({ description: 'What the simulated kernel answers.' }).optional(),
   where: z.string().meta({ description: 'The kernel function that refuses.' }).optional(),
   rule: z.string().meta({ description: 'The rule of the design that decides, R1 to R25 and C1 to C7.' }).optional(),
+  fault: z.int().meta({ description: 'The fault that was armed and has struck.' }).optional(),
   errors: z
     .array(
       strict({

@@ -333,7 +333,12 @@ const TranslationRun = strict({
 export const Fault = strict({
   id,
   point: z.string(),
-  nth: z.int().meta({ description: 'The next how-manieth pass fails.' }),
+  nth: z
+    .int()
+    .nullable()
+    .meta({ description: 'Which pass from now on fails, 1 being the next; null: none does any more.' }),
+  times: z.int().meta({ description: 'How many passes in a row are to fail yet.' }),
+  struck: z.int().meta({ description: 'How many have failed.' }),
   errno: ErrnoName,
 }).meta({ id: 'Fault', description: 'A failure that is armed.' });
 

@@ -75,7 +75,7 @@ function isThere({ luo, vfio }: Kernel, path: string): boolean {
 function openPath(kernel: Kernel, path: string): OpenFile | Refusal {
   const where = 'do_filp_open';
   if (path === '/dev/iommu' || path === '/dev/vfio/vfio')
-    return kernel.faults.refusal('allocation', 'iommufd_fops_open') ?? new IommufdContext(kernel, path);
+    return kernel.faults.refusal('iommufd.open', 'iommufd_fops_open') ?? new IommufdContext(kernel, path);
   if (path === '/dev/null') return new NullFile();
   if (path === '/dev/liveupdate') return openLiveUpdate(kernel);
   const cdev = kernel.vfio.byPath(path);

@@ -24,6 +24,8 @@ function setRlimit(process: Process, memlock: bigint): Outcome {
 }
 
 function fork(kernel: Kernel, process: Process, input: CallInput): Outcome {
+  const injected = kernel.faults.refusal('process.create', 'copy_process');
+  if (injected) return injected;
   const child = kernel.forkProcess(process, input.name === undefined ? process.name : String(input.name));
   return child ? { ret: child.pid } : refuse('ENOMEM', 'dup_mmap', 'there is no memory left for a copy');
 }

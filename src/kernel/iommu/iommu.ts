@@ -91,7 +91,7 @@ export class IommuCore {
   /** iommu_paging_domain_alloc_flags: a domain for the unit of a function. ENOMEM; ENOSPC no domain id is left. */
   allocDomain(fn: PciFunction, options: PagingOptions): PagingDomain | Refusal {
     const where = 'iommu_domain_alloc_paging_flags';
-    const injected = this._kernel.faults.refusal('allocation', where);
+    const injected = this._kernel.faults.refusal('hwpt.alloc', where);
     if (injected) return injected;
     this._taken ??= new TakenNumbers(this.domains.keys());
     const id = this._taken.firstFree(1);

@@ -52,7 +52,7 @@ function account({ kernel }: IommufdContext, process: Process, mode: Account['mo
 /** IOMMU_IOAS_ALLOC. EOPNOTSUPP flags, ENOMEM. */
 export function ioasAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_ALLOC'>): IoctlOk | Refusal {
   if (arg.flags) return refuse('EOPNOTSUPP', 'iommufd_ioas_alloc_ioctl', 'flags must be 0');
-  const injected = context.kernel.faults.refusal('allocation', 'iommufd_ioas_alloc_ioctl');
+  const injected = context.kernel.faults.refusal('ioas.alloc', 'iommufd_ioas_alloc_ioctl');
   if (injected) return injected;
   const ioas = context.objects.commit(context.objects.reserve(), new Ioas(context));
   return { arg: { out_ioas_id: ioas.id } };
@@ -142,7 +142,8 @@ export function ioasMap(context: IommufdContext, arg: ArgOf<'IOMMU_IOAS_MAP'>, p
   const ioas = lookupIoas(context, arg.ioas_id);
   if (!(ioas instanceof Ioas)) return ioas;
   const account = accountOf(context, process);
-  return mapUser(ioas.iopt, at, (flags & MAP_FIXED_IOVA) !== 0, accessOf(flags), account) ?? iovaOf(at);
+  const { faults } = context.kernel;
+  return mapUser(ioas.iopt, at, (flags & MAP_FIXED_IOVA) !== 0, accessOf(flags), account, faults) ?? iovaOf(at);
 }
 
 /** IOMMU_IOAS_MAP_FILE: the checks of io-pagetable/README.md. */
@@ -159,7 +160,8 @@ export function ioasMapFile(
   if (!(ioas instanceof Ioas)) return ioas;
   const account = accountOf(context, process);
   const fixed = (flags & MAP_FIXED_IOVA) !== 0;
-  return mapFile(ioas.iopt, at, fixed, accessOf(flags), account, arg.fd) ?? iovaOf(at);
+  const { faults } = context.kernel;
+  return mapFile(ioas.iopt, at, fixed, accessOf(flags), account, arg.fd, faults) ?? iovaOf(at);
 }
 
 /** IOMMU_IOAS_COPY: the checks of io-pagetable/README.md. The source may begin and end inside of areas. */

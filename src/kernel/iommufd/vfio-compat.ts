@@ -83,7 +83,7 @@ export function mapDma(context: IommufdContext, arg: ArgOf<'VFIO_IOMMU_MAP_DMA'>
   if (!(ioas instanceof Ioas)) return ioas;
   const at = span(arg.iova, arg.size, arg.vaddr);
   const access = (flags & 1 ? READ : 0) | (flags & 2 ? WRITE : 0);
-  return mapUser(ioas.iopt, at, true, access, accountOf(context, process)) ?? {};
+  return mapUser(ioas.iopt, at, true, access, accountOf(context, process), context.kernel.faults) ?? {};
 }
 
 /**

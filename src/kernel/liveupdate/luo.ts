@@ -132,7 +132,7 @@ export class LiveUpdate {
     const where = 'luo_session_create';
     if (name.length === 0 || name.length > 63)
       return refuse('EINVAL', where, 'a session name has 1 to 63 bytes and a terminating NUL');
-    const injected = this._kernel.faults.refusal('allocation', where);
+    const injected = this._kernel.faults.refusal('session.create', where);
     if (injected) return injected;
     if (this.outgoing.length >= MAX_SESSIONS) return refuse('ENOSPC', where, 'there are too many sessions');
     this._names ??= new Map(this.outgoing.map((session) => [session.name, session]));
@@ -183,7 +183,7 @@ export class LiveUpdate {
     const holder = this._preserved.get(identity);
     if (holder !== undefined) return refuse('EBUSY', where, `it is in ${holder} already`);
     const injected =
-      this._kernel.faults.refusal('allocation', where) ??
+      this._kernel.faults.refusal('session.preserve', where) ??
       this._kernel.faults.refusal(`${handler.point}.preserve`, where);
     if (injected) return injected;
     const entry = offer.preserve(session, token);
@@ -240,7 +240,8 @@ export class LiveUpdate {
       entry.retrieveFailed(this._kernel, session.name);
       const { errno, rule } = file;
       const why = `${file.why}. This was the only attempt: token ${hex(token)} answers so until the next reboot`;
-      return refuse(errno, file.where, why, rule);
+      const final = refuse(errno, file.where, why, rule);
+      return file.fault === undefined ? final : final.by(file.fault);
     }
     this._preserved.set(entry.identity!, `session "${session.name}", which is not finished`);
     this._log('luo.retrieve', session.name, entry);

@@ -64,6 +64,8 @@ export interface CallResult {
   where?: string;
   why?: string;
   rule?: string;
+  /** The fault that was armed and has struck. */
+  fault?: number;
   /** What a program would have been sent: of `peek` and `poke`. */
   signal?: Signal;
   arg?: Record<string, unknown>;

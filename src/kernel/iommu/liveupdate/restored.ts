@@ -153,7 +153,7 @@ export class RestoredDomains implements IommufdLiveUpdate {
     for (const [token, record] of hwpts) {
       if (record.state === 'gone' || record.domain !== domain) continue;
       if (record.state === 'live') return record.hwpt;
-      const injected = this._kernel.faults.refusal('allocation', 'iommufd_hwpt_lu_adopt');
+      const injected = this._kernel.faults.refusal('hwpt.adopt', 'iommufd_hwpt_lu_adopt');
       if (injected) return injected;
       const { objects } = context;
       const hwpt = objects.commit(objects.reserve(), new HwptPaging(context, null, domain, false));

@@ -71,7 +71,7 @@ export function bindDevice(
   const group = kernel.iommu.groupOf(fn)!;
   const refusal = group.claimDmaOwner(context, restoredFor);
   if (refusal) return refusal;
-  const injected = kernel.faults.refusal('allocation', where);
+  const injected = kernel.faults.refusal('device.bind', where);
   if (injected) {
     if (restoredFor) group.returnToRestored(restoredFor);
     else group.releaseDmaOwner();

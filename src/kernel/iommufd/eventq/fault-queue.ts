@@ -216,7 +216,7 @@ export function faultQueueAlloc(
 ): IoctlOk | Refusal {
   const where = 'iommufd_fault_alloc';
   if (arg.flags) return refuse('EOPNOTSUPP', where, 'flags must be 0');
-  const injected = context.kernel.faults.refusal('allocation', where);
+  const injected = context.kernel.faults.refusal('fault-queue.alloc', where);
   if (injected) return injected;
   const queue = new FaultQueue();
   const made = publish(context, process, queue, new FaultQueueFile(context, queue));

@@ -128,7 +128,7 @@ export function veventqAlloc(
   if (!(viommu instanceof Viommu)) return viommu;
   if (viommu.veventqs.some((queue) => queue.eventType === type))
     return refuse('EEXIST', where, `vIOMMU ${viommu.id} has a queue of this type`);
-  const injected = context.kernel.faults.refusal('allocation', where);
+  const injected = context.kernel.faults.refusal('veventq.alloc', where);
   if (injected) return injected;
   const queue = new Veventq(viommu, type, depth);
   const made = publish(context, process, queue, new VeventqFile(context, queue));

@@ -92,7 +92,7 @@ function make(parent: HwptPaging, viommu: Viommu | null, flags: number, data: Dr
   if (data.type !== HWPT_DATA_TYPE) return refuse('EOPNOTSUPP', where, 'the driver knows no such data_type');
   const struct = readDriverData(where, data, HWPT_DATA_BYTES);
   if (!(struct instanceof DataView)) return struct;
-  const injected = context.kernel.faults.refusal('allocation', where);
+  const injected = context.kernel.faults.refusal('hwpt.nested', where);
   if (injected) return injected;
   const pasidCompatible = (flags & HWPT_ALLOC_PASID) !== 0;
   return new HwptNested(context, parent, viommu, pasidCompatible, hwptCache(struct.getUint32(0, true)));

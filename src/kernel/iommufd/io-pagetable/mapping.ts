@@ -6,6 +6,7 @@
 import { lastHighOf, lastLowOf, PAGE_SIZE, WORD } from '../../../machine/address.ts';
 import { READ, WRITE } from '../../../machine/page-table.ts';
 import { Refusal, refuse } from '../../errno.ts';
+import type { Faults } from '../../faults.ts';
 import { MemfdFile } from '../../mm/memfd-file.ts';
 import { F_SEAL_GROW, F_SEAL_SEAL, F_SEAL_SHRINK } from '../../mm/shmem.ts';
 import { MAP_FIXED_IOVA, MAP_READABLE, MAP_WRITEABLE } from '../../uapi/iommufd.ts';
@@ -52,13 +53,22 @@ export function accessOf(flags: number): number {
  * Rows 5 to 10 of MAP: maps memory of the account's process. EOVERFLOW, EINVAL length, then what `mapFixed` or `mapChosen`
  * refuses. `access` may be 0 (VFIO_IOMMU_MAP_DMA). Without `fixed` the IOVA that is chosen is written into `at`.
  */
-export function mapUser(iopt: IoPagetable, at: Span, fixed: boolean, access: number, account: Account): Refusal | null {
+export function mapUser(
+  iopt: IoPagetable,
+  at: Span,
+  fixed: boolean,
+  access: number,
+  account: Account,
+  faults: Faults,
+): Refusal | null {
   const where = 'iopt_map_user_pages';
   const { lengthHigh, lengthLow } = at;
   if (overflows(at.startHigh, at.startLow, lengthHigh, lengthLow, true))
     return refuse('EOVERFLOW', where, 'the memory reaches beyond 64 bits');
   if ((lengthHigh === 0 && lengthLow === 0) || (lengthHigh === MAX && lengthLow > MAX_LENGTH_LOW))
     return refuse('EINVAL', where, 'length is 0 or too large');
+  const injected = faults.refusal('ioas.map', 'iopt_alloc_user_pages');
+  if (injected) return injected;
   const source = iopt.sources.ofProcess((access & WRITE) !== 0, account);
   return fixed ? iopt.mapFixed(at, source, access) : iopt.mapChosen(at, source, access);
 }
@@ -116,6 +126,7 @@ export function mapFile(
   access: number,
   account: Account,
   fd: number,
+  faults: Faults,
 ): Refusal | null {
   const where = 'iommufd_ioas_map_file';
   const { lengthHigh, lengthLow } = at;
@@ -126,6 +137,8 @@ export function mapFile(
   if (file instanceof Refusal) return file;
   if (lengthHigh === MAX && lengthLow > MAX_LENGTH_LOW)
     return refuse('EINVAL', 'iopt_alloc_file_pages', 'length is too large');
+  const injected = faults.refusal('ioas.map', 'iopt_alloc_file_pages');
+  if (injected) return injected;
   const sealedAtMap = file instanceof MemfdFile && (file.inode.seals & PRESERVE_SEALS) === PRESERVE_SEALS;
   const source = iopt.sources.find({ kind: 'file', file, sealedAtMap }, (access & WRITE) !== 0, account);
   return fixed ? iopt.mapFixed(at, source, access) : iopt.mapChosen(at, source, access);

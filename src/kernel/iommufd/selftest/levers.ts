@@ -76,7 +76,7 @@ function checkPasid({ context, group }: IommufdDevice, input: CallInput): Refusa
 
 function createAccess(context: IommufdContext, input: CallInput, process: Process): Outcome {
   const { kernel } = context;
-  const injected = kernel.faults.refusal('allocation', 'iommufd_access_create');
+  const injected = kernel.faults.refusal('access.create', 'iommufd_access_create');
   if (injected) return injected;
   const access = context.objects.commit(context.objects.reserve(), new Access(context, input.pin === true, false));
   const ioas = lookupIoas(context, integer(input, 'ioas'));

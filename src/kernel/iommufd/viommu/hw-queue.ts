@@ -67,7 +67,7 @@ export function hwQueueAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_HW_QUEUE
   if (!(viommu instanceof Viommu)) return viommu;
   if (!canNest(viommu.unit) || type !== HW_QUEUE_TYPE)
     return refuse('EOPNOTSUPP', where, 'the driver has no hardware queues of this type');
-  const injected = context.kernel.faults.refusal('allocation', where);
+  const injected = context.kernel.faults.refusal('hw-queue.alloc', where);
   if (injected) return injected;
   const id = context.objects.reserve();
   const access = pinQueue(viommu, iova, length);

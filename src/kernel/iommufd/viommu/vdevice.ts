@@ -45,7 +45,7 @@ export function vdeviceAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_VDEVICE_
   if (context.kernel.machine.unitOf(device.fn) !== viommu.unit)
     return refuse('EINVAL', where, `${device.fn.bdf} is behind another IOMMU than the vIOMMU`);
   if (device.vdevice) return refuse('EEXIST', where, `device ${device.id} has vDEVICE ${device.vdevice.id}`);
-  const injected = context.kernel.faults.refusal('allocation', where);
+  const injected = context.kernel.faults.refusal('vdevice.alloc', where);
   if (injected) return injected;
   if (viommu.vdevices.has(virtId)) return refuse('EEXIST', where, `${hex(virtId)} is taken on vIOMMU ${viommu.id}`);
   const vdevice = context.objects.commit(context.objects.reserve(), new Vdevice(viommu, device, virtId));

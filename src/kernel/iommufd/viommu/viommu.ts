@@ -113,7 +113,7 @@ export function viommuAlloc(context: IommufdContext, arg: ArgOf<'IOMMU_VIOMMU_AL
   if (!(parent instanceof HwptPaging)) return parent;
   if (!parent.domain.options.nestParent)
     return refuse('EINVAL', where, `HWPT ${parent.id} was not allocated with NEST_PARENT`);
-  const injected = context.kernel.faults.refusal('allocation', where);
+  const injected = context.kernel.faults.refusal('viommu.alloc', where);
   if (injected) return injected;
   const viommu = new Viommu(context, parent, unit);
   const bytes = arg.data ?? null;
