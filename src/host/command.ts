@@ -8,6 +8,7 @@ import type { BootOptions, Policies, Profile } from '../kernel/policies.ts';
 import type { CallInput } from '../kernel/uapi/calls.ts';
 import type { IrqType } from '../kernel/vfio/pci/irqs.ts';
 import type { FunctionSpec, MachineSpec } from '../machine/spec.ts';
+import type { SweepPlan, SweepRun } from './views.ts';
 
 /** All that a host begins with. It is stored with the host; the journal begins after it. */
 export interface HostSpec {
@@ -140,7 +141,16 @@ export interface PreflightQuery {
   kernel?: NextKernel;
 }
 
-export type Query = HostQuery | PreflightQuery;
+/** What comes of commands on copies of the host: without a failure, or with one each. */
+export interface SweepQuery {
+  view: 'sweep';
+  commands: readonly Command[];
+  /** Absent: the plan is asked for. */
+  runs?: readonly SweepRun[];
+  plan?: SweepPlan;
+}
+
+export type Query = HostQuery | PreflightQuery | SweepQuery;
 
 /**
  * What a host answers. `not-found`: something that the path names is not there; `refused`: by the kernel, or by the

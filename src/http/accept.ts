@@ -7,6 +7,14 @@ export function prefersText(accept = '*/*'): boolean {
   );
 }
 
+/** Whether lines of JSON, one by one, are preferred to a whole: only if the header Accept says so. */
+export function prefersLines(accept = '*/*'): boolean {
+  return quality(accept, [LINES, '*/*']) > quality(accept, ['application/json', 'application/*', '*/*']);
+}
+
+/** The type of answers that come a line at a time. */
+export const LINES = 'application/x-ndjson';
+
 /** Of the most specific of these ranges that the header names; 0: it names none. */
 function quality(accept: string, ranges: readonly string[]): number {
   const given = accept.split(',').map((part) => part.split(';').map((piece) => piece.trim().toLowerCase()));

@@ -25,7 +25,8 @@ import { addRoute, type Context, claimOf, type RawBody, type Route } from './rou
 import { ROUTES } from './routes.ts';
 import { HEARTBEAT_SECONDS, Watchers, watchedLanes } from './watchers.ts';
 
-export interface AppOptions extends Omit<Context, 'keys' | 'bodies' | 'watchers' | 'readers' | 'budget' | 'quotas'> {
+export interface AppOptions
+  extends Omit<Context, 'keys' | 'bodies' | 'watchers' | 'readers' | 'budget' | 'quotas' | 'routes'> {
   /** Other threads that serve; default: there are none. */
   peers?: Peers;
   /** For tests: how long connections may take for what they do. */
@@ -66,6 +67,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     budget,
     quotas,
     lanes: watchedLanes(lanes, watchers, peers),
+    routes: ROUTES,
   };
   peers.hear = (told) => {
     if ('changed' in told) watchers.wake(told.changed);

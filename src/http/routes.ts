@@ -14,6 +14,7 @@ import { IOMMUFD_ROUTES } from './resources/iommufds.ts';
 import { KEXEC_ROUTES } from './resources/kexec.ts';
 import { PROCESS_ROUTES } from './resources/processes.ts';
 import { SERVICE_ROUTES } from './resources/service.ts';
+import { SWEEP_ROUTES } from './resources/sweep.ts';
 import { TENANT_ROUTES } from './resources/tenants.ts';
 import { USAGE_ROUTES } from './resources/usage.ts';
 import type { Route } from './route.ts';
@@ -30,6 +31,7 @@ const ALL: readonly Route[] = [
   ...OPERATION_ROUTES,
   ...KEXEC_ROUTES,
   ...FAULT_ROUTES,
+  ...SWEEP_ROUTES,
   ...EVENT_ROUTES,
   ...HAZARD_ROUTES,
   ...USAGE_ROUTES,

@@ -1,5 +1,5 @@
 /** Hosts that are made as another one is, or as it was behind one of its commands. */
-import type { Answer, EmittedEvent } from '../host/command.ts';
+import type { Answer, EmittedEvent, Query } from '../host/command.ts';
 import type { DeviceView, HostView } from '../host/views.ts';
 import type { HostRow } from '../store/store.ts';
 import { now, type Outcome } from './jobs.ts';
@@ -10,6 +10,9 @@ import { look } from './work-off.ts';
 
 /** The row of a host that is made of another one; its spec is that one's. */
 export type CopyRow = Omit<HostRow, 'spec'>;
+
+/** Queries that look at copies of the host. */
+export const COPYING: ReadonlySet<Query['view']> = new Set(['preflight', 'sweep']);
 
 export class Copies {
   readonly #hostId: string;

@@ -12,6 +12,7 @@ import type {
   HostSpec,
   PreflightQuery,
   Query,
+  SweepQuery,
 } from '../host/command.ts';
 import { footprint, type HostUse } from '../host/footprint.ts';
 import { Host } from '../host/host.ts';
@@ -21,6 +22,8 @@ import { StateGraph } from '../host/state/graph.ts';
 import { CODEC } from '../host/state/state.ts';
 import { type Upgrade, wayOf } from '../host/state/upgrades/upgrade.ts';
 import { UPGRADES } from '../host/state/upgrades/upgrades.ts';
+import { sweepPlan, sweepRun } from '../host/sweep.ts';
+import type { SweepOutcome } from '../host/views.ts';
 import { ENGINE } from './engine-version.ts';
 import type { Engine, EngineSnapshot, MakeHost } from './replay.ts';
 import { decodePieces, encodePieces } from './snapshot-bytes.ts';
@@ -84,7 +87,8 @@ class HostEngine implements Engine {
   }
 
   query(query: Query): Answer | Generator<void, Answer> {
-    return query.view === 'preflight' ? this.#preflight(query) : this.#host.look(query);
+    if (query.view === 'preflight') return this.#preflight(query);
+    return query.view === 'sweep' ? this.#sweep(query) : this.#host.look(query);
   }
 
   *#preflight(query: PreflightQuery): Generator<void, Answer> {
@@ -92,6 +96,13 @@ class HostEngine implements Engine {
     if (host.kernel === null) return host.withoutKernel();
     const copy = yield* copyOf(host);
     return ok(preflight(host, copy, query));
+  }
+
+  *#sweep({ commands, runs, plan }: SweepQuery): Generator<void, Answer> {
+    if (runs === undefined || plan === undefined) return ok(sweepPlan(yield* copyOf(this.#host), commands));
+    const outcomes: SweepOutcome[] = [];
+    for (const run of runs) outcomes.push(sweepRun(yield* copyOf(this.#host), commands, run, plan));
+    return ok(outcomes);
   }
 
   check(): void {

@@ -10,7 +10,7 @@ import type { Presence } from '../threads/client.ts';
 import type { AtWork } from './at-work.ts';
 import { Bounds } from './bounds.ts';
 import { encodeCommand } from './codec.ts';
-import { Copies, type CopyRow } from './copies.ts';
+import { COPYING, Copies, type CopyRow } from './copies.ts';
 import { digest } from './digest.ts';
 import { HostDamaged, ServiceStopping } from './errors.ts';
 import { Guard } from './guard.ts';
@@ -171,7 +171,7 @@ export class HostRunner {
       const ask = (asked: LoadedHost): Answer | Promise<Answer> =>
         this.#guard.run(`query ${query.view}`, () => look(asked.engine, query, pace));
       const run = () => this.#secondTry.run(host, ask);
-      const value = await (query.view === 'preflight' ? this.#weight.copying(run) : run());
+      const value = await (COPYING.has(query.view) ? this.#weight.copying(run) : run());
       const { stored } = this.#memory;
       if (query.view !== 'host' || query.digest !== true) return packLarge({ value, stored }, this.#pace);
       return { value: await withDigest(value, this.#memory.loaded!, pace), stored };

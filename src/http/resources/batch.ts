@@ -2,6 +2,7 @@
 import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
 import type { BatchCommand } from '../../host/command.ts';
+import { LINES } from '../accept.ts';
 import { passed } from '../answers.ts';
 import { answerLines, LINES_MEMORY } from '../batch-lines.ts';
 import { checkUtf8 } from '../bodies/json.ts';
@@ -11,7 +12,6 @@ import { BatchAnswer, BatchInput, BatchOperation, BatchProgress, BatchQuery } fr
 import { invalid } from '../validation.ts';
 
 const PATH = '/v1/hosts/{host}/processes/{pid}/iommufds/{fd}/ioases/{ioas}/batch';
-const LINES = 'application/x-ndjson';
 
 type BatchInputs = Input<
   typeof PATH,

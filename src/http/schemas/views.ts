@@ -342,6 +342,35 @@ export const Fault = strict({
   errno: ErrnoName,
 }).meta({ id: 'Fault', description: 'A failure that is armed.' });
 
+export const SweepResult = strict({
+  point: z.string(),
+  nth: z.int().meta({ description: 'Which pass through the point was refused, from 1 on.' }),
+  errno: z.string(),
+  struck: z.int().nullable().meta({ description: 'The request in which it struck, from 0 on.' }),
+  outcome: z.enum(['absorbed', 'refused', 'hazard', 'device-lost', 'panic']).meta({
+    description:
+      '`absorbed`: no request was refused; `refused`: some were that would not have been; `device-lost`: a device stays out of reach until the next reboot.',
+  }),
+  refused: z
+    .array(strict({ request: z.int(), errno: z.string(), why: z.string() }))
+    .meta({ description: 'Requests that are refused, and would not have been.' }),
+  hazards: z.array(z.string()).meta({ description: 'Hazards that would not have been raised.' }),
+  unreachable: z.array(z.string()).meta({ description: 'Devices that nobody can reach before the next reboot.' }),
+  panic: nullableText.meta({ description: 'Why the next kernel stops.' }),
+  broken: nullableText.meta({
+    description:
+      'What in the simulated kernel does not agree with the rest of it, such as a frame of nobody, then or when all processes have ended; null: nothing, as it has to be.',
+  }),
+  explained: z.string().meta({ description: 'What has come of it, in a sentence.' }),
+}).meta({ id: 'SweepResult' }) satisfies z.ZodType<views.SweepOutcome>;
+
+export const Sweep = strict({
+  points: z
+    .array(strict({ point: z.string(), passes: z.int() }))
+    .meta({ description: 'Fault points that the requests pass, and how often.' }),
+  runs: z.array(SweepResult),
+}).meta({ id: 'Sweep', description: 'What each failure that is possible leads to.' });
+
 export const DeviceList = listOf('DeviceList', Device);
 export const GroupList = listOf('GroupList', Group);
 export const DomainList = listOf('DomainList', Domain);
