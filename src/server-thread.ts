@@ -115,6 +115,7 @@ const lanes: Lanes = {
   batch: (hostId, command, payload, from) => client.batch(hostId, command, payload, from),
   query: (hostId, query, from) => client.query(hostId, query, from),
   copy: (hostId, row, at, from) => client.copy(hostId, row, at, from),
+  lookBack: (hostId, query, from) => client.lookBack(hostId, query, from),
   remove: (hostId) => client.remove(hostId),
   use: (hostId) => client.use(hostId),
   setAside: (hostId) => client.setAside(hostId),

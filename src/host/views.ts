@@ -261,6 +261,40 @@ export interface SessionFileView extends PreservedFile {
   errno: string | null;
 }
 
+/** A command of a host, as its journal has it. */
+export interface HistoryItem {
+  sequence: number;
+  op: string;
+  /** As it was given, without the bytes that came with it. */
+  command: object;
+  /** Bytes that came with it. */
+  payload: number;
+  /** What it was answered, and how many events it has caused; where that was asked for. */
+  answer?: unknown;
+  events?: number;
+}
+
+export interface HistoryView {
+  items: readonly HistoryItem[];
+  nextPageToken: string | null;
+}
+
+export interface Change {
+  /** Of what has changed, as a JSON pointer. */
+  path: string;
+  change: 'added' | 'removed' | 'changed';
+  from?: unknown;
+  to?: unknown;
+}
+
+/** What has changed on a host between two of its commands. */
+export interface DiffView {
+  from: number;
+  to: number;
+  /** The first ones. */
+  changes: readonly Change[];
+}
+
 export interface DescriptorView {
   fd: number;
   kind: string;

@@ -37,6 +37,7 @@ export function lanesFor(lanes: Lanes, response: ServerResponse): AskedLanes {
       execute: async (hostId, command) => noted(await lanes.execute(hostId, command, client)),
       batch: async (hostId, command, payload) => noted(await lanes.batch(hostId, command, payload, client)),
       query: (hostId, query) => lanes.query(hostId, query, client),
+      lookBack: (hostId, query) => lanes.lookBack(hostId, query, client),
       copy: (hostId, row, at) => lanes.copy(hostId, row, at, client),
     },
     hazards: [],

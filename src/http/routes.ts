@@ -12,6 +12,7 @@ import { HAZARD_ROUTES } from './resources/hazards.ts';
 import { HOST_ROUTES } from './resources/hosts.ts';
 import { IOMMUFD_ROUTES } from './resources/iommufds.ts';
 import { KEXEC_ROUTES } from './resources/kexec.ts';
+import { PAST_ROUTES } from './resources/past.ts';
 import { PROCESS_ROUTES } from './resources/processes.ts';
 import { SERVICE_ROUTES } from './resources/service.ts';
 import { SWEEP_ROUTES } from './resources/sweep.ts';
@@ -33,6 +34,7 @@ const ALL: readonly Route[] = [
   ...FAULT_ROUTES,
   ...SWEEP_ROUTES,
   ...EVENT_ROUTES,
+  ...PAST_ROUTES,
   ...HAZARD_ROUTES,
   ...USAGE_ROUTES,
   ...TENANT_ROUTES,

@@ -159,6 +159,7 @@ export function watchedLanes(lanes: Lanes, watchers: Watchers, peers: Peers): La
     batch: (hostId, command, payload, client) => tell(hostId, lanes.batch(hostId, command, payload, client)),
     query: (hostId, query, client) => lanes.query(hostId, query, client),
     copy: (hostId, row, at, client) => lanes.copy(hostId, row, at, client),
+    lookBack: (hostId, query, client) => lanes.lookBack(hostId, query, client),
     async remove(hostId) {
       await lanes.remove(hostId);
       watchers.end(hostId);

@@ -11,6 +11,7 @@ import { ClientGone, ServiceStopping } from './errors.ts';
 import type { NewHost } from './lanes.ts';
 import { givenWith, isMoved, type LaneNews, type LaneRequest, type Moved } from './messages.ts';
 import { laneOf, newHostId } from './owner.ts';
+import type { PastQuery } from './past.ts';
 import { noteUse } from './residents.ts';
 
 /** A lane, as whoever asks it sees it: of this thread, or of another one. */
@@ -73,6 +74,10 @@ export class LaneClient {
 
   copy(hostId: string, row: CopyRow, at?: number, client?: Client): Promise<Answer> {
     return this.ask(hostId, { ask: 'copy', hostId, row, ...(at !== undefined && { at }) }, client);
+  }
+
+  lookBack(hostId: string, query: PastQuery, client?: Client): Promise<Answer> {
+    return this.ask(hostId, { ask: 'lookBack', hostId, query }, client);
   }
 
   async remove(hostId: string): Promise<void> {

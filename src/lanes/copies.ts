@@ -1,7 +1,7 @@
 /** Hosts that are made as another one is, or as it was behind one of its commands. */
 import type { Answer, EmittedEvent, Query } from '../host/command.ts';
 import type { DeviceView, HostView } from '../host/views.ts';
-import type { HostRow } from '../store/store.ts';
+import type { HostCopy, HostRow } from '../store/store.ts';
 import { now, type Outcome } from './jobs.ts';
 import { packLarge } from './large.ts';
 import { type LoadedHost, type Rebuilding, rebuildAt } from './replay.ts';
@@ -14,53 +14,53 @@ export type CopyRow = Omit<HostRow, 'spec'>;
 /** Queries that look at copies of the host. */
 export const COPYING: ReadonlySet<Query['view']> = new Set(['preflight', 'sweep']);
 
-export class Copies {
-  readonly #hostId: string;
-  readonly #rebuilding: () => Rebuilding;
-  constructor(hostId: string, rebuilding: () => Rebuilding) {
-    this.#hostId = hostId;
-    this.#rebuilding = rebuilding;
-  }
+/** What is copied. */
+interface Original {
+  hostId: string;
+  host: LoadedHost;
+  /** Behind which command. */
+  at: number;
+  /** When all that it holds is stored. */
+  stored: Promise<void>;
+}
 
-  /**
-   * Makes one of the host, as it is or as it was behind command `at`. The value is the new one's HostView, with its `devices`. The
-   * host waits only while it is read; `before`: when all that it holds is stored.
-   */
-  async make(host: LoadedHost, row: CopyRow, at: number, before: Promise<void>): Promise<Outcome<Answer>> {
-    const from = this.#rebuilding();
-    const asked = at === host.sequence ? host : await this.#past(at, host.sequence, from);
-    if (typeof asked === 'string') return now({ kind: 'not-found', what: asked });
-    const { engine, sequence } = asked;
-    const { value: view } = (await look(engine, { view: 'host' }, from.pace)) as { value: HostView };
-    const { value: devices } = (await look(engine, { view: 'devices' }, from.pace)) as { value: DeviceView[] };
-    const { engine: version, bytes } = await inSlices(engine.snapshot!(), from.pace);
-    const insert = this.#insert(
-      row,
-      [beginning(this.#hostId, sequence, view)],
-      { sequence, engine: version, bytes },
-      from,
-    );
-    const stored = Promise.all([before, insert]).then(() => {});
-    return await packLarge({ value: { kind: 'ok', value: { ...view, devices } }, stored }, from.pace);
-  }
+/**
+ * Makes one of a host, as it is or as it was behind a command. The value is the new one's HostView, with its `devices`. The host
+ * waits only while it is read.
+ */
+export async function makeCopy(
+  { hostId, host, at, stored: before }: Original,
+  row: CopyRow,
+  from: Rebuilding,
+): Promise<Outcome<Answer>> {
+  const asked = at === host.sequence ? host : await pastOf(hostId, at, host.sequence, from);
+  if (typeof asked === 'string') return now({ kind: 'not-found', what: asked });
+  const { engine, sequence } = asked;
+  const { value: view } = (await look(engine, { view: 'host' }, from.pace)) as { value: HostView };
+  const { value: devices } = (await look(engine, { view: 'devices' }, from.pace)) as { value: DeviceView[] };
+  const snapshot = await inSlices(engine.snapshot!(), from.pace);
+  const insert = insertCopy(hostId, row, beginning(hostId, sequence, view), { sequence, ...snapshot }, from);
+  const stored = Promise.all([before, insert]).then(() => {});
+  return await packLarge({ value: { kind: 'ok', value: { ...view, devices } }, stored }, from.pace);
+}
 
-  async #past(at: number, last: number, from: Rebuilding): Promise<LoadedHost | string> {
-    if (at > last) return `command ${at}: the last one is ${last}`;
-    const host = await rebuildAt(this.#hostId, at, from);
-    if (typeof host === 'string') return `state behind command ${at} any more: ${host}`;
-    return host.engine.pendingBoot ? `kernel behind command ${at}, a freeze: ask for ${at + 1}` : host;
-  }
+async function pastOf(hostId: string, at: number, last: number, from: Rebuilding): Promise<LoadedHost | string> {
+  if (at > last) return `command ${at}: the last one is ${last}`;
+  const host = await rebuildAt(hostId, at, from);
+  if (typeof host === 'string') return `state behind command ${at} any more: ${host}`;
+  return host.engine.pendingBoot ? `kernel behind command ${at}, a freeze: ask for ${at + 1}` : host;
+}
 
-  async #insert(
-    row: CopyRow,
-    events: readonly EmittedEvent[],
-    copy: { sequence: number; engine: string; bytes: Uint8Array },
-    { store }: Rebuilding,
-  ): Promise<void> {
-    const origin = await store.hosts.origin(this.#hostId);
-    if (origin === undefined || !('spec' in origin)) throw new Error('the description of the host is gone');
-    await store.hosts.insert({ ...row, spec: origin.spec }, events, copy);
-  }
+async function insertCopy(
+  hostId: string,
+  row: CopyRow,
+  event: EmittedEvent,
+  copy: HostCopy,
+  { store }: Rebuilding,
+): Promise<void> {
+  const origin = await store.hosts.origin(hostId);
+  if (origin === undefined || !('spec' in origin)) throw new Error('the description of the host is gone');
+  await store.hosts.insert({ ...row, spec: origin.spec }, [event], copy);
 }
 
 function beginning(of: string, sequence: number, { time, kernel }: HostView): EmittedEvent {

@@ -5,10 +5,11 @@ import { STOP_SNAPSHOTS_MS } from '../limits.ts';
 import type { Presence } from '../threads/client.ts';
 import { type Packed, unpack } from '../threads/packed.ts';
 import { AtWork, type SharedAtWork } from './at-work.ts';
-import type { CopyRow } from './copies.ts';
+import { type CopyRow, makeCopy } from './copies.ts';
 import { HostMoves } from './errors.ts';
 import type { Lanes, NewHost } from './lanes.ts';
 import { newHostId } from './owner.ts';
+import { type LookInto, lookBack, type PastQuery } from './past.ts';
 import { noteUse, Residents, type ResidentsOptions } from './residents.ts';
 import { HostRunner, type RunnerOptions } from './runner.ts';
 import { Turns } from './turns.ts';
@@ -57,7 +58,13 @@ export class Lane implements Lanes {
   }
 
   async copy(hostId: string, row: CopyRow, at?: number, client?: Presence): Promise<Answer> {
-    return await this.#runner(hostId).copy(row, at, client);
+    const copy: LookInto = (host, from, stored) =>
+      makeCopy({ hostId, host, at: at ?? host.sequence, stored }, row, from);
+    return await this.#runner(hostId).lookInto(true, copy, client);
+  }
+
+  async lookBack(hostId: string, query: PastQuery, client?: Presence): Promise<Answer> {
+    return await this.#runner(hostId).lookInto(false, (host, from) => lookBack(hostId, host, query, from), client);
   }
 
   async remove(hostId: string): Promise<void> {

@@ -10,6 +10,7 @@ import type { Client } from '../threads/client.ts';
 import type { Packed } from '../threads/packed.ts';
 import type { SetAside } from './aside.ts';
 import type { CopyRow } from './copies.ts';
+import type { PastQuery } from './past.ts';
 
 export type { HostUse } from '../host/footprint.ts';
 export type { SetAside } from './aside.ts';
@@ -45,6 +46,8 @@ export interface Lanes {
    * its HostView, with its `devices`.
    */
   copy(hostId: string, row: CopyRow, at?: number, client?: Client): Promise<Answer>;
+  /** Tells what the host has done, and was. */
+  lookBack(hostId: string, query: PastQuery, client?: Client): Promise<Answer>;
   /** Deletes the host and all that is stored of it. */
   remove(hostId: string): Promise<void>;
   /** What the host takes, as last found out since the start; of one that is not in memory the counts are there. Null: not known yet. */

@@ -9,6 +9,7 @@ import type { KnownAside } from './aside.ts';
 import type { SharedAtWork } from './at-work.ts';
 import type { CopyRow } from './copies.ts';
 import type { NewHost } from './lanes.ts';
+import type { PastQuery } from './past.ts';
 import type { HostMemory } from './residents.ts';
 
 /** Plain data, but for what is packed and the payload of a batch, which are given away. */
@@ -18,6 +19,7 @@ export type LaneRequest =
   | { ask: 'batch'; hostId: string; command: BatchCommand; payload: Uint8Array }
   | { ask: 'query'; hostId: string; query: Query }
   | { ask: 'copy'; hostId: string; row: CopyRow; at?: number }
+  | { ask: 'lookBack'; hostId: string; query: PastQuery }
   | { ask: 'remove'; hostId: string }
   | { ask: 'boot'; hostId: string }
   /** Whether a host that is set aside may be run again: gives what `Aside.retry` does. */

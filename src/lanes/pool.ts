@@ -20,6 +20,7 @@ import { type HeardWord, LaneHandle, type LaneHandleOptions } from './lane-handl
 import type { NewHost, RunningLanes } from './lanes.ts';
 import { CANNOT_SHARE, type LaneTold, type ListenAnswer } from './messages.ts';
 import { laneOf } from './owner.ts';
+import type { PastQuery } from './past.ts';
 import { MOST_OBJECTS, newHostMemory } from './residents.ts';
 
 export interface PoolOptions {
@@ -153,6 +154,10 @@ export class LanePool implements RunningLanes {
 
   copy(hostId: string, row: CopyRow, at?: number, client?: Client): Promise<Answer> {
     return this.#client.copy(hostId, row, at, client);
+  }
+
+  lookBack(hostId: string, query: PastQuery, client?: Client): Promise<Answer> {
+    return this.#client.lookBack(hostId, query, client);
   }
 
   remove(hostId: string): Promise<void> {

@@ -252,14 +252,7 @@ async function replayOne(
   const { worked } = effort;
   let execution: Executed;
   try {
-    const command = await decodeCommand(stored.command, async (freeze) => {
-      return (await store.journal.handover(hostId, freeze)).text;
-    });
-    const done =
-      command.op === 'batch'
-        ? replayBatch(host, command, effort, stored.payload)
-        : execute(host.engine, command, effort);
-    execution = done instanceof Promise ? await done : done;
+    execution = await executeStored(hostId, host, stored, store, effort);
     if (execution.digest !== stored.digest) return { differs: 'its answer is not the one given the first time' };
   } catch (error) {
     if (error instanceof StoreUnavailable || error instanceof GivenUp) throw error;
@@ -269,6 +262,21 @@ async function replayOne(
   noteStored(host, stored.command.length + (stored.payload?.byteLength ?? 0), effort.worked - worked, execution);
   past?.add(host.sequence, execution.events);
   return null;
+}
+
+/** Does a command of the journal again; what it gives is what it gave the first time, of a batch what that was kept by. */
+export async function executeStored(
+  hostId: string,
+  host: LoadedHost,
+  stored: StoredCommand,
+  store: HostStore,
+  effort: Effort,
+): Promise<Executed> {
+  const command = await decodeCommand(stored.command, async (freeze) => {
+    return (await store.journal.handover(hostId, freeze)).text;
+  });
+  if (command.op === 'batch') return await replayBatch(host, command, effort, stored.payload);
+  return await execute(host.engine, command, effort);
 }
 
 /** What it gives is what the answer of the first time was kept by. */

@@ -10,7 +10,7 @@ import type { Presence } from '../threads/client.ts';
 import type { AtWork } from './at-work.ts';
 import { Bounds } from './bounds.ts';
 import { encodeCommand } from './codec.ts';
-import { COPYING, Copies, type CopyRow } from './copies.ts';
+import { COPYING } from './copies.ts';
 import { digest } from './digest.ts';
 import { HostDamaged, ServiceStopping } from './errors.ts';
 import { Guard } from './guard.ts';
@@ -18,6 +18,7 @@ import { withEarlier, withHazards } from './hazards.ts';
 import { InMemory, type OwnedHost } from './in-memory.ts';
 import { Jobs, now, type Outcome, settled } from './jobs.ts';
 import { packLarge } from './large.ts';
+import type { LookInto } from './past.ts';
 import { isServiceDeath, NO_HOST, refusalOf, serviceDeathRefusal } from './refusals.ts';
 import {
   type LoadedHost,
@@ -65,7 +66,6 @@ export class HostRunner {
   readonly #memory: InMemory;
   readonly #snapshots: SnapshotMaker;
   readonly #secondTry: SecondTry;
-  readonly #copies: Copies;
 
   constructor(hostId: string, options: RunnerOptions, turns: Turns, residents: Residents, atWork: AtWork) {
     this.hostId = hostId;
@@ -79,7 +79,6 @@ export class HostRunner {
     this.#snapshots = new SnapshotMaker(hostId, options);
     const rebuilding = (): Rebuilding => this.#rebuilding();
     this.#memory = new InMemory(hostId, options.store, rebuilding, (host) => this.#noteLoad(host));
-    this.#copies = new Copies(hostId, rebuilding);
     this.#secondTry = new SecondTry(hostId, this.#memory, options.log);
     const between = (worked: number) => this.#between(worked);
     const done = (): void => {
@@ -178,16 +177,16 @@ export class HostRunner {
     });
   }
 
-  /** Makes another host as this one is, or as it was behind command `at`. */
-  copy(row: CopyRow, at: number | undefined, client?: Presence): Promise<Answer> {
+  /** Looks at what is in memory, with what is needed to build what it was; `copies`: all of it is in memory once more then. */
+  lookInto(copies: boolean, look: LookInto, client?: Presence): Promise<Answer> {
     return this.#jobs.add<Answer>(false, async () => {
       this.#bounds.mayTake(client);
       if (this.#memory.loaded?.engine.pendingBoot) await this.#boot();
       const host = await this.#memory.look();
       if (host === undefined) return now(NO_HOST);
       if (host.unreadable !== null) return now(host.unreadable);
-      const make = () => this.#copies.make(host, row, at ?? host.sequence, this.#memory.stored);
-      return await this.#weight.copying(make, ({ stored }) => stored);
+      const run = () => look(host, this.#rebuilding(), this.#memory.stored);
+      return await (copies ? this.#weight.copying(run, ({ stored }) => stored) : run());
     });
   }
 

@@ -109,6 +109,8 @@ export function startLane(
         return await lane.query(request.hostId, request.query, client);
       case 'copy':
         return await lane.copy(request.hostId, request.row, request.at, client);
+      case 'lookBack':
+        return await lane.lookBack(request.hostId, request.query, client);
       case 'boot':
         return await lane.boot(request.hostId);
       case 'remove': {
@@ -161,6 +163,6 @@ export function startLane(
 }
 
 /** What a host is run for. */
-const RUNNING = new Set<LaneRequest['ask']>(['execute', 'batch', 'query', 'copy', 'boot']);
+const RUNNING = new Set<LaneRequest['ask']>(['execute', 'batch', 'query', 'copy', 'lookBack', 'boot']);
 
 const isOfServer = ({ ask }: LaneRequest): boolean => ask === 'listen' || ask === 'hangUp';

@@ -52,6 +52,10 @@ export class FakeLanes implements Lanes {
     return this.onQuery(query);
   }
 
+  async lookBack(): Promise<Answer> {
+    return ok({ items: [], nextPageToken: null });
+  }
+
   async copy(): Promise<Answer> {
     return ok({ sequence: 0 });
   }

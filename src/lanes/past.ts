@@ -1,0 +1,140 @@
+/** What a host has done and was: its commands with their answers, and what has changed between two of them. */
+import type { Answer, Query } from '../host/command.ts';
+import type { DiffView, HistoryItem, HistoryView } from '../host/views.ts';
+import { LIST_BYTES } from '../limits.ts';
+import { differences } from './differences.ts';
+import { now, type Outcome } from './jobs.ts';
+import { packLarge } from './large.ts';
+import { executeStored, type LoadedHost, type Rebuilding, rebuildAt } from './replay.ts';
+import { Effort, type Pace } from './slices.ts';
+import { look } from './work-off.ts';
+
+/** Looks into a host. `stored`: when all that the host holds is stored. */
+export type LookInto = (host: LoadedHost, from: Rebuilding, stored: Promise<void>) => Promise<Outcome<Answer>>;
+
+/** What is asked of the past of a host. */
+export type PastQuery =
+  /** Commands behind one, by their sequence; `ops`: only these. */
+  | { of: 'history'; after: number; limit: number; ops?: readonly string[]; answers: boolean }
+  /** Between what it was behind one command and behind another one; absent: as it is. */
+  | { of: 'diff'; from: number; to?: number };
+
+/** The answer; not found where the commands that it would need are not kept any more. */
+export async function lookBack(
+  hostId: string,
+  host: LoadedHost,
+  query: PastQuery,
+  from: Rebuilding,
+): Promise<Outcome<Answer>> {
+  const found =
+    query.of === 'history' ? await history(hostId, host, query, from) : await diff(hostId, host, query, from);
+  if (typeof found === 'string') return now({ kind: 'not-found', what: found });
+  return await packLarge(now<Answer>({ kind: 'ok', value: found }), from.pace);
+}
+
+async function history(
+  hostId: string,
+  { sequence: last }: LoadedHost,
+  { after, limit, ops, answers }: Extract<PastQuery, { of: 'history' }>,
+  from: Rebuilding,
+): Promise<HistoryView | string> {
+  const { store, pace } = from;
+  const again = answers ? await stateAt(hostId, after, last, from) : null;
+  if (typeof again === 'string') return again;
+  const effort = new Effort(pace, () => {});
+  const items: HistoryItem[] = [];
+  let size = 0;
+  let at = after;
+  while (at < last) {
+    const read = await store.journal.read(hostId, at);
+    if (read.length === 0 || (at === after && read[0]!.sequence !== after + 1))
+      return `command ${after + 1} any more: the first that is kept is ${read[0]?.sequence ?? last + 1}`;
+    for (const stored of read) {
+      const { sequence } = stored;
+      if (sequence > last) break;
+      at = sequence;
+      if (stored.damaged !== undefined) return `command ${sequence}: ${stored.damaged}`;
+      const done = again && (await executeStored(hostId, again, stored, store, effort));
+      const command = JSON.parse(stored.command) as { op: string };
+      if (ops !== undefined && !ops.includes(command.op)) continue;
+      const item = { sequence, op: command.op, command, payload: stored.payload?.byteLength ?? 0 };
+      items.push(done ? { ...item, answer: done.answer, events: done.events.length } : item);
+      size += stored.command.length + (done ? JSON.stringify(done.answer).length : 0);
+      if (items.length < limit && size < LIST_BYTES) continue;
+      return { items, nextPageToken: at < last ? String(at) : null };
+    }
+    if (effort.isOver) await effort.pause();
+    effort.resume();
+  }
+  return { items, nextPageToken: null };
+}
+
+async function diff(
+  hostId: string,
+  host: LoadedHost,
+  { from: first, to = host.sequence }: Extract<PastQuery, { of: 'diff' }>,
+  from: Rebuilding,
+): Promise<DiffView | string> {
+  const before = await stateAt(hostId, first, host.sequence, from);
+  if (typeof before === 'string') return before;
+  const after = to === host.sequence ? host : await stateAt(hostId, to, host.sequence, from);
+  if (typeof after === 'string') return after;
+  const changes = differences(await told(before, from.pace), await told(after, from.pace));
+  return { from: first, to, changes };
+}
+
+async function stateAt(hostId: string, at: number, last: number, from: Rebuilding): Promise<LoadedHost | string> {
+  if (at > last) return `command ${at}: the last one is ${last}`;
+  const host = await rebuildAt(hostId, at, from);
+  return typeof host === 'string' ? `state behind command ${at} any more: ${host}` : host;
+}
+
+type Json = Record<string, unknown>;
+
+/** What there is on a host, in the terms of its kernel: as its views tell it, by what each thing is called. */
+async function told({ engine }: LoadedHost, pace: Pace): Promise<Json> {
+  const ask = async <T>(query: Query): Promise<T | null> => {
+    const answer = await look(engine, query, pace);
+    return answer.kind === 'ok' ? (answer.value as T) : null;
+  };
+  const by = (items: Json[] | null, key: string): Json =>
+    Object.fromEntries((items ?? []).map((item) => [String(item[key]), item]));
+  const processes = (await ask<Json[]>({ view: 'processes' })) ?? [];
+  for (const process of processes) {
+    const pid = Number(process.pid);
+    const descriptors = by(process.descriptors as Json[], 'fd');
+    for (const [fd, descriptor] of Object.entries(descriptors))
+      if ((descriptor as Json).kind === 'iommufd')
+        (descriptor as Json).iommufd = await iommufdOf(pid, Number(fd), ask, by);
+    process.descriptors = descriptors;
+    process.memory = by(process.memory as Json[], 'address');
+  }
+  const { time: _time, ...host } = (await ask<Json>({ view: 'host' })) ?? {};
+  return {
+    host,
+    devices: by(await ask({ view: 'devices' }), 'bdf'),
+    groups: by(await ask({ view: 'groups' }), 'group'),
+    domains: by(await ask({ view: 'domains' }), 'id'),
+    sessions: by(await ask({ view: 'sessions' }), 'name'),
+    processes: by(processes, 'pid'),
+  };
+}
+
+async function iommufdOf(
+  pid: number,
+  fd: number,
+  ask: <T>(query: Query) => Promise<T | null>,
+  by: (items: Json[] | null, key: string) => Json,
+): Promise<Json> {
+  const { objects, ioases, ...rest } = (await ask<{ objects: Json[]; ioases: number[] }>({
+    view: 'iommufd',
+    pid,
+    fd,
+  })) ?? {
+    objects: [],
+    ioases: [],
+  };
+  const each: Json = {};
+  for (const ioas of ioases) each[ioas] = await ask({ view: 'ioas', pid, fd, ioas });
+  return { ...rest, objects: by(objects, 'id'), ioases: each };
+}
