@@ -9,7 +9,7 @@ import { type CopyRow, makeCopy } from './copies.ts';
 import { HostMoves } from './errors.ts';
 import type { Lanes, NewHost } from './lanes.ts';
 import { newHostId } from './owner.ts';
-import { type LookInto, lookBack, type PastQuery } from './past.ts';
+import { buildsHosts, type LookInto, lookBack, type PastQuery } from './past.ts';
 import { noteUse, Residents, type ResidentsOptions } from './residents.ts';
 import { HostRunner, type RunnerOptions } from './runner.ts';
 import { Turns } from './turns.ts';
@@ -64,7 +64,8 @@ export class Lane implements Lanes {
   }
 
   async lookBack(hostId: string, query: PastQuery, client?: Presence): Promise<Answer> {
-    return await this.#runner(hostId).lookInto(false, (host, from) => lookBack(hostId, host, query, from), client);
+    const back: LookInto = (host, from) => lookBack(hostId, host, query, from);
+    return await this.#runner(hostId).lookInto(buildsHosts(query), back, client);
   }
 
   async remove(hostId: string): Promise<void> {

@@ -19,6 +19,9 @@ export type PastQuery =
   /** Between what it was behind one command and behind another one; absent: as it is. */
   | { of: 'diff'; from: number; to?: number };
 
+/** Whether hosts have to be built for it, as this one was. */
+export const buildsHosts = (query: PastQuery): boolean => query.of === 'diff' || query.answers;
+
 /** The answer; not found where the commands that it would need are not kept any more. */
 export async function lookBack(
   hostId: string,

@@ -92,6 +92,27 @@ export const LOOKS: readonly Attack[] = [
     },
   },
   {
+    name: 'histories, differences and sweeps',
+    tries: 'Of four hosts of 500 processes and 500,000 mappings, whose commands have to be done again for each.',
+    begin: async (attacker) => {
+      const targets = await Promise.all(times(4, () => attached(attacker, largeSpec(64n * GIB))));
+      for (const target of targets) {
+        await target.process.do(mmap(PAGE), ...times(50, () => ({ call: 'open', path: '/dev/null' })));
+        await target.process.calls(times(attacker.size(500), () => ({ call: 'fork' })));
+        await mapPages(target, attacker.size(500_000));
+      }
+      return () =>
+        Promise.all(
+          targets.flatMap(({ process: { host } }) => [
+            attacker.get(`${host}/history?answers=true`),
+            attacker.get(`${host}/diff?from=0`),
+            attacker.get(`${host}/diff?from=0`),
+            attacker.post(`${host}/sweep`, { requests: times(20, () => ({ method: 'POST', path: '/processes' })) }),
+          ]),
+        );
+    },
+  },
+  {
     name: 'an engine over 4 GiB in single pages',
     tries: 'Its pages go and come, all of them and every second one, and are moved.',
     begin: async (attacker) => {
