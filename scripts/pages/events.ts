@@ -34,7 +34,7 @@ function kindRows(): string[] {
       'variants' in more
         ? `\`${more.variants.by}\`: ${more.variants.about} See [hazards](hazards.md).`
         : fieldsText(data, isCommon);
-    return row(`\`${kind}\``, severity, about, fields);
+    return row(`\`${kind}\``, 'variants' in more ? 'warning or error' : severity, about, fields);
   });
 }
 

@@ -4,9 +4,9 @@ import { fieldsText } from './fields.ts';
 
 const sections = (): string =>
   Object.entries(HAZARDS)
-    .map(([name, { about, advice, data, ...more }]) => {
+    .map(([name, { severity, about, advice, data, ...more }]) => {
       const rule = 'rule' in more ? ` ([${more.rule}](rules.md))` : '';
-      return `## ${name}\n\n${about}${rule}\n\n**What to do**: ${advice}\n\n${fieldsText(data).replaceAll('<br>', '  \n')}\n`;
+      return `## ${name}\n\n${about}${rule} Severity: ${severity}.\n\n**What to do**: ${advice}\n\n${fieldsText(data).replaceAll('<br>', '  \n')}\n`;
     })
     .join('\n');
 
@@ -20,7 +20,7 @@ somebody else's by now, a device that nobody can reach any more. Each is raised 
 - in the **answer** of the request that has caused it, as \`hazards\`, which is there only where there is one. An answer without a body (204)
   is 200 then, and a refusal has them beside its \`errno\`. The answer of a kexec has those of the kernel that ends and of the one that
   boots.
-- in the **events** of the host, as \`kind\` \`hazard\`: \`GET …/events?kind=hazard\` (see [events](events.md)).
+- in the **events** of the host, as \`kind\` \`hazard\`: \`GET …/events?kind=hazard\`, or \`?hazard=device-left-behind\` for one of them (see [events](events.md)).
 
 \`\`\`json
 { "id": "31-2", "sequence": 31, "index": 2, "time": "31000", "kernel": 1, "kind": "hazard", "severity": "error",

@@ -4,7 +4,7 @@
  */
 import type { Errno } from './errno.ts';
 import { type EventField, type EventFields, type EventVariants, FIELDS } from './event-fields.ts';
-import { HAZARDS } from './hazards.ts';
+import { HAZARDS, type Hazard } from './hazards.ts';
 
 /** From the least to the most severe. */
 export const SEVERITIES = ['info', 'notice', 'warning', 'error'] as const;
@@ -229,6 +229,7 @@ export const EVENTS = {
     },
   },
   hazard: {
+    // At most: each has its own.
     severity: 'error',
     about: 'Something has gone wrong that no errno tells.',
     data: {},
@@ -272,4 +273,10 @@ export type EventData = Record<string, string | number | boolean | null>;
 export interface EventSink {
   /** `rule`: the rule of the design behind it, where there is one. */
   emit<Kind extends EventKind>(kind: Kind, message: string, data: EventDataOf<Kind>, rule?: string): void;
+}
+
+/** How severe an event is: of a hazard that says which one it is. */
+export function severityOf(kind: EventKind, { hazard }: EventData): Severity {
+  if (kind !== 'hazard' || !Object.hasOwn(HAZARDS, String(hazard))) return EVENTS[kind].severity;
+  return HAZARDS[hazard as Hazard].severity;
 }

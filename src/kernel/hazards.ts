@@ -6,7 +6,11 @@
 import { type EventFields, FIELDS } from './event-fields.ts';
 import { both } from './faces.ts';
 
+export type HazardSeverity = 'warning' | 'error';
+
 interface HazardShape {
+  /** `warning`: nothing is lost; `error`: DMA has ended, memory is lost or somebody else's, or something is out of reach. */
+  readonly severity: HazardSeverity;
   /** When it is raised. */
   readonly about: string;
   /** What to do, in both faces of the API. */
@@ -23,6 +27,7 @@ const frame = { type: 'integer', about: 'Number of the 4 KiB frame.' } as const;
 
 export const HAZARDS = {
   'device-left-behind': {
+    severity: 'error',
     about:
       'A kexec has ended the DMA of a device that a program was using: the device was not handed over, or its domain was not.',
     advice: `Before the next kexec preserve in one session, in this order: the memory (memfds), the iommufd with its HWPT marked (${both('markHwpt')}), the cdev (${both('preserve')}). One that came out of a session has to be adopted and moved to a HWPT of this kernel first. GET …/preflight tells what is missing.`,
@@ -38,6 +43,7 @@ export const HAZARDS = {
     },
   },
   'session-lost': {
+    severity: 'error',
     about:
       'A session of the kernel before was not finished before a kexec: it does not travel on, and what was in it is gone.',
     advice: `Retrieve it (${both('retrieveSession')}), and what is in it, finish it (${both('finish')}), and preserve in a new session what the next kernel needs, before the next kexec.`,
@@ -45,12 +51,14 @@ export const HAZARDS = {
     data: { session },
   },
   'session-stuck': {
+    severity: 'error',
     about: 'A session was closed and cannot finish: nobody can reach it any more in this kernel.',
     advice: `Keep the descriptor of a retrieved session open until FINISH (${both('finish')}) has succeeded, in an agent that outlives the VMM if need be. What is in it comes back with no reboot: devices keep their domains until then.`,
     rule: 'R4',
     data: { session },
   },
   'never-adopted': {
+    severity: 'error',
     about:
       'Nobody can adopt a restored device any more in this kernel: it keeps its domain, out of reach, until the next reboot.',
     advice: `Reboot, and in the next update bind vfio-pci (${both('bindDriver')}) before the cdev is retrieved (${both('retrieve')}), and bind it to its iommufd (${both('bindIommufd')}) before the session is finished or closed.`,
@@ -67,29 +75,34 @@ export const HAZARDS = {
     },
   },
   'removed-before-adopted': {
+    severity: 'error',
     about: 'A restored device was removed before it was adopted: its DMA has ended for good.',
     advice: 'Adopt a device (BIND of its retrieved cdev) before it is unplugged, or wait with the removal.',
     rule: 'R1',
     data: { bdf, id: domain },
   },
   'domain-dropped': {
+    severity: 'error',
     about: 'A domain that was handed over is freed, as none of the devices that could have adopted it is there.',
     advice: `Put the cdev of each device of a marked HWPT into the session (${both('preserve')}), and do not unplug it during the update.`,
     rule: 'R1',
     data: { id: domain },
   },
   'memory-lost-under-domain': {
+    severity: 'error',
     about: 'Memory was freed, or never preserved, that a restored domain maps: devices go on using it.',
     advice: `Seal memfds (F_SEAL_SEAL, F_SEAL_SHRINK, F_SEAL_GROW) before they are mapped, preserve them, and retrieve them before FINISH. Now: move the device to another HWPT (${both('attach')}) and destroy the restored one.`,
     rule: 'R20',
     data: { id: domain },
   },
   'stray-write': {
+    severity: 'error',
     about: 'A device has written into a frame that nobody owns.',
     advice: `Its domain maps memory that was freed. Move it to a HWPT over memory that is there (${both('attach')}), or detach it.`,
     data: { bdf, frame },
   },
   'foreign-write': {
+    severity: 'error',
     about: 'A device has written into a frame that belongs to somebody else by now.',
     advice: `Somebody else’s memory is corrupted on a real machine. Move the device to a HWPT over memory that is its own (${both('attach')}), or detach it; preserve memory before the next update.`,
     data: {
@@ -99,6 +112,7 @@ export const HAZARDS = {
     },
   },
   'replace-window': {
+    severity: 'warning',
     about:
       'Without the policy `hitlessReplace`: DMA of the group was refused for a moment while its domain was replaced.',
     advice:
@@ -107,18 +121,21 @@ export const HAZARDS = {
     data: { group },
   },
   'incomplete-hot-swap': {
+    severity: 'error',
     about: 'A device has moved from a restored HWPT to one that maps less: the rest faults from now on.',
     advice: `Map all of the guest’s memory in the new IOAS first (${both('mapFile')}): GET …/devices/{bdf}/translation shows what the device has. Now: map what is missing; it does not fault any more then.`,
     rule: 'R12',
     data: { bdf, iova, bytes },
   },
   'other-memory-hot-swap': {
+    severity: 'error',
     about: 'A device has moved from a restored HWPT to one that maps other memory at the same IOVAs.',
     advice: `Map the retrieved memfd, not a new one, with the same offsets (${both('mapFile')}). Now: attach it to a HWPT that does, and copy what was written meanwhile.`,
     rule: 'R12',
     data: { bdf, iova, bytes },
   },
   'probe-refused': {
+    severity: 'warning',
     about:
       'A driver that is built into the kernel was refused a function, as the restored domain of its group is attached.',
     advice:
@@ -127,6 +144,7 @@ export const HAZARDS = {
     data: { bdf, driver, errno },
   },
   'handover-ignored': {
+    severity: 'error',
     about: 'A kernel has booted that does not take over what was handed over, or not all of it, and says nothing.',
     advice:
       'Boot a kernel that knows the handover: with `kho` and `liveupdate`, of the profile `persisted-domains` if domains are in it, and of the same ABI. GET …/preflight with the next kernel tells before.',

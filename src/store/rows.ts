@@ -93,6 +93,8 @@ export interface StoredEvent extends EventId, EmittedEvent {}
 /** Which events are asked for: those that fit all of it. */
 export interface EventFilter {
   kinds?: readonly string[];
+  /** Of hazards only those of these names. */
+  hazards?: readonly string[];
   bdf?: string;
   /** Number of the kernel that ran. */
   kernel?: number;

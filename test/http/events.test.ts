@@ -37,6 +37,14 @@ const reset = (bdf: string, time: string): EmittedEvent => ({
 
 const crash = (time: string): EmittedEvent => ({ time, kernel: 2, kind: 'crash', message: 'it crashes', data: {} });
 
+const hazard = (time: string, data: EmittedEvent['data']): EmittedEvent => ({
+  time,
+  kernel: 2,
+  kind: 'hazard',
+  message: 'something that no errno tells',
+  data,
+});
+
 interface Lab extends Fixture {
   url: string;
   /** Stores the next command, with what it has emitted. */
@@ -105,11 +113,36 @@ test('events are filtered by kind, device, kernel, severity and simulated time, 
   for (const [query, expected] of Object.entries(cases)) assert.deepEqual(await ids(query), expected, query);
 });
 
+test('hazards are filtered by their names, and by the severity that each has', async (t) => {
+  const { ask, emit, ids } = await lab(t);
+  await emit(hazard('1', { hazard: 'replace-window', group: 3 }));
+  await emit(fault(D1), hazard('2', { hazard: 'stray-write', bdf: D1, frame: 7 }));
+  await emit(hazard('3', { hazard: 'session-lost', session: 'vm1' }));
+  const cases: Record<string, string[]> = {
+    'kind=hazard': ['1-0', '2-1', '3-0'],
+    'hazard=stray-write': ['2-1'],
+    'hazard=stray-write&hazard=replace-window': ['1-0', '2-1'],
+    'hazard=replace-window&severity=error': [],
+    'hazard=stray-write&kind=dma.fault': [],
+    'hazard=never-adopted': [],
+    'severity=error': ['2-1', '3-0'],
+    'severity=warning': ['1-0', '2-0', '2-1', '3-0'],
+    'severity=error&bdf=01:00.0': ['2-1'],
+  };
+  for (const [query, expected] of Object.entries(cases)) assert.deepEqual(await ids(query), expected, query);
+  const { items } = (await ask('get', `${LOG}?kind=hazard`)).body as { items: HostEvent[] };
+  assert.deepEqual(
+    items.map(({ severity }) => severity),
+    ['warning', 'error', 'error'],
+  );
+});
+
 test('what cannot be asked for is named, and of kinds also the one that may have been meant', async (t) => {
   const { ask } = await lab(t);
   const cases: [string, string, RegExp][] = [
     ['kind=dma.fualt', '/kind/0', /one of boot, .*; did you mean `dma\.fault`\?/],
     ['kind=boot&kind=hasard', '/kind/1', /did you mean `hazard`/],
+    ['hazard=session-lots', '/hazard/0', /did you mean `session-lost`/],
     ['severity=bad', '/severity', /info, notice, warning, error/],
     ['bdf=eth0', '/bdf', /not a PCI address/],
     ['kernel=0', '/kernel', /from 1 to/],

@@ -194,6 +194,7 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
       assert.deepEqual(await found({ kinds: ['pci.remove'], from: '1', to: '9' }), [bdfOf(1), bdfOf(2)]);
       assert.deepEqual(await found({ from: '10000000000000000000' }), [bdfOf(2)]);
       assert.deepEqual(await found({ kinds: ['boot'] }), []);
+      assert.equal((await found({ hazards: [] })).length, all.length, 'no event is a hazard');
       assert.deepEqual(await read('h', { kernel: 3 }, null, 10), { ...page, events: [] });
       assert.deepEqual((await read('nowhere', {}, null, 10)).events, []);
     }

@@ -3,7 +3,8 @@ import type { SSEMessage } from '@fastify/sse';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import type { HostEvent } from '../../host/views.ts';
-import { EVENT_KINDS, EVENTS, SEVERITIES } from '../../kernel/events.ts';
+import { EVENT_KINDS, EVENTS, SEVERITIES, type Severity } from '../../kernel/events.ts';
+import { HAZARD_NAMES, HAZARDS } from '../../kernel/hazards.ts';
 import type { EventFilter, EventId, EventPage, HostIdentity, Tenant } from '../../store/store.ts';
 import { prefersText } from '../accept.ts';
 import { granted, notFound } from '../answers.ts';
@@ -94,10 +95,19 @@ interface Log {
   filter: EventFilter;
 }
 
-function filterOf({ kind, severity, bdf, kernel, from, to }: EventsQuery): EventFilter {
+function filterOf({ kind, hazard, severity, bdf, kernel, from, to }: EventsQuery): EventFilter {
   const least = severity === undefined ? 0 : SEVERITIES.indexOf(severity);
-  const kinds = (kind ?? EVENT_KINDS).filter((one) => SEVERITIES.indexOf(EVENTS[one].severity) >= least);
-  return { ...(kinds.length < EVENT_KINDS.length && { kinds }), bdf, kernel, from, to };
+  const isSevere = (event: { severity: Severity }): boolean => SEVERITIES.indexOf(event.severity) >= least;
+  const kinds = (kind ?? EVENT_KINDS).filter((one) => isSevere(EVENTS[one]) && (!hazard || one === 'hazard'));
+  const hazards = (hazard ?? HAZARD_NAMES).filter((one) => isSevere(HAZARDS[one]));
+  return {
+    ...(kinds.length < EVENT_KINDS.length && { kinds }),
+    ...(hazards.length < HAZARD_NAMES.length && { hazards }),
+    bdf,
+    kernel,
+    from,
+    to,
+  };
 }
 
 /** Where a client goes on that has been here before; undefined: it has not. */

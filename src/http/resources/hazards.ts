@@ -6,6 +6,7 @@ import { listOf, strict, whole } from '../schemas/values.ts';
 
 const HazardKind = strict({
   hazard: z.enum(HAZARD_NAMES).meta({ description: 'Its name, which never changes.' }),
+  severity: z.enum(['warning', 'error']).meta({ description: '`warning`: nothing is lost.' }),
   about: z.string().meta({ description: 'What has happened.' }),
   advice: z.string().meta({ description: 'What to do, now and the next time.' }),
   rule: z.string().nullable().meta({ description: 'The rule of the design behind it, where it is always the same.' }),
@@ -28,6 +29,7 @@ export const HAZARD_ROUTES: readonly Route[] = [
         example: whole([
           {
             hazard: 'stray-write',
+            severity: 'error',
             about: HAZARDS['stray-write'].about,
             advice: HAZARDS['stray-write'].advice,
             rule: null,
@@ -37,8 +39,8 @@ export const HAZARD_ROUTES: readonly Route[] = [
     },
     handle: () =>
       whole(
-        Object.entries(HAZARDS).map(([hazard, { about, advice, ...more }]) => {
-          return { hazard, about, advice, rule: 'rule' in more ? more.rule : null };
+        Object.entries(HAZARDS).map(([hazard, { severity, about, advice, ...more }]) => {
+          return { hazard, severity, about, advice, rule: 'rule' in more ? more.rule : null };
         }),
       ),
   }),

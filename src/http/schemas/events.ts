@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { HostEvent as HostEventView } from '../../host/views.ts';
 import type { EventField, EventFields, EventVariants } from '../../kernel/event-fields.ts';
 import { EVENT_KINDS, EVENTS, SEVERITIES } from '../../kernel/events.ts';
+import { HAZARD_NAMES, type HazardSeverity } from '../../kernel/hazards.ts';
 import type { EventId } from '../../store/store.ts';
 import { integerText, limit, PARAMETERS } from '../parameters.ts';
 import { ErrnoName, expected, Hex64, listOf, Nanoseconds, S32_MAX, strict } from './values.ts';
@@ -11,6 +12,8 @@ export const EVENTS_PAGE = 100;
 export const MAX_EVENTS_PAGE = 1000;
 /** The longest wait, in seconds. */
 export const MAX_WAIT = 60;
+
+const HAZARD_SEVERITIES = ['warning', 'error'] as const satisfies readonly HazardSeverity[];
 
 const Severity = z
   .enum(SEVERITIES)
@@ -74,7 +77,7 @@ const kinds = EVENT_KINDS.map((kind) => {
   return strict({
     ...position,
     kind: z.literal(kind),
-    severity: z.literal(severity),
+    severity: kind === 'hazard' ? z.enum(HAZARD_SEVERITIES) : z.literal(severity),
     message: z.string(),
     data: 'variants' in more ? HazardData : dataSchema(data),
   }).meta({ id: `Event_${kind}`, description: about });
@@ -130,6 +133,14 @@ const kind = z
   })
   .optional();
 
+const hazard = z
+  .preprocess((given) => (given === undefined ? given : [given].flat()), z.array(z.enum(HAZARD_NAMES)).optional())
+  .meta({
+    description: 'Only hazards of this name; may be given several times.',
+    override: { type: 'array', items: { type: 'string', enum: HAZARD_NAMES }, examples: [['device-left-behind']] },
+  })
+  .optional();
+
 const moment = (about: string) => {
   const error = expected('simulated nanoseconds: at most 20 decimal digits');
   return z
@@ -155,6 +166,7 @@ const wait = z
 export const EventsQuery = strict({
   after,
   kind,
+  hazard,
   bdf: PARAMETERS.bdf.meta({ description: 'Only events about this function.' }).optional(),
   kernel: integerText(1, S32_MAX, 'Only events of this kernel, by its number.', 1).optional(),
   severity: Severity.meta({ description: 'Only events at least as severe.' }).optional(),

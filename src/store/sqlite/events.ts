@@ -57,6 +57,8 @@ export function openEvents(database: Database.Database, writer: Writer): Events 
   const some = database.prepare<[Record<string, unknown>], Columns>(
     `${EVENT} ${BEHIND} AND (sequence, idx) <= (:lastSequence, :lastIndex)
        AND (:kinds IS NULL OR kind IN (SELECT value FROM json_each(:kinds)))
+       AND (:hazards IS NULL OR CASE WHEN kind = 'hazard' AND json_valid(data)
+         THEN data ->> '$.hazard' IN (SELECT value FROM json_each(:hazards)) ELSE TRUE END)
        AND (:bdf IS NULL OR bdf = :bdf)
        AND (:kernel IS NULL OR kernel = :kernel)
        AND (:from IS NULL OR (length(time), time) >= (length(:from), :from))
@@ -96,12 +98,13 @@ export function openEvents(database: Database.Database, writer: Writer): Events 
       const end = windowEnd.get(bounds);
       const until = end ?? last.get(hostId);
       if (until === undefined) return { events: [], reached: after, oldest, missed, done: true };
-      const { kinds = null, bdf = null, kernel = null, from = null, to = null } = filter;
+      const { kinds = null, hazards = null, bdf = null, kernel = null, from = null, to = null } = filter;
       const found = some.iterate({
         ...bounds,
         lastSequence: until.sequence,
         lastIndex: until.index,
         kinds: kinds && JSON.stringify(kinds),
+        hazards: hazards && JSON.stringify(hazards),
         bdf,
         kernel,
         from,
@@ -153,8 +156,7 @@ const isBefore = (a: EventId, b: EventId): boolean =>
 
 const later = (a: EventId | null, b: EventId): EventId | null => (a === null || isBefore(a, b) ? b : a);
 
-const isEmpty = ({ kinds, bdf, kernel, from, to }: EventFilter): boolean =>
-  kinds === undefined && bdf === undefined && kernel === undefined && from === undefined && to === undefined;
+const isEmpty = (filter: EventFilter): boolean => Object.values(filter).every((asked) => asked === undefined);
 
 const idOf = (event: StoredEvent | undefined): EventId | null =>
   event === undefined ? null : { sequence: event.sequence, index: event.index };
