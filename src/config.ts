@@ -47,6 +47,8 @@ export interface Config {
   hostMemory: number;
   /** What a tenant may have that is not given other quotas. */
   quotas: Quotas;
+  /** Signs files of hosts; null: that of the data directory does. */
+  fileKey: string | null;
   allowServiceDeath: boolean;
   /** Each host is looked at after each command. */
   check: boolean;
@@ -133,6 +135,7 @@ const environment = z.object({
   HOLDOVER_COMMAND_SECONDS: integer(1, 3600).default(COMMAND_SECONDS),
   HOLDOVER_HOST_MEMORY: integer(0, 2 ** 24).default(DEFAULT_HOST_MEMORY),
   HOLDOVER_QUOTAS: quotas,
+  HOLDOVER_FILE_KEY: key.optional(),
   HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
   HOLDOVER_CHECK: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
 });
@@ -180,6 +183,7 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     commandTime: values.HOLDOVER_COMMAND_SECONDS * 1000,
     hostMemory: values.HOLDOVER_HOST_MEMORY * MEBIBYTE,
     quotas: defaultQuotas(values.HOLDOVER_QUOTAS, { hostMemory: values.HOLDOVER_HOST_MEMORY, dev }),
+    fileKey: values.HOLDOVER_FILE_KEY ?? null,
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
     check: values.HOLDOVER_CHECK === '1',
     warnings: unknownVariables(Object.keys(given)),

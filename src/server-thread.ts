@@ -20,6 +20,7 @@ import { Caller } from './threads/ports.ts';
 
 interface ServerSettings extends LaneSettings {
   config: Config;
+  fileKey: string;
   /** How many share the hosts, and serve. */
   lanes: number;
   common: CommonMemory;
@@ -56,7 +57,7 @@ class OtherLane implements LaneDoor {
 }
 
 const settings = await toldSettings<ServerSettings>();
-const { config, lane, lanes: count } = settings;
+const { config, fileKey, lane, lanes: count } = settings;
 const log = await createLog(config);
 const damage = new DamageBook();
 for (const news of settings.damage) damage.hear(news);
@@ -126,7 +127,7 @@ const lanes: Lanes = {
   },
 };
 
-const app = buildApp({ config, directory: { ...thread.store, damage }, lanes, peers, log, dev: config.dev });
+const app = buildApp({ config, fileKey, directory: { ...thread.store, damage }, lanes, peers, log, dev: config.dev });
 
 /** It may be asked more than once while it starts. */
 let listening: Promise<ListenAnswer> | undefined;

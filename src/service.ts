@@ -6,6 +6,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import closeWithGrace from 'close-with-grace';
 import type { Config } from './config.ts';
+import { fileKeyOf } from './file-key.ts';
 import { newCommonMemory } from './http/common.ts';
 import type { CannotListen } from './lanes/messages.ts';
 import { LanePool } from './lanes/pool.ts';
@@ -38,7 +39,8 @@ export async function runService(config: Config, startServer: () => Worker): Pro
   const parts: (() => Promise<void>)[] = [() => store.close()];
   stopWhenAsked(parts, log);
   const { lanes, allowServiceDeath, check, commandTime, hostMemory: memory } = config;
-  const server = { start: startServer, settings: { config, common: newCommonMemory(lanes) } };
+  const fileKey = config.fileKey ?? fileKeyOf(config.dataDir, log);
+  const server = { start: startServer, settings: { config, fileKey, common: newCommonMemory(lanes) } };
   const pool = new LanePool({ store, log, lanes, allowServiceDeath, check, commandTime, memory, server });
   parts.push(() => pool.stop().then(() => pool.close()));
   // While the threads start.

@@ -38,6 +38,7 @@ test('without any variable everything has its default', () => {
     commandTime: 10_000,
     hostMemory: USUAL_MEMORY * 2 ** 20,
     quotas: { ...DEFAULTS, ...memoryOf(USUAL_MEMORY) },
+    fileKey: null,
     allowServiceDeath: false,
     check: false,
     warnings: [],
@@ -67,6 +68,7 @@ test('every variable is read', (t) => {
     HOLDOVER_COMMAND_SECONDS: '7',
     HOLDOVER_HOST_MEMORY: '200',
     HOLDOVER_QUOTAS: 'hosts=7, memory=300,requests=unlimited',
+    HOLDOVER_FILE_KEY: 'of-files',
     HOLDOVER_ALLOW_SERVICE_DEATH: '1',
     HOLDOVER_CHECK: '1',
   });
@@ -96,6 +98,7 @@ test('every variable is read', (t) => {
     commandTime: 7000,
     hostMemory: 200 * 1024 * 1024,
     quotas: { ...DEFAULTS, hosts: 7, memory: 300, hostMemory: 150, requests: Number.POSITIVE_INFINITY },
+    fileKey: 'of-files',
     allowServiceDeath: true,
     check: true,
     warnings: [],

@@ -8,7 +8,7 @@ import type { BootOptions, Policies, Profile } from '../kernel/policies.ts';
 import type { CallInput } from '../kernel/uapi/calls.ts';
 import type { IrqType } from '../kernel/vfio/pci/irqs.ts';
 import type { FunctionSpec, MachineSpec } from '../machine/spec.ts';
-import type { SweepPlan, SweepRun } from './views.ts';
+import type { SweepPlan, SweepRun } from './past-views.ts';
 
 /** All that a host begins with. It is stored with the host; the journal begins after it. */
 export interface HostSpec {

@@ -6,7 +6,7 @@ import { FAULT_POINTS, type FaultPoint } from '../kernel/faults.ts';
 import type { Answer, Command, Execution } from './command.ts';
 import type { Host } from './host.ts';
 import { findings, sentenceOf } from './invariants/walk.ts';
-import type { SweepOutcome, SweepPlan, SweepRun } from './views.ts';
+import type { SweepOutcome, SweepPlan, SweepRun } from './past-views.ts';
 
 /** It would end the service. */
 const NEVER: FaultPoint = 'service.death';

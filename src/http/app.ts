@@ -26,7 +26,12 @@ import { ROUTES } from './routes.ts';
 import { HEARTBEAT_SECONDS, Watchers, watchedLanes } from './watchers.ts';
 
 export interface AppOptions
-  extends Omit<Context, 'keys' | 'bodies' | 'watchers' | 'readers' | 'budget' | 'quotas' | 'routes'> {
+  extends Omit<
+    Context,
+    'keys' | 'bodies' | 'watchers' | 'readers' | 'budget' | 'quotas' | 'routes' | 'fileKey' | 'dev'
+  > {
+  /** Default: nobody else has it. */
+  fileKey?: string;
   /** Other threads that serve; default: there are none. */
   peers?: Peers;
   /** For tests: how long connections may take for what they do. */
@@ -45,6 +50,7 @@ const BODIES_AT_A_TIME = 64;
 /** Builds the service, ready to listen. The caller closes it. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const { log, dev = false, checkAnswers = false, patience, lanes, peers = noPeers(), ...given } = options;
+  const { fileKey = randomUUID() } = given;
   const { common } = peers;
   const watchers = new Watchers(common);
   const readers = new Readers(common.threads);
@@ -60,6 +66,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const bodies = new FairTurns(keys, BODIES_AT_A_TIME);
   const context: Context = {
     ...given,
+    fileKey,
+    dev,
     keys,
     bodies,
     watchers,

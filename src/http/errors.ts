@@ -56,8 +56,8 @@ export function handleError(error: FastifyError, request: FastifyRequest, reply:
 /** Which bodies a route takes, as problems tell those who sent another one. */
 interface BodyRules {
   limit: number;
-  /** The environment variable that sets the limit, which is in bytes. */
-  variable: string;
+  /** The environment variable that sets the limit, which is in bytes; null: none does. */
+  variable: string | null;
   types: string;
 }
 
@@ -132,7 +132,7 @@ function byCode({ code, message, statusCode }: Thrown, body: BodyRules): Problem
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new Problem(
         'body-too-large',
-        `The body may have ${body.limit} bytes at most (${body.variable}): split the request.`,
+        `The body may have ${body.limit} bytes at most${body.variable === null ? '' : ` (${body.variable}): split the request`}.`,
       );
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
     case 'FST_ERR_CTP_INVALID_CONTENT_TYPE':

@@ -39,6 +39,10 @@ export interface Context {
     Config,
     'adminKey' | 'quotas' | 'bodyLimit' | 'batchLimit' | 'tenantBodies' | 'allBodies' | 'bodyIdle' | 'bodyTimeout'
   >;
+  /** Signs files of hosts. */
+  fileKey: string;
+  /** Development mode: who asks is who runs the service. */
+  dev: boolean;
   directory: Directory;
   lanes: Lanes;
   keys: KnownKeys;
@@ -150,6 +154,8 @@ interface Shape<Path extends string, Query extends z.ZodType, Body extends z.Zod
   refusable?: boolean;
   /** The body is not read by its schema, which then only describes it. */
   raw?: RawBody;
+  /** The largest body, in bytes; default: HOLDOVER_BODY_LIMIT. */
+  bodyLimit?: number;
   /** What it gives back of what is used; not given: everything, for GET and DELETE, else nothing. */
   frees?: Frees | ((body: z.output<Body>) => Frees);
   /** Can be streamed as events: `reply.sse` is there then. */
@@ -219,6 +225,7 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
       bodyLimit: context.config.batchLimit,
       config: { variable: 'HOLDOVER_BATCH_LIMIT', types: `application/json or ${entry.raw.type}` },
     }),
+    ...(entry.bodyLimit && { bodyLimit: entry.bodyLimit, config: { variable: null } }),
     ...(entry.streams && { sse: 'dual' as const }),
     url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
     onRequest: async (request, reply) => {

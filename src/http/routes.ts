@@ -7,6 +7,7 @@ import { DEVICE_ROUTES } from './resources/devices.ts';
 import { ENGINE_ROUTES } from './resources/engines.ts';
 import { EVENT_ROUTES } from './resources/events.ts';
 import { FAULT_ROUTES } from './resources/faults.ts';
+import { FILE_ROUTES } from './resources/files.ts';
 import { GROUP_ROUTES } from './resources/groups.ts';
 import { HAZARD_ROUTES } from './resources/hazards.ts';
 import { HOST_ROUTES } from './resources/hosts.ts';
@@ -22,6 +23,7 @@ import type { Route } from './route.ts';
 
 const ALL: readonly Route[] = [
   ...HOST_ROUTES,
+  ...FILE_ROUTES,
   ...DEVICE_ROUTES,
   ...ENGINE_ROUTES,
   ...BAR_ROUTES,

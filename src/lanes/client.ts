@@ -8,7 +8,7 @@ import { type Admission, sizeOf } from './admission.ts';
 import type { Aside, SetAside } from './aside.ts';
 import type { CopyRow } from './copies.ts';
 import { ClientGone, ServiceStopping } from './errors.ts';
-import type { NewHost } from './lanes.ts';
+import type { HostOfFile, NewHost } from './lanes.ts';
 import { givenWith, isMoved, type LaneNews, type LaneRequest, type Moved } from './messages.ts';
 import { laneOf, newHostId } from './owner.ts';
 import type { PastQuery } from './past.ts';
@@ -54,7 +54,7 @@ export class LaneClient {
     return newHostId(this.#own, this.#lanes.length);
   }
 
-  create(row: NewHost): Promise<Answer> {
+  create(row: NewHost | HostOfFile): Promise<Answer> {
     return this.ask(row.id, { ask: 'create', row });
   }
 

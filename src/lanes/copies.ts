@@ -63,7 +63,8 @@ async function insertCopy(
   await store.hosts.insert({ ...row, spec: origin.spec }, [event], copy);
 }
 
-function beginning(of: string, sequence: number, { time, kernel }: HostView): EmittedEvent {
+/** The first event of a host that is made as another one was. */
+export function beginning(of: string, sequence: number, { time, kernel }: HostView): EmittedEvent {
   const message = `this host is made as ${of} was behind command ${sequence}`;
   return { time, kernel, kind: 'copy', message, data: { of, sequence } };
 }

@@ -1,5 +1,5 @@
 /** What differs between two values of JSON: by path, as JSON pointers (RFC 6901) have it. */
-import type { Change } from '../host/views.ts';
+import type { Change } from '../host/past-views.ts';
 import { MAX_LISTED } from '../limits.ts';
 
 type Json = Record<string, unknown>;

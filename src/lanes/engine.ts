@@ -17,13 +17,13 @@ import type {
 import { footprint, type HostUse } from '../host/footprint.ts';
 import { Host } from '../host/host.ts';
 import { mustHold } from '../host/invariants/walk.ts';
+import type { SweepOutcome } from '../host/past-views.ts';
 import { preflight } from '../host/preflight.ts';
 import { StateGraph } from '../host/state/graph.ts';
 import { CODEC } from '../host/state/state.ts';
 import { type Upgrade, wayOf } from '../host/state/upgrades/upgrade.ts';
 import { UPGRADES } from '../host/state/upgrades/upgrades.ts';
 import { sweepPlan, sweepRun } from '../host/sweep.ts';
-import type { SweepOutcome } from '../host/views.ts';
 import { ENGINE } from './engine-version.ts';
 import type { Engine, EngineSnapshot, MakeHost } from './replay.ts';
 import { decodePieces, encodePieces } from './snapshot-bytes.ts';

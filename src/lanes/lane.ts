@@ -7,9 +7,13 @@ import { type Packed, unpack } from '../threads/packed.ts';
 import { AtWork, type SharedAtWork } from './at-work.ts';
 import { type CopyRow, makeCopy } from './copies.ts';
 import { HostMoves } from './errors.ts';
-import type { Lanes, NewHost } from './lanes.ts';
+import { takeFrom } from './filing.ts';
+import type { HostFile } from './host-file.ts';
+import type { Outcome } from './jobs.ts';
+import type { HostOfFile, Lanes, NewHost } from './lanes.ts';
 import { newHostId } from './owner.ts';
 import { buildsHosts, type LookInto, lookBack, type PastQuery } from './past.ts';
+import type { Rebuilding } from './replay.ts';
 import { noteUse, Residents, type ResidentsOptions } from './residents.ts';
 import { HostRunner, type RunnerOptions } from './runner.ts';
 import { Turns } from './turns.ts';
@@ -41,8 +45,17 @@ export class Lane implements Lanes {
     return this.#residents.count;
   }
 
-  async create(row: NewHost): Promise<Answer> {
-    return await this.#runner(row.id).create({ ...row, spec: unpack<HostSpec>(row.spec) });
+  async create(row: NewHost | HostOfFile): Promise<Answer> {
+    if ('spec' in row) return await this.#runner(row.id).create({ ...row, spec: unpack<HostSpec>(row.spec) });
+    const { file: given, ...own } = row;
+    const file = unpack<HostFile>(given);
+    // Large or not: what it will be is known only when it is there.
+    const take = (from: Rebuilding): Promise<Outcome<Answer>> =>
+      this.#residents.alone(
+        () => takeFrom(file, own, from),
+        async () => {},
+      );
+    return await this.#runner(row.id).make(take);
   }
 
   async execute(hostId: string, command: Command | Packed<Command>, client?: Presence): Promise<Answer> {
@@ -64,7 +77,7 @@ export class Lane implements Lanes {
   }
 
   async lookBack(hostId: string, query: PastQuery, client?: Presence): Promise<Answer> {
-    const back: LookInto = (host, from) => lookBack(hostId, host, query, from);
+    const back: LookInto = (host, from, stored) => lookBack(hostId, host, query, from, stored);
     return await this.#runner(hostId).lookInto(buildsHosts(query), back, client);
   }
 

@@ -10,6 +10,7 @@ import type { Client } from '../threads/client.ts';
 import type { Packed } from '../threads/packed.ts';
 import type { SetAside } from './aside.ts';
 import type { CopyRow } from './copies.ts';
+import type { HostFile } from './host-file.ts';
 import type { PastQuery } from './past.ts';
 
 export type { HostUse } from '../host/footprint.ts';
@@ -18,6 +19,11 @@ export type { SetAside } from './aside.ts';
 /** The row of a host that is to be made; its spec may be packed. */
 export interface NewHost extends Omit<HostRow, 'spec'> {
   spec: HostSpec | Packed<HostSpec>;
+}
+
+/** The same of one that comes out of a file, whose seal is right. */
+export interface HostOfFile extends CopyRow {
+  file: HostFile | Packed<HostFile>;
 }
 
 /**
@@ -31,8 +37,8 @@ export interface NewHost extends Omit<HostRow, 'spec'> {
 export interface Lanes {
   /** The id of a host that is to be made: who asks for it here meets no other thread. */
   newHostId(): string;
-  /** Builds the host and stores it; the value is its HostView. */
-  create(row: NewHost): Promise<Answer>;
+  /** Builds the host and stores it; the value is its HostView; of one of a file, with its `devices`. */
+  create(row: NewHost | HostOfFile): Promise<Answer>;
   /** Runs a command after those asked before, stores it, and only then answers. A kexec ends with the boot. */
   execute(hostId: string, command: Command | Packed<Command>, client?: Client): Promise<Answer>;
   /**

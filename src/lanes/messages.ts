@@ -8,13 +8,13 @@ import type { Shield } from '../threads/shield.ts';
 import type { KnownAside } from './aside.ts';
 import type { SharedAtWork } from './at-work.ts';
 import type { CopyRow } from './copies.ts';
-import type { NewHost } from './lanes.ts';
+import type { HostOfFile, NewHost } from './lanes.ts';
 import type { PastQuery } from './past.ts';
 import type { HostMemory } from './residents.ts';
 
 /** Plain data, but for what is packed and the payload of a batch, which are given away. */
 export type LaneRequest =
-  | { ask: 'create'; row: NewHost }
+  | { ask: 'create'; row: NewHost | HostOfFile }
   | { ask: 'execute'; hostId: string; command: Command | Packed<Command> }
   | { ask: 'batch'; hostId: string; command: BatchCommand; payload: Uint8Array }
   | { ask: 'query'; hostId: string; query: Query }
@@ -50,11 +50,14 @@ export interface Moved {
 export const isMoved = (value: unknown): value is Moved =>
   typeof value === 'object' && value !== null && 'moved' in value;
 
+/** What of a new host may be packed. */
+export const packedOf = (row: NewHost | HostOfFile): unknown => ('spec' in row ? row.spec : row.file);
+
 /** What of a request is given away with it. */
 export function givenWith(request: LaneRequest): ArrayBuffer[] {
   let given: unknown;
   if (request.ask === 'batch') given = request.payload;
-  else if (request.ask === 'create') given = request.row.spec;
+  else if (request.ask === 'create') given = packedOf(request.row);
   else if (request.ask === 'execute') given = request.command;
   return given instanceof Uint8Array ? [given.buffer as ArrayBuffer] : [];
 }

@@ -1,8 +1,10 @@
 /** What a host has done and was: its commands with their answers, and what has changed between two of them. */
 import type { Answer, Query } from '../host/command.ts';
-import type { DiffView, HistoryItem, HistoryView } from '../host/views.ts';
+import type { DiffView, HistoryItem, HistoryView } from '../host/past-views.ts';
 import { LIST_BYTES } from '../limits.ts';
 import { differences } from './differences.ts';
+import { fileOf } from './filing.ts';
+import type { HostFile } from './host-file.ts';
 import { now, type Outcome } from './jobs.ts';
 import { packLarge } from './large.ts';
 import { executeStored, type LoadedHost, type Rebuilding, rebuildAt } from './replay.ts';
@@ -17,22 +19,41 @@ export type PastQuery =
   /** Commands behind one, by their sequence; `ops`: only these. */
   | { of: 'history'; after: number; limit: number; ops?: readonly string[]; answers: boolean }
   /** Between what it was behind one command and behind another one; absent: as it is. */
-  | { of: 'diff'; from: number; to?: number };
+  | { of: 'diff'; from: number; to?: number }
+  /** All of it, as a file. */
+  | { of: 'file' };
 
-/** Whether hosts have to be built for it, as this one was. */
-export const buildsHosts = (query: PastQuery): boolean => query.of === 'diff' || query.answers;
+/** Whether all of the host is in memory once more for it. */
+export const buildsHosts = (query: PastQuery): boolean => query.of !== 'history' || query.answers;
 
-/** The answer; not found where the commands that it would need are not kept any more. */
+/** The answer; not found where what it would need is not kept any more. `stored`: when all that the host holds is stored. */
 export async function lookBack(
   hostId: string,
   host: LoadedHost,
   query: PastQuery,
   from: Rebuilding,
+  stored: Promise<void>,
 ): Promise<Outcome<Answer>> {
-  const found =
-    query.of === 'history' ? await history(hostId, host, query, from) : await diff(hostId, host, query, from);
+  const found = await find(hostId, host, query, from, stored);
   if (typeof found === 'string') return now({ kind: 'not-found', what: found });
   return await packLarge(now<Answer>({ kind: 'ok', value: found }), from.pace);
+}
+
+function find(
+  hostId: string,
+  host: LoadedHost,
+  query: PastQuery,
+  from: Rebuilding,
+  stored: Promise<void>,
+): Promise<HistoryView | DiffView | HostFile | string> {
+  switch (query.of) {
+    case 'history':
+      return history(hostId, host, query, from);
+    case 'diff':
+      return diff(hostId, host, query, from);
+    case 'file':
+      return fileOf(hostId, host, from, stored);
+  }
 }
 
 async function history(

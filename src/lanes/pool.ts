@@ -17,7 +17,7 @@ import { LaneClient } from './client.ts';
 import type { CopyRow } from './copies.ts';
 import { freePort } from './free-port.ts';
 import { type HeardWord, LaneHandle, type LaneHandleOptions } from './lane-handle.ts';
-import type { NewHost, RunningLanes } from './lanes.ts';
+import type { HostOfFile, NewHost, RunningLanes } from './lanes.ts';
 import { CANNOT_SHARE, type LaneTold, type ListenAnswer } from './messages.ts';
 import { laneOf } from './owner.ts';
 import type { PastQuery } from './past.ts';
@@ -136,7 +136,7 @@ export class LanePool implements RunningLanes {
     return this.#client.newHostId();
   }
 
-  create(row: NewHost): Promise<Answer> {
+  create(row: NewHost | HostOfFile): Promise<Answer> {
     return this.#client.create(row);
   }
 

@@ -21,7 +21,7 @@ import {
 } from '../store/store.ts';
 import { decodeCommand } from './codec.ts';
 import { digest } from './digest.ts';
-import { GivenUp } from './errors.ts';
+import { GivenUp, HostDamaged } from './errors.ts';
 import { PastEvents } from './past-events.ts';
 import { Effort, inSlices, type Pace } from './slices.ts';
 import { type RestoreHost, startOf, unreadable, WORTH_COMMANDS, whyLost } from './snapshots.ts';
@@ -229,7 +229,7 @@ async function build(
 }
 
 /** The damage, of which somebody has been told. */
-export function told(hostId: string, damage: Damage, { log, onDamage }: Pick<Rebuilding, 'log' | 'onDamage'>): Damage {
+function told(hostId: string, damage: Damage, { log, onDamage }: Pick<Rebuilding, 'log' | 'onDamage'>): Damage {
   log.error({ host: hostId, damage }, 'a host is damaged');
   onDamage?.({ ...damage, hostId });
   return damage;
@@ -308,6 +308,22 @@ export function noteStored(
   host.behind.milliseconds += milliseconds;
   host.snapshot = null;
   if (records.some((record) => record.kind === 'handover')) host.freeze = host.sequence;
+}
+
+/** What the freeze of that sequence has left for the next kernel. Throws HostDamaged where that is not what was stored. */
+export async function handoverOf(
+  hostId: string,
+  host: LoadedHost,
+  freeze: number,
+  { store, log, onDamage }: Pick<Rebuilding, 'store' | 'log' | 'onDamage'>,
+): Promise<string | null> {
+  try {
+    return (await store.journal.handover(hostId, freeze)).text;
+  } catch (error) {
+    if (!(error instanceof HandoverDamaged)) throw error;
+    host.damage = told(hostId, damagedHandover(error.message), { log, ...(onDamage && { onDamage }) });
+    throw new HostDamaged(host.damage.what);
+  }
 }
 
 /** SHA-256 of the host as it is; undefined for one that has none. It must be asked for nothing meanwhile. */

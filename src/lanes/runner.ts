@@ -5,7 +5,7 @@
  * are let through and everything else waits for the boot.
  */
 import type { Answer, BatchCommand, Command, Execution, Query } from '../host/command.ts';
-import { damagedHandover, FIRST_EPOCH, HandoverDamaged, type HostRow, type JournalEntry } from '../store/store.ts';
+import { FIRST_EPOCH, type HostRow, type JournalEntry } from '../store/store.ts';
 import type { Presence } from '../threads/client.ts';
 import type { AtWork } from './at-work.ts';
 import { Bounds } from './bounds.ts';
@@ -21,12 +21,12 @@ import { packLarge } from './large.ts';
 import type { LookInto } from './past.ts';
 import { isServiceDeath, NO_HOST, refusalOf, serviceDeathRefusal } from './refusals.ts';
 import {
+  handoverOf,
   type LoadedHost,
   NOTHING_BEHIND,
   NOTHING_YET,
   noteStored,
   type Rebuilding,
-  told,
   withDigest,
 } from './replay.ts';
 import type { Residents } from './residents.ts';
@@ -108,6 +108,14 @@ export class HostRunner {
       const made = { engine, epoch: FIRST_EPOCH, sequence: 0, diverged: null, behind: { ...NOTHING_BEHIND } };
       this.#memory.take({ ...NOTHING_YET, ...made });
       return now(answer);
+    });
+  }
+
+  /** Makes the host in another way, and stores it. */
+  make(work: (from: Rebuilding) => Promise<Outcome<Answer>>): Promise<Answer> {
+    return this.#jobs.add<Answer>(false, async () => {
+      this.#bounds.mayTake(undefined);
+      return await work(this.#rebuilding());
     });
   }
 
@@ -333,14 +341,7 @@ export class HostRunner {
     const refusal = refusalOf(host);
     if (refusal !== null) return refusal;
     if (host.freeze === null) throw this.#guard.fault('kexec.boot', new Error('frozen without a stored handover'));
-    let handover: string | null;
-    try {
-      handover = (await this.#options.store.journal.handover(this.hostId, host.freeze)).text;
-    } catch (error) {
-      if (!(error instanceof HandoverDamaged)) throw error;
-      host.damage = told(this.hostId, damagedHandover(error.message), this.#options);
-      throw new HostDamaged(host.damage.what);
-    }
+    const handover = await handoverOf(this.hostId, host, host.freeze, this.#options);
     const { value, stored } = await this.#perform({ op: 'kexec.boot', handover });
     await stored;
     return value.answer;

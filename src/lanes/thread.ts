@@ -11,6 +11,7 @@ import type { Aside } from './aside.ts';
 import { makeHost, restoreHost } from './engine.ts';
 import { HostMoves } from './errors.ts';
 import { Lane, type LaneOptions } from './lane.ts';
+import type { HostOfFile, NewHost } from './lanes.ts';
 import { packedIn } from './large.ts';
 import {
   givenWith,
@@ -20,6 +21,7 @@ import {
   type LaneSettings,
   type LaneTold,
   type LaneWord,
+  packedOf,
 } from './messages.ts';
 import { killProcess } from './service-death.ts';
 
@@ -98,8 +100,7 @@ export function startLane(
     if ('hostId' in request && RUNNING.has(request.ask)) aside.check(request.hostId);
     switch (request.ask) {
       case 'create':
-        // A description that is packed is of thousands of functions.
-        if (!isOfLarge && isPacked(request.row.spec)) return lane.giveUp(request.row.id);
+        if (!isOfLarge && isOfLargeHost(request.row)) return lane.giveUp(request.row.id);
         return await lane.create(request.row);
       case 'execute':
         return await lane.execute(request.hostId, request.command, client);
@@ -160,6 +161,15 @@ export function startLane(
   };
   early.splice(0).forEach(hear);
   return thread;
+}
+
+/** A file of more than this takes a while to read, in bytes. */
+const LARGE_FILE = 4 << 20;
+
+/** A description that is packed is of thousands of functions. */
+function isOfLargeHost(row: NewHost | HostOfFile): boolean {
+  const packed = packedOf(row);
+  return isPacked(packed) && packed.length > ('spec' in row ? 0 : LARGE_FILE);
 }
 
 /** What a host is run for. */

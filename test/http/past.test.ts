@@ -1,7 +1,7 @@
 /** What a host has done, with its answers, and what has changed in between: as it was at the time. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { DiffView, HistoryView } from '../../src/host/views.ts';
+import type { DiffView, HistoryView } from '../../src/host/past-views.ts';
 import { useApp } from '../support/app.ts';
 import { D1, type Host } from '../support/client.ts';
 import { adopt, prepare } from '../support/setups.ts';

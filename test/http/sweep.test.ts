@@ -1,7 +1,7 @@
 /** Every failure that is possible in the story of the README, each on a copy: what is told of it, and that the host stays as it is. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { SweepOutcome } from '../../src/host/views.ts';
+import type { SweepOutcome } from '../../src/host/past-views.ts';
 import { FAULT_POINTS } from '../../src/kernel/faults.ts';
 import { useApp } from '../support/app.ts';
 import { D1 } from '../support/client.ts';

@@ -1,7 +1,7 @@
 /** The service in this process on a data directory that is there already; it can be stopped and started again. */
 import request from 'supertest';
 import { readConfig } from '../../src/config.ts';
-import { buildApp } from '../../src/http/app.ts';
+import { type AppOptions, buildApp } from '../../src/http/app.ts';
 import { openStore } from '../../src/store/sqlite/store.ts';
 import { seedTenants } from '../../src/tenants.ts';
 import { Host, type HostMaker } from './client.ts';
@@ -15,7 +15,11 @@ export interface DirectoryApp extends HostMaker {
 }
 
 /** As a start of the service does it. `key`: of the tenant `test`. */
-export async function serveDirectory(directory: string, key: string): Promise<DirectoryApp> {
+export async function serveDirectory(
+  directory: string,
+  key: string,
+  options: Pick<AppOptions, 'dev' | 'fileKey'> = {},
+): Promise<DirectoryApp> {
   const config = readConfig([], {
     HOLDOVER_PORT: '0',
     HOLDOVER_DATA_DIR: directory,
@@ -33,7 +37,7 @@ export async function serveDirectory(directory: string, key: string): Promise<Di
   const lanes = createLanes({ store, lanes: 0, log, check: true });
   await seedTenants(store.tenants, config, log, store.damage);
   if (!store.damage.isOfDatabase) await lanes.recover();
-  const http = await buildApp({ config, directory: store, lanes, checkAnswers: true });
+  const http = await buildApp({ config, directory: store, lanes, checkAnswers: true, ...options });
   const url = await http.listen({ host: config.host, port: config.port });
   const app: DirectoryApp = {
     key,

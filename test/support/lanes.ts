@@ -41,7 +41,7 @@ export async function serveLanes(
   await seedTenants(store.tenants, config, SILENT);
   const server = {
     start: () => startServerWorker(SERVER),
-    settings: { config, common: newCommonMemory(options.lanes) },
+    settings: { config, fileKey: 'key-of-files', common: newCommonMemory(options.lanes) },
   };
   const pool = new LanePool({ ...options, store, allowServiceDeath: false, server });
   await pool.recover();

@@ -25,6 +25,18 @@ export function checkUtf8(bytes: Uint8Array): void {
   if (!isUtf8(bytes)) throw new Problem('malformed-body', 'The body is not in UTF-8, which JSON has to be in.');
 }
 
+/** About as many as fit into a body of the usual size. */
+const MOST_VALUES = 2 ** 21;
+const [COMMA, BRACKET, BRACE] = Buffer.from(',[{');
+
+/** Throws where a body is not large because of long texts, but of very many values, which take long to read. */
+export function checkValues(bytes: Uint8Array): void {
+  let values = 0;
+  for (const byte of bytes) if (byte === COMMA || byte === BRACKET || byte === BRACE) values++;
+  if (values > MOST_VALUES)
+    throw new Problem('body-too-large', `The body has more than ${MOST_VALUES} values: no file of a host has so many.`);
+}
+
 /** The value of a body of JSON; a body of no bytes is none. */
 export function parseBody(bytes: Uint8Array): unknown {
   if (bytes.length === 0) return undefined;

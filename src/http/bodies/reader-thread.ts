@@ -8,7 +8,7 @@ import { serve } from '../../threads/ports.ts';
 import { Problem } from '../problems.ts';
 import { bodyOf } from '../route.ts';
 import { ROUTES } from '../routes.ts';
-import { parseBody } from './json.ts';
+import { checkValues, parseBody } from './json.ts';
 import type { ReadAnswer, ReadRequest } from './readers.ts';
 
 /** More than this need not be in memory of a thread that has had nothing to read for a while: bytes, and milliseconds. */
@@ -31,6 +31,7 @@ async function read({ operationId, bytes, ...asked }: ReadRequest): Promise<Read
   restSoon();
   const entry = routes.get(operationId)!;
   try {
+    if (entry.bodyLimit !== undefined) checkValues(bytes);
     const body = bodyOf(entry, asked, parseBody(bytes));
     if (!entry.prepare) return { body };
     const { heavy, light } = body as { heavy: object; light: unknown };

@@ -58,6 +58,19 @@ const HOST_VIEW_EXAMPLE = {
 const IDENTITY_EXAMPLE = { id: 'h-6jx2m4vq7r3ta5cn', name: 'lab', created: '2026-01-31T12:00:00.000Z' };
 const DIGEST_EXAMPLE = '7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730';
 const WHOLE = { diverged: null, damage: null, setAside: null };
+/** Of a host that was made. */
+export const CREATED_EXAMPLE = {
+  ...IDENTITY_EXAMPLE,
+  ...HOST_VIEW_EXAMPLE,
+  devices: [],
+  notes: [
+    {
+      line: 1,
+      text: 'IOMMU Group 0 00:01.0 Host bridge [0600]: Advanced Micro Devices, Inc. [AMD] Device [1022:1632]',
+      what: 'the IOMMU is taken for amd-vi (ivhd0): 0000:00:01.0 is a bridge of such a machine; `iommus` says otherwise',
+    },
+  ],
+};
 const HOST_EXAMPLE = { ...IDENTITY_EXAMPLE, ...WHOLE, ...HOST_VIEW_EXAMPLE, digest: DIGEST_EXAMPLE };
 export const HOST_STATE_EXAMPLE = { ...HOST_VIEW_EXAMPLE, kernel: 2, liveupdateNumber: 1, kexecCount: 1 };
 
@@ -198,6 +211,13 @@ const after = z
   .meta({ description: 'The `nextPageToken` of the page before.' })
   .optional();
 
+/** What a new host is known by. */
+export const identityOf = (id: string, name: string): Pick<HostIdentity, 'id' | 'name' | 'created'> => ({
+  id,
+  name,
+  created: new Date().toISOString(),
+});
+
 export const HOST_ROUTES: readonly Route[] = [
   heavyRoute({
     method: 'POST',
@@ -215,18 +235,7 @@ export const HOST_ROUTES: readonly Route[] = [
       201: {
         description: 'The host.',
         schema: CreatedHost,
-        example: {
-          ...IDENTITY_EXAMPLE,
-          ...HOST_VIEW_EXAMPLE,
-          devices: [],
-          notes: [
-            {
-              line: 1,
-              text: 'IOMMU Group 0 00:01.0 Host bridge [0600]: Advanced Micro Devices, Inc. [AMD] Device [1022:1632]',
-              what: 'the IOMMU is taken for amd-vi (ivhd0): 0000:00:01.0 is a bridge of such a machine; `iommus` says otherwise',
-            },
-          ],
-        },
+        example: CREATED_EXAMPLE,
         headers: { Location: 'Path of the host.' },
       },
     },
@@ -242,8 +251,8 @@ export const HOST_ROUTES: readonly Route[] = [
       const { lanes, quotas } = context;
       const id = lanes.newHostId();
       const { name = id } = light;
-      const row = { id, tenantId: tenant.id, name, created: new Date().toISOString() };
-      const identity = { id, name, created: row.created };
+      const identity = identityOf(id, name);
+      const row = { ...identity, tenantId: tenant.id };
       const location = `/v1/hosts/${id}`;
       if ('from' in light) {
         const copy = await copyHost(context, tenant, row, light);

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import type { Command } from '../../host/command.ts';
-import type { SweepOutcome, SweepPlan, SweepRun } from '../../host/views.ts';
+import type { SweepOutcome, SweepPlan, SweepRun } from '../../host/past-views.ts';
 import { FAULT_POINTS } from '../../kernel/faults.ts';
 import { LINES, prefersLines } from '../accept.ts';
 import { granted } from '../answers.ts';

@@ -1,5 +1,6 @@
 /** The schemas of src/host/views.ts, for what is below a host. */
 import { z } from 'zod';
+import type { SweepOutcome } from '../../host/past-views.ts';
 import type * as views from '../../host/views.ts';
 import { MAX_LISTED } from '../../limits.ts';
 import { BAR_KINDS, IOMMU_KINDS, SRIOV } from '../../machine/spec.ts';
@@ -362,7 +363,7 @@ export const SweepResult = strict({
       'What in the simulated kernel does not agree with the rest of it, such as a frame of nobody, then or when all processes have ended; null: nothing, as it has to be.',
   }),
   explained: z.string().meta({ description: 'What has come of it, in a sentence.' }),
-}).meta({ id: 'SweepResult' }) satisfies z.ZodType<views.SweepOutcome>;
+}).meta({ id: 'SweepResult' }) satisfies z.ZodType<SweepOutcome>;
 
 export const Sweep = strict({
   points: z

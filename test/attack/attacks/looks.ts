@@ -29,6 +29,14 @@ async function copied(attacker: Attacker, host: string): Promise<void> {
   await attacker.request('DELETE', `/v1/hosts/${id}`);
 }
 
+const IMPORT = '/v1/hosts/import';
+
+/** A host is made of a file, and deleted. */
+async function filed(attacker: Attacker, file: string): Promise<void> {
+  const { id } = granted(await attacker.post(IMPORT, file), 'an import') as { id?: string };
+  await attacker.request('DELETE', `/v1/hosts/${id}`);
+}
+
 export const LOOKS: readonly Attack[] = [
   {
     name: 'process lists',
@@ -110,6 +118,21 @@ export const LOOKS: readonly Attack[] = [
             attacker.post(`${host}/sweep`, { requests: times(20, () => ({ method: 'POST', path: '/processes' })) }),
           ]),
         );
+    },
+  },
+  {
+    name: 'files of hosts',
+    tries: 'Of a host of 500,000 mappings, saved and read again, and what is as large and no file.',
+    begin: async (attacker) => {
+      const target = await attached(attacker, largeSpec(64n * GIB));
+      await target.process.do(mmap(PAGE));
+      await mapPages(target, attacker.size(500_000));
+      const { host } = target.process;
+      const junk = `[${'{},'.repeat(attacker.size(10_000_000))}{}]`;
+      return async () => {
+        const file = await attacker.get(`${host}/export`);
+        await Promise.all([filed(attacker, file.text), filed(attacker, file.text), attacker.post(IMPORT, junk)]);
+      };
     },
   },
   {
