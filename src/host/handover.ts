@@ -71,18 +71,17 @@ function devices(kernel: Kernel, kept: Departing['kept'], left: Departing['left'
   return [...used, ...unused];
 }
 
-/** When the next kernel has booted, or has stopped at it. */
-export function handoverView(host: Host, departed: Departure): HandoverView {
-  const { machine, kernel, panic } = host;
-  const { mode, at, sessions } = departed;
+/** Whether the kernel that runs has been handed anything, and knows all of it. */
+function takenBy({ kernel }: Host): { taken: boolean; isReadable: boolean } {
   const taken = kernel !== null && kernel.kexecCount > 0;
-  const isReadable = taken && kernel.luo?.readsAll === true;
-  const domains = departed.domains.map((domain) => ({
-    ...domain,
-    kept: kernel?.restored.domain(domain.id) !== undefined,
-  }));
-  const files = departed.files.map((file) => ({ ...file, kept: file.kept && isReadable }));
-  const devices = departed.devices.map((device): HandedOverDevice => {
+  return { taken, isReadable: taken && kernel.luo?.readsAll === true };
+}
+
+/** What has become of each device, when the next kernel has booted, or has stopped at it. */
+function fatesOf(host: Host, departed: Departure): HandedOverDevice[] {
+  const { machine, kernel, panic } = host;
+  const { isReadable } = takenBy(host);
+  return departed.devices.map((device): HandedOverDevice => {
     if (device.fate !== 'kept') return device;
     const state = kernel?.restored.stateOf(machine.functions.get(device.bdf)!) ?? 'N';
     const stays = device.domain === null ? isReadable : state !== 'N';
@@ -90,6 +89,32 @@ export function handoverView(host: Host, departed: Departure): HandoverView {
     const why = panic === null ? 'this kernel has not taken it over' : `this kernel has stopped: ${panic}`;
     return { ...device, fate: 'lost', why };
   });
+}
+
+/** Raises the hazards of devices that were handed over to a kernel which has not taken them. */
+function tellUntaken(host: Host, { devices: before }: Departure, devices: readonly HandedOverDevice[]): void {
+  for (const [index, { bdf, fate, why }] of devices.entries())
+    if (fate === 'lost' && before[index]!.fate === 'kept')
+      host.emit('hazard', `${bdf}, which was handed over, is left behind: ${why}; its DMA ends here`, {
+        hazard: 'device-left-behind',
+        bdf,
+        pid: null,
+        why: 'not-taken',
+      });
+}
+
+/** Likewise; raises the hazards of what was lost. */
+export function handoverView(host: Host, departed: Departure): HandoverView {
+  const { machine, kernel } = host;
+  const { mode, at, sessions } = departed;
+  const { taken, isReadable } = takenBy(host);
+  const devices = fatesOf(host, departed);
+  tellUntaken(host, departed, devices);
+  const domains = departed.domains.map((domain) => ({
+    ...domain,
+    kept: kernel?.restored.domain(domain.id) !== undefined,
+  }));
+  const files = departed.files.map((file) => ({ ...file, kept: file.kept && isReadable }));
   return {
     mode,
     taken,

@@ -36,9 +36,9 @@ export const HAZARDS = {
       pid: { type: 'integer', nullable: true, about: 'The process that had it open; null: none had.' },
       why: {
         type: 'text',
-        values: ['no-session', 'not-adopted', 'plain-kexec', 'no-liveupdate'],
+        values: ['no-session', 'not-adopted', 'plain-kexec', 'no-liveupdate', 'not-taken'],
         about:
-          '`no-session`: its cdev was in no session; `not-adopted`: it came from the kernel before, and nobody has adopted it; `plain-kexec`: nothing is handed over by one; `no-liveupdate`: the kernel has no Live Update Orchestrator.',
+          '`no-session`: its cdev was in no session; `not-adopted`: it came from the kernel before, and nobody has adopted it; `plain-kexec`: nothing is handed over by one; `no-liveupdate`: the kernel has no Live Update Orchestrator; `not-taken`: it was handed over, and the next kernel has not taken it.',
       },
     },
   },
@@ -67,10 +67,10 @@ export const HAZARDS = {
       bdf,
       why: {
         type: 'text',
-        values: ['finished', 'retrieve-failed', 'session-stuck', 'session-failed'],
+        values: ['finished', 'retrieve-failed', 'session-stuck', 'session-failed', 'liveupdate-off'],
         optional: true,
         about:
-          '`finished`: its session was; `retrieve-failed`: that of its cdev or its iommufd has, which is final; `session-stuck`: its session was closed; `session-failed`: this kernel cannot read its session.',
+          '`finished`: its session was; `retrieve-failed`: that of its cdev or its iommufd has, which is final; `session-stuck`: its session was closed; `session-failed`: this kernel cannot read its session; `liveupdate-off`: it is booted without `kho` or `liveupdate`.',
       },
     },
   },

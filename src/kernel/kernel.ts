@@ -137,6 +137,7 @@ export class Kernel implements LiveUpdateKernel {
     }
     const ignored = handover && whyIgnored(handover, { known: known !== null, enabled, knowsDomains });
     if (ignored) kernel.emit('hazard', ignored.what, { hazard: 'handover-ignored', why: ignored.why }, 'R23');
+    if (!enabled) for (const { name } of known?.luo.sessions ?? []) kernel.restored.sessionLost(name, 'liveupdate-off');
     const sessions = known?.luo.sessions.length;
     const how = known ? `with a handover of ${sessions} session${sessions === 1 ? '' : 's'}` : 'cold';
     kernel.emit('boot', `booted ${how}`, {

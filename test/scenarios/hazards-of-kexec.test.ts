@@ -35,6 +35,7 @@ async function raises(host: Host, expected: string[], body: { mode?: string; ker
 }
 
 const LEFT = `device-left-behind ${D1} no-session`;
+const UNTAKEN = `device-left-behind ${D1} not-taken`;
 
 async function stepsOf(host: Host): Promise<string[]> {
   return (await host.preflight()).steps.map(({ what }) => what);
@@ -169,14 +170,16 @@ test('the advice for a second update: finish, move on to a HWPT of this kernel, 
 test('the next kernel does not take over what it is handed', async () => {
   const body = { kernel: { profile: 'linux-7.3' } };
   const { host } = await prepare(app);
-  await raises(host, ['handover-ignored profile'], body);
+  await raises(host, ['handover-ignored profile', UNTAKEN], body);
   assert.equal((await host.device(D1)).state, 'N');
 
   const without = await prepare(app);
-  await raises(without.host, ['handover-ignored liveupdate-off'], { kernel: { boot: { liveupdate: false } } });
+  await raises(without.host, ['handover-ignored liveupdate-off', `never-adopted ${D1} liveupdate-off`], {
+    kernel: { boot: { liveupdate: false } },
+  });
 
   const other = await prepare(app);
-  await raises(other.host, ['handover-ignored abi'], { kernel: { khoAbi: 'kho-v9' } });
+  await raises(other.host, ['handover-ignored abi', UNTAKEN], { kernel: { khoAbi: 'kho-v9' } });
   const plain = await prepare(app);
   await raises(plain.host, [`device-left-behind ${D1} plain-kexec`], { mode: 'plain' });
 });

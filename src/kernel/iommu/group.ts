@@ -22,7 +22,7 @@ import { BLOCKED, DEFAULT, type Domain, IDENTITY, type NestedDomain, type Paging
 import type { IommuKernel } from './iommu.ts';
 
 /** Why nobody can adopt a device any more: docs/hazards.md, `never-adopted`. */
-export type WhyLost = 'finished' | 'retrieve-failed' | 'session-stuck' | 'session-failed';
+export type WhyLost = 'finished' | 'retrieve-failed' | 'session-stuck' | 'session-failed' | 'liveupdate-off';
 
 /** Owner of a group whose domain came from the previous kernel, until its restored cdev is bound. */
 export class RestoredOwner {

@@ -20,6 +20,7 @@ const WHY: Readonly<Record<WhyLost, string>> = {
   'retrieve-failed': 'needs a file whose retrieve has failed, and stays so',
   'session-stuck': 'is of a session that was closed before it was adopted',
   'session-failed': 'is of a session that this kernel cannot read',
+  'liveupdate-off': 'is of a session that nobody can reach without a Live Update Orchestrator',
 };
 
 /** A device in state L stays there for good (R3, R4, R17). */
