@@ -6,7 +6,7 @@ import type { Upgrade } from './upgrade.ts';
 
 export const FROM_5FF74: Upgrade = {
   from: '5ff74ded9b3ffdfa',
-  to: '',
+  to: 'cb6408978bdd4b53',
   step(graph) {
     for (const { fields } of graph.objects('RestoredOwner')) fields.lost = null;
     for (const { fields } of graph.objects('Machine')) fields.engines = null;
