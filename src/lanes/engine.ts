@@ -65,6 +65,9 @@ function* copyOf(host: Host): Generator<void, Host> {
   return (yield* CODEC.decode(yield* CODEC.encode(host))) as Host;
 }
 
+/** Owners of frames in which programs and devices write; what was handed over, and nobody has retrieved yet, is reserved. */
+const OF_PROGRAMS: ReadonlySet<string> = new Set(['anonymous', 'memfd', 'reserved']);
+
 class HostEngine implements Engine {
   readonly #host: Host;
 
@@ -80,6 +83,12 @@ class HostEngine implements Engine {
     if (command.op === 'calls' && command.calls.length > 1) return new Calls(this.#host, command);
     if (command.op === 'device.dma' && command.accesses.length > 1) return new Accesses(this.#host, command);
     return undefined;
+  }
+
+  *withoutContents(): Generator<void, Engine> {
+    const copy = yield* copyOf(this.#host);
+    copy.machine.memory.forgetContents(OF_PROGRAMS);
+    return new HostEngine(copy);
   }
 
   batch(command: BatchCommand, payload: Uint8Array): BatchRun {

@@ -13,6 +13,9 @@ import type { LoadedHost, Rebuilding } from './replay.ts';
 import { Effort, inSlices } from './slices.ts';
 import { look } from './work-off.ts';
 
+/** In a command, bytes that are written somewhere. */
+const withoutData = (name: string, value: unknown): unknown => (name === 'data' ? undefined : value);
+
 /** The newest commands that a file has, in characters of their JSON. */
 const MOST_HISTORY = 8 << 20;
 /** Bytes of a piece of the state: a multiple of three, as base64 is to be cut. */
@@ -24,10 +27,11 @@ const OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 1 } };
 const compress = promisify(zstdCompress);
 const decompress = promisify(zstdDecompress);
 
-/** The host as it is. `stored`: when all that it has executed is. */
+/** The host as it is. `contents`: with what is in the memory of programs; `stored`: when all that it has executed is. */
 export async function fileOf(
   hostId: string,
-  { engine, sequence }: LoadedHost,
+  { engine: whole, sequence }: LoadedHost,
+  contents: boolean,
   from: Rebuilding,
   stored: Promise<void>,
 ): Promise<HostFile | string> {
@@ -36,10 +40,11 @@ export async function fileOf(
   if (described === undefined || identity === undefined || !('spec' in described))
     return 'description of the host any more';
   const { id, name, created } = identity;
+  const engine = contents ? whole : await inSlices(whole.withoutContents!(), pace);
   const digest = await inSlices(engine.digest!(), pace);
   const snapshot = await inSlices(engine.snapshot!(), pace);
   await stored;
-  const history = await newest(hostId, sequence, from);
+  const history = await newest(hostId, sequence, contents, from);
   const frame = await unbroken(() => compress(snapshot.bytes, OPTIONS));
   const file = {
     format: HOST_FILE,
@@ -54,7 +59,12 @@ export async function fileOf(
   return { ...file, sha256: await inSlices(sealOf(file), pace) };
 }
 
-async function newest(hostId: string, last: number, { store, pace }: Rebuilding): Promise<FiledCommand[]> {
+async function newest(
+  hostId: string,
+  last: number,
+  contents: boolean,
+  { store, pace }: Rebuilding,
+): Promise<FiledCommand[]> {
   const effort = new Effort(pace, () => {});
   const found: { command: FiledCommand; size: number }[] = [];
   let size = 0;
@@ -64,7 +74,7 @@ async function newest(hostId: string, last: number, { store, pace }: Rebuilding)
     for (const { sequence, command: text, payload, damaged } of read) {
       at = sequence;
       if (damaged !== undefined || sequence > last) continue;
-      const command = JSON.parse(text) as { op: string };
+      const command = JSON.parse(text, contents ? undefined : withoutData) as { op: string };
       const more = payload && { payload: Buffer.from(payload).toString('base64') };
       const took = text.length + (more?.payload.length ?? 0);
       found.push({ command: { sequence, op: command.op, command, ...more }, size: took });

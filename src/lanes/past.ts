@@ -20,8 +20,8 @@ export type PastQuery =
   | { of: 'history'; after: number; limit: number; ops?: readonly string[]; answers: boolean }
   /** Between what it was behind one command and behind another one; absent: as it is. */
   | { of: 'diff'; from: number; to?: number }
-  /** All of it, as a file. */
-  | { of: 'file' };
+  /** All of it, as a file; `contents`: with what is in the memory of programs. */
+  | { of: 'file'; contents: boolean };
 
 /** Whether all of the host is in memory once more for it. */
 export const buildsHosts = (query: PastQuery): boolean => query.of !== 'history' || query.answers;
@@ -52,7 +52,7 @@ function find(
     case 'diff':
       return diff(hostId, host, query, from);
     case 'file':
-      return fileOf(hostId, host, from, stored);
+      return fileOf(hostId, host, query.contents, from, stored);
   }
 }
 

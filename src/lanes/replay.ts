@@ -41,6 +41,8 @@ export interface Engine extends Executing {
   check?(): void;
   /** All of it as bytes, in steps, between which it must be asked for nothing. Not while it is frozen. */
   snapshot?(): Generator<void, EngineSnapshot>;
+  /** Another one that is the same, but for what is in the memory of programs; in such steps. */
+  withoutContents?(): Generator<void, Engine>;
   /** What it takes, in steps, between which it must be asked for nothing. */
   footprint?(): Generator<void, HostUse>;
   /** What it is, as SHA-256, in such steps. */

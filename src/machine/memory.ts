@@ -126,6 +126,12 @@ export class PhysicalMemory {
     this._contents.clear({ start, count });
   }
 
+  /** What was written into frames of these owners is gone: they are as they were allocated. */
+  forgetContents(owners: ReadonlySet<string>): void {
+    for (const { owner, start, count } of this._owners.runs)
+      if (owners.has(owner)) this._contents.drop({ start, count });
+  }
+
   /** Gives frames to another owner; pins stay. */
   setOwner(start: number, count: number, owner: string): void {
     this._owners.setOwner(start, count, owner);

@@ -111,12 +111,22 @@ export const FILE_ROUTES: readonly Route[] = [
     tag: 'Hosts',
     summary: 'Save a host as a file',
     description:
-      'The host as it is, with the commands that have led there: one JSON document, to be kept, to be attached to a report, or given to POST /v1/hosts/import. It holds the contents of the simulated memory.',
+      'The host as it is, with the commands that have led there: one JSON document, to be kept, to be attached to a report, or given to POST /v1/hosts/import. It holds the contents of the simulated memory unless they are left out.',
     access: 'tenant',
     problems: ['too-costly'],
+    query: strict({
+      without: z
+        .enum(['memory'])
+        .meta({
+          description:
+            'Leaves out what programs and devices have written into memory, which reads as zeroes then, also in `history`.',
+        })
+        .optional(),
+    }),
     success: { 200: { description: 'The file.', schema: File, example: EXAMPLE } },
-    async handle({ lanes, fileKey }, { host }, reply) {
-      const file = passed(await lanes.lookBack(host.id, { of: 'file' }));
+    async handle({ lanes, fileKey }, { host, query: { without } }, reply) {
+      const asked = { of: 'file', contents: without !== 'memory' } as const;
+      const file = passed(await lanes.lookBack(host.id, asked));
       reply.header('content-disposition', `attachment; filename="${host.id}.json"`);
       return withFields(file, { signature: signatureOf(fileKey, sealIn(file)) });
     },
