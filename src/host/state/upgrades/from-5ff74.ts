@@ -1,6 +1,6 @@
 /**
- * From engine 5ff74ded9b3ffdfa, which had no engines, forgot faults that were over, and did not note why a restored device is out of reach. Nor what a kexec hands over, but a host
- * that is frozen is in no snapshot.
+ * From engine 5ff74ded9b3ffdfa, which had no engines, forgot faults that were over, and did not note why a restored device is out of
+ * reach. Nor what a kexec hands over, but a host that is frozen is in no snapshot.
  */
 import type { Upgrade } from './upgrade.ts';
 
