@@ -41,6 +41,8 @@ export const MAX_RUNS = 65_536;
  */
 export const MAX_LISTED = 1000;
 export const LIST_BYTES = MIB;
+/** Named snapshots of a host. */
+export const MAX_SNAPSHOTS = 64;
 /** Engines of a host, and pages of 4 KiB of the working sets of all of them: what is kept of a page takes 8 bytes. */
 export const MAX_ENGINES = 64;
 export const MAX_ENGINE_PAGES = 2 ** 20;

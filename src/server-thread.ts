@@ -117,6 +117,7 @@ const lanes: Lanes = {
   query: (hostId, query, from) => client.query(hostId, query, from),
   copy: (hostId, row, at, from) => client.copy(hostId, row, at, from),
   lookBack: (hostId, query, from) => client.lookBack(hostId, query, from),
+  restore: (hostId, name, from) => client.restore(hostId, name, from),
   remove: (hostId) => client.remove(hostId),
   use: (hostId) => client.use(hostId),
   setAside: (hostId) => client.setAside(hostId),

@@ -78,7 +78,21 @@ export type Command =
   | { op: 'reset' }
   | { op: 'clock.advance'; nanoseconds: string }
   | { op: 'fault.arm'; point: string; nth?: number; times?: number; errno?: Errno }
-  | { op: 'fault.disarm'; id: number };
+  | { op: 'fault.disarm'; id: number }
+  /** Gives what the host is then a name. `sequence`: of this very command, which the lane knows. */
+  | { op: 'snapshot.put'; name: string; sequence?: number }
+  | { op: 'snapshot.delete'; name: string };
+
+/**
+ * The host is again what it was when that snapshot was taken. The lane does this: in the journal the payload is the state, of that
+ * engine, as it was behind that command.
+ */
+export interface RestoreCommand {
+  op: 'restore';
+  name: string;
+  sequence: number;
+  engine: string;
+}
 
 export type CallsCommand = Extract<Command, { op: 'calls' }>;
 export type DmaCommand = Extract<Command, { op: 'device.dma' }>;
@@ -132,7 +146,8 @@ export type HostQuery =
   | { view: 'ioas'; pid: number; fd: number; ioas: number }
   | { view: 'mappings'; pid: number; fd: number; ioas: number; after?: string; limit: number }
   | { view: 'hwpt'; pid: number; fd: number; hwpt: number }
-  | { view: 'faults' };
+  | { view: 'faults' }
+  | { view: 'snapshots' };
 
 /** What a kexec would do now: it is done to a copy of the host, which lanes know how to make. */
 export interface PreflightQuery {

@@ -32,6 +32,7 @@ import type {
 import { perform } from './commands/index.ts';
 import { tellEngines, tellStopped } from './engine-events.ts';
 import { type Departure, departure, handoverView } from './handover.ts';
+import type { SnapshotView } from './past-views.ts';
 import { answerQuery } from './queries/index.ts';
 import type { Found } from './queries/row.ts';
 import type { HandoverView } from './views.ts';
@@ -62,6 +63,8 @@ export class Host implements EventSink {
   /** Null while no kernel runs: between freeze and boot, and after a panic. */
   kernel: Kernel | null = null;
   kernelNumber = 0;
+  /** Those that have names. */
+  snapshots: readonly SnapshotView[] = [];
   /** What the running kernel was started with; when none runs, what the last one was. */
   options: KernelOptions;
   state: HostState = 'running';
@@ -139,6 +142,18 @@ export class Host implements EventSink {
     if (answer.kind === 'not-found') this.machine.clock -= COMMAND_NANOSECONDS;
     if (this.machine.engines !== null) tellEngines(this);
     return { answer, records: this._records, events: this.takeEvents() };
+  }
+
+  /** This host, as it was when the snapshot was taken, takes the place of the one that it has become. */
+  takePlaceOf(now: Host, name: string, sequence: number): Execution {
+    this.snapshots = now.snapshots;
+    this._records = [];
+    this._events = null;
+    this.emit('restored', `the host is again as snapshot "${name}" has it, behind command ${sequence}`, {
+      name,
+      sequence,
+    });
+    return { answer: { kind: 'ok', value: { name, sequence } }, records: [], events: this.takeEvents() };
   }
 
   /** The answer to commands that need a kernel while none runs: EIO. */

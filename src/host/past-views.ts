@@ -36,6 +36,17 @@ export interface SweepOutcome extends SweepRun {
   broken: string | null;
 }
 
+/** A name for what a host was. */
+export interface SnapshotView {
+  name: string;
+  /** The command that has given it, behind which the host was so. */
+  sequence: number;
+  /** Number of the kernel that ran. */
+  kernel: number;
+  /** Simulated nanoseconds, decimal. */
+  time: string;
+}
+
 /** A command of a host, as its journal has it. */
 export interface HistoryItem {
   sequence: number;

@@ -2,6 +2,7 @@
 import type { FastifyReply } from 'fastify';
 import type { z } from 'zod';
 import type { Command } from '../host/command.ts';
+import type { Lanes } from '../lanes/lanes.ts';
 import { type Packed, unpack } from '../threads/packed.ts';
 import { pathSchema } from './parameters.ts';
 import { type FieldError, Problem } from './problems.ts';
@@ -16,10 +17,10 @@ export interface AskedRequest {
   body?: unknown;
 }
 
-/** What a handler has asked of the lane; it is thrown, as nothing is to be answered. */
+/** What a handler has asked of the lane; it is thrown, as nothing is to be answered. Null: something else than a command. */
 class Asked {
-  readonly command: Command;
-  constructor(command: Command) {
+  readonly command: Command | null;
+  constructor(command: Command | null) {
     this.command = command;
   }
 }
@@ -57,8 +58,12 @@ async function commandOf(
   const params = read(pathSchema(route.path), { host: whose.host.id, ...given }, 'path');
   const query = read(route.query ?? NO_QUERY, Object.fromEntries(new URLSearchParams(search)), 'query');
   const values = { params, query, body: bodyOf(route, { params, query }, body), ...whose };
-  const lanes = {
+  const none = (): never => {
+    throw new Asked(null);
+  };
+  const lanes: Lanes = {
     ...context.lanes,
+    ...{ create: none, batch: none, copy: none, restore: none, remove: none, retry: none, stop: none },
     execute: (_hostId: string, command: Command | Packed<Command>) => {
       throw new Asked(unpack<Command>(command));
     },
@@ -66,8 +71,8 @@ async function commandOf(
   try {
     await route.handle({ ...context, lanes }, values as never, reply);
   } catch (error) {
-    if (error instanceof Asked) return error.command;
-    throw error;
+    if (!(error instanceof Asked)) throw error;
+    if (error.command !== null) return error.command;
   }
   return `${method} ${names} gives the host no command that could be repeated`;
 }

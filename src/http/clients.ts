@@ -38,6 +38,7 @@ export function lanesFor(lanes: Lanes, response: ServerResponse): AskedLanes {
       batch: async (hostId, command, payload) => noted(await lanes.batch(hostId, command, payload, client)),
       query: (hostId, query) => lanes.query(hostId, query, client),
       lookBack: (hostId, query) => lanes.lookBack(hostId, query, client),
+      restore: (hostId, name) => lanes.restore(hostId, name, client),
       copy: (hostId, row, at) => lanes.copy(hostId, row, at, client),
     },
     hazards: [],

@@ -91,6 +91,10 @@ export const PARAMETERS = {
   extension: id('Number of the extension.'),
   feature: decimal(0, 0xffff, 'Number of the feature.', 5),
   fault: decimal(0, S32_MAX, 'Id of the armed fault.', 1),
+  snapshot: z
+    .string()
+    .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { error: expected('a name of up to 64 of A-Z a-z 0-9 . _ -') })
+    .meta({ description: 'Name of the snapshot.', examples: ['ready'] }),
   engine: decimal(0, S32_MAX, 'Id of the engine.', 1),
   problem: z.string().meta({ description: 'Name of a kind of problem.', examples: ['not-found'] }),
 } as const;

@@ -16,6 +16,7 @@ import { KEXEC_ROUTES } from './resources/kexec.ts';
 import { PAST_ROUTES } from './resources/past.ts';
 import { PROCESS_ROUTES } from './resources/processes.ts';
 import { SERVICE_ROUTES } from './resources/service.ts';
+import { SNAPSHOT_ROUTES } from './resources/snapshots.ts';
 import { SWEEP_ROUTES } from './resources/sweep.ts';
 import { TENANT_ROUTES } from './resources/tenants.ts';
 import { USAGE_ROUTES } from './resources/usage.ts';
@@ -37,6 +38,7 @@ const ALL: readonly Route[] = [
   ...SWEEP_ROUTES,
   ...EVENT_ROUTES,
   ...PAST_ROUTES,
+  ...SNAPSHOT_ROUTES,
   ...HAZARD_ROUTES,
   ...USAGE_ROUTES,
   ...TENANT_ROUTES,

@@ -160,6 +160,7 @@ export function watchedLanes(lanes: Lanes, watchers: Watchers, peers: Peers): La
     query: (hostId, query, client) => lanes.query(hostId, query, client),
     copy: (hostId, row, at, client) => lanes.copy(hostId, row, at, client),
     lookBack: (hostId, query, client) => lanes.lookBack(hostId, query, client),
+    restore: (hostId, name, client) => tell(hostId, lanes.restore(hostId, name, client)),
     async remove(hostId) {
       await lanes.remove(hostId);
       watchers.end(hostId);

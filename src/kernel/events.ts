@@ -45,6 +45,14 @@ export const EVENTS = {
       sequence: { type: 'integer', about: 'The command, counted from 1 on; 0: none.' },
     },
   },
+  restored: {
+    severity: 'notice',
+    about: 'The host is again what it was when a named snapshot was taken.',
+    data: {
+      name: { type: 'text', about: 'Name of the snapshot.' },
+      sequence: { type: 'integer', about: 'The command behind which it was so.' },
+    },
+  },
   'boot.cold': {
     severity: 'warning',
     about: 'A kernel that does not know the format of the handover boots without it.',

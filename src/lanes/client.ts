@@ -80,6 +80,10 @@ export class LaneClient {
     return this.ask(hostId, { ask: 'lookBack', hostId, query }, client);
   }
 
+  restore(hostId: string, name: string, client?: Client): Promise<Answer> {
+    return this.ask(hostId, { ask: 'restore', hostId, name }, client);
+  }
+
   async remove(hostId: string): Promise<void> {
     await this.ask(hostId, { ask: 'remove', hostId });
     this.hear({ removed: hostId });

@@ -1,5 +1,5 @@
 /** How commands stand in the journal: as they are, except that a boot names the handover instead of repeating it. */
-import type { BatchCommand, Command } from '../host/command.ts';
+import type { BatchCommand, Command, RestoreCommand } from '../host/command.ts';
 
 interface StoredBoot {
   op: 'kexec.boot';
@@ -7,10 +7,10 @@ interface StoredBoot {
   freeze: number;
 }
 
-type Stored = Exclude<Command, { op: 'kexec.boot' }> | StoredBoot | BatchCommand;
+type Stored = Exclude<Command, { op: 'kexec.boot' }> | StoredBoot | BatchCommand | RestoreCommand;
 
 /** `freeze` is the sequence of the freeze before a boot. */
-export function encodeCommand(command: Command | BatchCommand, freeze: number | null): string {
+export function encodeCommand(command: Command | BatchCommand | RestoreCommand, freeze: number | null): string {
   if (command.op !== 'kexec.boot') return JSON.stringify(command satisfies Stored);
   if (freeze === null) throw new Error('a boot without a freeze before it');
   return JSON.stringify({ op: 'kexec.boot', freeze } satisfies StoredBoot);
@@ -20,7 +20,7 @@ export function encodeCommand(command: Command | BatchCommand, freeze: number | 
 export async function decodeCommand(
   text: string,
   handover: (freeze: number) => Promise<string | null>,
-): Promise<Command | BatchCommand> {
+): Promise<Command | BatchCommand | RestoreCommand> {
   const stored = JSON.parse(text) as Stored;
   return stored.op === 'kexec.boot' ? { op: 'kexec.boot', handover: await handover(stored.freeze) } : stored;
 }

@@ -12,6 +12,7 @@ import type {
   HostSpec,
   PreflightQuery,
   Query,
+  RestoreCommand,
   SweepQuery,
 } from '../host/command.ts';
 import { footprint, type HostUse } from '../host/footprint.ts';
@@ -83,6 +84,10 @@ class HostEngine implements Engine {
     if (command.op === 'calls' && command.calls.length > 1) return new Calls(this.#host, command);
     if (command.op === 'device.dma' && command.accesses.length > 1) return new Accesses(this.#host, command);
     return undefined;
+  }
+
+  takePlaceOf(now: Engine, { name, sequence }: RestoreCommand): Execution {
+    return this.#host.takePlaceOf((now as HostEngine).#host, name, sequence);
   }
 
   *withoutContents(): Generator<void, Engine> {

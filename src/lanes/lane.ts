@@ -81,6 +81,10 @@ export class Lane implements Lanes {
     return await this.#runner(hostId).lookInto(buildsHosts(query), back, client);
   }
 
+  async restore(hostId: string, name: string, client?: Presence): Promise<Answer> {
+    return await this.#runner(hostId).restore(name, client);
+  }
+
   async remove(hostId: string): Promise<void> {
     await this.#runner(hostId).remove();
     this.#uses.delete(hostId);

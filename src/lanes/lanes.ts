@@ -52,6 +52,8 @@ export interface Lanes {
    * its HostView, with its `devices`.
    */
   copy(hostId: string, row: CopyRow, at?: number, client?: Client): Promise<Answer>;
+  /** The host becomes again what it was when the snapshot of that name was taken. */
+  restore(hostId: string, name: string, client?: Client): Promise<Answer>;
   /** Tells what the host has done, and was. */
   lookBack(hostId: string, query: PastQuery, client?: Client): Promise<Answer>;
   /** Deletes the host and all that is stored of it. */

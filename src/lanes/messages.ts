@@ -20,6 +20,7 @@ export type LaneRequest =
   | { ask: 'query'; hostId: string; query: Query }
   | { ask: 'copy'; hostId: string; row: CopyRow; at?: number }
   | { ask: 'lookBack'; hostId: string; query: PastQuery }
+  | { ask: 'restore'; hostId: string; name: string }
   | { ask: 'remove'; hostId: string }
   | { ask: 'boot'; hostId: string }
   /** Whether a host that is set aside may be run again: gives what `Aside.retry` does. */

@@ -1,14 +1,14 @@
 /** What a host has done and was: its commands with their answers, and what has changed between two of them. */
-import type { Answer, Query } from '../host/command.ts';
-import type { DiffView, HistoryItem, HistoryView } from '../host/past-views.ts';
+import type { Answer, Query, RestoreCommand } from '../host/command.ts';
+import type { DiffView, HistoryItem, HistoryView, SnapshotView } from '../host/past-views.ts';
 import { LIST_BYTES } from '../limits.ts';
 import { differences } from './differences.ts';
 import { fileOf } from './filing.ts';
 import type { HostFile } from './host-file.ts';
 import { now, type Outcome } from './jobs.ts';
 import { packLarge } from './large.ts';
-import { executeStored, type LoadedHost, type Rebuilding, rebuildAt } from './replay.ts';
-import { Effort, type Pace } from './slices.ts';
+import { type Engine, executeStored, type LoadedHost, type Rebuilding, rebuildAt } from './replay.ts';
+import { Effort, inSlices, type Pace } from './slices.ts';
 import { look } from './work-off.ts';
 
 /** Looks into a host. `stored`: when all that the host holds is stored. */
@@ -78,7 +78,7 @@ async function history(
       if (sequence > last) break;
       at = sequence;
       if (stored.damaged !== undefined) return `command ${sequence}: ${stored.damaged}`;
-      const done = again && (await executeStored(hostId, again, stored, store, effort));
+      const done = again && (await executeStored(hostId, again, stored, from, effort));
       const command = JSON.parse(stored.command) as { op: string };
       if (ops !== undefined && !ops.includes(command.op)) continue;
       const item = { sequence, op: command.op, command, payload: stored.payload?.byteLength ?? 0 };
@@ -105,6 +105,23 @@ async function diff(
   if (typeof after === 'string') return after;
   const changes = differences(await told(before, from.pace), await told(after, from.pace));
   return { from: first, to, changes };
+}
+
+/** What the host was when a snapshot was taken, as the command that brings it back; or what is not there. */
+export async function snapshotOf(
+  hostId: string,
+  host: LoadedHost,
+  name: string,
+  from: Rebuilding,
+): Promise<{ command: RestoreCommand; engine: Engine; bytes: Uint8Array } | string> {
+  const answer = (await look(host.engine, { view: 'snapshots' }, from.pace)) as { value: SnapshotView[] };
+  const known = answer.value.find((one) => one.name === name);
+  if (known === undefined) return `snapshot ${name}`;
+  const { sequence } = known;
+  const past = await stateAt(hostId, sequence, host.sequence, from);
+  if (typeof past === 'string') return past;
+  const { engine, bytes } = await inSlices(past.engine.snapshot!(), from.pace);
+  return { command: { op: 'restore', name, sequence, engine }, engine: past.engine, bytes };
 }
 
 async function stateAt(hostId: string, at: number, last: number, from: Rebuilding): Promise<LoadedHost | string> {

@@ -160,6 +160,10 @@ export class LanePool implements RunningLanes {
     return this.#client.lookBack(hostId, query, client);
   }
 
+  restore(hostId: string, name: string, client?: Client): Promise<Answer> {
+    return this.#client.restore(hostId, name, client);
+  }
+
   remove(hostId: string): Promise<void> {
     return this.#client.remove(hostId);
   }

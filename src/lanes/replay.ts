@@ -3,7 +3,15 @@
  * behind it. The kernel is deterministic, so the answers are those of the first time. Where one is not (a later
  * version that behaves differently), the host is marked `diverged` and stands as it was before that command.
  */
-import type { Answer, BatchCommand, EmittedEvent, Execution, HostSpec, Refused } from '../host/command.ts';
+import type {
+  Answer,
+  BatchCommand,
+  EmittedEvent,
+  Execution,
+  HostSpec,
+  Refused,
+  RestoreCommand,
+} from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
 import {
@@ -41,6 +49,8 @@ export interface Engine extends Executing {
   check?(): void;
   /** All of it as bytes, in steps, between which it must be asked for nothing. Not while it is frozen. */
   snapshot?(): Generator<void, EngineSnapshot>;
+  /** This host, as a named snapshot has it, takes the place of what it has become. */
+  takePlaceOf?(now: Engine, command: RestoreCommand): Execution;
   /** Another one that is the same, but for what is in the memory of programs; in such steps. */
   withoutContents?(): Generator<void, Engine>;
   /** What it takes, in steps, between which it must be asked for nothing. */
@@ -203,7 +213,7 @@ async function build(
     for (const command of commands) {
       const isNext = command.sequence === host.sequence + 1;
       if (!isNext && host.sequence === 0) return lost();
-      const found = isNext ? await replayOne(hostId, host, command, store, effort, past) : GONE;
+      const found = isNext ? await replayOne(hostId, host, command, from, effort, past) : GONE;
       if (effort.isOver) await effort.pause();
       effort.resume();
       if (found === null) continue;
@@ -246,7 +256,7 @@ async function replayOne(
   hostId: string,
   host: LoadedHost,
   stored: StoredCommand,
-  store: HostStore,
+  from: Rebuilding,
   effort: Effort,
   past: PastEvents | null,
 ): Promise<Flaw | null> {
@@ -254,7 +264,7 @@ async function replayOne(
   const { worked } = effort;
   let execution: Executed;
   try {
-    execution = await executeStored(hostId, host, stored, store, effort);
+    execution = await executeStored(hostId, host, stored, from, effort);
     if (execution.digest !== stored.digest) return { differs: 'its answer is not the one given the first time' };
   } catch (error) {
     if (error instanceof StoreUnavailable || error instanceof GivenUp) throw error;
@@ -271,14 +281,25 @@ export async function executeStored(
   hostId: string,
   host: LoadedHost,
   stored: StoredCommand,
-  store: HostStore,
+  { store, restoreHost }: Rebuilding,
   effort: Effort,
 ): Promise<Executed> {
   const command = await decodeCommand(stored.command, async (freeze) => {
     return (await store.journal.handover(hostId, freeze)).text;
   });
   if (command.op === 'batch') return await replayBatch(host, command, effort, stored.payload);
+  if (command.op === 'restore') {
+    const { engine } = await inSlices(restoreHost!(stored.payload!, command.engine), effort);
+    return putBack(host, engine, command);
+  }
   return await execute(host.engine, command, effort);
+}
+
+/** From now on the host is `engine`, which is what it was when that snapshot was taken. */
+export function putBack(host: LoadedHost, engine: Engine, command: RestoreCommand): Executed {
+  const execution = engine.takePlaceOf!(host.engine, command);
+  host.engine = engine;
+  return { ...execution, digest: digest(execution.answer) };
 }
 
 /** What it gives is what the answer of the first time was kept by. */

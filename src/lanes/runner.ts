@@ -3,8 +3,10 @@
  * commit, but no answer is given before all that it rests on is stored. Only between a freeze and the boot of the
  * next kernel is the order another: there is no kernel then, but the hardware goes on, so DMA and queries that wait
  * are let through and everything else waits for the boot.
+ *
+ * Long because whatever takes a turn is here: each is about what is in memory, what is on its way to the journal, and nothing else.
  */
-import type { Answer, BatchCommand, Command, Execution, Query } from '../host/command.ts';
+import type { Answer, BatchCommand, Command, Execution, Query, RestoreCommand } from '../host/command.ts';
 import { FIRST_EPOCH, type HostRow, type JournalEntry } from '../store/store.ts';
 import type { Presence } from '../threads/client.ts';
 import type { AtWork } from './at-work.ts';
@@ -18,7 +20,7 @@ import { withEarlier, withHazards } from './hazards.ts';
 import { InMemory, type OwnedHost } from './in-memory.ts';
 import { Jobs, now, type Outcome, settled } from './jobs.ts';
 import { packLarge } from './large.ts';
-import type { LookInto } from './past.ts';
+import { type LookInto, snapshotOf } from './past.ts';
 import { isServiceDeath, NO_HOST, refusalOf, serviceDeathRefusal } from './refusals.ts';
 import {
   handoverOf,
@@ -26,6 +28,7 @@ import {
   NOTHING_BEHIND,
   NOTHING_YET,
   noteStored,
+  putBack,
   type Rebuilding,
   withDigest,
 } from './replay.ts';
@@ -52,6 +55,7 @@ export interface RunnerOptions extends Given {
 }
 
 type Carried = Pick<JournalEntry, 'payload' | 'handover' | 'events'>;
+type Journaled = Command | BatchCommand | RestoreCommand;
 
 export class HostRunner {
   readonly hostId: string;
@@ -183,6 +187,36 @@ export class HostRunner {
       if (query.view !== 'host' || query.digest !== true) return packLarge({ value, stored }, this.#pace);
       return { value: await withDigest(value, this.#memory.loaded!, pace), stored };
     });
+  }
+
+  /** The host becomes again what it was when the snapshot of that name was taken. */
+  restore(name: string, client?: Presence): Promise<Answer> {
+    return this.#jobs.add<Answer>(false, async () => {
+      this.#bounds.mayTake(client);
+      if ((await this.#memory.own())?.engine.pendingBoot) await this.#boot();
+      const host = await this.#memory.own();
+      if (host === undefined) return now(NO_HOST);
+      const refusal = refusalOf(host);
+      if (refusal !== null) return now(refusal);
+      const work = () => this.#change('restore', () => this.#restore(host, name));
+      return await this.#weight.copying(work, ({ stored }) => stored);
+    });
+  }
+
+  async #restore(before: OwnedHost, name: string): Promise<Outcome<Answer>> {
+    const found = await snapshotOf(this.hostId, before, name, this.#rebuilding());
+    if (typeof found === 'string') return now({ kind: 'not-found', what: found });
+    // It is another one to whoever weighs it.
+    const host = { ...before };
+    this.#memory.take(host);
+    const { command, engine, bytes: payload } = found;
+    const { answer, digest, events } = putBack(host, engine, command);
+    if (this.#options.check) host.engine.check?.();
+    const entry = this.#entry(host, command, digest, { payload, events });
+    noteStored(host, entry.command.length + payload.byteLength, 0, { records: [] });
+    const committed = this.#memory.commit(host, entry);
+    await settled(committed);
+    return { value: answer, stored: committed };
   }
 
   /** Looks at what is in memory, with what is needed to build what it was; `copies`: all of it is in memory once more then. */
@@ -353,13 +387,15 @@ export class HostRunner {
     if (host === undefined) return now(nothingDone(NO_HOST));
     const refusal = refusalOf(host);
     if (refusal !== null) return now(nothingDone(refusal));
+    // It has to be told where in the journal it will be.
+    const own = command.op === 'snapshot.put' ? { ...command, sequence: host.sequence + 1 } : command;
     return await this.#secondTry.run(host, (asked) => {
       const effort = this.#bounds.effort(asked, client, this.#pace);
       return this.#change(command.op, () => {
-        const execution = execute(asked.engine, command, effort);
+        const execution = execute(asked.engine, own, effort);
         return execution instanceof Promise
-          ? execution.then((done) => this.#store(asked, command, done, effort))
-          : this.#store(asked, command, execution, effort);
+          ? execution.then((done) => this.#store(asked, own, done, effort))
+          : this.#store(asked, own, execution, effort);
       });
     });
   }
@@ -377,7 +413,7 @@ export class HostRunner {
     return { value, stored: this.#memory.commit(host, entry) };
   }
 
-  #entry(host: OwnedHost, command: Command | BatchCommand, digest: string, more: Carried): JournalEntry {
+  #entry(host: OwnedHost, command: Journaled, digest: string, more: Carried): JournalEntry {
     const { hostId } = this;
     const { epoch, sequence, freeze } = host;
     return { hostId, epoch, sequence: sequence + 1, command: encodeCommand(command, freeze), digest, ...more };

@@ -112,6 +112,8 @@ export function startLane(
         return await lane.copy(request.hostId, request.row, request.at, client);
       case 'lookBack':
         return await lane.lookBack(request.hostId, request.query, client);
+      case 'restore':
+        return await lane.restore(request.hostId, request.name, client);
       case 'boot':
         return await lane.boot(request.hostId);
       case 'remove': {
@@ -173,6 +175,6 @@ function isOfLargeHost(row: NewHost | HostOfFile): boolean {
 }
 
 /** What a host is run for. */
-const RUNNING = new Set<LaneRequest['ask']>(['execute', 'batch', 'query', 'copy', 'lookBack', 'boot']);
+const RUNNING = new Set<LaneRequest['ask']>(['execute', 'batch', 'query', 'copy', 'lookBack', 'restore', 'boot']);
 
 const isOfServer = ({ ask }: LaneRequest): boolean => ask === 'listen' || ask === 'hangUp';

@@ -46,6 +46,8 @@ const EXAMPLES: { [One in Op]: Extract<Command, { op: One }> } = {
   'clock.advance': { op: 'clock.advance', nanoseconds: '1' },
   'fault.arm': { op: 'fault.arm', point: 'allocation' },
   'fault.disarm': { op: 'fault.disarm', id: 99 },
+  'snapshot.put': { op: 'snapshot.put', name: 'ready', sequence: 1 },
+  'snapshot.delete': { op: 'snapshot.delete', name: 'nothing' },
 };
 
 /** Likewise. */
@@ -73,6 +75,7 @@ const QUESTIONS: { [One in View]: Extract<Query, { view: One }> } = {
   mappings: { view: 'mappings', pid: PID, fd: 3, ioas: 1, limit: 1 },
   hwpt: { view: 'hwpt', pid: PID, fd: 3, hwpt: 1 },
   faults: { view: 'faults' },
+  snapshots: { view: 'snapshots' },
 };
 
 function buildSpec() {

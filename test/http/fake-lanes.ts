@@ -56,6 +56,10 @@ export class FakeLanes implements Lanes {
     return ok({ items: [], nextPageToken: null });
   }
 
+  async restore(): Promise<Answer> {
+    return ok({ name: 'ready', sequence: 12 });
+  }
+
   async copy(): Promise<Answer> {
     return ok({ sequence: 0 });
   }

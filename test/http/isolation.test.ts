@@ -38,6 +38,7 @@ const IN_HOST: Record<string, boolean> = {
   extension: true,
   feature: true,
   fault: true,
+  snapshot: true,
   engine: true,
   problem: false,
 };

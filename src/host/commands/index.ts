@@ -12,6 +12,7 @@ import { IOASES } from './ioases.ts';
 import { KEXEC } from './kexec.ts';
 import { PROCESSES } from './processes.ts';
 import type { Op, Row, Rows } from './row.ts';
+import { SNAPSHOTS } from './snapshots.ts';
 
 export const COMMANDS: Rows<Op> = {
   ...PROCESSES,
@@ -23,6 +24,7 @@ export const COMMANDS: Rows<Op> = {
   ...ENGINES,
   ...CLOCK,
   ...FAULTS,
+  ...SNAPSHOTS,
 };
 
 /** Any command, with the fields that a row may need: the types of the rows make sure that it has them. */

@@ -32,7 +32,8 @@ export function hostView(host: Host): HostView {
   };
 }
 
-export const HOST_VIEWS: Rows<'host' | 'faults'> = {
+export const HOST_VIEWS: Rows<'host' | 'faults' | 'snapshots'> = {
+  snapshots: { needs: 'host', answer: ({ snapshots }) => ok(snapshots.map((snapshot) => ({ ...snapshot }))) },
   host: { needs: 'host', answer: (host) => ok(hostView(host)) },
   faults: {
     needs: 'host',

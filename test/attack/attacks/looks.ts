@@ -136,6 +136,24 @@ export const LOOKS: readonly Attack[] = [
     },
   },
   {
+    name: 'a large host brought back again and again',
+    tries: 'Two hosts of a million mappings go back to a named snapshot, four requests at a time of each.',
+    begin: async (attacker) => {
+      const targets = await Promise.all(times(2, () => attached(attacker, largeSpec(64n * GIB))));
+      for (const target of targets) {
+        await target.process.do(mmap(PAGE));
+        await mapPages(target, attacker.size(1_000_000));
+        await attacker.request('PUT', `${target.process.host}/snapshots/ready`);
+      }
+      return () =>
+        Promise.all(
+          targets.flatMap(({ process: { host } }) =>
+            times(AT_A_TIME, () => attacker.post(`${host}/snapshots/ready/restore`, {})),
+          ),
+        );
+    },
+  },
+  {
     name: 'an engine over 4 GiB in single pages',
     tries: 'Its pages go and come, all of them and every second one, and are moved.',
     begin: async (attacker) => {
