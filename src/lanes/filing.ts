@@ -68,6 +68,7 @@ async function newest(
   const effort = new Effort(pace, () => {});
   const found: { command: FiledCommand; size: number }[] = [];
   let size = 0;
+  let first = 0;
   for (let at = 0; at < last; ) {
     const read = await store.journal.read(hostId, at);
     if (read.length === 0) break;
@@ -75,16 +76,17 @@ async function newest(
       at = sequence;
       if (damaged !== undefined || sequence > last) continue;
       const command = JSON.parse(text, contents ? undefined : withoutData) as { op: string };
-      const more = payload && { payload: Buffer.from(payload).toString('base64') };
-      const took = text.length + (more?.payload.length ?? 0);
+      // That of a restore is all of a host, with what was in its memory.
+      const more = payload && command.op !== 'restore' && { payload: Buffer.from(payload).toString('base64') };
+      const took = text.length + (more ? more.payload.length : 0);
       found.push({ command: { sequence, op: command.op, command, ...more }, size: took });
       size += took;
-      while (size > MOST_HISTORY && found.length > 0) size -= found.shift()!.size;
+      while (size > MOST_HISTORY) size -= found[first++]!.size;
     }
     if (effort.isOver) await effort.pause();
     effort.resume();
   }
-  return found.map(({ command }) => command);
+  return found.slice(first).map(({ command }) => command);
 }
 
 function* piecesOf(bytes: Buffer): Generator<void, string[]> {

@@ -16,8 +16,8 @@ export type LookInto = (host: LoadedHost, from: Rebuilding, stored: Promise<void
 
 /** What is asked of the past of a host. */
 export type PastQuery =
-  /** Commands behind one, by their sequence; `ops`: only these. */
-  | { of: 'history'; after: number; limit: number; ops?: readonly string[]; answers: boolean }
+  /** Commands behind one, by their sequence, or from the first that is kept on; `ops`: only these. */
+  | { of: 'history'; after?: number; limit: number; ops?: readonly string[]; answers: boolean }
   /** Between what it was behind one command and behind another one; absent: as it is. */
   | { of: 'diff'; from: number; to?: number }
   /** All of it, as a file; `contents`: with what is in the memory of programs. */
@@ -59,10 +59,11 @@ function find(
 async function history(
   hostId: string,
   { sequence: last }: LoadedHost,
-  { after, limit, ops, answers }: Extract<PastQuery, { of: 'history' }>,
+  { after: given, limit, ops, answers }: Extract<PastQuery, { of: 'history' }>,
   from: Rebuilding,
 ): Promise<HistoryView | string> {
   const { store, pace } = from;
+  const after = given ?? ((await store.journal.read(hostId, 0))[0]?.sequence ?? last + 1) - 1;
   const again = answers ? await stateAt(hostId, after, last, from) : null;
   if (typeof again === 'string') return again;
   const effort = new Effort(pace, () => {});

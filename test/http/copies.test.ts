@@ -69,6 +69,12 @@ test('a copy of a copy goes on from where that one is', async () => {
   assert.equal(await digestOf(second), await digestOf(first));
   const past = await copy({ from: first.id, at });
   assert.equal(await digestOf(past), await digestOf(host));
+  const { items } = (await first.request('get', '/history?answers=true')) as { items: { sequence: number }[] };
+  assert.deepEqual(
+    items.map(({ sequence }) => sequence),
+    [at + 1],
+    'its history begins with it',
+  );
   // What came before it began is not its own.
   await assert.rejects(copy({ from: first.id, at: at - 1 }), /404 .*are no longer kept/);
 });

@@ -90,6 +90,15 @@ test('without memory all is as it was, but for what was written there', async ()
   assert.equal(String(await host.dmaRead(D1, IOVA, TEXT.length)), TEXT);
 });
 
+test('what a host was brought back to is not in its file', async () => {
+  const { host } = await prepare(app);
+  await host.request('put', '/snapshots/ready');
+  await host.request('post', '/snapshots/ready/restore');
+  const { history } = await fileOf(host, '?without=memory');
+  const last = history.at(-1) as { op: string; payload?: string };
+  assert.deepEqual([last.op, last.payload], ['restore', undefined]);
+});
+
 test('a large one is read in another thread', async () => {
   const { host, vmm, iommufd } = await prepare(app);
   await vmm.mmap(0x7f00_0000_0000, 4096);

@@ -58,7 +58,12 @@ export const PAST_ROUTES: readonly Route[] = [
     access,
     problems: ['too-costly'],
     query: strict({
-      after: integerText(0, S32_MAX, 'Behind which command the page begins; 0: the first.', 0).optional(),
+      after: integerText(
+        0,
+        S32_MAX,
+        'Behind which command the page begins; not given: the first that is kept.',
+        0,
+      ).optional(),
       limit: limit(MAX_LISTED, PAGE),
       op: ops,
       answers: booleanText('Whether answers are told, too.').optional(),
@@ -73,8 +78,14 @@ export const PAST_ROUTES: readonly Route[] = [
         },
       },
     },
-    async handle({ lanes }, { host, query: { after = 0, limit, op, answers = false } }) {
-      const asked = { of: 'history', after, limit, answers, ...(op && { ops: op }) } as const;
+    async handle({ lanes }, { host, query: { after, limit, op, answers = false } }) {
+      const asked = {
+        of: 'history',
+        limit,
+        answers,
+        ...(after !== undefined && { after }),
+        ...(op && { ops: op }),
+      } as const;
       return passed(await lanes.lookBack(host.id, asked));
     },
   }),
