@@ -5,6 +5,7 @@ import { Random } from '../crash/random.ts';
 import { useApp } from '../support/app.ts';
 import { D1, Host } from '../support/client.ts';
 import { ADMIN_KEY } from '../support/keys.ts';
+import { OPERATIONS } from '../support/operations.ts';
 import { adopt, IOVA, prepare, TEXT, TOKEN } from '../support/setups.ts';
 
 const app = useApp();
@@ -93,6 +94,8 @@ test('what cannot be copied is refused by name, and nothing is made', async () =
   ];
   for (const [body, refusal] of wrong) await assert.rejects(copy(body), refusal);
   assert.equal(await count(), before);
+  const { responses } = OPERATIONS.find(({ operationId }) => operationId === 'createHost')!;
+  assert.ok('404' in responses && '400' in responses, 'as the document says');
 });
 
 test('another tenant’s host cannot be copied, as it is not there', async () => {

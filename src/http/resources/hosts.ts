@@ -228,7 +228,7 @@ export const HOST_ROUTES: readonly Route[] = [
     description:
       'From a preset, from the text that a real machine prints, or from a list of devices: the first kernel has booted when this answers, and drivers are bound; one that cannot be is 422. Or from another host, as it is or was: everything is the same, processes, descriptors, memory, armed faults, and from then on the two have nothing to do with each other.',
     access: 'tenant',
-    problems: ['kernel-refusal'],
+    problems: ['kernel-refusal', 'kernel-conflict', 'not-found'],
     body: HostInput,
     bodyExample: { name: 'lab', preset: 'vmm-lab' },
     success: {

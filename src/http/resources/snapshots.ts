@@ -53,6 +53,7 @@ export const SNAPSHOT_ROUTES: readonly Route[] = [
     description:
       'In place: all is as it was then, processes, descriptors, memory, simulated time; the host has the snapshots that it has now, and its log goes on. That is possible as long as the commands are kept from which it has to be built, 100,000 at least; then it is 404.',
     access,
+    refusable: true,
     problems: ['too-costly'],
     success: {
       200: {
@@ -70,6 +71,7 @@ export const SNAPSHOT_ROUTES: readonly Route[] = [
     tag,
     summary: 'Forget a named snapshot',
     access,
+    refusable: true,
     success: { 204: { description: 'It is forgotten.' } },
     async handle({ lanes }, { host, params: { snapshot: name } }) {
       passed(await lanes.execute(host.id, { op: 'snapshot.delete', name }));
