@@ -4,8 +4,8 @@ import type { DeviceView, HostView } from '../host/views.ts';
 import type { HostCopy, HostRow } from '../store/store.ts';
 import { now, type Outcome } from './jobs.ts';
 import { packLarge } from './large.ts';
-import { type LoadedHost, type Rebuilding, rebuildAt } from './replay.ts';
-import { inSlices } from './slices.ts';
+import { type Engine, type LoadedHost, type Rebuilding, rebuildAt } from './replay.ts';
+import { inSlices, type Pace } from './slices.ts';
 import { look } from './work-off.ts';
 
 /** The row of a host that is made of another one; its spec is that one's. */
@@ -36,18 +36,23 @@ export async function makeCopy(
   const asked = at === host.sequence ? host : await pastOf(hostId, at, host.sequence, from);
   if (typeof asked === 'string') return now({ kind: 'not-found', what: asked });
   const { engine, sequence } = asked;
-  const { value: view } = (await look(engine, { view: 'host' }, from.pace)) as { value: HostView };
-  const { value: devices } = (await look(engine, { view: 'devices' }, from.pace)) as { value: DeviceView[] };
+  const view = await newHostView(engine, from.pace);
   const snapshot = await inSlices(engine.snapshot!(), from.pace);
   const insert = insertCopy(hostId, row, beginning(hostId, sequence, view), { sequence, ...snapshot }, from);
   const stored = Promise.all([before, insert]).then(() => {});
-  return await packLarge({ value: { kind: 'ok', value: { ...view, devices } }, stored }, from.pace);
+  return await packLarge({ value: { kind: 'ok', value: view }, stored }, from.pace);
+}
+
+/** What is told of a host that has been made of something: its HostView, with its `devices`. */
+export async function newHostView(engine: Engine, pace: Pace): Promise<HostView & { devices: DeviceView[] }> {
+  const { value: view } = (await look(engine, { view: 'host' }, pace)) as { value: HostView };
+  const { value: devices } = (await look(engine, { view: 'devices' }, pace)) as { value: DeviceView[] };
+  return { ...view, devices };
 }
 
 async function pastOf(hostId: string, at: number, last: number, from: Rebuilding): Promise<LoadedHost | string> {
-  if (at > last) return `command ${at}: the last one is ${last}`;
-  const host = await rebuildAt(hostId, at, from);
-  if (typeof host === 'string') return `state behind command ${at} any more: ${host}`;
+  const host = await rebuildAt(hostId, at, last, from);
+  if (typeof host === 'string') return host;
   return host.engine.pendingBoot ? `kernel behind command ${at}, a freeze: ask for ${at + 1}` : host;
 }
 

@@ -2,16 +2,14 @@
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
 import type { Answer } from '../host/command.ts';
-import type { DeviceView, HostView } from '../host/views.ts';
 import { unbroken } from '../threads/shield.ts';
-import { beginning, type CopyRow } from './copies.ts';
+import { beginning, type CopyRow, newHostView } from './copies.ts';
 import { GivenUp } from './errors.ts';
 import { type FiledCommand, HOST_FILE, type HostFile, sealOf } from './host-file.ts';
 import { now, type Outcome } from './jobs.ts';
 import { packLarge } from './large.ts';
 import type { LoadedHost, Rebuilding } from './replay.ts';
 import { Effort, inSlices } from './slices.ts';
-import { look } from './work-off.ts';
 
 /** In a command, bytes that are written somewhere. */
 const withoutData = (name: string, value: unknown): unknown => (name === 'data' ? undefined : value);
@@ -122,24 +120,22 @@ export async function takeFrom(
   row: CopyRow,
   { store, restoreHost, pace }: Rebuilding,
 ): Promise<Outcome<Answer>> {
-  const read = async (): Promise<{ bytes: Uint8Array; view: HostView; devices: DeviceView[] } | Answer> => {
+  const read = async (): Promise<{ bytes: Uint8Array; view: Awaited<ReturnType<typeof newHostView>> } | Answer> => {
     const frame = await inSlices(bytesOf(file.state), pace);
     const bytes = await unbroken(() => decompress(frame, { maxOutputLength: MOST_STATE }));
     const { engine, upgraded } = await inSlices(restoreHost!(bytes, file.engine), pace);
     // What another version has brought to this one is not the same any more.
     if (!upgraded && (await inSlices(engine.digest!(), pace)) !== file.digest)
       return wrong('digest', 'the host in `state` is another one');
-    const { value: view } = (await look(engine, { view: 'host' }, pace)) as { value: HostView };
-    const { value: devices } = (await look(engine, { view: 'devices' }, pace)) as { value: DeviceView[] };
-    return { bytes, view, devices };
+    return { bytes, view: await newHostView(engine, pace) };
   };
   const found = await read().catch((error: Error) => {
     if (error instanceof GivenUp) throw error;
     return wrong('state', `this version cannot read it: ${error.message}`);
   });
   if ('kind' in found) return now(found);
-  const { bytes, view, devices } = found;
+  const { bytes, view } = found;
   const { engine, sequence, spec, origin } = file;
   await store.hosts.insert({ ...row, spec }, [beginning(origin.id, sequence, view)], { sequence, engine, bytes });
-  return await packLarge(now<Answer>({ kind: 'ok', value: { ...view, devices } }), pace);
+  return await packLarge(now<Answer>({ kind: 'ok', value: view }), pace);
 }

@@ -64,7 +64,7 @@ async function history(
 ): Promise<HistoryView | string> {
   const { store, pace } = from;
   const after = given ?? ((await store.journal.read(hostId, 0))[0]?.sequence ?? last + 1) - 1;
-  const again = answers ? await stateAt(hostId, after, last, from) : null;
+  const again = answers ? await rebuildAt(hostId, after, last, from) : null;
   if (typeof again === 'string') return again;
   const effort = new Effort(pace, () => {});
   const items: HistoryItem[] = [];
@@ -100,9 +100,9 @@ async function diff(
   { from: first, to = host.sequence }: Extract<PastQuery, { of: 'diff' }>,
   from: Rebuilding,
 ): Promise<DiffView | string> {
-  const before = await stateAt(hostId, first, host.sequence, from);
+  const before = await rebuildAt(hostId, first, host.sequence, from);
   if (typeof before === 'string') return before;
-  const after = to === host.sequence ? host : await stateAt(hostId, to, host.sequence, from);
+  const after = to === host.sequence ? host : await rebuildAt(hostId, to, host.sequence, from);
   if (typeof after === 'string') return after;
   const changes = differences(await told(before, from.pace), await told(after, from.pace));
   return { from: first, to, changes };
@@ -119,16 +119,10 @@ export async function snapshotOf(
   const known = answer.value.find((one) => one.name === name);
   if (known === undefined) return `snapshot ${name}`;
   const { sequence } = known;
-  const past = await stateAt(hostId, sequence, host.sequence, from);
+  const past = await rebuildAt(hostId, sequence, host.sequence, from);
   if (typeof past === 'string') return past;
   const { engine, bytes } = await inSlices(past.engine.snapshot!(), from.pace);
   return { command: { op: 'restore', name, sequence, engine }, engine: past.engine, bytes };
-}
-
-async function stateAt(hostId: string, at: number, last: number, from: Rebuilding): Promise<LoadedHost | string> {
-  if (at > last) return `command ${at}: the last one is ${last}`;
-  const host = await rebuildAt(hostId, at, from);
-  return typeof host === 'string' ? `state behind command ${at} any more: ${host}` : host;
 }
 
 type Json = Record<string, unknown>;

@@ -156,15 +156,25 @@ export async function rebuildWithout(
 type Built = { host: LoadedHost; difference: Divergence | null } | Lost;
 export type Lost = Pick<LoadedHost, 'epoch' | 'sequence' | 'diverged' | 'damage'> & { why: string };
 
-/** The host as it was behind that command, which it has executed; nobody's. Or why it cannot be told what it was. */
-export async function rebuildAt(hostId: string, sequence: number, from: Rebuilding): Promise<LoadedHost | string> {
+/** The host as it was behind that command; nobody's. `last`: the last one that it has executed. Or what there is not. */
+export async function rebuildAt(
+  hostId: string,
+  sequence: number,
+  last: number,
+  from: Rebuilding,
+): Promise<LoadedHost | string> {
+  if (sequence > last) return `command ${sequence}: the last one is ${last}`;
   const built = await build(hostId, null, from, { until: sequence });
+  const why = whyNot(built);
+  return why === null ? (built as { host: LoadedHost }).host : `state behind command ${sequence} any more: ${why}`;
+}
+
+function whyNot(built: Built | undefined): string | null {
   if (built === undefined) return 'the host is gone';
   if ('why' in built) return built.why;
   const { host, difference } = built;
-  if (difference !== null)
-    return `command ${difference.sequence} has another answer in this version: ${difference.why}`;
-  return host.damage === null ? host : host.damage.what;
+  if (difference === null) return host.damage?.what ?? null;
+  return `command ${difference.sequence} has another answer in this version: ${difference.why}`;
 }
 
 /** All commands of the host, or less. */

@@ -24,6 +24,14 @@ export async function inSlices<T>(steps: Generator<void, T>, pace: Pace): Promis
   }
 }
 
+/** Goes through all steps at once. */
+export function atOnce<T>(steps: Generator<void, T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
 /** The pace of one piece of work, which counts how long the lane has been at it: the time of others' turns is not in that. */
 export class Effort implements Pace {
   readonly #pace: Pace;

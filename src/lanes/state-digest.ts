@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import type { Host } from '../host/host.ts';
 import { digestBytes } from '../host/state/digest.ts';
 import { CODEC } from '../host/state/state.ts';
+import { atOnce } from './slices.ts';
 
 /** SHA-256 of its state, hexadecimal. In steps: the host must not go on until it has come to its end. */
 export function* digesting(host: Host): Generator<void, string> {
@@ -11,10 +12,4 @@ export function* digesting(host: Host): Generator<void, string> {
   return hash.digest('hex');
 }
 
-export function digestOf(host: Host): string {
-  const steps = digesting(host);
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done) return value;
-  }
-}
+export const digestOf = (host: Host): string => atOnce(digesting(host));

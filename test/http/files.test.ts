@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type HostFile, sealOf } from '../../src/lanes/host-file.ts';
+import { atOnce } from '../../src/lanes/slices.ts';
 import { LARGE } from '../../src/limits.ts';
 import { useApp } from '../support/app.ts';
 import { D1, Host, type HostMaker } from '../support/client.ts';
@@ -172,10 +173,8 @@ test('whoever runs the service takes files of others, too; those which hold no h
   t.after(() => own.stop());
   const made = async (changes: object): Promise<Host> => {
     const { signature, sha256: _, ...rest } = { ...file, ...changes };
-    const steps = sealOf(rest as unknown as HostFile);
-    let step = steps.next();
-    while (!step.done) step = steps.next();
-    return await taken({ ...rest, sha256: step.value, signature }, own);
+    const sha256 = atOnce(sealOf(rest as unknown as HostFile));
+    return await taken({ ...rest, sha256, signature }, own);
   };
   assert.equal(await digestOf(await made({})), file.digest);
   const digest = '0'.repeat(64);

@@ -2,6 +2,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
 import { HOST_FILE, type HostFile, sealOf } from '../../lanes/host-file.ts';
+import { atOnce } from '../../lanes/slices.ts';
 import { isPacked } from '../../threads/packed.ts';
 import { passed, withFields } from '../answers.ts';
 import { heavyRoute, type Route, route } from '../route.ts';
@@ -87,10 +88,7 @@ interface Light {
 /** What is checked of a file where it is read, which may be in another thread. */
 function checked({ signature, ...file }: z.output<typeof File>): { heavy: HostFile; light: Light } {
   const given = file as unknown as HostFile;
-  const steps = sealOf(given);
-  let step = steps.next();
-  while (!step.done) step = steps.next();
-  if (step.value !== given.sha256) {
+  if (atOnce(sealOf(given)) !== given.sha256) {
     const reason = 'the file is not what it was: one of its fields has changed, or is missing';
     throw invalid([{ in: 'body', pointer: '/sha256', reason }]);
   }
