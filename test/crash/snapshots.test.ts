@@ -13,6 +13,23 @@ const TURNS = 6;
 
 const digestOf = async (host: Host): Promise<string> => ((await host.view()) as unknown as { digest: string }).digest;
 
+/**
+ * Kills the service while it is asked, and starts it again: whether it has answered before. At any moment: in the first turn before it has
+ * begun, and in the last one behind its answer.
+ */
+async function killedWhile(app: MortalApp, asked: Promise<unknown>, turn: number): Promise<boolean> {
+  const answer = asked.then(
+    () => true,
+    () => false,
+  );
+  if (turn === TURNS - 1) await answer;
+  else await setTimeout(turn * 15);
+  await app.service.stop('SIGKILL');
+  const answered = await answer;
+  await app.start();
+  return answered;
+}
+
 /** A host of many mappings at random places, so that what is stored of it is in several parts. */
 async function largeHost(app: MortalApp): Promise<Host> {
   const host = await app.host();
@@ -36,16 +53,7 @@ test('a kill while a host is brought back leaves it as it was, or brought back',
   for (let turn = 0; turn < TURNS; turn++) {
     await host.process({ name: `of-turn-${turn}` });
     const before = await digestOf(host);
-    const answer = host.request('post', '/snapshots/ready/restore').then(
-      () => true,
-      () => false,
-    );
-    // At any moment of it: the first one is before it has begun, and the last one behind its answer.
-    if (turn === TURNS - 1) await answer;
-    else await setTimeout(turn * 15);
-    await app.service.stop('SIGKILL');
-    const answered = await answer;
-    await app.start();
+    const answered = await killedWhile(app, host.request('post', '/snapshots/ready/restore'), turn);
     const found = await digestOf(host);
     assert.ok(found === ready || (found === before && !answered), `turn ${turn}`);
     if (found === ready) done++;
@@ -63,15 +71,8 @@ test('a kill while a host is made of a file leaves all of the new one, or nothin
     ((await new Host(app, '').ask('get', '/v1/hosts')) as { items: { id: string }[] }).items.map(({ id }) => id);
   let known = await all();
   for (let turn = 0; turn < TURNS; turn++) {
-    const answer = new Host(app, '').ask('post', '/v1/hosts/import', file).then(
-      () => true,
-      () => false,
-    );
-    if (turn === TURNS - 1) await answer;
-    else await setTimeout(turn * 15);
-    await app.service.stop('SIGKILL');
-    const answered = await answer;
-    await app.start();
+    const asked = new Host(app, '').ask('post', '/v1/hosts/import', file);
+    const answered = await killedWhile(app, asked, turn);
     const now = await all();
     const made = now.filter((id) => !known.includes(id));
     assert.ok(made.length === 1 || (made.length === 0 && !answered), `turn ${turn}`);

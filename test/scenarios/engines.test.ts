@@ -4,7 +4,17 @@ import { test } from 'node:test';
 import type { EngineView } from '../../src/host/views.ts';
 import { useApp } from '../support/app.ts';
 import { D1, E1, type Host, MIB } from '../support/client.ts';
-import { adopt, buildSuccessor, IOVA, prepare, RAM, retrieveAll, setUpVmm, TOKEN } from '../support/setups.ts';
+import {
+  adopt,
+  buildSuccessor,
+  IOVA,
+  prepare,
+  preserveAll,
+  RAM,
+  retrieveAll,
+  setUpVmm,
+  TOKEN,
+} from '../support/setups.ts';
 
 const app = useApp();
 const PAGES = RAM / 4096;
@@ -123,11 +133,7 @@ test('memory that is not preserved under a restored domain is freed under the en
   const { host, vmm, memfd, iommufd, cdev, hwpt } = await setUpVmm(app);
   await vmm.allocate(memfd, 4 * MIB, 2 * MIB, 3);
   await vmm.write(memfd, 4 * MIB, 'a new page');
-  const session = await vmm.createSession(await vmm.openLiveupdate(), 'vm1');
-  await vmm.preserve(session, memfd, 1);
-  await vmm.mark(iommufd, hwpt, TOKEN);
-  await vmm.preserve(session, iommufd, 2);
-  await vmm.preserve(session, cdev, 3);
+  await preserveAll({ vmm, memfd, iommufd, cdev, hwpt });
   const engine = await host.startEngine(D1, IOVA, RAM);
   await host.kexec();
   const { gaps, freed, continuousPages } = await host.engine(engine);

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { useApp } from '../support/app.ts';
 import { D1, D2, E1, type Host, MIB } from '../support/client.ts';
 import type { DmaWatch } from '../support/dma-watch.ts';
-import { adopt, buildSuccessor, IOVA, retrieveAll, setUpVmm, TOKEN } from '../support/setups.ts';
+import { adopt, buildSuccessor, IOVA, preserveAll, retrieveAll, setUpVmm, TOKEN } from '../support/setups.ts';
 
 const app = useApp();
 const PUNCH_HOLE = 3;
@@ -20,11 +20,7 @@ async function updateWithHole(): Promise<{ host: Host; watch: DmaWatch; id: numb
   const { host, vmm, memfd, iommufd, cdev, hwpt, watch } = await setUpVmm(app);
   await vmm.allocate(memfd, HOLE.offset, HOLE.length, PUNCH_HOLE);
   await vmm.write(memfd, HOLE.offset, 'a new page');
-  const session = await vmm.createSession(await vmm.openLiveupdate(), 'vm1');
-  await vmm.preserve(session, memfd, 1);
-  await vmm.mark(iommufd, hwpt, TOKEN);
-  await vmm.preserve(session, iommufd, 2);
-  await vmm.preserve(session, cdev, 3);
+  await preserveAll({ vmm, memfd, iommufd, cdev, hwpt });
   const { id } = (await host.device(D1)).domain;
   const atBoot = await host.cursor();
   await host.kexec();

@@ -12,6 +12,7 @@ import {
   buildSuccessor,
   IOVA,
   prepare,
+  preserveAll,
   RAM,
   retrieveAll,
   setUpVmm,
@@ -42,11 +43,7 @@ async function updateWithHole(): Promise<Adopted> {
   const { host, vmm, memfd, iommufd, cdev, hwpt, watch } = await setUpVmm(app);
   await vmm.allocate(memfd, HOLE.offset, HOLE.length, PUNCH_HOLE);
   await vmm.write(memfd, HOLE.offset, 'a new page');
-  const session = await vmm.createSession(await vmm.openLiveupdate(), 'vm1');
-  await vmm.preserve(session, memfd, 1);
-  await vmm.mark(iommufd, hwpt, TOKEN);
-  await vmm.preserve(session, iommufd, 2);
-  await vmm.preserve(session, cdev, 3);
+  await preserveAll({ vmm, memfd, iommufd, cdev, hwpt });
   await host.kexec();
   const q = await retrieveAll(host, watch);
   return { ...q, device: await q.vmm.bind(q.cdev, q.iommufd) };
@@ -66,11 +63,7 @@ async function updateAnew(host: Host): Promise<void> {
   await vmm.mapFile(iommufd, ioas, IOVA, memfd, RAM);
   const hwpt = await vmm.allocHwpt(iommufd, device, ioas);
   await vmm.attach(cdev, hwpt);
-  const session = await vmm.createSession(await vmm.openLiveupdate(), 'vm1');
-  await vmm.preserve(session, memfd, 1);
-  await vmm.mark(iommufd, hwpt, TOKEN);
-  await vmm.preserve(session, iommufd, 2);
-  await vmm.preserve(session, cdev, 3);
+  await preserveAll({ vmm, memfd, iommufd, cdev, hwpt });
   const watch = await new DmaWatch(host, D1, IOVA, TEXT).start();
   const { hazards } = await host.kexec();
   assert.equal(hazards, undefined);

@@ -61,17 +61,27 @@ export async function setUpVmm(app: HostMaker, body: HostBody = {}): Promise<Vmm
   return { host, vmm, memfd, iommufd, cdev, device, ioas, hwpt, watch };
 }
 
-/** Setup P. The session is the VMM's own. */
-export async function prepare(app: HostMaker, body: HostBody = {}): Promise<Prepared> {
-  const ready = await setUpVmm(app, body);
-  const { vmm, memfd, iommufd, cdev, hwpt } = ready;
+/** All that the next kernel needs, into a session of the VMM's own: memory (token 1), iommufd (2), cdev (3). */
+export async function preserveAll({
+  vmm,
+  memfd,
+  iommufd,
+  cdev,
+  hwpt,
+}: Pick<Vmm, 'vmm' | 'memfd' | 'iommufd' | 'cdev' | 'hwpt'>): Promise<{ lu: number; session: number }> {
   const lu = await vmm.openLiveupdate();
   const session = await vmm.createSession(lu, 'vm1');
   await vmm.preserve(session, memfd, 1);
   await vmm.mark(iommufd, hwpt, TOKEN);
   await vmm.preserve(session, iommufd, 2);
   await vmm.preserve(session, cdev, 3);
-  return { ...ready, lu, session };
+  return { lu, session };
+}
+
+/** Setup P. The session is the VMM's own. */
+export async function prepare(app: HostMaker, body: HostBody = {}): Promise<Prepared> {
+  const ready = await setUpVmm(app, body);
+  return { ...ready, ...(await preserveAll(ready)) };
 }
 
 /** Setup Q without BIND, on a host that has just been updated: vfio-pci on D1, everything retrieved. State L. */
@@ -105,16 +115,11 @@ export async function prepareTwoDevices(
   body: HostBody = {},
 ): Promise<Prepared & { secondWatch: DmaWatch }> {
   const ready = await setUpVmm(app, body);
-  const { host, vmm, memfd, iommufd, cdev, hwpt } = ready;
+  const { host, vmm, iommufd, hwpt } = ready;
   const other = await vmm.openCdev(D2);
   await vmm.bind(other, iommufd);
   await vmm.attach(other, hwpt);
-  const lu = await vmm.openLiveupdate();
-  const session = await vmm.createSession(lu, 'vm1');
-  await vmm.preserve(session, memfd, 1);
-  await vmm.mark(iommufd, hwpt, TOKEN);
-  await vmm.preserve(session, iommufd, 2);
-  await vmm.preserve(session, cdev, 3);
+  const { lu, session } = await preserveAll(ready);
   await vmm.preserve(session, other, 4);
   const secondWatch = await new DmaWatch(host, D2, IOVA, TEXT).start();
   return { ...ready, lu, session, secondWatch };
