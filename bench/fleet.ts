@@ -99,15 +99,16 @@ async function preserved(client: Client, mappings: number): Promise<string> {
 interface Update {
   preflight: number;
   copy: number;
+  /** Until a host like it, with nothing in it, is made. */
+  made: number;
   kexec: number;
 }
 
-/** Milliseconds in which a copy of a host is made, which is then deleted. */
-async function copied(client: Client, host: string): Promise<number> {
-  const from = host.slice('/v1/hosts/'.length);
+/** Milliseconds in which a host is made, which is then deleted. */
+async function making(client: Client, body: object): Promise<number> {
   let id = '';
   const time = await timed(async () => {
-    ({ id } = await client.request<{ id: string }>('POST', '/v1/hosts', { from }));
+    ({ id } = await client.request<{ id: string }>('POST', '/v1/hosts', body));
   });
   await client.request('DELETE', `/v1/hosts/${id}`);
   return time;
@@ -117,7 +118,8 @@ async function copied(client: Client, host: string): Promise<number> {
 async function liveUpdate(client: Client, mappings: number): Promise<Update> {
   const host = await preserved(client, mappings);
   const preflight = await timed(() => client.request('GET', `${host}/preflight`));
-  const copy = await copied(client, host);
+  const copy = await making(client, { from: host.slice('/v1/hosts/'.length) });
+  const made = await making(client, { preset: 'vmm-lab' });
   const kexec = await timed(() => client.request('POST', `${host}/kexec`, { mode: 'live-update' }));
   const accesses = [{ op: 'read', iova: hex(IOVA + (mappings - 1) * PAGE), length: 5 }];
   const { results } = await client.request<{ results: { data?: string }[] }>('POST', `${host}/devices/${BDF}/dma`, {
@@ -125,7 +127,7 @@ async function liveUpdate(client: Client, mappings: number): Promise<Update> {
   });
   if (results[0]?.data !== 'aGVsbG8=') throw new Error(`DMA after the live update: ${JSON.stringify(results)}`);
   await client.request('DELETE', host);
-  return { preflight, copy, kexec };
+  return { preflight, copy, made, kexec };
 }
 
 async function kexec() {
@@ -135,20 +137,27 @@ async function kexec() {
       one: await liveUpdate(client, 1),
     }));
     const of = (what: keyof Update, whose: 'many' | 'one'): number => median(times.map((time) => time[whose][what]));
-    const figure = (what: keyof Update, floor: number, most: number, about: string) => ({
-      figure: what === 'kexec' ? '' : what,
-      value: of(what, 'many'),
+    const figure = (name: string, value: number, floor: number, most: number, about: string) => ({
+      figure: name,
+      value,
       unit: 'ms',
       floor,
-      ratio: of(what, 'many') / floor,
+      ratio: value / floor,
       goal: `≤ ${most} ms`,
-      met: of(what, 'many') <= most,
+      met: value <= most,
       note: `floor: ${about}; ${diskNote()}`,
     });
     return [
-      figure('kexec', of('kexec', 'one'), 60, 'the same with one mapping'),
-      figure('preflight', of('kexec', 'many'), 150, 'the live update itself, which it does to a copy'),
-      figure('copy', of('copy', 'one'), 150, 'a copy of a host with one mapping'),
+      figure('', of('kexec', 'many'), of('kexec', 'one'), 60, 'the same with one mapping'),
+      figure(
+        'preflight',
+        of('preflight', 'many'),
+        of('kexec', 'many'),
+        150,
+        'the live update itself, which it does to a copy',
+      ),
+      figure('copy', of('copy', 'many'), of('copy', 'one'), 150, 'a copy of a host with one mapping'),
+      figure('copy of a small host', of('copy', 'one'), of('made', 'one'), 3, 'making a host of a preset'),
     ];
   });
 }
