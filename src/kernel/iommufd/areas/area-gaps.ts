@@ -168,16 +168,20 @@ export class AreaGaps {
       const blocks = this._groups[at]!;
       if (this._widestOfGroup(at) < length) continue;
       if (offset === 0 && blocks.misses(-1, length, alignment)) continue;
+      let whole = from === 0;
       for (; from < blocks.count; from++) {
         if (this._widestOf(at, from) < length) continue;
         if (offset === 0 && blocks.misses(from, length, alignment)) continue;
+        this._passBefore(at, from);
+        // The range may begin within a gap, also within the one before a block: that says nothing of longer ranges.
+        const cut = this._cursor === start;
         const place = this._fitInBlock(at, from, last, length, alignment, offset);
         if (place >= 0) return place;
         if (place === BEYOND) return -1;
-        // In the first block the range may cut a gap short: that says nothing of longer ranges.
-        if (offset === 0 && (at > group || from > position)) blocks.noteMiss(from, length, alignment);
+        if (cut) whole = false;
+        else if (offset === 0) blocks.noteMiss(from, length, alignment);
       }
-      if (offset === 0 && at > group) blocks.noteMiss(-1, length, alignment);
+      if (offset === 0 && whole) blocks.noteMiss(-1, length, alignment);
     }
     this._passBefore(this._groups.length, 0);
     return fitIn(this._cursor, last, length, alignment, offset);
@@ -191,7 +195,10 @@ export class AreaGaps {
     if (behind > this._cursor) this._cursor = behind;
   }
 
-  /** Returns the first place in the gaps of a block; -1 if there is none, BEYOND if `last` comes first. */
+  /**
+   * Returns the first place in the gaps of a block, from the cursor on, which is not before the block's first gap; -1 if
+   * there is none, BEYOND if `last` comes first.
+   */
   private _fitInBlock(
     group: number,
     position: number,
@@ -200,7 +207,6 @@ export class AreaGaps {
     alignment: number,
     offset: number,
   ): number {
-    this._passBefore(group, position);
     const block = this._groups[group]!.blocks[position]!;
     const words = this._blocks.words(block);
     let at = this._blocks.base(block);

@@ -223,3 +223,20 @@ test('what does not fit into a range may fit at its end when the range grows', (
   assert.equal(fit(4, 14), 10);
   assert.equal(fit(4, 100), 10);
 });
+
+test('a search that begins within the gap before a block says nothing of one that begins before it', () => {
+  const page = 0x1000;
+  // Some blocks of areas, two pages apart; then a gap that is as wide as six areas, wherever a block ends.
+  for (let gap = 40; gap < 380; gap++) {
+    const table = new AreaTable();
+    for (let index = 0; index < 400; index++) {
+      if (index > gap && index <= gap + 6) continue;
+      table.seek(0, index * 2 * page);
+      table.insertAfter(0, index * 2 * page, 0, index * 2 * page + page - 1, 0, 0, 0, 3);
+    }
+    const begin = (gap * 2 + 1) * page;
+    const fit = (start: number): number => table.fit(start, 2 ** 28, 5 * page, page, 0);
+    assert.ok(fit(begin + 10 * page) > begin + 10 * page, 'the gap is cut short');
+    assert.equal(fit(0), begin);
+  }
+});
