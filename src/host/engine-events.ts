@@ -14,35 +14,42 @@ export function tellEngines(host: Host): void {
   for (const engine of engines.stopEnded()) tellStopped(host, engine);
 }
 
-export function tellStopped(host: Host, { id, spec: { bdf }, stopped }: DmaEngine): void {
+export function tellStopped(host: Host, { id, bdf, stopped }: DmaEngine): void {
   const { why } = stopped!;
   host.emit('engine.stopped', `engine ${id} of ${bdf} has ended (${why})`, { engine: id, bdf, why });
 }
 
 function tell(host: Host, engine: DmaEngine, { kind, first, pages }: Incident): void {
-  const { id, spec } = engine;
-  const { bdf } = spec;
+  const { id, bdf } = engine;
   const where = {
     engine: id,
     bdf,
-    iova: hex(BigInt(engine.pageAt(first)) << 12n),
+    iova: hex(BigInt(engine.rounds.pageAt(first)) << 12n),
     bytes: hex(BigInt(pages) << 12n),
   };
-  if (kind !== 'freed') {
+  if (kind !== 'freed' && kind !== 'reused') {
     host.emit(KINDS[kind], `engine ${id} of ${bdf}: ${pages} pages from ${where.iova} on ${WHAT[kind]}`, where);
     return;
   }
-  const frame = engine.setIn(host.machine)?.frameOf(first) ?? null;
-  if (spec.access === 'read' || frame === null) return;
-  const owner = host.machine.memory.runAt(frame)?.owner;
-  const what = `${bdf} writes into ${pages} pages from ${where.iova} on`;
-  if (owner === undefined)
-    host.emit('hazard', `${what}, which nobody owns any more`, { hazard: 'stray-write', bdf, frame });
-  else
-    host.emit('hazard', `${what}, which belong to somebody else by now: ${owner}`, {
-      hazard: 'foreign-write',
-      bdf,
-      frame,
-      owner,
-    });
+  if (!engine.writes) return;
+  const { memory } = host.machine;
+  const set = engine.setIn(host.machine);
+  // What was freed and given to somebody else within one command is told as what it has become.
+  for (let place = first; place < first + pages; place++) {
+    const frame = set?.frameOf(place) ?? null;
+    if (frame === null) continue;
+    const owner = memory.runAt(frame)?.owner;
+    if ((owner === undefined) !== (kind === 'freed')) continue;
+    const what = `${bdf} writes into ${pages} pages from ${where.iova} on`;
+    if (owner === undefined)
+      host.emit('hazard', `${what}, which nobody owns any more`, { hazard: 'stray-write', bdf, frame });
+    else
+      host.emit('hazard', `${what}, which belong to somebody else by now: ${owner}`, {
+        hazard: 'foreign-write',
+        bdf,
+        frame,
+        owner,
+      });
+    return;
+  }
 }

@@ -14,7 +14,7 @@ import { Kernel, type KernelOptions } from '../kernel/kernel.ts';
 import type { HandoverDocument } from '../kernel/kho/handover.ts';
 import { leftBehind, tellDeparture } from '../kernel/liveupdate/departure.ts';
 import { DEFAULT_BOOT } from '../kernel/policies.ts';
-import type { EngineSpec, WhyStopped } from '../machine/engines/engine.ts';
+import type { DmaEngine, WhyStopped } from '../machine/engines/engine.ts';
 import { Machine } from '../machine/machine.ts';
 import type { PciFunction } from '../machine/pci/function.ts';
 import { refused } from './answers.ts';
@@ -250,10 +250,10 @@ export class Host implements EventSink {
     this._start(this._firstOptions(), null);
   }
 
-  private _stopEngines(why: WhyStopped, isMeant: (spec: EngineSpec) => boolean): void {
+  private _stopEngines(why: WhyStopped, isMeant: (engine: DmaEngine) => boolean): void {
     const { engines } = this.machine;
     for (const engine of [...(engines?.running ?? [])]) {
-      if (!isMeant(engine.spec)) continue;
+      if (!isMeant(engine)) continue;
       engines!.stop(engine, why);
       tellStopped(this, engine);
     }

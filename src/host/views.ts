@@ -121,7 +121,9 @@ export interface EngineView {
   moved: readonly { at: string; iova: string; pages: number }[];
   /** Pages whose memory was freed under them. */
   freed: readonly { at: string; iova: string; pages: number }[];
-  more?: { gaps: number; moved: number; freed: number };
+  /** Pages that lead to memory which somebody else was given. */
+  reused: readonly { at: string; iova: string; pages: number }[];
+  more?: { gaps: number; moved: number; freed: number; reused: number };
 }
 
 /** What a kexec has handed over, and what has become of it in the kernel that runs now. */

@@ -7,6 +7,7 @@
  * Frames are numbers (a frame number is an address shifted by 12, below 2^40), addresses are bytes as JavaScript
  * numbers (below 2^52, exact in a double).
  */
+import type { DmaEngines } from './engines/engines.ts';
 import type { EntryRun } from './entry-run.ts';
 import { FrameContents } from './frame-contents.ts';
 import { type AllocateOptions, FrameOwners, type FrameRun, type OwnedRun } from './frame-owners.ts';
@@ -21,6 +22,8 @@ export class PhysicalMemory {
 
   /** Is told of changes of frames and of the tables in them; null: nobody is. */
   observer: MachineObserver | null = null;
+  /** Those whose bytes are in frames, though nobody has put them there; null: no engine was ever started. */
+  engines: DmaEngines | null = null;
   private readonly _owners: FrameOwners;
   private readonly _pins = new FramePins();
   private readonly _contents: FrameContents;
@@ -89,7 +92,10 @@ export class PhysicalMemory {
     const pieces = this._owners.allocate(count, options);
     if (!pieces) return null;
     // A stray write may have changed frames that were free.
-    for (const piece of pieces) this._contents.drop(piece);
+    for (const piece of pieces) {
+      this._contents.drop(piece);
+      this.engines?.framesAllocated(piece.start, piece.count);
+    }
     if (this.observer !== null)
       for (const { start, count: frames } of pieces) this.observer.framesGiven(start, frames, options.owner);
     return pieces;
@@ -114,6 +120,7 @@ export class PhysicalMemory {
       }
       for (const piece of pieces) {
         this._contents.copy({ start: frame, count: piece.count }, piece.start);
+        this.engines?.written.copy(frame, piece.count, piece.start);
         frame += piece.count;
       }
       copies.push(...pieces);
@@ -124,12 +131,16 @@ export class PhysicalMemory {
   /** Zeroes whole frames. */
   clear(start: number, count: number): void {
     this._contents.clear({ start, count });
+    this.engines?.written.wipe(start, count);
   }
 
   /** What was written into frames of these owners is gone: they are as they were allocated. */
   forgetContents(owners: ReadonlySet<string>): void {
-    for (const { owner, start, count } of this._owners.runs)
-      if (owners.has(owner)) this._contents.drop({ start, count });
+    for (const { owner, start, count } of this._owners.runs) {
+      if (!owners.has(owner)) continue;
+      this._contents.drop({ start, count });
+      this.engines?.written.wipe(start, count);
+    }
   }
 
   /** Gives frames to another owner; pins stay. */
@@ -206,6 +217,7 @@ export class PhysicalMemory {
   private _free(start: number, count: number): void {
     this._owners.remove(start, count);
     this._contents.drop({ start, count });
+    this.engines?.written.wipe(start, count);
     this.observer?.framesFreed(start, count);
   }
 
@@ -216,6 +228,8 @@ export class PhysicalMemory {
     this._pins.clear();
     this._orphans = 0;
     this._contents.dropFree();
+    if (this.engines !== null)
+      for (const free of this._owners.freeWithin(0, this.frames)) this.engines.written.wipe(free.start, free.count);
     if (this.observer === null) return;
     for (const run of before)
       for (const { start, count } of this._owners.freeWithin(run.start, run.count))
@@ -245,10 +259,14 @@ export class PhysicalMemory {
   /** Copies bytes out, beginning at a physical address. */
   read(physical: number, target: Uint8Array): void {
     this._contents.read(physical, target);
+    this.engines?.written.show(physical, target);
   }
 
   /** Stores bytes, beginning at a physical address. */
   write(physical: number, bytes: Uint8Array): void {
+    if (this.engines !== null)
+      for (const page of this.engines.written.take(physical, bytes.length))
+        this._contents.write(page.physical, page.bytes);
     this._contents.write(physical, bytes);
   }
 }

@@ -137,6 +137,7 @@ export class TableWalk {
    * bit.
    */
   eachDirty(first: number, last: number, clear: boolean, tell: (unit: number, shift: number) => void): void {
+    this.memory.engines?.markDirty(this);
     this._eachDirty(this.root, this.format.levels - 1, 0, first, last, clear, tell);
   }
 

@@ -287,3 +287,28 @@ test('bits survive a clean stop, with its snapshot, and a kill', async (t) => {
   assert.deepEqual(await dirtyPages(g, hwpt, 0, bytes), [7 * TABLE, bytes - PAGE]);
   await readsBack(g, [7 * TABLE, ...scattered(bytes)]);
 });
+
+test('a device that writes all the time makes pages dirty in its own time', async () => {
+  const g = await guest(app, { kind: 'amd-vi' }, GIB);
+  const { host, vmm, memfd, iommufd, cdev, device, ioas } = g;
+  await vmm.mapFile(iommufd, ioas, IOVA, memfd, GIB);
+  const hwpt = await vmm.allocHwpt(iommufd, device, ioas, { flags: DIRTY_TRACKING });
+  await vmm.attach(cdev, hwpt);
+  const engine = await host.startEngine(BDF, IOVA, GIB, { access: 'write' });
+  const rounds = async (): Promise<number> => Number((await host.engine(engine)).accesses) / (GIB / PAGE);
+  await host.advanceClock('300000000');
+  await track(g, hwpt);
+  const first = Math.ceil((await rounds()) * (GIB / PAGE)) * PAGE;
+  await host.advanceClock('100000000');
+  const dirty = await quickly(dirtyPages(g, hwpt, 0, GIB, 0));
+  // What was written before it was tracked is none of them; a command takes a quarter of an access.
+  assert.ok(Math.abs(dirty[0]! - first) <= PAGE, `${dirty[0]} and ${first}`);
+  assert.deepEqual(
+    dirty,
+    dirty.map((_, at) => dirty[0]! + at * PAGE),
+  );
+  assert.ok(Math.abs(dirty.length - (0.1 * GIB) / PAGE) <= 2, String(dirty.length));
+  assert.ok((await dirtyPages(g, hwpt, 0, GIB, 0)).length <= 1);
+  await host.advanceClock('1000000000');
+  assert.equal((await quickly(dirtyPages(g, hwpt, 0, GIB))).length, GIB / PAGE);
+});

@@ -1,6 +1,6 @@
 /** Queries of engines: what has become of the DMA of devices. */
 import { hex } from '../../machine/address.ts';
-import type { DmaEngine } from '../../machine/engines/engine.ts';
+import type { DmaEngine, Incident } from '../../machine/engines/engine.ts';
 import { notFound, ok } from '../answers.ts';
 import type { Host } from '../host.ts';
 import type { EngineView } from '../views.ts';
@@ -10,9 +10,9 @@ import type { Rows } from './row.ts';
 const addressOf = (page: number): string => hex(BigInt(page) << 12n);
 
 export function engineView({ machine }: Host, engine: DmaEngine): EngineView {
-  const { id, spec, since, stopped, pages, continuousPages, gaps, incidents } = engine;
+  const { id, bdf, access, rounds, stopped, pages, continuousPages, gaps, incidents } = engine;
   const now = stopped?.at ?? machine.clock;
-  const iovaOf = (place: number): string => addressOf(engine.pageAt(place));
+  const iovaOf = (place: number): string => addressOf(rounds.pageAt(place));
   const all = [
     ...gaps.closed.map(({ first, pages, since, until, refused }) => ({
       since: since.toString(),
@@ -29,18 +29,18 @@ export function engineView({ machine }: Host, engine: DmaEngine): EngineView {
       refused: engine.refusedIn(gap, now).toString(),
     })),
   ];
-  const of = (wanted: 'moved' | 'freed') =>
+  const of = (wanted: Incident['kind']) =>
     incidents
       .filter(({ kind }) => kind === wanted)
       .map(({ at, first, pages }) => ({ at: at.toString(), iova: iovaOf(first), pages }));
-  const [moved, freed] = [of('moved'), of('freed')];
+  const [moved, freed, reused] = [of('moved'), of('freed'), of('reused')];
   return {
     id,
-    bdf: spec.bdf,
-    access: spec.access,
-    ranges: spec.ranges.map(({ first, count }) => ({ iova: addressOf(first), length: addressOf(count) })),
-    bytesPerSecond: spec.bytesPerSecond.toString(),
-    since: since.toString(),
+    bdf,
+    access,
+    ranges: rounds.ranges.map(({ first, count }) => ({ iova: addressOf(first), length: addressOf(count) })),
+    bytesPerSecond: rounds.bytesPerSecond.toString(),
+    since: rounds.since.toString(),
     until: now.toString(),
     stopped: stopped?.why ?? null,
     pages,
@@ -51,21 +51,22 @@ export function engineView({ machine }: Host, engine: DmaEngine): EngineView {
     gaps: firstOf(all),
     moved: firstOf(moved),
     freed: firstOf(freed),
-    ...leftOut({ gaps: all.length, moved: moved.length, freed: freed.length }),
+    reused: firstOf(reused),
+    ...leftOut({ gaps: all.length, moved: moved.length, freed: freed.length, reused: reused.length }),
   };
 }
 
 /** An engine of a function. */
 export function engineOf({ machine }: Host, bdf: string, id: number): DmaEngine | null {
   const engine = machine.engines?.all.get(id);
-  return engine?.spec.bdf === bdf ? engine : null;
+  return engine?.bdf === bdf ? engine : null;
 }
 
 export const ENGINE_VIEWS: Rows<'engines' | 'engine'> = {
   engines: {
     needs: 'function',
     answer(host, { bdf }) {
-      const engines = [...(host.machine.engines?.all.values() ?? [])].filter(({ spec }) => spec.bdf === bdf);
+      const engines = [...(host.machine.engines?.all.values() ?? [])].filter((engine) => engine.bdf === bdf);
       return ok(engines.map((engine) => engineView(host, engine)));
     },
   },

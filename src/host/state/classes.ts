@@ -64,8 +64,12 @@ import { Vfio, VfioDevice } from '../../kernel/vfio/vfio.ts';
 import { ByteChunks } from '../../machine/byte-chunks.ts';
 import { DmaEngine } from '../../machine/engines/engine.ts';
 import { DmaEngines } from '../../machine/engines/engines.ts';
+import { FrameIndex } from '../../machine/engines/frame-index.ts';
 import { PageGaps } from '../../machine/engines/page-gaps.ts';
+import { Rounds } from '../../machine/engines/rounds.ts';
+import { SettledPages } from '../../machine/engines/settled-pages.ts';
 import { WorkingSet } from '../../machine/engines/working-set.ts';
+import { WrittenBytes } from '../../machine/engines/written-bytes.ts';
 import { FrameContents } from '../../machine/frame-contents.ts';
 import { FrameOwners } from '../../machine/frame-owners.ts';
 import { FramePins } from '../../machine/frame-pins.ts';
@@ -107,6 +111,7 @@ export const CLASSES = [
   FaultQueueFile,
   Faults,
   FrameContents,
+  FrameIndex,
   FrameMap,
   FrameOwners,
   FramePins,
@@ -147,7 +152,9 @@ export const CLASSES = [
   Process,
   RestoredDomains,
   RestoredOwner,
+  Rounds,
   SessionFile,
+  SettledPages,
   SharedPages,
   ShmemInode,
   SortedBlock,
@@ -171,4 +178,5 @@ export const CLASSES = [
   Viommu,
   ViommuPage,
   WorkingSet,
+  WrittenBytes,
 ] as const;

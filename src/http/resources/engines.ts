@@ -27,6 +27,7 @@ const EXAMPLE = {
   gaps: [],
   moved: [],
   freed: [],
+  reused: [],
 };
 
 const RATE_RULE = expected(
@@ -59,7 +60,7 @@ export const ENGINE_ROUTES: readonly Route[] = [
     operationId: 'startEngine',
     tag,
     summary: 'Let a device do DMA all the time',
-    description: `From now on, through kexecs, the device goes over these ranges again and again, page after page, in simulated time: nothing is stepped, and what became of its accesses can be read at any time. A page is continuous if it was reached at any time and has led to the same memory all the time. The engine ends with a reset of the device, its removal, a power cycle, or by DELETE. A host has at most ${MAX_ENGINES}, over ${MAX_ENGINE_PAGES} pages in all.`,
+    description: `From now on, through kexecs, the device goes over these ranges again and again, page after page, in simulated time: nothing is stepped, and what became of its accesses can be read at any time. A page is continuous if it was reached at any time and has led to the same memory all the time. What it writes are records of 32 bytes, each of its own IOVA, the id of the engine, the number of the round and the simulated time in nanoseconds, as numbers of 64 bits, little endian. The engine ends with a reset of the device, its removal, a power cycle, or by DELETE. A host has at most ${MAX_ENGINES}, over ${MAX_ENGINE_PAGES} pages in all.`,
     access,
     refusable: true,
     body: strict({

@@ -108,7 +108,10 @@ export const Engine = strict({
   freed: z
     .array(strict({ at: Nanoseconds, iova: Hex64, pages }))
     .meta({ description: 'Pages whose memory was freed under them. The first ones.' }),
-  more: more(['gaps', 'moved', 'freed'], ''),
+  reused: z
+    .array(strict({ at: Nanoseconds, iova: Hex64, pages }))
+    .meta({ description: 'Pages that led to free memory, which somebody was given then. The first ones.' }),
+  more: more(['gaps', 'moved', 'freed', 'reused'], ''),
 }).meta({ id: 'Engine', description: 'DMA of a device that goes on by itself.' }) satisfies z.ZodType<views.EngineView>;
 export const EngineList = listOf('EngineList', Engine);
 

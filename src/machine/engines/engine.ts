@@ -6,8 +6,13 @@
  */
 import type { Machine } from '../machine.ts';
 import type { PciFunction } from '../pci/function.ts';
+import type { TableWalk } from '../table-walk.ts';
+import type { LeadingRun } from './frame-index.ts';
 import { type OpenGap, PageGaps } from './page-gaps.ts';
-import { type Access, type Changes, type PageRange, WorkingSet } from './working-set.ts';
+import { type PageRange, Rounds } from './rounds.ts';
+import { SettledPages } from './settled-pages.ts';
+import { type Access, type Changes, WorkingSet } from './working-set.ts';
+import type { LeftRun } from './written-bytes.ts';
 
 export type { Access, PageRange };
 
@@ -22,7 +27,7 @@ export interface EngineSpec {
 
 /** Pages of the set to which something has happened at a time in simulated nanoseconds. */
 export interface Incident {
-  readonly kind: 'lost' | 'regained' | 'moved' | 'freed';
+  readonly kind: 'lost' | 'regained' | 'moved' | 'freed' | 'reused';
   readonly at: bigint;
   /** The first of them. */
   first: number;
@@ -31,9 +36,7 @@ export interface Incident {
 
 export type WhyStopped = 'asked' | 'reset' | 'removed' | 'power-cycle' | 'quiesced';
 
-const NANOSECONDS = 1_000_000_000n;
-const PAGE_BYTES = 4096n;
-/** Moves, and losses of frames, that are kept. */
+/** Moves, and losses and uses of frames, that are kept. */
 const MOST_KEPT = 256;
 
 export class DmaEngine {
@@ -41,11 +44,12 @@ export class DmaEngine {
   static readonly caches = { _set: () => null, _news: () => [] };
 
   readonly id: number;
-  readonly spec: EngineSpec;
-  readonly since: bigint;
+  readonly bdf: string;
+  readonly access: Access;
+  readonly rounds: Rounds;
   stopped: { readonly at: bigint; readonly why: WhyStopped } | null = null;
   readonly gaps = new PageGaps();
-  /** Pages that went on to other memory, and those whose frame was freed, by the time of it. */
+  /** Pages that went on to other memory, and those whose frame was freed, or given to somebody else then, by the time of it. */
   readonly incidents: Incident[] = [];
   /** A bit for each page that was not reached all the time, or led to other memory than in the beginning. */
   private readonly _broken: Uint8Array;
@@ -53,21 +57,30 @@ export class DmaEngine {
   /** How often the function had been reset at the start. */
   private readonly _resets: number;
   private _set: WorkingSet | null = null;
+  /** Of what it writes. */
+  private readonly _settled = new SettledPages();
+  /** Accesses before this one are in the dirty bits of the tables, as far as they go there. */
+  private _dirtied = 0n;
   /** What has happened in the current command. */
   private _news: Incident[] = [];
 
   constructor(id: number, spec: EngineSpec, machine: Machine) {
     const fn = machine.functions.get(spec.bdf)!;
     this.id = id;
-    this.spec = spec;
-    this.since = machine.clock;
+    this.bdf = spec.bdf;
+    this.access = spec.access;
+    this.rounds = new Rounds(id, spec.ranges, spec.bytesPerSecond, machine.clock);
     this._resets = fn.resets;
     this._broken = new Uint8Array(Math.ceil(this.pages / 8));
     this._begin(machine);
   }
 
   get pages(): number {
-    return this.spec.ranges.reduce((sum, { count }) => sum + count, 0);
+    return this.rounds.pages;
+  }
+
+  get writes(): boolean {
+    return this.access !== 'read';
   }
 
   /** Pages that were reached all the time, and have led to the same memory since the start. */
@@ -75,19 +88,9 @@ export class DmaEngine {
     return this.pages - this._brokenPages;
   }
 
-  /** Number of the page with that place in the set. */
-  pageAt(place: number): number {
-    for (const { first, count } of this.spec.ranges) {
-      if (place < count) return first + place;
-      place -= count;
-    }
-    throw new Error('bug: it is beyond the set');
-  }
-
   /** Accesses to pages so far, up to a time. */
   accesses(until: bigint): bigint {
-    const end = this.stopped !== null && this.stopped.at < until ? this.stopped.at : until;
-    return ((end - this.since) * this.spec.bytesPerSecond) / (NANOSECONDS * PAGE_BYTES);
+    return this.rounds.accesses(this.stopped !== null && this.stopped.at < until ? this.stopped.at : until);
   }
 
   /** Accesses that were refused, in gaps that have ended and in those that have not. */
@@ -102,7 +105,11 @@ export class DmaEngine {
     return fn.resets !== this._resets;
   }
 
-  stop(at: bigint, why: WhyStopped): void {
+  stop(machine: Machine, why: WhyStopped): void {
+    const at = machine.clock;
+    // One whose function is gone has led where it led before.
+    const set = this._set ?? this.setIn(machine);
+    for (const run of set?.leadingTo(0, Number.POSITIVE_INFINITY) ?? []) this._leave(machine, run);
     this.gaps.endWithin(0, this.pages, at, (gap, until) => this.refusedIn(gap, until));
     this.stopped = { at, why };
     this._set = null;
@@ -115,28 +122,90 @@ export class DmaEngine {
 
   /** All of the set may lead elsewhere. */
   lookAtAll(machine: Machine): void {
-    this._look(machine, 0, Number.MAX_SAFE_INTEGER);
+    this.lookAt(machine, 0, Number.MAX_SAFE_INTEGER);
+  }
+
+  /** Whether pages [from, end) of the device's address space may be of the set. */
+  mayTouch(from: number, end: number): boolean {
+    return this.rounds.ranges.some(({ first, count }) => from < first + count && first < end);
   }
 
   /** Pages [from, end) of the device's address space may lead elsewhere. */
   lookAt(machine: Machine, from: number, end: number): void {
-    if (this.setIn(machine)?.touches(from, end)) this._look(machine, from, end);
+    const now = machine.clock;
+    const changes: Changes = {
+      left: (run) => this._leave(machine, run),
+      lost: (first, stop) => this._lose(first, stop, now),
+      regained: (first, stop) => {
+        this.gaps.endWithin(first, stop, now, (gap, until) => this.refusedIn(gap, until));
+        this._note('regained', first, stop, now);
+        this.settle(first, stop, now);
+      },
+      moved: (first, stop) => {
+        this._break(first, stop);
+        this.settle(first, stop, now);
+        this._note('moved', first, stop, now);
+      },
+    };
+    this.setIn(machine)?.look(from, end, changes);
   }
 
-  /** These frames are free: what leads there leads to nobody's memory. */
-  framesFreed(machine: Machine, start: number, count: number): void {
-    this.setIn(machine)?.onFrames(start, count, (first, end) => {
-      this._break(first, end);
-      this._note('freed', first, end, machine.clock);
-    });
+  /** What leads to these frames leads to nobody's memory (`freed`), or to that of somebody who was given it (`reused`). */
+  framesChanged(machine: Machine, kind: 'freed' | 'reused', start: number, count: number): void {
+    for (const { place, count: pages } of this.setIn(machine)?.leadingTo(start, start + count) ?? []) {
+      this._break(place, place + pages);
+      this._note(kind, place, place + pages, machine.clock);
+    }
   }
+
+  // ---- what it writes --------------------------------------------------------------------------------------------
+
+  /** What it has written, up to a time, through pages that lead to frames in a row. */
+  *writtenBy({ place, frame, count }: LeadingRun, until: bigint): Generator<LeftRun> {
+    const { rounds } = this;
+    const accesses = this.accesses(until);
+    for (const settled of this._settled.within(place, place + count))
+      for (const { first, end, access } of rounds.lastTo(settled.first, settled.end, settled.access, accesses))
+        yield { frame: frame + first - place, count: end - first, rounds, place: first, access };
+  }
+
+  /** What it has written through these pages until a time does not count any more. */
+  settle(first: number, end: number, until: bigint): void {
+    this._settled.settle(first, end, this.accesses(until));
+  }
+
+  /** Sets the dirty bits of leaves of a table that it has written through since this was done last. */
+  markDirty(machine: Machine, table: TableWalk): void {
+    const [from, until] = [this._dirtied, this.accesses(machine.clock)];
+    this._dirtied = until;
+    const set = this.setIn(machine);
+    if (set === null || from === until || !this.writes) return;
+    const pageUnits = 2 ** (12 - table.format.minShift);
+    for (const { first, end } of this.rounds.lastTo(0, this.pages, from, until))
+      for (let place = first; place < end; place++) {
+        if (set.frameOf(place) === null) continue;
+        const unit = this.rounds.pageAt(place) * pageUnits;
+        for (let at = Math.floor(unit); at < unit + pageUnits; at++) table.setDirty(at);
+      }
+  }
+
+  /** The next accesses are the first that dirty bits tell of. */
+  beginDirty(machine: Machine): void {
+    this._dirtied = this.accesses(machine.clock);
+  }
+
+  private _leave(machine: Machine, run: LeadingRun): void {
+    if (this.writes) machine.engines!.written.leave([...this.writtenBy(run, machine.clock)]);
+  }
+
+  // ---- where its pages lead --------------------------------------------------------------------------------------
 
   /** The set as the tables have it, once it has been looked at; null: its function is gone. */
   setIn(machine: Machine): WorkingSet | null {
-    const fn = machine.functions.get(this.spec.bdf);
+    const fn = machine.functions.get(this.bdf);
     if (fn === undefined) return null;
     if (this._set === null) {
-      this._set = new WorkingSet(machine, fn, this.spec.ranges, this.spec.access);
+      this._set = new WorkingSet(machine, fn, this.rounds.ranges, this.access);
       // As it was left: nothing is new in that.
       this._set.look(0, Number.MAX_SAFE_INTEGER, { lost() {}, regained() {}, moved() {} });
     }
@@ -147,29 +216,13 @@ export class DmaEngine {
   private _begin(machine: Machine): void {
     const reached: [number, number][] = [[this.pages, this.pages]];
     const regained = (first: number, end: number): unknown => reached.splice(-1, 0, [first, end]);
-    this._set = new WorkingSet(machine, machine.functions.get(this.spec.bdf)!, this.spec.ranges, this.spec.access);
+    this._set = new WorkingSet(machine, machine.functions.get(this.bdf)!, this.rounds.ranges, this.access);
     this._set.look(0, Number.MAX_SAFE_INTEGER, { lost() {}, regained, moved() {} });
     let cursor = 0;
     for (const [first, end] of reached) {
       if (first > cursor) this._lose(cursor, first, machine.clock);
       cursor = end;
     }
-  }
-
-  private _look(machine: Machine, from: number, end: number): void {
-    const now = machine.clock;
-    const changes: Changes = {
-      lost: (first, stop) => this._lose(first, stop, now),
-      regained: (first, stop) => {
-        this.gaps.endWithin(first, stop, now, (gap, until) => this.refusedIn(gap, until));
-        this._note('regained', first, stop, now);
-      },
-      moved: (first, stop) => {
-        this._break(first, stop);
-        this._note('moved', first, stop, now);
-      },
-    };
-    this.setIn(machine)?.look(from, end, changes);
   }
 
   private _lose(first: number, end: number, now: bigint): void {
@@ -189,19 +242,14 @@ export class DmaEngine {
 
   private _note(kind: Incident['kind'], first: number, end: number, at: bigint): void {
     join(this._news, { kind, at, first, pages: end - first }, Number.POSITIVE_INFINITY);
-    if (kind === 'moved' || kind === 'freed') join(this.incidents, { kind, at, first, pages: end - first }, MOST_KEPT);
+    if (kind !== 'lost' && kind !== 'regained')
+      join(this.incidents, { kind, at, first, pages: end - first }, MOST_KEPT);
   }
 
-  /** Accesses to the pages of a gap between two times: the set is gone over in its order, again and again. */
+  /** Accesses to the pages of a gap between two times. */
   refusedIn({ first, end, since }: OpenGap, until: bigint): bigint {
-    const pages = BigInt(this.pages);
-    const [from, to] = [BigInt(first), BigInt(end)];
-    const before = (accesses: bigint): bigint => {
-      const place = accesses % pages;
-      const within = place <= from ? 0n : place >= to ? to - from : place - from;
-      return (accesses / pages) * (to - from) + within;
-    };
-    return before(this.accesses(until)) - before(this.accesses(since));
+    const before = (time: bigint): bigint => this.rounds.accessesTo(first, end, this.accesses(time));
+    return before(until) - before(since);
   }
 }
 

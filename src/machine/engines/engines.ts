@@ -5,8 +5,10 @@
 import type { ContextEntry, IommuUnit } from '../iommu-unit.ts';
 import type { Machine } from '../machine.ts';
 import type { MachineObserver } from '../observer.ts';
-import type { TableWalk } from '../table-walk.ts';
+import { TableWalk } from '../table-walk.ts';
 import { DmaEngine, type EngineSpec, type WhyStopped } from './engine.ts';
+import type { LeadingRun } from './frame-index.ts';
+import { WrittenBytes } from './written-bytes.ts';
 
 export class DmaEngines implements MachineObserver {
   /** What can be found again; see `src/host/state`. */
@@ -15,6 +17,7 @@ export class DmaEngines implements MachineObserver {
   private readonly _machine: Machine;
   private readonly _engines = new Map<number, DmaEngine>();
   private _nextId = 1;
+  readonly written = new WrittenBytes(this);
   /** Who else is told. */
   next: MachineObserver | null = null;
   /** Those that run, by the top frame of the table that translates for them; null: not asked for yet. */
@@ -22,6 +25,12 @@ export class DmaEngines implements MachineObserver {
 
   constructor(machine: Machine) {
     this._machine = machine;
+    machine.memory.engines = this;
+  }
+
+  /** Simulated time. */
+  get now(): bigint {
+    return this._machine.clock;
   }
 
   get all(): ReadonlyMap<number, DmaEngine> {
@@ -41,7 +50,8 @@ export class DmaEngines implements MachineObserver {
   }
 
   stop(engine: DmaEngine, why: WhyStopped): void {
-    engine.stop(this._machine.clock, why);
+    this._markDirtyOf(engine);
+    engine.stop(this._machine, why);
     this._roots = null;
   }
 
@@ -60,7 +70,7 @@ export class DmaEngines implements MachineObserver {
   stopEnded(): DmaEngine[] {
     const ended: DmaEngine[] = [];
     for (const engine of this.running) {
-      const fn = this._machine.functions.get(engine.spec.bdf);
+      const fn = this._machine.functions.get(engine.bdf);
       if (fn !== undefined && !engine.wasReset(fn)) continue;
       this.stop(engine, fn === undefined ? 'removed' : 'reset');
       ended.push(engine);
@@ -68,14 +78,49 @@ export class DmaEngines implements MachineObserver {
     return ended;
   }
 
+  /** Pages of engines that run and write which lead to frames [start, end). */
+  *leadingTo(start: number, end: number): Generator<LeadingRun & { engine: DmaEngine }> {
+    for (const engine of this.running)
+      if (engine.writes)
+        for (const run of engine.setIn(this._machine)?.leadingTo(start, end) ?? []) yield { ...run, engine };
+  }
+
+  /** Frames that were free are allocated: what engines have written there is gone, and what they write is somebody else's. */
+  framesAllocated(start: number, count: number): void {
+    this.written.wipe(start, count);
+    for (const engine of this.running) engine.framesChanged(this._machine, 'reused', start, count);
+  }
+
+  /** Before dirty bits of a table are read: what engines have written through it is in them. */
+  markDirty(table: TableWalk): void {
+    this._roots ??= this._byRoot();
+    for (const engine of this._roots.get(table.root) ?? []) this._markDirtyOf(engine);
+  }
+
+  private _markDirtyOf(engine: DmaEngine): void {
+    const fn = this._machine.functions.get(engine.bdf);
+    if (fn === undefined || fn.spec.iommu === null) return;
+    const unit = this._machine.unitOf(fn);
+    this._markDirtyBy(engine, unit, unit.context(fn.sourceId));
+  }
+
+  private _markDirtyBy(engine: DmaEngine, unit: IommuUnit, entry: ContextEntry): void {
+    if (entry.kind !== 'table' || entry.root === null || !entry.dirtyEnabled) engine.beginDirty(this._machine);
+    else
+      engine.markDirty(this._machine, new TableWalk(this._machine.memory, unit.formats[entry.tableType]!, entry.root));
+  }
+
+  // ---- what is told ----------------------------------------------------------------------------------------------
+
   contextChanged(unit: IommuUnit, sourceId: number, before: ContextEntry, after: ContextEntry): void {
     this.next?.contextChanged(unit, sourceId, before, after);
     this._roots = null;
     const isSame = before.kind === 'table' && after.kind === 'table' && before.root === after.root;
-    if (isSame) return;
     for (const engine of this.running) {
-      const fn = this._machine.functions.get(engine.spec.bdf);
-      if (fn?.sourceId === sourceId && this._machine.unitOf(fn) === unit) engine.lookAtAll(this._machine);
+      const fn = this._machine.functions.get(engine.bdf);
+      if (fn?.sourceId !== sourceId || this._machine.unitOf(fn) !== unit) continue;
+      this._markDirtyBy(engine, unit, before);
+      if (!isSame) engine.lookAtAll(this._machine);
     }
   }
 
@@ -99,7 +144,7 @@ export class DmaEngines implements MachineObserver {
 
   framesFreed(start: number, count: number): void {
     this.next?.framesFreed(start, count);
-    for (const engine of this.running) engine.framesFreed(this._machine, start, count);
+    for (const engine of this.running) engine.framesChanged(this._machine, 'freed', start, count);
   }
 
   private _look({ root, format }: TableWalk, unit: number, units: number): void {
@@ -109,13 +154,17 @@ export class DmaEngines implements MachineObserver {
     // Of leaves of 2 KiB two make a page.
     const pages = 2 ** (format.minShift - 12);
     const [from, end] = [Math.floor(unit * pages), Math.ceil((unit + units) * pages)];
-    for (const engine of engines) engine.lookAt(this._machine, from, end);
+    for (const engine of engines) {
+      if (!engine.mayTouch(from, end)) continue;
+      this._markDirtyOf(engine);
+      engine.lookAt(this._machine, from, end);
+    }
   }
 
   private _byRoot(): Map<number, DmaEngine[]> {
     const roots = new Map<number, DmaEngine[]>();
     for (const engine of this.running) {
-      const fn = this._machine.functions.get(engine.spec.bdf);
+      const fn = this._machine.functions.get(engine.bdf);
       if (fn === undefined || fn.spec.iommu === null) continue;
       const entry = this._machine.unitOf(fn).context(fn.sourceId);
       if (entry.kind !== 'table' || entry.root === null) continue;

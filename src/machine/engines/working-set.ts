@@ -6,12 +6,8 @@
 import type { Machine } from '../machine.ts';
 import { FRAME_SIZE } from '../memory.ts';
 import type { PciFunction } from '../pci/function.ts';
-
-/** Pages in a row, by number of the page. */
-export interface PageRange {
-  readonly first: number;
-  readonly count: number;
-}
+import { FrameIndex, type LeadingRun } from './frame-index.ts';
+import type { PageRange } from './rounds.ts';
 
 export type Access = 'read' | 'write' | 'both';
 
@@ -21,10 +17,14 @@ export interface Changes {
   regained(first: number, end: number): void;
   /** They lead to other frames. */
   moved(first: number, end: number): void;
+  /** Before that, of those that are lost or move: they have led to frames in a row. */
+  left?(run: LeadingRun): void;
 }
 
 const NOWHERE = -1;
 const SHIFT = 12n;
+/** How often the pages are gone through one by one, between two changes, before an index of them is made. */
+const FEW_SEARCHES = 8;
 
 export class WorkingSet {
   private readonly _machine: Machine;
@@ -35,6 +35,9 @@ export class WorkingSet {
   private readonly _frames: Float64Array;
   private _least = Number.POSITIVE_INFINITY;
   private _most = -1;
+  /** What leads to a frame; null: not known, and asked for so often. */
+  private _index: FrameIndex | null = null;
+  private _searches = 0;
 
   constructor(machine: Machine, fn: PciFunction, ranges: readonly PageRange[], access: Access) {
     this._machine = machine;
@@ -55,22 +58,22 @@ export class WorkingSet {
     }
   }
 
-  /** Whether pages of that number, from one on, may be of the set. */
-  touches(from: number, end: number): boolean {
-    return this._ranges.some(({ first, count }) => from < first + count && first < end);
-  }
-
   /** The pages of the set that lead to one of these frames, in runs. */
-  onFrames(start: number, count: number, tell: (first: number, end: number) => void): void {
-    const end = start + count;
-    if (start > this._most || end <= this._least) return;
+  leadingTo(start: number, end: number): LeadingRun[] {
+    if (start > this._most || end <= this._least) return [];
+    if (this._index === null && ++this._searches > FEW_SEARCHES) this._index = new FrameIndex(this._frames);
+    if (this._index !== null) return this._index.within(start, end);
     const frames = this._frames;
-    for (let at = 0; at < frames.length; at++) {
-      if (frames[at]! < start || frames[at]! >= end) continue;
-      const first = at;
-      while (at + 1 < frames.length && frames[at + 1]! >= start && frames[at + 1]! < end) at++;
-      tell(first, at + 1);
+    const found: LeadingRun[] = [];
+    for (let place = 0; place < frames.length; place++) {
+      const frame = frames[place]!;
+      if (!(frame >= start && frame < end)) continue;
+      let count = 1;
+      while (frame + count < end && frames[place + count] === frame + count) count++;
+      found.push({ place, frame, count });
+      place += count - 1;
     }
+    return found;
   }
 
   frameOf(page: number): number | null {
@@ -106,24 +109,35 @@ export class WorkingSet {
   }
 
   /** Pages [first, end) lead to frames in a row from one on, or nowhere. */
-  private _put(first: number, end: number, frame: number, { lost, regained, moved }: Changes): void {
+  private _put(first: number, end: number, frame: number, changes: Changes): void {
     const frames = this._frames;
     const isNowhere = frame === NOWHERE;
     for (let at = first; at < end; ) {
       const how = kindOf(frames[at]!, isNowhere ? NOWHERE : frame + at - first);
-      let stop = at;
-      do {
-        frames[stop] = isNowhere ? NOWHERE : frame + stop - first;
-        stop++;
-      } while (stop < end && kindOf(frames[stop]!, isNowhere ? NOWHERE : frame + stop - first) === how);
-      if (how === 'lost') lost(at, stop);
-      else if (how === 'regained') regained(at, stop);
-      else if (how === 'moved') moved(at, stop);
+      let stop = at + 1;
+      while (stop < end && kindOf(frames[stop]!, isNowhere ? NOWHERE : frame + stop - first) === how) stop++;
+      if (how !== 'same') {
+        if (how !== 'regained' && changes.left !== undefined) this._tellLeft(at, stop, changes);
+        for (let place = at; place < stop; place++) frames[place] = isNowhere ? NOWHERE : frame + place - first;
+        this._index = null;
+        this._searches = 0;
+        changes[how](at, stop);
+      }
       at = stop;
     }
     if (isNowhere) return;
     this._least = Math.min(this._least, frame);
     this._most = Math.max(this._most, frame + end - first - 1);
+  }
+
+  private _tellLeft(first: number, end: number, changes: Changes): void {
+    for (let place = first; place < end; ) {
+      const frame = this._frames[place]!;
+      let count = 1;
+      while (place + count < end && this._frames[place + count] === frame + count) count++;
+      changes.left!({ place, frame, count });
+      place += count;
+    }
   }
 }
 

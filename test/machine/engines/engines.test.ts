@@ -16,14 +16,14 @@ const PAGES = 24;
 
 /** Where each page leads by a look-up of each: a frame, or null. */
 function look(host: Host, engine: DmaEngine): (number | null)[] {
-  const fn = host.machine.functions.get(engine.spec.bdf);
+  const fn = host.machine.functions.get(engine.bdf);
   return Array.from({ length: PAGES }, (_, page) => {
     // A page may be two leaves of 2 KiB.
     const halves = [0, PAGE / 2].map((half) => fn && host.machine.translate(fn, BigInt(IOVA + page * PAGE + half)));
     const frames = halves.map((found) => {
       if (found === undefined || typeof found === 'string') return null;
-      if (engine.spec.access !== 'read' && !found.writeable) return null;
-      if (engine.spec.access !== 'write' && !found.readable) return null;
+      if (engine.access !== 'read' && !found.writeable) return null;
+      if (engine.access !== 'write' && !found.readable) return null;
       return Math.floor(found.physical / PAGE);
     });
     return frames[1] === null ? null : frames[0]!;
