@@ -11,7 +11,7 @@ import { SortedList } from '../sorted-list.ts';
 import type { DmaEngines } from './engines.ts';
 import type { Rounds } from './rounds.ts';
 
-export const RECORD_BYTES = 32;
+const RECORD_BYTES = 32;
 
 /** Frames in a row that pages in a row led to, each of which was written by the access after that of the one before it. */
 export interface LeftRun {
