@@ -37,7 +37,7 @@ export interface KernelOptions {
   kdump?: boolean;
 }
 
-/** How many entries tables of processes that fork have together: a few calls make much out of little. */
+/** How many entries tables that forks have made have together, of processes that there are: a few calls make much out of little. */
 const MAX_ENTRIES = 2 ** 20;
 
 export interface Panic {
@@ -65,6 +65,8 @@ export class Kernel implements LiveUpdateKernel {
   readonly processes = new Map<number, Process>();
   private readonly _users = new LazyMap<number, LockedCounter>();
   private _nextPid = 1;
+  /** What tables of processes that forks have made, and that there are, had when they were made. */
+  private _forkedEntries = 0;
 
   private constructor(machine: Machine, options: KernelOptions, faults: Faults, sink: EventSink) {
     this.machine = machine;
@@ -162,13 +164,11 @@ export class Kernel implements LiveUpdateKernel {
 
   /** Forks a process. Null: there is no memory for copies of its private pages, or for tables of one more process. */
   forkProcess(parent: Process, name: string): Process | null {
-    let entries = parent.entries;
-    for (const process of this.processes.values()) {
-      entries += process.entries;
-      if (entries > MAX_ENTRIES) break;
-    }
-    const child = entries > MAX_ENTRIES ? null : parent.fork(this._nextPid, name);
+    const { entries } = parent;
+    const child = this._forkedEntries + entries > MAX_ENTRIES ? null : parent.fork(this._nextPid, name);
     if (!child) return null;
+    child.entriesOfFork = entries;
+    this._forkedEntries += entries;
     this._nextPid++;
     this.processes.set(child.pid, child);
     return child;
@@ -176,6 +176,7 @@ export class Kernel implements LiveUpdateKernel {
 
   killProcess(process: Process): void {
     this.processes.delete(process.pid);
+    this._forkedEntries -= process.entriesOfFork;
     process.exit();
     this.emit('process.exit', `process ${process.pid} (${process.name}) ends`, { pid: process.pid });
   }

@@ -2,6 +2,7 @@
 import { type Refusal, refuse } from './errno.ts';
 import type { OpenFile } from './file.ts';
 import type { AddressSpace } from './mm/address-space.ts';
+import { NumberTable } from './number-table.ts';
 import { TakenNumbers } from './taken-numbers.ts';
 
 export const CAPABILITIES = [
@@ -32,9 +33,11 @@ export class Process {
   memlock: bigint | null = null;
   readonly mm: AddressSpace;
   readonly locked: LockedCounter = { pages: 0 };
-  private readonly _descriptors = new Map<number, OpenFile>();
+  private readonly _descriptors = new NumberTable<OpenFile>();
   /** Descriptors with FD_CLOEXEC. */
-  private readonly _closeOnExec = new Set<number>();
+  private readonly _closeOnExec = new NumberTable<true>();
+  /** How large its tables were when it was forked; 0: it was not. */
+  entriesOfFork = 0;
   private _lowestFree = 0;
   /** The numbers of `_descriptors`; null: not asked for yet. */
   private _taken: TakenNumbers | null = null;
@@ -60,7 +63,7 @@ export class Process {
     child.uid = this.uid;
     child.memlock = this.memlock;
     for (const [fd, file] of this._descriptors) child._descriptors.set(fd, file.get());
-    for (const fd of this._closeOnExec) child._closeOnExec.add(fd);
+    for (const fd of this._closeOnExec.keys()) child._closeOnExec.set(fd, true);
     child._lowestFree = this._lowestFree;
     return child;
   }
@@ -70,7 +73,8 @@ export class Process {
     return 64 + this._descriptors.size + this.mm.mappings.length + this.mm.frames.length;
   }
 
-  get descriptors(): ReadonlyMap<number, OpenFile> {
+  /** By number, ascending. */
+  get descriptors(): NumberTable<OpenFile> {
     return this._descriptors;
   }
 
@@ -119,7 +123,7 @@ export class Process {
   }
 
   setCloseOnExec(fd: number, on: boolean): void {
-    if (on) this._closeOnExec.add(fd);
+    if (on) this._closeOnExec.set(fd, true);
     else this._closeOnExec.delete(fd);
   }
 
@@ -138,6 +142,6 @@ export class Process {
   /** do_exit: memory is unmapped first, then descriptors are closed in ascending order. */
   exit(): void {
     this.mm.exit();
-    for (const fd of [...this._descriptors.keys()].sort((a, b) => a - b)) this.close(fd);
+    for (const fd of [...this._descriptors.keys()]) this.close(fd);
   }
 }

@@ -31,7 +31,7 @@ export function processView(process: Process, kernel: Kernel): ProcessView {
   };
 }
 
-const descriptorsOf = ({ descriptors }: Process): readonly number[] => [...descriptors.keys()].sort((a, b) => a - b);
+const descriptorsOf = ({ descriptors }: Process): readonly number[] => [...descriptors.keys()];
 
 function descriptorView({ descriptors }: Process, fd: number, { luo }: Kernel): DescriptorView {
   const file = descriptors.get(fd)!;

@@ -50,6 +50,7 @@ import { FrameMap } from '../../kernel/mm/frame-map.ts';
 import { MemfdFile } from '../../kernel/mm/memfd-file.ts';
 import { ShmemInode } from '../../kernel/mm/shmem.ts';
 import { NullFile } from '../../kernel/null-file.ts';
+import { NumberTable } from '../../kernel/number-table.ts';
 import { Process } from '../../kernel/process.ts';
 import { TakenNumbers } from '../../kernel/taken-numbers.ts';
 import { AddressArgument, BytesArgument, UserMemory } from '../../kernel/user-memory.ts';
@@ -141,6 +142,7 @@ export const CLASSES = [
   MemfdFile,
   NamedStruct,
   NullFile,
+  NumberTable,
   ObjectTable,
   PageGaps,
   PageTable,

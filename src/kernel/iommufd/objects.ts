@@ -4,6 +4,7 @@
  * fail (`commit`), or never (`abort`).
  */
 import { assert, type Refusal, refuse } from '../errno.ts';
+import { NumberTable } from '../number-table.ts';
 import { TakenNumbers } from '../taken-numbers.ts';
 
 export type ObjectType =
@@ -49,17 +50,15 @@ export class ObjectTable {
   /** What can be found again; see `src/host/state`. */
   static readonly caches = { _taken: () => null };
 
-  private readonly _objects = new Map<number, IommufdObject | null>();
+  /** Null: reserved, or a tombstone. */
+  private readonly _objects = new NumberTable<IommufdObject | null>();
   private _lowestFree = 1;
   /** The ids of `_objects`; null: not asked for yet. */
   private _taken: TakenNumbers | null = null;
 
   /** Objects by id, ascending, without reserved ids. */
   *visible(): Generator<IommufdObject> {
-    for (const id of [...this._objects.keys()].sort((a, b) => a - b)) {
-      const object = this._objects.get(id);
-      if (object) yield object;
-    }
+    for (const object of this._objects.values()) if (object) yield object;
   }
 
   /** Ids that are taken, those of tombstones too. */

@@ -1,5 +1,8 @@
-/** From engine 6726bd726a13f6eb, whose engines wrote no bytes: what they have written until then stays unwritten. */
-import type { StateObject } from '../graph.ts';
+/**
+ * From engine 6726bd726a13f6eb, whose engines wrote no bytes: what they have written until then stays unwritten. Descriptors and
+ * objects were in maps, and processes did not know what a fork had made of them.
+ */
+import type { StateGraph, StateObject } from '../graph.ts';
 import type { Upgrade } from './upgrade.ts';
 
 interface Spec {
@@ -9,9 +12,25 @@ interface Spec {
   readonly bytesPerSecond: bigint;
 }
 
+const PAGE = 64;
+
+/** A NumberTable of what a map has. */
+function table(graph: StateGraph, entries: Iterable<[number, unknown]>): StateObject {
+  const pages: unknown[][] = [];
+  let size = 0;
+  for (const [number, item] of entries) {
+    const at = Math.floor(number / PAGE);
+    while (pages.length <= at) pages.push([]);
+    while (pages[at]!.length <= number % PAGE) pages[at]!.push(undefined);
+    pages[at]![number % PAGE] = item;
+    size++;
+  }
+  return graph.make('NumberTable', { _pages: pages, _size: size });
+}
+
 export const FROM_6726B: Upgrade = {
   from: '6726bd726a13f6eb',
-  to: '5dacc67a2aa2ca1f',
+  to: 'd96b6792da667ad4',
   step(graph) {
     const list = (keys: number[], items: unknown[]): StateObject =>
       graph.make('SortedList', {
@@ -39,6 +58,17 @@ export const FROM_6726B: Upgrade = {
       graph.make('WrittenBytes', { _engines: engines, _left: list([], []) }),
     );
     graph.addField('PhysicalMemory', 'engines', machine!.fields.engines);
+    for (const { fields } of graph.objects('Process')) {
+      fields._descriptors = table(graph, fields._descriptors as Map<number, StateObject>);
+      fields._closeOnExec = table(
+        graph,
+        [...(fields._closeOnExec as Set<number>)].map((fd) => [fd, true]),
+      );
+      fields.entriesOfFork = 0;
+    }
+    for (const { fields } of graph.objects('ObjectTable'))
+      fields._objects = table(graph, fields._objects as Map<number, StateObject | null>);
+    graph.addField('Kernel', '_forkedEntries', 0);
     return undefined;
   },
 };
