@@ -101,6 +101,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     ...(log === undefined ? {} : loggers(log)),
   }) as FastifyInstance;
   app.decorateRequest('tenant', null);
+  app.decorateRequest('keyName', null);
+  app.decorateRequest('readsOnly', false);
   app.decorateRequest('visibleHost', null);
   app.decorateRequest('answer', null);
   app.decorateRequest('claim', null);

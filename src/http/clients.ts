@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { Answer, CausedEvent } from '../host/command.ts';
 import type { Lanes } from '../lanes/lanes.ts';
 import type { Client } from '../threads/client.ts';
+import { Problem } from './problems.ts';
 
 class HttpClient implements Client {
   readonly #response: ServerResponse;
@@ -28,8 +29,8 @@ export interface AskedLanes {
   hazards: readonly CausedEvent[];
 }
 
-/** The same lanes, asked by the client of this answer. `lanes` is a plain object. */
-export function lanesFor(lanes: Lanes, response: ServerResponse): AskedLanes {
+/** The same lanes, asked by the client of this answer, who may change nothing if `readsOnly`. `lanes` is a plain object. */
+export function lanesFor(lanes: Lanes, response: ServerResponse, readsOnly: boolean): AskedLanes {
   const client = new HttpClient(response);
   const asked: AskedLanes = {
     lanes: {
@@ -47,8 +48,13 @@ export function lanesFor(lanes: Lanes, response: ServerResponse): AskedLanes {
     if (answer.hazards) asked.hazards = [...asked.hazards, ...answer.hazards];
     return answer;
   };
+  // What a program would do by a system call takes simulated time, also where it only reads.
+  if (readsOnly) asked.lanes.execute = () => Promise.reject(new Problem('forbidden', NO_CALLS));
   return asked;
 }
+
+const NO_CALLS =
+  'The key may only read, and this is read by a system call, which takes time of the host: use a key of the role full.';
 
 /** When it is first asked whether the client still reads, in milliseconds; then after twice as long each time. */
 const FIRST_PROBE_MS = 100;

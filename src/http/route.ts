@@ -239,7 +239,7 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
       const values = reading instanceof Promise ? await reading : reading;
       if (access === 'tenant') await withinQuotas(context, entry, values);
       reply.code(status);
-      const asked = lanesFor(context.lanes, reply.raw);
+      const asked = lanesFor(context.lanes, reply.raw, request.readsOnly);
       let answer: unknown;
       try {
         answer = await entry.handle({ ...context, lanes: asked.lanes }, values, reply);

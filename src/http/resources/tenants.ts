@@ -27,7 +27,7 @@ const NewTenant = strict({ ...tenant, key: z.string().meta({ description: 'Shown
 const TENANT_EXAMPLE = { id: 't-0b7d2f2c', name: 'acme', created: '2026-01-31T12:00:00.000Z', quotas: { hosts: 100 } };
 const tenantAnswer = { description: 'The tenant.', schema: Tenant, example: TENANT_EXAMPLE };
 
-async function tenantOf({ directory }: Context, id: string): Promise<StoredTenant> {
+export async function tenantOf({ directory }: Context, id: string): Promise<StoredTenant> {
   const found = await directory.tenants.get(id);
   if (found === undefined) throw notFound(`There is no tenant of that id: GET ${TENANTS} lists them.`);
   return found;
