@@ -15,6 +15,7 @@ import { Connections, letBodyCome, type Patience } from './connections.ts';
 import { asLine, handleClientError, handleError, LATE, rulesOf, sendProblem, serviceStopping } from './errors.ts';
 import { FairTurns } from './fair-turns.ts';
 import { checkHead } from './head.ts';
+import { addMetrics } from './metrics.ts';
 import { noRoute } from './no-route.ts';
 import { NO_SCHEMAS } from './no-schemas.ts';
 import { noPeers, type Peers } from './peers.ts';
@@ -28,7 +29,7 @@ import { HEARTBEAT_SECONDS, Watchers, watchedLanes } from './watchers.ts';
 export interface AppOptions
   extends Omit<
     Context,
-    'keys' | 'bodies' | 'watchers' | 'readers' | 'budget' | 'quotas' | 'routes' | 'fileKey' | 'dev'
+    'keys' | 'bodies' | 'watchers' | 'readers' | 'budget' | 'quotas' | 'metrics' | 'routes' | 'fileKey' | 'dev'
   > {
   /** Default: nobody else has it. */
   fileKey?: string;
@@ -74,10 +75,12 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     readers,
     budget,
     quotas,
+    metrics: common.metrics,
     lanes: watchedLanes(lanes, watchers, peers),
     routes: ROUTES,
   };
   peers.hear = (told) => {
+    common.metrics.hear(told);
     if ('changed' in told) watchers.wake(told.changed);
     else if ('asked' in told) quotas.noteAsked(told.asked);
     else if ('removed' in told) {
@@ -127,6 +130,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     else addRoute(app, context, entry, checkAnswers);
   }
   addDocs(app);
+  addMetrics(app, common.metrics, ROUTES);
   await app.ready();
   return app;
 }

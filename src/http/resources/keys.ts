@@ -15,12 +15,10 @@ const NAME_RULE = 'a name of 1 to 63 of the characters A-Z a-z 0-9 . _ -, the fi
 
 const key = {
   name: z.string().meta({ description: `\`${FIRST_KEY}\`: the one that the tenant was made with.` }),
-  role: z
-    .enum(['full', 'read-only'])
-    .meta({
-      description:
-        '`read-only`: it is good for GET and HEAD, as far as they are no system calls, which take time of the host.',
-    }),
+  role: z.enum(['full', 'read-only']).meta({
+    description:
+      '`read-only`: it is good for GET and HEAD, as far as they are no system calls, which take time of the host.',
+  }),
   created: Time,
   expiresAt: Time.nullable().meta({ description: 'From then on it is no key any more; null: never.' }),
 };
@@ -107,6 +105,7 @@ export const KEY_ROUTES: readonly Route[] = [
     description:
       'To change a key make another one, have everybody use it, and delete the first with it. A read-only one is for dashboards.',
     access: 'tenant',
+    audited: true,
     body: KeyInput,
     bodyExample: input,
     success: { 201: made },
@@ -121,6 +120,7 @@ export const KEY_ROUTES: readonly Route[] = [
     summary: 'Delete a key',
     description: 'But not the one that the request is sent with, so that nobody locks themselves out.',
     access: 'tenant',
+    audited: true,
     success: { 204: { description: 'It is none any more.' } },
     problems: ['not-found', 'conflict'],
     async handle(context, { tenant, params }, { request }) {
@@ -148,6 +148,7 @@ export const KEY_ROUTES: readonly Route[] = [
     tag: 'Administration',
     summary: 'Make one more key for a tenant',
     access: 'admin',
+    audited: true,
     body: KeyInput,
     bodyExample: input,
     problems: ['not-found', 'conflict'],
@@ -162,6 +163,7 @@ export const KEY_ROUTES: readonly Route[] = [
     tag: 'Administration',
     summary: 'Delete a key of a tenant',
     access: 'admin',
+    audited: true,
     problems: ['not-found'],
     success: { 204: { description: 'It is none any more.' } },
     async handle(context, { params }) {

@@ -41,6 +41,7 @@ export const TENANT_ROUTES: readonly Route[] = [
     tag,
     summary: 'Make a tenant',
     access,
+    audited: true,
     body: strict({
       name: z.string({ error: expected(NAME_RULE) }).regex(TENANT_NAME, { error: expected(NAME_RULE) }),
     }),
@@ -101,6 +102,7 @@ export const TENANT_ROUTES: readonly Route[] = [
     description:
       'Those that are not named stay as they are. What the tenant has beyond them stays, but nothing is added.',
     access,
+    audited: true,
     body: strict({ quotas: QuotasInput }),
     bodyExample: { quotas: { hosts: 100, requests: 'unlimited', memory: null } },
     problems: ['not-found'],
