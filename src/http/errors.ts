@@ -6,6 +6,7 @@ import {
   AnswerTooLarge,
   ClientGone,
   GivenUp,
+  HostChanged,
   HostDamaged,
   HostFault,
   HostSetAside,
@@ -19,6 +20,7 @@ import { OwnerPassed, StoreDamaged, StoreFull, StoreUnavailable, TenantExists } 
 import { NO_TUNNEL } from './connections.ts';
 import { STATUS_CODES } from './node-http.ts';
 import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
+import { tagOf } from './versions.ts';
 
 /** When a client may try again, in seconds. */
 export const RETRY_AFTER = '1';
@@ -30,6 +32,11 @@ export function unavailable(detail: string): Problem {
 export function serviceStopping(): Problem {
   const detail = 'The service is stopping. Nothing has changed: try again when it is back.';
   return new Problem('service-stopping', detail, { headers: { 'retry-after': RETRY_AFTER } });
+}
+
+function hostChanged({ sequence }: HostChanged): Problem {
+  const detail = `The host is at ${tagOf(sequence)} by now, and nothing has been done: read again what you have decided by.`;
+  return new Problem('host-changed', detail, { headers: { etag: tagOf(sequence) } });
 }
 
 /** The text of every answer in JSON. It ends with a line break, so that a terminal's prompt begins a new line. */
@@ -76,6 +83,7 @@ export function problemOf(error: Thrown, body = JSON_BODY): Problem {
     const detail = `The host failed inside, and nothing has changed. Tell the operator of the service incident ${error.incident}.`;
     return new Problem('host-fault', detail);
   }
+  if (error instanceof HostChanged) return hostChanged(error);
   if (error instanceof HostSetAside) return new Problem('set-aside', sentence(error.message));
   if (error instanceof HostDamaged || error instanceof StoreDamaged)
     return new Problem('damaged', sentence(error.message));

@@ -54,6 +54,7 @@ function callRoute(operation: CallOperation): Route {
     description: description === undefined ? performs : `${description} ${performs}`,
     access: 'tenant',
     refusable: true,
+    performs: true,
     ...(isFreeing({ call, request }) && { frees: 'everything' }),
     ...(query && { query }),
     ...(body && { body }),

@@ -24,6 +24,7 @@ import type { ProblemName } from './problems.ts';
 import type { Frees, TenantQuotas } from './quotas/quotas.ts';
 import { strict } from './schemas/values.ts';
 import { read } from './validation.ts';
+import { expectedIn, isKnown, tagOf, versioningOf } from './versions.ts';
 import type { Watchers } from './watchers.ts';
 
 declare module 'fastify' {
@@ -160,6 +161,10 @@ interface Shape<Path extends string, Query extends z.ZodType, Body extends z.Zod
   frees?: Frees | ((body: z.output<Body>) => Frees);
   /** Can be streamed as events: `reply.sse` is there then. */
   streams?: true;
+  /** It gives the host a command, even if it is a GET. */
+  performs?: true;
+  /** False: what it answers depends on more than the host's sequence, or, given the answer, whether it does; default: it does not. */
+  versioned?: false | ((answer: never) => boolean);
   /** Problems that do not follow from the rest of the entry. */
   problems?: ProblemName[];
 }
@@ -219,6 +224,7 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
   const input = inputReader(context, entry);
   // Beside 204 there is what tells hazards.
   const status = success[204] ? 204 : Number(Object.keys(success)[0]);
+  const versioning = versioningOf(entry);
   app.route({
     method,
     ...(entry.raw && {
@@ -239,15 +245,23 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
       const values = reading instanceof Promise ? await reading : reading;
       if (access === 'tenant') await withinQuotas(context, entry, values);
       reply.code(status);
-      const asked = lanesFor(context.lanes, reply.raw);
+      const expected = versioning === 'none' ? undefined : expectedIn(request.headers['if-match']);
+      const asked = lanesFor(context.lanes, reply.raw, expected);
       let answer: unknown;
       try {
         answer = await entry.handle({ ...context, lanes: asked.lanes }, values, reply);
       } catch (error) {
+        // What is refused has gone into the journal, too.
+        if (versioning === 'change' && asked.sequence !== null) reply.header('etag', tagOf(asked.sequence));
         throw withHazards(error, asked.hazards);
       }
       // It was a stream, which has come to its end.
       if (reply.raw.headersSent) return;
+      if (versioning !== 'none' && asked.sequence !== null && isVersioned(entry, answer)) {
+        reply.header('etag', tagOf(asked.sequence));
+        if (versioning === 'read' && isKnown(request.headers['if-none-match'], asked.sequence))
+          return reply.code(304).send();
+      }
       if (asked.hazards.length > 0) answer = toldWith(reply, answer, asked.hazards);
       if (checkAnswers) checkAnswer(entry, reply.statusCode, unpack(answer));
       if (!isPacked(answer)) return reply.send(answer);
@@ -260,6 +274,9 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
 }
 
 type AnyInput = Input<string, never, never>;
+
+const isVersioned = ({ versioned }: Route, answer: unknown): boolean =>
+  typeof versioned !== 'function' || versioned(answer as never);
 
 /** Throws a problem where the tenant uses too much for that. A promise where that has to be counted first. */
 function withinQuotas({ quotas }: Context, { method, frees }: Route, input: AnyInput): Promise<void> | undefined {

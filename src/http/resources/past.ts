@@ -56,6 +56,7 @@ export const PAST_ROUTES: readonly Route[] = [
     description:
       'Its commands in their order, as it keeps them; `answers` has them done again on a copy, from the first of the page on, and tells what each was answered. Each `sequence` is a point to copy the host from: POST /v1/hosts with `from` and `at`.',
     access,
+    versioned: false,
     problems: ['too-costly'],
     query: strict({
       after: integerText(
@@ -98,6 +99,7 @@ export const PAST_ROUTES: readonly Route[] = [
     description:
       'The host is looked at as it was behind one command and behind another one: devices, groups, domains, sessions, processes with what they have open.',
     access,
+    versioned: false,
     problems: ['too-costly'],
     query: strict({
       from: integerText(0, S32_MAX, 'Behind which command; 0: when it was made.', 12),
