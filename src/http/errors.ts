@@ -1,4 +1,5 @@
 /** Answers every error, as problem details. Only the route of a request is logged, nothing else of it. */
+import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import {
@@ -16,6 +17,7 @@ import {
   TooCostly,
 } from '../lanes/errors.ts';
 import { MAX_URL } from '../limits.ts';
+import { type Log, NO_REQUEST } from '../log.ts';
 import { OwnerPassed, StoreDamaged, StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
 import { NO_TUNNEL } from './connections.ts';
 import { STATUS_CODES } from './node-http.ts';
@@ -47,7 +49,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
   request.problem = problem;
   return reply
     .code(problem.status)
-    .headers({ 'cache-control': 'no-store', ...problem.extras.headers })
+    .headers({ 'cache-control': 'no-store', 'x-request-id': request.id, ...problem.extras.headers })
     .header('content-type', PROBLEM_JSON)
     .send(Buffer.from(asLine(problem.document(request.id))));
 }
@@ -198,13 +200,16 @@ function kindOf({ code = '', rawPacket }: ClientError): ProblemName {
 }
 
 /** Answers what is not HTTP. It never becomes a request for Fastify, so the answer is written to the socket. */
-export function handleClientError(error: ClientError, socket: Socket): void {
+export function handleClientError(error: ClientError, socket: Socket, log: Log | undefined): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return;
+  const reqId = randomUUID();
   const kind = kindOf(error);
   const { status, title, about } = PROBLEMS[kind];
   const detail = SOCKET_DETAILS[kind] ?? about;
-  const body = asLine({ type: problemType(kind), title, status, detail, instance: 'none' });
+  const body = asLine({ type: problemType(kind), title, status, detail, instance: reqId });
   const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: ${PROBLEM_JSON}\r\n`;
-  const more = `Content-Length: ${Buffer.byteLength(body)}\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n`;
+  const known = `X-Request-Id: ${reqId}\r\nX-Content-Type-Options: nosniff\r\n`;
+  const more = `Content-Length: ${Buffer.byteLength(body)}\r\n${known}Connection: close\r\n\r\n`;
   socket.end(head + more + body);
+  log?.info({ reqId, status, problem: kind }, NO_REQUEST);
 }

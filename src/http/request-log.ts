@@ -2,6 +2,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { REQUEST, type RequestFacts } from '../log.ts';
 import type { Problem } from './problems.ts';
+import { traceIdOf } from './request-id.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -38,6 +39,7 @@ function factsOf(request: FastifyRequest, status: number, milliseconds: number):
   const kernel = problem?.extras.kernel;
   return {
     reqId: request.id,
+    traceId: traceIdOf(request.headers),
     method,
     route,
     status,

@@ -38,7 +38,15 @@ declare module 'fastify' {
 export interface Context {
   config: Pick<
     Config,
-    'adminKey' | 'quotas' | 'bodyLimit' | 'batchLimit' | 'tenantBodies' | 'allBodies' | 'bodyIdle' | 'bodyTimeout'
+    | 'adminKey'
+    | 'quotas'
+    | 'bodyLimit'
+    | 'batchLimit'
+    | 'tenantBodies'
+    | 'allBodies'
+    | 'bodyIdle'
+    | 'bodyTimeout'
+    | 'corsOrigins'
   >;
   /** Signs files of hosts. */
   fileKey: string;
@@ -104,8 +112,8 @@ export interface Success {
   /** Absent: the answer has no body. */
   schema?: z.ZodType;
   example?: unknown;
-  /** Headers of the answer, and what they say. */
-  headers?: Record<string, string>;
+  /** Of 201: the path of what was made; absent: the handler tells it. */
+  location?: (answer: never, values: never) => string;
   contentType?: string;
   /** Other forms of it, by type: the header Accept asks for them. */
   also?: Record<string, { schema: z.ZodType; example: unknown }>;
@@ -262,8 +270,10 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
         if (versioning === 'read' && isKnown(request.headers['if-none-match'], asked.sequence))
           return reply.code(304).send();
       }
+      const { location } = success[reply.statusCode] ?? {};
+      if (location) reply.header('location', location(answer as never, values as never));
       if (asked.hazards.length > 0) answer = toldWith(reply, answer, asked.hazards);
-      if (checkAnswers) checkAnswer(entry, reply.statusCode, unpack(answer));
+      if (checkAnswers) checkAnswer(entry, reply, unpack(answer));
       if (!isPacked(answer)) return reply.send(answer);
       // Of a command it must be told what it has done.
       if (method === 'GET') takeRoom(context, reply, answer.length);
@@ -274,6 +284,11 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
 }
 
 type AnyInput = Input<string, never, never>;
+
+/** What a request to a host has in its path. */
+export interface OfHost {
+  params: { host: string };
+}
 
 const isVersioned = ({ versioned }: Route, answer: unknown): boolean =>
   typeof versioned !== 'function' || versioned(answer as never);
@@ -352,9 +367,11 @@ export function takeRoom({ budget }: Context, { request }: FastifyReply, bytes: 
 }
 
 /** For tests: throws if an answer is not as the OpenAPI document says. */
-function checkAnswer({ operationId, success, raw }: Route, status: number, answer: unknown): void {
+function checkAnswer({ operationId, success, raw }: Route, reply: FastifyReply, answer: unknown): void {
+  const { statusCode: status } = reply;
   if (raw && answer instanceof Readable) return;
   const documented = success[status];
+  if (status === 201 && !reply.hasHeader('location')) throw new Error(`${operationId} does not tell where it is`);
   if (!documented) throw new Error(`${operationId} answers ${status}, which is not documented`);
   if (documented.also && (typeof answer === 'string' || answer instanceof Readable)) return;
   if (!documented.schema) {

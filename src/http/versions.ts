@@ -32,7 +32,10 @@ function tagsIn(name: string, header: string): string[] | null {
   return header.split(',').map((part) => {
     const [, tag] = TAG.exec(part.trim()) ?? [];
     if (tag !== undefined) return tag;
-    throw new Problem('invalid-request', `header ${name}: expected the ETag of an answer with its quotes, such as "12"`);
+    throw new Problem(
+      'invalid-request',
+      `header ${name}: expected the ETag of an answer with its quotes, such as "12"`,
+    );
   });
 }
 

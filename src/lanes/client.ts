@@ -58,12 +58,7 @@ export class LaneClient {
     return this.ask(row.id, { ask: 'create', row });
   }
 
-  execute(
-    hostId: string,
-    command: Command | Packed<Command>,
-    client?: Client,
-    expected?: Expected,
-  ): Promise<Answer> {
+  execute(hostId: string, command: Command | Packed<Command>, client?: Client, expected?: Expected): Promise<Answer> {
     return this.ask(hostId, { ask: 'execute', hostId, command, expected }, client);
   }
 

@@ -140,12 +140,7 @@ export class LanePool implements RunningLanes {
     return this.#client.create(row);
   }
 
-  execute(
-    hostId: string,
-    command: Command | Packed<Command>,
-    client?: Client,
-    expected?: Expected,
-  ): Promise<Answer> {
+  execute(hostId: string, command: Command | Packed<Command>, client?: Client, expected?: Expected): Promise<Answer> {
     return this.#client.execute(hostId, command, client, expected);
   }
 

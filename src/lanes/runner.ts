@@ -19,8 +19,8 @@ import { Guard } from './guard.ts';
 import { withEarlier, withHazards } from './hazards.ts';
 import { InMemory, type OwnedHost } from './in-memory.ts';
 import { Jobs, now, type Outcome, settled } from './jobs.ts';
-import { packLarge } from './large.ts';
 import type { Expected } from './lanes.ts';
+import { packLarge } from './large.ts';
 import { type LookInto, snapshotOf } from './past.ts';
 import { checkExpected, isServiceDeath, NO_HOST, refusalOf, serviceDeathRefusal } from './refusals.ts';
 import {

@@ -147,7 +147,6 @@ export const FILE_ROUTES: readonly Route[] = [
         description: 'The host.',
         schema: CreatedHost,
         example: CREATED_EXAMPLE,
-        headers: { Location: 'Path of the host.' },
       },
     },
     prepare: ({ body }) => checked(body),

@@ -236,7 +236,6 @@ export const HOST_ROUTES: readonly Route[] = [
         description: 'The host.',
         schema: CreatedHost,
         example: CREATED_EXAMPLE,
-        headers: { Location: 'Path of the host.' },
       },
     },
     prepare({ body }): { heavy: HostSpec | NoSpec; light: Described | Copied } {
