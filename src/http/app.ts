@@ -23,7 +23,7 @@ import { NO_SCHEMAS } from './no-schemas.ts';
 import { noPeers, type Peers } from './peers.ts';
 import { TenantQuotas } from './quotas/quotas.ts';
 import { requestIdOf } from './request-id.ts';
-import { logRequests } from './request-log.ts';
+import { logRequest, logRequests } from './request-log.ts';
 import { addDocs } from './resources/docs.ts';
 import { addRoute, type Context, claimOf, type RawBody, type Route } from './route.ts';
 import { ROUTES } from './routes.ts';
@@ -98,7 +98,11 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     logController: new LogController({ disableRequestLogging: true }),
     // Fastify's own 503 is not problem+json; `refuseWhileStopping` answers instead.
     return503OnClosing: false,
-    frameworkErrors: handleError,
+    frameworkErrors(error, request, reply) {
+      handleError(error, request, reply);
+      // No hook hears of it.
+      logRequest(request, reply, dev);
+    },
     clientErrorHandler(error, socket) {
       connections.answerError(socket, error.code === LATE, () => handleClientError(error, socket, log));
     },

@@ -180,6 +180,9 @@ const exampleOf = (name: ProblemName): object => {
   return { type: problemType(name), title, status, detail, instance: 'ci-4711/7', ...EXAMPLES[name] };
 };
 
+/** Those of a host that has been asked. */
+const TELL_TAG = new Set<ProblemName>(['host-changed', 'kernel-conflict', 'kernel-refusal']);
+
 const responses = new Map<string, ZodOpenApiResponseObject>();
 
 /** The response of one status, which may be any of these problems; the same object for the same ones. */
@@ -192,7 +195,7 @@ function problemResponse(names: ProblemName[]): ZodOpenApiResponseObject {
   const made = {
     id,
     description: names.map((name) => PROBLEMS[name].title).join('. Or: '),
-    headers: headersOf({ tag: false, location: false }),
+    headers: headersOf({ tag: names.some((name) => TELL_TAG.has(name)), location: false }),
     content: {
       [PROBLEM_JSON]: { schema: Problem, ...(others.length === 0 ? { example: exampleOf(first) } : { examples }) },
     },
