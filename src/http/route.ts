@@ -17,6 +17,7 @@ import type { BodyBudget, Claim } from './bodies/budget.ts';
 import { parseBody } from './bodies/json.ts';
 import type { Readers } from './bodies/readers.ts';
 import { lanesFor } from './clients.ts';
+import { inPieces } from './codings.ts';
 import { type FairTurns, type KnownKeys, keyIn } from './fair-turns.ts';
 import { toldWith, withHazards } from './hazards.ts';
 import { type PathValues, pathSchema } from './parameters.ts';
@@ -278,7 +279,7 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
       // Of a command it must be told what it has done.
       if (method === 'GET') takeRoom(context, reply, answer.length);
       else claimOf(request, context.budget).hold(answer.length);
-      return reply.type('application/json').send(answer);
+      return reply.type('application/json').send(inPieces(reply, answer));
     },
   });
 }
