@@ -149,7 +149,7 @@ test('answers that are not small are sent in a coding that the client reads', as
   }
 });
 
-test('small answers, lines and what is no text are sent as they are', async (t) => {
+test('small answers, and lines, are sent as they are', async (t) => {
   const service = await fixture(t);
   const { lanes } = service;
   const port = await portOf(service);
@@ -159,6 +159,18 @@ test('small answers, lines and what is no text are sent as they are', async (t) 
   assert.equal(small.headers['content-encoding'], undefined);
   assert.ok(Number(small.headers['content-length']) > 500);
   await buffer(small);
+  const errors = Array.from({ length: 100 }, (_, index) => ({ index, errno: 'EINVAL', where: 'a', why: 'b' }));
+  lanes.onBatch = () => ({
+    kind: 'ok',
+    value: { applied: 0, failed: 100, mappedBytes: '0x0', unmappedBytes: '0x0', stopped: false, errors },
+  });
+  const lines = await service
+    .ask('post', `/v1/hosts/${HOST}/processes/1/iommufds/3/ioases/1/batch`)
+    .set(headers)
+    .type('application/x-ndjson')
+    .send('{"op":"unmap","iova":0,"length":4096}\n');
+  assert.deepEqual([lines.status, lines.headers['content-encoding']], [200, undefined]);
+  assert.ok(lines.text.length > 1024, lines.text);
 });
 
 test('no page of another origin may use the service, and none is told that it may not', async (t) => {
