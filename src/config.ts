@@ -49,6 +49,8 @@ export interface Config {
   quotas: Quotas;
   /** Signs files of hosts; null: that of the data directory does. */
   fileKey: string | null;
+  /** Origins whose pages may use the service from a browser, or `*`; null: none may. */
+  corsOrigins: string[] | null;
   allowServiceDeath: boolean;
   /** Each host is looked at after each command. */
   check: boolean;
@@ -115,6 +117,16 @@ const quotas = z
     return z.NEVER;
   });
 
+const origins = z.string().transform((text, context) => {
+  const given = text.split(',').map((entry) => entry.trim());
+  for (const origin of given) {
+    if (origin === '*' || (URL.canParse(origin) && new URL(origin).origin === origin)) continue;
+    const message = `must hold origins such as https://lab.example:8443, or *; ${origin} is none`;
+    context.addIssue({ code: 'custom', message });
+  }
+  return given;
+});
+
 const environment = z.object({
   HOLDOVER_HOST: z.string().default('127.0.0.1'),
   HOLDOVER_PORT: integer(0, 65535).default(8080),
@@ -136,6 +148,7 @@ const environment = z.object({
   HOLDOVER_HOST_MEMORY: integer(0, 2 ** 24).default(DEFAULT_HOST_MEMORY),
   HOLDOVER_QUOTAS: quotas,
   HOLDOVER_FILE_KEY: key.optional(),
+  HOLDOVER_CORS_ORIGINS: origins.optional(),
   HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
   HOLDOVER_CHECK: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
 });
@@ -184,6 +197,7 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     hostMemory: values.HOLDOVER_HOST_MEMORY * MEBIBYTE,
     quotas: defaultQuotas(values.HOLDOVER_QUOTAS, { hostMemory: values.HOLDOVER_HOST_MEMORY, dev }),
     fileKey: values.HOLDOVER_FILE_KEY ?? null,
+    corsOrigins: values.HOLDOVER_CORS_ORIGINS ?? null,
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
     check: values.HOLDOVER_CHECK === '1',
     warnings: unknownVariables(Object.keys(given)),

@@ -13,9 +13,14 @@ export interface Log {
 /** The message of the line that each request gets. */
 export const REQUEST = 'request';
 
-/** The fields of that line. */
+/** That of the line of what came and was no request. */
+export const NO_REQUEST = 'no request';
+
+/** The fields of the line of a request. */
 export interface RequestFacts {
   reqId: string;
+  /** That it is part of, where its client has named one. */
+  traceId?: string | undefined;
   method: string;
   /** The path template of its route; null: no route takes it. */
   route: string | null;

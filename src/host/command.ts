@@ -174,6 +174,8 @@ export type Query = HostQuery | PreflightQuery | SweepQuery;
 export type Answer = Outcome & {
   /** The hazards that it has caused, the first ones; not there where there are none. They are among its events, too. */
   hazards?: readonly CausedEvent[];
+  /** Of the last command that the host has behind it then: lanes tell it. */
+  sequence?: number;
 };
 
 type Outcome =

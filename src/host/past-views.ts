@@ -77,6 +77,7 @@ export interface Change {
 export interface DiffView {
   from: number;
   to: number;
-  /** The first ones. */
+  /** A page of them. */
   changes: readonly Change[];
+  nextPageToken: string | null;
 }

@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { setTimeout } from 'node:timers/promises';
+import compress from '@fastify/compress';
 import sse from '@fastify/sse';
 import { type FastifyInstance, type FastifyRequest, type FastifyServerOptions, fastify, LogController } from 'fastify';
 import type { Logger } from 'pino';
@@ -11,7 +12,9 @@ import { BodyBudget } from './bodies/budget.ts';
 import { checkCodings } from './bodies/json.ts';
 import { Readers } from './bodies/readers.ts';
 import { receive } from './bodies/receive.ts';
+import { CODINGS } from './codings.ts';
 import { Connections, letBodyCome, type Patience } from './connections.ts';
+import { allowOrigins } from './cors.ts';
 import { asLine, handleClientError, handleError, LATE, rulesOf, sendProblem, serviceStopping } from './errors.ts';
 import { FairTurns } from './fair-turns.ts';
 import { checkHead } from './head.ts';
@@ -20,7 +23,8 @@ import { noRoute } from './no-route.ts';
 import { NO_SCHEMAS } from './no-schemas.ts';
 import { noPeers, type Peers } from './peers.ts';
 import { TenantQuotas } from './quotas/quotas.ts';
-import { logRequests } from './request-log.ts';
+import { requestIdOf } from './request-id.ts';
+import { logRequest, logRequests } from './request-log.ts';
 import { addDocs } from './resources/docs.ts';
 import { addRoute, type Context, claimOf, type RawBody, type Route } from './route.ts';
 import { ROUTES } from './routes.ts';
@@ -91,15 +95,19 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   const app = fastify({
     serverFactory: (handle) => connections.createServer(handle),
     bodyLimit: context.config.bodyLimit,
-    genReqId: () => randomUUID(),
+    genReqId: requestIdOf,
     schemaController: NO_SCHEMAS,
     // Fastify's lines show the URL, which may hold secrets; `logRequests` writes the route instead.
     logController: new LogController({ disableRequestLogging: true }),
     // Fastify's own 503 is not problem+json; `refuseWhileStopping` answers instead.
     return503OnClosing: false,
-    frameworkErrors: handleError,
+    frameworkErrors(error, request, reply) {
+      handleError(error, request, reply);
+      // No hook hears of it.
+      logRequest(request, reply, dev);
+    },
     clientErrorHandler(error, socket) {
-      connections.answerError(socket, error.code === LATE, () => handleClientError(error, socket));
+      connections.answerError(socket, error.code === LATE, () => handleClientError(error, socket, log));
     },
     ...(log === undefined ? {} : loggers(log)),
   }) as FastifyInstance;
@@ -110,8 +118,11 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   app.decorateRequest('answer', null);
   app.decorateRequest('claim', null);
   receiveJson(app, context);
+  const { corsOrigins } = context.config;
+  if (corsOrigins !== null) await allowOrigins(app, corsOrigins);
   app.addHook('onRequest', (request, reply, done) => {
     reply.header('x-content-type-options', 'nosniff');
+    reply.header('x-request-id', request.id);
     checkHead(request, dev);
     // At once: nobody reads what came with it.
     if (request.is404) throw noRoute(request);
@@ -123,6 +134,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   app.setErrorHandler(handleError);
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, noRoute(request)));
   logRequests(app, dev);
+  await app.register(compress, CODINGS);
   // What its types call the default is what the module itself is.
   await app.register(sse as unknown as typeof sse.default, { heartbeatInterval: HEARTBEAT_SECONDS * 1000 });
   for (const entry of ROUTES) {

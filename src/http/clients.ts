@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Answer, CausedEvent } from '../host/command.ts';
-import type { Lanes } from '../lanes/lanes.ts';
+import type { Expected, Lanes } from '../lanes/lanes.ts';
 import type { Client } from '../threads/client.ts';
 import { Problem } from './problems.ts';
 
@@ -23,29 +23,49 @@ class HttpClient implements Client {
   }
 }
 
-/** The lanes as one request asks them, and the hazards that what it has asked for has caused. */
+/** The lanes as one request asks them, and what is known of the host when they have answered. */
 export interface AskedLanes {
   lanes: Lanes;
+  /** Those that what it has asked for has caused. */
   hazards: readonly CausedEvent[];
+  /** Where the host was behind the last that it has asked for; null: it has asked for nothing that tells. */
+  sequence: number | null;
 }
 
-/** The same lanes, asked by the client of this answer, who may change nothing if `readsOnly`. `lanes` is a plain object. */
-export function lanesFor(lanes: Lanes, response: ServerResponse, readsOnly: boolean): AskedLanes {
+/** How a request asks the lanes. */
+export interface Asking {
+  /** It may change nothing. */
+  readsOnly: boolean;
+  /** The first command is done only where the host is there; those behind it follow it. All queries before it are answered only where it is there, too. */
+  expected?: Expected | undefined;
+}
+
+/** The same lanes, asked by the client of this answer. `lanes` is a plain object. */
+export function lanesFor(lanes: Lanes, response: ServerResponse, { readsOnly, expected }: Asking): AskedLanes {
   const client = new HttpClient(response);
+  let left = expected;
+  const taken = (): Expected | undefined => {
+    const condition = left;
+    left = undefined;
+    return condition;
+  };
   const asked: AskedLanes = {
     lanes: {
       ...lanes,
-      execute: async (hostId, command) => noted(await lanes.execute(hostId, command, client)),
-      batch: async (hostId, command, payload) => noted(await lanes.batch(hostId, command, payload, client)),
-      query: (hostId, query) => lanes.query(hostId, query, client),
+      execute: async (hostId, command) => noted(await lanes.execute(hostId, command, client, taken())),
+      batch: async (hostId, command, payload) => noted(await lanes.batch(hostId, command, payload, client, taken())),
+      query: async (hostId, query) => noted(await lanes.query(hostId, query, client, left)),
       lookBack: (hostId, query) => lanes.lookBack(hostId, query, client),
-      restore: (hostId, name) => lanes.restore(hostId, name, client),
+      restore: async (hostId, name) => noted(await lanes.restore(hostId, name, client, taken())),
       copy: (hostId, row, at) => lanes.copy(hostId, row, at, client),
+      remove: (hostId) => lanes.remove(hostId, taken()),
     },
     hazards: [],
+    sequence: null,
   };
   const noted = (answer: Answer): Answer => {
     if (answer.hazards) asked.hazards = [...asked.hazards, ...answer.hazards];
+    if (answer.sequence !== undefined) asked.sequence = answer.sequence;
     return answer;
   };
   // What a program would do by a system call takes simulated time, also where it only reads.

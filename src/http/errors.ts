@@ -1,4 +1,5 @@
 /** Answers every error, as problem details. Only the route of a request is logged, nothing else of it. */
+import { randomUUID } from 'node:crypto';
 import type { Socket } from 'node:net';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import {
@@ -6,6 +7,7 @@ import {
   AnswerTooLarge,
   ClientGone,
   GivenUp,
+  HostChanged,
   HostDamaged,
   HostFault,
   HostSetAside,
@@ -15,10 +17,12 @@ import {
   TooCostly,
 } from '../lanes/errors.ts';
 import { MAX_URL } from '../limits.ts';
+import { type Log, NO_REQUEST } from '../log.ts';
 import { OwnerPassed, StoreDamaged, StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
 import { NO_TUNNEL } from './connections.ts';
 import { STATUS_CODES } from './node-http.ts';
 import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
+import { tagOf } from './versions.ts';
 
 /** When a client may try again, in seconds. */
 export const RETRY_AFTER = '1';
@@ -32,6 +36,11 @@ export function serviceStopping(): Problem {
   return new Problem('service-stopping', detail, { headers: { 'retry-after': RETRY_AFTER } });
 }
 
+function hostChanged({ sequence }: HostChanged): Problem {
+  const detail = `The host is at ${tagOf(sequence)} by now, and nothing has been done: read again what you have decided by.`;
+  return new Problem('host-changed', detail, { headers: { etag: tagOf(sequence) } });
+}
+
 /** The text of every answer in JSON. It ends with a line break, so that a terminal's prompt begins a new line. */
 export const asLine = (value: unknown): string => `${JSON.stringify(value)}\n`;
 
@@ -40,7 +49,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
   request.problem = problem;
   return reply
     .code(problem.status)
-    .headers({ 'cache-control': 'no-store', ...problem.extras.headers })
+    .headers({ 'cache-control': 'no-store', 'x-request-id': request.id, ...problem.extras.headers })
     .header('content-type', PROBLEM_JSON)
     .send(Buffer.from(asLine(problem.document(request.id))));
 }
@@ -76,6 +85,7 @@ export function problemOf(error: Thrown, body = JSON_BODY): Problem {
     const detail = `The host failed inside, and nothing has changed. Tell the operator of the service incident ${error.incident}.`;
     return new Problem('host-fault', detail);
   }
+  if (error instanceof HostChanged) return hostChanged(error);
   if (error instanceof HostSetAside) return new Problem('set-aside', sentence(error.message));
   if (error instanceof HostDamaged || error instanceof StoreDamaged)
     return new Problem('damaged', sentence(error.message));
@@ -190,13 +200,16 @@ function kindOf({ code = '', rawPacket }: ClientError): ProblemName {
 }
 
 /** Answers what is not HTTP. It never becomes a request for Fastify, so the answer is written to the socket. */
-export function handleClientError(error: ClientError, socket: Socket): void {
+export function handleClientError(error: ClientError, socket: Socket, log: Log | undefined): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return;
+  const reqId = randomUUID();
   const kind = kindOf(error);
   const { status, title, about } = PROBLEMS[kind];
   const detail = SOCKET_DETAILS[kind] ?? about;
-  const body = asLine({ type: problemType(kind), title, status, detail, instance: 'none' });
+  const body = asLine({ type: problemType(kind), title, status, detail, instance: reqId });
   const head = `HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\nContent-Type: ${PROBLEM_JSON}\r\n`;
-  const more = `Content-Length: ${Buffer.byteLength(body)}\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n\r\n`;
+  const known = `X-Request-Id: ${reqId}\r\nX-Content-Type-Options: nosniff\r\n`;
+  const more = `Content-Length: ${Buffer.byteLength(body)}\r\n${known}Connection: close\r\n\r\n`;
   socket.end(head + more + body);
+  log?.info({ reqId, status, problem: kind }, NO_REQUEST);
 }

@@ -8,11 +8,13 @@ import {
   type ZodOpenApiResponsesObject,
 } from 'zod-openapi';
 import manifest from '../../package.json' with { type: 'json' };
+import { HEADER_COMPONENTS, headersOf, IF_MATCH, IF_NONE_MATCH, OF_REQUESTS, PARAMETER_COMPONENTS } from './headers.ts';
 import { parameterNames, pathSchema } from './parameters.ts';
 import { PROBLEM_JSON, PROBLEMS, type ProblemName, problemType } from './problems.ts';
 import { type RawBody, type Route, type Success, TAGS, takesNoBody } from './route.ts';
 import { ROUTES } from './routes.ts';
 import { Problem } from './schemas/problem.ts';
+import { type Versioning, versioningOf } from './versions.ts';
 
 type Json = { [key: string]: unknown };
 
@@ -27,7 +29,10 @@ export function openapiDocument(): Json {
 function describe(): ZodOpenApiObject {
   const paths: ZodOpenApiPathsObject = {};
   for (const entry of ROUTES) {
-    paths[entry.path] = { ...paths[entry.path], [entry.method.toLowerCase()]: operationOf(entry) };
+    paths[entry.path] = {
+      ...paths[entry.path],
+      [entry.method.toLowerCase()]: operationOf(entry),
+    };
   }
   return {
     openapi: '3.1.0',
@@ -46,6 +51,8 @@ function describe(): ZodOpenApiObject {
     tags: Object.entries(TAGS).map(([name, { about }]) => ({ name, description: about })),
     paths,
     components: {
+      parameters: PARAMETER_COMPONENTS,
+      headers: HEADER_COMPONENTS,
       securitySchemes: {
         tenantKey: { type: 'http', scheme: 'bearer', description: 'The key of a tenant.' },
         adminKey: { type: 'http', scheme: 'bearer', description: 'The admin key, HOLDOVER_ADMIN_KEY.' },
@@ -53,6 +60,8 @@ function describe(): ZodOpenApiObject {
     },
   };
 }
+
+const CONDITIONS = { read: [IF_MATCH, IF_NONE_MATCH], change: [IF_MATCH], none: [] };
 
 function operationOf(entry: Route): ZodOpenApiOperationObject {
   const { operationId, tag, summary, description, access, query, body, bodyExample, raw } = entry;
@@ -69,6 +78,7 @@ function operationOf(entry: Route): ZodOpenApiOperationObject {
         ...(query && { query: query as never }),
       },
     }),
+    parameters: [...CONDITIONS[versioningOf(entry)], ...OF_REQUESTS],
     ...(body && {
       requestBody: {
         required: !takesNoBody(body),
@@ -82,22 +92,33 @@ function operationOf(entry: Route): ZodOpenApiOperationObject {
   };
 }
 
-function successes({ success, raw }: Route): ZodOpenApiResponsesObject {
-  const all = Object.entries(success).map(([status, answer]) => [status, successOf(answer, raw)]);
-  return Object.fromEntries(all);
+function successes(entry: Route): ZodOpenApiResponsesObject {
+  const versioning = versioningOf(entry);
+  const all = Object.entries(entry.success).map(([status, answer]) => [
+    status,
+    successOf(answer, { tag: isTagged(entry, versioning), location: status === '201' }, entry.raw),
+  ]);
+  return { ...Object.fromEntries(all), ...(versioning === 'read' && { 304: NOT_MODIFIED }) };
 }
 
+/** What is deleted is nowhere. */
+const isTagged = ({ method, path }: Route, versioning: Versioning): boolean =>
+  versioning !== 'none' && !(method === 'DELETE' && path === '/v1/hosts/{host}');
+
+const NOT_MODIFIED: ZodOpenApiResponseObject = {
+  id: 'not-modified',
+  description: 'The host is where If-None-Match says.',
+  headers: headersOf({ tag: true, location: false }),
+};
+
 function successOf(
-  { description, schema, example, headers, also = {} }: Success,
+  { description, schema, example, also = {} }: Success,
+  has: Parameters<typeof headersOf>[0],
   raw?: RawBody,
 ): ZodOpenApiResponseObject {
-  const described = Object.entries(headers ?? {}).map(([name, about]) => [
-    name,
-    { description: about, schema: { type: 'string' } },
-  ]);
   return {
     description,
-    ...(described.length > 0 && { headers: Object.fromEntries(described) }),
+    headers: headersOf(has),
     ...(schema && {
       content: {
         'application/json': { schema, ...(example !== undefined && { example }) },
@@ -121,6 +142,7 @@ function failures(entry: Route): ZodOpenApiResponsesObject {
   if (access === 'tenant') for (const name of ['too-many-requests', 'too-much-at-once'] as const) names.add(name);
   if (access === 'tenant' && method !== 'GET' && method !== 'DELETE') names.add('quota-exceeded');
   if (access === 'tenant' && named) names.add('not-found');
+  if (versioningOf(entry) !== 'none') names.add('host-changed');
   if (refusable) for (const name of ['kernel-conflict', 'kernel-refusal'] as const) names.add(name);
   if (access !== 'public' || path === '/readyz') names.add('unavailable');
   names.add('service-stopping');
@@ -155,8 +177,11 @@ const EXAMPLES: Partial<Record<ProblemName, object>> = {
 
 const exampleOf = (name: ProblemName): object => {
   const { status, title, about: detail } = PROBLEMS[name];
-  return { type: problemType(name), title, status, detail, instance: 'req-1', ...EXAMPLES[name] };
+  return { type: problemType(name), title, status, detail, instance: 'ci-4711/7', ...EXAMPLES[name] };
 };
+
+/** Those of a host that has been asked. */
+const TELL_TAG = new Set<ProblemName>(['host-changed', 'kernel-conflict', 'kernel-refusal']);
 
 const responses = new Map<string, ZodOpenApiResponseObject>();
 
@@ -170,6 +195,7 @@ function problemResponse(names: ProblemName[]): ZodOpenApiResponseObject {
   const made = {
     id,
     description: names.map((name) => PROBLEMS[name].title).join('. Or: '),
+    headers: headersOf({ tag: names.some((name) => TELL_TAG.has(name)), location: false }),
     content: {
       [PROBLEM_JSON]: { schema: Problem, ...(others.length === 0 ? { example: exampleOf(first) } : { examples }) },
     },

@@ -42,8 +42,13 @@ export const OPERATIONS: readonly CallOperation[] = [
 export const OPERATION_ROUTES: readonly Route[] = OPERATIONS.map(callRoute);
 
 function callRoute(operation: CallOperation): Route {
-  const { path, call, request, parameters, arg, status, answer, description, ...rest } = operation;
+  const { path, call, request, parameters, arg, status, answer, made, madeIn, description, ...rest } = operation;
   const { summary, tag, method, operationId, query, body, bodyExample } = rest;
+  const location = (made_: never, values: { params: { host: string; pid: number } }): string => {
+    const { host, pid } = values.params;
+    const below = made!(made_, values as never);
+    return `/v1/hosts/${host}/processes/${madeIn?.(made_, values as never) ?? pid}${below && `/${below}`}`;
+  };
   const performs = request === undefined ? `Performs \`${call}\`.` : `Performs the ioctl \`${request}\`.`;
   return route<`/v1/hosts/{host}/processes/{pid}/${string}`, z.ZodType, z.ZodType>({
     method,
@@ -54,11 +59,12 @@ function callRoute(operation: CallOperation): Route {
     description: description === undefined ? performs : `${description} ${performs}`,
     access: 'tenant',
     refusable: true,
+    performs: true,
     ...(isFreeing({ call, request }) && { frees: 'everything' }),
     ...(query && { query }),
     ...(body && { body }),
     ...(bodyExample !== undefined && { bodyExample }),
-    success: { [status]: answer ?? { description: 'Done.' } },
+    success: { [status]: { ...(answer ?? { description: 'Done.' }), ...(made && { location }) } },
     async handle({ lanes }, input) {
       const values = input as never;
       const { pid, fd } = input.params as { pid: number; fd?: number };

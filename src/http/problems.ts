@@ -77,6 +77,12 @@ export const PROBLEMS = {
     title: 'The file is not the one that was meant',
     about: 'It is not what If-Match or If-Unmodified-Since say. Ask for it without these headers.',
   },
+  'host-changed': {
+    status: 412,
+    title: 'The host has changed',
+    about:
+      'It is not at the ETag that If-Match names, and nothing has been done. The ETag of this answer is where it is: read again what you have decided by, and send that.',
+  },
   'body-too-large': {
     status: 413,
     title: 'The body is too large',

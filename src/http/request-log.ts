@@ -1,7 +1,8 @@
 /** Writes one line of the log for each request. */
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { REQUEST, type RequestFacts } from '../log.ts';
 import type { Problem } from './problems.ts';
+import { traceIdOf } from './request-id.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -19,16 +20,18 @@ const QUIET = /^\/(livez|readyz|metrics|docs\/static\/.*)$/;
 export function logRequests(app: FastifyInstance, dev: boolean): void {
   app.decorateRequest('problem', null);
   app.decorateRequest('refusals', null);
-  app.addHook('onResponse', async (request, reply) => {
-    const level = QUIET.test(request.routeOptions.url ?? '') ? 'debug' : 'info';
-    const facts = factsOf(request, reply.statusCode, reply.elapsedTime);
-    request.log[level](dev ? { ...facts, ...forPeople(request) } : facts, REQUEST);
-  });
+  app.addHook('onResponse', async (request, reply) => logRequest(request, reply, dev));
   if (!dev) return;
   app.addHook('preSerialization', async (request, _reply, answer) => {
     request.refusals = refusalsIn(answer as Outcomes, request.body as Asked | undefined);
     return answer;
   });
+}
+
+export function logRequest(request: FastifyRequest, { statusCode, elapsedTime }: FastifyReply, dev: boolean): void {
+  const level = QUIET.test(request.routeOptions.url ?? '') ? 'debug' : 'info';
+  const facts = factsOf(request, statusCode, elapsedTime);
+  request.log[level](dev ? { ...facts, ...forPeople(request) } : facts, REQUEST);
 }
 
 /** What a line says: the route and not the URL, which may hold secrets. */
@@ -38,6 +41,7 @@ function factsOf(request: FastifyRequest, status: number, milliseconds: number):
   const kernel = problem?.extras.kernel;
   return {
     reqId: request.id,
+    traceId: traceIdOf(request.headers),
     method,
     route,
     status,

@@ -19,6 +19,7 @@ import type { BodyBudget, Claim } from './bodies/budget.ts';
 import { parseBody } from './bodies/json.ts';
 import type { Readers } from './bodies/readers.ts';
 import { lanesFor } from './clients.ts';
+import { inPieces } from './codings.ts';
 import { type FairTurns, type KnownKeys, keyIn } from './fair-turns.ts';
 import { toldWith, withHazards } from './hazards.ts';
 import type { Metrics } from './metrics.ts';
@@ -27,6 +28,7 @@ import type { ProblemName } from './problems.ts';
 import type { Frees, TenantQuotas } from './quotas/quotas.ts';
 import { strict } from './schemas/values.ts';
 import { read } from './validation.ts';
+import { expectedIn, isKnown, tagOf, versioningOf } from './versions.ts';
 import type { Watchers } from './watchers.ts';
 
 declare module 'fastify' {
@@ -40,7 +42,15 @@ declare module 'fastify' {
 export interface Context {
   config: Pick<
     Config,
-    'adminKey' | 'quotas' | 'bodyLimit' | 'batchLimit' | 'tenantBodies' | 'allBodies' | 'bodyIdle' | 'bodyTimeout'
+    | 'adminKey'
+    | 'quotas'
+    | 'bodyLimit'
+    | 'batchLimit'
+    | 'tenantBodies'
+    | 'allBodies'
+    | 'bodyIdle'
+    | 'bodyTimeout'
+    | 'corsOrigins'
   >;
   /** Signs files of hosts. */
   fileKey: string;
@@ -107,8 +117,8 @@ export interface Success {
   /** Absent: the answer has no body. */
   schema?: z.ZodType;
   example?: unknown;
-  /** Headers of the answer, and what they say. */
-  headers?: Record<string, string>;
+  /** Of 201: the path of what was made; absent: the handler tells it. */
+  location?: (answer: never, values: never) => string;
   contentType?: string;
   /** Other forms of it, by type: the header Accept asks for them. */
   also?: Record<string, { schema: z.ZodType; example: unknown }>;
@@ -166,6 +176,10 @@ interface Shape<Path extends string, Query extends z.ZodType, Body extends z.Zod
   audited?: true;
   /** Can be streamed as events: `reply.sse` is there then. */
   streams?: true;
+  /** It gives the host a command, even if it is a GET. */
+  performs?: true;
+  /** False: what it answers depends on more than the host's sequence, or, given the answer, whether it does; default: it does not. */
+  versioned?: false | ((answer: never) => boolean);
   /** Problems that do not follow from the rest of the entry. */
   problems?: ProblemName[];
 }
@@ -225,6 +239,7 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
   const input = inputReader(context, entry);
   // Beside 204 there is what tells hazards.
   const status = success[204] ? 204 : Number(Object.keys(success)[0]);
+  const versioning = versioningOf(entry);
   app.route({
     method,
     ...(entry.raw && { bodyLimit: context.config.batchLimit }),
@@ -247,11 +262,14 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
       const values = reading instanceof Promise ? await reading : reading;
       if (access === 'tenant') await withinQuotas(context, entry, values);
       reply.code(status);
-      const asked = lanesFor(context.lanes, reply.raw, request.readsOnly);
+      const expected = versioning === 'none' ? undefined : expectedIn(request.headers['if-match']);
+      const asked = lanesFor(context.lanes, reply.raw, { readsOnly: request.readsOnly, expected });
       let answer: unknown;
       try {
         answer = await entry.handle({ ...context, lanes: asked.lanes }, values, reply);
       } catch (error) {
+        // What is refused has gone into the journal, too.
+        if (versioning === 'change' && asked.sequence !== null) reply.header('etag', tagOf(asked.sequence));
         throw withHazards(error, asked.hazards);
       } finally {
         for (const { data } of asked.hazards) context.metrics.noteHazard(data.hazard as Hazard);
@@ -259,13 +277,20 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
       if (entry.audited) audit(request, entry, values);
       // It was a stream, which has come to its end.
       if (reply.raw.headersSent) return;
+      if (versioning !== 'none' && asked.sequence !== null && isVersioned(entry, answer)) {
+        reply.header('etag', tagOf(asked.sequence));
+        if (versioning === 'read' && isKnown(request.headers['if-none-match'], asked.sequence))
+          return reply.code(304).send();
+      }
+      const { location } = success[reply.statusCode] ?? {};
+      if (location) reply.header('location', location(answer as never, values as never));
       if (asked.hazards.length > 0) answer = toldWith(reply, answer, asked.hazards);
-      if (checkAnswers) checkAnswer(entry, reply.statusCode, unpack(answer));
+      if (checkAnswers) checkAnswer(entry, reply, unpack(answer));
       if (!isPacked(answer)) return reply.send(answer);
       // Of a command it must be told what it has done.
       if (method === 'GET') takeRoom(context, reply, answer.length);
       else claimOf(request, context.budget).hold(answer.length);
-      return reply.type('application/json').send(answer);
+      return reply.type('application/json').send(inPieces(reply, answer));
     },
   });
 }
@@ -277,6 +302,14 @@ function audit({ log, id: reqId, keyName }: FastifyRequest, { operationId, acces
 }
 
 type AnyInput = Input<string, never, never>;
+
+/** What a request to a host has in its path. */
+export interface OfHost {
+  params: { host: string };
+}
+
+const isVersioned = ({ versioned }: Route, answer: unknown): boolean =>
+  typeof versioned !== 'function' || versioned(answer as never);
 
 /** Throws a problem where the tenant uses too much for that. A promise where that has to be counted first. */
 function withinQuotas({ quotas }: Context, { method, frees }: Route, input: AnyInput): Promise<void> | undefined {
@@ -352,9 +385,11 @@ export function takeRoom({ budget }: Context, { request }: FastifyReply, bytes: 
 }
 
 /** For tests: throws if an answer is not as the OpenAPI document says. */
-function checkAnswer({ operationId, success, raw }: Route, status: number, answer: unknown): void {
+function checkAnswer({ operationId, success, raw }: Route, reply: FastifyReply, answer: unknown): void {
+  const { statusCode: status } = reply;
   if (raw && answer instanceof Readable) return;
   const documented = success[status];
+  if (status === 201 && !reply.hasHeader('location')) throw new Error(`${operationId} does not tell where it is`);
   if (!documented) throw new Error(`${operationId} answers ${status}, which is not documented`);
   if (documented.also && (typeof answer === 'string' || answer instanceof Readable)) return;
   if (!documented.schema) {

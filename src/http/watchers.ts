@@ -155,14 +155,15 @@ export function watchedLanes(lanes: Lanes, watchers: Watchers, peers: Peers): La
   return {
     newHostId: () => lanes.newHostId(),
     create: (row) => lanes.create(row),
-    execute: (hostId, command, client) => tell(hostId, lanes.execute(hostId, command, client)),
-    batch: (hostId, command, payload, client) => tell(hostId, lanes.batch(hostId, command, payload, client)),
-    query: (hostId, query, client) => lanes.query(hostId, query, client),
+    execute: (hostId, command, client, expected) => tell(hostId, lanes.execute(hostId, command, client, expected)),
+    batch: (hostId, command, payload, client, expected) =>
+      tell(hostId, lanes.batch(hostId, command, payload, client, expected)),
+    query: (hostId, query, client, expected) => lanes.query(hostId, query, client, expected),
     copy: (hostId, row, at, client) => lanes.copy(hostId, row, at, client),
     lookBack: (hostId, query, client) => lanes.lookBack(hostId, query, client),
-    restore: (hostId, name, client) => tell(hostId, lanes.restore(hostId, name, client)),
-    async remove(hostId) {
-      await lanes.remove(hostId);
+    restore: (hostId, name, client, expected) => tell(hostId, lanes.restore(hostId, name, client, expected)),
+    async remove(hostId, expected) {
+      await lanes.remove(hostId, expected);
       watchers.end(hostId);
     },
     use: (hostId) => lanes.use(hostId),

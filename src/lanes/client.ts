@@ -8,7 +8,7 @@ import { type Admission, sizeOf } from './admission.ts';
 import type { Aside, SetAside } from './aside.ts';
 import type { CopyRow } from './copies.ts';
 import { ClientGone, ServiceStopping } from './errors.ts';
-import type { HostOfFile, NewHost } from './lanes.ts';
+import type { Expected, HostOfFile, NewHost } from './lanes.ts';
 import { givenWith, isMoved, type LaneNews, type LaneRequest, type Moved } from './messages.ts';
 import { laneOf, newHostId } from './owner.ts';
 import type { PastQuery } from './past.ts';
@@ -58,18 +58,24 @@ export class LaneClient {
     return this.ask(row.id, { ask: 'create', row });
   }
 
-  execute(hostId: string, command: Command | Packed<Command>, client?: Client): Promise<Answer> {
-    return this.ask(hostId, { ask: 'execute', hostId, command }, client);
+  execute(hostId: string, command: Command | Packed<Command>, client?: Client, expected?: Expected): Promise<Answer> {
+    return this.ask(hostId, { ask: 'execute', hostId, command, expected }, client);
   }
 
-  batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client): Promise<Answer> {
+  batch(
+    hostId: string,
+    command: BatchCommand,
+    payload: Uint8Array,
+    client?: Client,
+    expected?: Expected,
+  ): Promise<Answer> {
     // Memory that is shared with other buffers cannot be given away.
     const whole = payload.byteLength === payload.buffer.byteLength ? payload : new Uint8Array(payload);
-    return this.ask(hostId, { ask: 'batch', hostId, command, payload: whole }, client);
+    return this.ask(hostId, { ask: 'batch', hostId, command, payload: whole, expected }, client);
   }
 
-  query(hostId: string, query: Query, client?: Client): Promise<Answer> {
-    return this.ask(hostId, { ask: 'query', hostId, query }, client);
+  query(hostId: string, query: Query, client?: Client, expected?: Expected): Promise<Answer> {
+    return this.ask(hostId, { ask: 'query', hostId, query, expected }, client);
   }
 
   copy(hostId: string, row: CopyRow, at?: number, client?: Client): Promise<Answer> {
@@ -80,12 +86,12 @@ export class LaneClient {
     return this.ask(hostId, { ask: 'lookBack', hostId, query }, client);
   }
 
-  restore(hostId: string, name: string, client?: Client): Promise<Answer> {
-    return this.ask(hostId, { ask: 'restore', hostId, name }, client);
+  restore(hostId: string, name: string, client?: Client, expected?: Expected): Promise<Answer> {
+    return this.ask(hostId, { ask: 'restore', hostId, name, expected }, client);
   }
 
-  async remove(hostId: string): Promise<void> {
-    await this.ask(hostId, { ask: 'remove', hostId });
+  async remove(hostId: string, expected?: Expected): Promise<void> {
+    await this.ask(hostId, { ask: 'remove', hostId, expected });
     this.hear({ removed: hostId });
   }
 

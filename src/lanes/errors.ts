@@ -31,6 +31,18 @@ export class GivenUp extends Error {
   override readonly name: string = 'GivenUp';
 }
 
+/** The host is not at any of the sequences that were asked for. */
+export class HostChanged extends GivenUp {
+  override readonly name = 'HostChanged';
+  /** Where it is. */
+  readonly sequence: number;
+
+  constructor(sequence: number) {
+    super(String(sequence));
+    this.sequence = sequence;
+  }
+}
+
 /** Too much waits already, or is in memory. */
 export class LaneBusy extends GivenUp {
   override readonly name = 'LaneBusy';
@@ -77,6 +89,7 @@ export const makeLaneError: MakeError = (sent) => {
   if (sent.name === 'HostFault') return new HostFault(sent.incident ?? '');
   if (sent.name === 'HostDamaged') return new HostDamaged(sent.message);
   if (sent.name === 'HostSetAside') return new HostSetAside(sent.message);
+  if (sent.name === 'HostChanged') return new HostChanged(Number(sent.message));
   if (sent.name === 'LaneBusy') return new LaneBusy(sent.message);
   if (sent.name === 'ClientGone') return new ClientGone();
   if (sent.name === 'TooCostly') return new TooCostly(sent.message);

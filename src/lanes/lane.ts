@@ -10,7 +10,7 @@ import { HostMoves } from './errors.ts';
 import { takeFrom } from './filing.ts';
 import type { HostFile } from './host-file.ts';
 import type { Outcome } from './jobs.ts';
-import type { HostOfFile, Lanes, NewHost } from './lanes.ts';
+import type { Expected, HostOfFile, Lanes, NewHost } from './lanes.ts';
 import { newHostId } from './owner.ts';
 import { buildsHosts, type LookInto, lookBack, type PastQuery } from './past.ts';
 import type { Rebuilding } from './replay.ts';
@@ -58,16 +58,27 @@ export class Lane implements Lanes {
     return await this.#runner(row.id).make(take);
   }
 
-  async execute(hostId: string, command: Command | Packed<Command>, client?: Presence): Promise<Answer> {
-    return await this.#runner(hostId).execute(unpack<Command>(command), client);
+  async execute(
+    hostId: string,
+    command: Command | Packed<Command>,
+    client?: Presence,
+    expected?: Expected,
+  ): Promise<Answer> {
+    return await this.#runner(hostId).execute(unpack<Command>(command), client, expected);
   }
 
-  async batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Presence): Promise<Answer> {
-    return await this.#runner(hostId).batch(command, payload, client);
+  async batch(
+    hostId: string,
+    command: BatchCommand,
+    payload: Uint8Array,
+    client?: Presence,
+    expected?: Expected,
+  ): Promise<Answer> {
+    return await this.#runner(hostId).batch(command, payload, client, expected);
   }
 
-  async query(hostId: string, query: Query, client?: Presence): Promise<Answer> {
-    return await this.#runner(hostId).query(query, client);
+  async query(hostId: string, query: Query, client?: Presence, expected?: Expected): Promise<Answer> {
+    return await this.#runner(hostId).query(query, client, expected);
   }
 
   async copy(hostId: string, row: CopyRow, at?: number, client?: Presence): Promise<Answer> {
@@ -81,12 +92,12 @@ export class Lane implements Lanes {
     return await this.#runner(hostId).lookInto(buildsHosts(query), back, client);
   }
 
-  async restore(hostId: string, name: string, client?: Presence): Promise<Answer> {
-    return await this.#runner(hostId).restore(name, client);
+  async restore(hostId: string, name: string, client?: Presence, expected?: Expected): Promise<Answer> {
+    return await this.#runner(hostId).restore(name, client, expected);
   }
 
-  async remove(hostId: string): Promise<void> {
-    await this.#runner(hostId).remove();
+  async remove(hostId: string, expected?: Expected): Promise<void> {
+    await this.#runner(hostId).remove(expected);
     this.#uses.delete(hostId);
   }
 

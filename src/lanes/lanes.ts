@@ -26,8 +26,12 @@ export interface HostOfFile extends CopyRow {
   file: HostFile | Packed<HostFile>;
 }
 
+/** Sequences: the host must have come to one of them, and no further, when the turn comes of what is asked. */
+export type Expected = readonly number[];
+
 /**
- * What is packed is no longer the caller's. `client`: who has asked, if they may go before the answer.
+ * What is packed is no longer the caller's. `client`: who has asked, if they may go before the answer. `expected`: HostChanged where
+ * the host is somewhere else; not given: wherever it is.
  *
  * Rejected promises: HostFault for a bug of ours, StoreUnavailable where nothing could be stored, OwnerPassed where the
  * host has another owner by now, LaneBusy where too much waits, HostDamaged where what is stored of it is, HostSetAside
@@ -40,24 +44,30 @@ export interface Lanes {
   /** Builds the host and stores it; the value is its HostView; of one of a file, with its `devices`. */
   create(row: NewHost | HostOfFile): Promise<Answer>;
   /** Runs a command after those asked before, stores it, and only then answers. A kexec ends with the boot. */
-  execute(hostId: string, command: Command | Packed<Command>, client?: Client): Promise<Answer>;
+  execute(hostId: string, command: Command | Packed<Command>, client?: Client, expected?: Expected): Promise<Answer>;
   /**
    * The same for a batch: all of it is stored, or nothing. Other commands to this host wait, other hosts' do not. The
    * payload is no longer the caller's. What is wrong with it is answered as `malformed` or `invalid`.
    */
-  batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client): Promise<Answer>;
-  query(hostId: string, query: Query, client?: Client): Promise<Answer>;
+  batch(
+    hostId: string,
+    command: BatchCommand,
+    payload: Uint8Array,
+    client?: Client,
+    expected?: Expected,
+  ): Promise<Answer>;
+  query(hostId: string, query: Query, client?: Client, expected?: Expected): Promise<Answer>;
   /**
    * Makes another host as this one is, or as it was behind command `at`, which is stored when it answers; the value is
    * its HostView, with its `devices`.
    */
   copy(hostId: string, row: CopyRow, at?: number, client?: Client): Promise<Answer>;
   /** The host becomes again what it was when the snapshot of that name was taken. */
-  restore(hostId: string, name: string, client?: Client): Promise<Answer>;
+  restore(hostId: string, name: string, client?: Client, expected?: Expected): Promise<Answer>;
   /** Tells what the host has done, and was. */
   lookBack(hostId: string, query: PastQuery, client?: Client): Promise<Answer>;
   /** Deletes the host and all that is stored of it. */
-  remove(hostId: string): Promise<void>;
+  remove(hostId: string, expected?: Expected): Promise<void>;
   /** What the host takes, as last found out since the start; of one that is not in memory the counts are there. Null: not known yet. */
   use(hostId: string): HostUse | null;
   /** Why the host is not run; null: it is. */

@@ -18,8 +18,8 @@ export type LookInto = (host: LoadedHost, from: Rebuilding, stored: Promise<void
 export type PastQuery =
   /** Commands behind one, by their sequence, or from the first that is kept on; `ops`: only these. */
   | { of: 'history'; after?: number; limit: number; ops?: readonly string[]; answers: boolean }
-  /** Between what it was behind one command and behind another one; absent: as it is. */
-  | { of: 'diff'; from: number; to?: number }
+  /** Between what it was behind one command and behind another one; absent: as it is. `after`: so many have been told. */
+  | { of: 'diff'; from: number; to?: number; after?: number; limit: number }
   /** All of it, as a file; `contents`: with what is in the memory of programs. */
   | { of: 'file'; contents: boolean };
 
@@ -97,15 +97,16 @@ async function history(
 async function diff(
   hostId: string,
   host: LoadedHost,
-  { from: first, to = host.sequence }: Extract<PastQuery, { of: 'diff' }>,
+  { from: first, to = host.sequence, after: told = 0, limit }: Extract<PastQuery, { of: 'diff' }>,
   from: Rebuilding,
 ): Promise<DiffView | string> {
   const before = await rebuildAt(hostId, first, host.sequence, from);
   if (typeof before === 'string') return before;
   const after = to === host.sequence ? host : await rebuildAt(hostId, to, host.sequence, from);
   if (typeof after === 'string') return after;
-  const changes = differences(await told(before, from.pace), await told(after, from.pace));
-  return { from: first, to, changes };
+  const found = differences(await allOf(before, from.pace), await allOf(after, from.pace), limit + 1, told);
+  const changes = found.slice(0, limit);
+  return { from: first, to, changes, nextPageToken: found.length > limit ? String(told + limit) : null };
 }
 
 /** What the host was when a snapshot was taken, as the command that brings it back; or what is not there. */
@@ -128,7 +129,7 @@ export async function snapshotOf(
 type Json = Record<string, unknown>;
 
 /** What there is on a host, in the terms of its kernel: as its views tell it, by what each thing is called. */
-async function told({ engine }: LoadedHost, pace: Pace): Promise<Json> {
+async function allOf({ engine }: LoadedHost, pace: Pace): Promise<Json> {
   const ask = async <T>(query: Query): Promise<T | null> => {
     const answer = await look(engine, query, pace);
     return answer.kind === 'ok' ? (answer.value as T) : null;

@@ -17,7 +17,7 @@ import { LaneClient } from './client.ts';
 import type { CopyRow } from './copies.ts';
 import { freePort } from './free-port.ts';
 import { type HeardWord, LaneHandle, type LaneHandleOptions } from './lane-handle.ts';
-import type { HostOfFile, NewHost, RunningLanes } from './lanes.ts';
+import type { Expected, HostOfFile, NewHost, RunningLanes } from './lanes.ts';
 import { CANNOT_SHARE, type LaneTold, type ListenAnswer } from './messages.ts';
 import { laneOf } from './owner.ts';
 import type { PastQuery } from './past.ts';
@@ -140,16 +140,22 @@ export class LanePool implements RunningLanes {
     return this.#client.create(row);
   }
 
-  execute(hostId: string, command: Command | Packed<Command>, client?: Client): Promise<Answer> {
-    return this.#client.execute(hostId, command, client);
+  execute(hostId: string, command: Command | Packed<Command>, client?: Client, expected?: Expected): Promise<Answer> {
+    return this.#client.execute(hostId, command, client, expected);
   }
 
-  batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client): Promise<Answer> {
-    return this.#client.batch(hostId, command, payload, client);
+  batch(
+    hostId: string,
+    command: BatchCommand,
+    payload: Uint8Array,
+    client?: Client,
+    expected?: Expected,
+  ): Promise<Answer> {
+    return this.#client.batch(hostId, command, payload, client, expected);
   }
 
-  query(hostId: string, query: Query, client?: Client): Promise<Answer> {
-    return this.#client.query(hostId, query, client);
+  query(hostId: string, query: Query, client?: Client, expected?: Expected): Promise<Answer> {
+    return this.#client.query(hostId, query, client, expected);
   }
 
   copy(hostId: string, row: CopyRow, at?: number, client?: Client): Promise<Answer> {
@@ -160,12 +166,12 @@ export class LanePool implements RunningLanes {
     return this.#client.lookBack(hostId, query, client);
   }
 
-  restore(hostId: string, name: string, client?: Client): Promise<Answer> {
-    return this.#client.restore(hostId, name, client);
+  restore(hostId: string, name: string, client?: Client, expected?: Expected): Promise<Answer> {
+    return this.#client.restore(hostId, name, client, expected);
   }
 
-  remove(hostId: string): Promise<void> {
-    return this.#client.remove(hostId);
+  remove(hostId: string, expected?: Expected): Promise<void> {
+    return this.#client.remove(hostId, expected);
   }
 
   use(hostId: string): HostUse | null {

@@ -1,7 +1,8 @@
 /** What lanes answer instead of a host. */
 import type { Answer, Command } from '../host/command.ts';
 import type { Divergence } from '../store/store.ts';
-import { HostDamaged } from './errors.ts';
+import { HostChanged, HostDamaged } from './errors.ts';
+import type { Expected } from './lanes.ts';
 import type { LoadedHost } from './replay.ts';
 
 export const NO_HOST: Answer = { kind: 'not-found', what: 'host' };
@@ -20,6 +21,11 @@ export function refusalOf({ damage, unreadable, diverged }: LoadedHost): Answer 
   if (damage !== null) throw new HostDamaged(damage.what);
   if (unreadable !== null) return unreadable;
   return diverged === null ? null : divergedRefusal(diverged);
+}
+
+/** Throws HostChanged. It is asked in the turn of a command, so that of two who have seen the same host one comes too late. */
+export function checkExpected({ sequence }: LoadedHost, expected: Expected | undefined): void {
+  if (expected !== undefined && !expected.includes(sequence)) throw new HostChanged(sequence);
 }
 
 function divergedRefusal({ sequence, op, why }: Divergence): Answer {

@@ -19,9 +19,10 @@ import { Guard } from './guard.ts';
 import { withEarlier, withHazards } from './hazards.ts';
 import { InMemory, type OwnedHost } from './in-memory.ts';
 import { Jobs, now, type Outcome, settled } from './jobs.ts';
+import type { Expected } from './lanes.ts';
 import { packLarge } from './large.ts';
 import { type LookInto, snapshotOf } from './past.ts';
-import { isServiceDeath, NO_HOST, refusalOf, serviceDeathRefusal } from './refusals.ts';
+import { checkExpected, isServiceDeath, NO_HOST, refusalOf, serviceDeathRefusal } from './refusals.ts';
 import {
   handoverOf,
   type LoadedHost,
@@ -124,7 +125,7 @@ export class HostRunner {
   }
 
   /** Rejects with GivenUp, too: then nothing has happened. */
-  execute(command: Command, client?: Presence): Promise<Answer> {
+  execute(command: Command, client?: Presence, expected?: Expected): Promise<Answer> {
     if (command.op === 'kexec.boot') throw new Error('a boot follows its freeze and is not asked for');
     const hardware = command.op === 'device.dma';
     return this.#jobs.add(hardware, async () => {
@@ -134,14 +135,14 @@ export class HostRunner {
       if (!this.#options.allowServiceDeath && isServiceDeath(command)) return now(serviceDeathRefusal());
       // Left frozen by the death of the process, or by a boot that failed.
       if (host.engine.pendingBoot && !hardware) await this.#boot();
-      if (command.op === 'kexec.freeze') return now(await this.#kexec(command));
-      const { value, stored } = await this.#perform(command, client);
+      if (command.op === 'kexec.freeze') return now(await this.#kexec(command, expected));
+      const { value, stored } = await this.#perform(command, client, expected);
       return packLarge({ value: value.answer, stored }, this.#pace);
     });
   }
 
   /** The same for a batch, which is worked off in slices: between them other hosts have their turns. */
-  batch(command: BatchCommand, payload: Uint8Array, client?: Presence): Promise<Answer> {
+  batch(command: BatchCommand, payload: Uint8Array, client?: Presence, expected?: Expected): Promise<Answer> {
     return this.#jobs.add(false, async () => {
       this.#bounds.mayTake(client);
       if ((await this.#memory.own())?.engine.pendingBoot) await this.#boot();
@@ -149,6 +150,7 @@ export class HostRunner {
       if (host === undefined) return now(NO_HOST);
       const refusal = refusalOf(host);
       if (refusal !== null) return now(refusal);
+      checkExpected(host, expected);
       const outcome = await this.#secondTry.run(host, (asked) => {
         const effort = this.#bounds.effort(asked, client, this.#pace);
         return this.#change('batch', () => this.#batch(asked, command, payload, effort));
@@ -169,20 +171,22 @@ export class HostRunner {
     const committed = this.#memory.commit(host, entry);
     // A large payload takes its time on the way to the journal, and nothing may overtake it.
     await settled(committed);
-    return { value: withHazards(answer, entry.sequence, events), stored: committed };
+    return { value: { ...withHazards(answer, entry.sequence, events), sequence: entry.sequence }, stored: committed };
   }
 
-  query(query: Query, client?: Presence): Promise<Answer> {
+  query(query: Query, client?: Presence, expected?: Expected): Promise<Answer> {
     return this.#jobs.add(true, async () => {
       this.#bounds.mayTake(client);
       const host = this.#memory.owned ?? (await this.#memory.look());
       if (host === undefined) return now(NO_HOST);
       if (host.unreadable !== null && host.damage !== null) throw new HostDamaged(host.damage.what);
+      checkExpected(host, expected);
       const pace = new Effort(this.#pace, () => this.#bounds.mayTake(client));
       const ask = (asked: LoadedHost): Answer | Promise<Answer> =>
         this.#guard.run(`query ${query.view}`, () => look(asked.engine, query, pace));
       const run = () => this.#secondTry.run(host, ask);
-      const value = await (COPYING.has(query.view) ? this.#weight.copying(run) : run());
+      const answer = await (COPYING.has(query.view) ? this.#weight.copying(run) : run());
+      const value = { ...answer, sequence: host.sequence };
       const { stored } = this.#memory;
       if (query.view !== 'host' || query.digest !== true) return packLarge({ value, stored }, this.#pace);
       return { value: await withDigest(value, this.#memory.loaded!, pace), stored };
@@ -190,7 +194,7 @@ export class HostRunner {
   }
 
   /** The host becomes again what it was when the snapshot of that name was taken. */
-  restore(name: string, client?: Presence): Promise<Answer> {
+  restore(name: string, client?: Presence, expected?: Expected): Promise<Answer> {
     return this.#jobs.add<Answer>(false, async () => {
       this.#bounds.mayTake(client);
       if ((await this.#memory.own())?.engine.pendingBoot) await this.#boot();
@@ -198,6 +202,7 @@ export class HostRunner {
       if (host === undefined) return now(NO_HOST);
       const refusal = refusalOf(host);
       if (refusal !== null) return now(refusal);
+      checkExpected(host, expected);
       const work = () => this.#change('restore', () => this.#restore(host, name));
       return await this.#weight.copying(work, ({ stored }) => stored);
     });
@@ -216,7 +221,7 @@ export class HostRunner {
     noteStored(host, entry.command.length + payload.byteLength, 0, { records: [] });
     const committed = this.#memory.commit(host, entry);
     await settled(committed);
-    return { value: answer, stored: committed };
+    return { value: { ...answer, sequence: entry.sequence }, stored: committed };
   }
 
   /** Looks at what is in memory, with what is needed to build what it was; `copies`: all of it is in memory once more then. */
@@ -232,10 +237,12 @@ export class HostRunner {
     });
   }
 
-  remove(): Promise<void> {
+  remove(expected?: Expected): Promise<void> {
     return this.#jobs.add(false, async () => {
       this.#bounds.mayWork();
       const { hosts } = this.#options.store;
+      const host = expected && (await this.#memory.own());
+      if (host !== undefined) checkExpected(host, expected);
       await this.#memory.arrived();
       const epoch = this.#memory.owned?.epoch ?? (await hosts.own(this.hostId, 'delete'));
       if (epoch !== undefined) await hosts.delete({ hostId: this.hostId, epoch });
@@ -355,8 +362,8 @@ export class HostRunner {
     await this.#snapshots.stored;
   }
 
-  async #kexec(command: Command): Promise<Answer> {
-    const { value, stored } = await this.#perform(command);
+  async #kexec(command: Command, expected: Expected | undefined): Promise<Answer> {
+    const { value, stored } = await this.#perform(command, undefined, expected);
     await stored;
     const { answer, records } = value;
     if (answer.kind !== 'ok' || !this.#memory.owned?.engine.pendingBoot) return answer;
@@ -382,11 +389,12 @@ export class HostRunner {
   }
 
   /** Executes and hands the command to the journal; `stored` is when it has arrived there. */
-  async #perform(command: Command, client?: Presence): Promise<Outcome<Execution>> {
+  async #perform(command: Command, client?: Presence, expected?: Expected): Promise<Outcome<Execution>> {
     const host = this.#memory.owned ?? (await this.#memory.own());
     if (host === undefined) return now(nothingDone(NO_HOST));
     const refusal = refusalOf(host);
     if (refusal !== null) return now(nothingDone(refusal));
+    checkExpected(host, expected);
     // It has to be told where in the journal it will be.
     const own = command.op === 'snapshot.put' ? { ...command, sequence: host.sequence + 1 } : command;
     return await this.#secondTry.run(host, (asked) => {
@@ -408,8 +416,8 @@ export class HostRunner {
     const more = handover === undefined ? { events } : { events, handover: { text: handover.text } };
     const entry = this.#entry(host, command, digest, more);
     noteStored(host, entry.command.length, worked, execution);
-    const told = withHazards(answer, entry.sequence, events);
-    const value = told === answer ? execution : { ...execution, answer: told };
+    const { sequence } = entry;
+    const value = { ...execution, answer: { ...withHazards(answer, sequence, events), sequence } };
     return { value, stored: this.#memory.commit(host, entry) };
   }
 

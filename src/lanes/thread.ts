@@ -97,27 +97,27 @@ export function startLane(
   };
 
   async function answer(request: LaneRequest, client: Presence): Promise<unknown> {
-    if ('hostId' in request && RUNNING.has(request.ask)) aside.check(request.hostId);
+    if ('hostId' in request && isRun(request)) aside.check(request.hostId);
     switch (request.ask) {
       case 'create':
         if (!isOfLarge && isOfLargeHost(request.row)) return lane.giveUp(request.row.id);
         return await lane.create(request.row);
       case 'execute':
-        return await lane.execute(request.hostId, request.command, client);
+        return await lane.execute(request.hostId, request.command, client, request.expected);
       case 'batch':
-        return await lane.batch(request.hostId, request.command, request.payload, client);
+        return await lane.batch(request.hostId, request.command, request.payload, client, request.expected);
       case 'query':
-        return await lane.query(request.hostId, request.query, client);
+        return await lane.query(request.hostId, request.query, client, request.expected);
       case 'copy':
         return await lane.copy(request.hostId, request.row, request.at, client);
       case 'lookBack':
         return await lane.lookBack(request.hostId, request.query, client);
       case 'restore':
-        return await lane.restore(request.hostId, request.name, client);
+        return await lane.restore(request.hostId, request.name, client, request.expected);
       case 'boot':
         return await lane.boot(request.hostId);
       case 'remove': {
-        await lane.remove(request.hostId);
+        await lane.remove(request.hostId, request.expected);
         const news = { removed: request.hostId };
         note(news);
         // Behind all that has been told of it.
@@ -176,5 +176,9 @@ function isOfLargeHost(row: NewHost | HostOfFile): boolean {
 
 /** What a host is run for. */
 const RUNNING = new Set<LaneRequest['ask']>(['execute', 'batch', 'query', 'copy', 'lookBack', 'restore', 'boot']);
+
+/** One that is removed is run only to see where it is. */
+const isRun = (request: LaneRequest): boolean =>
+  RUNNING.has(request.ask) || (request.ask === 'remove' && request.expected !== undefined);
 
 const isOfServer = ({ ask }: LaneRequest): boolean => ask === 'listen' || ask === 'hangUp';

@@ -43,6 +43,7 @@ export interface FixtureOptions {
   bodyIdle?: number;
   bodyTimeout?: number;
   patience?: Partial<Patience>;
+  corsOrigins?: string[] | null;
   /** Of each tenant. */
   quotas?: GivenQuotas;
 }
@@ -50,6 +51,7 @@ export interface FixtureOptions {
 export async function fixture(t: TestContext, options: FixtureOptions = {}): Promise<Fixture> {
   const { adminKey = ADMIN_KEY, dev = false, bodyIdle = 30_000, bodyTimeout = 300_000, patience = {} } = options;
   const quotas = defaultQuotas(options.quotas ?? {}, { hostMemory: 2048, dev });
+  const { corsOrigins = null } = options;
   const { bodyLimit = BODY_LIMIT, tenantBodies = 512 << 20, allBodies = 1024 << 20 } = options;
   const store = temporaryStore(t);
   const lanes = new FakeLanes(store);
@@ -67,7 +69,7 @@ export async function fixture(t: TestContext, options: FixtureOptions = {}): Pro
   });
   const limits = { bodyLimit, batchLimit: BATCH_LIMIT };
   const bodies = { tenantBodies, allBodies, bodyIdle, bodyTimeout };
-  const config = { adminKey, quotas, ...limits, ...bodies };
+  const config = { adminKey, quotas, corsOrigins, ...limits, ...bodies };
   const log = pino({ level: 'trace' }, stream);
   const app = await buildApp({ config, directory: store, lanes, log, dev, patience });
   t.after(() => app.close());

@@ -100,7 +100,7 @@ async function seen(host: Host): Promise<unknown> {
 }
 
 /** What differs between two answers to the same. */
-const CHANGING = /^(date|connection|keep-alive|ratelimit.*)$/;
+const CHANGING = /^(date|connection|keep-alive|ratelimit.*|x-request-id)$/;
 
 function told({ status, headers, text }: request.Response): unknown {
   const kept = Object.entries(headers).filter(([name]) => !CHANGING.test(name));

@@ -76,7 +76,8 @@ test('an operation performs exactly one call, which the calls face would take as
   for (const operation of OPERATIONS) {
     const { operationId, call, request, bodyExample, status } = operation;
     lanes.commands.length = 0;
-    lanes.onCommand = () => ({ kind: 'ok', value: { results: [{ ret: 0, arg: {} }] } });
+    const arg = { iova: '0x1000', dst_iova: '0x1000' };
+    lanes.onCommand = () => ({ kind: 'ok', value: { results: [{ ret: 0, arg }] } });
     const answer = await ask(methodOf(operation), urlOf(operation), bodyExample);
     assert.equal(answer.status, status, `${operationId}: ${answer.text}`);
     assert.equal(lanes.commands.length, 1, operationId);

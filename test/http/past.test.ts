@@ -95,6 +95,14 @@ test('what has changed between two commands is told in the terms of the kernel',
     to: 'incoming',
   });
   assert.deepEqual((await diff(`from=${to}`)).changes, []);
+  const paged: DiffView['changes'][number][] = [];
+  for (let token: string | null = '0'; token !== null; ) {
+    const page: DiffView = await diff(`from=${from}&to=${to}&limit=7&after=${token}`);
+    assert.ok(page.changes.length === 7 || page.nextPageToken === null);
+    paged.push(...page.changes);
+    token = page.nextPageToken;
+  }
+  assert.deepEqual(paged, changes);
   const back = await diff(`from=${to}&to=${from}`);
   assert.deepEqual(
     back.changes.find(({ path }) => path === `/devices/${D1}/state`),

@@ -143,6 +143,7 @@ test('a plugged-in function is placed among those that are there', async (t) => 
   const made = await ask('post', '/v1/hosts', { preset: 'mock' });
   const path = `/v1/hosts/${made.body.id}/devices`;
   lanes.onQuery = () => ({ kind: 'ok', value: [{ bdf: D1, group: 0, iommu: 'mock0' }] });
+  lanes.onCommand = () => ({ kind: 'ok', value: { bdf: '0000:02:00.0' } });
   const plugged = await ask('post', path, { bdf: '02:00.0' });
   assert.equal(plugged.status, 201, plugged.text);
   assert.equal(plugged.headers.location, `${path}/0000:02:00.0`);

@@ -94,7 +94,7 @@ test('a commit that fails takes along what its host did after it, and nothing el
   assert.ok(other.every(({ kind }) => kind === 'ok'));
   assert.deepEqual(await sequences(store, 'h'), [1, 2]);
   made.before = () => undefined;
-  assert.deepEqual(await lane.execute('h', TICK), { kind: 'ok', value: { now: 3 } });
+  assert.deepEqual(await lane.execute('h', TICK), { kind: 'ok', value: { now: 3 }, sequence: 3 });
 });
 
 test('a query, and what is not found, is answered when all that it rests on is stored', async (t) => {

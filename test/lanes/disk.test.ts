@@ -75,7 +75,7 @@ test('a full disk: commands are refused, reads go on, and all is well when there
   assert.equal(await clock(host), stored);
   await assert.rejects(host.execute('h', { ...TICK, nanoseconds: '0'.repeat(9000) }), StoreUnavailable);
   database.pragma('max_page_count = 1000000');
-  assert.deepEqual(await host.execute('h', TICK), { kind: 'ok', value: { now: stored + 1 } });
+  assert.deepEqual(await host.execute('h', TICK), { kind: 'ok', value: { now: stored + 1 }, sequence: stored + 1 });
   assert.equal(await clock(laneOn(database)), stored + 1);
 });
 
@@ -105,7 +105,7 @@ async function deletesWhereNothingElseFits(lane: Lane, store: Lab['store'], fill
   const more = await fill(lane, 'b');
   assert.ok(more > 100, `${more} commands`);
   await lane.remove('b');
-  assert.deepEqual(await lane.execute('h', TICK), { kind: 'ok', value: { now: 1 } });
+  assert.deepEqual(await lane.execute('h', TICK), { kind: 'ok', value: { now: 1 }, sequence: 1 });
 }
 
 test('a database that may not grow: a host can be deleted, and makes room for others', async (t) => {
@@ -193,7 +193,7 @@ test('a truncated WAL: what is left of it is whole, and the host goes on from th
     assert.ok(left >= most && left <= 20, `${left} commands of ${part}`);
     most = left;
     assert.equal((await store.journal.read('h', 0)).length, left);
-    assert.deepEqual(await again.execute('h', TICK), { kind: 'ok', value: { now: left + 1 } });
+    assert.deepEqual(await again.execute('h', TICK), { kind: 'ok', value: { now: left + 1 }, sequence: left + 1 });
     await store.close();
   }
   assert.equal(most, 20);

@@ -94,7 +94,7 @@ function gated(store: Store): Gate {
 test('a host is created, used, and there again after a restart', async (t) => {
   const { add, lanes, restart } = await lab(t);
   assert.deepEqual(await add('h'), { kind: 'ok', value: { state: 'running', kernel: 1, clock: 0, dma: 0 } });
-  assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 1 } });
+  assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 1 }, sequence: 1 });
   await lanes.execute('h', DMA);
   assert.deepEqual(await view(restart(), 'h'), { state: 'running', kernel: 1, clock: 1, dma: 1 });
 });
@@ -160,7 +160,7 @@ test('a kexec boots the next kernel from the stored handover, which the journal 
   await add('h');
   await lanes.execute('h', TICK);
   const answer = await lanes.execute('h', KEXEC);
-  assert.deepEqual(answer, { kind: 'ok', value: { state: 'running', kernel: 2, clock: 1, dma: 0 } });
+  assert.deepEqual(answer, { kind: 'ok', value: { state: 'running', kernel: 2, clock: 1, dma: 0 }, sequence: 3 });
   assert.deepEqual((await journal('h')).slice(1), [KEXEC, { op: 'kexec.boot', freeze: 2 }]);
   assert.deepEqual(await view(restart(), 'h'), { state: 'running', kernel: 2, clock: 1, dma: 0 });
 });
@@ -253,7 +253,7 @@ test('a bug in a host leaves nothing of its command, and no other host notices',
   assert.equal((errors[0] as { incident: string }).incident, fault.incident);
   assert.equal(other.kind, 'ok');
   assert.equal((await journal('h')).length, 1);
-  assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 2 } });
+  assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 2 }, sequence: 2 });
 });
 
 test('a command whose answer cannot be written down leaves nothing, and those behind it are kept', async (t) => {
@@ -265,7 +265,7 @@ test('a command whose answer cannot be written down leaves nothing, and those be
     lanes.execute('h', TICK),
   ]);
   assert.ok(fault instanceof HostFault);
-  assert.deepEqual(tick, { kind: 'ok', value: { now: 2 } });
+  assert.deepEqual(tick, { kind: 'ok', value: { now: 2 }, sequence: 2 });
   await assert.rejects(lanes.batch('h', { ...BATCH, results: true }, new Uint8Array()), HostFault);
   await lanes.batch('h', BATCH, new Uint8Array());
   const kept = { state: 'running', kernel: 1, clock: 1002, dma: 0 };
@@ -294,7 +294,7 @@ test('a commit that fails leaves nothing of its command', async (t) => {
   assert.deepEqual(await view(lanes, 'h'), { state: 'running', kernel: 1, clock: 0, dma: 0 });
   assert.deepEqual(await journal('h'), []);
   gate.before = async () => {};
-  assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 1 } });
+  assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 1 }, sequence: 1 });
 });
 
 test('a host that has another owner by now: its command has not happened, and it comes back as it is stored', async (t) => {
@@ -309,7 +309,7 @@ test('a host that has another owner by now: its command has not happened, and it
     (await journal('h')).map(({ op }) => op),
     ['clock.advance', 'clock.advance'],
   );
-  assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 3 } });
+  assert.deepEqual(await lanes.execute('h', TICK), { kind: 'ok', value: { now: 3 }, sequence: 3 });
   await assert.rejects(other.execute('h', KEXEC), OwnerPassed);
   await lanes.remove('h');
   assert.equal((await other.execute('h', TICK)).kind, 'not-found');

@@ -273,6 +273,7 @@ test('real hosts come back from the snapshots of a clean stop', async (t) => {
   assert.deepEqual(await again.execute('h', { op: 'calls', pid, calls: [opens[0]!] }), {
     kind: 'ok',
     value: { results: [{ ret: 153 }] },
+    sequence: 152,
   });
   await again.close();
 });

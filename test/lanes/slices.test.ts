@@ -90,7 +90,7 @@ test('between calls others have their turns, and nobody has one with the same ho
   const done = lane.execute('h', calls(20));
   const query = view(lane);
   assert.ok((await meanwhile(lane, done)) >= 10);
-  assert.deepEqual(await done, { kind: 'ok', value: { now: 20 } });
+  assert.deepEqual(await done, { kind: 'ok', value: { now: 20 }, sequence: 1 });
   assert.equal((await query).clock, 20);
   assert.deepEqual(await journal(), ['calls']);
 });
@@ -174,7 +174,7 @@ test('between steps of a query others have their turns, and it may end there', a
   await view(lane);
   const found = lane.query('h', { view: 'domains' });
   assert.ok((await meanwhile(lane, found)) >= 10);
-  assert.deepEqual(await found, { kind: 'ok', value: [] });
+  assert.deepEqual(await found, { kind: 'ok', value: [], sequence: 0 });
   onStep = () => {
     aSlice();
     throw new Error('a bug');

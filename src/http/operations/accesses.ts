@@ -22,6 +22,7 @@ export const ACCESS_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     parameters: ({ body }) => body,
     answer: descriptorAnswer('A descriptor of the access.'),
+    made: ({ fd: access }: { fd: number }, { params: { fd } }) => `iommufds/${fd}/accesses/${access}`,
   }),
   operation({
     operationId: 'moveAccess',
@@ -62,6 +63,7 @@ export const ACCESS_OPERATIONS: readonly CallOperation[] = [
       example: { pin: 0 },
       from: ({ ret }) => ({ pin: ret }),
     },
+    made: ({ pin }: { pin: number }, { params: { fd, access } }) => `iommufds/${fd}/accesses/${access}/pins/${pin}`,
   }),
   operation({
     operationId: 'unpinPages',

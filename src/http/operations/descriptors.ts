@@ -5,9 +5,16 @@ import { CALLS } from '../../kernel/uapi/calls.ts';
 import { MAX_POLLED, PATH_MAX } from '../../limits.ts';
 import { PollDescriptor, parameterSchema } from '../schemas/calls.ts';
 import { bits, integer, S32_MAX, strict, text, U32_MAX, U64, u32 } from '../schemas/values.ts';
-import { type CallOperation, descriptorAnswer, fdField, Nothing, operation } from './operation.ts';
+import { type CallOperation, descriptorAnswer, descriptorIn, fdField, Nothing, operation } from './operation.ts';
 
-function openFixed(operationId: string, collection: string, device: string, tag: 'iommufd' | 'VFIO' | 'Live update') {
+/** `made`: the collection that it is in by then. */
+function openFixed(
+  operationId: string,
+  collection: string,
+  device: string,
+  tag: 'iommufd' | 'VFIO' | 'Live update',
+  made = collection,
+) {
   return operation({
     operationId,
     method: 'POST',
@@ -19,6 +26,7 @@ function openFixed(operationId: string, collection: string, device: string, tag:
     status: 201,
     parameters: () => ({ path: device }),
     answer: descriptorAnswer(`A descriptor of ${device}.`),
+    made: descriptorIn(made),
   });
 }
 
@@ -29,7 +37,7 @@ const PathBody = strict({ path: text(PATH_MAX, 'Absolute path.') });
 
 export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
   openFixed('openIommufd', 'iommufds', '/dev/iommu', 'iommufd'),
-  openFixed('openContainer', 'containers', '/dev/vfio/vfio', 'VFIO'),
+  openFixed('openContainer', 'containers', '/dev/vfio/vfio', 'VFIO', 'iommufds'),
   openFixed('openLiveupdate', 'liveupdates', '/dev/liveupdate', 'Live update'),
   operation({
     operationId: 'openCdev',
@@ -44,6 +52,7 @@ export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     parameters: ({ body }) => ({ path: body.path }),
     answer: descriptorAnswer('A descriptor of the cdev.'),
+    made: descriptorIn('cdevs'),
   }),
   operation({
     operationId: 'openVfioGroup',
@@ -57,6 +66,7 @@ export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     parameters: ({ body }) => ({ path: `/dev/vfio/${body.group}` }),
     answer: descriptorAnswer('A descriptor of the group.'),
+    made: descriptorIn('vfio-groups'),
   }),
   operation({
     operationId: 'openPath',
@@ -74,6 +84,7 @@ export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     parameters: ({ body }) => body,
     answer: descriptorAnswer('A descriptor of what is at the path.'),
+    made: descriptorIn('descriptors'),
   }),
   operation({
     operationId: 'closeDescriptor',
@@ -94,6 +105,7 @@ export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
     body: Nothing,
     status: 201,
     answer: descriptorAnswer('Another descriptor of the same file.'),
+    made: descriptorIn('descriptors'),
   }),
   operation({
     operationId: 'duplicateDescriptorTo',
@@ -108,6 +120,7 @@ export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     parameters: ({ body }) => ({ to: body.to }),
     answer: descriptorAnswer('The descriptor of that number.'),
+    made: descriptorIn('descriptors'),
   }),
   operation({
     operationId: 'controlDescriptor',
@@ -163,6 +176,8 @@ export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     parameters: ({ body }) => ({ to: body.to }),
     answer: descriptorAnswer('The descriptor that the other process has.'),
+    made: descriptorIn('descriptors'),
+    madeIn: (_answer, { body }) => body.to,
   }),
   operation({
     operationId: 'setFileMode',
@@ -194,6 +209,8 @@ export const DESCRIPTOR_OPERATIONS: readonly CallOperation[] = [
       example: { pid: 2 },
       from: ({ ret }) => ({ pid: ret }),
     },
+    made: () => '',
+    madeIn: ({ pid }: { pid: number }) => pid,
   }),
   operation({
     operationId: 'setUid',

@@ -3,7 +3,7 @@
 import { EVENTFD_FLAGS } from '../../kernel/uapi/bits.ts';
 import { hex } from '../../machine/address.ts';
 import { bits, Hex64, integer, strict, U32_MAX, U64, u32 } from '../schemas/values.ts';
-import { type CallOperation, descriptorAnswer, Nothing, operation } from './operation.ts';
+import { type CallOperation, descriptorAnswer, descriptorIn, Nothing, operation } from './operation.ts';
 
 const COUNTER_BYTES = 8;
 
@@ -36,6 +36,7 @@ export const EVENTFD_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     parameters: ({ body }) => ({ initval: body?.initval ?? 0, flags: body?.flags ?? 0 }),
     answer: descriptorAnswer('A descriptor of the eventfd.'),
+    made: descriptorIn('eventfds'),
   }),
   operation({
     operationId: 'readEventfd',

@@ -68,6 +68,7 @@ export const HWPT_OPERATIONS: readonly CallOperation[] = [
       example: { hwpt: 3 },
       from: ({ arg }) => ({ hwpt: arg?.out_hwpt_id }),
     },
+    made: ({ hwpt }: { hwpt: number }, { params: { fd } }) => `iommufds/${fd}/hwpts/${hwpt}`,
   }),
   operation({
     operationId: 'destroyHwpt',

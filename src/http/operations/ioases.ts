@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import type { CallResult } from '../../host/command.ts';
 import { MAP_FIXED_IOVA, MAP_READABLE, MAP_WRITEABLE } from '../../kernel/uapi/iommufd.ts';
+import { hex } from '../../machine/address.ts';
 import { u64Text } from '../parameters.ts';
 import { Hex64, Range, RangeInput, strict, U64, u32 } from '../schemas/values.ts';
 import { bit, type CallOperation, fdField, Nothing, operation } from './operation.ts';
@@ -32,6 +33,15 @@ const mapped = (from: (result: CallResult) => unknown) => ({
   example: { iova: '0x100000000' },
   from: (result: CallResult) => ({ iova: from(result) }),
 });
+
+/** The page of the mappings that begins with it. */
+function mappingAt(
+  { iova }: { iova: string },
+  { params: { fd, ioas } }: { params: { fd: number; ioas: number } },
+): string {
+  const before = BigInt(iova) - 1n;
+  return `iommufds/${fd}/ioases/${ioas}/mappings?limit=1${before < 0n ? '' : `&after=${hex(before)}`}`;
+}
 
 const OPTION_SET = 0;
 const OPTION_GET = 1;
@@ -70,6 +80,7 @@ export const IOAS_OPERATIONS: readonly CallOperation[] = [
       example: { ioas: 2 },
       from: ({ arg }) => ({ ioas: arg?.out_ioas_id }),
     },
+    made: ({ ioas }: { ioas: number }, { params: { fd } }) => `iommufds/${fd}/ioases/${ioas}`,
   }),
   operation({
     operationId: 'destroyIoas',
@@ -112,6 +123,7 @@ export const IOAS_OPERATIONS: readonly CallOperation[] = [
       iova: body.iova ?? 0,
     }),
     answer: mapped(({ arg }) => arg?.iova),
+    made: mappingAt,
   }),
   operation({
     operationId: 'mapFile',
@@ -138,6 +150,7 @@ export const IOAS_OPERATIONS: readonly CallOperation[] = [
       iova: body.iova ?? 0,
     }),
     answer: mapped(({ arg }) => arg?.iova),
+    made: mappingAt,
   }),
   operation({
     operationId: 'copyMapping',
@@ -159,6 +172,7 @@ export const IOAS_OPERATIONS: readonly CallOperation[] = [
       src_iova: body.sourceIova,
     }),
     answer: mapped(({ arg }) => arg?.dst_iova),
+    made: mappingAt,
   }),
   operation({
     operationId: 'unmapIova',

@@ -1,6 +1,6 @@
 /** /dev/liveupdate and its sessions. */
 import { Hex64, NameBytes, strict, toHex, U64 } from '../schemas/values.ts';
-import { type CallOperation, descriptorAnswer, fdField, Nothing, operation } from './operation.ts';
+import { type CallOperation, descriptorAnswer, descriptorIn, fdField, Nothing, operation } from './operation.ts';
 
 const SessionName = strict({ name: NameBytes }).meta({ id: 'SessionName' });
 
@@ -18,6 +18,7 @@ export const LIVEUPDATE_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     arg: ({ body }) => ({ name: body.name }),
     answer: descriptorAnswer('A descriptor of the session.', ({ arg }) => arg?.fd),
+    made: descriptorIn('sessions'),
   }),
   operation({
     operationId: 'retrieveSession',
@@ -32,6 +33,7 @@ export const LIVEUPDATE_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     arg: ({ body }) => ({ name: body.name }),
     answer: descriptorAnswer('A descriptor of the session.', ({ arg }) => arg?.fd),
+    made: descriptorIn('sessions'),
   }),
   operation({
     operationId: 'getSession',
@@ -70,6 +72,7 @@ export const LIVEUPDATE_OPERATIONS: readonly CallOperation[] = [
       example: { token: '0x1' },
       from: (_result, { body }) => ({ token: toHex(body.token) }),
     },
+    made: ({ token }: { token: string }, { params: { fd } }) => `sessions/${fd}/files/${token}`,
   }),
   operation({
     operationId: 'retrieveDescriptor',
@@ -83,6 +86,7 @@ export const LIVEUPDATE_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     arg: ({ params }) => ({ token: params.token }),
     answer: descriptorAnswer('The descriptor.', ({ arg }) => arg?.fd),
+    made: descriptorIn('descriptors'),
   }),
   operation({
     operationId: 'finishSession',

@@ -5,7 +5,7 @@ import { FALLOCATE_MODE, MEMFD_FLAGS, MREMAP_FLAGS, PROTECTION, SEALS } from '..
 import { MAX_TRANSFER } from '../../limits.ts';
 import { u64Text } from '../parameters.ts';
 import { Base64, bits, Hex64, integer, S32_MAX, S32_MIN, strict, text, U64, u32 } from '../schemas/values.ts';
-import { type CallOperation, Data, descriptorAnswer, fdField, operation } from './operation.ts';
+import { type CallOperation, Data, descriptorAnswer, descriptorIn, fdField, operation } from './operation.ts';
 
 const MappedMemory = strict({ address: Hex64 }).meta({ id: 'MappedMemory' });
 const Count = strict({ count: z.int().meta({ description: 'Bytes written.' }) }).meta({ id: 'Count' });
@@ -46,6 +46,7 @@ export const MEMORY_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     parameters: ({ body: { address, ...rest } }) => ({ addr: address, ...rest }),
     answer: mappedAnswer('The memory is there.'),
+    made: ({ address }: { address: string }) => `memory/${address}`,
   }),
   operation({
     operationId: 'remapProcessMemory',
@@ -137,6 +138,7 @@ export const MEMORY_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     parameters: ({ body }) => body,
     answer: descriptorAnswer('A descriptor of the memfd.'),
+    made: descriptorIn('memfds'),
   }),
   operation({
     operationId: 'getMemfd',

@@ -36,7 +36,11 @@ interface Functions<Values> {
   /** Fields of the struct that an ioctl is given. */
   arg?: (values: Values) => Record<string, unknown>;
   /** Makes the body of the answer from the result of the call; absent: there is no body. */
-  answer?: Success & { from: (result: CallResult, values: Values) => unknown };
+  answer?: Omit<Success, 'location'> & { from: (result: CallResult, values: Values) => unknown };
+  /** Where that is which it has made (201): below the path of the process; given the body of the answer. */
+  made?: (answer: never, values: Values) => string;
+  /** In which process, where it is another one. */
+  madeIn?: (answer: never, values: Values) => number;
 }
 
 export type CallOperation = Shape<string, z.ZodType, z.ZodType> & Performs & Functions<never>;
@@ -72,6 +76,12 @@ export const descriptorAnswer = (description: string, from: (result: CallResult)
 
 /** Bytes that were read. */
 export const Data = strict({ data: Base64 }).meta({ id: 'Data' });
+
+/** Where something is that is known by its descriptor. */
+export const descriptorIn =
+  (collection: string) =>
+  ({ fd }: { fd: number }): string =>
+    `${collection}/${fd}`;
 
 /** `mask` if the bit is set, else 0. */
 export const bit = (set: boolean | undefined, mask: number): number => (set ? mask : 0);

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { REGION_INFO_FLAGS } from '../../kernel/uapi/bits.ts';
 import { id } from '../parameters.ts';
 import { Hex64, strict, text, u32 } from '../schemas/values.ts';
-import { type CallOperation, descriptorAnswer, fdField, operation } from './operation.ts';
+import { type CallOperation, descriptorAnswer, descriptorIn, fdField, operation } from './operation.ts';
 
 const PASID = 1;
 /** Sizes of the structs where they end behind `pasid`. */
@@ -197,5 +197,6 @@ export const VFIO_OPERATIONS: readonly CallOperation[] = [
     status: 201,
     arg: ({ body }) => ({ name: body.bdf }),
     answer: descriptorAnswer('A descriptor of the device.'),
+    made: descriptorIn('cdevs'),
   }),
 ];

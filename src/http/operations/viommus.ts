@@ -7,7 +7,13 @@ import { type CallOperation, Nothing, operation } from './operation.ts';
 const viommu = u32().meta({ description: 'Id of the vIOMMU.' });
 const fd = z.int().meta({ description: 'Its descriptor.' });
 
-function made(id: string, field: string, output: string) {
+/** Where an object is, by the field of the answer that has its id. */
+const objectIn =
+  (field: string) =>
+  (answer: Record<string, unknown>, { params: { fd } }: { params: { fd: number } }): string =>
+    `iommufds/${fd}/objects/${answer[field]}`;
+
+function numbered(id: string, field: string, output: string) {
   return {
     description: 'Its id.',
     schema: strict({ [field]: z.int() }).meta({ id }),
@@ -33,6 +39,7 @@ export const VIOMMU_OPERATIONS: readonly CallOperation[] = [
       example: { faultQueue: 5, fd: 6 },
       from: ({ arg }) => ({ faultQueue: arg?.out_fault_id, fd: arg?.out_fault_fd }),
     },
+    made: objectIn('faultQueue'),
   }),
   operation({
     operationId: 'allocateViommu',
@@ -62,6 +69,7 @@ export const VIOMMU_OPERATIONS: readonly CallOperation[] = [
       example: { viommu: 5 },
       from: ({ arg }) => ({ viommu: arg?.out_viommu_id, ...(arg?.data !== undefined && { data: arg.data }) }),
     },
+    made: objectIn('viommu'),
   }),
   operation({
     operationId: 'allocateVdevice',
@@ -75,7 +83,8 @@ export const VIOMMU_OPERATIONS: readonly CallOperation[] = [
     bodyExample: { viommu: 5, device: 1, virtualId: '0x10' },
     status: 201,
     arg: ({ body }) => ({ viommu_id: body.viommu, dev_id: body.device, virt_id: body.virtualId }),
-    answer: made('Vdevice', 'vdevice', 'out_vdevice_id'),
+    answer: numbered('Vdevice', 'vdevice', 'out_vdevice_id'),
+    made: objectIn('vdevice'),
   }),
   operation({
     operationId: 'allocateEventQueue',
@@ -99,6 +108,7 @@ export const VIOMMU_OPERATIONS: readonly CallOperation[] = [
       example: { eventQueue: 6, fd: 7 },
       from: ({ arg }) => ({ eventQueue: arg?.out_veventq_id, fd: arg?.out_veventq_fd }),
     },
+    made: objectIn('eventQueue'),
   }),
   operation({
     operationId: 'allocateHwQueue',
@@ -124,6 +134,7 @@ export const VIOMMU_OPERATIONS: readonly CallOperation[] = [
       nesting_parent_iova: iova,
       length,
     }),
-    answer: made('HwQueue', 'hwQueue', 'out_hw_queue_id'),
+    answer: numbered('HwQueue', 'hwQueue', 'out_hw_queue_id'),
+    made: objectIn('hwQueue'),
   }),
 ];

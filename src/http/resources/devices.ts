@@ -9,7 +9,7 @@ import { MAX_TRANSLATED } from '../../limits.ts';
 import { hex } from '../../machine/address.ts';
 import { granted, listed, notFound, passed } from '../answers.ts';
 import { PARAMETERS, paging, u64Text } from '../parameters.ts';
-import { type Route, route, takeRoom } from '../route.ts';
+import { type OfHost, type Route, route, takeRoom } from '../route.ts';
 import { DmaAnswer, DmaInput } from '../schemas/dma.ts';
 import { DeviceInput } from '../schemas/host.ts';
 import { inBase64, integer, name, strict, whole } from '../schemas/values.ts';
@@ -108,8 +108,13 @@ export const DEVICE_ROUTES: readonly Route[] = [
     refusable: true,
     body: DeviceInput,
     bodyExample: { bdf: '0000:05:00.0', driver: 'vfio-pci' },
-    success: { 201: { ...deviceAnswer, headers: { Location: 'Path of the device.' } } },
-    async handle({ lanes, directory, quotas }, { host, body, tenant }, reply) {
+    success: {
+      201: {
+        ...deviceAnswer,
+        location: ({ bdf }: DeviceView, { params: { host } }: OfHost) => `/v1/hosts/${host}/devices/${bdf}`,
+      },
+    },
+    async handle({ lanes, directory, quotas }, { host, body, tenant }) {
       const functions = granted<DeviceView[]>(await lanes.query(host.id, { view: 'devices' }));
       quotas.checkSize(tenant, { functions: functions.length + 1, units: 0 });
       const origin = await directory.hosts.origin(host.id);
@@ -117,7 +122,6 @@ export const DEVICE_ROUTES: readonly Route[] = [
       const built = buildFunction(body, { iommus: origin.spec.machine.iommus, functions });
       if ('errors' in built) throw invalid(built.errors.map((error) => ({ in: 'body' as const, ...error })));
       const device = built.function;
-      reply.header('location', `/v1/hosts/${host.id}/devices/${device.bdf}`);
       return granted(await lanes.execute(host.id, { op: 'device.add', device }));
     },
   }),

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { MAX_ENGINE_PAGES, MAX_ENGINES } from '../../limits.ts';
 import { granted, listed } from '../answers.ts';
-import { type Route, route } from '../route.ts';
+import { type OfHost, type Route, route } from '../route.ts';
 import { expected, hexOf, strict, whole } from '../schemas/values.ts';
 import { Engine, EngineList } from '../schemas/views.ts';
 
@@ -77,7 +77,13 @@ export const ENGINE_ROUTES: readonly Route[] = [
     }).meta({ id: 'EngineInput' }),
     bodyExample: { ranges: [{ iova: '0x100000000', length: '0x4000000' }] },
     success: {
-      201: { description: 'It runs.', schema: Engine, example: { ...EXAMPLE, until: '20000', accesses: '0' } },
+      201: {
+        description: 'It runs.',
+        schema: Engine,
+        example: { ...EXAMPLE, until: '20000', accesses: '0' },
+        location: ({ id, bdf }: { id: number; bdf: string }, { params: { host } }: OfHost) =>
+          `/v1/hosts/${host}/devices/${bdf}/engines/${id}`,
+      },
     },
     handle: async ({ lanes }, { host, params: { bdf }, body }) => {
       const { access = 'both', ranges, bytesPerSecond = USUAL_RATE } = body;

@@ -46,6 +46,7 @@ export const EVENT_ROUTES: readonly Route[] = [
       '`Accept: text/plain` the page is a text for people.',
     access: 'tenant',
     streams: true,
+    versioned: false,
     query: EventsQuery,
     problems: ['gone', 'too-many-waiting'],
     success: {

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { FAULT_POINTS, type FaultPoint } from '../../kernel/faults.ts';
 import { MAX_LISTED } from '../../limits.ts';
 import { granted } from '../answers.ts';
-import { type Route, route } from '../route.ts';
+import { type OfHost, type Route, route } from '../route.ts';
 import { ErrnoName, integer, S32_MAX, strict } from '../schemas/values.ts';
 import { Fault } from '../schemas/views.ts';
 
@@ -63,7 +63,14 @@ export const FAULT_ROUTES: readonly Route[] = [
       errno: ErrnoName.meta({ description: 'What it fails with; depends on the point if not given.' }).optional(),
     }),
     bodyExample: { point: 'memfd.freeze', nth: 2, errno: 'EIO' },
-    success: { 201: { description: 'It is armed.', schema: Fault, example: FAULT_EXAMPLE } },
+    success: {
+      201: {
+        description: 'It is armed.',
+        schema: Fault,
+        example: FAULT_EXAMPLE,
+        location: ({ id }: { id: number }, { params: { host } }: OfHost) => `/v1/hosts/${host}/faults/${id}`,
+      },
+    },
     handle: async ({ lanes }, { host, body }) => granted(await lanes.execute(host.id, { op: 'fault.arm', ...body })),
   }),
   route({

@@ -111,6 +111,7 @@ export const FILE_ROUTES: readonly Route[] = [
     description:
       'The host as it is, with the commands that have led there: one JSON document, to be kept, to be attached to a report, or given to POST /v1/hosts/import. It holds the contents of the simulated memory unless they are left out.',
     access: 'tenant',
+    versioned: false,
     problems: ['too-costly'],
     query: strict({
       without: z
@@ -146,7 +147,6 @@ export const FILE_ROUTES: readonly Route[] = [
         description: 'The host.',
         schema: CreatedHost,
         example: CREATED_EXAMPLE,
-        headers: { Location: 'Path of the host.' },
       },
     },
     prepare: ({ body }) => checked(body),

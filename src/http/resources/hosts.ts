@@ -236,7 +236,6 @@ export const HOST_ROUTES: readonly Route[] = [
         description: 'The host.',
         schema: CreatedHost,
         example: CREATED_EXAMPLE,
-        headers: { Location: 'Path of the host.' },
       },
     },
     prepare({ body }): { heavy: HostSpec | NoSpec; light: Described | Copied } {
@@ -300,6 +299,8 @@ export const HOST_ROUTES: readonly Route[] = [
     tag: 'Hosts',
     summary: 'Read a host',
     access: 'tenant',
+    // What is wrong with one is found out at any time.
+    versioned: ({ diverged, damage, setAside }: typeof WHOLE) => !diverged && !damage && !setAside,
     success: { 200: { description: 'The host.', schema: Host, example: HOST_EXAMPLE } },
     handle: (context, { host }) => hostView(context, host),
   }),
@@ -312,6 +313,7 @@ export const HOST_ROUTES: readonly Route[] = [
     description:
       'A host that ended the thread that ran it is not run again until this is asked. It changes nothing about others. Where it ends the thread again, the next time is a minute later at the earliest, and then twice as long each time.',
     access: 'tenant',
+    versioned: false,
     problems: ['set-aside'],
     frees: 'everything',
     success: { 200: { description: 'The host.', schema: Host, example: HOST_EXAMPLE } },

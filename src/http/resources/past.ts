@@ -35,7 +35,11 @@ const Diff = strict({
         to: z.unknown().optional(),
       }).meta({ id: 'Change' }),
     )
-    .meta({ description: `The first ${MAX_LISTED}.` }),
+    .meta({ description: 'A page of them.' }),
+  nextPageToken: z.string().nullable().meta({
+    description:
+      'Where the list goes on, for the parameter `after`, with this `from` and this `to`; null: nothing is left.',
+  }),
 }).meta({ id: 'Diff', description: 'What has changed on a host, in the terms of its kernel.' });
 
 const ops = z
@@ -56,6 +60,7 @@ export const PAST_ROUTES: readonly Route[] = [
     description:
       'Its commands in their order, as it keeps them; `answers` has them done again on a copy, from the first of the page on, and tells what each was answered. Each `sequence` is a point to copy the host from: POST /v1/hosts with `from` and `at`.',
     access,
+    versioned: false,
     problems: ['too-costly'],
     query: strict({
       after: integerText(
@@ -98,10 +103,13 @@ export const PAST_ROUTES: readonly Route[] = [
     description:
       'The host is looked at as it was behind one command and behind another one: devices, groups, domains, sessions, processes with what they have open.',
     access,
+    versioned: false,
     problems: ['too-costly'],
     query: strict({
       from: integerText(0, S32_MAX, 'Behind which command; 0: when it was made.', 12),
       to: integerText(0, S32_MAX, 'Behind which command; as it is if not given.', 20).optional(),
+      limit: limit(MAX_LISTED, MAX_LISTED),
+      after: integerText(0, S32_MAX, 'The `nextPageToken` of the page before.', 1000).optional(),
     }),
     success: {
       200: {
@@ -111,11 +119,13 @@ export const PAST_ROUTES: readonly Route[] = [
           from: 12,
           to: 20,
           changes: [{ path: '/devices/0000:01:00.0/state', change: 'changed', from: 'L', to: 'A' }],
+          nextPageToken: null,
         },
       },
     },
-    async handle({ lanes }, { host, query: { from, to } }) {
-      return passed(await lanes.lookBack(host.id, { of: 'diff', from, ...(to !== undefined && { to }) }));
+    async handle({ lanes }, { host, query: { from, to, limit, after } }) {
+      const range = { from, ...(to !== undefined && { to }) };
+      return passed(await lanes.lookBack(host.id, { of: 'diff', ...range, limit, ...(after && { after }) }));
     },
   }),
 ];

@@ -7,7 +7,7 @@ import { MAX_CALLS, MAX_READ, MAX_WRITTEN } from '../../limits.ts';
 import { granted, listed, passed } from '../answers.ts';
 import { numberedPaging, paging, u64Text } from '../parameters.ts';
 import { isFreeing } from '../quotas/frees.ts';
-import { heavyRoute, type Route, route, takeRoom } from '../route.ts';
+import { heavyRoute, type OfHost, type Route, route, takeRoom } from '../route.ts';
 import { CallsAnswer, CallsInput } from '../schemas/calls.ts';
 import { inBase64, strict, text, whole } from '../schemas/values.ts';
 import { AreaList, DescriptorList, Process, ProcessList, TranslationRunList } from '../schemas/views.ts';
@@ -52,15 +52,11 @@ export const PROCESS_ROUTES: readonly Route[] = [
         description: 'The process.',
         schema: Process,
         example: PROCESS_EXAMPLE,
-        headers: { Location: 'Path of the process.' },
+        location: ({ pid }: ProcessView, { params: { host } }: OfHost) => `/v1/hosts/${host}/processes/${pid}`,
       },
     },
-    async handle({ lanes }, { host, body }, reply) {
-      const answer = await lanes.execute(host.id, { op: 'process.create', ...body });
-      const process = granted<ProcessView>(answer);
-      reply.header('location', `/v1/hosts/${host.id}/processes/${process.pid}`);
-      return process;
-    },
+    handle: async ({ lanes }, { host, body }) =>
+      granted<ProcessView>(await lanes.execute(host.id, { op: 'process.create', ...body })),
   }),
   route({
     method: 'GET',

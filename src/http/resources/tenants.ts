@@ -51,6 +51,7 @@ export const TENANT_ROUTES: readonly Route[] = [
         description: 'The tenant, with its key.',
         schema: NewTenant,
         example: { ...TENANT_EXAMPLE, quotas: {}, key: 'hk_…' },
+        location: ({ id }: { id: string }) => `${TENANTS}/${id}`,
       },
     },
     problems: ['conflict'],
