@@ -76,11 +76,14 @@ async function remove({ directory: { tenants } }: Context, id: string, name: str
 }
 
 const list = { description: 'All of them, by name.', schema: listOf('KeyList', Key), example: whole([EXAMPLE]) };
-const made = {
-  description: 'The key.',
-  schema: NewKey,
-  example: { ...EXAMPLE, key: 'hk_…' },
-};
+const one = { description: 'The key.', schema: Key, example: EXAMPLE };
+const made = { description: 'The key.', schema: NewKey, example: { ...EXAMPLE, key: 'hk_…' } };
+
+async function keyOf({ directory: { tenants } }: Context, id: string, name: string): Promise<unknown> {
+  const found = (await tenants.keys(id)).find((key) => key.name === name);
+  if (found === undefined) throw notFound('The tenant has no key of that name.');
+  return view(found);
+}
 
 const OWN = '/v1/keys';
 const OTHERS = '/v1/admin/tenants/{tenant}/keys';
@@ -108,9 +111,20 @@ export const KEY_ROUTES: readonly Route[] = [
     audited: true,
     body: KeyInput,
     bodyExample: input,
-    success: { 201: made },
+    success: { 201: { ...made, location: ({ name }: { name: string }) => `${OWN}/${name}` } },
     problems: ['conflict'],
     handle: (context, { tenant, body }) => create(context, tenant.id, body),
+  }),
+  route({
+    method: 'GET',
+    path: `${OWN}/{key}`,
+    operationId: 'getKey',
+    tag: 'Service',
+    summary: 'Read what a key is good for',
+    access: 'tenant',
+    success: { 200: one },
+    problems: ['not-found'],
+    handle: (context, { tenant, params }) => keyOf(context, tenant.id, params.key),
   }),
   route({
     method: 'DELETE',
@@ -152,9 +166,26 @@ export const KEY_ROUTES: readonly Route[] = [
     body: KeyInput,
     bodyExample: input,
     problems: ['not-found', 'conflict'],
-    success: { 201: made },
+    success: {
+      201: {
+        ...made,
+        location: ({ name }: { name: string }, { params }: { params: { tenant: string } }) =>
+          `/v1/admin/tenants/${params.tenant}/keys/${name}`,
+      },
+    },
     handle: async (context, { params, body }) =>
       await create(context, (await tenantOf(context, params.tenant)).id, body),
+  }),
+  route({
+    method: 'GET',
+    path: `${OTHERS}/{key}`,
+    operationId: 'getTenantKey',
+    tag: 'Administration',
+    summary: 'Read what a key of a tenant is good for',
+    access: 'admin',
+    success: { 200: one },
+    problems: ['not-found'],
+    handle: async (context, { params }) => keyOf(context, (await tenantOf(context, params.tenant)).id, params.key),
   }),
   route({
     method: 'DELETE',
