@@ -7,12 +7,15 @@ import { compareAnswer, compareEvents, compareHazards, isRefusal, readExpectatio
 import { actionNamesOf, type StepInput } from './format.ts';
 import type { Difference } from './matching.ts';
 import type { Failure, Outcome } from './outcome.ts';
-import type { Path, ReadScenario, Source } from './reading.ts';
+import type { ReadScenario } from './reading.ts';
+import type { Path, Source } from './source.ts';
 import { at, resolve, type Scopes, ValueError } from './values.ts';
 
 /** These replace the kernel: its processes end. */
 const ENDS_KERNEL: readonly string[] = ['kexec', 'crash', 'resetHost'];
 const ONLY_HOST = '';
+/** So many setups may use each other. */
+const DEEPEST = 20;
 
 type Symbols = Map<string, unknown>;
 
@@ -21,6 +24,11 @@ interface Place {
   readonly source: Source;
   readonly path: Path;
   readonly scopes: Scopes;
+  /** Who does what is within a `use` or a `for`, unless it says so itself. */
+  readonly by?: unknown;
+  readonly host?: unknown;
+  /** Of a setup: the steps that use it, the nearest one last. */
+  readonly usedAt?: readonly string[];
 }
 
 /** What came of what a step does. */
@@ -111,8 +119,10 @@ export class Case {
     this.#hosts.set(name, new ScenarioHost(name, (body as { id: string }).id));
   }
 
-  async #runSteps(steps: readonly StepInput[], { source, path, scopes }: Place): Promise<void> {
-    for (const [index, step] of steps.entries()) await this.#runStep(step, { source, path: [...path, index], scopes });
+  async #runSteps(steps: readonly StepInput[], within: Place): Promise<void> {
+    const { path, by, host } = within;
+    for (const [index, step] of steps.entries())
+      await this.#runStep({ by, host, ...step }, { ...within, path: [...path, index] });
   }
 
   async #runStep(step: StepInput, place: Place): Promise<void> {
@@ -143,7 +153,10 @@ export class Case {
     for (const [name, value] of Object.entries(input.symbols ?? {}))
       if (!this.#symbols.has(name)) this.#symbols.set(name, value);
     const own = new Map(Object.entries(given));
-    await this.#runSteps(input.steps, { source, path: ['steps'], scopes: [own, ...place.scopes] });
+    const { by, host } = step;
+    const usedAt = [...(place.usedAt ?? []), place.source.place(place.path)];
+    if (usedAt.length > DEEPEST) throw new StepFailed('setups use each other without an end', place);
+    await this.#runSteps(input.steps, { source, path: ['steps'], scopes: [own, ...place.scopes], by, host, usedAt });
   }
 
   async #loop(step: StepInput, place: Place): Promise<void> {
@@ -156,11 +169,13 @@ export class Case {
     });
     for (const values of combinations(loops)) {
       const scope = new Map(Object.entries(values));
-      const { source, path } = place;
+      const { by, host } = step;
       await this.#runSteps(step.steps as StepInput[], {
-        source,
-        path: [...path, 'steps'],
+        ...place,
+        path: [...place.path, 'steps'],
         scopes: [scope, ...place.scopes],
+        by,
+        host,
       });
     }
   }
@@ -326,7 +341,10 @@ export class Case {
     const events = host === undefined ? [] : await eventsAfter(this.#client, host, '0').catch(() => []);
     return {
       at: place.source.place(place.path),
-      message: error.message,
+      message:
+        place.usedAt === undefined
+          ? error.message
+          : `${error.message} (in a setup, used at ${place.usedAt.join(', ')})`,
       step: place.source.excerpt(stepPathOf(place.path)),
       differences: differences.map(({ path, expected, got }) => ({ what: path.join('.'), expected, got })),
       ...(answer !== undefined && { answer }),

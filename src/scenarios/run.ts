@@ -4,10 +4,11 @@ import path from 'node:path';
 import { Case, combinations } from './case.ts';
 import type { ServiceAddress } from './client.ts';
 import type { Outcome, Summary } from './outcome.ts';
-import { type ReadScenario, readScenarios, Unreadable } from './reading.ts';
+import { type ReadScenario, readScenarios } from './reading.ts';
 import { html } from './reports/html.ts';
 import { junit } from './reports/junit.ts';
 import { end, line } from './reports/text.ts';
+import { Unreadable } from './source.ts';
 
 export interface RunOptions extends ServiceAddress {
   /** How many scenarios run at a time. */
