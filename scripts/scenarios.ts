@@ -1,11 +1,14 @@
 /**
- * Runs scenario files, or all of `scenarios/`: against the service of HOLDOVER_URL and HOLDOVER_KEY. With `--junit`, `--json`
+ * Runs scenario files, or all of `scenarios/`: against the service of HOLDOVER_URL and HOLDOVER_KEY,
+ * or one that is there for the run. With `--junit`, `--json`
  * and `--html` it writes reports to the files that are named. `--schema` writes what editors take instead, and with
  * `--check` only looks whether that is what the code says.
  */
 import { readFile, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { jsonSchema } from '../src/scenarios/format.ts';
+import { startOwnService } from '../src/scenarios/own-service.ts';
 import { runScenarios } from '../src/scenarios/run.ts';
 
 const text = { type: 'string' } as const;
@@ -32,16 +35,19 @@ if (values.schema) {
     process.exitCode = 1;
   }
 } else {
-  const { HOLDOVER_URL: url = 'http://127.0.0.1:8080', HOLDOVER_KEY: key = 'dev-key' } = process.env;
+  const { HOLDOVER_URL, HOLDOVER_KEY: key = 'dev-key' } = process.env;
+  const own =
+    HOLDOVER_URL === undefined
+      ? await startOwnService(fileURLToPath(new URL('../src/main.ts', import.meta.url)))
+      : undefined;
   const { junit, json, html, parallel } = values;
   const { failed } = await runScenarios(positionals.length > 0 ? positionals : ['scenarios'], {
-    url,
-    key,
+    ...(own ?? { url: HOLDOVER_URL!, key }),
     write: (line) => process.stdout.write(line),
     ...(junit !== undefined && { junit }),
     ...(json !== undefined && { json }),
     ...(html !== undefined && { html }),
     ...(parallel !== undefined && { parallel: Number(parallel) }),
-  });
+  }).finally(() => own?.stop());
   if (failed > 0) process.exitCode = 1;
 }

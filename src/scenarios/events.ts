@@ -11,7 +11,7 @@ export interface LoggedEvent {
 }
 
 /** How many of the last events a failure shows. */
-const SHOWN = 25;
+const SHOWN = 100;
 const PAGE = 1000;
 
 /** Those after the event of this id, to the end of the log. */
