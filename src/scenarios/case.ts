@@ -3,7 +3,7 @@ import { didYouMean } from '../nearest.ts';
 import { type Action, actions, answerOf, type Fields, isOfProcess, requestOf } from './actions.ts';
 import { Client, ScenarioHost, type ServiceAddress } from './client.ts';
 import { eventsAfter, flat, type LoggedEvent, timelineOf } from './events.ts';
-import { compareAnswer, compareEvents, compareHazards, isRefusal, readExpectation } from './expectations.ts';
+import { compareAnswer, compareEvents, compareHazards, isRefusal, readExpectation, refusalOf } from './expectations.ts';
 import { actionNamesOf, type StepInput } from './format.ts';
 import type { Difference } from './matching.ts';
 import type { Failure, Outcome } from './outcome.ts';
@@ -111,11 +111,10 @@ export class Case {
     const described = ['preset', 'topology', 'devices', 'from'].some((key) => key in spec);
     const whole = described ? spec : { preset: 'vmm-lab', ...spec };
     const { status, body } = await this.#client.create(name, this.#resolve(whole, place) as object);
-    if (status >= 300)
-      throw new StepFailed('the host was refused', place, {
-        answer: body,
-        differences: [{ path: [], expected: 'a host', got: body }],
-      });
+    if (status >= 300) {
+      const differences = [{ path: [], expected: 'a host', got: refusalOf(body as Record<string, unknown>) }];
+      throw new StepFailed('the host was refused', place, { answer: body, differences });
+    }
     this.#hosts.set(name, new ScenarioHost(name, (body as { id: string }).id));
   }
 

@@ -11,12 +11,19 @@ export function check<Input extends { steps: StepInput[] }>(
   value: unknown,
   problems: string[],
 ): Input | undefined {
-  const { data, error } = schema.safeParse(value);
-  const found = error === undefined ? [] : error.issues.flatMap((issue) => explain(issue, [], source, schema));
-  if (data !== undefined) found.push(...checkSteps(data.steps, source, ['steps']));
-  problems.push(...new Set(found));
-  return found.length === 0 ? data : undefined;
+  const { error } = schema.safeParse(value);
+  // What zod gives back has its keys in another order.
+  const input = value as Input;
+  const found =
+    error === undefined
+      ? checkSteps(input.steps, source, ['steps'])
+      : error.issues.flatMap((issue) => explain(issue, [], source, schema));
+  problems.push(...[...new Set(found)].sort((a, b) => lineOf(a) - lineOf(b)));
+  return found.length === 0 ? input : undefined;
 }
+
+/** The line that a sentence begins with. */
+const lineOf = (problem: string): number => Number(/:(\d+): /.exec(problem)?.[1]);
 
 /** What goes with what, beside the step's action. */
 const GOES_WITH: Readonly<Record<string, readonly string[]>> = {
@@ -61,7 +68,9 @@ function explain(issue: z.core.$ZodIssue, above: Path, source: Source, schema: z
     if (branches.length > 0) return branches[0]!.flatMap((inner) => explain(inner, where, source, schema));
     return [`${source.place(where)}: \`${where.at(-1)}\` cannot be of this form`];
   }
-  return [`${source.place(where)}: ${where.length === 0 ? 'the scenario' : `\`${where.at(-1)}\``}: ${issue.message}`];
+  const what = where.length === 0 ? 'the scenario' : `\`${where.at(-1)}\``;
+  const isMissing = issue.code === 'invalid_type' && issue.message.endsWith('received undefined');
+  return [`${source.place(where)}: ${what} ${isMissing ? 'is missing' : `cannot be so: ${issue.message}`}`];
 }
 
 /** The keys that a schema takes where the path leads to. */

@@ -56,7 +56,7 @@ export function compareAnswer(
 const isOnlyErrno = (value: unknown): boolean => Object.keys(value as object).join() === 'errno';
 
 /** What people need of a refusal: the errno, who refuses, why. */
-function refusalOf(answer: Readonly<Record<string, unknown>>): Record<string, unknown> {
+export function refusalOf(answer: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const { errno, where, why, detail, rule, status, title, errors, fault } = answer;
   const told =
     errno === undefined ? { status, title, detail, errors, fault } : { errno, where, why: why ?? detail, rule };
