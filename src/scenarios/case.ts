@@ -282,7 +282,7 @@ export class Case {
     const keys = Object.keys(written);
     const wrong: Difference[] = [];
     for (const [index, [bdf, expected]] of Object.entries(states).entries()) {
-      const { body } = await this.#client.ask(host, 'GET', `/devices/${bdf}`);
+      const body = await this.#client.look(host, `/devices/${bdf}`);
       const got = (body as { state?: unknown }).state ?? body;
       if (got !== expected) wrong.push({ path: ['states', keys[index]!], expected, got });
     }
@@ -295,8 +295,8 @@ export class Case {
     if (host.engines.size === 0) return [{ path, expected: 'an engine', got: 'none was started: `startEngine`' }];
     const wrong: Difference[] = [];
     for (const [bdf, engine] of host.engines) {
-      const { body } = await this.#client.ask(host, 'GET', `/devices/${bdf}/engines/${engine}`);
-      const { continuous, stopped, pages, continuousPages, gaps, moved } = body as Record<string, unknown>;
+      const found = (await this.#client.look(host, `/devices/${bdf}/engines/${engine}`)) as Record<string, unknown>;
+      const { continuous, stopped, pages, continuousPages, gaps, moved } = found;
       if (continuous === true && stopped === null) continue;
       wrong.push({
         path,

@@ -47,10 +47,15 @@ export class Client {
     this.#service = service;
   }
 
-  /** A request for a path below the host; one that only looks is not written down. */
+  /** What a step does. */
   async ask(host: ScenarioHost, method: string, path: string, body?: unknown): Promise<Answer> {
-    if (method !== 'GET') this.#asked.push(`ask ${method} ${quoted(path, `$${variable(host.name)}`)}${bodyOf(body)}`);
+    this.#asked.push(`ask ${method} ${quoted(path, `$${variable(host.name)}`)}${bodyOf(body)}`);
     return this.#send(method, `/v1/hosts/${host.id}${path}`, body);
+  }
+
+  /** What the runner wants to know; it is not written down. */
+  async look(host: ScenarioHost, path: string): Promise<unknown> {
+    return (await this.#send('GET', `/v1/hosts/${host.id}${path}`)).body;
   }
 
   async create(name: string, spec: object): Promise<Answer> {

@@ -18,8 +18,10 @@ const PAGE = 1000;
 export async function eventsAfter(client: Client, host: ScenarioHost, after: string): Promise<LoggedEvent[]> {
   const events: LoggedEvent[] = [];
   for (let token: string | null = after; token !== null; ) {
-    const { body } = await client.ask(host, 'GET', `/events?limit=${PAGE}&after=${token}`);
-    const page = body as { items?: LoggedEvent[]; nextPageToken?: string | null };
+    const page = (await client.look(host, `/events?limit=${PAGE}&after=${token}`)) as {
+      items?: LoggedEvent[];
+      nextPageToken?: string | null;
+    };
     events.push(...(page.items ?? []));
     token = page.nextPageToken ?? null;
   }

@@ -14,7 +14,7 @@ const ADDRESS = /^ *API +(http:\S+)$/m;
 
 /** `main` is the program of the service. Throws what it has printed if it does not start. */
 export async function startOwnService(main: string): Promise<OwnService> {
-  const directory = await mkdtemp(path.join(tmpdir(), 'holdover-run-'));
+  const directory = await mkdtemp(path.join(tmpdir(), `holdover-run-${process.pid}-`));
   const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith('HOLDOVER_'));
   const child = spawn(process.execPath, [main, '--dev'], {
     env: {

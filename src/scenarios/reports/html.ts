@@ -63,7 +63,7 @@ function section(
 <p><code>${escaped(at)}</code>: ${escaped(message)}</p>
 ${block(step)}${table}
 ${timeline.length === 0 ? '' : `<h3>Timeline</h3>${block(timeline.join('\n'))}`}
-${reproduce.length === 0 ? '' : `<details><summary>To do it again</summary>${block(reproduce.join('\n'))}</details>`}
+${reproduce.length === 0 ? '' : `<details><summary>The same by hand, with HOLDOVER_URL and HOLDOVER_KEY set</summary>${block(reproduce.join('\n'))}</details>`}
 </section>`;
 }
 

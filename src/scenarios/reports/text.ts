@@ -27,7 +27,7 @@ export function describe({ at, message, step, differences, timeline, reproduce }
     );
   if (timeline.length > 0) lines.push('  timeline:', ...indented(timeline, '    '));
   if (reproduce.length > 0)
-    lines.push('  to do it again, with HOLDOVER_URL and HOLDOVER_KEY set:', ...indented(reproduce, '    '));
+    lines.push('  the same by hand, with HOLDOVER_URL and HOLDOVER_KEY set:', ...indented(reproduce, '    '));
   return lines.join('\n');
 }
 
