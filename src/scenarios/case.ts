@@ -72,7 +72,7 @@ export class Case {
     this.#scenario = scenario;
     this.#parameters = parameters;
     this.#client = new Client(service);
-    this.#symbols = new Map([...Object.entries(scenario.input.symbols ?? {}), ...Object.entries(parameters)]);
+    this.#symbols = new Map(Object.entries(parameters));
   }
 
   async run(): Promise<Outcome> {
@@ -99,6 +99,7 @@ export class Case {
 
   async #runAll(): Promise<void> {
     const { source, input } = this.#scenario;
+    this.#define(input.symbols, { source, path: ['symbols'], scopes: [this.#symbols] });
     const specs = input.hosts ?? { [ONLY_HOST]: input.host ?? {} };
     for (const [name, spec] of Object.entries(specs)) {
       const path = input.hosts !== undefined ? ['hosts', name] : input.host !== undefined ? ['host'] : [];
@@ -146,11 +147,23 @@ export class Case {
     this.#bind(step, place, action, answer);
   }
 
+  /** Those that have no value yet; each may be made of those in front of it. */
+  #define(symbols: Readonly<Record<string, unknown>> = {}, place: Place): void {
+    for (const [name, value] of Object.entries(symbols))
+      if (!this.#symbols.has(name))
+        this.#symbols.set(name, this.#resolve(value, { ...place, path: [...place.path, name] }));
+  }
+
+  /** From here on everywhere, and in what is being run, too, where `with` or `for` had another value. */
+  #set(name: string, value: unknown, scopes: Scopes): void {
+    for (const scope of scopes) scope.delete(name);
+    this.#symbols.set(name, value);
+  }
+
   async #use(step: StepInput, place: Place): Promise<void> {
     const { source, input } = this.#scenario.setups.get(step.use as string)!;
     const given = this.#resolve(step.with ?? {}, { ...place, path: [...place.path, 'with'] }) as object;
-    for (const [name, value] of Object.entries(input.symbols ?? {}))
-      if (!this.#symbols.has(name)) this.#symbols.set(name, value);
+    this.#define(input.symbols, { source, path: ['symbols'], scopes: place.scopes });
     const own = new Map(Object.entries(given));
     const { by, host } = step;
     const usedAt = [...(place.usedAt ?? []), place.source.place(place.path)];
@@ -310,7 +323,7 @@ export class Case {
   #bind(step: StepInput, place: Place, { kind }: Action, answer: Readonly<Record<string, unknown>>): void {
     if (step.as === undefined) return;
     if (typeof step.as === 'string') {
-      this.#symbols.set(step.as, kind === 'call' ? answer.ret : answer);
+      this.#set(step.as, kind === 'call' ? answer.ret : answer, place.scopes);
       return;
     }
     for (const [name, from] of Object.entries(step.as as Record<string, string>)) {
@@ -323,7 +336,7 @@ export class Case {
           { answer },
         );
       }
-      this.#symbols.set(name, value);
+      this.#set(name, value, place.scopes);
     }
   }
 

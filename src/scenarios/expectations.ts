@@ -11,8 +11,11 @@ export interface Expected {
 }
 
 const ERRNO = /^E[A-Z0-9]+$/;
-/** Fields that only a refusal has. */
-const OF_REFUSALS: readonly string[] = ['errno', 'where', 'rule', 'why', 'status', 'detail', 'type', 'fault'];
+/** Who expects one of these fields has thought of a refusal: those of one, and those that tell it of many calls. */
+const OF_REFUSALS: readonly string[] = [
+  ...['errno', 'where', 'rule', 'why', 'status', 'detail', 'type', 'fault', 'ok', 'ret'],
+  ...['results', 'failed', 'errors'],
+];
 
 export function readExpectation(given: unknown): Expected {
   const parts = Array.isArray(given) ? given.map((part, index) => [part, ['expect', index]]) : [[given, ['expect']]];
@@ -26,16 +29,17 @@ export function readExpectation(given: unknown): Expected {
     else if (typeof part === 'object' && part !== null) fields.push({ value: part, path });
     else fields.push({ value: { ret: part }, path });
   }
-  const refused = fields.some(({ value }) => {
-    const named = Object.entries(value as object);
-    return named.some(([key, item]) => OF_REFUSALS.includes(key) || (key === 'ok' && item === false));
-  });
+  const refused = fields.some(({ value }) => Object.keys(value as object).some((key) => OF_REFUSALS.includes(key)));
   return { fields, noGap, refused };
 }
 
-/** An operation is refused by its status; the result of a call or an access says so itself, and may be one of several. */
-export const isRefusal = (kind: Action['kind'], status: number, answer: Readonly<Record<string, unknown>>): boolean =>
-  status >= 400 || (kind !== 'operation' && (answer.errno !== undefined || answer.ok === false));
+/** By its status, or, as calls, accesses and batches have it, by what the answer says of one of them. */
+export function isRefusal(kind: Action['kind'], status: number, answer: Readonly<Record<string, unknown>>): boolean {
+  const of = (result: Readonly<Record<string, unknown>>): boolean => result.errno !== undefined || result.ok === false;
+  if (status >= 400 || kind !== 'operation') return status >= 400 || of(answer);
+  const { results, failed } = answer as { results?: Record<string, unknown>[]; failed?: number };
+  return (failed ?? 0) > 0 || (Array.isArray(results) && results.some(of));
+}
 
 /** A path that an expectation of one word stands for is that word's. */
 export function compareAnswer(
@@ -48,18 +52,22 @@ export function compareAnswer(
     differences(value, answer).map((difference) => ({
       ...difference,
       path: [...path, ...difference.path],
-      ...(isOnlyErrno(value) && { got: isRefused ? refusalOf(answer) : answer }),
+      ...(isWord(value) &&
+        (isRefused || difference.path[0] === 'errno') && { got: isRefused ? refusalOf(answer) : answer }),
     })),
   );
 }
 
-const isOnlyErrno = (value: unknown): boolean => Object.keys(value as object).join() === 'errno';
+/** `EBUSY`, or what a call returns: what came instead is told whole. */
+const isWord = (value: unknown): boolean => ['errno', 'ret'].includes(Object.keys(value as object).join());
 
 /** What people need of a refusal: the errno, who refuses, why. */
 export function refusalOf(answer: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const { errno, where, why, detail, rule, status, title, errors, fault } = answer;
+  const { errno, where, why, detail, rule, status, title, errors, fault, results } = answer;
   const told =
-    errno === undefined ? { status, title, detail, errors, fault } : { errno, where, why: why ?? detail, rule };
+    errno === undefined
+      ? { status, title, detail, errors, fault, results }
+      : { errno, where, why: why ?? detail, rule };
   return Object.fromEntries(Object.entries(told).filter(([, value]) => value !== undefined));
 }
 

@@ -22,7 +22,7 @@ const SIZE = /^(\d+)(Ki|Mi|Gi)$/;
 const UNITS: Readonly<Record<string, bigint>> = { Ki: 1n << 10n, Mi: 1n << 20n, Gi: 1n << 30n };
 
 /** Symbols by name; those further in front hide those behind. */
-export type Scopes = readonly ReadonlyMap<string, unknown>[];
+export type Scopes = readonly Map<string, unknown>[];
 
 /** The value with its symbols replaced, and `{text: …}` as base64. */
 export function resolve(value: unknown, scopes: Scopes, path: Path = []): unknown {

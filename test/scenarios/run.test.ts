@@ -140,6 +140,64 @@ steps:
   );
 });
 
+test('symbols are made of others, and what a setup names is there behind it', async (t) => {
+  const directory = await scenarioFiles(t, {
+    'setups/renames.yaml': 'symbols: {b: $a + 1}\nsteps:\n  - open: $x\n    as: x\n  - close: $x\n    expect: 0\n',
+    'a.yaml': `name: a
+symbols: {a: 1, c: {d: $a + 1}}
+steps:
+  - createProcess: vmm
+  - for: {x: [/dev/null, /dev/null]}
+    steps:
+      - {use: renames, with: {x: /dev/iommu}}
+  - close: $x
+    expect: EBADF
+  - lseek: {fd: $x + $b + $c.d, offset: 0, whence: 0}
+    expect: EBADF
+  - open: /dev/null
+    expect: 9
+`,
+  });
+  const [outcome] = (await runScenarios([path.join(directory, 'a.yaml')], app)).outcomes;
+  const { at, differences } = outcome!.failure!;
+  assert.deepEqual([at, differences[0]!.got], [path.join(directory, 'a.yaml:13'), 3]);
+});
+
+test('a refusal among several calls, accesses or operations of a batch is one of the step', async (t) => {
+  const told = await failures(
+    t,
+    `name: calls
+steps:
+  - createProcess: vmm
+  - runCalls: {calls: [{call: open, path: /dev/iommu}, {call: close, fd: 77}]}
+---
+name: accesses
+steps:
+  - doDma: {bdf: 0000:01:00.0, accesses: [{op: read, iova: 0, length: 1}]}
+---
+name: a batch
+steps:
+  - use: vmm
+  - batch: {on: $iommufd, ioas: $ioas, operations: [{op: unmap, iova: 0x77000, length: 0x1000}]}
+---
+name: one that is expected, of another errno
+steps:
+  - createProcess: vmm
+  - runCalls: {calls: [{call: close, fd: 77}]}
+    expect: {results: [{errno: EINVAL}]}
+`,
+  );
+  assert.deepEqual(
+    told.map(([line, message]) => [line, message]),
+    [
+      [4, 'the step was refused'],
+      [8, 'the step was refused'],
+      [13, 'the step was refused'],
+      [19, 'the answer is another one'],
+    ],
+  );
+});
+
 test('the lines that a failure prints do the same again', async (t) => {
   const [outcome] = await run(
     t,
