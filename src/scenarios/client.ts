@@ -43,8 +43,8 @@ export class Client {
   readonly #service: ServiceAddress;
   readonly #asked: string[] = [];
 
-  constructor(service: ServiceAddress) {
-    this.#service = service;
+  constructor({ url, key }: ServiceAddress) {
+    this.#service = { url: url.replace(/\/+$/, ''), key };
   }
 
   /** What a step does. */
@@ -83,7 +83,13 @@ export class Client {
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
     const text = await response.text();
-    return { status: response.status, body: text === '' ? undefined : JSON.parse(text) };
+    const { status } = response;
+    if (text === '') return { status, body: undefined };
+    try {
+      return { status, body: JSON.parse(text) };
+    } catch {
+      throw new Error(`${method} ${path} was answered ${status} with something that is no JSON: ${text.slice(0, 200)}`);
+    }
   }
 }
 

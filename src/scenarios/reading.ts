@@ -22,6 +22,8 @@ export async function readScenarios(file: string): Promise<ReadScenario[]> {
   for (const { source, value } of documents) {
     const input = check(Scenario, source, value, problems);
     if (input === undefined) continue;
+    if (input.host !== undefined && input.hosts !== undefined)
+      problems.push(`${source.place([], 'hosts')}: \`hosts\` is there in place of \`host\``);
     await readSetups(path.join(path.dirname(file), 'setups'), { source, input }, setups, problems);
     read.push({ source, input, setups });
   }

@@ -102,6 +102,11 @@ steps:
   /^a\.yaml:3: there is no setup `prepard` \(setups\/prepard\.yaml\)$/,
   'a.yaml:5: setup `successor` has no symbol `lenth`; did you mean `length`?',
 );
+refuses(
+  'a host beside hosts',
+  { 'a.yaml': 'name: a\nhost: {}\nhosts: {a: {}}\nsteps:\n  - kexec: plain\n' },
+  'a.yaml:3: `hosts` is there in place of `host`',
+);
 refuses('text that is no YAML', { 'a.yaml': 'name: a\nsteps: [\n' }, /^a\.yaml:\d+: /);
 refuses('an empty file', { 'a.yaml': '' }, 'a.yaml:1: there is nothing in it');
 
