@@ -22,7 +22,7 @@ export const D2 = '0000:02:00.0';
 export const D3 = '0000:03:00.0';
 export const D4 = '0000:03:00.1';
 export const E1 = '0000:04:00.0';
-export const KIB = 1024;
+const KIB = 1024;
 export const MIB = 1024 * KIB;
 
 export type HostBody = Record<string, unknown>;

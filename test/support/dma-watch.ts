@@ -4,7 +4,7 @@ import type { HostEvent } from '../../src/host/views.ts';
 import type { Host } from './client.ts';
 
 /** Kinds of the domains that a function was put on, in order. */
-export function attachedKinds(events: HostEvent[], bdf: string): unknown[] {
+function attachedKinds(events: HostEvent[], bdf: string): unknown[] {
   return events.filter((e) => e.kind === 'iommu.attach' && e.data.bdf === bdf).map((e) => e.data.domain);
 }
 

@@ -7,9 +7,9 @@ import { hex, KernelError } from './kernel-error.ts';
 
 export const ALLOW_SEALING = 2;
 export const HUGETLB = 4;
-export const SEAL = 1;
-export const SHRINK = 2;
-export const GROW = 4;
+const SEAL = 1;
+const SHRINK = 2;
+const GROW = 4;
 /** The seals that a memfd needs before it is mapped for a domain that is to be preserved. */
 export const SIZE_SEALS = SEAL | SHRINK | GROW;
 
@@ -219,9 +219,5 @@ export class Process {
 
   async finish(session: number): Promise<void> {
     await this.ioctl(session, 'LIVEUPDATE_SESSION_FINISH');
-  }
-
-  async sessionName(session: number): Promise<string> {
-    return String((await this.ioctl(session, 'LIVEUPDATE_SESSION_GET_NAME')).name);
   }
 }

@@ -5,10 +5,8 @@ import type { Process } from './process.ts';
 
 export const IOVA = 0x1_0000_0000;
 export const RAM = 64 * MIB;
-/** What the VMM wrote at the start of its memory, and in its middle, before the kexec. */
+/** What the VMM wrote at the start of its memory before the kexec. */
 export const TEXT = 'written by the VMM before the kexec';
-export const TEXT_ABOVE = 'written in the upper half, too';
-export const HALF = RAM / 2;
 export const TOKEN = 7;
 
 /** A VMM's device before a live update: memory in a sealed memfd, mapped, attached. */
@@ -49,7 +47,6 @@ export async function setUpVmm(app: HostMaker, body: HostBody = {}): Promise<Vmm
   const vmm = await host.process({ name: 'vmm' });
   const memfd = await vmm.sealedMemfd(RAM);
   await vmm.write(memfd, 0, TEXT);
-  await vmm.write(memfd, HALF, TEXT_ABOVE);
   const iommufd = await vmm.open('/dev/iommu');
   const cdev = await vmm.openCdev(D1);
   const device = await vmm.bind(cdev, iommufd);

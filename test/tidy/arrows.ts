@@ -34,6 +34,8 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
     // The version of the API is that of the package.
     'package.json',
   ],
+  // Whoever runs scenarios is a client: of the service it knows the document of its API alone.
+  'src/scenarios/': ['src/http/openapi.ts', 'src/nearest.ts'],
 };
 
 /** The one room that knows SQLite, and the files that open it; all others use the contract in src/store. */

@@ -82,9 +82,11 @@ export class LiveUpdate {
     return this._records.every(({ files }) => files.every(({ compatible }) => known.has(compatible)));
   }
 
-  /** Sessions of the previous kernel that are not finished, whether the device was opened or not. */
+  /** Sessions of the previous kernel that are not finished, whether the device was opened or not. A finished one has no files. */
   get unfinished(): string[] {
-    return [...this.waitingRecords.map(({ name }) => name), ...this.incoming.map(({ name }) => name)];
+    const isRead = this._deserialized === 'done';
+    const lost = isRead ? this.incoming.filter(({ files }) => files.length > 0) : this._records;
+    return lost.map(({ name }) => name);
   }
 
   /** Names of sessions that the first open will bring, for views. */
