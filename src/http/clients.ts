@@ -3,7 +3,9 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Answer, CausedEvent } from '../host/command.ts';
 import type { Lanes } from '../lanes/lanes.ts';
+import type { RequestKey } from '../store/store.ts';
 import type { Client } from '../threads/client.ts';
+import type { Before } from './idempotency.ts';
 
 class HttpClient implements Client {
   readonly #response: ServerResponse;
@@ -26,28 +28,48 @@ class HttpClient implements Client {
 export interface AskedLanes {
   lanes: Lanes;
   hazards: readonly CausedEvent[];
+  /** Something that changes what is stored has been answered, whatever it was. */
+  isDone: boolean;
 }
 
-/** The same lanes, asked by the client of this answer. `lanes` is a plain object. */
-export function lanesFor(lanes: Lanes, response: ServerResponse): AskedLanes {
+/**
+ * The same lanes, asked by the client of this answer, with the key of its request; or, where that was carried out `before`, what it has led to then.
+ * `lanes` is a plain object.
+ */
+export function lanesFor(lanes: Lanes, response: ServerResponse, key?: RequestKey, before?: Before): AskedLanes {
   const client = new HttpClient(response);
   const asked: AskedLanes = {
     lanes: {
       ...lanes,
-      execute: async (hostId, command) => noted(await lanes.execute(hostId, command, client)),
-      batch: async (hostId, command, payload) => noted(await lanes.batch(hostId, command, payload, client)),
+      execute: async (hostId, command) => noted(await lanes.execute(hostId, command, client, key)),
+      // One of lines has a key for each of its pieces.
+      batch: async (hostId, command, payload, _client, own = key) =>
+        noted(await lanes.batch(hostId, command, payload, client, own)),
       query: (hostId, query) => lanes.query(hostId, query, client),
       lookBack: (hostId, query) => lanes.lookBack(hostId, query, client),
-      restore: (hostId, name) => lanes.restore(hostId, name, client),
-      copy: (hostId, row, at) => lanes.copy(hostId, row, at, client),
+      restore: async (hostId, name) => noted(await lanes.restore(hostId, name, client, key)),
+      create: async (row) => noted(await lanes.create(key === undefined ? row : { ...row, request: key })),
+      copy: async (hostId, row, at) =>
+        noted(await lanes.copy(hostId, key === undefined ? row : { ...row, request: key }, at, client)),
     },
     hazards: [],
+    isDone: false,
   };
   const noted = (answer: Answer): Answer => {
+    asked.isDone = true;
     if (answer.hazards) asked.hazards = [...asked.hazards, ...answer.hazards];
     return answer;
   };
-  return asked;
+  return before === undefined ? asked : answeredBy(asked, before);
+}
+
+function answeredBy({ lanes }: AskedLanes, { answer }: Before): AskedLanes {
+  const again = async (): Promise<Answer> => answer;
+  return {
+    lanes: { ...lanes, execute: again, batch: again, restore: again, create: again, copy: again },
+    hazards: answer.hazards ?? [],
+    isDone: true,
+  };
 }
 
 /** When it is first asked whether the client still reads, in milliseconds; then after twice as long each time. */

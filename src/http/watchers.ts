@@ -155,12 +155,12 @@ export function watchedLanes(lanes: Lanes, watchers: Watchers, peers: Peers): La
   return {
     newHostId: () => lanes.newHostId(),
     create: (row) => lanes.create(row),
-    execute: (hostId, command, client) => tell(hostId, lanes.execute(hostId, command, client)),
-    batch: (hostId, command, payload, client) => tell(hostId, lanes.batch(hostId, command, payload, client)),
+    execute: (hostId, command, client, key) => tell(hostId, lanes.execute(hostId, command, client, key)),
+    batch: (hostId, command, payload, client, key) => tell(hostId, lanes.batch(hostId, command, payload, client, key)),
     query: (hostId, query, client) => lanes.query(hostId, query, client),
     copy: (hostId, row, at, client) => lanes.copy(hostId, row, at, client),
     lookBack: (hostId, query, client) => lanes.lookBack(hostId, query, client),
-    restore: (hostId, name, client) => tell(hostId, lanes.restore(hostId, name, client)),
+    restore: (hostId, name, client, key) => tell(hostId, lanes.restore(hostId, name, client, key)),
     async remove(hostId) {
       await lanes.remove(hostId);
       watchers.end(hostId);

@@ -2,6 +2,7 @@
 import type { Transferable } from 'node:worker_threads';
 import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
+import type { RequestKey } from '../store/store.ts';
 import type { Client } from '../threads/client.ts';
 import type { Packed } from '../threads/packed.ts';
 import { type Admission, sizeOf } from './admission.ts';
@@ -58,14 +59,20 @@ export class LaneClient {
     return this.ask(row.id, { ask: 'create', row });
   }
 
-  execute(hostId: string, command: Command | Packed<Command>, client?: Client): Promise<Answer> {
-    return this.ask(hostId, { ask: 'execute', hostId, command }, client);
+  execute(hostId: string, command: Command | Packed<Command>, client?: Client, key?: RequestKey): Promise<Answer> {
+    return this.ask(hostId, { ask: 'execute', hostId, command, ...(key && { key }) }, client);
   }
 
-  batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client): Promise<Answer> {
+  batch(
+    hostId: string,
+    command: BatchCommand,
+    payload: Uint8Array,
+    client?: Client,
+    key?: RequestKey,
+  ): Promise<Answer> {
     // Memory that is shared with other buffers cannot be given away.
     const whole = payload.byteLength === payload.buffer.byteLength ? payload : new Uint8Array(payload);
-    return this.ask(hostId, { ask: 'batch', hostId, command, payload: whole }, client);
+    return this.ask(hostId, { ask: 'batch', hostId, command, payload: whole, ...(key && { key }) }, client);
   }
 
   query(hostId: string, query: Query, client?: Client): Promise<Answer> {
@@ -80,8 +87,8 @@ export class LaneClient {
     return this.ask(hostId, { ask: 'lookBack', hostId, query }, client);
   }
 
-  restore(hostId: string, name: string, client?: Client): Promise<Answer> {
-    return this.ask(hostId, { ask: 'restore', hostId, name }, client);
+  restore(hostId: string, name: string, client?: Client, key?: RequestKey): Promise<Answer> {
+    return this.ask(hostId, { ask: 'restore', hostId, name, ...(key && { key }) }, client);
   }
 
   async remove(hostId: string): Promise<void> {

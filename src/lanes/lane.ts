@@ -2,6 +2,7 @@
 import type { Answer, BatchCommand, Command, HostSpec, Query } from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
 import { STOP_SNAPSHOTS_MS } from '../limits.ts';
+import type { RequestKey } from '../store/store.ts';
 import type { Presence } from '../threads/client.ts';
 import { type Packed, unpack } from '../threads/packed.ts';
 import { AtWork, type SharedAtWork } from './at-work.ts';
@@ -58,12 +59,23 @@ export class Lane implements Lanes {
     return await this.#runner(row.id).make(take);
   }
 
-  async execute(hostId: string, command: Command | Packed<Command>, client?: Presence): Promise<Answer> {
-    return await this.#runner(hostId).execute(unpack<Command>(command), client);
+  async execute(
+    hostId: string,
+    command: Command | Packed<Command>,
+    client?: Presence,
+    key?: RequestKey,
+  ): Promise<Answer> {
+    return await this.#runner(hostId).execute(unpack<Command>(command), client, key);
   }
 
-  async batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Presence): Promise<Answer> {
-    return await this.#runner(hostId).batch(command, payload, client);
+  async batch(
+    hostId: string,
+    command: BatchCommand,
+    payload: Uint8Array,
+    client?: Presence,
+    key?: RequestKey,
+  ): Promise<Answer> {
+    return await this.#runner(hostId).batch(command, payload, client, key);
   }
 
   async query(hostId: string, query: Query, client?: Presence): Promise<Answer> {
@@ -81,8 +93,8 @@ export class Lane implements Lanes {
     return await this.#runner(hostId).lookInto(buildsHosts(query), back, client);
   }
 
-  async restore(hostId: string, name: string, client?: Presence): Promise<Answer> {
-    return await this.#runner(hostId).restore(name, client);
+  async restore(hostId: string, name: string, client?: Presence, key?: RequestKey): Promise<Answer> {
+    return await this.#runner(hostId).restore(name, client, key);
   }
 
   async remove(hostId: string): Promise<void> {

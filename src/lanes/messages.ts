@@ -2,7 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { BatchCommand, Command, Query } from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
-import type { DamageNews, FoundDamage } from '../store/store.ts';
+import type { DamageNews, FoundDamage, RequestKey } from '../store/store.ts';
 import type { Packed } from '../threads/packed.ts';
 import type { Shield } from '../threads/shield.ts';
 import type { KnownAside } from './aside.ts';
@@ -15,12 +15,12 @@ import type { HostMemory } from './residents.ts';
 /** Plain data, but for what is packed and the payload of a batch, which are given away. */
 export type LaneRequest =
   | { ask: 'create'; row: NewHost | HostOfFile }
-  | { ask: 'execute'; hostId: string; command: Command | Packed<Command> }
-  | { ask: 'batch'; hostId: string; command: BatchCommand; payload: Uint8Array }
+  | { ask: 'execute'; hostId: string; command: Command | Packed<Command>; key?: RequestKey }
+  | { ask: 'batch'; hostId: string; command: BatchCommand; payload: Uint8Array; key?: RequestKey }
   | { ask: 'query'; hostId: string; query: Query }
   | { ask: 'copy'; hostId: string; row: CopyRow; at?: number }
   | { ask: 'lookBack'; hostId: string; query: PastQuery }
-  | { ask: 'restore'; hostId: string; name: string }
+  | { ask: 'restore'; hostId: string; name: string; key?: RequestKey }
   | { ask: 'remove'; hostId: string }
   | { ask: 'boot'; hostId: string }
   /** Whether a host that is set aside may be run again: gives what `Aside.retry` does. */

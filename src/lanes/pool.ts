@@ -8,7 +8,7 @@ import type { MessagePort, ResourceLimits, Worker } from 'node:worker_threads';
 import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
-import type { SharedStore, Store } from '../store/store.ts';
+import type { RequestKey, SharedStore, Store } from '../store/store.ts';
 import type { Client } from '../threads/client.ts';
 import type { Packed } from '../threads/packed.ts';
 import type { Limits } from './admission.ts';
@@ -140,12 +140,18 @@ export class LanePool implements RunningLanes {
     return this.#client.create(row);
   }
 
-  execute(hostId: string, command: Command | Packed<Command>, client?: Client): Promise<Answer> {
-    return this.#client.execute(hostId, command, client);
+  execute(hostId: string, command: Command | Packed<Command>, client?: Client, key?: RequestKey): Promise<Answer> {
+    return this.#client.execute(hostId, command, client, key);
   }
 
-  batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client): Promise<Answer> {
-    return this.#client.batch(hostId, command, payload, client);
+  batch(
+    hostId: string,
+    command: BatchCommand,
+    payload: Uint8Array,
+    client?: Client,
+    key?: RequestKey,
+  ): Promise<Answer> {
+    return this.#client.batch(hostId, command, payload, client, key);
   }
 
   query(hostId: string, query: Query, client?: Client): Promise<Answer> {
@@ -160,8 +166,8 @@ export class LanePool implements RunningLanes {
     return this.#client.lookBack(hostId, query, client);
   }
 
-  restore(hostId: string, name: string, client?: Client): Promise<Answer> {
-    return this.#client.restore(hostId, name, client);
+  restore(hostId: string, name: string, client?: Client, key?: RequestKey): Promise<Answer> {
+    return this.#client.restore(hostId, name, client, key);
   }
 
   remove(hostId: string): Promise<void> {

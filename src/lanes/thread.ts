@@ -103,9 +103,9 @@ export function startLane(
         if (!isOfLarge && isOfLargeHost(request.row)) return lane.giveUp(request.row.id);
         return await lane.create(request.row);
       case 'execute':
-        return await lane.execute(request.hostId, request.command, client);
+        return await lane.execute(request.hostId, request.command, client, request.key);
       case 'batch':
-        return await lane.batch(request.hostId, request.command, request.payload, client);
+        return await lane.batch(request.hostId, request.command, request.payload, client, request.key);
       case 'query':
         return await lane.query(request.hostId, request.query, client);
       case 'copy':
@@ -113,7 +113,7 @@ export function startLane(
       case 'lookBack':
         return await lane.lookBack(request.hostId, request.query, client);
       case 'restore':
-        return await lane.restore(request.hostId, request.name, client);
+        return await lane.restore(request.hostId, request.name, client, request.key);
       case 'boot':
         return await lane.boot(request.hostId);
       case 'remove': {

@@ -9,7 +9,7 @@ import { MAX_TRANSLATED } from '../../limits.ts';
 import { hex } from '../../machine/address.ts';
 import { granted, listed, notFound, passed } from '../answers.ts';
 import { PARAMETERS, paging, u64Text } from '../parameters.ts';
-import { type Route, route, takeRoom } from '../route.ts';
+import { type Context, type Input, type Route, route, takeRoom } from '../route.ts';
 import { DmaAnswer, DmaInput } from '../schemas/dma.ts';
 import { DeviceInput } from '../schemas/host.ts';
 import { inBase64, integer, name, strict, whole } from '../schemas/values.ts';
@@ -84,6 +84,20 @@ export const RUN_EXAMPLE = {
   writeable: true,
 };
 
+/** What is wrong with the description is found out here, of the functions that there are. */
+async function plugIn(
+  { lanes, directory, quotas }: Context,
+  { host, body, tenant }: Input<string, unknown, z.output<typeof DeviceInput>>,
+): Promise<DeviceView> {
+  const functions = granted<DeviceView[]>(await lanes.query(host.id, { view: 'devices' }));
+  quotas.checkSize(tenant, { functions: functions.length + 1, units: 0 });
+  const origin = await directory.hosts.origin(host.id);
+  if (origin === undefined || 'damaged' in origin) throw notFound('The host is being deleted.');
+  const built = buildFunction(body, { iommus: origin.spec.machine.iommus, functions });
+  if ('errors' in built) throw invalid(built.errors.map((error) => ({ in: 'body' as const, ...error })));
+  return granted(await lanes.execute(host.id, { op: 'device.add', device: built.function }));
+}
+
 export const DEVICE_ROUTES: readonly Route[] = [
   route({
     method: 'GET',
@@ -109,16 +123,11 @@ export const DEVICE_ROUTES: readonly Route[] = [
     body: DeviceInput,
     bodyExample: { bdf: '0000:05:00.0', driver: 'vfio-pci' },
     success: { 201: { ...deviceAnswer, headers: { Location: 'Path of the device.' } } },
-    async handle({ lanes, directory, quotas }, { host, body, tenant }, reply) {
-      const functions = granted<DeviceView[]>(await lanes.query(host.id, { view: 'devices' }));
-      quotas.checkSize(tenant, { functions: functions.length + 1, units: 0 });
-      const origin = await directory.hosts.origin(host.id);
-      if (origin === undefined || 'damaged' in origin) throw notFound('The host is being deleted.');
-      const built = buildFunction(body, { iommus: origin.spec.machine.iommus, functions });
-      if ('errors' in built) throw invalid(built.errors.map((error) => ({ in: 'body' as const, ...error })));
-      const device = built.function;
-      reply.header('location', `/v1/hosts/${host.id}/devices/${device.bdf}`);
-      return granted(await lanes.execute(host.id, { op: 'device.add', device }));
+    async handle(context, input, reply) {
+      const { before } = context;
+      const device = before === undefined ? await plugIn(context, input) : granted<DeviceView>(before.answer);
+      reply.header('location', `/v1/hosts/${input.host.id}/devices/${device.bdf}`);
+      return device;
     },
   }),
   route({

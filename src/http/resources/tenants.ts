@@ -1,10 +1,12 @@
 /** Tenants and their quotas, made with the admin key. A tenant's key is shown once, when it is made. */
+import { createHmac } from 'node:crypto';
 import { z } from 'zod';
 import { TENANT_NAME } from '../../config.ts';
 import type { GivenQuotas } from '../../quotas.ts';
 import { hashKey, newKey } from '../../store/keys.ts';
-import type { Tenant as StoredTenant } from '../../store/store.ts';
+import { type Tenant as StoredTenant, TenantExists } from '../../store/store.ts';
 import { notFound } from '../answers.ts';
+import { keyIn, keyReused, REPLAYED } from '../idempotency.ts';
 import { limit } from '../parameters.ts';
 import { type Context, type Route, route } from '../route.ts';
 import { OwnQuotas, QuotasInput } from '../schemas/quotas.ts';
@@ -33,6 +35,15 @@ async function tenantOf({ directory }: Context, id: string): Promise<StoredTenan
   return found;
 }
 
+/**
+ * The key of the tenant that is made by the request with that Idempotency-Key: nobody can tell it who has not the admin key and that of files,
+ * and as only its hash is kept, a request that is sent again could not be answered otherwise.
+ */
+function keyFrom({ config, fileKey }: Context, idempotencyKey: string): string {
+  const parts = JSON.stringify(['tenant', config.adminKey, idempotencyKey]);
+  return `hk_${createHmac('sha256', fileKey).update(parts).digest('base64url')}`;
+}
+
 export const TENANT_ROUTES: readonly Route[] = [
   route({
     method: 'POST',
@@ -52,12 +63,21 @@ export const TENANT_ROUTES: readonly Route[] = [
         example: { ...TENANT_EXAMPLE, quotas: {}, key: 'hk_…' },
       },
     },
-    problems: ['conflict'],
-    async handle({ directory }, { body }, reply) {
-      const key = newKey();
-      const created = await directory.tenants.create(body.name, hashKey(key));
+    problems: ['conflict', 'key-reused'],
+    async handle(context, { body: { name } }, reply) {
       reply.header('cache-control', 'no-store');
-      return { ...created, key };
+      const { tenants } = context.directory;
+      const again = keyIn(reply.request.raw);
+      const key = again === undefined ? newKey() : keyFrom(context, again);
+      try {
+        return { ...(await tenants.create(name, hashKey(key))), key };
+      } catch (error) {
+        const before = error instanceof TenantExists ? await tenants.findByKeyHash(hashKey(key)) : undefined;
+        if (before === undefined) throw error;
+        if (before.name !== name) throw keyReused();
+        reply.header(REPLAYED, 'true');
+        return { ...before, quotas: {}, key };
+      }
     },
   }),
   route({

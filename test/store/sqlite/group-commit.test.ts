@@ -30,6 +30,7 @@ const host = (id: string): Write => ({
   specChecksum: 0,
   events: [],
   snapshot: null,
+  request: null,
 });
 
 const command = (hostId: string, sequence: number, handover: HandoverRow | null = null): Write => ({
@@ -37,6 +38,7 @@ const command = (hostId: string, sequence: number, handover: HandoverRow | null 
   row: { hostId, epoch: 1, sequence, command: '{"op":"crash"}', digest: 'd', payload: null, checksum: 0 },
   handover,
   events: [],
+  request: null,
 });
 
 async function open(t: TestContext, limits?: HistoryLimits) {
