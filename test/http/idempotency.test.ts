@@ -255,7 +255,9 @@ describe('batches', () => {
     const some = new ReadableStream<Uint8Array>({
       pull(controller) {
         if (sent > 2_500_000) return void setImmediate(() => cut.abort());
-        controller.enqueue(new TextEncoder().encode(lines.slice(sent, (sent += 70_001))));
+        const end = sent + 70_001;
+        controller.enqueue(new TextEncoder().encode(lines.slice(sent, end)));
+        sent = end;
       },
     });
     const headers = { authorization: `Bearer ${app.key}`, 'idempotency-key': how.key, 'content-type': LINES };
