@@ -7,6 +7,7 @@ import { IRQ_TYPES } from '../../kernel/vfio/pci/irqs.ts';
 import { UNHEARD } from '../../kernel/vfio/pci/raise.ts';
 import { MAX_TRANSLATED } from '../../limits.ts';
 import { hex } from '../../machine/address.ts';
+import type { FunctionSpec } from '../../machine/spec.ts';
 import { granted, listed, notFound, passed } from '../answers.ts';
 import { PARAMETERS, paging, u64Text } from '../parameters.ts';
 import { type Context, type Input, type Route, route, takeRoom } from '../route.ts';
@@ -84,18 +85,18 @@ export const RUN_EXAMPLE = {
   writeable: true,
 };
 
-/** What is wrong with the description is found out here, of the functions that there are. */
-async function plugIn(
+/** What is described, on the host as it is. Throws a problem. */
+async function functionOf(
   { lanes, directory, quotas }: Context,
   { host, body, tenant }: Input<string, unknown, z.output<typeof DeviceInput>>,
-): Promise<DeviceView> {
+): Promise<FunctionSpec> {
   const functions = granted<DeviceView[]>(await lanes.query(host.id, { view: 'devices' }));
   quotas.checkSize(tenant, { functions: functions.length + 1, units: 0 });
   const origin = await directory.hosts.origin(host.id);
   if (origin === undefined || 'damaged' in origin) throw notFound('The host is being deleted.');
   const built = buildFunction(body, { iommus: origin.spec.machine.iommus, functions });
   if ('errors' in built) throw invalid(built.errors.map((error) => ({ in: 'body' as const, ...error })));
-  return granted(await lanes.execute(host.id, { op: 'device.add', device: built.function }));
+  return built.function;
 }
 
 export const DEVICE_ROUTES: readonly Route[] = [
@@ -124,10 +125,17 @@ export const DEVICE_ROUTES: readonly Route[] = [
     bodyExample: { bdf: '0000:05:00.0', driver: 'vfio-pci' },
     success: { 201: { ...deviceAnswer, headers: { Location: 'Path of the device.' } } },
     async handle(context, input, reply) {
-      const { before } = context;
-      const device = before === undefined ? await plugIn(context, input) : granted<DeviceView>(before.answer);
-      reply.header('location', `/v1/hosts/${input.host.id}/devices/${device.bdf}`);
-      return device;
+      const { lanes, before } = context;
+      const path = `/v1/hosts/${input.host.id}/devices`;
+      if (before !== undefined) {
+        const added = granted<DeviceView>(before.answer);
+        reply.header('location', `${path}/${added.bdf}`);
+        return added;
+      }
+      const device = await functionOf(context, input);
+      const added = granted(await lanes.execute(input.host.id, { op: 'device.add', device }));
+      reply.header('location', `${path}/${device.bdf}`);
+      return added;
     },
   }),
   route({
