@@ -109,7 +109,7 @@ export function problemOf(error: Thrown, body = JSON_BODY): Problem {
   }
   if (error instanceof ThreadDied) {
     return unavailable(
-      'The thread that was at work on it ended and is being replaced. What you asked has happened or has not, but never half: look before you try again.',
+      'The thread that was at work on it ended and is being replaced. What you asked has happened or has not, but never half: look before you try again, or send it again with its Idempotency-Key.',
     );
   }
   if (error instanceof AnswerLost) {

@@ -1,9 +1,11 @@
 /** Requests with an Idempotency-Key: sent again, they have happened once, and are answered as the first time. */
 import assert from 'node:assert/strict';
+import { hash } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { TestApp, useApp } from '../support/app.ts';
 import { LINES } from '../support/batch.ts';
 import { ADMIN_KEY } from '../support/keys.ts';
+import { fixture, HOST } from './fixture.ts';
 
 /** Of the tests that run. */
 const app = useApp();
@@ -327,6 +329,34 @@ describe('keys', () => {
       .send({ preset: 'vmm-lab' });
     assert.deepEqual([answer.status, answer.body.detail], [400, 'header Idempotency-Key: it is there twice']);
   });
+});
+
+test('what a tenant has had made it is told again, also where it may have no more', async () => {
+  const ask = (path: string, body: unknown, method = 'POST') => send(path, body, { method, tenant: ADMIN_KEY });
+  const { body: made } = await ask('/v1/admin/tenants', { name: 'frugal' });
+  const how = { tenant: String(made.key), key: newKey() };
+  await ask(`/v1/admin/tenants/${made.id}`, { quotas: { hosts: 1 } }, 'PATCH');
+  const first = await send('/v1/hosts', { preset: 'vmm-lab' }, how);
+  assert.equal((await send('/v1/hosts', { preset: 'vmm-lab' }, { ...how, key: newKey() })).status, 403);
+  assert.deepEqual((await send('/v1/hosts', { preset: 'vmm-lab' }, how)).text, first.text);
+  const path = `/v1/hosts/${first.body.id}/processes`;
+  const process = await send(path, {}, { ...how, key: 'of a process' });
+  await ask(`/v1/admin/tenants/${made.id}`, { quotas: { stored: 0 } }, 'PATCH');
+  assert.equal((await send(path, {}, { ...how, key: newKey() })).status, 403);
+  assert.equal((await send(path, {}, { ...how, key: 'of a process' })).text, process.text);
+});
+
+test('what has happened is not done again where its answer cannot be made any more', async (t) => {
+  const { ask, lanes, store } = await fixture(t);
+  const path = `/v1/hosts/${HOST}/crash`;
+  const tenantId = (await store.tenants.findByName('acme'))!.id;
+  const hashed = (text: string): string => hash('sha256', text, 'base64url');
+  const request = { tenantId, key: hashed('k'), fingerprint: hashed(`POST ${path}\n`) };
+  await store.journal.append({ hostId: HOST, epoch: 1, sequence: 1, command: '{}', digest: 'd', request });
+  lanes.lookBack = async () => ({ kind: 'not-found', what: 'command 1 any more: the first that is kept is 7' });
+  const { status, body } = await ask('post', path).set('idempotency-key', 'k');
+  assert.deepEqual([status, body.type, lanes.commands], [410, '/problems/answer-gone', []]);
+  assert.match(body.detail, /as command 1 of host h-one, .* there is no command 1 any more: the first/);
 });
 
 test('the same request many times at once happens once, and all are answered alike', async () => {
