@@ -222,8 +222,8 @@ export const takesNoBody = (body: z.ZodType): boolean => body.safeParse(undefine
 export function addRoute(app: FastifyInstance, context: Context, entry: Route, checkAnswers: boolean): void {
   const { method, path, access, success } = entry;
   const input = inputReader(context, entry);
-  // Beside 204 there is what tells hazards.
   const isKeyed = method === 'POST' && access === 'tenant';
+  // Beside 204 there is what tells hazards.
   const status = success[204] ? 204 : Number(Object.keys(success)[0]);
   app.route({
     method,
