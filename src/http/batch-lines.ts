@@ -25,9 +25,9 @@ const NEWLINE = 0x0a;
 
 /**
  * Yields pieces of whole lines as they arrive. Throws if the stream breaks off, or no line arrives for `idle` milliseconds;
- * lines that are no piece yet are dropped. A body that is not read to its end is not destroyed: its connection would be, too.
+ * lines that are no piece yet are dropped. `isEven`: where pieces end depends on nothing but the bytes. A body that is not read to its end is not destroyed: its connection would be, too.
  */
-async function* piecesOf(source: Readable, idle: number): AsyncGenerator<Uint8Array, void> {
+async function* piecesOf(source: Readable, idle: number, isEven: boolean): AsyncGenerator<Uint8Array, void> {
   const arrivals = new Arrivals(source);
   /** Whole lines; `rest`: the beginning of the line behind them. */
   let lines: Buffer[] = [];
@@ -50,7 +50,8 @@ async function* piecesOf(source: Readable, idle: number): AsyncGenerator<Uint8Ar
   try {
     for (;;) {
       // All that has arrived, however many chunks it came in.
-      const chunk = source.read() as Buffer | null;
+      const arrived = source.read() as Buffer | null;
+      const chunk = isEven ? beginningOf(arrived, PIECE_BYTES - lineBytes - restBytes, source) : arrived;
       if (chunk !== null) {
         const end = chunk.lastIndexOf(NEWLINE) + 1;
         if (end > 0) {
@@ -63,12 +64,12 @@ async function* piecesOf(source: Readable, idle: number): AsyncGenerator<Uint8Ar
         if (end < chunk.length) rest.push(chunk.subarray(end));
         restBytes += chunk.length - end;
         if (restBytes > MAX_LINE) throw tooLong();
-        if (lineBytes < PIECE_BYTES) continue;
+        if (lineBytes + (isEven ? restBytes : 0) < PIECE_BYTES) continue;
       } else {
         if (arrivals.areOver()) break;
         const left = heard + idle - performance.now();
-        if (left > 0 && (await arrivals.come(lines.length > 0 ? PATIENCE_MS : left))) continue;
-        if (lines.length === 0)
+        if (left > 0 && (await arrivals.come(lines.length > 0 && !isEven ? PATIENCE_MS : left))) continue;
+        if (lines.length === 0 || isEven)
           throw late(
             'No line arrived',
             idle,
@@ -86,6 +87,13 @@ async function* piecesOf(source: Readable, idle: number): AsyncGenerator<Uint8Ar
   } finally {
     arrivals.forget();
   }
+}
+
+/** At most so many bytes of what has arrived; the others arrive once more. */
+function beginningOf(arrived: Buffer | null, most: number, source: Readable): Buffer | null {
+  if (arrived === null || arrived.length <= most) return arrived;
+  source.unshift(arrived.subarray(most));
+  return arrived.subarray(0, most);
 }
 
 /** What comes of a stream, and its end. */
@@ -149,6 +157,8 @@ export interface LinesOptions {
   source: Readable;
   /** How long no line may arrive, in milliseconds. */
   idle: number;
+  /** Pieces are cut as they would be if the same body came another time. */
+  isEven: boolean;
   /** The first refusal ends the batch. */
   stops: boolean;
   /** Runs a piece; `base`: how many operations of the request came before it. */
@@ -161,12 +171,19 @@ export interface LinesOptions {
  * Yields the lines of the answer: one for each piece, when it is stored, and a last one. An error before the first line
  * is thrown; a later one is in the last line (`problem`).
  */
-export async function* answerLines({ source, idle, stops, run, explain }: LinesOptions): AsyncGenerator<string, void> {
+export async function* answerLines({
+  source,
+  idle,
+  isEven,
+  stops,
+  run,
+  explain,
+}: LinesOptions): AsyncGenerator<string, void> {
   const so: Progress = { acknowledged: 0, applied: 0, failed: 0, mappedBytes: '0x0', unmappedBytes: '0x0' };
   let told = 0;
   let begun = false;
   try {
-    for await (const piece of piecesOf(source, idle)) {
+    for await (const piece of piecesOf(source, idle, isEven)) {
       checkUtf8(piece);
       const view = granted<PieceView>(await run(piece, so.acknowledged));
       const { applied, failed, results } = view;

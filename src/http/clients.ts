@@ -3,7 +3,9 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Answer, CausedEvent } from '../host/command.ts';
 import type { Expected, Lanes } from '../lanes/lanes.ts';
+import type { RequestKey } from '../store/store.ts';
 import type { Client } from '../threads/client.ts';
+import type { Before } from './idempotency.ts';
 import { Problem } from './problems.ts';
 
 class HttpClient implements Client {
@@ -30,18 +32,25 @@ export interface AskedLanes {
   hazards: readonly CausedEvent[];
   /** Where the host was behind the last that it has asked for; null: it has asked for nothing that tells. */
   sequence: number | null;
+  /** Something that changes what is stored has been answered, whatever it was. */
+  isDone: boolean;
 }
 
 /** How a request asks the lanes. */
 export interface Asking {
   /** It may change nothing. */
   readsOnly: boolean;
-  /** The first command is done only where the host is there; those behind it follow it. All queries before it are answered only where it is there, too. */
+  /**
+   * The first command is done only where the host is there; those behind it follow it. All queries before it are answered only where
+   * it is there, too.
+   */
   expected?: Expected | undefined;
+  /** By which it is known if it comes again. */
+  key?: RequestKey | undefined;
 }
 
 /** The same lanes, asked by the client of this answer. `lanes` is a plain object. */
-export function lanesFor(lanes: Lanes, response: ServerResponse, { readsOnly, expected }: Asking): AskedLanes {
+export function lanesFor(lanes: Lanes, response: ServerResponse, { readsOnly, expected, key }: Asking): AskedLanes {
   const client = new HttpClient(response);
   let left = expected;
   const taken = (): Expected | undefined => {
@@ -52,25 +61,46 @@ export function lanesFor(lanes: Lanes, response: ServerResponse, { readsOnly, ex
   const asked: AskedLanes = {
     lanes: {
       ...lanes,
-      execute: async (hostId, command) => noted(await lanes.execute(hostId, command, client, taken())),
-      batch: async (hostId, command, payload) => noted(await lanes.batch(hostId, command, payload, client, taken())),
-      query: async (hostId, query) => noted(await lanes.query(hostId, query, client, left)),
+      execute: async (hostId, command) =>
+        noted(await lanes.execute(hostId, command, client, { expected: taken(), key })),
+      // One of lines has a key for each of its pieces.
+      batch: async (hostId, command, payload, _client, own = { key }) =>
+        noted(await lanes.batch(hostId, command, payload, client, { expected: taken(), ...own })),
+      query: async (hostId, query) => seen(await lanes.query(hostId, query, client, { expected: left })),
       lookBack: (hostId, query) => lanes.lookBack(hostId, query, client),
-      restore: async (hostId, name) => noted(await lanes.restore(hostId, name, client, taken())),
-      copy: (hostId, row, at) => lanes.copy(hostId, row, at, client),
-      remove: (hostId) => lanes.remove(hostId, taken()),
+      restore: async (hostId, name) => noted(await lanes.restore(hostId, name, client, { expected: taken(), key })),
+      create: async (row) => noted(await lanes.create(key === undefined ? row : { ...row, request: key })),
+      copy: async (hostId, row, at) =>
+        noted(await lanes.copy(hostId, key === undefined ? row : { ...row, request: key }, at, client)),
+      remove: (hostId) => lanes.remove(hostId, { expected: taken() }),
     },
     hazards: [],
     sequence: null,
+    isDone: false,
   };
-  const noted = (answer: Answer): Answer => {
-    if (answer.hazards) asked.hazards = [...asked.hazards, ...answer.hazards];
+  const seen = (answer: Answer): Answer => {
     if (answer.sequence !== undefined) asked.sequence = answer.sequence;
     return answer;
+  };
+  const noted = (answer: Answer): Answer => {
+    asked.isDone = true;
+    if (answer.hazards) asked.hazards = [...asked.hazards, ...answer.hazards];
+    return seen(answer);
   };
   // What a program would do by a system call takes simulated time, also where it only reads.
   if (readsOnly) asked.lanes.execute = () => Promise.reject(new Problem('forbidden', NO_CALLS));
   return asked;
+}
+
+/** The same for a request that was carried out before: what it has led to then is the answer to whatever it asks for. */
+export function lanesAsBefore({ lanes }: AskedLanes, { answer }: Before): AskedLanes {
+  const again = async (): Promise<Answer> => answer;
+  return {
+    lanes: { ...lanes, execute: again, batch: again, restore: again, create: again, copy: again },
+    hazards: answer.hazards ?? [],
+    sequence: answer.sequence ?? null,
+    isDone: true,
+  };
 }
 
 const NO_CALLS =

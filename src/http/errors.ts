@@ -18,7 +18,7 @@ import {
 } from '../lanes/errors.ts';
 import { MAX_URL } from '../limits.ts';
 import { type Log, NO_REQUEST } from '../log.ts';
-import { OwnerPassed, StoreDamaged, StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
+import { KeyTaken, OwnerPassed, StoreDamaged, StoreFull, StoreUnavailable, TenantExists } from '../store/errors.ts';
 import { NO_TUNNEL } from './connections.ts';
 import { STATUS_CODES } from './node-http.ts';
 import { PROBLEM_JSON, PROBLEMS, Problem, type ProblemName, problemType } from './problems.ts';
@@ -100,6 +100,8 @@ export function problemOf(error: Thrown, body = JSON_BODY): Problem {
   if (error instanceof OwnerPassed) {
     return unavailable('Another part of the service has this host by now. Nothing has changed: try again.');
   }
+  // Whoever has taken it is gone again.
+  if (error instanceof KeyTaken) return unavailable('Another request had this key. Nothing has changed: try again.');
   if (error instanceof ServiceStopping) return serviceStopping();
   if (error instanceof TooCostly) {
     const split = 'Split it, into requests of fewer calls or operations.';
@@ -117,7 +119,7 @@ export function problemOf(error: Thrown, body = JSON_BODY): Problem {
   }
   if (error instanceof ThreadDied) {
     return unavailable(
-      'The thread that was at work on it ended and is being replaced. What you asked has happened or has not, but never half: look before you try again.',
+      'The thread that was at work on it ended and is being replaced. What you asked has happened or has not, but never half: look before you try again, or send it again with its Idempotency-Key.',
     );
   }
   if (error instanceof AnswerLost) {

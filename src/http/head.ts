@@ -25,7 +25,8 @@ export function checkHead({ raw }: FastifyRequest, dev: boolean): void {
 
 const badHost = (why: string): Problem => new Problem('invalid-request', `header Host: ${why}`);
 
-function isTwice(rawHeaders: readonly string[], name: string): boolean {
+/** Whether a request has that header, in lower case, more than once. */
+export function isTwice(rawHeaders: readonly string[], name: string): boolean {
   let count = 0;
   for (let at = 0; at < rawHeaders.length; at += 2)
     if (rawHeaders[at]!.length === name.length && rawHeaders[at]!.toLowerCase() === name) count++;

@@ -1,4 +1,6 @@
 /** Makes the OpenAPI 3.1 document, from the routes and their schemas alone. */
+
+import { z } from 'zod';
 import {
   createDocument,
   type ZodOpenApiObject,
@@ -9,6 +11,7 @@ import {
 } from 'zod-openapi';
 import manifest from '../../package.json' with { type: 'json' };
 import { HEADER_COMPONENTS, headersOf, IF_MATCH, IF_NONE_MATCH, OF_REQUESTS, PARAMETER_COMPONENTS } from './headers.ts';
+import { KEY, MOST_KEY } from './idempotency.ts';
 import { parameterNames, pathSchema } from './parameters.ts';
 import { PROBLEM_JSON, PROBLEMS, type ProblemName, problemType } from './problems.ts';
 import { type RawBody, type Route, type Success, TAGS, takesNoBody } from './route.ts';
@@ -62,9 +65,18 @@ function describe(): ZodOpenApiObject {
 }
 
 const CONDITIONS = { read: [IF_MATCH, IF_NONE_MATCH], change: [IF_MATCH], none: [] };
+const ABOUT_KEYS = `Chosen by whoever sends the request, another one for each: ${MOST_KEY} printable ASCII characters at most. The same request with the same key is carried out once, however often it is sent, and also where the service has died meanwhile: then it is answered as the first time, with \`Idempotency-Replayed: true\`. Another request with that key is refused (422).`;
+
+const IdempotencyKey = z
+  .string()
+  .regex(KEY)
+  .optional()
+  .meta({
+    param: { id: 'IdempotencyKey', description: ABOUT_KEYS, example: '0b8d9f5e-6a55-4b6e-9d4c-1f7f0a2c7e11' },
+  });
 
 function operationOf(entry: Route): ZodOpenApiOperationObject {
-  const { operationId, tag, summary, description, access, query, body, bodyExample, raw } = entry;
+  const { operationId, method, tag, summary, description, access, query, body, bodyExample, raw } = entry;
   const named = parameterNames(entry.path).length > 0;
   return {
     operationId,
@@ -72,8 +84,9 @@ function operationOf(entry: Route): ZodOpenApiOperationObject {
     summary,
     ...(description && { description }),
     security: access === 'public' ? [] : [{ [`${access}Key`]: [] }],
-    ...((named || query) && {
+    ...((named || query || method === 'POST') && {
       requestParams: {
+        ...(method === 'POST' && { header: z.object({ 'Idempotency-Key': IdempotencyKey }) }),
         ...(named && { path: pathSchema(entry.path) as never }),
         ...(query && { query: query as never }),
       },
@@ -143,6 +156,8 @@ function failures(entry: Route): ZodOpenApiResponsesObject {
   if (access === 'tenant' && method !== 'GET' && method !== 'DELETE') names.add('quota-exceeded');
   if (access === 'tenant' && named) names.add('not-found');
   if (versioningOf(entry) !== 'none') names.add('host-changed');
+  if (method === 'POST' && access === 'tenant')
+    for (const name of ['key-reused', 'answer-gone'] as const) names.add(name);
   if (refusable) for (const name of ['kernel-conflict', 'kernel-refusal'] as const) names.add(name);
   if (access !== 'public' || path === '/readyz') names.add('unavailable');
   names.add('service-stopping');

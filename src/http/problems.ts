@@ -72,6 +72,12 @@ export const PROBLEMS = {
     about:
       'Events behind the one that `after` names have gone, as a host keeps its newest ones. `oldest` is the first that is there: read on without `after`, and know that some are missing.',
   },
+  'answer-gone': {
+    status: 410,
+    title: 'It is done, and its answer is no longer kept',
+    about:
+      'The request has been carried out with this Idempotency-Key, and is not again. What it was answered can be made again as long as the host keeps the commands and snapshots that it takes, which it does not any more.',
+  },
   'precondition-failed': {
     status: 412,
     title: 'The file is not the one that was meant',
@@ -124,6 +130,12 @@ export const PROBLEMS = {
     status: 422,
     title: 'The kernel refuses',
     about: 'The simulated kernel answers `errno` in the function `where`. Change the request; `detail` says how.',
+  },
+  'key-reused': {
+    status: 422,
+    title: 'The key is that of another request',
+    about:
+      'Another request has been carried out with this Idempotency-Key: with another method, path, query or body. Nothing has changed. Give each request a key of its own.',
   },
   'too-many-requests': {
     status: 429,

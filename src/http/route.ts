@@ -12,16 +12,17 @@ import { FULL, part, type Support } from '../kernel/uapi/index.ts';
 import type { Lanes } from '../lanes/lanes.ts';
 import { LARGE } from '../limits.ts';
 import { AUDIT } from '../log.ts';
-import type { Directory, HostIdentity, Tenant } from '../store/store.ts';
+import type { Directory, HostIdentity, RequestKey, Tenant } from '../store/store.ts';
 import { isPacked, type Packed, unpack } from '../threads/packed.ts';
 import { authenticate } from './auth.ts';
 import type { BodyBudget, Claim } from './bodies/budget.ts';
 import { parseBody } from './bodies/json.ts';
 import type { Readers } from './bodies/readers.ts';
-import { lanesFor } from './clients.ts';
+import { lanesAsBefore, lanesFor } from './clients.ts';
 import { inPieces } from './codings.ts';
 import { type FairTurns, type KnownKeys, keyIn } from './fair-turns.ts';
 import { toldWith, withHazards } from './hazards.ts';
+import { type Before, keyIn as idempotencyKeyIn, once, REPLAYED, requestKey } from './idempotency.ts';
 import type { Metrics } from './metrics.ts';
 import { type PathValues, pathSchema } from './parameters.ts';
 import type { ProblemName } from './problems.ts';
@@ -68,6 +69,10 @@ export interface Context {
   metrics: Metrics;
   /** All routes there are. */
   routes: readonly Route[];
+  /** Of the request, where it has one, and is a tenant's. */
+  key?: RequestKey | undefined;
+  /** The request has been carried out: only its answer is wanted. */
+  before?: Before | undefined;
 }
 
 /** Whose key a route asks for. `tenant`: a host in the path must be this tenant's, too. */
@@ -237,6 +242,7 @@ export const takesNoBody = (body: z.ZodType): boolean => body.safeParse(undefine
 export function addRoute(app: FastifyInstance, context: Context, entry: Route, checkAnswers: boolean): void {
   const { method, path, access, success } = entry;
   const input = inputReader(context, entry);
+  const isKeyed = method === 'POST' && access === 'tenant';
   // Beside 204 there is what tells hazards.
   const status = success[204] ? 204 : Number(Object.keys(success)[0]);
   const versioning = versioningOf(entry);
@@ -256,17 +262,34 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
       // What is of a tenant is nobody else's, such as of a proxy.
       if (access !== 'public') reply.header('cache-control', 'no-store');
       await authenticate(context, access, request, reply);
+      if (method === 'POST') idempotencyKeyIn(request.raw);
     },
     handler: async (request, reply) => {
+      const known = isKeyed ? idempotencyKeyIn(request.raw) : undefined;
+      // Before the body is given away.
+      const key = known === undefined ? undefined : await requestKey(request, request.tenant!, known);
+      const isInParts = entry.raw !== undefined && request.body instanceof Readable;
       const reading = input(request);
       const values = reading instanceof Promise ? await reading : reading;
-      if (access === 'tenant') await withinQuotas(context, entry, values);
-      reply.code(status);
       const expected = versioning === 'none' ? undefined : expectedIn(request.headers['if-match']);
-      const asked = lanesFor(context.lanes, reply.raw, { readsOnly: request.readsOnly, expected });
+      const { readsOnly } = request;
+      let asked = lanesFor(context.lanes, reply.raw, { readsOnly, expected, key: isInParts ? undefined : key });
+      const handle = async (before?: Before): Promise<unknown> => {
+        if (before !== undefined) {
+          asked = lanesAsBefore(asked, before);
+          reply.header(REPLAYED, 'true');
+        } else if (access === 'tenant') await withinQuotas(context, entry, values);
+        return await entry.handle({ ...context, lanes: asked.lanes, key, before }, values, reply);
+      };
+      reply.code(status);
       let answer: unknown;
       try {
-        answer = await entry.handle({ ...context, lanes: asked.lanes }, values, reply);
+        if (key === undefined || isInParts) answer = await handle();
+        else {
+          const { directory } = context;
+          const makes = values.host === null;
+          answer = await once({ lanes: asked.lanes, directory, key, makes }, handle, () => asked.isDone);
+        }
       } catch (error) {
         // What is refused has gone into the journal, too.
         if (versioning === 'change' && asked.sequence !== null) reply.header('etag', tagOf(asked.sequence));

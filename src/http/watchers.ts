@@ -155,15 +155,15 @@ export function watchedLanes(lanes: Lanes, watchers: Watchers, peers: Peers): La
   return {
     newHostId: () => lanes.newHostId(),
     create: (row) => lanes.create(row),
-    execute: (hostId, command, client, expected) => tell(hostId, lanes.execute(hostId, command, client, expected)),
-    batch: (hostId, command, payload, client, expected) =>
-      tell(hostId, lanes.batch(hostId, command, payload, client, expected)),
-    query: (hostId, query, client, expected) => lanes.query(hostId, query, client, expected),
+    execute: (hostId, command, client, terms) => tell(hostId, lanes.execute(hostId, command, client, terms)),
+    batch: (hostId, command, payload, client, terms) =>
+      tell(hostId, lanes.batch(hostId, command, payload, client, terms)),
+    query: (hostId, query, client, terms) => lanes.query(hostId, query, client, terms),
     copy: (hostId, row, at, client) => lanes.copy(hostId, row, at, client),
     lookBack: (hostId, query, client) => lanes.lookBack(hostId, query, client),
-    restore: (hostId, name, client, expected) => tell(hostId, lanes.restore(hostId, name, client, expected)),
-    async remove(hostId, expected) {
-      await lanes.remove(hostId, expected);
+    restore: (hostId, name, client, terms) => tell(hostId, lanes.restore(hostId, name, client, terms)),
+    async remove(hostId, terms) {
+      await lanes.remove(hostId, terms);
       watchers.end(hostId);
     },
     use: (hostId) => lanes.use(hostId),

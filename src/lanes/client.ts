@@ -8,7 +8,7 @@ import { type Admission, sizeOf } from './admission.ts';
 import type { Aside, SetAside } from './aside.ts';
 import type { CopyRow } from './copies.ts';
 import { ClientGone, ServiceStopping } from './errors.ts';
-import type { Expected, HostOfFile, NewHost } from './lanes.ts';
+import type { HostOfFile, NewHost, Terms } from './lanes.ts';
 import { givenWith, isMoved, type LaneNews, type LaneRequest, type Moved } from './messages.ts';
 import { laneOf, newHostId } from './owner.ts';
 import type { PastQuery } from './past.ts';
@@ -58,24 +58,18 @@ export class LaneClient {
     return this.ask(row.id, { ask: 'create', row });
   }
 
-  execute(hostId: string, command: Command | Packed<Command>, client?: Client, expected?: Expected): Promise<Answer> {
-    return this.ask(hostId, { ask: 'execute', hostId, command, expected }, client);
+  execute(hostId: string, command: Command | Packed<Command>, client?: Client, terms?: Terms): Promise<Answer> {
+    return this.ask(hostId, { ask: 'execute', hostId, command, terms }, client);
   }
 
-  batch(
-    hostId: string,
-    command: BatchCommand,
-    payload: Uint8Array,
-    client?: Client,
-    expected?: Expected,
-  ): Promise<Answer> {
+  batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client, terms?: Terms): Promise<Answer> {
     // Memory that is shared with other buffers cannot be given away.
     const whole = payload.byteLength === payload.buffer.byteLength ? payload : new Uint8Array(payload);
-    return this.ask(hostId, { ask: 'batch', hostId, command, payload: whole, expected }, client);
+    return this.ask(hostId, { ask: 'batch', hostId, command, payload: whole, terms }, client);
   }
 
-  query(hostId: string, query: Query, client?: Client, expected?: Expected): Promise<Answer> {
-    return this.ask(hostId, { ask: 'query', hostId, query, expected }, client);
+  query(hostId: string, query: Query, client?: Client, terms?: Terms): Promise<Answer> {
+    return this.ask(hostId, { ask: 'query', hostId, query, terms }, client);
   }
 
   copy(hostId: string, row: CopyRow, at?: number, client?: Client): Promise<Answer> {
@@ -86,12 +80,12 @@ export class LaneClient {
     return this.ask(hostId, { ask: 'lookBack', hostId, query }, client);
   }
 
-  restore(hostId: string, name: string, client?: Client, expected?: Expected): Promise<Answer> {
-    return this.ask(hostId, { ask: 'restore', hostId, name, expected }, client);
+  restore(hostId: string, name: string, client?: Client, terms?: Terms): Promise<Answer> {
+    return this.ask(hostId, { ask: 'restore', hostId, name, terms }, client);
   }
 
-  async remove(hostId: string, expected?: Expected): Promise<void> {
-    await this.ask(hostId, { ask: 'remove', hostId, expected });
+  async remove(hostId: string, terms?: Terms): Promise<void> {
+    await this.ask(hostId, { ask: 'remove', hostId, terms });
     this.hear({ removed: hostId });
   }
 

@@ -1,5 +1,6 @@
 /** What of one host is in memory, and how far what it has done has come on its way to the store. */
-import { type HostStore, type JournalEntry, StoreUnavailable } from '../store/store.ts';
+import { type HostStore, type JournalEntry, KeyTaken, type RequestKey, StoreUnavailable } from '../store/store.ts';
+import { settled } from './jobs.ts';
 import { type LoadedHost, type Rebuilding, rebuild, rebuildWithout } from './replay.ts';
 
 export type OwnedHost = LoadedHost & { epoch: number };
@@ -16,6 +17,8 @@ export class InMemory {
   readonly #onLoad: (host: LoadedHost) => Promise<void>;
   #loaded: LoadedHost | undefined;
   #stored = STORED;
+  /** Keys of requests whose commands are on their way to the journal. */
+  readonly #keys = new Set<string>();
 
   /** `rebuilding`: asked for what a rebuild needs, by each of them. */
   constructor(
@@ -66,7 +69,19 @@ export class InMemory {
     stored.catch(() => {
       if (this.#loaded === host) this.#loaded = undefined;
     });
+    if (entry.request !== undefined) this.#note(entry.request, stored);
     return stored;
+  }
+
+  #note({ key }: RequestKey, stored: Promise<void>): void {
+    this.#keys.add(key);
+    void settled(stored).then(() => this.#keys.delete(key));
+  }
+
+  /** Throws KeyTaken where a request of that key has been carried out. */
+  async mustBeNew(request: RequestKey): Promise<void> {
+    if (this.#keys.has(request.key)) await settled(this.#stored);
+    if ((await this.#store.hosts.requested(request)) !== undefined) throw new KeyTaken();
   }
 
   /** What is on its way to the journal either arrives there or does not, but it is part of what is read. */

@@ -10,7 +10,7 @@ import { HostMoves } from './errors.ts';
 import { takeFrom } from './filing.ts';
 import type { HostFile } from './host-file.ts';
 import type { Outcome } from './jobs.ts';
-import type { Expected, HostOfFile, Lanes, NewHost } from './lanes.ts';
+import type { HostOfFile, Lanes, NewHost, Terms } from './lanes.ts';
 import { newHostId } from './owner.ts';
 import { buildsHosts, type LookInto, lookBack, type PastQuery } from './past.ts';
 import type { Rebuilding } from './replay.ts';
@@ -58,13 +58,8 @@ export class Lane implements Lanes {
     return await this.#runner(row.id).make(take);
   }
 
-  async execute(
-    hostId: string,
-    command: Command | Packed<Command>,
-    client?: Presence,
-    expected?: Expected,
-  ): Promise<Answer> {
-    return await this.#runner(hostId).execute(unpack<Command>(command), client, expected);
+  async execute(hostId: string, command: Command | Packed<Command>, client?: Presence, terms?: Terms): Promise<Answer> {
+    return await this.#runner(hostId).execute(unpack<Command>(command), client, terms);
   }
 
   async batch(
@@ -72,13 +67,13 @@ export class Lane implements Lanes {
     command: BatchCommand,
     payload: Uint8Array,
     client?: Presence,
-    expected?: Expected,
+    terms?: Terms,
   ): Promise<Answer> {
-    return await this.#runner(hostId).batch(command, payload, client, expected);
+    return await this.#runner(hostId).batch(command, payload, client, terms);
   }
 
-  async query(hostId: string, query: Query, client?: Presence, expected?: Expected): Promise<Answer> {
-    return await this.#runner(hostId).query(query, client, expected);
+  async query(hostId: string, query: Query, client?: Presence, terms?: Terms): Promise<Answer> {
+    return await this.#runner(hostId).query(query, client, terms);
   }
 
   async copy(hostId: string, row: CopyRow, at?: number, client?: Presence): Promise<Answer> {
@@ -92,12 +87,12 @@ export class Lane implements Lanes {
     return await this.#runner(hostId).lookInto(buildsHosts(query), back, client);
   }
 
-  async restore(hostId: string, name: string, client?: Presence, expected?: Expected): Promise<Answer> {
-    return await this.#runner(hostId).restore(name, client, expected);
+  async restore(hostId: string, name: string, client?: Presence, terms?: Terms): Promise<Answer> {
+    return await this.#runner(hostId).restore(name, client, terms);
   }
 
-  async remove(hostId: string, expected?: Expected): Promise<void> {
-    await this.#runner(hostId).remove(expected);
+  async remove(hostId: string, terms?: Terms): Promise<void> {
+    await this.#runner(hostId).remove(terms);
     this.#uses.delete(hostId);
   }
 

@@ -8,25 +8,20 @@ import type { Shield } from '../threads/shield.ts';
 import type { KnownAside } from './aside.ts';
 import type { SharedAtWork } from './at-work.ts';
 import type { CopyRow } from './copies.ts';
-import type { Expected, HostOfFile, NewHost } from './lanes.ts';
+import type { HostOfFile, NewHost, Terms } from './lanes.ts';
 import type { PastQuery } from './past.ts';
 import type { HostMemory } from './residents.ts';
-
-/** On which it is done. */
-interface Condition {
-  expected?: Expected | undefined;
-}
 
 /** Plain data, but for what is packed and the payload of a batch, which are given away. */
 export type LaneRequest =
   | { ask: 'create'; row: NewHost | HostOfFile }
-  | ({ ask: 'execute'; hostId: string; command: Command | Packed<Command> } & Condition)
-  | ({ ask: 'batch'; hostId: string; command: BatchCommand; payload: Uint8Array } & Condition)
-  | ({ ask: 'query'; hostId: string; query: Query } & Condition)
+  | { ask: 'execute'; hostId: string; command: Command | Packed<Command>; terms?: Terms | undefined }
+  | { ask: 'batch'; hostId: string; command: BatchCommand; payload: Uint8Array; terms?: Terms | undefined }
+  | { ask: 'query'; hostId: string; query: Query; terms?: Terms | undefined }
   | { ask: 'copy'; hostId: string; row: CopyRow; at?: number }
   | { ask: 'lookBack'; hostId: string; query: PastQuery }
-  | ({ ask: 'restore'; hostId: string; name: string } & Condition)
-  | ({ ask: 'remove'; hostId: string } & Condition)
+  | { ask: 'restore'; hostId: string; name: string; terms?: Terms | undefined }
+  | { ask: 'remove'; hostId: string; terms?: Terms | undefined }
   | { ask: 'boot'; hostId: string }
   /** Whether a host that is set aside may be run again: gives what `Aside.retry` does. */
   | { ask: 'retry'; hostId: string }

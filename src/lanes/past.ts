@@ -2,8 +2,10 @@
 import type { Answer, Query, RestoreCommand } from '../host/command.ts';
 import type { DiffView, HistoryItem, HistoryView, SnapshotView } from '../host/past-views.ts';
 import { LIST_BYTES } from '../limits.ts';
+import { newHostView } from './copies.ts';
 import { differences } from './differences.ts';
 import { fileOf } from './filing.ts';
+import { withEarlier, withHazards } from './hazards.ts';
 import type { HostFile } from './host-file.ts';
 import { now, type Outcome } from './jobs.ts';
 import { packLarge } from './large.ts';
@@ -21,7 +23,11 @@ export type PastQuery =
   /** Between what it was behind one command and behind another one; absent: as it is. `after`: so many have been told. */
   | { of: 'diff'; from: number; to?: number; after?: number; limit: number }
   /** All of it, as a file; `contents`: with what is in the memory of programs. */
-  | { of: 'file'; contents: boolean };
+  | { of: 'file'; contents: boolean }
+  /** What was answered to the command of that sequence. */
+  | { of: 'answer'; sequence: number }
+  /** What the host was when it was made, behind that command: as `Lanes.copy` tells it. */
+  | { of: 'beginning'; sequence: number };
 
 /** Whether all of the host is in memory once more for it. */
 export const buildsHosts = (query: PastQuery): boolean => query.of !== 'history' || query.answers;
@@ -34,6 +40,10 @@ export async function lookBack(
   from: Rebuilding,
   stored: Promise<void>,
 ): Promise<Outcome<Answer>> {
+  if (query.of === 'answer') {
+    const answer = await answerAgain(hostId, query.sequence, host.sequence, from);
+    return typeof answer === 'string' ? now({ kind: 'not-found', what: answer }) : packLarge(now(answer), from.pace);
+  }
   const found = await find(hostId, host, query, from, stored);
   if (typeof found === 'string') return now({ kind: 'not-found', what: found });
   return await packLarge(now<Answer>({ kind: 'ok', value: found }), from.pace);
@@ -42,10 +52,10 @@ export async function lookBack(
 function find(
   hostId: string,
   host: LoadedHost,
-  query: PastQuery,
+  query: Exclude<PastQuery, { of: 'answer' }>,
   from: Rebuilding,
   stored: Promise<void>,
-): Promise<HistoryView | DiffView | HostFile | string> {
+): Promise<HistoryView | DiffView | HostFile | Beginning | string> {
   switch (query.of) {
     case 'history':
       return history(hostId, host, query, from);
@@ -53,6 +63,44 @@ function find(
       return diff(hostId, host, query, from);
     case 'file':
       return fileOf(hostId, host, query.contents, from, stored);
+    case 'beginning':
+      return beginningOf(hostId, query.sequence, host.sequence, from);
+  }
+}
+
+type Beginning = Awaited<ReturnType<typeof newHostView>>;
+
+async function beginningOf(
+  hostId: string,
+  sequence: number,
+  last: number,
+  from: Rebuilding,
+): Promise<Beginning | string> {
+  const host = await rebuildAt(hostId, sequence, last, from);
+  return typeof host === 'string' ? host : await newHostView(host.engine, from.pace);
+}
+
+/** The answer to a command, as it was given; or what it would need and is not there. */
+async function answerAgain(hostId: string, sequence: number, last: number, from: Rebuilding): Promise<Answer | string> {
+  const host = await rebuildAt(hostId, sequence - 1, last, from);
+  if (typeof host === 'string') return host;
+  const effort = new Effort(from.pace, () => {});
+  let given: Answer | null = null;
+  for (let at = sequence - 1; ; ) {
+    const read = await from.store.journal.read(hostId, at);
+    if (read.length === 0) return given ?? `command ${sequence}`;
+    for (const stored of read) {
+      at = stored.sequence;
+      if (stored.damaged !== undefined) return `command ${at}: ${stored.damaged}`;
+      const { answer, events, digest } = await executeStored(hostId, host, stored, from, effort, true);
+      if (digest !== stored.digest) return `answer to command ${at} any more: this version has another one`;
+      const told = withHazards(answer, at, events);
+      const isReboot = (JSON.parse(stored.command) as { op: string }).op === 'kexec.freeze';
+      if (given === null && !isReboot) return told;
+      // It is answered when the next kernel has booted; until then the hardware goes on.
+      if (!host.engine.pendingBoot) return given === null ? told : withEarlier(told, given);
+      given ??= told;
+    }
   }
 }
 

@@ -17,7 +17,7 @@ import { LaneClient } from './client.ts';
 import type { CopyRow } from './copies.ts';
 import { freePort } from './free-port.ts';
 import { type HeardWord, LaneHandle, type LaneHandleOptions } from './lane-handle.ts';
-import type { Expected, HostOfFile, NewHost, RunningLanes } from './lanes.ts';
+import type { HostOfFile, NewHost, RunningLanes, Terms } from './lanes.ts';
 import { CANNOT_SHARE, type LaneTold, type ListenAnswer } from './messages.ts';
 import { laneOf } from './owner.ts';
 import type { PastQuery } from './past.ts';
@@ -140,22 +140,16 @@ export class LanePool implements RunningLanes {
     return this.#client.create(row);
   }
 
-  execute(hostId: string, command: Command | Packed<Command>, client?: Client, expected?: Expected): Promise<Answer> {
-    return this.#client.execute(hostId, command, client, expected);
+  execute(hostId: string, command: Command | Packed<Command>, client?: Client, terms?: Terms): Promise<Answer> {
+    return this.#client.execute(hostId, command, client, terms);
   }
 
-  batch(
-    hostId: string,
-    command: BatchCommand,
-    payload: Uint8Array,
-    client?: Client,
-    expected?: Expected,
-  ): Promise<Answer> {
-    return this.#client.batch(hostId, command, payload, client, expected);
+  batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client, terms?: Terms): Promise<Answer> {
+    return this.#client.batch(hostId, command, payload, client, terms);
   }
 
-  query(hostId: string, query: Query, client?: Client, expected?: Expected): Promise<Answer> {
-    return this.#client.query(hostId, query, client, expected);
+  query(hostId: string, query: Query, client?: Client, terms?: Terms): Promise<Answer> {
+    return this.#client.query(hostId, query, client, terms);
   }
 
   copy(hostId: string, row: CopyRow, at?: number, client?: Client): Promise<Answer> {
@@ -166,12 +160,12 @@ export class LanePool implements RunningLanes {
     return this.#client.lookBack(hostId, query, client);
   }
 
-  restore(hostId: string, name: string, client?: Client, expected?: Expected): Promise<Answer> {
-    return this.#client.restore(hostId, name, client, expected);
+  restore(hostId: string, name: string, client?: Client, terms?: Terms): Promise<Answer> {
+    return this.#client.restore(hostId, name, client, terms);
   }
 
-  remove(hostId: string, expected?: Expected): Promise<void> {
-    return this.#client.remove(hostId, expected);
+  remove(hostId: string, terms?: Terms): Promise<void> {
+    return this.#client.remove(hostId, terms);
   }
 
   use(hostId: string): HostUse | null {

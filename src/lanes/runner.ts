@@ -7,7 +7,7 @@
  * Long because whatever takes a turn is here: each is about what is in memory, what is on its way to the journal, and nothing else.
  */
 import type { Answer, BatchCommand, Command, Execution, Query, RestoreCommand } from '../host/command.ts';
-import { FIRST_EPOCH, type HostRow, type JournalEntry } from '../store/store.ts';
+import { FIRST_EPOCH, type HostRow, type JournalEntry, type RequestKey } from '../store/store.ts';
 import type { Presence } from '../threads/client.ts';
 import type { AtWork } from './at-work.ts';
 import { Bounds } from './bounds.ts';
@@ -19,7 +19,7 @@ import { Guard } from './guard.ts';
 import { withEarlier, withHazards } from './hazards.ts';
 import { InMemory, type OwnedHost } from './in-memory.ts';
 import { Jobs, now, type Outcome, settled } from './jobs.ts';
-import type { Expected } from './lanes.ts';
+import type { Terms } from './lanes.ts';
 import { packLarge } from './large.ts';
 import { type LookInto, snapshotOf } from './past.ts';
 import { checkExpected, isServiceDeath, NO_HOST, refusalOf, serviceDeathRefusal } from './refusals.ts';
@@ -55,7 +55,7 @@ export interface RunnerOptions extends Given {
   die: () => Promise<never>;
 }
 
-type Carried = Pick<JournalEntry, 'payload' | 'handover' | 'events'>;
+type Carried = Pick<JournalEntry, 'payload' | 'handover' | 'events' | 'request'>;
 type Journaled = Command | BatchCommand | RestoreCommand;
 
 export class HostRunner {
@@ -125,48 +125,56 @@ export class HostRunner {
   }
 
   /** Rejects with GivenUp, too: then nothing has happened. */
-  execute(command: Command, client?: Presence, expected?: Expected): Promise<Answer> {
+  execute(command: Command, client?: Presence, terms: Terms = {}): Promise<Answer> {
     if (command.op === 'kexec.boot') throw new Error('a boot follows its freeze and is not asked for');
     const hardware = command.op === 'device.dma';
     return this.#jobs.add(hardware, async () => {
       this.#bounds.mayTake(client);
+      if (terms.key !== undefined) await this.#memory.mustBeNew(terms.key);
       const host = this.#memory.owned ?? (await this.#memory.own());
       if (host === undefined) return now(NO_HOST);
       if (!this.#options.allowServiceDeath && isServiceDeath(command)) return now(serviceDeathRefusal());
       // Left frozen by the death of the process, or by a boot that failed.
       if (host.engine.pendingBoot && !hardware) await this.#boot();
-      if (command.op === 'kexec.freeze') return now(await this.#kexec(command, expected));
-      const { value, stored } = await this.#perform(command, client, expected);
+      if (command.op === 'kexec.freeze') return now(await this.#kexec(command, terms));
+      const { value, stored } = await this.#perform(command, client, terms);
       return packLarge({ value: value.answer, stored }, this.#pace);
     });
   }
 
   /** The same for a batch, which is worked off in slices: between them other hosts have their turns. */
-  batch(command: BatchCommand, payload: Uint8Array, client?: Presence, expected?: Expected): Promise<Answer> {
+  batch(command: BatchCommand, payload: Uint8Array, client?: Presence, terms: Terms = {}): Promise<Answer> {
     return this.#jobs.add(false, async () => {
       this.#bounds.mayTake(client);
+      if (terms.key !== undefined) await this.#memory.mustBeNew(terms.key);
       if ((await this.#memory.own())?.engine.pendingBoot) await this.#boot();
       const host = await this.#memory.own();
       if (host === undefined) return now(NO_HOST);
       const refusal = refusalOf(host);
       if (refusal !== null) return now(refusal);
-      checkExpected(host, expected);
+      checkExpected(host, terms.expected);
       const outcome = await this.#secondTry.run(host, (asked) => {
         const effort = this.#bounds.effort(asked, client, this.#pace);
-        return this.#change('batch', () => this.#batch(asked, command, payload, effort));
+        return this.#change('batch', () => this.#batch(asked, command, payload, effort, terms.key));
       });
       return packLarge(outcome, this.#pace);
     });
   }
 
-  async #batch(host: OwnedHost, command: BatchCommand, payload: Uint8Array, effort: Effort): Promise<Outcome<Answer>> {
+  async #batch(
+    host: OwnedHost,
+    command: BatchCommand,
+    payload: Uint8Array,
+    effort: Effort,
+    request: RequestKey | undefined,
+  ): Promise<Outcome<Answer>> {
     const { answer, stored, spoiled } = await workOff(host.engine.batch!(command, payload), effort);
     // What was done is not stored: the host is built anew without it at the next use.
     if (spoiled) this.#memory.drop();
     if (stored === null) return { value: answer, stored: this.#memory.stored };
     if (this.#options.check) host.engine.check?.();
     const { payload: kept, proof, events } = stored;
-    const entry = this.#entry(host, stored.command, digest(proof, kept), { payload: kept, events });
+    const entry = this.#entry(host, stored.command, digest(proof, kept), { payload: kept, events, request });
     noteStored(host, entry.command.length + kept.byteLength, effort.worked, { records: [] });
     const committed = this.#memory.commit(host, entry);
     // A large payload takes its time on the way to the journal, and nothing may overtake it.
@@ -174,7 +182,7 @@ export class HostRunner {
     return { value: { ...withHazards(answer, entry.sequence, events), sequence: entry.sequence }, stored: committed };
   }
 
-  query(query: Query, client?: Presence, expected?: Expected): Promise<Answer> {
+  query(query: Query, client?: Presence, { expected }: Terms = {}): Promise<Answer> {
     return this.#jobs.add(true, async () => {
       this.#bounds.mayTake(client);
       const host = this.#memory.owned ?? (await this.#memory.look());
@@ -194,21 +202,22 @@ export class HostRunner {
   }
 
   /** The host becomes again what it was when the snapshot of that name was taken. */
-  restore(name: string, client?: Presence, expected?: Expected): Promise<Answer> {
+  restore(name: string, client?: Presence, terms: Terms = {}): Promise<Answer> {
     return this.#jobs.add<Answer>(false, async () => {
       this.#bounds.mayTake(client);
+      if (terms.key !== undefined) await this.#memory.mustBeNew(terms.key);
       if ((await this.#memory.own())?.engine.pendingBoot) await this.#boot();
       const host = await this.#memory.own();
       if (host === undefined) return now(NO_HOST);
       const refusal = refusalOf(host);
       if (refusal !== null) return now(refusal);
-      checkExpected(host, expected);
-      const work = () => this.#change('restore', () => this.#restore(host, name));
+      checkExpected(host, terms.expected);
+      const work = () => this.#change('restore', () => this.#restore(host, name, terms.key));
       return await this.#weight.copying(work, ({ stored }) => stored);
     });
   }
 
-  async #restore(before: OwnedHost, name: string): Promise<Outcome<Answer>> {
+  async #restore(before: OwnedHost, name: string, request: RequestKey | undefined): Promise<Outcome<Answer>> {
     const found = await snapshotOf(this.hostId, before, name, this.#rebuilding());
     if (typeof found === 'string') return now({ kind: 'not-found', what: found });
     // It is another one to whoever weighs it.
@@ -217,7 +226,7 @@ export class HostRunner {
     const { command, engine, bytes: payload } = found;
     const { answer, digest, events } = putBack(host, engine, command);
     if (this.#options.check) host.engine.check?.();
-    const entry = this.#entry(host, command, digest, { payload, events });
+    const entry = this.#entry(host, command, digest, { payload, events, request });
     noteStored(host, entry.command.length + payload.byteLength, 0, { records: [] });
     const committed = this.#memory.commit(host, entry);
     await settled(committed);
@@ -228,7 +237,7 @@ export class HostRunner {
   lookInto(copies: boolean, look: LookInto, client?: Presence): Promise<Answer> {
     return this.#jobs.add<Answer>(false, async () => {
       this.#bounds.mayTake(client);
-      if (this.#memory.loaded?.engine.pendingBoot) await this.#boot();
+      if ((await this.#memory.look())?.engine.pendingBoot && this.#memory.owned) await this.#boot();
       const host = await this.#memory.look();
       if (host === undefined) return now(NO_HOST);
       if (host.unreadable !== null) return now(host.unreadable);
@@ -237,7 +246,7 @@ export class HostRunner {
     });
   }
 
-  remove(expected?: Expected): Promise<void> {
+  remove({ expected }: Terms = {}): Promise<void> {
     return this.#jobs.add(false, async () => {
       this.#bounds.mayWork();
       const { hosts } = this.#options.store;
@@ -362,8 +371,8 @@ export class HostRunner {
     await this.#snapshots.stored;
   }
 
-  async #kexec(command: Command, expected: Expected | undefined): Promise<Answer> {
-    const { value, stored } = await this.#perform(command, undefined, expected);
+  async #kexec(command: Command, terms: Terms): Promise<Answer> {
+    const { value, stored } = await this.#perform(command, undefined, terms);
     await stored;
     const { answer, records } = value;
     if (answer.kind !== 'ok' || !this.#memory.owned?.engine.pendingBoot) return answer;
@@ -383,13 +392,17 @@ export class HostRunner {
     if (refusal !== null) return refusal;
     if (host.freeze === null) throw this.#guard.fault('kexec.boot', new Error('frozen without a stored handover'));
     const handover = await handoverOf(this.hostId, host, host.freeze, this.#options);
-    const { value, stored } = await this.#perform({ op: 'kexec.boot', handover });
+    const { value, stored } = await this.#perform({ op: 'kexec.boot', handover }, undefined, {});
     await stored;
     return value.answer;
   }
 
   /** Executes and hands the command to the journal; `stored` is when it has arrived there. */
-  async #perform(command: Command, client?: Presence, expected?: Expected): Promise<Outcome<Execution>> {
+  async #perform(
+    command: Command,
+    client: Presence | undefined,
+    { expected, key }: Terms,
+  ): Promise<Outcome<Execution>> {
     const host = this.#memory.owned ?? (await this.#memory.own());
     if (host === undefined) return now(nothingDone(NO_HOST));
     const refusal = refusalOf(host);
@@ -402,18 +415,24 @@ export class HostRunner {
       return this.#change(command.op, () => {
         const execution = execute(asked.engine, own, effort);
         return execution instanceof Promise
-          ? execution.then((done) => this.#store(asked, own, done, effort))
-          : this.#store(asked, own, execution, effort);
+          ? execution.then((done) => this.#store(asked, own, done, effort, key))
+          : this.#store(asked, own, execution, effort, key);
       });
     });
   }
 
-  #store(host: OwnedHost, command: Command, execution: Executed, { worked }: Effort): Outcome<Execution> {
+  #store(
+    host: OwnedHost,
+    command: Command,
+    execution: Executed,
+    { worked }: Effort,
+    request: RequestKey | undefined,
+  ): Outcome<Execution> {
     const { answer, records, events, digest } = execution;
     if (answer.kind === 'not-found') return { value: execution, stored: this.#memory.stored };
     if (this.#options.check) host.engine.check?.();
     const handover = records.find((record) => record.kind === 'handover');
-    const more = handover === undefined ? { events } : { events, handover: { text: handover.text } };
+    const more = handover === undefined ? { events, request } : { events, request, handover: { text: handover.text } };
     const entry = this.#entry(host, command, digest, more);
     noteStored(host, entry.command.length, worked, execution);
     const { sequence } = entry;

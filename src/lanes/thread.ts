@@ -103,21 +103,21 @@ export function startLane(
         if (!isOfLarge && isOfLargeHost(request.row)) return lane.giveUp(request.row.id);
         return await lane.create(request.row);
       case 'execute':
-        return await lane.execute(request.hostId, request.command, client, request.expected);
+        return await lane.execute(request.hostId, request.command, client, request.terms);
       case 'batch':
-        return await lane.batch(request.hostId, request.command, request.payload, client, request.expected);
+        return await lane.batch(request.hostId, request.command, request.payload, client, request.terms);
       case 'query':
-        return await lane.query(request.hostId, request.query, client, request.expected);
+        return await lane.query(request.hostId, request.query, client, request.terms);
       case 'copy':
         return await lane.copy(request.hostId, request.row, request.at, client);
       case 'lookBack':
         return await lane.lookBack(request.hostId, request.query, client);
       case 'restore':
-        return await lane.restore(request.hostId, request.name, client, request.expected);
+        return await lane.restore(request.hostId, request.name, client, request.terms);
       case 'boot':
         return await lane.boot(request.hostId);
       case 'remove': {
-        await lane.remove(request.hostId, request.expected);
+        await lane.remove(request.hostId, request.terms);
         const news = { removed: request.hostId };
         note(news);
         // Behind all that has been told of it.
@@ -179,6 +179,6 @@ const RUNNING = new Set<LaneRequest['ask']>(['execute', 'batch', 'query', 'copy'
 
 /** One that is removed is run only to see where it is. */
 const isRun = (request: LaneRequest): boolean =>
-  RUNNING.has(request.ask) || (request.ask === 'remove' && request.expected !== undefined);
+  RUNNING.has(request.ask) || (request.ask === 'remove' && request.terms?.expected !== undefined);
 
 const isOfServer = ({ ask }: LaneRequest): boolean => ask === 'listen' || ask === 'hangUp';

@@ -31,6 +31,15 @@ export class KeyExists extends Error {
   override readonly name = 'KeyExists';
 }
 
+/** The request of that key has been carried out, or another one of that key has: nothing was stored. */
+export class KeyTaken extends Error {
+  override readonly name = 'KeyTaken';
+
+  constructor() {
+    super('a request of that key has been carried out already');
+  }
+}
+
 /** A handover record that is missing or not what was written. Trying again does not help. */
 export class HandoverDamaged extends Error {
   override readonly name = 'HandoverDamaged';
@@ -51,6 +60,8 @@ export function makeStoreError({ name, message }: SentError): Error | undefined 
       return new TenantExists(message);
     case 'KeyExists':
       return new KeyExists(message);
+    case 'KeyTaken':
+      return new KeyTaken();
     default:
       return undefined;
   }

@@ -41,12 +41,28 @@ export interface Stored {
   bytes: number;
 }
 
+/** By what a request is known that may be sent again: of a tenant, a key is that of one request. */
+export interface RequestKey {
+  tenantId: string;
+  key: string;
+  /** Of all that it asks for. */
+  fingerprint: string;
+}
+
+/** What a request has led to: the command of that sequence; of one that has made the host, what that began behind. */
+export interface Requested extends Pick<RequestKey, 'fingerprint'> {
+  hostId: string;
+  sequence: number;
+}
+
 export interface HostRow {
   id: string;
   tenantId: string;
   name: string;
   spec: HostSpec;
   created: string;
+  /** That has asked for it, where it is known by a key. */
+  request?: RequestKey | undefined;
 }
 
 /** The first difference between a host's journal and its replay. */
@@ -59,7 +75,7 @@ export interface Divergence {
 }
 
 /** What a host is from its creation on. */
-export interface HostIdentity extends Omit<HostRow, 'spec'> {
+export interface HostIdentity extends Omit<HostRow, 'spec' | 'request'> {
   /** Why this is not what was stored, where that is so: it may have another name, or be of another tenant. */
   damaged?: string;
 }
@@ -100,6 +116,8 @@ export interface JournalEntry extends Ownership {
   handover?: { text: string | null };
   /** What the command has emitted. */
   events?: readonly EmittedEvent[];
+  /** That has asked for it, where it is known by a key. */
+  request?: RequestKey | undefined;
 }
 
 /** Which event of a host it is. Events are in the order of their ids. */

@@ -31,6 +31,8 @@ import type {
   KeptQuotas,
   KeyHolder,
   Ownership,
+  Requested,
+  RequestKey,
   Snapshot,
   Stored,
   StoredCommand,
@@ -81,6 +83,11 @@ export interface HostDirectory {
   list(tenantId: string, limit: number, after?: HostCursor): Promise<HostSummary[]>;
   /** How many hosts a tenant has, and about how many bytes are stored of them. */
   stored(tenantId: string): Promise<Stored>;
+  /**
+   * What the request of that key has led to, which came with a host or a command; undefined: there was none, or what came of it
+   * is not kept any more. Whoever stores another one of the key gets KeyTaken, and nothing of it is stored.
+   */
+  requested(key: Pick<RequestKey, 'tenantId' | 'key'>): Promise<Requested | undefined>;
 }
 
 /** What the kernels of hosts have told. A host keeps its newest events; how many, each store says. */

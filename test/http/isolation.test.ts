@@ -236,6 +236,26 @@ function isolated(lanes: number | undefined): void {
     assert.ok(body.items.some(({ id }: { id: string }) => id === own.id));
   });
 
+  test("a key of a request is its tenant's: another tenant's is not known", async () => {
+    const [stranger, resident] = [await newTenant('stranger-6'), await newTenant('resident-6')];
+    const post = (path: string, key: string, body: object): request.Test =>
+      app.agent
+        .post(path)
+        .set({ authorization: `Bearer ${key}`, 'idempotency-key': 'of both' })
+        .send(body);
+    const theirs = await post('/v1/hosts', resident, { name: 'secret-6' });
+    // The same request, and another one.
+    for (const name of ['secret-6', 'mine']) {
+      const mine = await post('/v1/hosts', stranger, { name });
+      assert.equal(mine.status, name === 'mine' ? 422 : 201, mine.text);
+      assert.equal(mine.headers['idempotency-replayed'], undefined);
+      assert.ok(!mine.text.includes(theirs.body.id));
+    }
+    assert.equal((await post('/v1/hosts', resident, { name: 'secret-6' })).body.id, theirs.body.id);
+    const path = `/v1/hosts/${theirs.body.id}/processes`;
+    assert.equal((await post(path, stranger, {})).status, 404);
+  });
+
   test('what administrators do needs their key, whoever else asks', async () => {
     const tenant = await newTenant('stranger-3');
     for (const form of OF_ADMINS.flatMap(attemptsOf)) {

@@ -39,6 +39,16 @@ test('a key is changed without a moment in which none is good', async () => {
   assert.equal((await send('delete', '/v1/keys/first', second)).status, 404);
 });
 
+test('a key that is made again by the same request is the same one', async () => {
+  const { key } = await newTenant('retries');
+  const make = (name: string) => send('post', '/v1/keys', key, { name }).set('idempotency-key', 'once');
+  const [first, second] = [await make('ci'), await make('ci')];
+  assert.deepEqual([first.status, second.status, second.headers['idempotency-replayed']], [201, 201, 'true']);
+  assert.deepEqual(second.body, first.body);
+  assert.equal((await make('other')).status, 422);
+  assert.deepEqual(await namesOf(key), ['ci', 'first']);
+});
+
 test('a name is taken once, what is wrong is named, and no list shows a key', async () => {
   const { key } = await newTenant('names');
   const made = await send('post', '/v1/keys', key, { name: 'ci', role: 'read-only', ttlSeconds: 60 });

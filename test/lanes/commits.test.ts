@@ -6,7 +6,7 @@ import { connectForWriting } from '../../src/store/sqlite/database.ts';
 import { openHostStore } from '../../src/store/sqlite/host-store.ts';
 import { GroupWriter } from '../../src/store/sqlite/writer.ts';
 import type { Write, Writer } from '../../src/store/sqlite/writes.ts';
-import { type HostStore, StoreUnavailable } from '../../src/store/store.ts';
+import { type HostStore, KeyTaken, StoreUnavailable } from '../../src/store/store.ts';
 import { temporaryDirectory } from '../support/service.ts';
 import { someTenant, temporaryStore } from '../support/store.ts';
 import { FakeHost, SPEC } from './fake-host.ts';
@@ -95,6 +95,28 @@ test('a commit that fails takes along what its host did after it, and nothing el
   assert.deepEqual(await sequences(store, 'h'), [1, 2]);
   made.before = () => undefined;
   assert.deepEqual(await lane.execute('h', TICK), { kind: 'ok', value: { now: 3 }, sequence: 3 });
+});
+
+test('a request whose key is on its way already is refused before it is executed, and takes nothing along', async (t) => {
+  const { lane, store, add } = await lab(t);
+  await add('one', 'other');
+  const key = { tenantId: 'any', key: 'k', fingerprint: 'f' };
+  const asked = [key, key, undefined].map((own) => lane.execute('one', TICK, undefined, { key: own }));
+  const [first, second, third] = await Promise.allSettled(asked);
+  assert.equal(first?.status, 'fulfilled');
+  assert.ok(second?.status === 'rejected' && second.reason instanceof KeyTaken);
+  assert.equal(third?.status, 'fulfilled');
+  assert.deepEqual(await sequences(store, 'one'), [1, 2]);
+  await assert.rejects(lane.execute('other', TICK, undefined, { key }), KeyTaken);
+  // Of two hosts at once the one that is stored first has it; what the other one does next is not hurt.
+  const both = { ...key, key: 'of both' };
+  const at = await Promise.allSettled(['one', 'other'].map((id) => lane.execute(id, TICK, undefined, { key: both })));
+  assert.deepEqual(
+    at.map(({ status }) => status),
+    ['fulfilled', 'rejected'],
+  );
+  assert.equal((await lane.execute('other', TICK)).kind, 'ok');
+  assert.deepEqual([await sequences(store, 'one'), await sequences(store, 'other')], [[1, 2, 3], [1]]);
 });
 
 test('a query, and what is not found, is answered when all that it rests on is stored', async (t) => {

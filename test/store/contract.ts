@@ -11,6 +11,7 @@ import {
   hashKey,
   type JournalEntry,
   KeyExists,
+  KeyTaken,
   newKey,
   OwnerPassed,
   type Store,
@@ -195,6 +196,47 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
       );
       assert.deepEqual(sequences(await readAll(store)), [1, 2]);
       for (const sequence of [2, 3]) await assert.rejects(store.journal.handover('h', sequence), HandoverDamaged);
+    },
+  );
+
+  says(
+    'a request is known by its key, from when on it has led to something and as long as that is there',
+    async (subject) => {
+      const { store, other } = await withHost(subject);
+      const [own, foreign] = [await tenant(store, 'own'), await tenant(store, 'foreign')];
+      const asked = (key: string, tenantId = own) => ({ tenantId, key, fingerprint: `of ${key}` });
+      await store.hosts.insert({ ...row(own, 'made'), request: asked('make') }, [], {
+        sequence: 7,
+        engine: 'engine',
+        bytes: LARGE,
+      });
+      await store.journal.append({ ...entry(1), request: asked('command') });
+      for (const { hosts } of [store, other]) {
+        const found = { hostId: 'made', sequence: 7, fingerprint: 'of make' };
+        assert.deepEqual(await hosts.requested(asked('make')), found);
+        assert.deepEqual(await hosts.requested({ ...asked('command'), fingerprint: 'of another' } as never), {
+          hostId: 'h',
+          sequence: 1,
+          fingerprint: 'of command',
+        });
+        assert.equal(await hosts.requested(asked('make', foreign)), undefined);
+        assert.equal(await hosts.requested(asked('unknown')), undefined);
+      }
+      // Nothing of what comes with a key that is taken is stored, nor what was asked for behind it.
+      for (const key of ['make', 'command']) {
+        await assert.rejects(store.hosts.insert({ ...row(own, 'again'), request: asked(key) }), KeyTaken);
+        const behind = [{ ...entry(2), request: asked(key) }, entry(3)].map((one) => store.journal.append(one));
+        const [taken, next] = await Promise.allSettled(behind);
+        assert.ok(taken?.status === 'rejected' && taken.reason instanceof KeyTaken);
+        assert.equal(next?.status, 'rejected');
+      }
+      assert.equal(await store.hosts.get('again'), undefined);
+      assert.deepEqual(sequences(await readAll(other)), [1]);
+      await store.journal.append({ ...entry(2), request: asked('command', foreign) });
+      await store.hosts.delete({ hostId: 'made', epoch: 1 });
+      assert.equal(await other.hosts.requested(asked('make')), undefined);
+      await store.hosts.insert({ ...row(own, 'again'), request: asked('make') });
+      assert.equal((await other.hosts.requested(asked('make')))?.hostId, 'again');
     },
   );
 

@@ -13,9 +13,12 @@ import {
   type HostSummary,
   type JournalEntry,
   KeyExists,
+  KeyTaken,
   lostEnd,
   OwnerPassed,
   type Ownership,
+  type Requested,
+  type RequestKey,
   type Snapshot,
   type Store,
   StoreDamaged,
@@ -33,6 +36,8 @@ interface Kept {
   journal: JournalEntry[];
   snapshots: Snapshot[];
   events: StoredEvent[];
+  /** Behind which command it begins. */
+  begun: number;
   /** Commands that were stored. */
   end: number;
   damaged: Set<object>;
@@ -63,7 +68,20 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
   const tell = (host: Kept, sequence: number, events: readonly EmittedEvent[] = []): void => {
     host.events.push(...events.map((event, index) => ({ sequence, index, ...event })));
   };
-  const summary = ({ row: { spec: _, ...identity }, diverged }: Kept): HostSummary => ({ ...identity, diverged });
+  const requested = ({ tenantId, key }: Pick<RequestKey, 'tenantId' | 'key'>): Requested | undefined => {
+    for (const [hostId, { row, begun, journal }] of hosts)
+      for (const { sequence, request } of [{ sequence: begun, request: row.request }, ...journal])
+        if (request?.tenantId === tenantId && request.key === key)
+          return { hostId, sequence, fingerprint: request.fingerprint };
+    return undefined;
+  };
+  const mustBeNew = (request: RequestKey | undefined): void => {
+    if (request !== undefined && requested(request) !== undefined) throw new KeyTaken();
+  };
+  const summary = ({ row: { spec: _, request: _key, ...identity }, diverged }: Kept): HostSummary => ({
+    ...identity,
+    diverged,
+  });
   const find = async (id: string) => use(() => hosts.get(id) && summary(hosts.get(id)!));
   const taken = (name: string, keyHash: string, but?: string): boolean =>
     memory.tenants.some(
@@ -170,16 +188,18 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
         }),
       insert: async (row, events = [], copy) =>
         use(() => {
+          mustBeNew(row.request);
           const known = memory.tenants.some(({ tenant }) => tenant.id === row.tenantId);
           if (!known || hosts.has(row.id)) throw new StoreUnavailable(`host ${row.id}`);
           const damaged = new Set<object>();
           const { sequence: end } = copy ?? { sequence: 0 };
           const snapshots = copy === undefined ? [] : [{ hostId: row.id, epoch: FIRST_EPOCH, ...copy }];
-          const all = { journal: [], snapshots, events: [], end };
+          const all = { journal: [], snapshots, events: [], begun: end, end };
           const host = { row, epoch: FIRST_EPOCH, diverged: null, ...all, damaged };
           hosts.set(row.id, host);
           tell(host, end, events);
         }),
+      requested: async (key) => use(() => requested(key)),
       own: async (id) =>
         use(() => {
           const host = hosts.get(id);
@@ -204,6 +224,7 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
           const host = owned(entry);
           const { journal } = host;
           if (entry.sequence !== host.end + 1) throw new StoreUnavailable(`command ${entry.sequence}`);
+          mustBeNew(entry.request);
           journal.push(entry);
           host.end = entry.sequence;
           tell(host, entry.sequence, entry.events);

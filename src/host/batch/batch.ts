@@ -73,7 +73,7 @@ export class Batch {
     return {
       answer,
       stored: {
-        command: { ...command, format: 'packed', onError, results: false },
+        command: { ...command, format: 'packed', onError, results: options.results },
         payload: kept,
         proof: { kind: 'ok', value: { ...view, checksum: execution.checksum } },
         events: this._host.end(answer).events,

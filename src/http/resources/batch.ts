@@ -1,12 +1,13 @@
 /** Batches of maps and unmaps: many operations on one IO address space in one request. */
 import { Readable } from 'node:stream';
 import type { FastifyReply } from 'fastify';
-import type { BatchCommand } from '../../host/command.ts';
+import type { Answer, BatchCommand } from '../../host/command.ts';
 import { LINES } from '../accept.ts';
 import { passed } from '../answers.ts';
 import { answerLines, LINES_MEMORY } from '../batch-lines.ts';
 import { checkUtf8 } from '../bodies/json.ts';
 import { problemOf } from '../errors.ts';
+import { type Before, once, partOf, REPLAYED } from '../idempotency.ts';
 import { type Context, type Input, type Route, route } from '../route.ts';
 import { BatchAnswer, BatchInput, BatchOperation, BatchProgress, BatchQuery } from '../schemas/batch.ts';
 import { invalid } from '../validation.ts';
@@ -78,6 +79,7 @@ export const BATCH_ROUTES: readonly Route[] = [
     async handle(context: Context, input: BatchInputs, reply: FastifyReply) {
       const { host, params, query, raw } = input;
       const target = { op: 'batch', pid: params.pid, fd: params.fd, ioas: params.ioas } as const;
+      if (context.before !== undefined) return passed(context.before.answer);
       if (raw instanceof Readable) return await lines(context, target, input, raw, reply);
       for (const option of ['onError', 'results'] as const)
         if (query[option] !== undefined)
@@ -90,7 +92,7 @@ export const BATCH_ROUTES: readonly Route[] = [
 ];
 
 async function lines(
-  { lanes, config, quotas }: Context,
+  { lanes, directory, config, quotas, key }: Context,
   target: Pick<BatchCommand, 'op' | 'pid' | 'fd' | 'ioas'>,
   { query, tenant, host }: BatchInputs,
   source: Readable,
@@ -98,13 +100,26 @@ async function lines(
 ): Promise<Readable> {
   const { onError = 'stop', results = 'false' } = query;
   const options = { onError, results: results === 'true' };
+  let pieces = 0;
   const answer = answerLines({
     source,
     idle: config.bodyIdle,
     stops: onError === 'stop',
+    isEven: key !== undefined,
     async run(piece, base) {
-      await quotas.check(tenant, host.id, 'nothing');
-      return await lanes.batch(host.id, { ...target, format: 'lines', ...options, base }, piece);
+      const number = pieces++;
+      const own = key && partOf(key, number, piece);
+      const attempt = async (before?: Before): Promise<Answer> => {
+        if (before !== undefined) {
+          if (number === 0) reply.header(REPLAYED, 'true');
+          return before.answer;
+        }
+        await quotas.check(tenant, host.id, 'nothing');
+        return await lanes.batch(host.id, { ...target, format: 'lines', ...options, base }, piece, undefined, {
+          key: own,
+        });
+      };
+      return own === undefined ? await attempt() : await once({ lanes, directory, key: own, makes: false }, attempt);
     },
     explain: (error) => problemOf(error).document(reply.request.id),
   });

@@ -7,9 +7,10 @@ import { IRQ_TYPES } from '../../kernel/vfio/pci/irqs.ts';
 import { UNHEARD } from '../../kernel/vfio/pci/raise.ts';
 import { MAX_TRANSLATED } from '../../limits.ts';
 import { hex } from '../../machine/address.ts';
+import type { FunctionSpec } from '../../machine/spec.ts';
 import { granted, listed, notFound, passed } from '../answers.ts';
 import { PARAMETERS, paging, u64Text } from '../parameters.ts';
-import { type OfHost, type Route, route, takeRoom } from '../route.ts';
+import { type Context, type Input, type OfHost, type Route, route, takeRoom } from '../route.ts';
 import { DmaAnswer, DmaInput } from '../schemas/dma.ts';
 import { DeviceInput } from '../schemas/host.ts';
 import { inBase64, integer, name, strict, whole } from '../schemas/values.ts';
@@ -84,6 +85,20 @@ export const RUN_EXAMPLE = {
   writeable: true,
 };
 
+/** What is described, on the host as it is. Throws a problem. */
+async function functionOf(
+  { lanes, directory, quotas }: Context,
+  { host, body, tenant }: Input<string, unknown, z.output<typeof DeviceInput>>,
+): Promise<FunctionSpec> {
+  const functions = granted<DeviceView[]>(await lanes.query(host.id, { view: 'devices' }));
+  quotas.checkSize(tenant, { functions: functions.length + 1, units: 0 });
+  const origin = await directory.hosts.origin(host.id);
+  if (origin === undefined || 'damaged' in origin) throw notFound('The host is being deleted.');
+  const built = buildFunction(body, { iommus: origin.spec.machine.iommus, functions });
+  if ('errors' in built) throw invalid(built.errors.map((error) => ({ in: 'body' as const, ...error })));
+  return built.function;
+}
+
 export const DEVICE_ROUTES: readonly Route[] = [
   route({
     method: 'GET',
@@ -114,15 +129,11 @@ export const DEVICE_ROUTES: readonly Route[] = [
         location: ({ bdf }: DeviceView, { params: { host } }: OfHost) => `/v1/hosts/${host}/devices/${bdf}`,
       },
     },
-    async handle({ lanes, directory, quotas }, { host, body, tenant }) {
-      const functions = granted<DeviceView[]>(await lanes.query(host.id, { view: 'devices' }));
-      quotas.checkSize(tenant, { functions: functions.length + 1, units: 0 });
-      const origin = await directory.hosts.origin(host.id);
-      if (origin === undefined || 'damaged' in origin) throw notFound('The host is being deleted.');
-      const built = buildFunction(body, { iommus: origin.spec.machine.iommus, functions });
-      if ('errors' in built) throw invalid(built.errors.map((error) => ({ in: 'body' as const, ...error })));
-      const device = built.function;
-      return granted(await lanes.execute(host.id, { op: 'device.add', device }));
+    async handle(context, input) {
+      const { lanes, before } = context;
+      if (before !== undefined) return granted(before.answer);
+      const device = await functionOf(context, input);
+      return granted(await lanes.execute(input.host.id, { op: 'device.add', device }));
     },
   }),
   route({

@@ -150,16 +150,17 @@ export const FILE_ROUTES: readonly Route[] = [
       },
     },
     prepare: ({ body }) => checked(body),
-    async handle({ lanes, quotas, dev, fileKey }, { body: { heavy: file, light }, tenant }, reply) {
+    async handle(context, { body: { heavy: file, light }, tenant }, reply) {
+      const { lanes, quotas, dev, fileKey, before } = context;
       const { name: own, size, sha256, signature } = light;
       if (!dev && !isSignedWith(fileKey, sha256, signature)) {
         const reason =
           'another service has made the file: it is taken by one that has the same HOLDOVER_FILE_KEY, or is in development mode';
         throw invalid([{ in: 'body', pointer: '/signature', reason }]);
       }
-      const row = identityOf(lanes.newHostId(), own);
-      const made = await quotas.create(tenant, size, () => lanes.create({ ...row, tenantId: tenant.id, file }));
-      const view = passed(made);
+      const row = await identityOf(context, own);
+      const make = () => quotas.create(tenant, size, () => lanes.create({ ...row, tenantId: tenant.id, file }));
+      const view = passed(before?.answer ?? (await make()));
       reply.header('location', `/v1/hosts/${row.id}`);
       return withFields(view, { ...row, notes: [] });
     },

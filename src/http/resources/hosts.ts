@@ -1,6 +1,6 @@
 /** Hosts: making them from a description, listing, reading and deleting them. */
 import { z } from 'zod';
-import type { HostSpec, Refused } from '../../host/command.ts';
+import type { Answer, HostSpec, Refused } from '../../host/command.ts';
 import { type BuiltHost, buildHostSpec, type DeviceRequest, type HostRequest } from '../../host/host-spec.ts';
 import type { HostView } from '../../host/views.ts';
 import type { CopyRow } from '../../lanes/copies.ts';
@@ -17,7 +17,7 @@ import {
   type HostSummary,
   type Tenant,
 } from '../../store/store.ts';
-import { granted, passed, withFields, withPart } from '../answers.ts';
+import { granted, notFound, passed, withFields, withPart } from '../answers.ts';
 import { hostOf } from '../auth.ts';
 import { limit } from '../parameters.ts';
 import { type FieldError, Problem } from '../problems.ts';
@@ -176,13 +176,13 @@ function copied({ name, from, at, ...described }: HostRequest & CopyRequest & { 
   throw invalid(errors);
 }
 
-async function copyHost(context: Context, tenant: Tenant, row: CopyRow, { from, at }: Copied): Promise<unknown> {
+async function copyHost(context: Context, tenant: Tenant, row: CopyRow, { from, at }: Copied): Promise<Answer> {
   const { lanes, quotas } = context;
   const source = await hostOf(context, tenant, from);
   await quotas.check(tenant, source.id, 'nothing');
   // As large as one that is there already.
   const size = { functions: 0, units: 0 };
-  return passed(await quotas.create(tenant, size, () => lanes.copy(source.id, row, at)));
+  return await quotas.create(tenant, size, () => lanes.copy(source.id, row, at));
 }
 
 /** JSON pointer to the field that says which driver a function begins with. */
@@ -211,12 +211,21 @@ const after = z
   .meta({ description: 'The `nextPageToken` of the page before.' })
   .optional();
 
-/** What a new host is known by. */
-export const identityOf = (id: string, name: string): Pick<HostIdentity, 'id' | 'name' | 'created'> => ({
-  id,
-  name,
-  created: new Date().toISOString(),
-});
+type Identity = Pick<HostIdentity, 'id' | 'name' | 'created'>;
+
+/** What a new host is known by; that of the one that the request has made before, if it has. Without a name it has that of its id. */
+export async function identityOf({ lanes, directory, before }: Context, given?: string): Promise<Identity> {
+  if (before === undefined) {
+    const id = lanes.newHostId();
+    return { id, name: given ?? id, created: new Date().toISOString() };
+  }
+  const { id, name, created } = (await directory.hosts.get(before.hostId)) ?? gone();
+  return { id, name, created };
+}
+
+function gone(): never {
+  throw notFound('The host has been made, and deleted since.');
+}
 
 export const HOST_ROUTES: readonly Route[] = [
   heavyRoute({
@@ -247,16 +256,20 @@ export const HOST_ROUTES: readonly Route[] = [
       return { heavy: built.spec, light: { name: body.name, named: namedIn(body), notes: built.notes, size } };
     },
     async handle(context, { body: { heavy: spec, light }, tenant }, reply) {
-      const { lanes, quotas } = context;
-      const id = lanes.newHostId();
-      const { name = id } = light;
-      const identity = identityOf(id, name);
+      const { lanes, quotas, before } = context;
+      const identity = await identityOf(context, light.name);
+      const { id } = identity;
       const row = { ...identity, tenantId: tenant.id };
       const location = `/v1/hosts/${id}`;
       if ('from' in light) {
-        const copy = await copyHost(context, tenant, row, light);
+        const copy = passed(before?.answer ?? (await copyHost(context, tenant, row, light)));
         reply.header('location', location);
         return withFields(copy, { ...identity, notes: [] });
+      }
+      if (before !== undefined) {
+        const { devices, ...view } = granted<HostView & { devices: unknown }>(before.answer);
+        reply.header('location', location);
+        return { ...identity, ...view, notes: light.notes, devices };
       }
       const made = await quotas.create(tenant, light.size, () => lanes.create({ ...row, spec } as NewHost));
       if (made.kind === 'refused' && made.functions) throw unbindable(light.named, made);

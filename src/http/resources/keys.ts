@@ -1,4 +1,5 @@
 /** Keys of tenants: of one's own, and with the admin key those of any tenant. A key is shown once, when it is made. */
+import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import { TENANT_NAME } from '../../config.ts';
 import { MAX_KEY_SECONDS, MAX_KEYS } from '../../limits.ts';
@@ -6,10 +7,11 @@ import { KeyExists } from '../../store/errors.ts';
 import { hashKey, newKey } from '../../store/keys.ts';
 import { FIRST_KEY, type StoredKey } from '../../store/rows.ts';
 import { notFound } from '../answers.ts';
+import { keyIn, keyReused, REPLAYED } from '../idempotency.ts';
 import { Problem } from '../problems.ts';
 import { type Context, type Route, route } from '../route.ts';
 import { expected, listOf, strict, Time, whole } from '../schemas/values.ts';
-import { tenantOf } from './tenants.ts';
+import { keyFrom, tenantOf } from './tenants.ts';
 
 const NAME_RULE = 'a name of 1 to 63 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit';
 
@@ -53,14 +55,22 @@ interface Given {
   ttlSeconds?: number | undefined;
 }
 
-async function create({ directory: { tenants } }: Context, id: string, given: Given): Promise<unknown> {
+async function create(context: Context, id: string, given: Given, reply: FastifyReply): Promise<unknown> {
+  const { tenants } = context.directory;
+  const again = keyIn(reply.request.raw);
+  const key = again === undefined ? newKey() : keyFrom(context, `key of ${id}`, again);
+  const before = again === undefined ? undefined : await tenants.findByKeyHash(hashKey(key));
+  if (before !== undefined) {
+    if (before.key.name !== given.name) throw keyReused();
+    reply.header(REPLAYED, 'true');
+    return { ...view(before.key), key };
+  }
   if ((await tenants.keys(id)).length >= MAX_KEYS)
     throw new Problem('conflict', `The tenant has ${MAX_KEYS} keys already: delete some.`);
   const { name, role = 'full', ttlSeconds } = given;
   const now = Date.now();
   const expires = ttlSeconds === undefined ? null : new Date(now + ttlSeconds * 1000).toISOString();
   const made = { name, role, created: new Date(now).toISOString(), expires };
-  const key = newKey();
   try {
     await tenants.addKey(id, made, hashKey(key));
   } catch (error) {
@@ -112,8 +122,8 @@ export const KEY_ROUTES: readonly Route[] = [
     body: KeyInput,
     bodyExample: input,
     success: { 201: { ...made, location: ({ name }: { name: string }) => `${OWN}/${name}` } },
-    problems: ['conflict'],
-    handle: (context, { tenant, body }) => create(context, tenant.id, body),
+    problems: ['conflict', 'key-reused'],
+    handle: (context, { tenant, body }, reply) => create(context, tenant.id, body, reply),
   }),
   route({
     method: 'GET',
@@ -165,7 +175,7 @@ export const KEY_ROUTES: readonly Route[] = [
     audited: true,
     body: KeyInput,
     bodyExample: input,
-    problems: ['not-found', 'conflict'],
+    problems: ['not-found', 'conflict', 'key-reused'],
     success: {
       201: {
         ...made,
@@ -173,8 +183,8 @@ export const KEY_ROUTES: readonly Route[] = [
           `/v1/admin/tenants/${params.tenant}/keys/${name}`,
       },
     },
-    handle: async (context, { params, body }) =>
-      await create(context, (await tenantOf(context, params.tenant)).id, body),
+    handle: async (context, { params, body }, reply) =>
+      await create(context, (await tenantOf(context, params.tenant)).id, body, reply),
   }),
   route({
     method: 'GET',

@@ -5,7 +5,7 @@
  */
 import { crc32 } from 'node:zlib';
 import type Database from 'better-sqlite3';
-import type { HostIdentity } from '../rows.ts';
+import type { HostIdentity, RequestKey } from '../rows.ts';
 import type { EventRow, JournalRow, SnapshotRow } from './writes.ts';
 
 /** Whether a row that has no checksum may be one of that host. */
@@ -50,6 +50,10 @@ export function eventChecksum(event: Omit<EventRow, 'bdf' | 'checksum'>): number
   const head = `${hostId} ${sequence} ${index} ${time} ${kernel} ${kind} ${String(message).length} `;
   return crc32(String(data), crc32(String(message), crc32(head)));
 }
+
+/** Of the row of a key, with the command or the host that it leads to. */
+export const requestChecksum = ({ tenantId, key, fingerprint }: RequestKey, hostId: string, sequence: number): number =>
+  crc32(`${tenantId} ${key} ${fingerprint} ${hostId} ${sequence}`);
 
 export const identityChecksum = ({ id, tenantId, name, created }: Omit<HostIdentity, 'damaged'>): number =>
   crc32(`${id} ${tenantId} ${created} ${name}`);

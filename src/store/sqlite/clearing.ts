@@ -19,6 +19,7 @@ export function prepareClearing(database: Database.Database): (hostId: string) =
   const steps = [
     ['snapshots', 'rowid', 1],
     ['parts', 'rowid', PARTS],
+    ['idempotency_keys', 'tenant_id, key', EVENTS],
     ['journal', 'sequence', COMMANDS],
     ['events', 'sequence, idx', EVENTS],
   ] as const;

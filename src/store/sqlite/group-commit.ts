@@ -4,7 +4,7 @@
  */
 import { dirname } from 'node:path';
 import type Database from 'better-sqlite3';
-import { KeyExists, OwnerPassed, type StoreUnavailable, TenantExists } from '../errors.ts';
+import { KeyExists, KeyTaken, OwnerPassed, type StoreUnavailable, TenantExists } from '../errors.ts';
 import { FIRST_KEY } from '../rows.ts';
 import { prepareClearing } from './clearing.ts';
 import { Ends } from './ends.ts';
@@ -15,10 +15,11 @@ import { HostSizes } from './host-sizes.ts';
 import { type Mark, Marks } from './marks.ts';
 import { NOBODYS } from './parts.ts';
 import { preparePruning } from './pruning.ts';
+import { prepareRequests } from './requests.ts';
 import { Room } from './room.ts';
 import type { SnapshotRow, Write } from './writes.ts';
 
-type Failure = StoreUnavailable | OwnerPassed | TenantExists | KeyExists;
+type Failure = StoreUnavailable | OwnerPassed | TenantExists | KeyExists | KeyTaken;
 
 /** What became of a write: what it gives, or why nothing of it is stored. */
 export type Outcome = { result: number } | { error: Failure };
@@ -96,7 +97,8 @@ export class GroupCommit {
 /** Whether all that is to be stored is a command of one host. */
 const isOneRow = (writes: readonly Write[]): boolean => {
   const [write] = writes;
-  return writes.length === 1 && write!.kind === 'append' && write!.handover === null && write!.events.length === 0;
+  if (writes.length !== 1 || write!.kind !== 'append') return false;
+  return write!.handover === null && write!.events.length === 0 && write!.request === null;
 };
 
 /** Whether a host is gone, and with it, perhaps, what kept the disk full. */
@@ -153,6 +155,7 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
     `INSERT INTO journal (host_id, sequence, command, digest, payload, payload_format, payload_parts, checksum)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
   );
+  const noteRequest = prepareRequests(database);
   const handOver = database.prepare(
     'INSERT INTO handovers (host_id, sequence, format, data, checksum) VALUES (?, ?, ?, ?, ?)',
   );
@@ -218,6 +221,7 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
         );
         events.append(write.events);
         if (write.snapshot !== null) putSnapshot(write.snapshot);
+        if (write.request !== null) noteRequest(write.request, write.id, write.snapshot?.sequence ?? 0);
         sizes.begin(write.id, write.spec.length + (write.snapshot?.data.byteLength ?? 0));
         return 1;
       case 'host.own':
@@ -252,6 +256,7 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
           handOver.run(row.hostId, row.sequence, handover.format, handover.data, handover.checksum);
         }
         events.append(write.events);
+        if (write.request !== null) noteRequest(write.request, row.hostId, row.sequence);
         sizes.note(row.hostId, sizeOf(write));
         return 1;
       }
@@ -308,16 +313,20 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
   };
 }
 
+/** What is stored of a request that has a key, in two places. */
+const REQUEST_BYTES = 256;
+
 /** About how many bytes a command takes, with what has come of it. */
-function sizeOf({ row, handover, events }: Extract<Write, { kind: 'append' }>): number {
+function sizeOf({ row, handover, events, request }: Extract<Write, { kind: 'append' }>): number {
   let bytes = row.command.length + (row.payload?.data.byteLength ?? 0) + (handover?.data?.byteLength ?? 0);
+  if (request !== null) bytes += REQUEST_BYTES;
   for (const { message, data } of events) bytes += message.length + data.length;
   return bytes;
 }
 
 /** What a failed write tells those who asked for it. */
 function typed(write: Write, error: unknown): Failure {
-  if (error instanceof OwnerPassed) return error;
+  if (error instanceof OwnerPassed || error instanceof KeyTaken) return error;
   switch (write.kind) {
     case 'tenant.create':
     case 'tenant.quotas':

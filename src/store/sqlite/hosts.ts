@@ -7,6 +7,7 @@ import { identityChecksum, specChecksum } from './checksums.ts';
 import { reason, unavailable } from './errors.ts';
 import { eventRows } from './events.ts';
 import { NOBODYS, openParts } from './parts.ts';
+import { openRequests, requestRow } from './requests.ts';
 import { snapshotOf } from './snapshots.ts';
 import type { Writer } from './writes.ts';
 
@@ -45,6 +46,7 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
   );
 
   const parts = openParts(database, writer);
+  const findRequest = openRequests(database);
   const known = changes.cache<HostIdentity>(MOST_KNOWN);
   const find = (id: string): HostSummary | undefined =>
     attempt('read', id, () => {
@@ -53,7 +55,7 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
     });
 
   return {
-    async insert({ spec, ...row }, events, copy) {
+    async insert({ spec, request, ...row }, events, copy) {
       const text = JSON.stringify(spec);
       const { sequence } = copy ?? { sequence: 0 };
       await writer.write({
@@ -63,6 +65,7 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
         checksum: identityChecksum(row),
         specChecksum: specChecksum(row.id, text),
         events: eventRows(row.id, sequence, events),
+        request: requestRow(request, row.id, sequence),
         snapshot: copy === undefined ? null : await snapshotOf(parts, { hostId: row.id, epoch: NOBODYS, ...copy }),
       });
     },
@@ -83,6 +86,7 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
       return attempt('list', tenantId, () => page.all(tenantId, after.created, after.id, limit).map(summary));
     },
     stored: async (tenantId) => attempt('count', tenantId, () => stored.get(tenantId)!),
+    requested: async (key) => attempt('look for', key.tenantId, () => findRequest(key)),
     async markDiverged(owner, divergence) {
       await writer.write({ kind: 'host.diverge', owner, divergence: JSON.stringify(divergence) });
     },

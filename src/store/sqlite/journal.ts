@@ -7,6 +7,7 @@ import { commandChecksum, openAge } from './checksums.ts';
 import { isDamage, isFailure, reason, unavailable } from './errors.ts';
 import { eventRows } from './events.ts';
 import { openParts, type Parts } from './parts.ts';
+import { requestRow } from './requests.ts';
 import type { HandoverRow, JournalRow, StoredBlob, Writer } from './writes.ts';
 
 /** How much one read of the journal returns at most (plus one command), in UTF-16 units and bytes. */
@@ -51,7 +52,8 @@ export function openJournal(database: Database.Database, writer: Writer): Journa
       const row =
         payload !== undefined && isLarge(payload) ? await largeRow(entry, payload, parts) : smallRow(entry, payload);
       const events = eventRows(hostId, sequence, entry.events);
-      await writer.write({ kind: 'append', row, handover: handoverRow(entry), events });
+      const request = requestRow(entry.request, hostId, sequence);
+      await writer.write({ kind: 'append', row, handover: handoverRow(entry), events, request });
     },
     async read(hostId, sequence) {
       const commands: StoredCommand[] = [];

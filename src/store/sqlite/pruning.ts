@@ -19,17 +19,25 @@ export function preparePruning(database: Database.Database): (hostId: string, un
     `SELECT sequence, octet_length(command) + coalesce(octet_length(payload), 0) AS bytes, coalesce(payload_parts, 0) AS parts
      FROM journal WHERE host_id = ? AND sequence <= ? ORDER BY sequence LIMIT ${COMMANDS}`,
   );
+  const forget = database.prepare<[string, number, number]>(
+    'DELETE FROM idempotency_keys WHERE host_id = ? AND sequence BETWEEN ? AND ?',
+  );
   const remove = database.prepare<[string, number]>('DELETE FROM journal WHERE host_id = ? AND sequence <= ?');
   return (hostId, until) => {
     const gone = { commands: 0, bytes: 0 };
+    let first = 0;
     let last = 0;
     for (const { sequence, bytes, parts } of oldest.iterate(hostId, until)) {
+      if (gone.commands === 0) first = sequence;
       last = sequence;
       gone.commands += 1;
       gone.bytes += bytes + parts * PART_BYTES;
       if (gone.bytes > BYTES) break;
     }
-    if (gone.commands > 0) remove.run(hostId, last);
+    if (gone.commands === 0) return gone;
+    remove.run(hostId, last);
+    // Not that of the host itself, whose place is before its first command.
+    forget.run(hostId, first, last);
     return gone;
   };
 }

@@ -1,6 +1,6 @@
 /** Whatever changes the store, as plain data: it crosses threads to the one connection that writes. */
 import type { EmittedEvent } from '../../host/command.ts';
-import type { EventId, HostPurpose, Ownership, StoredKey, Tenant } from '../rows.ts';
+import type { EventId, HostPurpose, Ownership, RequestKey, StoredKey, Tenant } from '../rows.ts';
 import type { Blob } from './blob.ts';
 
 export interface JournalRow extends Ownership {
@@ -8,6 +8,11 @@ export interface JournalRow extends Ownership {
   command: string;
   digest: string;
   payload: StoredBlob | null;
+  checksum: number;
+}
+
+/** What of a request is stored with what it has led to. */
+export interface RequestRow extends RequestKey {
   checksum: number;
 }
 
@@ -73,6 +78,7 @@ export type Write =
       events: readonly EventRow[];
       /** Of one that is made of another. */
       snapshot: SnapshotRow | null;
+      request: RequestRow | null;
     }
   /** Gives the new epoch; 0 where there is no such host. `use`: to delete it, room is made where the disk is full. */
   | { kind: 'host.own'; id: string; use: HostPurpose }
@@ -83,7 +89,13 @@ export type Write =
   | { kind: 'host.delete'; owner: Ownership }
   /** Deletes some of what is stored of a host that is deleted. Gives 0 when there is nothing left, nor the host. */
   | { kind: 'host.clear'; id: string }
-  | { kind: 'append'; row: JournalRow; handover: HandoverRow | null; events: readonly EventRow[] }
+  | {
+      kind: 'append';
+      row: JournalRow;
+      handover: HandoverRow | null;
+      events: readonly EventRow[];
+      request: RequestRow | null;
+    }
   /** Events of commands that are stored already, of a host of an earlier version: all of them, and these were all. */
   | { kind: 'events.begin'; owner: Ownership }
   | { kind: 'events.add'; owner: Ownership; rows: readonly EventRow[] }
@@ -103,7 +115,7 @@ export type Write =
 export interface Writer {
   /**
    * Resolves when it is stored, with the number of rows that it changed unless it says otherwise. Rejects with
-   * StoreUnavailable, OwnerPassed, TenantExists or KeyExists: then nothing of it is stored.
+   * StoreUnavailable, OwnerPassed, TenantExists, KeyExists or KeyTaken: then nothing of it is stored.
    */
   write(write: Write): Promise<number>;
 }

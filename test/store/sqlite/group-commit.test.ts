@@ -30,6 +30,7 @@ const host = (id: string): Write => ({
   specChecksum: 0,
   events: [],
   snapshot: null,
+  request: null,
 });
 
 const command = (hostId: string, sequence: number, handover: HandoverRow | null = null): Write => ({
@@ -37,6 +38,7 @@ const command = (hostId: string, sequence: number, handover: HandoverRow | null 
   row: { hostId, epoch: 1, sequence, command: '{"op":"crash"}', digest: 'd', payload: null, checksum: 0 },
   handover,
   events: [],
+  request: null,
 });
 
 async function open(t: TestContext, limits?: HistoryLimits) {
@@ -229,6 +231,34 @@ test('large commands that are not kept any more go a few at a time', async (t) =
   while (gone.at(-1)! > 0);
   assert.deepEqual(gone, [2, 1, 0]);
   assert.deepEqual(await sequences(journal, 'a'), [4]);
+});
+
+test('keys of requests go with their commands, and that of a host with the host', async (t) => {
+  const { writer, database, hosts, journal, snapshots } = await open(t, { commands: 1, bytes: 1000 });
+  const asked = (key: string) => ({ tenantId: 't-acme', key, fingerprint: 'f' });
+  const copy = { sequence: 5, engine: '1', bytes: new Uint8Array(10) };
+  const made = { id: 'c', tenantId: 't-acme', name: 'c', spec: {} as never, created: '2026-01-01T00:00:00.000Z' };
+  await hosts.insert({ ...made, request: asked('make') }, [], copy);
+  for (const sequence of [6, 7, 8]) {
+    const request = asked(`command ${sequence}`);
+    await journal.append({ hostId: 'c', epoch: 1, sequence, command: '{"op":"crash"}', digest: 'd', request });
+    await snapshots.put({ hostId: 'c', epoch: 1, sequence, engine: '1', bytes: new Uint8Array(10) });
+  }
+  const keys = (): unknown[] =>
+    database.prepare('SELECT sequence FROM idempotency_keys ORDER BY sequence').pluck().all();
+  assert.deepEqual(await sequences(journal, 'c'), [8]);
+  assert.deepEqual(keys(), [5, 8]);
+  await writer.write({ kind: 'host.delete', owner: { hostId: 'c', epoch: 1 } });
+  while ((await writer.write({ kind: 'host.clear', id: 'c' })) > 0);
+  assert.deepEqual(keys(), []);
+});
+
+test('what is stored of a key that is damaged is told', async (t) => {
+  const { database, hosts, journal } = await open(t);
+  const request = { tenantId: 't-acme', key: 'k', fingerprint: 'f' };
+  await journal.append({ hostId: 'a', epoch: 1, sequence: 1, command: '{"op":"crash"}', digest: 'd', request });
+  database.exec('UPDATE idempotency_keys SET sequence = 2');
+  await assert.rejects(hosts.requested(request), { name: 'StoreDamaged', message: /Idempotency-Key/ });
 });
 
 test('a handover of another version is refused', async (t) => {
