@@ -41,6 +41,9 @@ export const MAX_RUNS = 65_536;
  */
 export const MAX_LISTED = 1000;
 export const LIST_BYTES = MIB;
+/** Keys of a tenant, and the most seconds that one may be good for, if not for ever: ten years. */
+export const MAX_KEYS = 64;
+export const MAX_KEY_SECONDS = 315_360_000;
 /** Named snapshots of a host. */
 export const MAX_SNAPSHOTS = 64;
 /** Engines of a host, and pages of 4 KiB of the working sets of all of them: what is kept of a page takes 8 bytes. */

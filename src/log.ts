@@ -37,6 +37,9 @@ export interface RequestFacts {
   reason?: string | undefined;
 }
 
+/** The message of a line that says who has made or taken a key, a tenant or a quota. */
+export const AUDIT = 'audit';
+
 const REDACTED = ['authorization', 'headers.authorization', 'req.headers.authorization'];
 
 /** How many bytes of lines are kept while they cannot be written; more are dropped. */

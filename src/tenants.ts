@@ -40,7 +40,7 @@ async function seed(tenants: Tenants, config: Given, log: Log): Promise<void> {
  * network later, so the key is taken away, unless the configuration gives it to somebody.
  */
 async function lockDevTenant(tenants: Tenants, { devKey, tenants: given }: Given, log: Log): Promise<void> {
-  const tenant = await tenants.findByKeyHash(hashKey(devKey));
+  const tenant = (await tenants.findByKeyHash(hashKey(devKey)))?.tenant;
   if (tenant === undefined || given.some(({ key }) => key === devKey)) return;
   await tenants.setKeyHash(tenant.id, hashKey(newKey()));
   log.warn({ tenant: tenant.name }, 'tenant locked: its key was that of the development mode');

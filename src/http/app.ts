@@ -18,6 +18,7 @@ import { allowOrigins } from './cors.ts';
 import { asLine, handleClientError, handleError, LATE, rulesOf, sendProblem, serviceStopping } from './errors.ts';
 import { FairTurns } from './fair-turns.ts';
 import { checkHead } from './head.ts';
+import { addMetrics } from './metrics.ts';
 import { noRoute } from './no-route.ts';
 import { NO_SCHEMAS } from './no-schemas.ts';
 import { noPeers, type Peers } from './peers.ts';
@@ -32,7 +33,7 @@ import { HEARTBEAT_SECONDS, Watchers, watchedLanes } from './watchers.ts';
 export interface AppOptions
   extends Omit<
     Context,
-    'keys' | 'bodies' | 'watchers' | 'readers' | 'budget' | 'quotas' | 'routes' | 'fileKey' | 'dev'
+    'keys' | 'bodies' | 'watchers' | 'readers' | 'budget' | 'quotas' | 'metrics' | 'routes' | 'fileKey' | 'dev'
   > {
   /** Default: nobody else has it. */
   fileKey?: string;
@@ -78,10 +79,12 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     readers,
     budget,
     quotas,
+    metrics: common.metrics,
     lanes: watchedLanes(lanes, watchers, peers),
     routes: ROUTES,
   };
   peers.hear = (told) => {
+    common.metrics.hear(told);
     if ('changed' in told) watchers.wake(told.changed);
     else if ('asked' in told) quotas.noteAsked(told.asked);
     else if ('removed' in told) {
@@ -109,6 +112,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     ...(log === undefined ? {} : loggers(log)),
   }) as FastifyInstance;
   app.decorateRequest('tenant', null);
+  app.decorateRequest('keyName', null);
+  app.decorateRequest('readsOnly', false);
   app.decorateRequest('visibleHost', null);
   app.decorateRequest('answer', null);
   app.decorateRequest('claim', null);
@@ -137,6 +142,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     else addRoute(app, context, entry, checkAnswers);
   }
   addDocs(app);
+  addMetrics(app, common.metrics, ROUTES);
   await app.ready();
   return app;
 }

@@ -12,6 +12,9 @@ import type { Access, Context } from './route.ts';
 declare module 'fastify' {
   interface FastifyRequest {
     tenant: Tenant | null;
+    /** Of the tenant: the key that the request was sent with. */
+    keyName: string | null;
+    readsOnly: boolean;
     visibleHost: HostIdentity | null;
   }
 }
@@ -37,14 +40,23 @@ export async function authenticate(
       'The admin key may do what is below /v1/admin and nothing else: use the key of a tenant.',
     );
   }
-  const tenant = await context.directory.tenants.findByKeyHash(context.keys.hashOf(key));
-  if (tenant === undefined) {
+  const holder = await context.directory.tenants.findByKeyHash(context.keys.hashOf(key));
+  if (holder === undefined)
     throw unauthenticated('Nobody has this key. Check it, or have a tenant made.', ', error="invalid_token"');
-  }
+  const { tenant } = holder;
+  if (holder.key.expires !== null && Date.parse(holder.key.expires) <= Date.now())
+    throw unauthenticated(
+      `This key was one until ${holder.key.expires}. Have another one made.`,
+      ', error="invalid_token"',
+    );
   context.keys.know(key);
   if (access === 'admin')
     throw new Problem('forbidden', 'This needs the admin key (HOLDOVER_ADMIN_KEY), not that of a tenant.');
+  request.readsOnly = holder.key.role === 'read-only';
+  if (request.readsOnly && request.method !== 'GET' && request.method !== 'HEAD')
+    throw new Problem('forbidden', `The key ${holder.key.name} may only read: use one of the role full.`);
   request.tenant = tenant;
+  request.keyName = holder.key.name;
   context.quotas.admit(tenant, reply);
   const { host } = request.params as { host?: string };
   if (host !== undefined) request.visibleHost = await hostOf(context, tenant, host);

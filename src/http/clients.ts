@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 import type { Answer, CausedEvent } from '../host/command.ts';
 import type { Expected, Lanes } from '../lanes/lanes.ts';
 import type { Client } from '../threads/client.ts';
+import { Problem } from './problems.ts';
 
 class HttpClient implements Client {
   readonly #response: ServerResponse;
@@ -32,10 +33,15 @@ export interface AskedLanes {
 }
 
 /**
- * The same lanes, asked by the client of this answer. `lanes` is a plain object. `expected`: the first command is done only where
- * the host is there; those behind it follow it. All queries before it are answered only where it is there, too.
+ * The same lanes, asked by the client of this answer, who may change nothing if `readsOnly`. `lanes` is a plain object. `expected`: the
+ * first command is done only where the host is there; those behind it follow it. All queries before it are answered only where it is
+ * there, too.
  */
-export function lanesFor(lanes: Lanes, response: ServerResponse, expected?: Expected): AskedLanes {
+export function lanesFor(
+  lanes: Lanes,
+  response: ServerResponse,
+  { readsOnly, expected }: { readsOnly: boolean; expected: Expected | undefined },
+): AskedLanes {
   const client = new HttpClient(response);
   let left = expected;
   const taken = (): Expected | undefined => {
@@ -62,8 +68,13 @@ export function lanesFor(lanes: Lanes, response: ServerResponse, expected?: Expe
     if (answer.sequence !== undefined) asked.sequence = answer.sequence;
     return answer;
   };
+  // What a program would do by a system call takes simulated time, also where it only reads.
+  if (readsOnly) asked.lanes.execute = () => Promise.reject(new Problem('forbidden', NO_CALLS));
   return asked;
 }
+
+const NO_CALLS =
+  'The key may only read, and this is read by a system call, which takes time of the host: use a key of the role full.';
 
 /** When it is first asked whether the client still reads, in milliseconds; then after twice as long each time. */
 const FIRST_PROBE_MS = 100;

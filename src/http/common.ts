@@ -5,6 +5,7 @@
  */
 import { hash } from 'node:crypto';
 import { hashOf } from '../threads/hash.ts';
+import { Metrics, newMetricsMemory } from './metrics.ts';
 
 /** About how many tenants are told apart from the start of the service on; what others have counts together. */
 const TENANTS = 2 ** 14;
@@ -29,6 +30,8 @@ export interface CommonMemory {
   counts: SharedArrayBuffer;
   /** By thread, and by a hash of the host. */
   watched: SharedArrayBuffer;
+  /** See metrics.ts. */
+  metrics: SharedArrayBuffer;
 }
 
 const words = (count: number): SharedArrayBuffer => new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT * count);
@@ -39,10 +42,12 @@ export const newCommonMemory = (threads: number): CommonMemory => ({
   rates: words(TENANTS + 1),
   counts: words(threads * KINDS.length * (TENANTS + 1)),
   watched: words(threads * WATCHED),
+  metrics: newMetricsMemory(threads),
 });
 
 export class Common {
   readonly threads: number;
+  readonly metrics: Metrics;
   readonly #thread: number;
   readonly #tenants: BigInt64Array;
   readonly #counts: Int32Array;
@@ -53,6 +58,7 @@ export class Common {
   /** `thread`: the number of this one among those that serve. */
   constructor(memory: CommonMemory = newCommonMemory(1), thread = 0) {
     this.threads = memory.threads;
+    this.metrics = new Metrics(memory.metrics, thread);
     this.#thread = thread;
     this.#tenants = new BigInt64Array(memory.tenants);
     this.rates = new Int32Array(memory.rates);

@@ -1,6 +1,7 @@
 /** Parameters of paths and queries: how their text becomes a value. A name means the same in every path. */
 
 import { z } from 'zod';
+import { TENANT_NAME } from '../config.ts';
 import { MAX_LISTED } from '../limits.ts';
 import { hex, UMAX } from '../machine/address.ts';
 import { parseBdf } from '../machine/topology/functions.ts';
@@ -96,6 +97,10 @@ export const PARAMETERS = {
     .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$/, { error: expected('a name of up to 64 of A-Z a-z 0-9 . _ -') })
     .meta({ description: 'Name of the snapshot.', examples: ['ready'] }),
   engine: decimal(0, S32_MAX, 'Id of the engine.', 1),
+  key: z
+    .string()
+    .regex(TENANT_NAME, { error: expected('a name of up to 63 of A-Z a-z 0-9 . _ -') })
+    .meta({ description: 'Name of the key.', examples: ['dashboard'] }),
   problem: z.string().meta({ description: 'Name of a kind of problem.', examples: ['not-found'] }),
 } as const;
 

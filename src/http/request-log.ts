@@ -14,7 +14,7 @@ declare module 'fastify' {
 }
 
 /** Routes that machines poll, or that a browser loads for one page: their lines are of level `debug`. */
-const QUIET = /^\/(livez|readyz|docs\/static\/.*)$/;
+const QUIET = /^\/(livez|readyz|metrics|docs\/static\/.*)$/;
 
 /** Logs each request when it is answered. `dev`: with its path and the reason of a refusal, which may tell secrets. */
 export function logRequests(app: FastifyInstance, dev: boolean): void {

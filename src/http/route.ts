@@ -7,9 +7,11 @@ import { Readable } from 'node:stream';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import type { Config } from '../config.ts';
+import type { Hazard } from '../kernel/hazards.ts';
 import { FULL, part, type Support } from '../kernel/uapi/index.ts';
 import type { Lanes } from '../lanes/lanes.ts';
 import { LARGE } from '../limits.ts';
+import { AUDIT } from '../log.ts';
 import type { Directory, HostIdentity, Tenant } from '../store/store.ts';
 import { isPacked, type Packed, unpack } from '../threads/packed.ts';
 import { authenticate } from './auth.ts';
@@ -20,6 +22,7 @@ import { lanesFor } from './clients.ts';
 import { inPieces } from './codings.ts';
 import { type FairTurns, type KnownKeys, keyIn } from './fair-turns.ts';
 import { toldWith, withHazards } from './hazards.ts';
+import type { Metrics } from './metrics.ts';
 import { type PathValues, pathSchema } from './parameters.ts';
 import type { ProblemName } from './problems.ts';
 import type { Frees, TenantQuotas } from './quotas/quotas.ts';
@@ -62,6 +65,7 @@ export interface Context {
   readers: Readers;
   budget: BodyBudget;
   quotas: TenantQuotas;
+  metrics: Metrics;
   /** All routes there are. */
   routes: readonly Route[];
 }
@@ -168,6 +172,8 @@ interface Shape<Path extends string, Query extends z.ZodType, Body extends z.Zod
   bodyLimit?: number;
   /** What it gives back of what is used; not given: everything, for GET and DELETE, else nothing. */
   frees?: Frees | ((body: z.output<Body>) => Frees);
+  /** The log gets a line of its own that says who has done it. Nothing in its body is secret. */
+  audited?: true;
   /** Can be streamed as events: `reply.sse` is there then. */
   streams?: true;
   /** It gives the host a command, even if it is a GET. */
@@ -236,11 +242,13 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
   const versioning = versioningOf(entry);
   app.route({
     method,
-    ...(entry.raw && {
-      bodyLimit: context.config.batchLimit,
-      config: { variable: 'HOLDOVER_BATCH_LIMIT', types: `application/json or ${entry.raw.type}` },
-    }),
-    ...(entry.bodyLimit && { bodyLimit: entry.bodyLimit, config: { variable: null } }),
+    ...(entry.raw && { bodyLimit: context.config.batchLimit }),
+    ...(entry.bodyLimit && { bodyLimit: entry.bodyLimit }),
+    config: {
+      operation: context.routes.indexOf(entry),
+      ...(entry.raw && { variable: 'HOLDOVER_BATCH_LIMIT', types: `application/json or ${entry.raw.type}` }),
+      ...(entry.bodyLimit && { variable: null }),
+    },
     ...(entry.streams && { sse: 'dual' as const }),
     url: path.replaceAll(/\{(\w+)\}/g, ':$1'),
     onRequest: async (request, reply) => {
@@ -255,7 +263,7 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
       if (access === 'tenant') await withinQuotas(context, entry, values);
       reply.code(status);
       const expected = versioning === 'none' ? undefined : expectedIn(request.headers['if-match']);
-      const asked = lanesFor(context.lanes, reply.raw, expected);
+      const asked = lanesFor(context.lanes, reply.raw, { readsOnly: request.readsOnly, expected });
       let answer: unknown;
       try {
         answer = await entry.handle({ ...context, lanes: asked.lanes }, values, reply);
@@ -263,7 +271,10 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
         // What is refused has gone into the journal, too.
         if (versioning === 'change' && asked.sequence !== null) reply.header('etag', tagOf(asked.sequence));
         throw withHazards(error, asked.hazards);
+      } finally {
+        for (const { data } of asked.hazards) context.metrics.noteHazard(data.hazard as Hazard);
       }
+      if (entry.audited) audit(request, entry, values);
       // It was a stream, which has come to its end.
       if (reply.raw.headersSent) return;
       if (versioning !== 'none' && asked.sequence !== null && isVersioned(entry, answer)) {
@@ -282,6 +293,12 @@ export function addRoute(app: FastifyInstance, context: Context, entry: Route, c
       return reply.type('application/json').send(inPieces(reply, answer));
     },
   });
+}
+
+/** Who has done something that says who may do what. */
+function audit({ log, id: reqId, keyName }: FastifyRequest, { operationId, access }: Route, input: AnyInput): void {
+  const by = access === 'admin' ? { admin: true } : { tenant: input.tenant.name, key: keyName };
+  log.info({ reqId, act: operationId, by, ...input.params, given: input.body }, AUDIT);
 }
 
 type AnyInput = Input<string, never, never>;

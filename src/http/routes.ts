@@ -13,6 +13,7 @@ import { HAZARD_ROUTES } from './resources/hazards.ts';
 import { HOST_ROUTES } from './resources/hosts.ts';
 import { IOMMUFD_ROUTES } from './resources/iommufds.ts';
 import { KEXEC_ROUTES } from './resources/kexec.ts';
+import { KEY_ROUTES } from './resources/keys.ts';
 import { PAST_ROUTES } from './resources/past.ts';
 import { PROCESS_ROUTES } from './resources/processes.ts';
 import { SERVICE_ROUTES } from './resources/service.ts';
@@ -41,6 +42,7 @@ const ALL: readonly Route[] = [
   ...SNAPSHOT_ROUTES,
   ...HAZARD_ROUTES,
   ...USAGE_ROUTES,
+  ...KEY_ROUTES,
   ...TENANT_ROUTES,
   ...SERVICE_ROUTES,
 ];

@@ -26,6 +26,11 @@ export class TenantExists extends Error {
   override readonly name = 'TenantExists';
 }
 
+/** The tenant has a key of that name already. */
+export class KeyExists extends Error {
+  override readonly name = 'KeyExists';
+}
+
 /** A handover record that is missing or not what was written. Trying again does not help. */
 export class HandoverDamaged extends Error {
   override readonly name = 'HandoverDamaged';
@@ -44,6 +49,8 @@ export function makeStoreError({ name, message }: SentError): Error | undefined 
       return new OwnerPassed(message);
     case 'TenantExists':
       return new TenantExists(message);
+    case 'KeyExists':
+      return new KeyExists(message);
     default:
       return undefined;
   }

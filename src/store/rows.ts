@@ -12,6 +12,28 @@ export interface Tenant {
   quotas: KeptQuotas;
 }
 
+/** The name of the key that a tenant is made with, or that the configuration gives it. */
+export const FIRST_KEY = 'first';
+
+/** What a key may do: everything, or read. */
+export type Role = 'full' | 'read-only';
+
+/** A key of a tenant, without what is secret of it. */
+export interface StoredKey {
+  /** Its own among those of the tenant. */
+  name: string;
+  role: Role;
+  created: string;
+  /** From then on it is none any more; null: never. */
+  expires: string | null;
+}
+
+/** Whose key it is. */
+export interface KeyHolder {
+  tenant: Tenant;
+  key: StoredKey;
+}
+
 /** What is stored of the hosts of a tenant. */
 export interface Stored {
   hosts: number;

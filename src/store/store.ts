@@ -29,10 +29,12 @@ import type {
   HostSummary,
   JournalEntry,
   KeptQuotas,
+  KeyHolder,
   Ownership,
   Snapshot,
   Stored,
   StoredCommand,
+  StoredKey,
   StoredSnapshot,
   Tenant,
 } from './rows.ts';
@@ -41,23 +43,30 @@ export * from './damage.ts';
 export * from './errors.ts';
 export { hashKey, newKey } from './keys.ts';
 export type * from './rows.ts';
+export { FIRST_KEY } from './rows.ts';
 
 /** In which a host belongs to whoever has made it. */
 export const FIRST_EPOCH = 1;
 
 export interface Tenants {
-  /** Throws TenantExists where the name or the key is taken. `keyHash` is that of `hashKey`. */
+  /** With a first key, `FIRST_KEY`. Throws TenantExists where the name or the key is taken. `keyHash` is that of `hashKey`. */
   create(name: string, keyHash: string): Promise<Tenant>;
   /** From memory where it is known, as every request asks for it. */
-  findByKeyHash(keyHash: string): Promise<Tenant | undefined>;
+  findByKeyHash(keyHash: string): Promise<KeyHolder | undefined>;
   findByName(name: string): Promise<Tenant | undefined>;
   get(id: string): Promise<Tenant | undefined>;
   /** By name, at most `limit` of those behind that name. */
   list(limit: number, after?: string): Promise<Tenant[]>;
   /** What differs from the quotas of all takes the place of what did. */
   setQuotas(id: string, quotas: KeptQuotas): Promise<void>;
-  /** Gives a tenant another key; false where it had that key already. Throws TenantExists where another has it. */
+  /** Gives a tenant another first key; false where it had that key already. Throws TenantExists where another has it. */
   setKeyHash(id: string, keyHash: string): Promise<boolean>;
+  /** All of a tenant, by name; those that have expired, too. */
+  keys(id: string): Promise<StoredKey[]>;
+  /** One more. Throws KeyExists where the tenant has one of that name. */
+  addKey(id: string, key: StoredKey, keyHash: string): Promise<void>;
+  /** Whether there was one of that name. */
+  removeKey(id: string, name: string): Promise<boolean>;
 }
 
 /** Which hosts there are. */

@@ -43,6 +43,9 @@ const IN_HOST: Record<string, boolean> = {
   problem: false,
 };
 
+/** What is looked up among what is the tenant's own, and of no host. */
+const OF_TENANT = new Set(['key']);
+
 /** A request of an operation, in one of the forms that it has. */
 interface Attempt {
   operation: Operation;
@@ -109,6 +112,10 @@ test('all that can stand in a path is known to be of a host, or of nobody', () =
     // What administrators name is nobody else's business.
     if (access === 'admin') continue;
     for (const { name } of parameters.filter(({ in: where }) => where === 'path')) {
+      if (OF_TENANT.has(name)) {
+        assert.equal(access, 'tenant', path);
+        continue;
+      }
       assert.equal(IN_HOST[name], path.startsWith('/v1/hosts/{host}'), `${name} in ${path}`);
       assert.equal(access, IN_HOST[name] ? 'tenant' : null, path);
     }
@@ -151,6 +158,34 @@ function isolated(lanes: number | undefined): void {
       for (const { text } of [foreign, nobody, wrong, admin]) assert.doesNotMatch(text, /h-[a-z2-7]{16}|first-tenant/);
     }
     assert.deepEqual(await seen(host), before);
+  });
+
+  test('a key that may only read is good for GET, and for nothing else', async () => {
+    const tenant = await newTenant('reader');
+    const made = await app.agent
+      .post('/v1/keys')
+      .set('authorization', `Bearer ${tenant}`)
+      .send({ name: 'reads', role: 'read-only' });
+    assert.equal(made.status, 201, made.text);
+    const host = await hostOf(tenant, { preset: 'vmm-lab' });
+    await host.process();
+    const before = await seen(host);
+    let read = 0;
+    for (const form of [...OF_HOSTS, ...OF_TENANTS].flatMap(attemptsOf)) {
+      if (form.accept === 'text/event-stream') continue;
+      const name = nameOf(form);
+      const { status, text } = await attempt(form, made.body.key, { host: host.id });
+      if (form.operation.method === 'get') {
+        // What a program reads by a system call takes time of the host.
+        if (status === 403) assert.match(text, /by a system call/, name);
+        else read += 1;
+      } else {
+        assert.equal(status, 403, `${name}: ${text}`);
+        assert.match(text, /may only read/, name);
+      }
+    }
+    assert.deepEqual(await seen(host), before);
+    assert.ok(read > 30, `only ${read} are read`);
   });
 
   test('each of these operations, asked by the tenant itself, does look at the host', async () => {

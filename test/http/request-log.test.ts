@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Fixture, fixture, HOST } from './fixture.ts';
+import { ADMIN_KEY, type Fixture, fixture, HOST } from './fixture.ts';
 
 type Line = Record<string, unknown>;
 
@@ -8,15 +8,15 @@ const DEBUG = 20;
 const INFO = 30;
 
 /** What the log says of each request, without what differs from run to run. */
-async function linesOf({ app, logged }: Fixture): Promise<Line[]> {
+async function linesOf({ app, logged }: Fixture, wanted = 'request'): Promise<Line[]> {
   // A line is written when its answer has gone, which the client may hear of first.
   await app.close();
   const lines = logged().trim().split('\n');
   return lines
     .map((line) => JSON.parse(line) as Line)
-    .filter(({ msg }) => msg === 'request')
+    .filter(({ msg }) => msg === wanted)
     .map(({ time: _time, pid: _pid, hostname: _hostname, reqId: _reqId, msg: _msg, ms, ...rest }) => {
-      assert.equal(typeof ms, 'number');
+      if (wanted === 'request') assert.equal(typeof ms, 'number');
       return rest;
     });
 }
@@ -37,6 +37,28 @@ test('each request has a line with its route, whose it is, and what the kernel s
     { level: INFO, method: 'POST', route: '/v1/hosts/:host/clock', status: 400, ...host, problem: 'invalid-request' },
     { level: INFO, method: 'GET', route: null, status: 404, problem: 'not-found' },
   ]);
+});
+
+test('who makes or takes keys and tenants has a line of its own, in which no key is', async (t) => {
+  const service = await fixture(t);
+  const { ask } = service;
+  const { body: made } = await ask('post', '/v1/admin/tenants', { name: 'new' }, ADMIN_KEY);
+  await ask('patch', `/v1/admin/tenants/${made.id}`, { quotas: { hosts: 3 } }, ADMIN_KEY);
+  const { body: other } = await ask('post', '/v1/keys', { name: 'ci', role: 'read-only' });
+  await ask('post', '/v1/keys', { name: 'ci' });
+  await ask('delete', '/v1/keys/ci');
+  await ask('get', '/v1/keys');
+  const lines = await linesOf(service, 'audit');
+  assert.deepEqual(
+    lines.map(({ level: _, ...line }) => line),
+    [
+      { act: 'createTenant', by: { admin: true }, given: { name: 'new' } },
+      { act: 'updateTenant', by: { admin: true }, tenant: made.id, given: { quotas: { hosts: 3 } } },
+      { act: 'createKey', by: { tenant: 'acme', key: 'first' }, given: { name: 'ci', role: 'read-only' } },
+      { act: 'deleteKey', by: { tenant: 'acme', key: 'first' }, key: 'ci' },
+    ],
+  );
+  for (const { key } of [made, other]) assert.ok(!service.logged().includes(key));
 });
 
 test('what machines ask for again and again is logged for debugging only', async (t) => {

@@ -126,7 +126,7 @@ for (const lanes of [1, 2]) {
     assert.equal((await pool.query('b', { view: 'host' })).kind, 'not-found');
     // What others write gets to the one writer too.
     await store.tenants.create('later', 'its hash');
-    assert.equal((await store.tenants.findByKeyHash('its hash'))?.name, 'later');
+    assert.equal((await store.tenants.findByKeyHash('its hash'))?.tenant.name, 'later');
     await pool.close();
 
     const again = new LanePool({ store, log: { info() {}, warn() {}, error() {} }, lanes, allowServiceDeath: false });

@@ -10,6 +10,7 @@ import {
   type HostStore,
   hashKey,
   type JournalEntry,
+  KeyExists,
   newKey,
   OwnerPassed,
   type Store,
@@ -58,7 +59,7 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
     const { tenants } = store;
     const key = newKey();
     const acme = await tenants.create('acme', hashKey(key));
-    assert.deepEqual(await tenants.findByKeyHash(hashKey(key)), acme);
+    assert.deepEqual((await tenants.findByKeyHash(hashKey(key)))?.tenant, acme);
     assert.deepEqual(await tenants.findByName('acme'), acme);
     assert.equal(await tenants.findByKeyHash(hashKey('other')), undefined);
     await assert.rejects(tenants.create('acme', hashKey('other')), TenantExists);
@@ -72,18 +73,49 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
     await assert.rejects(tenants.setKeyHash(zeta.id, hashKey(key)), TenantExists);
     assert.equal(await tenants.setKeyHash(zeta.id, hashKey('third')), true);
     assert.equal(await tenants.setKeyHash(zeta.id, hashKey('third')), false);
-    assert.deepEqual(await tenants.findByKeyHash(hashKey('third')), zeta);
+    assert.deepEqual((await tenants.findByKeyHash(hashKey('third')))?.tenant, zeta);
     assert.equal(await tenants.findByKeyHash(hashKey('other')), undefined);
+  });
+
+  says('a tenant has several keys, each with a name of its own', async ({ store }) => {
+    const { tenants } = store;
+    const { id } = await tenants.create('acme', hashKey('one'));
+    const { id: other } = await tenants.create('zeta', hashKey('other'));
+    const key = {
+      name: 'ci',
+      role: 'read-only',
+      created: '2026-02-01T00:00:00.000Z',
+      expires: '2026-03-01T00:00:00.000Z',
+    } as const;
+    assert.equal(await tenants.findByKeyHash(hashKey('two')), undefined);
+    await tenants.addKey(id, key, hashKey('two'));
+    await tenants.addKey(other, key, hashKey('three'));
+    await assert.rejects(tenants.addKey(id, key, hashKey('four')), KeyExists);
+    const found = await tenants.findByKeyHash(hashKey('two'));
+    assert.deepEqual([found?.tenant.id, found?.key], [id, key]);
+    assert.deepEqual(
+      (await tenants.keys(id)).map(({ name, role }) => [name, role]),
+      [
+        ['ci', 'read-only'],
+        ['first', 'full'],
+      ],
+    );
+    assert.equal(await tenants.setKeyHash(id, hashKey('five')), true);
+    assert.equal((await tenants.findByKeyHash(hashKey('two')))?.key.name, 'ci');
+    assert.equal(await tenants.removeKey(id, 'ci'), true);
+    assert.equal(await tenants.removeKey(id, 'ci'), false);
+    assert.equal(await tenants.findByKeyHash(hashKey('two')), undefined);
+    assert.equal((await tenants.findByKeyHash(hashKey('three')))?.tenant.id, other);
   });
 
   says('a tenant keeps the quotas that it is given', async ({ store }) => {
     const { tenants } = store;
     const { id } = await tenants.create('acme', hashKey('key'));
-    assert.deepEqual((await tenants.findByKeyHash(hashKey('key')))?.quotas, {});
+    assert.deepEqual((await tenants.findByKeyHash(hashKey('key')))?.tenant.quotas, {});
     await tenants.setQuotas(id, { hosts: 3, requests: 'unlimited' });
-    assert.deepEqual((await tenants.findByKeyHash(hashKey('key')))?.quotas, { hosts: 3, requests: 'unlimited' });
+    assert.deepEqual((await tenants.findByKeyHash(hashKey('key')))?.tenant.quotas, { hosts: 3, requests: 'unlimited' });
     await tenants.setQuotas(id, {});
-    assert.deepEqual((await tenants.findByKeyHash(hashKey('key')))?.quotas, {});
+    assert.deepEqual((await tenants.findByKeyHash(hashKey('key')))?.tenant.quotas, {});
   });
 
   says('hosts are listed by tenant in pages, the oldest first', async ({ store }) => {

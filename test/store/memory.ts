@@ -7,10 +7,12 @@ import {
   damagedHandover,
   damagedSnapshot,
   FIRST_EPOCH,
+  FIRST_KEY,
   HandoverDamaged,
   type HostRow,
   type HostSummary,
   type JournalEntry,
+  KeyExists,
   lostEnd,
   OwnerPassed,
   type Ownership,
@@ -18,6 +20,7 @@ import {
   type Store,
   StoreDamaged,
   type StoredEvent,
+  type StoredKey,
   StoreUnavailable,
   type Tenant,
   TenantExists,
@@ -36,7 +39,7 @@ interface Kept {
 }
 
 interface Memory {
-  tenants: { tenant: Tenant; keyHash: string }[];
+  tenants: { tenant: Tenant; keys: (StoredKey & { keyHash: string })[] }[];
   hosts: Map<string, Kept>;
 }
 
@@ -64,8 +67,18 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
   const find = async (id: string) => use(() => hosts.get(id) && summary(hosts.get(id)!));
   const taken = (name: string, keyHash: string, but?: string): boolean =>
     memory.tenants.some(
-      (other) => other.tenant.id !== but && (other.tenant.name === name || other.keyHash === keyHash),
+      (other) =>
+        other.tenant.id !== but && (other.tenant.name === name || other.keys.some((key) => key.keyHash === keyHash)),
     );
+  const firstKey = (keyHash: string) => ({
+    name: FIRST_KEY,
+    role: 'full' as const,
+    created: '2026-01-01T00:00:00.000Z',
+    expires: null,
+    keyHash,
+  });
+  const shown = ({ keyHash: _, ...key }: StoredKey & { keyHash: string }): StoredKey => key;
+  const keysOf = (id: string) => memory.tenants.find(({ tenant }) => tenant.id === id)?.keys ?? [];
 
   return {
     tenants: {
@@ -73,10 +86,15 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
         use(() => {
           if (taken(name, keyHash)) throw new TenantExists(`tenant ${name}`);
           const tenant = { id: `t-${memory.tenants.length}`, name, created: '2026-01-01T00:00:00.000Z', quotas: {} };
-          memory.tenants.push({ tenant, keyHash });
+          memory.tenants.push({ tenant, keys: [firstKey(keyHash)] });
           return tenant;
         }),
-      findByKeyHash: async (hash) => use(() => memory.tenants.find(({ keyHash }) => keyHash === hash)?.tenant),
+      findByKeyHash: async (hash) =>
+        use(() => {
+          for (const { tenant, keys } of memory.tenants)
+            for (const key of keys) if (key.keyHash === hash) return { tenant, key: shown(key) };
+          return undefined;
+        }),
       findByName: async (name) => use(() => memory.tenants.find(({ tenant }) => tenant.name === name)?.tenant),
       get: async (id) => use(() => memory.tenants.find(({ tenant }) => tenant.id === id)?.tenant),
       list: async (limit, after = '') =>
@@ -95,10 +113,29 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
       setKeyHash: async (id, keyHash) =>
         use(() => {
           const found = memory.tenants.find(({ tenant }) => tenant.id === id);
-          if (found === undefined || found.keyHash === keyHash) return false;
+          const first = found?.keys.findIndex(({ name }) => name === FIRST_KEY) ?? -1;
+          if (found === undefined || found.keys[first]?.keyHash === keyHash) return false;
           if (taken(found.tenant.name, keyHash, id)) throw new TenantExists(`tenant ${id}`);
-          found.keyHash = keyHash;
+          if (first >= 0) found.keys.splice(first, 1);
+          found.keys.push(firstKey(keyHash));
           return true;
+        }),
+      keys: async (id) =>
+        use(() =>
+          keysOf(id)
+            .map(shown)
+            .sort((a, b) => (a.name < b.name ? -1 : 1)),
+        ),
+      addKey: async (id, key, keyHash) =>
+        use(() => {
+          if (keysOf(id).some(({ name }) => name === key.name)) throw new KeyExists(`key ${key.name}`);
+          keysOf(id).push({ ...key, keyHash });
+        }),
+      removeKey: async (id, name) =>
+        use(() => {
+          const at = keysOf(id).findIndex((key) => key.name === name);
+          if (at >= 0) keysOf(id).splice(at, 1);
+          return at >= 0;
         }),
     },
     hosts: {

@@ -53,7 +53,7 @@ const File = strict({
 
 const EXAMPLE = {
   format: HOST_FILE,
-  engine: '6726bd726a13f6eb',
+  engine: 'a451c33f295ccfd9',
   origin: { id: 'h-6jx2m4vq7r3ta5cn', name: 'lab', created: '2026-01-31T12:00:00.000Z' },
   sequence: 1,
   digest: '7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730',

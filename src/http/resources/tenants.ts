@@ -27,7 +27,7 @@ const NewTenant = strict({ ...tenant, key: z.string().meta({ description: 'Shown
 const TENANT_EXAMPLE = { id: 't-0b7d2f2c', name: 'acme', created: '2026-01-31T12:00:00.000Z', quotas: { hosts: 100 } };
 const tenantAnswer = { description: 'The tenant.', schema: Tenant, example: TENANT_EXAMPLE };
 
-async function tenantOf({ directory }: Context, id: string): Promise<StoredTenant> {
+export async function tenantOf({ directory }: Context, id: string): Promise<StoredTenant> {
   const found = await directory.tenants.get(id);
   if (found === undefined) throw notFound(`There is no tenant of that id: GET ${TENANTS} lists them.`);
   return found;
@@ -41,6 +41,7 @@ export const TENANT_ROUTES: readonly Route[] = [
     tag,
     summary: 'Make a tenant',
     access,
+    audited: true,
     body: strict({
       name: z.string({ error: expected(NAME_RULE) }).regex(TENANT_NAME, { error: expected(NAME_RULE) }),
     }),
@@ -102,6 +103,7 @@ export const TENANT_ROUTES: readonly Route[] = [
     description:
       'Those that are not named stay as they are. What the tenant has beyond them stays, but nothing is added.',
     access,
+    audited: true,
     body: strict({ quotas: QuotasInput }),
     bodyExample: { quotas: { hosts: 100, requests: 'unlimited', memory: null } },
     problems: ['not-found'],

@@ -109,7 +109,7 @@ export class DmaEngine {
     const at = machine.clock;
     // One whose function is gone has led where it led before.
     const set = this._set ?? this.setIn(machine);
-    for (const run of set?.leadingTo(0, Number.POSITIVE_INFINITY) ?? []) this._leave(machine, run);
+    if (this.writes && set !== null) for (const run of set.leading()) if (!this._leave(machine, run)) break;
     this.gaps.endWithin(0, this.pages, at, (gap, until) => this.refusedIn(gap, until));
     this.stopped = { at, why };
     this._set = null;
@@ -134,7 +134,7 @@ export class DmaEngine {
   lookAt(machine: Machine, from: number, end: number): void {
     const now = machine.clock;
     const changes: Changes = {
-      left: (run) => this._leave(machine, run),
+      ...(this.writes && { left: (run: LeadingRun) => this._leave(machine, run) }),
       lost: (first, stop) => this._lose(first, stop, now),
       regained: (first, stop) => {
         this.gaps.endWithin(first, stop, now, (gap, until) => this.refusedIn(gap, until));
@@ -194,8 +194,11 @@ export class DmaEngine {
     this._dirtied = this.accesses(machine.clock);
   }
 
-  private _leave(machine: Machine, run: LeadingRun): void {
-    if (this.writes) machine.engines!.written.leave([...this.writtenBy(run, machine.clock)]);
+  /** Whether there is room for more. */
+  private _leave(machine: Machine, run: LeadingRun): boolean {
+    const { written } = machine.engines!;
+    if (!written.isFull) written.leave(this.writtenBy(run, machine.clock));
+    return !written.isFull;
   }
 
   // ---- where its pages lead --------------------------------------------------------------------------------------
@@ -214,15 +217,14 @@ export class DmaEngine {
 
   /** What cannot be reached from the beginning on is a gap, too. */
   private _begin(machine: Machine): void {
-    const reached: [number, number][] = [[this.pages, this.pages]];
-    const regained = (first: number, end: number): unknown => reached.splice(-1, 0, [first, end]);
-    this._set = new WorkingSet(machine, machine.functions.get(this.bdf)!, this.rounds.ranges, this.access);
-    this._set.look(0, Number.MAX_SAFE_INTEGER, { lost() {}, regained, moved() {} });
     let cursor = 0;
-    for (const [first, end] of reached) {
+    const regained = (first: number, end: number): void => {
       if (first > cursor) this._lose(cursor, first, machine.clock);
       cursor = end;
-    }
+    };
+    this._set = new WorkingSet(machine, machine.functions.get(this.bdf)!, this.rounds.ranges, this.access);
+    this._set.look(0, Number.MAX_SAFE_INTEGER, { lost() {}, regained, moved() {} });
+    regained(this.pages, this.pages);
   }
 
   private _lose(first: number, end: number, now: bigint): void {

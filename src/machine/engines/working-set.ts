@@ -23,8 +23,9 @@ export interface Changes {
 
 const NOWHERE = -1;
 const SHIFT = 12n;
-/** How often the pages are gone through one by one, between two changes, before an index of them is made. */
+/** How often the pages are gone through one by one before an index of them is made, and changed pages beside which it is kept. */
 const FEW_SEARCHES = 8;
+const FEW_CHANGED = 4096;
 
 export class WorkingSet {
   private readonly _machine: Machine;
@@ -35,9 +36,10 @@ export class WorkingSet {
   private readonly _frames: Float64Array;
   private _least = Number.POSITIVE_INFINITY;
   private _most = -1;
-  /** What leads to a frame; null: not known, and asked for so often. */
+  /** What leads to a frame; null: not known, and asked for so often. It says nothing of the pages that have changed since. */
   private _index: FrameIndex | null = null;
   private _searches = 0;
+  private readonly _changed = new Set<number>();
 
   constructor(machine: Machine, fn: PciFunction, ranges: readonly PageRange[], access: Access) {
     this._machine = machine;
@@ -61,19 +63,43 @@ export class WorkingSet {
   /** The pages of the set that lead to one of these frames, in runs. */
   leadingTo(start: number, end: number): LeadingRun[] {
     if (start > this._most || end <= this._least) return [];
-    if (this._index === null && ++this._searches > FEW_SEARCHES) this._index = new FrameIndex(this._frames);
-    if (this._index !== null) return this._index.within(start, end);
+    if (this._index === null) {
+      if (++this._searches <= FEW_SEARCHES) return [...this._runs(0, this._frames.length, start, end)];
+      this._index = new FrameIndex(this._frames);
+    }
+    const indexed = this._index.within(start, end);
+    if (this._changed.size === 0) return indexed;
+    const found = indexed.flatMap((run) => [...this._unchanged(run)]);
+    for (const place of this._changed) found.push(...this._runs(place, place + 1, start, end));
+    return found;
+  }
+
+  /** All that lead to frames, in runs, by place. */
+  leading(): Generator<LeadingRun> {
+    return this._runs(0, this._frames.length, 0, Number.POSITIVE_INFINITY);
+  }
+
+  /** Those of places [first, stop) that lead to frames [start, end). */
+  private *_runs(first: number, stop: number, start: number, end: number): Generator<LeadingRun> {
     const frames = this._frames;
-    const found: LeadingRun[] = [];
-    for (let place = 0; place < frames.length; place++) {
+    for (let place = first; place < stop; place++) {
       const frame = frames[place]!;
       if (!(frame >= start && frame < end)) continue;
       let count = 1;
-      while (frame + count < end && frames[place + count] === frame + count) count++;
-      found.push({ place, frame, count });
+      while (place + count < stop && frame + count < end && frames[place + count] === frame + count) count++;
+      yield { place, frame, count };
       place += count - 1;
     }
-    return found;
+  }
+
+  /** Of a run in the index the parts that have not changed since. */
+  private *_unchanged({ place, frame, count }: LeadingRun): Generator<LeadingRun> {
+    let from = 0;
+    for (let at = 0; at <= count; at++) {
+      if (at < count && !this._changed.has(place + at)) continue;
+      if (at > from) yield { place: place + from, frame: frame + from, count: at - from };
+      from = at + 1;
+    }
   }
 
   frameOf(page: number): number | null {
@@ -119,8 +145,7 @@ export class WorkingSet {
       if (how !== 'same') {
         if (how !== 'regained' && changes.left !== undefined) this._tellLeft(at, stop, changes);
         for (let place = at; place < stop; place++) frames[place] = isNowhere ? NOWHERE : frame + place - first;
-        this._index = null;
-        this._searches = 0;
+        if (this._index !== null) this._noteChanged(at, stop);
         changes[how](at, stop);
       }
       at = stop;
@@ -128,6 +153,16 @@ export class WorkingSet {
     if (isNowhere) return;
     this._least = Math.min(this._least, frame);
     this._most = Math.max(this._most, frame + end - first - 1);
+  }
+
+  private _noteChanged(first: number, end: number): void {
+    if (this._changed.size + end - first <= FEW_CHANGED) {
+      for (let place = first; place < end; place++) this._changed.add(place);
+      return;
+    }
+    this._index = null;
+    this._searches = 0;
+    this._changed.clear();
   }
 
   private _tellLeft(first: number, end: number, changes: Changes): void {

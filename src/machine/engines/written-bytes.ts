@@ -23,6 +23,12 @@ export interface LeftRun {
   readonly access: bigint;
 }
 
+/**
+ * Runs that are kept. What is left in more pieces is not seen afterwards: frames read as they were before. It takes pages that lead all
+ * over memory, one by one.
+ */
+const MOST_LEFT = 2 ** 16;
+
 /** Who came to a frame last. */
 interface Visit {
   readonly frame: number;
@@ -38,6 +44,10 @@ export class WrittenBytes {
 
   constructor(engines: DmaEngines) {
     this._engines = engines;
+  }
+
+  get isFull(): boolean {
+    return this._left.length >= MOST_LEFT;
   }
 
   /** Puts into bytes that were read from a physical address on what engines have written there. */
@@ -110,7 +120,9 @@ export class WrittenBytes {
   }
 
   private _lay(run: LeftRun): void {
-    const older = this._cut(run.frame, run.frame + run.count);
+    const end = run.frame + run.count;
+    const before = this._left.floor(end - 1);
+    const older = before === undefined || before.frame + before.count <= run.frame ? [] : this._cut(run.frame, end);
     this._add(run);
     // Two engines, or two pages of one, may have led to the same frame.
     for (const other of older)

@@ -4,7 +4,8 @@
  */
 import { dirname } from 'node:path';
 import type Database from 'better-sqlite3';
-import { OwnerPassed, type StoreUnavailable, TenantExists } from '../errors.ts';
+import { KeyExists, OwnerPassed, type StoreUnavailable, TenantExists } from '../errors.ts';
+import { FIRST_KEY } from '../rows.ts';
 import { prepareClearing } from './clearing.ts';
 import { Ends } from './ends.ts';
 import { codeOf, unavailable } from './errors.ts';
@@ -17,7 +18,7 @@ import { preparePruning } from './pruning.ts';
 import { Room } from './room.ts';
 import type { SnapshotRow, Write } from './writes.ts';
 
-type Failure = StoreUnavailable | OwnerPassed | TenantExists;
+type Failure = StoreUnavailable | OwnerPassed | TenantExists | KeyExists;
 
 /** What became of a write: what it gives, or why nothing of it is stored. */
 export type Outcome = { result: number } | { error: Failure };
@@ -123,8 +124,17 @@ interface Known {
 }
 
 function prepareWrites(database: Database.Database, { ends, histories, events, sizes }: Known): Apply {
+  // Its keys are rows of their own.
   const createTenant = database.prepare('INSERT INTO tenants (id, name, key_hash, created) VALUES (?, ?, ?, ?)');
-  const setKey = database.prepare('UPDATE tenants SET key_hash = ? WHERE id = ? AND key_hash <> ?');
+  const createKey = database.prepare(
+    'INSERT INTO tenant_keys (tenant_id, name, key_hash, role, created, expires) VALUES (?, ?, ?, ?, ?, ?)',
+  );
+  const setFirstKey = database.prepare(
+    `INSERT INTO tenant_keys VALUES (?, ?, ?, 'full', ?, NULL) ON CONFLICT (tenant_id, name)
+     DO UPDATE SET key_hash = excluded.key_hash, created = excluded.created, role = 'full', expires = NULL
+     WHERE key_hash <> excluded.key_hash`,
+  );
+  const deleteKey = database.prepare('DELETE FROM tenant_keys WHERE tenant_id = ? AND name = ?');
   const setQuotas = database.prepare('UPDATE tenants SET quotas = ? WHERE id = ?');
   const insertHost = database.prepare(
     'INSERT INTO hosts (id, tenant_id, name, spec, created, checksum, spec_checksum, events_stored) VALUES (?, ?, ?, ?, ?, ?, ?, 1)',
@@ -182,10 +192,17 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
     switch (write.kind) {
       case 'tenant.create': {
         const { id, name, created } = write.tenant;
-        return createTenant.run(id, name, write.keyHash, created).changes;
+        createTenant.run(id, name, id, created);
+        return createKey.run(id, FIRST_KEY, write.keyHash, 'full', created, null).changes;
       }
       case 'tenant.key':
-        return setKey.run(write.keyHash, write.id, write.keyHash).changes;
+        return setFirstKey.run(write.id, FIRST_KEY, write.keyHash, write.created).changes;
+      case 'key.create': {
+        const { name, role, created, expires } = write.key;
+        return createKey.run(write.id, name, write.keyHash, role, created, expires).changes;
+      }
+      case 'key.delete':
+        return deleteKey.run(write.id, write.name).changes;
       case 'tenant.quotas':
         return setQuotas.run(write.quotas, write.id).changes;
       case 'host.insert':
@@ -311,6 +328,12 @@ function typed(write: Write, error: unknown): Failure {
       }
       return unavailable(`cannot store tenant ${tenant}`, error);
     }
+    case 'key.create':
+      if ((error as { code?: string }).code === 'SQLITE_CONSTRAINT_PRIMARYKEY')
+        return new KeyExists(`tenant ${write.id} has a key ${write.key.name}`, { cause: error });
+      return unavailable('cannot store a key', error);
+    case 'key.delete':
+      return unavailable('cannot delete a key', error);
     case 'host.insert':
     case 'host.own':
     case 'host.end':

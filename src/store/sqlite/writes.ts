@@ -1,6 +1,6 @@
 /** Whatever changes the store, as plain data: it crosses threads to the one connection that writes. */
 import type { EmittedEvent } from '../../host/command.ts';
-import type { EventId, HostPurpose, Ownership, Tenant } from '../rows.ts';
+import type { EventId, HostPurpose, Ownership, StoredKey, Tenant } from '../rows.ts';
 import type { Blob } from './blob.ts';
 
 export interface JournalRow extends Ownership {
@@ -55,7 +55,10 @@ export interface SnapshotRow extends StoredBlob, Ownership {
 /** Each is stored whole or not at all. */
 export type Write =
   | { kind: 'tenant.create'; tenant: Omit<Tenant, 'quotas'>; keyHash: string }
-  | { kind: 'tenant.key'; id: string; keyHash: string }
+  /** Another first key. */
+  | { kind: 'tenant.key'; id: string; keyHash: string; created: string }
+  | { kind: 'key.create'; id: string; key: StoredKey; keyHash: string }
+  | { kind: 'key.delete'; id: string; name: string }
   /** JSON; null: those of all. */
   | { kind: 'tenant.quotas'; id: string; quotas: string | null }
   | {
@@ -100,7 +103,7 @@ export type Write =
 export interface Writer {
   /**
    * Resolves when it is stored, with the number of rows that it changed unless it says otherwise. Rejects with
-   * StoreUnavailable, OwnerPassed or TenantExists: then nothing of it is stored.
+   * StoreUnavailable, OwnerPassed, TenantExists or KeyExists: then nothing of it is stored.
    */
   write(write: Write): Promise<number>;
 }

@@ -171,6 +171,41 @@ export const LOOKS: readonly Attack[] = [
     },
   },
   {
+    name: 'engines over pages that lead all over memory',
+    tries:
+      'Each page leads to a frame of its own; engines start and end, pages come and go, and what was written is read.',
+    begin: async (attacker) => {
+      const target = await attached(attacker, largeSpec(64n * GIB));
+      const { process } = target;
+      const count = attacker.size(1_000_000);
+      await process.do(mmap(8n * GIB));
+      const run = {
+        op: 'map',
+        iova: hex(IOVA),
+        length: 4096,
+        count,
+        stride: 4096,
+        userVa: hex(VA),
+        userVaStride: 8192,
+      };
+      granted(await attacker.post(batchPath(target), { runs: [run] }), 'scattered pages');
+      const engines = `${process.host}/devices/0000:01:00.0/engines`;
+      const ranges = [{ iova: hex(IOVA), length: hex(4096n * BigInt(count)) }];
+      const peek = { call: 'peek', addr: hex(VA), length: 65_536 };
+      return async () => {
+        const { id } = granted(
+          await attacker.post(engines, { ranges, bytesPerSecond: String(2 ** 45) }),
+          'an engine',
+        ) as {
+          id?: number;
+        };
+        for (let time = 0; time < 8; time++)
+          await process.calls([unmap(target, PAGE), map(target, PAGE), ...times(16, () => peek)]);
+        await attacker.request('DELETE', `${engines}/${id}`);
+      };
+    },
+  },
+  {
     name: 'translations of 16 GiB',
     tries: 'What a device sees in 16 GiB of pages of 4 KiB, and the domains and mappings of them.',
     begin: async (attacker) => {

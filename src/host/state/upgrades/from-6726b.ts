@@ -30,7 +30,7 @@ function table(graph: StateGraph, entries: Iterable<[number, unknown]>): StateOb
 
 export const FROM_6726B: Upgrade = {
   from: '6726bd726a13f6eb',
-  to: 'd96b6792da667ad4',
+  to: 'a451c33f295ccfd9',
   step(graph) {
     const list = (keys: number[], items: unknown[]): StateObject =>
       graph.make('SortedList', {

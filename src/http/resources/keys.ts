@@ -1,0 +1,179 @@
+/** Keys of tenants: of one's own, and with the admin key those of any tenant. A key is shown once, when it is made. */
+import { z } from 'zod';
+import { TENANT_NAME } from '../../config.ts';
+import { MAX_KEY_SECONDS, MAX_KEYS } from '../../limits.ts';
+import { KeyExists } from '../../store/errors.ts';
+import { hashKey, newKey } from '../../store/keys.ts';
+import { FIRST_KEY, type StoredKey } from '../../store/rows.ts';
+import { notFound } from '../answers.ts';
+import { Problem } from '../problems.ts';
+import { type Context, type Route, route } from '../route.ts';
+import { expected, listOf, strict, Time, whole } from '../schemas/values.ts';
+import { tenantOf } from './tenants.ts';
+
+const NAME_RULE = 'a name of 1 to 63 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit';
+
+const key = {
+  name: z.string().meta({ description: `\`${FIRST_KEY}\`: the one that the tenant was made with.` }),
+  role: z.enum(['full', 'read-only']).meta({
+    description:
+      '`read-only`: it is good for GET and HEAD, as far as they are no system calls, which take time of the host.',
+  }),
+  created: Time,
+  expiresAt: Time.nullable().meta({ description: 'From then on it is no key any more; null: never.' }),
+};
+const Key = strict(key).meta({ id: 'Key' });
+const NewKey = strict({ ...key, key: z.string().meta({ description: 'Shown here and never again.' }) }).meta({
+  id: 'NewKey',
+});
+const KeyInput = strict({
+  name: z.string({ error: expected(NAME_RULE) }).regex(TENANT_NAME, { error: expected(NAME_RULE) }),
+  role: key.role.optional(),
+  ttlSeconds: z
+    .int()
+    .min(1)
+    .max(MAX_KEY_SECONDS)
+    .meta({ description: 'How long it is one, in seconds of real time; for ever if not given.' })
+    .optional(),
+}).meta({ id: 'KeyInput' });
+
+const EXAMPLE = {
+  name: 'dashboard',
+  role: 'read-only',
+  created: '2026-01-31T12:00:00.000Z',
+  expiresAt: '2026-02-07T12:00:00.000Z',
+};
+const input = { name: 'dashboard', role: 'read-only' as const, ttlSeconds: 604_800 };
+
+const view = ({ expires: expiresAt, ...key }: StoredKey) => ({ ...key, expiresAt });
+
+interface Given {
+  name: string;
+  role?: StoredKey['role'] | undefined;
+  ttlSeconds?: number | undefined;
+}
+
+async function create({ directory: { tenants } }: Context, id: string, given: Given): Promise<unknown> {
+  if ((await tenants.keys(id)).length >= MAX_KEYS)
+    throw new Problem('conflict', `The tenant has ${MAX_KEYS} keys already: delete some.`);
+  const { name, role = 'full', ttlSeconds } = given;
+  const now = Date.now();
+  const expires = ttlSeconds === undefined ? null : new Date(now + ttlSeconds * 1000).toISOString();
+  const made = { name, role, created: new Date(now).toISOString(), expires };
+  const key = newKey();
+  try {
+    await tenants.addKey(id, made, hashKey(key));
+  } catch (error) {
+    if (error instanceof KeyExists)
+      throw new Problem('conflict', 'The tenant has a key of that name: delete it first, or choose another name.');
+    throw error;
+  }
+  return { ...view(made), key };
+}
+
+async function remove({ directory: { tenants } }: Context, id: string, name: string): Promise<void> {
+  if (!(await tenants.removeKey(id, name))) throw notFound('The tenant has no key of that name.');
+}
+
+const list = { description: 'All of them, by name.', schema: listOf('KeyList', Key), example: whole([EXAMPLE]) };
+const made = {
+  description: 'The key.',
+  schema: NewKey,
+  example: { ...EXAMPLE, key: 'hk_…' },
+};
+
+const OWN = '/v1/keys';
+const OTHERS = '/v1/admin/tenants/{tenant}/keys';
+
+export const KEY_ROUTES: readonly Route[] = [
+  route({
+    method: 'GET',
+    path: OWN,
+    operationId: 'listKeys',
+    tag: 'Service',
+    summary: 'List the keys of the tenant that asks',
+    access: 'tenant',
+    success: { 200: list },
+    handle: async ({ directory }, { tenant }) => whole((await directory.tenants.keys(tenant.id)).map(view)),
+  }),
+  route({
+    method: 'POST',
+    path: OWN,
+    operationId: 'createKey',
+    tag: 'Service',
+    summary: 'Make one more key',
+    description:
+      'To change a key make another one, have everybody use it, and delete the first with it. A read-only one is for dashboards.',
+    access: 'tenant',
+    audited: true,
+    body: KeyInput,
+    bodyExample: input,
+    success: { 201: { ...made, location: ({ name }: StoredKey) => `${OWN}/${name}` } },
+    problems: ['conflict'],
+    handle: (context, { tenant, body }) => create(context, tenant.id, body),
+  }),
+  route({
+    method: 'DELETE',
+    path: `${OWN}/{key}`,
+    operationId: 'deleteKey',
+    tag: 'Service',
+    summary: 'Delete a key',
+    description: 'But not the one that the request is sent with, so that nobody locks themselves out.',
+    access: 'tenant',
+    audited: true,
+    success: { 204: { description: 'It is none any more.' } },
+    problems: ['not-found', 'conflict'],
+    async handle(context, { tenant, params }, { request }) {
+      if (params.key === request.keyName)
+        throw new Problem('conflict', 'This is the key that the request is sent with: delete it with another one.');
+      await remove(context, tenant.id, params.key);
+    },
+  }),
+  route({
+    method: 'GET',
+    path: OTHERS,
+    operationId: 'listTenantKeys',
+    tag: 'Administration',
+    summary: 'List the keys of a tenant',
+    access: 'admin',
+    problems: ['not-found'],
+    success: { 200: list },
+    handle: async (context, { params }) =>
+      whole((await context.directory.tenants.keys((await tenantOf(context, params.tenant)).id)).map(view)),
+  }),
+  route({
+    method: 'POST',
+    path: OTHERS,
+    operationId: 'createTenantKey',
+    tag: 'Administration',
+    summary: 'Make one more key for a tenant',
+    access: 'admin',
+    audited: true,
+    body: KeyInput,
+    bodyExample: input,
+    problems: ['not-found', 'conflict'],
+    success: {
+      201: {
+        ...made,
+        location: ({ name }: StoredKey, { params: { tenant } }: { params: { tenant: string } }) =>
+          `${OTHERS.replace('{tenant}', tenant)}/${name}`,
+      },
+    },
+    handle: async (context, { params, body }) =>
+      await create(context, (await tenantOf(context, params.tenant)).id, body),
+  }),
+  route({
+    method: 'DELETE',
+    path: `${OTHERS}/{key}`,
+    operationId: 'deleteTenantKey',
+    tag: 'Administration',
+    summary: 'Delete a key of a tenant',
+    access: 'admin',
+    audited: true,
+    problems: ['not-found'],
+    success: { 204: { description: 'It is none any more.' } },
+    async handle(context, { params }) {
+      await remove(context, (await tenantOf(context, params.tenant)).id, params.key);
+    },
+  }),
+];
