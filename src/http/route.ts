@@ -29,7 +29,7 @@ import type { ProblemName } from './problems.ts';
 import type { Frees, TenantQuotas } from './quotas/quotas.ts';
 import { strict } from './schemas/values.ts';
 import { read } from './validation.ts';
-import { expectedIn, isKnown, tagOf, versioningOf } from './versions.ts';
+import { expectedIn, isKnown, isVersioned, tagOf, versioningOf } from './versions.ts';
 import type { Watchers } from './watchers.ts';
 
 declare module 'fastify' {
@@ -330,9 +330,6 @@ type AnyInput = Input<string, never, never>;
 export interface OfHost {
   params: { host: string };
 }
-
-const isVersioned = ({ versioned }: Route, answer: unknown): boolean =>
-  typeof versioned !== 'function' || versioned(answer as never);
 
 /** Throws a problem where the tenant uses too much for that. A promise where that has to be counted first. */
 function withinQuotas({ quotas }: Context, { method, frees }: Route, input: AnyInput): Promise<void> | undefined {

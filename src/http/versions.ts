@@ -20,6 +20,10 @@ export function versioningOf({ method, path, performs, versioned }: Route): Vers
   return method === 'GET' && !performs ? 'read' : 'change';
 }
 
+/** Whether the answer of a route that has tags has one. */
+export const isVersioned = ({ versioned }: Route, answer: unknown): boolean =>
+  typeof versioned !== 'function' || versioned(answer as never);
+
 export const tagOf = (sequence: number): string => `"${sequence}"`;
 
 /** A proxy that compresses answers calls their tags weak. */

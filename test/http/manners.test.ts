@@ -116,6 +116,20 @@ test('a stream of events has the id of its request', async (t) => {
   stream.destroy();
 });
 
+test('a host that something is wrong with has no tag, as that is found out at any time', async (t) => {
+  const { ask, lanes, store } = await fixture(t);
+  lanes.onQuery = () => ({ kind: 'ok', value: { state: 'running' }, sequence: 5 });
+  const read = async (path = ''): Promise<unknown> => {
+    const { status, headers } = await ask('get', `/v1/hosts/${HOST}${path}`).set('if-none-match', '"5"');
+    return [status, headers.etag];
+  };
+  assert.deepEqual(await read(), [304, '"5"']);
+  store.damage.add({ hostId: HOST, kind: 'events', what: 'some of its past' });
+  assert.deepEqual(await read(), [200, undefined]);
+  lanes.onQuery = () => ({ kind: 'ok', value: [], sequence: 5 });
+  assert.deepEqual(await read('/devices'), [304, '"5"']);
+});
+
 /** An answer of about so many bytes. */
 const listOf = (bytes: number): { name: string }[] =>
   Array.from({ length: Math.ceil(bytes / 50) }, (_, at) => ({

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { Answer, Command } from '../../src/host/command.ts';
-import { HostDamaged, HostFault } from '../../src/lanes/errors.ts';
+import { HostChanged, HostDamaged, HostFault } from '../../src/lanes/errors.ts';
 import { Lane } from '../../src/lanes/lane.ts';
 import type { Lanes } from '../../src/lanes/lanes.ts';
 import {
@@ -238,6 +238,30 @@ test('service.death is refused where the configuration does not allow it, and ki
   assert.match(why, /HOLDOVER_ALLOW_SERVICE_DEATH=1/);
   assert.deepEqual(await journal('h'), []);
   assert.equal((await forbidding.execute('armed', KEXEC)).kind, 'ok');
+});
+
+test('what expects the host elsewhere is not begun, whatever came to be done before its turn', async (t) => {
+  const { add, lanes, journal, restart } = await lab(t);
+  await add('h');
+  const outcomes = await Promise.allSettled(
+    [[0], [0], [7, 1], undefined, [2]].map((expected) => lanes.execute('h', TICK, undefined, expected)),
+  );
+  assert.deepEqual(
+    outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value.sequence : outcome.reason.message)),
+    [1, '1', 2, 3, '3'],
+  );
+  assert.equal((await journal('h')).length, 3);
+  const changed = (at: number) => (error: unknown) => error instanceof HostChanged && error.sequence === at;
+  await assert.rejects(lanes.batch('h', BATCH, new Uint8Array(), undefined, [2]), changed(3));
+  await assert.rejects(lanes.execute('h', KEXEC, undefined, []), changed(3));
+  await assert.rejects(lanes.query('h', { view: 'host' }, undefined, [2]), changed(3));
+  assert.equal((await lanes.query('h', { view: 'host' }, undefined, [3])).sequence, 3);
+  // It is built anew, to see where it is.
+  const again = restart();
+  await assert.rejects(again.remove('h', [2]), changed(3));
+  assert.equal((await journal('h')).length, 3);
+  await again.remove('h', [3]);
+  assert.equal((await again.query('h', { view: 'host' })).kind, 'not-found');
 });
 
 test('a bug in a host leaves nothing of its command, and no other host notices', async (t) => {

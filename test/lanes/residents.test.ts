@@ -143,7 +143,7 @@ test('with room for nothing every host still answers', async (t) => {
     const answers = await Promise.all(ids(5).map((id) => lane.execute(id, TICK)));
     assert.deepEqual(
       answers,
-      ids(5).map(() => ({ kind: 'ok', value: { now: round } })),
+      ids(5).map(() => ({ kind: 'ok', value: { now: round }, sequence: round })),
     );
     await until(() => lane.hosts === 1);
   }
