@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -27,11 +27,14 @@ const env = {
     .join(delimiter),
 };
 
+/** Node itself is among what is downloaded where npm's cache has it not, in milliseconds. */
+const INSTALL_MS = 600_000;
+
 let project: string;
 
 before(async () => {
   project = mkdtempSync(join(tmpdir(), 'holdover-test-'));
-  await run('npm', ['pack', '--pack-destination', project], { cwd: ROOT, env });
+  await run('npm', ['pack', '--pack-destination', project], { cwd: ROOT, env }, { timeout: INSTALL_MS });
   const [tarball] = readdirSync(project);
   writeFileSync(join(project, 'package.json'), '{"name": "empty", "version": "1.0.0"}\n');
   const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'];
@@ -164,6 +167,13 @@ await startHoldover({ prot: 1 });
   await run(process.execPath, [tsc, ...options, file], { cwd: project }).catch((error: { stdout: string }) =>
     assert.fail(error.stdout),
   );
+});
+
+test('the first example of docs/testing.md passes', async () => {
+  const [, name, code] = /^```js\n\/\/ (\S+)\n(.*?)^```/ms.exec(readFileSync(join(ROOT, 'docs/testing.md'), 'utf8'))!;
+  writeFileSync(join(project, name!), code!);
+  const { stdout } = await run('node', ['--test', name!], { cwd: project, env });
+  assert.match(stdout, /^\S+ pass 1$/m);
 });
 
 test('the package holds what it needs, and no sources', () => {

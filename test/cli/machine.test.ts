@@ -1,7 +1,7 @@
 /** What `holdover` does without a service: this machine as a description, what is wrong with the installation, completion. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, writeFileSync } from 'node:fs';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { describeMachine } from '../../src/cli/capture.ts';
@@ -78,6 +78,17 @@ test('the doctor names a port that is taken, a service that is not there and a k
   assert.equal(stranger.code, 1);
   assert.equal(stranger.of.get('port')?.state, 'note', 'the service has it');
   assert.match(stranger.of.get('key')?.mend ?? '', /HOLDOVER_KEY/);
+});
+
+test('the page of the command has a row for each that there is', async () => {
+  const { output } = await command(['--help']);
+  const [, listed] = /^Commands:\n(.*?)^$/ms.exec(output)!;
+  const names = [...listed!.matchAll(/^ {2}(\w+) /gm)].map(([, name]) => name).filter((name) => name !== 'help');
+  const page = readFileSync(new URL('../../docs/cli.md', import.meta.url), 'utf8');
+  assert.deepEqual(
+    [...page.matchAll(/^\| `(\w+)` \|/gm)].map(([, name]) => name),
+    names,
+  );
 });
 
 test('bash completes commands, commands of families, and options', async () => {
