@@ -32,14 +32,17 @@ const INSTALL_MS = 600_000;
 
 let project: string;
 
-before(async () => {
-  project = mkdtempSync(join(tmpdir(), 'holdover-test-'));
-  await run('npm', ['pack', '--pack-destination', project], { cwd: ROOT, env }, { timeout: INSTALL_MS });
-  const [tarball] = readdirSync(project);
-  writeFileSync(join(project, 'package.json'), '{"name": "empty", "version": "1.0.0"}\n');
-  const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'];
-  await run('npm', ['install', ...quiet, `./${tarball}`], { cwd: project, env });
-});
+before(
+  async () => {
+    project = mkdtempSync(join(tmpdir(), 'holdover-test-'));
+    await run('npm', ['pack', '--pack-destination', project], { cwd: ROOT, env });
+    const [tarball] = readdirSync(project);
+    writeFileSync(join(project, 'package.json'), '{"name": "empty", "version": "1.0.0"}\n');
+    const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'];
+    await run('npm', ['install', ...quiet, `./${tarball}`], { cwd: project, env });
+  },
+  { timeout: INSTALL_MS },
+);
 
 after(() => rmSync(project, { recursive: true, force: true }));
 
