@@ -69,7 +69,13 @@ function temporaryDirectory(parts: Parts): string {
 }
 
 function removeAll(): void {
-  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+  for (const directory of directories) {
+    try {
+      rmSync(directory, { recursive: true, force: true });
+    } catch {
+      // A thread is just making a file there: how the process ends matters more.
+    }
+  }
 }
 
 function remove(directory: string): void {

@@ -56,7 +56,8 @@ const NODES = {
 
 const SCRIPT = `
 import assert from 'node:assert/strict';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { startHoldover } from 'holdover';
 const ask = async ({ url, key }, path, body) => {
   const headers = { authorization: 'Bearer ' + key, 'content-type': 'application/json' };
@@ -73,6 +74,7 @@ await assert.rejects(startHoldover({ port }), /has that port/);
 await first.close();
 await second[Symbol.asyncDispose]();
 await second.close();
+assert.deepEqual(readdirSync(tmpdir()).filter((entry) => entry.startsWith('holdover-')), []);
 await assert.rejects(fetch(first.url));
 assert.ok(existsSync(process.argv[2] + '/holdover.db'));
 process.stdout.write(process.versions.node);

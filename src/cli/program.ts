@@ -44,7 +44,7 @@ export async function runProgram(args: readonly string[]): Promise<void> {
     else if (error instanceof Failure) {
       process.exitCode = error.exitCode;
       if (error instanceof Refused && args.includes('--json')) note(JSON.stringify(error.problem));
-      else note(`${styled('red', 'holdover:')} ${printable(error.message)}`);
+      else note(`${styled('red', 'holdover:', 2)} ${printable(error.message)}`);
     } else throw error;
   }
 }

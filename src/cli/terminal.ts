@@ -4,10 +4,9 @@ import { isatty } from 'node:tty';
 const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
 export type Style = keyof typeof CODES;
 
-/** Colours are for terminals, unless NO_COLOR says no (https://no-color.org). */
-const hasColours = isatty(1) && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
-
-export function styled(style: Style, text: string): string {
+/** Colours are for terminals, unless NO_COLOR says no (https://no-color.org). `fd`: where the text goes; default: standard output. */
+export function styled(style: Style, text: string, fd = 1): string {
+  const hasColours = isatty(fd) && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
   return hasColours ? `\u001b[${CODES[style]}m${text}\u001b[0m` : text;
 }
 
