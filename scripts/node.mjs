@@ -2,7 +2,7 @@
  * `node scripts/node.mjs ARGUMENTS…`: runs the project's own Node with these arguments, after having installed what
  * package-lock.json says if it is not there. Plain JavaScript for the Node that runs npm, which package.json names, since
  * npm puts the project's own first on the PATH. A step of its own rather than a hook (`prestart`): npm leaves hooks out
- * where scripts of packages are not run, as .npmrc says.
+ * for those who have switched scripts of packages off.
  */
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
@@ -72,7 +72,16 @@ function run(command, args, options) {
 async function install() {
   // What npm would leave out by somebody's own configuration is named. Warnings are left out: that this Node is too old
   // for some packages is why the project brings its own.
-  const options = ['ci', '--no-audit', '--no-fund', '--include=dev', '--include=optional', '--loglevel=error'];
+  // No package needs its install script: better-sqlite3 brings its binaries, and npm would compile it all the same.
+  const options = [
+    'ci',
+    '--ignore-scripts',
+    '--no-audit',
+    '--no-fund',
+    '--include=dev',
+    '--include=optional',
+    '--loglevel=error',
+  ];
   // npm's own Node rather than the one of node_modules, which is about to be removed.
   const { npm_execpath: npm, npm_node_execpath: node } = process.env;
   const [command, ...first] = node && npm?.endsWith('npm-cli.js') ? [node, npm] : ['npm'];

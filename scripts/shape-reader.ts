@@ -172,7 +172,7 @@ export class ShapeReader {
     const names = [...byPath.values()].flat().sort();
     return (
       '/** Every class of a host’s object graph. Written by `npm run shapes`. */\n' +
-      `${imports.join('')}\nexport const CLASSES = [\n${names.map((name) => `  ${name},\n`).join('')}] as const;\n`
+      `${imports.join('')}\nexport const CLASSES = {\n${names.map((name) => `  ${name},\n`).join('')}};\n`
     );
   }
 

@@ -27,17 +27,27 @@ class ListenFailed extends Error {
  */
 const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/**
- * Resolves when the service listens and has said so. `startServer` starts the thread of the lane that serves. Throws
- * ListenFailed, StoreUnavailable and TenantExists.
- */
+/** What stops, the last one first. */
+export type Parts = (() => Promise<void>)[];
+
+/** Resolves when the service listens and has said so; it stops when the process is asked to end. Throws what `startService` does. */
 export async function runService(config: Config, startServer: () => Worker): Promise<void> {
   const log = await createLog(config);
   for (const warning of config.warnings) log.warn({}, warning);
-  const store = openStore({ directory: config.dataDir, durability: config.durability });
-  /** What stops, the last one first. */
-  const parts: (() => Promise<void>)[] = [() => store.close()];
+  const parts: Parts = [];
   stopWhenAsked(parts, log);
+  const address = await startService(config, startServer, log, parts);
+  if (config.dev) process.stdout.write(welcome(address, config));
+  else log.info({ address, dataDir: config.dataDir }, 'listening');
+}
+
+/**
+ * Resolves when the service listens, with its address. `startServer` starts the thread of the lane that serves. What has to be
+ * stopped is in `parts`, also of a start that fails. Throws ListenFailed, StoreUnavailable and TenantExists.
+ */
+export async function startService(config: Config, startServer: () => Worker, log: Log, parts: Parts): Promise<string> {
+  const store = openStore({ directory: config.dataDir, durability: config.durability });
+  parts.push(() => store.close());
   const { lanes, allowServiceDeath, check, commandTime, hostMemory: memory } = config;
   const fileKey = config.fileKey ?? fileKeyOf(config.dataDir, log);
   const server = { start: startServer, settings: { config, fileKey, common: newCommonMemory(lanes) } };
@@ -55,12 +65,11 @@ export async function runService(config: Config, startServer: () => Worker): Pro
   parts.push(() => pool.hangUp());
   const { address } = listening;
   store.announce(address);
-  if (config.dev) process.stdout.write(welcome(address, config));
-  else log.info({ address, dataDir: config.dataDir }, 'listening');
+  return address;
 }
 
 /** Ends the process in order when a signal comes, or an error that nobody has caught: with 0, and with 1 after an error. */
-function stopWhenAsked(parts: readonly (() => Promise<void>)[], log: Log): void {
+function stopWhenAsked(parts: Parts, log: Log): void {
   let stopping = false;
   const grace = closeWithGrace({ delay: false, logger: log, skip: [...STOPPING] }, async ({ err }) => {
     stopping = true;
@@ -78,7 +87,7 @@ function stopWhenAsked(parts: readonly (() => Promise<void>)[], log: Log): void 
   }
 }
 
-async function stopAll(parts: readonly (() => Promise<void>)[]): Promise<void> {
+async function stopAll(parts: Parts): Promise<void> {
   for (const stop of parts.toReversed()) await stop();
 }
 

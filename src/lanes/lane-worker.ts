@@ -11,13 +11,47 @@ export interface LaneWorkerOptions {
   name: string;
   /** For `behind-others.ts`. */
   program?: string | undefined;
+  /** Variables that it has besides those of the process. */
+  variables?: Readonly<Record<string, string>> | undefined;
   /** For tests: what it may take of memory. */
   resourceLimits?: ResourceLimits | undefined;
 }
 
-export function startLaneWorker(file: URL, { name, program, resourceLimits }: LaneWorkerOptions): Worker {
-  return new Worker(file, { name, workerData: { program }, resourceLimits: { ...YOUNG, ...resourceLimits } });
+export function startLaneWorker(file: URL, options: LaneWorkerOptions): Worker {
+  const { name, program, variables, resourceLimits } = options;
+  return new Worker(file, {
+    name,
+    workerData: { program },
+    env: { ...process.env, ...variables },
+    resourceLimits: { ...YOUNG, ...resourceLimits },
+  });
 }
 
-/** That of a lane which serves HTTP. */
-export const startServerWorker = (file: URL): Worker => startLaneWorker(file, { name: 'lane 0' });
+/** Threads of lanes that serve HTTP. The program of the first one is loaded while whoever starts it does other things. */
+export class ServerWorkers {
+  readonly #file: URL;
+  readonly #variables: Readonly<Record<string, string>> | undefined;
+  #first: Worker | undefined;
+
+  constructor(file: URL, variables?: Readonly<Record<string, string>>) {
+    this.#file = file;
+    this.#variables = variables;
+    this.#first = this.#start();
+  }
+
+  /** The one that has been started, and further ones where that dies. */
+  readonly take = (): Worker => {
+    const worker = this.#first ?? this.#start();
+    this.#first = undefined;
+    return worker;
+  };
+
+  /** Ends the one that nobody has taken. */
+  async drop(): Promise<void> {
+    await this.#first?.terminate();
+  }
+
+  #start(): Worker {
+    return startLaneWorker(this.#file, { name: 'lane 0', variables: this.#variables });
+  }
+}

@@ -244,7 +244,7 @@ test('what expects the host elsewhere is not begun, whatever came to be done bef
   const { add, lanes, journal, restart } = await lab(t);
   await add('h');
   const outcomes = await Promise.allSettled(
-    [[0], [0], [7, 1], undefined, [2]].map((expected) => lanes.execute('h', TICK, undefined, expected)),
+    [[0], [0], [7, 1], undefined, [2]].map((expected) => lanes.execute('h', TICK, undefined, { expected })),
   );
   assert.deepEqual(
     outcomes.map((outcome) => (outcome.status === 'fulfilled' ? outcome.value.sequence : outcome.reason.message)),
@@ -252,15 +252,15 @@ test('what expects the host elsewhere is not begun, whatever came to be done bef
   );
   assert.equal((await journal('h')).length, 3);
   const changed = (at: number) => (error: unknown) => error instanceof HostChanged && error.sequence === at;
-  await assert.rejects(lanes.batch('h', BATCH, new Uint8Array(), undefined, [2]), changed(3));
-  await assert.rejects(lanes.execute('h', KEXEC, undefined, []), changed(3));
-  await assert.rejects(lanes.query('h', { view: 'host' }, undefined, [2]), changed(3));
-  assert.equal((await lanes.query('h', { view: 'host' }, undefined, [3])).sequence, 3);
+  await assert.rejects(lanes.batch('h', BATCH, new Uint8Array(), undefined, { expected: [2] }), changed(3));
+  await assert.rejects(lanes.execute('h', KEXEC, undefined, { expected: [] }), changed(3));
+  await assert.rejects(lanes.query('h', { view: 'host' }, undefined, { expected: [2] }), changed(3));
+  assert.equal((await lanes.query('h', { view: 'host' }, undefined, { expected: [3] })).sequence, 3);
   // It is built anew, to see where it is.
   const again = restart();
-  await assert.rejects(again.remove('h', [2]), changed(3));
+  await assert.rejects(again.remove('h', { expected: [2] }), changed(3));
   assert.equal((await journal('h')).length, 3);
-  await again.remove('h', [3]);
+  await again.remove('h', { expected: [3] });
   assert.equal((await again.query('h', { view: 'host' })).kind, 'not-found');
 });
 

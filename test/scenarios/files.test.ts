@@ -104,5 +104,5 @@ const show = (value: unknown): string => (typeof value === 'string' ? value : JS
 
 test('the schema for editors is what the code says', async () => {
   const file = await readFile(path.join(SCENARIOS, 'scenario.schema.json'), 'utf8');
-  assert.deepEqual(JSON.parse(file), jsonSchema(), 'run `npm run scenarios -- --schema`');
+  assert.deepEqual(JSON.parse(file), jsonSchema(), 'run `npm run scenarios:schema`');
 });

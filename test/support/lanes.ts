@@ -4,7 +4,7 @@ import type { Config } from '../../src/config.ts';
 import { newCommonMemory } from '../../src/http/common.ts';
 import { makeHost, restoreHost } from '../../src/lanes/engine.ts';
 import { Lane } from '../../src/lanes/lane.ts';
-import { startServerWorker } from '../../src/lanes/lane-worker.ts';
+import { startLaneWorker } from '../../src/lanes/lane-worker.ts';
 import type { RunningLanes } from '../../src/lanes/lanes.ts';
 import type { PoolOptions } from '../../src/lanes/pool.ts';
 import { LanePool } from '../../src/lanes/pool.ts';
@@ -40,7 +40,7 @@ export async function serveLanes(
 ): Promise<{ pool: LanePool; address: string }> {
   await seedTenants(store.tenants, config, SILENT);
   const server = {
-    start: () => startServerWorker(SERVER),
+    start: () => startLaneWorker(SERVER, { name: 'lane 0' }),
     settings: { config, fileKey: 'key-of-files', common: newCommonMemory(options.lanes) },
   };
   const pool = new LanePool({ ...options, store, allowServiceDeath: false, server });

@@ -8,7 +8,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   'src/host/': ['src/kernel/', 'src/machine/', 'src/limits.ts', 'src/nearest.ts'],
   'src/threads/': [],
   // What is stored of a host are its commands: the types of host/command.ts.
-  'src/store/': ['src/host/command.ts', 'src/threads/'],
+  'src/store/': ['src/host/command.ts', 'src/threads/', 'src/package-files.ts'],
   'src/lanes/': [
     'src/host/',
     'src/kernel/',
@@ -18,6 +18,16 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
     'src/config.ts',
     'src/limits.ts',
     'src/log.ts',
+  ],
+  // It asks by HTTP: of what answers consist of it knows the types.
+  'src/cli/': [
+    'src/host/views.ts',
+    'src/index.ts',
+    'src/kernel/uapi/calls.ts',
+    'src/main.ts',
+    'src/own-node.ts',
+    'src/scenarios/',
+    'package.json',
   ],
   'src/http/': [
     'src/lanes/',
@@ -30,6 +40,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
     'src/limits.ts',
     'src/log.ts',
     'src/nearest.ts',
+    'src/package-files.ts',
     'src/quotas.ts',
     // The version of the API is that of the package.
     'package.json',

@@ -84,7 +84,7 @@ import { SortedBlock, SortedList } from '../../machine/sorted-list.ts';
 import { TableWalk } from '../../machine/table-walk.ts';
 import { Host } from '../host.ts';
 
-export const CLASSES = [
+export const CLASSES = {
   Access,
   AccessFile,
   AddressArgument,
@@ -181,4 +181,4 @@ export const CLASSES = [
   ViommuPage,
   WorkingSet,
   WrittenBytes,
-] as const;
+};

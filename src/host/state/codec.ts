@@ -25,14 +25,14 @@ export class StateCodec {
   readonly #constants = new Map<object, { constant: string }>();
   readonly #constantsByName: Readonly<Record<string, object>>;
 
-  /** Classes are known by their names, constants by the names given. */
-  constructor(shapes: Shapes, classes: readonly Class[], constants: Readonly<Record<string, object>>) {
-    for (const each of classes) this.#add(shapes, each);
+  /** Classes and constants are known by the names given: what a packer calls them is its own affair. */
+  constructor(shapes: Shapes, classes: Readonly<Record<string, Class>>, constants: Readonly<Record<string, object>>) {
+    for (const [name, each] of Object.entries(classes)) this.#add(shapes, name, each);
     for (const [constant, object] of Object.entries(constants)) this.#constants.set(object, { constant });
     this.#constantsByName = constants;
   }
 
-  #add(shapes: Shapes, { name, prototype, caches: declared = {} }: Class): void {
+  #add(shapes: Shapes, name: string, { prototype, caches: declared = {} }: Class): void {
     const state = fieldsOf(shapes, name, 'state');
     const written = fieldsOf(shapes, name, 'caches');
     const caches = Object.entries(declared);

@@ -3,17 +3,17 @@ import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
 import { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
+import { packageFile } from '../../package-files.ts';
 import { asLine } from '../errors.ts';
 import { NO_SCHEMAS } from '../no-schemas.ts';
 
 const PAGES = '/docs';
 
 /** What `openapi.ts` makes of the routes; `npm run openapi` writes it. */
-const DOCUMENT = fileURLToPath(new URL('../../../openapi/openapi.json', import.meta.url));
+const DOCUMENT = packageFile('openapi/openapi.json');
 
 /** In steps, between which others have their turns. `replyTo`: the reply of the service itself to such a request, which tells what cannot be sent. */
 export async function buildPages(replyTo: (request: IncomingMessage) => FastifyReply): Promise<FastifyInstance> {

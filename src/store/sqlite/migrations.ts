@@ -4,9 +4,10 @@
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import type Database from 'better-sqlite3';
+import { packageFile } from '../../package-files.ts';
 
 const NUMBERED = /^\d{4}-.+\.sql$/;
-const FOLDER = new URL('../../../migrations/', import.meta.url);
+const FOLDER = packageFile('migrations/');
 
 export interface Migration {
   number: number;

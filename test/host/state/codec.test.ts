@@ -208,7 +208,7 @@ test('caches are not kept, and begin anew', () => {
     records: {},
     constants: {},
   };
-  const codec = new StateCodec(shapes, [Part], {});
+  const codec = new StateCodec(shapes, { Part }, {});
   const pieces = finished(codec.encode(new Part()));
   assert.deepEqual(pieces, [
     { kind: 'objects', of: 'Part', keys: ['name'], nodes: [0], columns: [{ kind: 'plain', values: ['part'] }] },
