@@ -198,11 +198,17 @@ export function route<
  * The same where checking the body, and making of it what the lane is asked, takes long for large ones: `prepare` does that, in
  * another thread if need be, and its result takes the place of the body.
  */
-export function heavyRoute<Path extends string, Body extends z.ZodType, Heavy extends object, Light>(
-  entry: Omit<Shape<Path, z.ZodUndefined, Body>, 'frees'> & {
+export function heavyRoute<
+  Path extends string,
+  Body extends z.ZodType,
+  Heavy extends object,
+  Light,
+  Query extends z.ZodType = z.ZodUndefined,
+>(
+  entry: Omit<Shape<Path, Query, Body>, 'frees'> & {
     frees?: (body: Prepared<Heavy, Light>) => Frees;
-    prepare: (asked: Asked<Path, undefined, z.output<Body>>) => { heavy: Heavy; light: Light };
-    handle: Handle<Path, undefined, Prepared<Heavy, Light>>;
+    prepare: (asked: Asked<Path, z.output<Query>, z.output<Body>>) => { heavy: Heavy; light: Light };
+    handle: Handle<Path, z.output<Query>, Prepared<Heavy, Light>>;
   },
 ): Route {
   return entry as unknown as Route;

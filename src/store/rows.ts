@@ -19,12 +19,19 @@ export interface Stored {
   bytes: number;
 }
 
+/** What people find a host by. */
+export type Labels = Readonly<Record<string, string>>;
+
 export interface HostRow {
   id: string;
   tenantId: string;
   name: string;
   spec: HostSpec;
   created: string;
+  /** Not given: none. */
+  labels?: Labels;
+  /** When it is deleted; null, and not given: when somebody asks for that. */
+  expiresAt?: string | null;
 }
 
 /** The first difference between a host's journal and its replay. */
@@ -37,7 +44,7 @@ export interface Divergence {
 }
 
 /** What a host is from its creation on. */
-export interface HostIdentity extends Omit<HostRow, 'spec'> {
+export interface HostIdentity extends Omit<HostRow, 'spec' | 'labels' | 'expiresAt'> {
   /** Why this is not what was stored, where that is so: it may have another name, or be of another tenant. */
   damaged?: string;
 }
@@ -45,6 +52,24 @@ export interface HostIdentity extends Omit<HostRow, 'spec'> {
 /** A host without its spec, which may be large. */
 export interface HostSummary extends HostIdentity {
   diverged: Divergence | null;
+  labels: Labels;
+  expiresAt: string | null;
+}
+
+/** The same with what its events tell of it; null: they are of an earlier version, or the one that tells it is not kept. */
+export interface ListedHost extends HostSummary {
+  state: 'running' | 'kdump' | 'panic' | 'kexec' | null;
+  /** Number of the kernel that runs. */
+  kernel: number | null;
+  /** How many of its events are hazards; those beyond MOST_COUNTED are not counted. */
+  hazards: number | null;
+}
+
+/** Which hosts of a tenant are asked for: those that fit all of it. */
+export interface HostFilter {
+  name?: string | undefined;
+  /** `value` null: whatever the label says. */
+  labels?: readonly { key: string; value: string | null }[] | undefined;
 }
 
 /** What somebody becomes the owner of a host for. */

@@ -22,6 +22,7 @@ import type {
   EventPage,
   HostCopy,
   HostCursor,
+  HostFilter,
   HostIdentity,
   HostOrigin,
   HostPurpose,
@@ -29,6 +30,8 @@ import type {
   HostSummary,
   JournalEntry,
   KeptQuotas,
+  Labels,
+  ListedHost,
   Ownership,
   Snapshot,
   Stored,
@@ -41,6 +44,9 @@ export * from './damage.ts';
 export * from './errors.ts';
 export { hashKey, newKey } from './keys.ts';
 export type * from './rows.ts';
+
+/** So many hazards of a host a list counts. */
+export const MOST_COUNTED = 1000;
 
 /** In which a host belongs to whoever has made it. */
 export const FIRST_EPOCH = 1;
@@ -68,8 +74,12 @@ export interface HostDirectory {
   /** It may have been deleted: no thread has it from memory any more. */
   forget(id: string): void;
   origin(id: string): Promise<HostOrigin | undefined>;
-  /** A tenant's hosts in the order of their creation, at most `limit` of those after the cursor. */
-  list(tenantId: string, limit: number, after?: HostCursor): Promise<HostSummary[]>;
+  /** A tenant's hosts in the order of their creation, at most `limit` of those after the cursor that fit. */
+  list(tenantId: string, limit: number, after?: HostCursor, filter?: HostFilter): Promise<ListedHost[]>;
+  /** These labels take the place of those that the host has. */
+  setLabels(id: string, labels: Labels): Promise<void>;
+  /** At most `limit` hosts that come to their end by then (`expiresAt`), the earliest first. */
+  expired(by: string, limit: number): Promise<HostSummary[]>;
   /** How many hosts a tenant has, and about how many bytes are stored of them. */
   stored(tenantId: string): Promise<Stored>;
 }

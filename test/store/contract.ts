@@ -6,6 +6,7 @@ import type { EmittedEvent } from '../../src/host/command.ts';
 import {
   type EventFilter,
   HandoverDamaged,
+  type HostCursor,
   type HostRow,
   type HostStore,
   hashKey,
@@ -104,6 +105,91 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
     assert.deepEqual(await ids(acme, 0), []);
   });
 
+  says('hosts are found by their name and by labels, all of which must hold', async ({ store, other }) => {
+    const [acme, foreign] = [await tenant(store), await tenant(store, 'other')];
+    const odd = { 'a.b/c-d': `quotes ' " and $ %` };
+    const all = { a: { suite: 'x', job: '1' }, b: { suite: 'x', job: '2' }, c: { suite: '' }, d: {}, e: odd };
+    for (const [id, labels] of Object.entries(all))
+      await store.hosts.insert({ ...row(acme, id), name: `n-${id}`, labels });
+    await store.hosts.insert({ ...row(foreign, 'f'), labels: all.a });
+    const ids = async (labels: [string, string | null][], name?: string, after?: HostCursor) => {
+      const asked = { name, labels: labels.map(([key, value]) => ({ key, value })) };
+      return (await other.hosts.list(acme, 10, after, asked)).map(({ id }) => id).join('');
+    };
+    assert.equal(await ids([['suite', 'x']]), 'ab');
+    assert.equal(await ids([['suite', null]]), 'abc');
+    assert.equal(await ids([['suite', '']]), 'c');
+    assert.equal(
+      await ids([
+        ['suite', 'x'],
+        ['job', '2'],
+      ]),
+      'b',
+    );
+    assert.equal(
+      await ids([
+        ['suite', 'y'],
+        ['job', '2'],
+      ]),
+      '',
+    );
+    assert.equal(await ids([['Suite', null]]), '');
+    assert.equal(await ids([['a.b/c-d', odd['a.b/c-d']]]), 'e');
+    assert.equal(await ids([], 'n-d'), 'd');
+    assert.equal(await ids([['suite', null]], 'n-d'), '');
+    assert.equal(await ids([['suite', null]], undefined, row(acme, 'a')), 'bc');
+    await store.hosts.setLabels('a', { suite: 'z' });
+    await store.hosts.setLabels('b', {});
+    assert.equal(await ids([['suite', 'z']]), 'a');
+    assert.equal(await ids([['suite', null]]), 'ac');
+    assert.deepEqual((await other.hosts.get('a'))?.labels, { suite: 'z' });
+    assert.deepEqual((await other.hosts.get('b'))?.labels, {});
+  });
+
+  says('hosts that have come to their end are found, the earliest first', async ({ store, other }) => {
+    const acme = await tenant(store);
+    const ends = {
+      a: '2026-01-03T00:00:00.000Z',
+      b: '2026-01-02T00:00:00.000Z',
+      c: null,
+      d: '2026-01-04T00:00:00.000Z',
+    };
+    for (const [id, expiresAt] of Object.entries(ends)) await store.hosts.insert({ ...row(acme, id), expiresAt });
+    const ids = async (by: string, limit = 10) => (await other.hosts.expired(by, limit)).map(({ id }) => id).join('');
+    assert.equal(await ids('2026-01-01T23:59:59.999Z'), '');
+    assert.equal(await ids(ends.a), 'ba');
+    assert.equal(await ids(ends.d, 2), 'ba');
+    assert.equal((await other.hosts.get('b'))?.expiresAt, ends.b);
+    await store.hosts.delete({ hostId: 'b', epoch: 1 });
+    assert.equal(await ids(ends.d), 'ad');
+  });
+
+  says('a list tells what the events of each host say of its state', async ({ store, other }) => {
+    const acme = await tenant(store);
+    const told = (kind: string, kernel: number, data = {}) => ({ ...event(1), kind: kind as never, kernel, data });
+    await store.hosts.insert(row(acme, 'h'), [told('boot', 1)]);
+    const listed = async () => {
+      const [host] = await other.hosts.list(acme, 1);
+      return [host?.state, host?.kernel, host?.hazards];
+    };
+    assert.deepEqual(await listed(), ['running', 1, 0]);
+    let sequence = 0;
+    for (const [events, ...expected] of [
+      [[told('dma.fault', 1), told('hazard', 1)], 'running', 1, 1],
+      [[told('kexec', 1)], 'kexec', 1, 1],
+      [[told('hazard', 2), told('boot', 2), told('hazard', 2)], 'running', 2, 3],
+      [[told('crash', 2), told('boot', 3)], 'kdump', 3, 3],
+      [[told('reset', 3), told('boot', 4)], 'running', 4, 3],
+      [[told('panic', 5)], 'panic', 5, 3],
+      [[told('restored', 3, { state: 'kdump' })], 'kdump', 3, 3],
+      [[told('restored', 2)], null, 2, 3],
+    ] as const) {
+      sequence += 1;
+      await store.journal.append({ ...entry(sequence), events });
+      assert.deepEqual(await listed(), expected);
+    }
+  });
+
   says('how many hosts a tenant has, and about how much is stored of them, is known', async ({ store }) => {
     const [acme, other] = [await tenant(store), await tenant(store, 'other')];
     assert.deepEqual(await store.hosts.stored(acme), { hosts: 0, bytes: 0 });
@@ -123,9 +209,10 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
   says('a host is what it was made as, whoever asks', async ({ store, other }) => {
     const { spec, ...identity } = row(await tenant(store), 'h');
     await store.hosts.insert({ ...identity, spec });
+    const summary = { ...identity, diverged: null, labels: {}, expiresAt: null };
     for (const { hosts } of [store, other]) {
-      assert.deepEqual(await hosts.get('h'), { ...identity, diverged: null });
-      assert.deepEqual(await hosts.identity('h'), { ...identity, diverged: null });
+      assert.deepEqual(await hosts.get('h'), summary);
+      assert.deepEqual(await hosts.identity('h'), summary);
       assert.deepEqual(await hosts.origin('h'), { spec, diverged: null });
       assert.deepEqual(
         [await hosts.get('x'), await hosts.identity('x'), await hosts.origin('x')],

@@ -8,9 +8,11 @@ import {
   damagedSnapshot,
   FIRST_EPOCH,
   HandoverDamaged,
+  type HostFilter,
   type HostRow,
   type HostSummary,
   type JournalEntry,
+  type ListedHost,
   lostEnd,
   OwnerPassed,
   type Ownership,
@@ -43,6 +45,7 @@ interface Memory {
 export const newMemory = (): Memory => ({ tenants: [], hosts: new Map() });
 
 const PAGE_BYTES = 1 << 20;
+const OF_STATE = ['boot', 'panic', 'kexec', 'restored', 'copy'];
 
 export function openMemory(memory: Memory): Omit<Store, 'share'> {
   let open = true;
@@ -60,7 +63,32 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
   const tell = (host: Kept, sequence: number, events: readonly EmittedEvent[] = []): void => {
     host.events.push(...events.map((event, index) => ({ sequence, index, ...event })));
   };
-  const summary = ({ row: { spec: _, ...identity }, diverged }: Kept): HostSummary => ({ ...identity, diverged });
+  const summary = ({ row: { spec: _, ...identity }, diverged }: Kept): HostSummary => ({
+    labels: {},
+    expiresAt: null,
+    ...identity,
+    diverged,
+  });
+  const listed = (host: Kept): ListedHost => {
+    const { sequence, kind, kernel, data } = host.events.findLast((event) => OF_STATE.includes(event.kind)) ?? {};
+    const isOfCrash = host.events.some((event) => event.kind === 'crash' && event.sequence === sequence);
+    const states: Record<string, unknown> = {
+      boot: isOfCrash ? 'kdump' : 'running',
+      panic: 'panic',
+      kexec: 'kexec',
+      restored: data?.state,
+      copy: data?.state,
+    };
+    return {
+      ...summary(host),
+      state: (states[kind ?? ''] ?? null) as ListedHost['state'],
+      kernel: kernel ?? null,
+      hazards: host.events.filter((event) => event.kind === 'hazard').length,
+    };
+  };
+  const fits = ({ row: { name, labels = {} } }: Kept, asked: HostFilter): boolean =>
+    (asked.name ?? name) === name &&
+    (asked.labels ?? []).every(({ key, value }) => labels[key] !== undefined && (value ?? labels[key]) === labels[key]);
   const find = async (id: string) => use(() => hosts.get(id) && summary(hosts.get(id)!));
   const taken = (name: string, keyHash: string, but?: string): boolean =>
     memory.tenants.some(
@@ -112,14 +140,26 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
           const { row, diverged, damaged } = host;
           return damaged.has(row) ? { damaged: 'its spec', diverged } : { spec: row.spec, diverged };
         }),
-      list: async (tenantId, limit, after = { created: '', id: '' }) =>
+      list: async (tenantId, limit, after = { created: '', id: '' }, asked = {}) =>
         use(() => {
           const place = ({ created, id }: { created: string; id: string }): string => `${created} ${id}`;
           return [...hosts.values()]
-            .map(summary)
+            .filter((host) => fits(host, asked))
+            .map(listed)
             .filter((host) => host.tenantId === tenantId && place(host) > place(after))
             .sort((a, b) => (place(a) < place(b) ? -1 : 1))
             .slice(0, limit);
+        }),
+      setLabels: async (id, labels) =>
+        use(() => {
+          const host = hosts.get(id);
+          if (host !== undefined) host.row = { ...host.row, labels };
+        }),
+      expired: async (by, limit) =>
+        use(() => {
+          const end = ({ expiresAt }: HostSummary): string => expiresAt ?? '~';
+          const ended = [...hosts.values()].map(summary).filter((host) => end(host) <= by);
+          return ended.sort((a, b) => (end(a) < end(b) ? -1 : 1)).slice(0, limit);
         }),
       stored: async (tenantId) =>
         use(() => {

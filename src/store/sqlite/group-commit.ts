@@ -127,7 +127,8 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
   const setKey = database.prepare('UPDATE tenants SET key_hash = ? WHERE id = ? AND key_hash <> ?');
   const setQuotas = database.prepare('UPDATE tenants SET quotas = ? WHERE id = ?');
   const insertHost = database.prepare(
-    'INSERT INTO hosts (id, tenant_id, name, spec, created, checksum, spec_checksum, events_stored) VALUES (?, ?, ?, ?, ?, ?, ?, 1)',
+    `INSERT INTO hosts (id, tenant_id, name, spec, created, checksum, spec_checksum, labels, expires, events_stored)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
   );
   // Its id may be another one's from now on.
   const replaceDeleted = database.prepare("DELETE FROM hosts WHERE id = ? AND deleted = 'deleted'");
@@ -137,6 +138,7 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
     )
     .pluck();
   const diverge = database.prepare('UPDATE hosts SET diverged = ? WHERE id = ?');
+  const setLabels = database.prepare("UPDATE hosts SET labels = ? WHERE id = ? AND deleted IS NOT 'deleted'");
   const deleteHost = database.prepare("UPDATE hosts SET deleted = 'deleted' WHERE id = ?");
   const clear = prepareClearing(database);
   const append = database.prepare(
@@ -198,6 +200,8 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
           write.created,
           write.checksum,
           write.specChecksum,
+          write.labels,
+          write.expires,
         );
         events.append(write.events);
         if (write.snapshot !== null) putSnapshot(write.snapshot);
@@ -211,6 +215,8 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
       case 'host.diverge':
         ends.check(write.owner);
         return diverge.run(write.divergence, write.owner.hostId).changes;
+      case 'host.labels':
+        return setLabels.run(write.labels, write.id).changes;
       case 'host.delete': {
         const { hostId } = write.owner;
         ends.check(write.owner);
@@ -314,6 +320,7 @@ function typed(write: Write, error: unknown): Failure {
     case 'host.insert':
     case 'host.own':
     case 'host.end':
+    case 'host.labels':
       return unavailable(`cannot store host ${write.id}`, error);
     case 'host.clear':
       return unavailable(`cannot delete what is stored of host ${write.id}`, error);

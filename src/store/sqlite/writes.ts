@@ -67,6 +67,9 @@ export type Write =
       created: string;
       checksum: number;
       specChecksum: number;
+      /** JSON; null: none. */
+      labels: string | null;
+      expires: string | null;
       events: readonly EventRow[];
       /** Of one that is made of another. */
       snapshot: SnapshotRow | null;
@@ -76,6 +79,8 @@ export type Write =
   /** Gives the newest command that is known to be stored. */
   | { kind: 'host.end'; id: string }
   | { kind: 'host.diverge'; owner: Ownership; divergence: string }
+  /** JSON; null: none. Nobody owns them. */
+  | { kind: 'host.labels'; id: string; labels: string | null }
   /** Nobody sees it from now on. */
   | { kind: 'host.delete'; owner: Ownership }
   /** Deletes some of what is stored of a host that is deleted. Gives 0 when there is nothing left, nor the host. */

@@ -29,6 +29,8 @@ const host = (id: string): Write => ({
   checksum: 0,
   specChecksum: 0,
   events: [],
+  labels: null,
+  expires: null,
   snapshot: null,
 });
 
