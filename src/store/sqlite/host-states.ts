@@ -18,17 +18,18 @@ interface StateRow {
 
 const UNKNOWN: Told = { state: null, kernel: null, hazards: null };
 
-/** As the index has it, or SQLite would not take that. */
+/** By that index, or SQLite would look through all events of the host; and with the condition as the index has it. */
+const EVENTS_OF_STATE = 'events INDEXED BY events_of_state';
 const OF_STATE = "kind IN ('boot', 'crash', 'panic', 'kexec', 'restored', 'copy')";
 
 export function openTelling(database: Database.Database): (hostId: string) => Told {
   const newest = database.prepare<[string], StateRow>(
     `SELECT sequence, kind, kernel, CASE WHEN json_valid(data) THEN data ->> '$.state' END AS named
-     FROM events WHERE host_id = ? AND ${OF_STATE} ORDER BY sequence DESC, idx DESC LIMIT 1`,
+     FROM ${EVENTS_OF_STATE} WHERE host_id = ? AND ${OF_STATE} ORDER BY sequence DESC, idx DESC LIMIT 1`,
   );
   // The crash kernel boots within the command that crashes the one before.
   const isOfCrash = database.prepare<[string, number], unknown>(
-    `SELECT 1 FROM events WHERE host_id = ? AND sequence = ? AND ${OF_STATE} AND kind = 'crash'`,
+    `SELECT 1 FROM ${EVENTS_OF_STATE} WHERE host_id = ? AND sequence = ? AND ${OF_STATE} AND kind = 'crash'`,
   );
   const hazards = database
     .prepare<[string], number>(
