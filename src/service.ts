@@ -6,6 +6,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import closeWithGrace from 'close-with-grace';
 import type { Config } from './config.ts';
+import { Expiry } from './expiry.ts';
 import { fileKeyOf } from './file-key.ts';
 import { newCommonMemory } from './http/common.ts';
 import type { CannotListen } from './lanes/messages.ts';
@@ -54,6 +55,9 @@ export async function runService(config: Config, startServer: () => Worker): Pro
     throw new ListenFailed(`cannot listen on ${host} port ${port}: ${await whyNot(listening, host, port)}.`);
   parts.push(() => pool.hangUp());
   const { address } = listening;
+  const expiry = new Expiry({ store, lanes: pool, log });
+  expiry.start();
+  parts.push(() => expiry.stop());
   store.announce(address);
   if (config.dev) process.stdout.write(welcome(address, config));
   else log.info({ address, dataDir: config.dataDir }, 'listening');

@@ -96,6 +96,18 @@ test('what is no label is refused, and names where', async () => {
   assert.equal(await names('label=kept'), 'whole');
 });
 
+test('a host can be given an end', async () => {
+  for (const ttlSeconds of [0, -1, 1.5, '60', 30 * 86_400 + 1]) {
+    const refused = await ask('post', '/v1/hosts', { devices: [], ttlSeconds });
+    assert.deepEqual([refused.status, refused.body.errors?.[0]?.pointer], [400, '/ttlSeconds'], String(ttlSeconds));
+  }
+  const { body } = await ask('post', '/v1/hosts', { name: 'short', devices: [], ttlSeconds: 30 * 86_400 });
+  assert.equal(Date.parse(body.expiresAt), Date.parse(body.created) + 30 * 86_400_000);
+  const [listed] = await list('name=short');
+  assert.equal(listed?.expiresAt, body.expiresAt);
+  assert.equal((await ask('get', `/v1/hosts/${body.id}`)).body.expiresAt, body.expiresAt);
+});
+
 test('a copy and a host of a file have the labels that they are given, and none otherwise', async () => {
   const from = await made('original', { of: 'original' });
   const copy = await ask('post', '/v1/hosts', { from, labels: { of: 'copy' }, ttlSeconds: 600 });
