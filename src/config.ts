@@ -49,6 +49,8 @@ export interface Config {
   quotas: Quotas;
   /** Signs files of hosts; null: that of the data directory does. */
   fileKey: string | null;
+  /** Says where the service is, as long as it can be used; null: there is none. */
+  readyFile: string | null;
   allowServiceDeath: boolean;
   /** Each host is looked at after each command. */
   check: boolean;
@@ -136,6 +138,7 @@ const environment = z.object({
   HOLDOVER_HOST_MEMORY: integer(0, 2 ** 24).default(DEFAULT_HOST_MEMORY),
   HOLDOVER_QUOTAS: quotas,
   HOLDOVER_FILE_KEY: key.optional(),
+  HOLDOVER_READY_FILE: z.string().optional(),
   HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
   HOLDOVER_CHECK: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
 });
@@ -184,6 +187,7 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     hostMemory: values.HOLDOVER_HOST_MEMORY * MEBIBYTE,
     quotas: defaultQuotas(values.HOLDOVER_QUOTAS, { hostMemory: values.HOLDOVER_HOST_MEMORY, dev }),
     fileKey: values.HOLDOVER_FILE_KEY ?? null,
+    readyFile: values.HOLDOVER_READY_FILE ?? null,
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
     check: values.HOLDOVER_CHECK === '1',
     warnings: unknownVariables(Object.keys(given)),

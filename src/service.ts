@@ -13,6 +13,7 @@ import type { CannotListen } from './lanes/messages.ts';
 import { LanePool } from './lanes/pool.ts';
 import { STOP_MS } from './limits.ts';
 import { createLog, type Log } from './log.ts';
+import { ReadyFile } from './ready-file.ts';
 import { openStore } from './store/sqlite/store.ts';
 import type { Store } from './store/store.ts';
 import { seedTenants } from './tenants.ts';
@@ -30,12 +31,14 @@ const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 /**
  * Resolves when the service listens and has said so. `startServer` starts the thread of the lane that serves. Throws
- * ListenFailed, StoreUnavailable and TenantExists.
+ * ConfigError, ListenFailed, StoreUnavailable and TenantExists.
  */
 export async function runService(config: Config, startServer: () => Worker): Promise<void> {
   const log = await createLog(config);
   for (const warning of config.warnings) log.warn({}, warning);
   const store = openStore({ directory: config.dataDir, durability: config.durability });
+  // The directory is this one's: no other service is there that has left the file.
+  const ready = config.readyFile === null ? null : new ReadyFile(config.readyFile);
   /** What stops, the last one first. */
   const parts: (() => Promise<void>)[] = [() => store.close()];
   stopWhenAsked(parts, log);
@@ -59,6 +62,8 @@ export async function runService(config: Config, startServer: () => Worker): Pro
   expiry.start();
   parts.push(() => expiry.stop());
   store.announce(address);
+  ready?.write(address);
+  parts.push(async () => ready?.remove());
   if (config.dev) process.stdout.write(welcome(address, config));
   else log.info({ address, dataDir: config.dataDir }, 'listening');
 }

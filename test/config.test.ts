@@ -39,6 +39,7 @@ test('without any variable everything has its default', () => {
     hostMemory: USUAL_MEMORY * 2 ** 20,
     quotas: { ...DEFAULTS, ...memoryOf(USUAL_MEMORY) },
     fileKey: null,
+    readyFile: null,
     allowServiceDeath: false,
     check: false,
     warnings: [],
@@ -69,6 +70,7 @@ test('every variable is read', (t) => {
     HOLDOVER_HOST_MEMORY: '200',
     HOLDOVER_QUOTAS: 'hosts=7, memory=300,requests=unlimited',
     HOLDOVER_FILE_KEY: 'of-files',
+    HOLDOVER_READY_FILE: '/run/ready.json',
     HOLDOVER_ALLOW_SERVICE_DEATH: '1',
     HOLDOVER_CHECK: '1',
   });
@@ -99,6 +101,7 @@ test('every variable is read', (t) => {
     hostMemory: 200 * 1024 * 1024,
     quotas: { ...DEFAULTS, hosts: 7, memory: 300, hostMemory: 150, requests: Number.POSITIVE_INFINITY },
     fileKey: 'of-files',
+    readyFile: '/run/ready.json',
     allowServiceDeath: true,
     check: true,
     warnings: [],
