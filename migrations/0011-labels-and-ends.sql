@@ -7,3 +7,8 @@ CREATE INDEX hosts_expiring ON hosts (expires) WHERE expires IS NOT NULL;
 CREATE INDEX events_of_state ON events (host_id, sequence, idx)
   WHERE kind IN ('boot', 'crash', 'panic', 'kexec', 'restored', 'copy');
 CREATE INDEX events_of_hazards ON events (host_id) WHERE kind = 'hazard';
+
+-- Throw-away tenants: whose they are, and when they are deleted; NULL: it is none.
+ALTER TABLE tenants ADD COLUMN parent_id TEXT REFERENCES tenants (id);
+ALTER TABLE tenants ADD COLUMN expires TEXT;
+CREATE INDEX tenants_of_parent ON tenants (parent_id) WHERE parent_id IS NOT NULL;

@@ -6,6 +6,7 @@ import Database from 'better-sqlite3';
 import { Expiry } from '../src/expiry.ts';
 import type { Lanes } from '../src/lanes/lanes.ts';
 import { openStore } from '../src/store/sqlite/store.ts';
+import { hashKey } from '../src/store/store.ts';
 import { SPEC } from './lanes/fake-host.ts';
 import { openStream } from './support/event-stream.ts';
 import { createLanes } from './support/lanes.ts';
@@ -48,6 +49,33 @@ test('a host goes when its time has come and not before, also behind a restart',
   await second.expiry.look();
   assert.equal(await left(second), 'c');
   await second.lanes.close();
+});
+
+test('a throw-away tenant goes with its hosts, also where that was begun before, and its parent stays', async (t) => {
+  const store = openStore({ directory: temporaryDirectory(t) });
+  t.after(() => store.close());
+  const lanes = createLanes({ store });
+  const parent = await store.tenants.create('acme', hashKey('of the parent'));
+  const made = async (name: string, expiresAt: string) => {
+    const tenant = (await store.tenants.createChild(parent, { name, expiresAt, most: 9 }, hashKey(name)))!;
+    await store.hosts.insert({ id: `h-${name}`, tenantId: tenant.id, name, spec: SPEC, created: CREATED });
+    return tenant;
+  };
+  await made('over', ENDS.a);
+  const begun = await made('begun', '2999-01-01T00:00:00.000Z');
+  await made('later', '2999-01-01T00:00:00.000Z');
+  await store.hosts.insert({ id: 'h-own', tenantId: parent.id, name: 'own', spec: SPEC, created: CREATED });
+  // Somebody has begun to delete it, and died.
+  await store.tenants.end(begun.id);
+  assert.equal(await store.tenants.findByKeyHash(hashKey('begun')), undefined);
+  await new Expiry({ store, lanes, log: SILENT }).look();
+  assert.deepEqual(
+    (await store.tenants.children(parent.id)).map(({ name }) => name),
+    ['acme/later'],
+  );
+  for (const id of ['h-over', 'h-begun']) assert.equal(await store.hosts.get(id), undefined);
+  for (const id of ['h-later', 'h-own']) assert.notEqual(await store.hosts.get(id), undefined);
+  await lanes.close();
 });
 
 test('one that cannot be deleted is told of once, tried again, and keeps no other one', async (t) => {

@@ -38,7 +38,7 @@ export async function authenticate(
     );
   }
   const tenant = await context.directory.tenants.findByKeyHash(context.keys.hashOf(key));
-  if (tenant === undefined) {
+  if (tenant === undefined || hasEnded(tenant)) {
     throw unauthenticated('Nobody has this key. Check it, or have a tenant made.', ', error="invalid_token"');
   }
   context.keys.know(key);
@@ -49,6 +49,9 @@ export async function authenticate(
   const { host } = request.params as { host?: string };
   if (host !== undefined) request.visibleHost = await hostOf(context, tenant, host);
 }
+
+/** Whether it is about to be deleted. */
+const hasEnded = ({ expiresAt }: Tenant): boolean => expiresAt !== null && Date.parse(expiresAt) <= Date.now();
 
 function bearerKey(headers: IncomingHttpHeaders): string {
   const key = keyIn(headers);

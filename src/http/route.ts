@@ -10,7 +10,7 @@ import type { Config } from '../config.ts';
 import { FULL, part, type Support } from '../kernel/uapi/index.ts';
 import type { Lanes } from '../lanes/lanes.ts';
 import { LARGE } from '../limits.ts';
-import type { Directory, HostIdentity, Tenant } from '../store/store.ts';
+import { accountOf, type Directory, type HostIdentity, type Tenant } from '../store/store.ts';
 import { isPacked, type Packed, unpack } from '../threads/packed.ts';
 import { authenticate } from './auth.ts';
 import type { BodyBudget, Claim } from './bodies/budget.ts';
@@ -323,7 +323,7 @@ export function bodyOf(entry: Route, asked: object, value: unknown): unknown {
 }
 
 /** Who is asked to wait where much is asked at once. */
-const tenantOf = ({ tenant }: FastifyRequest): string => tenant?.id ?? '';
+const tenantOf = ({ tenant }: FastifyRequest): string => (tenant === null ? '' : accountOf(tenant));
 
 /** What the request has of the budget until it is answered. */
 export function claimOf(request: FastifyRequest, budget: BodyBudget): Claim {

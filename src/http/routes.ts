@@ -21,6 +21,7 @@ import { SERVICE_ROUTES } from './resources/service.ts';
 import { SNAPSHOT_ROUTES } from './resources/snapshots.ts';
 import { SWEEP_ROUTES } from './resources/sweep.ts';
 import { TENANT_ROUTES } from './resources/tenants.ts';
+import { THROW_AWAY_ROUTES } from './resources/throw-aways.ts';
 import { USAGE_ROUTES } from './resources/usage.ts';
 import type { Route } from './route.ts';
 
@@ -43,6 +44,7 @@ const ALL: readonly Route[] = [
   ...PAST_ROUTES,
   ...SNAPSHOT_ROUTES,
   ...HAZARD_ROUTES,
+  ...THROW_AWAY_ROUTES,
   ...RESET_ROUTES,
   ...USAGE_ROUTES,
   ...TENANT_ROUTES,

@@ -8,9 +8,16 @@ export interface Tenant {
   id: string;
   name: string;
   created: string;
-  /** Of its quotas those that are not as all tenants have them. */
+  /** Of its quotas those that are not as all tenants have them; of a throw-away one, those of its parent. */
   quotas: KeptQuotas;
+  /** Who has made a throw-away one, and shares its quotas with it; null: it is none. */
+  parentId: string | null;
+  /** When a throw-away one is deleted. */
+  expiresAt: string | null;
 }
+
+/** Whose quotas a tenant uses: its own, or its parent's. */
+export const accountOf = ({ id, parentId }: Pick<Tenant, 'id' | 'parentId'>): string => parentId ?? id;
 
 /** What is stored of the hosts of a tenant. */
 export interface Stored {

@@ -44,6 +44,7 @@ export * from './damage.ts';
 export * from './errors.ts';
 export { hashKey, newKey } from './keys.ts';
 export type * from './rows.ts';
+export { accountOf } from './rows.ts';
 
 /** So many hazards of a host a list counts. */
 export const MOST_COUNTED = 1000;
@@ -54,6 +55,23 @@ export const FIRST_EPOCH = 1;
 export interface Tenants {
   /** Throws TenantExists where the name or the key is taken. `keyHash` is that of `hashKey`. */
   create(name: string, keyHash: string): Promise<Tenant>;
+  /**
+   * A throw-away tenant: its name is behind that of its parent, and its id where none is given. Undefined where the parent has
+   * `most` of them already. Throws TenantExists where it has one of that name.
+   */
+  createChild(
+    parent: Tenant,
+    child: { name?: string | undefined; expiresAt: string; most: number },
+    keyHash: string,
+  ): Promise<Tenant | undefined>;
+  /** Those of a parent, by name. */
+  children(parentId: string): Promise<Tenant[]>;
+  /** Throw-away ones that come to their end by then, at most `limit`. */
+  expired(by: string, limit: number): Promise<Tenant[]>;
+  /** A throw-away one has come to its end: nobody has its key any more. */
+  end(id: string): Promise<void>;
+  /** Deletes a throw-away one that has no hosts; false where it has some. */
+  delete(id: string): Promise<boolean>;
   /** From memory where it is known, as every request asks for it. */
   findByKeyHash(keyHash: string): Promise<Tenant | undefined>;
   findByName(name: string): Promise<Tenant | undefined>;
@@ -80,7 +98,7 @@ export interface HostDirectory {
   setLabels(id: string, labels: Labels): Promise<void>;
   /** At most `limit` hosts that come to their end by then (`expiresAt`), the earliest first. */
   expired(by: string, limit: number): Promise<HostSummary[]>;
-  /** How many hosts a tenant has, and about how many bytes are stored of them. */
+  /** How many hosts a tenant and its throw-away ones have, and about how many bytes are stored of them. */
   stored(tenantId: string): Promise<Stored>;
 }
 

@@ -113,10 +113,14 @@ test('what a label marks goes in one call, and then all else', async (t) => {
     'snapshots',
   ]);
   assert.ok((await usage(app)).slice(0, 6).every((used) => used > 0));
+  const post = (path: string, body: object, key: string) =>
+    app.agent.post(path).set('authorization', `Bearer ${key}`).send(body);
+  const { body: child } = await post('/v1/tenants', { ttlSeconds: 600 }, app.key);
+  const { body: its } = await post('/v1/hosts', { devices: [], labels: { run: '1' } }, child.key);
   const stream = await openStream(`${app.url}/v1/hosts/${marked[0]!.id}/events`, KEY);
 
   const { status, body } = await reset(app, { label: 'run=1' });
-  assert.deepEqual([status, body], [200, { hosts: 2 }]);
+  assert.deepEqual([status, body], [200, { hosts: 2, tenants: 0 }]);
   assert.deepEqual(tablesWith(directory, idsOf(marked)), {});
   for (const host of marked) await assert.rejects(host.view(), /404/);
   await bare[0]!.view();
@@ -124,10 +128,10 @@ test('what a label marks goes in one call, and then all else', async (t) => {
   for await (const _ of stream);
   assert.equal((await usage(app)).at(-1), 0);
 
-  assert.deepEqual((await reset(app, {})).body, { hosts: 1 });
-  assert.deepEqual(tablesWith(directory, idsOf([...marked, ...bare])), {});
+  assert.deepEqual((await reset(app, {})).body, { hosts: 2, tenants: 1 });
+  assert.deepEqual(tablesWith(directory, [...idsOf([...marked, ...bare]), child.id, its.id]), {});
   assert.deepEqual(await usage(app), [0, 0, 0, 0, 0, 0, 0]);
-  assert.deepEqual((await reset(app, {})).body, { hosts: 0 });
+  assert.deepEqual((await reset(app, {})).body, { hosts: 0, tenants: 0 });
 
   assert.deepEqual(await foreign.view(), before);
   assert.deepEqual(tablesWith(directory, [foreign.id]), kept);

@@ -87,6 +87,47 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
     assert.deepEqual((await tenants.findByKeyHash(hashKey('key')))?.quotas, {});
   });
 
+  says(
+    'throw-away tenants share the quotas of their parent, are bounded, and go when they have no hosts',
+    async (subject) => {
+      const { store } = subject;
+      const { tenants } = store;
+      const parent = await tenants.create('acme', hashKey('key'));
+      const [expiresAt, most] = ['2026-01-02T00:00:00.000Z', 2];
+      const first = (await tenants.createChild(parent, { name: 'one', expiresAt, most }, hashKey('one')))!;
+      assert.deepEqual([first.name, first.parentId, first.expiresAt], ['acme/one', parent.id, expiresAt]);
+      await assert.rejects(tenants.createChild(parent, { name: 'one', expiresAt, most }, hashKey('two')), TenantExists);
+      const late = '2026-01-03T00:00:00.000Z';
+      const second = (await tenants.createChild(parent, { expiresAt: late, most }, hashKey('two')))!;
+      assert.equal(await tenants.createChild(parent, { name: 'three', expiresAt, most }, hashKey('three')), undefined);
+      assert.deepEqual((await tenants.children(parent.id)).map(({ id }) => id).sort(), [first.id, second.id].sort());
+      await tenants.setQuotas(parent.id, { hosts: 3 });
+      assert.deepEqual(await tenants.findByKeyHash(hashKey('one')), { ...first, quotas: { hosts: 3 } });
+      await store.hosts.insert(row(parent.id, 'p'));
+      await store.hosts.insert(row(first.id, 'a'));
+      assert.equal((await store.hosts.stored(parent.id)).hosts, 2);
+      assert.equal((await store.hosts.stored(first.id)).hosts, 1);
+      assert.deepEqual(
+        (await store.hosts.list(parent.id, 9)).map(({ id }) => id),
+        ['p'],
+      );
+      assert.deepEqual(
+        (await tenants.expired(expiresAt, 9)).map(({ id }) => id),
+        [first.id],
+      );
+      assert.deepEqual(await tenants.expired('2026-01-01T23:59:59.999Z', 9), []);
+      await tenants.end(first.id);
+      assert.equal(await tenants.findByKeyHash(hashKey('one')), undefined);
+      assert.equal(await tenants.delete(first.id), false);
+      await store.hosts.delete({ hostId: 'a', epoch: 1 });
+      assert.equal(await tenants.delete(first.id), true);
+      assert.equal(await tenants.delete(first.id), true);
+      assert.equal(await tenants.get(first.id), undefined);
+      // What was stored and has been deleted is not missed.
+      await store.inspect((damage) => assert.fail(JSON.stringify(damage)));
+    },
+  );
+
   says('hosts are listed by tenant in pages, the oldest first', async ({ store }) => {
     const [acme, other] = [await tenant(store), await tenant(store, 'other')];
     for (const id of ['c', 'a', 'b']) await store.hosts.insert(row(acme, id));

@@ -95,14 +95,46 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
       (other) => other.tenant.id !== but && (other.tenant.name === name || other.keyHash === keyHash),
     );
 
+  const add = (made: Pick<Tenant, 'name' | 'parentId' | 'expiresAt'>, keyHash: string, quotas = {}): Tenant => {
+    const tenant = { id: `t-${memory.tenants.length}`, created: '2026-01-01T00:00:00.000Z', quotas, ...made };
+    memory.tenants.push({ tenant, keyHash });
+    return tenant;
+  };
+  const byName = (): Tenant[] => memory.tenants.map(({ tenant }) => tenant).sort((a, b) => (a.name < b.name ? -1 : 1));
+
   return {
     tenants: {
       create: async (name, keyHash) =>
         use(() => {
           if (taken(name, keyHash)) throw new TenantExists(`tenant ${name}`);
-          const tenant = { id: `t-${memory.tenants.length}`, name, created: '2026-01-01T00:00:00.000Z', quotas: {} };
-          memory.tenants.push({ tenant, keyHash });
-          return tenant;
+          return add({ name, parentId: null, expiresAt: null }, keyHash);
+        }),
+      createChild: async (parent, { name, expiresAt, most }, keyHash) =>
+        use(() => {
+          if (memory.tenants.filter(({ tenant }) => tenant.parentId === parent.id).length >= most) return undefined;
+          const whole = `${parent.name}/${name ?? memory.tenants.length}`;
+          if (taken(whole, keyHash)) throw new TenantExists(`tenant ${whole}`);
+          return add({ name: whole, parentId: parent.id, expiresAt }, keyHash, parent.quotas);
+        }),
+      children: async (parentId) => use(() => byName().filter((tenant) => tenant.parentId === parentId)),
+      expired: async (by, limit) =>
+        use(() => {
+          const end = ({ expiresAt }: Tenant): string => expiresAt ?? '~';
+          return byName()
+            .filter((tenant) => end(tenant) <= by)
+            .slice(0, limit);
+        }),
+      end: async (id) =>
+        use(() => {
+          const found = memory.tenants.find(({ tenant }) => tenant.id === id);
+          if (found !== undefined)
+            Object.assign(found, { keyHash: '', tenant: { ...found.tenant, expiresAt: '2026-01-01T00:00:00.000Z' } });
+        }),
+      delete: async (id) =>
+        use(() => {
+          if ([...hosts.values()].some(({ row }) => row.tenantId === id)) return false;
+          memory.tenants = memory.tenants.filter(({ tenant }) => tenant.id !== id);
+          return true;
         }),
       findByKeyHash: async (hash) => use(() => memory.tenants.find(({ keyHash }) => keyHash === hash)?.tenant),
       findByName: async (name) => use(() => memory.tenants.find(({ tenant }) => tenant.name === name)?.tenant),
@@ -117,8 +149,8 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
         ),
       setQuotas: async (id, quotas) =>
         use(() => {
-          const found = memory.tenants.find(({ tenant }) => tenant.id === id);
-          if (found !== undefined) found.tenant = { ...found.tenant, quotas };
+          for (const one of memory.tenants)
+            if (one.tenant.id === id || one.tenant.parentId === id) one.tenant = { ...one.tenant, quotas };
         }),
       setKeyHash: async (id, keyHash) =>
         use(() => {
@@ -163,7 +195,10 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
         }),
       stored: async (tenantId) =>
         use(() => {
-          const kept = [...hosts.values()].filter(({ row }) => row.tenantId === tenantId);
+          const owners = memory.tenants.filter(({ tenant: { id, parentId } }) => [id, parentId].includes(tenantId));
+          const kept = [...hosts.values()].filter(({ row }) =>
+            owners.some(({ tenant: { id } }) => id === row.tenantId),
+          );
           const bytes = (value: unknown): number => JSON.stringify(value).length;
           const sizeOf = ({ row, journal, snapshots }: Kept): number =>
             bytes(row.spec) +

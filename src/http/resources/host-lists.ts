@@ -1,8 +1,9 @@
 /** Many hosts at once: listing them, finding them by label or name, and deleting them together. */
 import { z } from 'zod';
+import { removeHosts } from '../../lanes/removal.ts';
 import type { HostCursor, HostFilter } from '../../store/store.ts';
 import { limit } from '../parameters.ts';
-import { removeHosts } from '../removal.ts';
+import { removeHost } from '../removal.ts';
 import { type Route, route } from '../route.ts';
 import { HostList } from '../schemas/host.ts';
 import { Labels, labelFilters } from '../schemas/labels.ts';
@@ -98,7 +99,9 @@ export const HOST_LIST_ROUTES: readonly Route[] = [
         const reason = 'required: `label` or `name`; POST /v1/reset deletes all hosts';
         throw invalid([{ in: 'query', pointer: '/label', reason }]);
       }
-      return { deleted: await removeHosts(context, tenant.id, filterOf(query)) };
+      return {
+        deleted: await removeHosts(context.directory, tenant.id, filterOf(query), (id) => removeHost(context, id)),
+      };
     },
   }),
   route({

@@ -15,6 +15,7 @@ import { type Mark, Marks } from './marks.ts';
 import { NOBODYS } from './parts.ts';
 import { preparePruning } from './pruning.ts';
 import { Room } from './room.ts';
+import { prepareTenants } from './tenant-rows.ts';
 import type { SnapshotRow, Write } from './writes.ts';
 
 type Failure = StoreUnavailable | OwnerPassed | TenantExists;
@@ -71,7 +72,7 @@ export class GroupCommit {
     try {
       this.#commits += 1;
       const results = this.#group(writes);
-      this.#marks.note(changesOf(writes));
+      this.#marks.note(changesOf(writes, results));
       if (isCleared(writes, results)) this.#room.keepSpare();
       return results.map((result) => ({ result }));
     } catch (error) {
@@ -103,13 +104,14 @@ const isCleared = (writes: readonly Write[], results: readonly number[]): boolea
   writes.some(({ kind }, index) => kind === 'host.clear' && results[index] === 0);
 
 /** What hosts and tenants have come to. */
-function changesOf(writes: readonly Write[]): Map<string, Mark> {
+function changesOf(writes: readonly Write[], results: readonly number[]): Map<string, Mark> {
   const changes = new Map<string, Mark>();
-  for (const write of writes) {
+  for (const [index, write] of writes.entries()) {
     if (write.kind === 'append') changes.set(write.row.hostId, write.row.sequence);
     else if (write.kind === 'host.insert') changes.set(write.id, write.snapshot?.sequence ?? 0);
     else if (write.kind === 'host.delete') changes.set(write.owner.hostId, 'deleted');
-    else if (write.kind === 'tenant.create') changes.set(write.tenant.id, 'tenant');
+    else if (write.kind === 'tenant.create' && results[index]! > 0) changes.set(write.tenant.id, 'tenant');
+    else if (write.kind === 'tenant.delete' && results[index]! > 0) changes.set(write.id, 'deleted');
   }
   return changes;
 }
@@ -123,9 +125,7 @@ interface Known {
 }
 
 function prepareWrites(database: Database.Database, { ends, histories, events, sizes }: Known): Apply {
-  const createTenant = database.prepare('INSERT INTO tenants (id, name, key_hash, created) VALUES (?, ?, ?, ?)');
-  const setKey = database.prepare('UPDATE tenants SET key_hash = ? WHERE id = ? AND key_hash <> ?');
-  const setQuotas = database.prepare('UPDATE tenants SET quotas = ? WHERE id = ?');
+  const tenants = prepareTenants(database);
   const insertHost = database.prepare(
     `INSERT INTO hosts (id, tenant_id, name, spec, created, checksum, spec_checksum, labels, expires, events_stored)
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
@@ -182,14 +182,12 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
 
   return (write) => {
     switch (write.kind) {
-      case 'tenant.create': {
-        const { id, name, created } = write.tenant;
-        return createTenant.run(id, name, write.keyHash, created).changes;
-      }
+      case 'tenant.create':
+      case 'tenant.end':
+      case 'tenant.delete':
       case 'tenant.key':
-        return setKey.run(write.keyHash, write.id, write.keyHash).changes;
       case 'tenant.quotas':
-        return setQuotas.run(write.quotas, write.id).changes;
+        return tenants(write);
       case 'host.insert':
         replaceDeleted.run(write.id);
         insertHost.run(
@@ -309,6 +307,8 @@ function typed(write: Write, error: unknown): Failure {
   if (error instanceof OwnerPassed) return error;
   switch (write.kind) {
     case 'tenant.create':
+    case 'tenant.end':
+    case 'tenant.delete':
     case 'tenant.quotas':
     case 'tenant.key': {
       const tenant = write.kind === 'tenant.create' ? write.tenant.name : write.id;

@@ -68,9 +68,9 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
   );
   const tell = openTelling(database);
 
-  const stored = database.prepare<[string], Stored>(
+  const stored = database.prepare<[{ tenant: string }], Stored>(
     `SELECT count(*) AS hosts, coalesce(sum(bytes), 0) AS bytes FROM hosts JOIN host_sizes ON host_id = id
-     WHERE tenant_id = ?`,
+     WHERE tenant_id IN (SELECT :tenant UNION ALL SELECT id FROM tenants WHERE parent_id = :tenant)`,
   );
 
   const parts = openParts(database, writer);
@@ -122,7 +122,7 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
       await writer.write({ kind: 'host.labels', id, labels: textOf(labels) });
     },
     expired: async (by, limit) => attempt('find', 'any', () => expiring.all(by, limit).map(summary)),
-    stored: async (tenantId) => attempt('count', tenantId, () => stored.get(tenantId)!),
+    stored: async (tenantId) => attempt('count', tenantId, () => stored.get({ tenant: tenantId })!),
     async markDiverged(owner, divergence) {
       await writer.write({ kind: 'host.diverge', owner, divergence: JSON.stringify(divergence) });
     },

@@ -1,7 +1,7 @@
 /** Tenants, found by the hash of their key. */
 import { randomUUID } from 'node:crypto';
 import type Database from 'better-sqlite3';
-import type { KeptQuotas, Tenant, Tenants } from '../store.ts';
+import { hashKey, type KeptQuotas, newKey, type Tenant, type Tenants } from '../store.ts';
 import { Changes } from './changes.ts';
 import { unavailable } from './errors.ts';
 import type { Writer } from './writes.ts';
@@ -10,7 +10,10 @@ interface Columns extends Omit<Tenant, 'quotas'> {
   quotas: string | null;
 }
 
-const COLUMNS = 'id, name, created, quotas';
+/** Quotas of a throw-away one are its parent's. */
+const COLUMNS = `id, name, created, parent_id AS parentId, expires AS expiresAt,
+  CASE WHEN parent_id IS NULL THEN quotas
+    ELSE (SELECT parent.quotas FROM tenants AS parent WHERE parent.id = tenants.parent_id) END AS quotas`;
 
 /** Any change of a tenant is one of all: it may have had another key before. */
 const ANY = 'tenants';
@@ -30,14 +33,39 @@ export function openTenants(database: Database.Database, writer: Writer, changes
   const page = database.prepare<[string, number], Columns>(
     `SELECT ${COLUMNS} FROM tenants WHERE name > ? ORDER BY name LIMIT ?`,
   );
+  const ofParent = database.prepare<[string], Columns>(
+    `SELECT ${COLUMNS} FROM tenants WHERE parent_id = ? ORDER BY name`,
+  );
+  // Without a parent none has an end, whatever stands there.
+  const expiring = database.prepare<[string, number], Columns>(
+    `SELECT ${COLUMNS} FROM tenants WHERE parent_id IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?`,
+  );
   // Every request asks; nobody but this service writes.
   const known = changes.cache<Tenant>(MOST_KNOWN);
 
   return {
     async create(name, keyHash) {
-      const tenant = { id: `t-${randomUUID()}`, name, created: new Date().toISOString() };
+      const tenant = { ...newRow(), name, parentId: null, expiresAt: null };
       await writer.write({ kind: 'tenant.create', tenant, keyHash });
       return { ...tenant, quotas: {} };
+    },
+    async createChild(parent, { name, expiresAt, most }, keyHash) {
+      const row = newRow();
+      const tenant = { ...row, name: `${parent.name}/${name ?? row.id}`, parentId: parent.id, expiresAt };
+      const bound = Number.isFinite(most) ? { most } : {};
+      const made = await writer.write({ kind: 'tenant.create', tenant, keyHash, ...bound });
+      return made === 0 ? undefined : { ...tenant, quotas: parent.quotas };
+    },
+    children: async (parentId) => read(() => ofParent.all(parentId)).map(tenantOf),
+    expired: async (by, limit) => read(() => expiring.all(by, limit)).map(tenantOf),
+    async end(id) {
+      await writer.write({ kind: 'tenant.end', id, expires: new Date().toISOString(), keyHash: hashKey(newKey()) });
+      changes.note(ANY);
+    },
+    async delete(id) {
+      const gone = (await writer.write({ kind: 'tenant.delete', id })) > 0;
+      changes.note(ANY);
+      return gone;
     },
     findByKeyHash: async (keyHash) => known.get(keyHash, () => byKeyHash(keyHash), ANY),
     findByName: async (name) => byName(name),
@@ -55,6 +83,8 @@ export function openTenants(database: Database.Database, writer: Writer, changes
     },
   };
 }
+
+const newRow = () => ({ id: `t-${randomUUID()}`, created: new Date().toISOString() });
 
 function tenantOf({ quotas, ...tenant }: Columns): Tenant {
   return { ...tenant, quotas: quotas === null ? {} : given(quotas) };

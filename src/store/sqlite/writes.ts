@@ -54,7 +54,12 @@ export interface SnapshotRow extends StoredBlob, Ownership {
 
 /** Each is stored whole or not at all. */
 export type Write =
-  | { kind: 'tenant.create'; tenant: Omit<Tenant, 'quotas'>; keyHash: string }
+  /** `most`: of a throw-away one, how many its parent may have; gives 0 where it has so many. */
+  | { kind: 'tenant.create'; tenant: Omit<Tenant, 'quotas'>; keyHash: string; most?: number }
+  /** Of a throw-away one. */
+  | { kind: 'tenant.end'; id: string; expires: string; keyHash: string }
+  /** The same; gives 0 where it has hosts. */
+  | { kind: 'tenant.delete'; id: string }
   | { kind: 'tenant.key'; id: string; keyHash: string }
   /** JSON; null: those of all. */
   | { kind: 'tenant.quotas'; id: string; quotas: string | null }
