@@ -14,6 +14,7 @@ import { LanePool } from './lanes/pool.ts';
 import { STOP_MS } from './limits.ts';
 import { createLog, type Log } from './log.ts';
 import { ReadyFile } from './ready-file.ts';
+import type { Seeds } from './seeds.ts';
 import { openStore } from './store/sqlite/store.ts';
 import type { Store } from './store/store.ts';
 import { seedTenants } from './tenants.ts';
@@ -33,8 +34,10 @@ const STOPPING = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
  * Resolves when the service listens and has said so. `startServer` starts the thread of the lane that serves. Throws
  * ConfigError, ListenFailed, StoreUnavailable and TenantExists.
  */
-export async function runService(config: Config, startServer: () => Worker): Promise<void> {
-  const log = await createLog(config);
+export async function runService(given: Config, startServer: () => Worker): Promise<void> {
+  const log = await createLog(given);
+  const seeds = given.seedDir === null ? null : await seedsOf(given.seedDir);
+  const config = seeds?.withTenants(given) ?? given;
   for (const warning of config.warnings) log.warn({}, warning);
   const store = openStore({ directory: config.dataDir, durability: config.durability });
   // The directory is this one's: no other service is there that has left the file.
@@ -52,6 +55,8 @@ export async function runService(config: Config, startServer: () => Worker): Pro
   await seedTenants(store.tenants, config, log, store.damage);
   // They are booted when they are used, too; what looks for them might have no end.
   if (!store.damage.isOfDatabase) await pool.recover();
+  // Whoever can ask finds them there.
+  await seeds?.makeHosts(store, { lanes: pool, count: lanes, log });
   const { host, port } = config;
   const listening = await pool.listen(host, port);
   if (!('address' in listening))
@@ -66,6 +71,12 @@ export async function runService(config: Config, startServer: () => Worker): Pro
   parts.push(async () => ready?.remove());
   if (config.dev) process.stdout.write(welcome(address, config));
   else log.info({ address, dataDir: config.dataDir }, 'listening');
+}
+
+/** What reads them knows all of the API, which this thread does not need otherwise. */
+async function seedsOf(directory: string): Promise<Seeds> {
+  const { Seeds } = await import('./seeds.ts');
+  return new Seeds(directory);
 }
 
 /** Ends the process in order when a signal comes, or an error that nobody has caught: with 0, and with 1 after an error. */

@@ -40,6 +40,7 @@ test('without any variable everything has its default', () => {
     quotas: { ...DEFAULTS, ...memoryOf(USUAL_MEMORY) },
     fileKey: null,
     readyFile: null,
+    seedDir: null,
     allowServiceDeath: false,
     check: false,
     warnings: [],
@@ -71,6 +72,7 @@ test('every variable is read', (t) => {
     HOLDOVER_QUOTAS: 'hosts=7, memory=300,requests=unlimited',
     HOLDOVER_FILE_KEY: 'of-files',
     HOLDOVER_READY_FILE: '/run/ready.json',
+    HOLDOVER_SEED_DIR: '/seeds',
     HOLDOVER_ALLOW_SERVICE_DEATH: '1',
     HOLDOVER_CHECK: '1',
   });
@@ -102,6 +104,7 @@ test('every variable is read', (t) => {
     quotas: { ...DEFAULTS, hosts: 7, memory: 300, hostMemory: 150, requests: Number.POSITIVE_INFINITY },
     fileKey: 'of-files',
     readyFile: '/run/ready.json',
+    seedDir: '/seeds',
     allowServiceDeath: true,
     check: true,
     warnings: [],
