@@ -8,64 +8,57 @@ import { isDamage } from './errors.ts';
 
 type Told = Pick<ListedHost, 'state' | 'kernel' | 'hazards'>;
 
-interface StateRow {
-  sequence: number;
-  kind: 'boot' | 'crash' | 'panic' | 'kexec' | 'restored' | 'copy';
-  kernel: number;
+interface Row {
+  hazards: number;
+  /** Of the newest event of state; all null: none is kept. */
+  kind: 'boot' | 'crash' | 'panic' | 'kexec' | 'restored' | 'copy' | null;
+  kernel: number | null;
   /** The state that the event names itself. */
   named: Told['state'];
+  /** Whether its command has crashed the kernel before: the crash kernel boots within it. */
+  isOfCrash: 0 | 1 | null;
 }
 
 const UNKNOWN: Told = { state: null, kernel: null, hazards: null };
 
-/** By that index, or SQLite would look through all events of the host; and with the condition as the index has it. */
-const EVENTS_OF_STATE = 'events INDEXED BY events_of_state';
+/** As the index of them has it. SQLite would look through all events of a host otherwise. */
 const OF_STATE = "kind IN ('boot', 'crash', 'panic', 'kexec', 'restored', 'copy')";
 
 export function openTelling(database: Database.Database): (hostId: string) => Told {
-  const newest = database.prepare<[string], StateRow>(
-    `SELECT sequence, kind, kernel, CASE WHEN json_valid(data) THEN data ->> '$.state' END AS named
-     FROM ${EVENTS_OF_STATE} WHERE host_id = ? AND ${OF_STATE} ORDER BY sequence DESC, idx DESC LIMIT 1`,
+  const told = database.prepare<[{ host: string }], Row>(
+    `SELECT newest.*,
+       (SELECT count(*) FROM (SELECT 1 FROM events WHERE host_id = :host AND kind = 'hazard' LIMIT ${MOST_COUNTED})) AS hazards
+     FROM hosts LEFT JOIN (
+       SELECT kind, kernel, CASE WHEN json_valid(data) THEN data ->> '$.state' END AS named,
+         EXISTS (SELECT 1 FROM events AS other INDEXED BY events_of_state WHERE other.host_id = :host
+           AND other.sequence = last.sequence AND other.${OF_STATE} AND other.kind = 'crash') AS isOfCrash
+       FROM events AS last INDEXED BY events_of_state WHERE host_id = :host AND ${OF_STATE}
+       ORDER BY sequence DESC, idx DESC LIMIT 1) AS newest
+     WHERE hosts.id = :host AND (events_stored OR hosts.checksum IS NOT NULL)`,
   );
-  // The crash kernel boots within the command that crashes the one before.
-  const isOfCrash = database.prepare<[string, number], unknown>(
-    `SELECT 1 FROM ${EVENTS_OF_STATE} WHERE host_id = ? AND sequence = ? AND ${OF_STATE} AND kind = 'crash'`,
-  );
-  const hazards = database
-    .prepare<[string], number>(
-      `SELECT count(*) FROM (SELECT 1 FROM events WHERE host_id = ? AND kind = 'hazard' LIMIT ${MOST_COUNTED})`,
-    )
-    .pluck();
-  // Those of an earlier version are stored when it is built for the first time.
-  const areStored = database
-    .prepare<[string], number>('SELECT events_stored OR checksum IS NOT NULL FROM hosts WHERE id = ?')
-    .pluck();
-
-  const stateOf = (hostId: string, { kind, sequence, named }: StateRow): Told['state'] => {
-    switch (kind) {
-      case 'boot':
-        return isOfCrash.get(hostId, sequence) === undefined ? 'running' : 'kdump';
-      case 'crash':
-        return 'kdump';
-      case 'panic':
-      case 'kexec':
-        return kind;
-      case 'restored':
-      case 'copy':
-        return named;
-    }
-  };
   return (hostId) => {
     try {
-      if (areStored.get(hostId) !== 1) return UNKNOWN;
-      const row = newest.get(hostId);
-      const count = hazards.get(hostId) ?? 0;
-      if (row === undefined) return { ...UNKNOWN, hazards: count };
-      return { state: stateOf(hostId, row), kernel: row.kernel, hazards: count };
+      const row = told.get({ host: hostId });
+      // Those of an earlier version are stored when it is built for the first time.
+      if (row === undefined) return UNKNOWN;
+      const { kernel, hazards } = row;
+      return { state: stateOf(row), kernel, hazards };
     } catch (error) {
       // What is damaged, an inspection and a read of the events tell.
       if (!isDamage(error)) throw error;
       return UNKNOWN;
     }
   };
+}
+
+function stateOf({ kind, named, isOfCrash }: Pick<Row, 'kind' | 'named' | 'isOfCrash'>): Told['state'] {
+  switch (kind) {
+    case 'boot':
+      return isOfCrash === 1 ? 'kdump' : 'running';
+    case 'crash':
+      return 'kdump';
+    default:
+      // Those that name no state have none here.
+      return kind === 'panic' || kind === 'kexec' ? kind : named;
+  }
 }
