@@ -51,6 +51,10 @@ export interface Config {
   fileKey: string | null;
   /** Origins whose pages may use the service from a browser, or `*`; null: none may. */
   corsOrigins: string[] | null;
+  /** Says where the service is, as long as it can be used; null: there is none. */
+  readyFile: string | null;
+  /** Directory with files of what is to be there from the start on; null: nothing is. */
+  seedDir: string | null;
   allowServiceDeath: boolean;
   /** Each host is looked at after each command. */
   check: boolean;
@@ -78,7 +82,7 @@ export class ConfigError extends Error {
 /** The name of a tenant, as it may stand in HOLDOVER_TENANTS and in the API. */
 export const TENANT_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/;
 /** What a bearer token may consist of (RFC 6750). */
-const KEY = /^[A-Za-z0-9._~+/=-]+$/;
+export const KEY = /^[A-Za-z0-9._~+/=-]+$/;
 const LOOPBACK = /^(localhost|::1|127(\.\d{1,3}){3})$/;
 
 const key = z.string().regex(KEY, 'must consist of A-Z a-z 0-9 - . _ ~ + / =');
@@ -149,6 +153,8 @@ const environment = z.object({
   HOLDOVER_QUOTAS: quotas,
   HOLDOVER_FILE_KEY: key.optional(),
   HOLDOVER_CORS_ORIGINS: origins.optional(),
+  HOLDOVER_READY_FILE: z.string().optional(),
+  HOLDOVER_SEED_DIR: z.string().optional(),
   HOLDOVER_ALLOW_SERVICE_DEATH: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
   HOLDOVER_CHECK: z.enum(['0', '1'], 'must be 0 or 1').default('0'),
 });
@@ -198,6 +204,8 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     quotas: defaultQuotas(values.HOLDOVER_QUOTAS, { hostMemory: values.HOLDOVER_HOST_MEMORY, dev }),
     fileKey: values.HOLDOVER_FILE_KEY ?? null,
     corsOrigins: values.HOLDOVER_CORS_ORIGINS ?? null,
+    readyFile: values.HOLDOVER_READY_FILE ?? null,
+    seedDir: values.HOLDOVER_SEED_DIR ?? null,
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
     check: values.HOLDOVER_CHECK === '1',
     warnings: unknownVariables(Object.keys(given)),
@@ -234,7 +242,7 @@ function tenantsOfFile(path: string | undefined): TenantKey[] {
 }
 
 /** Throws ConfigError if two keys are the same: a key identifies who calls. */
-function checkKeys({ tenants, adminKey }: Config): void {
+export function checkKeys({ tenants, adminKey }: Pick<Config, 'tenants' | 'adminKey'>): void {
   const names = new Set<string>();
   const keys = new Set<string>(adminKey === null ? [] : [adminKey]);
   for (const { name, key } of tenants) {

@@ -60,6 +60,11 @@ export const MAX_ERRORS = 20;
 export const MAX_FUNCTIONS = 4096;
 export const MIN_MEMORY = 2n ** 24n;
 export const MAX_MEMORY = 2n ** 46n;
+/** The most labels of a host, and for how long a host or a tenant can be asked for that ends by itself, in seconds. */
+export const MAX_LABELS = 16;
+export const MAX_TTL_SECONDS = 30 * 86_400;
+/** How many hosts are deleted at a time, where many are. */
+export const DELETED_AT_A_TIME = 16;
 
 const SECOND = 1000;
 

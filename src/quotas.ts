@@ -10,6 +10,7 @@ export const QUOTAS = {
   mappings: { of: 'host', unit: 'mappings', about: 'mappings of one host, of processes and of IO address spaces' },
   descriptors: { of: 'host', unit: 'descriptors', about: 'open descriptors of one host' },
   stored: { of: 'tenant', unit: 'MiB', about: 'what is stored of all hosts together' },
+  tenants: { of: 'tenant', unit: 'tenants', about: 'throw-away tenants that there are' },
   streams: { of: 'tenant', unit: 'requests', about: 'requests that wait for events, or stream them' },
   requests: { of: 'tenant', unit: 'requests a second', about: 'requests a second; that many may come at once' },
 } as const satisfies Record<string, { of: 'tenant' | 'host'; unit: string; about: string }>;
@@ -38,6 +39,7 @@ export const DEFAULTS = {
   mappings: 2 ** 20,
   descriptors: 65_536,
   stored: 4096,
+  tenants: 100,
   streams: 64,
   requests: 5000,
 } as const;

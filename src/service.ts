@@ -6,12 +6,15 @@ import { setTimeout } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import closeWithGrace from 'close-with-grace';
 import type { Config } from './config.ts';
+import { Expiry } from './expiry.ts';
 import { fileKeyOf } from './file-key.ts';
 import { newCommonMemory } from './http/common.ts';
 import type { CannotListen } from './lanes/messages.ts';
 import { LanePool } from './lanes/pool.ts';
 import { STOP_MS } from './limits.ts';
 import { createLog, type Log } from './log.ts';
+import { ReadyFile } from './ready-file.ts';
+import type { Seeds } from './seeds.ts';
 import { openStore } from './store/sqlite/store.ts';
 import type { Store } from './store/store.ts';
 import { seedTenants } from './tenants.ts';
@@ -43,10 +46,14 @@ export async function runService(config: Config, startServer: () => Worker): Pro
 
 /**
  * Resolves when the service listens, with its address. `startServer` starts the thread of the lane that serves. What has to be
- * stopped is in `parts`, also of a start that fails. Throws ListenFailed, StoreUnavailable and TenantExists.
+ * stopped is in `parts`, also of a start that fails. Throws ConfigError, ListenFailed, StoreUnavailable and TenantExists.
  */
-export async function startService(config: Config, startServer: () => Worker, log: Log, parts: Parts): Promise<string> {
+export async function startService(given: Config, startServer: () => Worker, log: Log, parts: Parts): Promise<string> {
+  const seeds = given.seedDir === null ? null : await seedsOf(given.seedDir);
+  const config = seeds?.withTenants(given) ?? given;
   const store = openStore({ directory: config.dataDir, durability: config.durability });
+  // The directory is this one's: no other service is there that has left the file.
+  const ready = config.readyFile === null ? null : new ReadyFile(config.readyFile);
   parts.push(() => store.close());
   const { lanes, allowServiceDeath, check, commandTime, hostMemory: memory } = config;
   const fileKey = config.fileKey ?? fileKeyOf(config.dataDir, log);
@@ -58,14 +65,27 @@ export async function startService(config: Config, startServer: () => Worker, lo
   await seedTenants(store.tenants, config, log, store.damage);
   // They are booted when they are used, too; what looks for them might have no end.
   if (!store.damage.isOfDatabase) await pool.recover();
+  // Whoever can ask finds them there.
+  await seeds?.makeHosts(store, { lanes: pool, count: lanes, log });
   const { host, port } = config;
   const listening = await pool.listen(host, port);
   if (!('address' in listening))
     throw new ListenFailed(`cannot listen on ${host} port ${port}: ${await whyNot(listening, host, port)}.`);
   parts.push(() => pool.hangUp());
   const { address } = listening;
+  const expiry = new Expiry({ store, lanes: pool, log });
+  expiry.start();
+  parts.push(() => expiry.stop());
   store.announce(address);
+  ready?.write(address);
+  parts.push(async () => ready?.remove());
   return address;
+}
+
+/** What reads them knows all of the API, which this thread does not need otherwise. */
+async function seedsOf(directory: string): Promise<Seeds> {
+  const { Seeds } = await import('./seeds.ts');
+  return new Seeds(directory);
 }
 
 /** Ends the process in order when a signal comes, or an error that nobody has caught: with 0, and with 1 after an error. */

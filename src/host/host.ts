@@ -152,6 +152,7 @@ export class Host implements EventSink {
     this.emit('restored', `the host is again as snapshot "${name}" has it, behind command ${sequence}`, {
       name,
       sequence,
+      state: this.state,
     });
     return { answer: { kind: 'ok', value: { name, sequence } }, records: [], events: this.takeEvents() };
   }

@@ -41,7 +41,7 @@ export async function authenticate(
     );
   }
   const holder = await context.directory.tenants.findByKeyHash(context.keys.hashOf(key));
-  if (holder === undefined)
+  if (holder === undefined || hasEnded(holder.tenant))
     throw unauthenticated('Nobody has this key. Check it, or have a tenant made.', ', error="invalid_token"');
   const { tenant } = holder;
   if (holder.key.expires !== null && Date.parse(holder.key.expires) <= Date.now())
@@ -61,6 +61,9 @@ export async function authenticate(
   const { host } = request.params as { host?: string };
   if (host !== undefined) request.visibleHost = await hostOf(context, tenant, host);
 }
+
+/** Whether it is about to be deleted. */
+const hasEnded = ({ expiresAt }: Tenant): boolean => expiresAt !== null && Date.parse(expiresAt) <= Date.now();
 
 function bearerKey(headers: IncomingHttpHeaders): string {
   const key = keyIn(headers);

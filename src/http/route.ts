@@ -12,7 +12,7 @@ import { FULL, part, type Support } from '../kernel/uapi/index.ts';
 import type { Lanes } from '../lanes/lanes.ts';
 import { LARGE } from '../limits.ts';
 import { AUDIT } from '../log.ts';
-import type { Directory, HostIdentity, RequestKey, Tenant } from '../store/store.ts';
+import { accountOf, type Directory, type HostIdentity, type RequestKey, type Tenant } from '../store/store.ts';
 import { isPacked, type Packed, unpack } from '../threads/packed.ts';
 import { authenticate } from './auth.ts';
 import type { BodyBudget, Claim } from './bodies/budget.ts';
@@ -223,11 +223,17 @@ export function route<
  * The same where checking the body, and making of it what the lane is asked, takes long for large ones: `prepare` does that, in
  * another thread if need be, and its result takes the place of the body.
  */
-export function heavyRoute<Path extends string, Body extends z.ZodType, Heavy extends object, Light>(
-  entry: Omit<Shape<Path, z.ZodUndefined, Body>, 'frees'> & {
+export function heavyRoute<
+  Path extends string,
+  Body extends z.ZodType,
+  Heavy extends object,
+  Light,
+  Query extends z.ZodType = z.ZodUndefined,
+>(
+  entry: Omit<Shape<Path, Query, Body>, 'frees'> & {
     frees?: (body: Prepared<Heavy, Light>) => Frees;
-    prepare: (asked: Asked<Path, undefined, z.output<Body>>) => { heavy: Heavy; light: Light };
-    handle: Handle<Path, undefined, Prepared<Heavy, Light>>;
+    prepare: (asked: Asked<Path, z.output<Query>, z.output<Body>>) => { heavy: Heavy; light: Light };
+    handle: Handle<Path, z.output<Query>, Prepared<Heavy, Light>>;
   },
 ): Route {
   return entry as unknown as Route;
@@ -387,7 +393,7 @@ export function bodyOf(entry: Route, asked: object, value: unknown): unknown {
 }
 
 /** Who is asked to wait where much is asked at once. */
-const tenantOf = ({ tenant }: FastifyRequest): string => tenant?.id ?? '';
+const tenantOf = ({ tenant }: FastifyRequest): string => (tenant === null ? '' : accountOf(tenant));
 
 /** What the request has of the budget until it is answered. */
 export function claimOf(request: FastifyRequest, budget: BodyBudget): Claim {

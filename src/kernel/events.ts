@@ -25,6 +25,12 @@ const DOMAIN_KINDS = ['default', 'identity', 'blocked', 'paging', 'nested'] as c
 const FILE = { session, token, handler } as const;
 const engine = { type: 'integer', about: 'Id of the engine.' } as const;
 const iova = { type: 'hex', about: 'The first IOVA of it.' } as const;
+const state = {
+  type: 'text',
+  values: ['running', 'kdump', 'panic', 'kexec'],
+  optional: true,
+  about: 'In which state the host is.',
+} as const;
 const bytes = { type: 'hex', about: 'How many bytes it is.' } as const;
 
 export const EVENTS = {
@@ -43,6 +49,7 @@ export const EVENTS = {
     data: {
       of: { type: 'text', about: 'Id of the other one.' },
       sequence: { type: 'integer', about: 'The command, counted from 1 on; 0: none.' },
+      state,
     },
   },
   restored: {
@@ -51,6 +58,7 @@ export const EVENTS = {
     data: {
       name: { type: 'text', about: 'Name of the snapshot.' },
       sequence: { type: 'integer', about: 'The command behind which it was so.' },
+      state,
     },
   },
   'boot.cold': {

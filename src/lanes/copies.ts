@@ -69,7 +69,7 @@ async function insertCopy(
 }
 
 /** The first event of a host that is made as another one was. */
-export function beginning(of: string, sequence: number, { time, kernel }: HostView): EmittedEvent {
+export function beginning(of: string, sequence: number, { time, kernel, state }: HostView): EmittedEvent {
   const message = `this host is made as ${of} was behind command ${sequence}`;
-  return { time, kernel, kind: 'copy', message, data: { of, sequence } };
+  return { time, kernel, kind: 'copy', message, data: { of, sequence, state } };
 }

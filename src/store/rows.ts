@@ -8,8 +8,12 @@ export interface Tenant {
   id: string;
   name: string;
   created: string;
-  /** Of its quotas those that are not as all tenants have them. */
+  /** Of its quotas those that are not as all tenants have them; of a throw-away one, those of its parent. */
   quotas: KeptQuotas;
+  /** Who has made a throw-away one, and shares its quotas with it; null: it is none. */
+  parentId: string | null;
+  /** When a throw-away one is deleted. */
+  expiresAt: string | null;
 }
 
 /** The name of the key that a tenant is made with, or that the configuration gives it. */
@@ -33,6 +37,8 @@ export interface KeyHolder {
   tenant: Tenant;
   key: StoredKey;
 }
+/** Whose quotas a tenant uses: its own, or its parent's. */
+export const accountOf = ({ id, parentId }: Pick<Tenant, 'id' | 'parentId'>): string => parentId ?? id;
 
 /** What is stored of the hosts of a tenant. */
 export interface Stored {
@@ -54,6 +60,8 @@ export interface Requested extends Pick<RequestKey, 'fingerprint'> {
   hostId: string;
   sequence: number;
 }
+/** What people find a host by. */
+export type Labels = Readonly<Record<string, string>>;
 
 export interface HostRow {
   id: string;
@@ -63,6 +71,10 @@ export interface HostRow {
   created: string;
   /** That has asked for it, where it is known by a key. */
   request?: RequestKey | undefined;
+  /** Not given: none. */
+  labels?: Labels;
+  /** When it is deleted; null, and not given: when somebody asks for that. */
+  expiresAt?: string | null;
 }
 
 /** The first difference between a host's journal and its replay. */
@@ -75,7 +87,7 @@ export interface Divergence {
 }
 
 /** What a host is from its creation on. */
-export interface HostIdentity extends Omit<HostRow, 'spec' | 'request'> {
+export interface HostIdentity extends Omit<HostRow, 'spec' | 'request' | 'labels' | 'expiresAt'> {
   /** Why this is not what was stored, where that is so: it may have another name, or be of another tenant. */
   damaged?: string;
 }
@@ -83,6 +95,24 @@ export interface HostIdentity extends Omit<HostRow, 'spec' | 'request'> {
 /** A host without its spec, which may be large. */
 export interface HostSummary extends HostIdentity {
   diverged: Divergence | null;
+  labels: Labels;
+  expiresAt: string | null;
+}
+
+/** The same with what its events tell of it; null: they are of an earlier version, or the one that tells it is not kept. */
+export interface ListedHost extends HostSummary {
+  state: 'running' | 'kdump' | 'panic' | 'kexec' | null;
+  /** Number of the kernel that runs. */
+  kernel: number | null;
+  /** How many of its events are hazards; those beyond MOST_COUNTED are not counted. */
+  hazards: number | null;
+}
+
+/** Which hosts of a tenant are asked for: those that fit all of it. */
+export interface HostFilter {
+  name?: string | undefined;
+  /** `value` null: whatever the label says. */
+  labels?: readonly { key: string; value: string | null }[] | undefined;
 }
 
 /** What somebody becomes the owner of a host for. */

@@ -22,6 +22,7 @@ import type {
   EventPage,
   HostCopy,
   HostCursor,
+  HostFilter,
   HostIdentity,
   HostOrigin,
   HostPurpose,
@@ -30,6 +31,8 @@ import type {
   JournalEntry,
   KeptQuotas,
   KeyHolder,
+  Labels,
+  ListedHost,
   Ownership,
   Requested,
   RequestKey,
@@ -45,7 +48,10 @@ export * from './damage.ts';
 export * from './errors.ts';
 export { hashKey, newKey } from './keys.ts';
 export type * from './rows.ts';
-export { FIRST_KEY } from './rows.ts';
+export { accountOf, FIRST_KEY } from './rows.ts';
+
+/** So many hazards of a host a list counts. */
+export const MOST_COUNTED = 1000;
 
 /** In which a host belongs to whoever has made it. */
 export const FIRST_EPOCH = 1;
@@ -53,6 +59,23 @@ export const FIRST_EPOCH = 1;
 export interface Tenants {
   /** With a first key, `FIRST_KEY`. Throws TenantExists where the name or the key is taken. `keyHash` is that of `hashKey`. */
   create(name: string, keyHash: string): Promise<Tenant>;
+  /**
+   * A throw-away tenant: its name is behind that of its parent, and its id where none is given. Undefined where the parent has
+   * `most` of them already. Throws TenantExists where it has one of that name.
+   */
+  createChild(
+    parent: Tenant,
+    child: { name?: string | undefined; expiresAt: string; most: number },
+    keyHash: string,
+  ): Promise<Tenant | undefined>;
+  /** Those of a parent, by name. */
+  children(parentId: string): Promise<Tenant[]>;
+  /** Throw-away ones that come to their end by then, at most `limit`. */
+  expired(by: string, limit: number): Promise<Tenant[]>;
+  /** A throw-away one has come to its end: nobody has its key any more. */
+  end(id: string): Promise<void>;
+  /** Deletes a throw-away one that has no hosts; false where it has some. */
+  delete(id: string): Promise<boolean>;
   /** From memory where it is known, as every request asks for it. */
   findByKeyHash(keyHash: string): Promise<KeyHolder | undefined>;
   findByName(name: string): Promise<Tenant | undefined>;
@@ -79,9 +102,13 @@ export interface HostDirectory {
   /** It may have been deleted: no thread has it from memory any more. */
   forget(id: string): void;
   origin(id: string): Promise<HostOrigin | undefined>;
-  /** A tenant's hosts in the order of their creation, at most `limit` of those after the cursor. */
-  list(tenantId: string, limit: number, after?: HostCursor): Promise<HostSummary[]>;
-  /** How many hosts a tenant has, and about how many bytes are stored of them. */
+  /** A tenant's hosts in the order of their creation, at most `limit` of those after the cursor that fit. */
+  list(tenantId: string, limit: number, after?: HostCursor, filter?: HostFilter): Promise<ListedHost[]>;
+  /** These labels take the place of those that the host has. */
+  setLabels(id: string, labels: Labels): Promise<void>;
+  /** At most `limit` hosts that come to their end by then (`expiresAt`), the earliest first. */
+  expired(by: string, limit: number): Promise<HostSummary[]>;
+  /** How many hosts a tenant and its throw-away ones have, and about how many bytes are stored of them. */
   stored(tenantId: string): Promise<Stored>;
   /**
    * What the request of that key has led to, which came with a host or a command; undefined: there was none, or what came of it

@@ -218,7 +218,7 @@ test('a path that is not there is 404, a wrong method 405 with those that are al
   }
   const wrong = await ask('put', '/v1/hosts?x=1', {});
   assert.equal(wrong.status, 405);
-  assert.equal(wrong.headers.allow, 'POST, GET');
+  assert.equal(wrong.headers.allow, 'POST, GET, DELETE');
   assert.equal(wrong.body.type, '/problems/method-not-allowed');
   assert.equal((await ask('post', `/v1/hosts/${HOST}/devices/0000:01:00.0`, {})).headers.allow, 'GET, PATCH, DELETE');
 });
@@ -239,7 +239,8 @@ test('the path that was meant is named', async (t) => {
     ['/v1/hosts/h-1/processes/1/iommufds/3/hwpt/4', `${P}/iommufds/{fd}/hwpts/{hwpt}`],
     ['/v1/hosts/h-1/hwpts/4', `${P}/iommufds/{fd}/hwpts/{hwpt}`],
     ['/v1/hosts/h-1/nothing', '/v1/hosts/{host}'],
-    ['/v1/tenants', '/v1/admin/tenants'],
+    ['/v1/tenant', '/v1/tenants'],
+    ['/admin/tenants', '/v1/admin/tenants'],
     ['/ready', '/readyz'],
     ['/openapi.yaml', '/openapi.json'],
     ['/doc', '/docs'],

@@ -42,7 +42,10 @@ test('a host of a file is the same, and answers the same calls in the same way',
   const second = await taken(file);
   assert.equal(await digestOf(second), file.digest);
   const [begin] = await second.events();
-  assert.deepEqual([begin?.kind, begin?.data], ['copy', { of: first.host.id, sequence: file.sequence }]);
+  assert.deepEqual(
+    [begin?.kind, begin?.data],
+    ['copy', { of: first.host.id, sequence: file.sequence, state: 'running' }],
+  );
 
   const { vmm, iommufd, cdev, session } = first;
   const { pid } = vmm;

@@ -64,13 +64,17 @@ function attemptsOf(operation: Operation): Attempt[] {
   return types.flatMap((type) => [...accepted].map((accept) => ({ operation, type, accept })));
 }
 
+/** What an operation asks for that none of its parameters alone has to have. */
+const NEEDED: Record<string, string> = { deleteHosts: '?label=suite=nightly' };
+
 /** `key`: null: none. */
 function attempt(
   { operation, type, accept }: Attempt,
   key: string | null,
   values: Record<string, string> = {},
 ): request.Test {
-  const pending = app.agent[operation.method](examplePath(operation, values)).set('accept', accept);
+  const path = `${examplePath(operation, values)}${NEEDED[operation.operationId] ?? ''}`;
+  const pending = app.agent[operation.method](path).set('accept', accept);
   if (key !== null) pending.set('authorization', `Bearer ${key}`);
   const content = operation.bodies.find(([one]) => one === type)?.[1];
   if (type === null || content === undefined) return pending;
@@ -82,7 +86,8 @@ const nameOf = ({ operation, type, accept }: Attempt): string =>
   `${operation.method} ${operation.path} (${type ?? 'no body'}, ${accept})`;
 
 const OF_HOSTS = OPERATIONS.filter(({ path }) => path.includes('{host}'));
-const OF_TENANTS = OPERATIONS.filter(({ path, access }) => access === 'tenant' && !path.includes('{host}'));
+const OF_THROW_AWAYS = OPERATIONS.filter(({ path }) => path.startsWith('/v1/tenants/{tenant}'));
+const OF_TENANTS = OPERATIONS.filter(({ path, access }) => access === 'tenant' && !/\{(host|tenant)\}/.test(path));
 const OF_ADMINS = OPERATIONS.filter(({ access }) => access === 'admin');
 const OF_ANYBODY = OPERATIONS.filter(({ access }) => access === null);
 
@@ -111,6 +116,8 @@ test('all that can stand in a path is known to be of a host, or of nobody', () =
   for (const { access, path, parameters = [] } of OPERATIONS) {
     // What administrators name is nobody else's business.
     if (access === 'admin') continue;
+    // Throw-away tenants are their makers'.
+    if (path === '/v1/tenants/{tenant}') continue;
     for (const { name } of parameters.filter(({ in: where }) => where === 'path')) {
       if (OF_TENANT.has(name)) {
         assert.equal(access, 'tenant', path);
@@ -120,7 +127,8 @@ test('all that can stand in a path is known to be of a host, or of nobody', () =
       assert.equal(access, IN_HOST[name] ? 'tenant' : null, path);
     }
   }
-  assert.equal(OF_HOSTS.length + OF_TENANTS.length + OF_ADMINS.length + OF_ANYBODY.length, OPERATIONS.length);
+  const all = [OF_HOSTS, OF_THROW_AWAYS, OF_TENANTS, OF_ADMINS, OF_ANYBODY];
+  assert.equal(all.flat().length, OPERATIONS.length);
 });
 
 test('no query and no body names a host or a tenant', () => {
@@ -254,6 +262,51 @@ function isolated(lanes: number | undefined): void {
     assert.equal((await post('/v1/hosts', resident, { name: 'secret-6' })).body.id, theirs.body.id);
     const path = `/v1/hosts/${theirs.body.id}/processes`;
     assert.equal((await post(path, stranger, {})).status, 404);
+  });
+
+  test('throw-away tenants are their makers’, who see nothing of their hosts, nor they of theirs', async () => {
+    const [stranger, maker] = [await newTenant('stranger-6'), await newTenant('maker-6')];
+    const ask = (key: string, method: 'get' | 'post' | 'delete', path: string, body?: object) => {
+      const asked = app.agent[method](path).set('authorization', `Bearer ${key}`);
+      return body === undefined ? asked : asked.send(body);
+    };
+    const made = await ask(maker, 'post', '/v1/tenants', { name: 'secret-6', ttlSeconds: 600 });
+    assert.equal(made.status, 201, made.text);
+    const { id, key } = made.body;
+    const above = await hostOf(maker, { labels: { of: 'both' } });
+    const below = await hostOf(key, { labels: { of: 'both' } });
+    for (const form of OF_THROW_AWAYS.flatMap(attemptsOf)) {
+      for (const one of [stranger, key]) {
+        const foreign = await attempt(form, one, { tenant: id });
+        assert.equal(foreign.status, 404, nameOf(form));
+        assert.deepEqual(told(foreign), told(await attempt(form, one, { tenant: 't-none' })), nameOf(form));
+      }
+      assert.equal((await attempt(form, null, { tenant: id })).status, 401);
+      assert.equal((await attempt(form, ADMIN_KEY, { tenant: id })).status, 403);
+    }
+    const idsFor = async (one: string) =>
+      (await ask(one, 'get', '/v1/tenants')).body.items.map((item: { id: string }) => item.id);
+    assert.deepEqual([await idsFor(stranger), await idsFor(key), await idsFor(maker)], [[], [], [id]]);
+    for (const [one, theirs] of [
+      [maker, below],
+      [key, above],
+      [stranger, below],
+    ] as const) {
+      assert.equal((await ask(one, 'get', `/v1/hosts/${theirs.id}`)).status, 404);
+      for (const path of ['/v1/hosts', '/v1/hosts?label=of'])
+        assert.ok(!(await ask(one, 'get', path)).text.includes(theirs.id), path);
+    }
+    assert.ok(!(await ask(key, 'get', '/v1/usage')).text.includes(above.id));
+    // A label of one is no label of the other.
+    assert.deepEqual((await ask(key, 'delete', '/v1/hosts?label=of=both')).body, { deleted: 1 });
+    await above.view();
+    assert.equal((await ask(key, 'post', '/v1/tenants', { ttlSeconds: 600 })).status, 403);
+    // A name that another one has given is not taken.
+    assert.equal((await ask(stranger, 'post', '/v1/tenants', { name: 'secret-6', ttlSeconds: 600 })).status, 201);
+    assert.equal((await ask(maker, 'post', '/v1/tenants', { name: 'secret-6', ttlSeconds: 600 })).status, 409);
+    assert.equal((await ask(maker, 'delete', `/v1/tenants/${id}`)).status, 204);
+    assert.equal((await ask(key, 'get', '/v1/hosts')).status, 401);
+    await above.view();
   });
 
   test('what administrators do needs their key, whoever else asks', async () => {

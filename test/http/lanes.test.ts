@@ -43,9 +43,12 @@ test('a host that is set aside says so, shows what it was made as, takes nothing
   lanes.onQuery = () => (lanes.aside.has(HOST) ? refuse() : { kind: 'ok', value: view });
   lanes.onCommand = () => (lanes.aside.has(HOST) ? refuse() : { kind: 'ok', value: {} });
   lanes.aside.set(HOST, setAside);
-  const identity = { id: HOST, name: 'one', created: '2026-01-31T12:00:00.000Z', diverged: null, damage: null };
+  const known = { id: HOST, name: 'one', created: '2026-01-31T12:00:00.000Z', labels: {}, expiresAt: null };
+  const identity = { ...known, diverged: null, damage: null };
   assert.deepEqual((await ask('get', `/v1/hosts/${HOST}`)).body, { ...identity, setAside, spec: SPEC });
-  assert.deepEqual((await ask('get', '/v1/hosts')).body.items, [{ ...identity, setAside }]);
+  assert.deepEqual((await ask('get', '/v1/hosts')).body.items, [
+    { ...identity, setAside, state: null, kernel: null, hazards: 0 },
+  ]);
   for (const answer of [await ask('post', `/v1/hosts/${HOST}/crash`), await ask('get', `/v1/hosts/${HOST}/devices`)]) {
     assert.deepEqual([answer.status, answer.body.type], [409, '/problems/set-aside']);
     assert.equal(answer.body.detail, 'The host has ended the thread that ran it.');

@@ -35,7 +35,7 @@ test('a prepared host is updated again and again, each time from where it was', 
     assert.equal(await vmm.read(memfd, 0, TEXT.length), TEXT);
   }
   const told = (await host.events()).filter(({ kind }) => kind === 'restored');
-  assert.deepEqual(told[0]!.data, { name: 'ready', sequence });
+  assert.deepEqual(told[0]!.data, { name: 'ready', sequence, state: 'running' });
   assert.equal(told.length, 3);
   const { items } = (await host.request('get', '/history?limit=1000&answers=true')) as HistoryView;
   assert.equal(items.filter(({ op }) => op === 'restore').length, 3);

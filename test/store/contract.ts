@@ -6,6 +6,7 @@ import type { EmittedEvent } from '../../src/host/command.ts';
 import {
   type EventFilter,
   HandoverDamaged,
+  type HostCursor,
   type HostRow,
   type HostStore,
   hashKey,
@@ -119,6 +120,47 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
     assert.deepEqual((await tenants.findByKeyHash(hashKey('key')))?.tenant.quotas, {});
   });
 
+  says(
+    'throw-away tenants share the quotas of their parent, are bounded, and go when they have no hosts',
+    async (subject) => {
+      const { store } = subject;
+      const { tenants } = store;
+      const parent = await tenants.create('acme', hashKey('key'));
+      const [expiresAt, most] = ['2026-01-02T00:00:00.000Z', 2];
+      const first = (await tenants.createChild(parent, { name: 'one', expiresAt, most }, hashKey('one')))!;
+      assert.deepEqual([first.name, first.parentId, first.expiresAt], ['acme/one', parent.id, expiresAt]);
+      await assert.rejects(tenants.createChild(parent, { name: 'one', expiresAt, most }, hashKey('two')), TenantExists);
+      const late = '2026-01-03T00:00:00.000Z';
+      const second = (await tenants.createChild(parent, { expiresAt: late, most }, hashKey('two')))!;
+      assert.equal(await tenants.createChild(parent, { name: 'three', expiresAt, most }, hashKey('three')), undefined);
+      assert.deepEqual((await tenants.children(parent.id)).map(({ id }) => id).sort(), [first.id, second.id].sort());
+      await tenants.setQuotas(parent.id, { hosts: 3 });
+      assert.deepEqual(await tenants.findByKeyHash(hashKey('one')), { ...first, quotas: { hosts: 3 } });
+      await store.hosts.insert(row(parent.id, 'p'));
+      await store.hosts.insert(row(first.id, 'a'));
+      assert.equal((await store.hosts.stored(parent.id)).hosts, 2);
+      assert.equal((await store.hosts.stored(first.id)).hosts, 1);
+      assert.deepEqual(
+        (await store.hosts.list(parent.id, 9)).map(({ id }) => id),
+        ['p'],
+      );
+      assert.deepEqual(
+        (await tenants.expired(expiresAt, 9)).map(({ id }) => id),
+        [first.id],
+      );
+      assert.deepEqual(await tenants.expired('2026-01-01T23:59:59.999Z', 9), []);
+      await tenants.end(first.id);
+      assert.equal(await tenants.findByKeyHash(hashKey('one')), undefined);
+      assert.equal(await tenants.delete(first.id), false);
+      await store.hosts.delete({ hostId: 'a', epoch: 1 });
+      assert.equal(await tenants.delete(first.id), true);
+      assert.equal(await tenants.delete(first.id), true);
+      assert.equal(await tenants.get(first.id), undefined);
+      // What was stored and has been deleted is not missed.
+      await store.inspect((damage) => assert.fail(JSON.stringify(damage)));
+    },
+  );
+
   says('hosts are listed by tenant in pages, the oldest first', async ({ store }) => {
     const [acme, other] = [await tenant(store), await tenant(store, 'other')];
     for (const id of ['c', 'a', 'b']) await store.hosts.insert(row(acme, id));
@@ -135,6 +177,91 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
     await store.hosts.delete({ hostId: 'a', epoch: 1 });
     assert.deepEqual(await ids(acme, 10, page[1]), ['b', 'c']);
     assert.deepEqual(await ids(acme, 0), []);
+  });
+
+  says('hosts are found by their name and by labels, all of which must hold', async ({ store, other }) => {
+    const [acme, foreign] = [await tenant(store), await tenant(store, 'other')];
+    const odd = { 'a.b/c-d': `quotes ' " and $ %` };
+    const all = { a: { suite: 'x', job: '1' }, b: { suite: 'x', job: '2' }, c: { suite: '' }, d: {}, e: odd };
+    for (const [id, labels] of Object.entries(all))
+      await store.hosts.insert({ ...row(acme, id), name: `n-${id}`, labels });
+    await store.hosts.insert({ ...row(foreign, 'f'), labels: all.a });
+    const ids = async (labels: [string, string | null][], name?: string, after?: HostCursor) => {
+      const asked = { name, labels: labels.map(([key, value]) => ({ key, value })) };
+      return (await other.hosts.list(acme, 10, after, asked)).map(({ id }) => id).join('');
+    };
+    assert.equal(await ids([['suite', 'x']]), 'ab');
+    assert.equal(await ids([['suite', null]]), 'abc');
+    assert.equal(await ids([['suite', '']]), 'c');
+    assert.equal(
+      await ids([
+        ['suite', 'x'],
+        ['job', '2'],
+      ]),
+      'b',
+    );
+    assert.equal(
+      await ids([
+        ['suite', 'y'],
+        ['job', '2'],
+      ]),
+      '',
+    );
+    assert.equal(await ids([['Suite', null]]), '');
+    assert.equal(await ids([['a.b/c-d', odd['a.b/c-d']]]), 'e');
+    assert.equal(await ids([], 'n-d'), 'd');
+    assert.equal(await ids([['suite', null]], 'n-d'), '');
+    assert.equal(await ids([['suite', null]], undefined, row(acme, 'a')), 'bc');
+    await store.hosts.setLabels('a', { suite: 'z' });
+    await store.hosts.setLabels('b', {});
+    assert.equal(await ids([['suite', 'z']]), 'a');
+    assert.equal(await ids([['suite', null]]), 'ac');
+    assert.deepEqual((await other.hosts.get('a'))?.labels, { suite: 'z' });
+    assert.deepEqual((await other.hosts.get('b'))?.labels, {});
+  });
+
+  says('hosts that have come to their end are found, the earliest first', async ({ store, other }) => {
+    const acme = await tenant(store);
+    const ends = {
+      a: '2026-01-03T00:00:00.000Z',
+      b: '2026-01-02T00:00:00.000Z',
+      c: null,
+      d: '2026-01-04T00:00:00.000Z',
+    };
+    for (const [id, expiresAt] of Object.entries(ends)) await store.hosts.insert({ ...row(acme, id), expiresAt });
+    const ids = async (by: string, limit = 10) => (await other.hosts.expired(by, limit)).map(({ id }) => id).join('');
+    assert.equal(await ids('2026-01-01T23:59:59.999Z'), '');
+    assert.equal(await ids(ends.a), 'ba');
+    assert.equal(await ids(ends.d, 2), 'ba');
+    assert.equal((await other.hosts.get('b'))?.expiresAt, ends.b);
+    await store.hosts.delete({ hostId: 'b', epoch: 1 });
+    assert.equal(await ids(ends.d), 'ad');
+  });
+
+  says('a list tells what the events of each host say of its state', async ({ store, other }) => {
+    const acme = await tenant(store);
+    const told = (kind: string, kernel: number, data = {}) => ({ ...event(1), kind: kind as never, kernel, data });
+    await store.hosts.insert(row(acme, 'h'), [told('boot', 1)]);
+    const listed = async () => {
+      const [host] = await other.hosts.list(acme, 1);
+      return [host?.state, host?.kernel, host?.hazards];
+    };
+    assert.deepEqual(await listed(), ['running', 1, 0]);
+    let sequence = 0;
+    for (const [events, ...expected] of [
+      [[told('dma.fault', 1), told('hazard', 1)], 'running', 1, 1],
+      [[told('kexec', 1)], 'kexec', 1, 1],
+      [[told('hazard', 2), told('boot', 2), told('hazard', 2)], 'running', 2, 3],
+      [[told('crash', 2), told('boot', 3)], 'kdump', 3, 3],
+      [[told('reset', 3), told('boot', 4)], 'running', 4, 3],
+      [[told('panic', 5)], 'panic', 5, 3],
+      [[told('restored', 3, { state: 'kdump' })], 'kdump', 3, 3],
+      [[told('restored', 2)], null, 2, 3],
+    ] as const) {
+      sequence += 1;
+      await store.journal.append({ ...entry(sequence), events });
+      assert.deepEqual(await listed(), expected);
+    }
   });
 
   says('how many hosts a tenant has, and about how much is stored of them, is known', async ({ store }) => {
@@ -156,9 +283,10 @@ export function testContract(name: string, open: (t: TestContext) => Promise<Sub
   says('a host is what it was made as, whoever asks', async ({ store, other }) => {
     const { spec, ...identity } = row(await tenant(store), 'h');
     await store.hosts.insert({ ...identity, spec });
+    const summary = { ...identity, diverged: null, labels: {}, expiresAt: null };
     for (const { hosts } of [store, other]) {
-      assert.deepEqual(await hosts.get('h'), { ...identity, diverged: null });
-      assert.deepEqual(await hosts.identity('h'), { ...identity, diverged: null });
+      assert.deepEqual(await hosts.get('h'), summary);
+      assert.deepEqual(await hosts.identity('h'), summary);
       assert.deepEqual(await hosts.origin('h'), { spec, diverged: null });
       assert.deepEqual(
         [await hosts.get('x'), await hosts.identity('x'), await hosts.origin('x')],

@@ -9,11 +9,13 @@ import {
   FIRST_EPOCH,
   FIRST_KEY,
   HandoverDamaged,
+  type HostFilter,
   type HostRow,
   type HostSummary,
   type JournalEntry,
   KeyExists,
   KeyTaken,
+  type ListedHost,
   lostEnd,
   OwnerPassed,
   type Ownership,
@@ -51,6 +53,7 @@ interface Memory {
 export const newMemory = (): Memory => ({ tenants: [], hosts: new Map() });
 
 const PAGE_BYTES = 1 << 20;
+const OF_STATE = ['boot', 'panic', 'kexec', 'restored', 'copy'];
 
 export function openMemory(memory: Memory): Omit<Store, 'share'> {
   let open = true;
@@ -79,9 +82,31 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
     if (request !== undefined && requested(request) !== undefined) throw new KeyTaken();
   };
   const summary = ({ row: { spec: _, request: _key, ...identity }, diverged }: Kept): HostSummary => ({
+    labels: {},
+    expiresAt: null,
     ...identity,
     diverged,
   });
+  const listed = (host: Kept): ListedHost => {
+    const { sequence, kind, kernel, data } = host.events.findLast((event) => OF_STATE.includes(event.kind)) ?? {};
+    const isOfCrash = host.events.some((event) => event.kind === 'crash' && event.sequence === sequence);
+    const states: Record<string, unknown> = {
+      boot: isOfCrash ? 'kdump' : 'running',
+      panic: 'panic',
+      kexec: 'kexec',
+      restored: data?.state,
+      copy: data?.state,
+    };
+    return {
+      ...summary(host),
+      state: (states[kind ?? ''] ?? null) as ListedHost['state'],
+      kernel: kernel ?? null,
+      hazards: host.events.filter((event) => event.kind === 'hazard').length,
+    };
+  };
+  const fits = ({ row: { name, labels = {} } }: Kept, asked: HostFilter): boolean =>
+    (asked.name ?? name) === name &&
+    (asked.labels ?? []).every(({ key, value }) => labels[key] !== undefined && (value ?? labels[key]) === labels[key]);
   const find = async (id: string) => use(() => hosts.get(id) && summary(hosts.get(id)!));
   const taken = (name: string, keyHash: string, but?: string): boolean =>
     memory.tenants.some(
@@ -98,14 +123,46 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
   const shown = ({ keyHash: _, ...key }: StoredKey & { keyHash: string }): StoredKey => key;
   const keysOf = (id: string) => memory.tenants.find(({ tenant }) => tenant.id === id)?.keys ?? [];
 
+  const add = (made: Pick<Tenant, 'name' | 'parentId' | 'expiresAt'>, keyHash: string, quotas = {}): Tenant => {
+    const tenant = { id: `t-${memory.tenants.length}`, created: '2026-01-01T00:00:00.000Z', quotas, ...made };
+    memory.tenants.push({ tenant, keys: [firstKey(keyHash)] });
+    return tenant;
+  };
+  const byName = (): Tenant[] => memory.tenants.map(({ tenant }) => tenant).sort((a, b) => (a.name < b.name ? -1 : 1));
+
   return {
     tenants: {
       create: async (name, keyHash) =>
         use(() => {
           if (taken(name, keyHash)) throw new TenantExists(`tenant ${name}`);
-          const tenant = { id: `t-${memory.tenants.length}`, name, created: '2026-01-01T00:00:00.000Z', quotas: {} };
-          memory.tenants.push({ tenant, keys: [firstKey(keyHash)] });
-          return tenant;
+          return add({ name, parentId: null, expiresAt: null }, keyHash);
+        }),
+      createChild: async (parent, { name, expiresAt, most }, keyHash) =>
+        use(() => {
+          if (memory.tenants.filter(({ tenant }) => tenant.parentId === parent.id).length >= most) return undefined;
+          const whole = `${parent.name}/${name ?? memory.tenants.length}`;
+          if (taken(whole, keyHash)) throw new TenantExists(`tenant ${whole}`);
+          return add({ name: whole, parentId: parent.id, expiresAt }, keyHash, parent.quotas);
+        }),
+      children: async (parentId) => use(() => byName().filter((tenant) => tenant.parentId === parentId)),
+      expired: async (by, limit) =>
+        use(() => {
+          const end = ({ expiresAt }: Tenant): string => expiresAt ?? '~';
+          return byName()
+            .filter((tenant) => end(tenant) <= by)
+            .slice(0, limit);
+        }),
+      end: async (id) =>
+        use(() => {
+          const found = memory.tenants.find(({ tenant }) => tenant.id === id);
+          if (found !== undefined)
+            Object.assign(found, { keys: [], tenant: { ...found.tenant, expiresAt: '2026-01-01T00:00:00.000Z' } });
+        }),
+      delete: async (id) =>
+        use(() => {
+          if ([...hosts.values()].some(({ row }) => row.tenantId === id)) return false;
+          memory.tenants = memory.tenants.filter(({ tenant }) => tenant.id !== id);
+          return true;
         }),
       findByKeyHash: async (hash) =>
         use(() => {
@@ -125,8 +182,8 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
         ),
       setQuotas: async (id, quotas) =>
         use(() => {
-          const found = memory.tenants.find(({ tenant }) => tenant.id === id);
-          if (found !== undefined) found.tenant = { ...found.tenant, quotas };
+          for (const one of memory.tenants)
+            if (one.tenant.id === id || one.tenant.parentId === id) one.tenant = { ...one.tenant, quotas };
         }),
       setKeyHash: async (id, keyHash) =>
         use(() => {
@@ -167,18 +224,33 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
           const { row, diverged, damaged } = host;
           return damaged.has(row) ? { damaged: 'its spec', diverged } : { spec: row.spec, diverged };
         }),
-      list: async (tenantId, limit, after = { created: '', id: '' }) =>
+      list: async (tenantId, limit, after = { created: '', id: '' }, asked = {}) =>
         use(() => {
           const place = ({ created, id }: { created: string; id: string }): string => `${created} ${id}`;
           return [...hosts.values()]
-            .map(summary)
+            .filter((host) => fits(host, asked))
+            .map(listed)
             .filter((host) => host.tenantId === tenantId && place(host) > place(after))
             .sort((a, b) => (place(a) < place(b) ? -1 : 1))
             .slice(0, limit);
         }),
+      setLabels: async (id, labels) =>
+        use(() => {
+          const host = hosts.get(id);
+          if (host !== undefined) host.row = { ...host.row, labels };
+        }),
+      expired: async (by, limit) =>
+        use(() => {
+          const end = ({ expiresAt }: HostSummary): string => expiresAt ?? '~';
+          const ended = [...hosts.values()].map(summary).filter((host) => end(host) <= by);
+          return ended.sort((a, b) => (end(a) < end(b) ? -1 : 1)).slice(0, limit);
+        }),
       stored: async (tenantId) =>
         use(() => {
-          const kept = [...hosts.values()].filter(({ row }) => row.tenantId === tenantId);
+          const owners = memory.tenants.filter(({ tenant: { id, parentId } }) => [id, parentId].includes(tenantId));
+          const kept = [...hosts.values()].filter(({ row }) =>
+            owners.some(({ tenant: { id } }) => id === row.tenantId),
+          );
           const bytes = (value: unknown): number => JSON.stringify(value).length;
           const sizeOf = ({ row, journal, snapshots }: Kept): number =>
             bytes(row.spec) +

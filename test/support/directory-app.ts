@@ -9,6 +9,8 @@ import { ADMIN_KEY } from './keys.ts';
 import { createLanes } from './lanes.ts';
 
 export interface DirectoryApp extends HostMaker {
+  /** Where it listens. */
+  readonly url: string;
   /** Errors and warnings of its log. */
   readonly log: string[];
   stop(): Promise<void>;
@@ -41,6 +43,7 @@ export async function serveDirectory(
   const url = await http.listen({ host: config.host, port: config.port });
   const app: DirectoryApp = {
     key,
+    url,
     log: lines,
     get agent() {
       return request(url);

@@ -8,7 +8,7 @@ import type { HostUse } from '../../host/footprint.ts';
 import type { Lanes } from '../../lanes/lanes.ts';
 import type { AskedHost } from '../../lanes/messages.ts';
 import { QUOTAS, type QuotaName, type Quotas, withQuotas } from '../../quotas.ts';
-import type { HostDirectory, Tenant } from '../../store/store.ts';
+import { accountOf, type HostDirectory, type Tenant } from '../../store/store.ts';
 import { RETRY_AFTER } from '../errors.ts';
 import type { Peers } from '../peers.ts';
 import { Problem } from '../problems.ts';
@@ -51,11 +51,12 @@ const HELP: Readonly<Record<QuotaName, string>> = {
   mappings: 'Unmap, kill processes, reset or delete the host',
   descriptors: 'Close descriptors, kill processes, reset or delete the host',
   stored: 'Delete hosts',
+  tenants: 'Delete some of them, or let them come to their end',
   streams: 'Let one of them end, or ask without `wait`',
   requests: 'Ask less often, or for more at once',
 };
 
-function exceeded(quota: QuotaName, limit: number, used: number): Problem {
+export function exceeded(quota: QuotaName, limit: number, used: number): Problem {
   const { about, unit } = QUOTAS[quota];
   const detail = `The quota \`${quota}\` (${about}) is ${limit} ${unit}, and ${used} are used. Nothing has changed. ${HELP[quota]}; who runs the service can raise it.`;
   return new Problem('quota-exceeded', detail, { quota: { quota, limit, used } });
@@ -101,7 +102,7 @@ export class TenantQuotas {
   admit(tenant: Tenant, reply: FastifyReply): void {
     const limit = this.of(tenant).requests;
     if (limit === Number.POSITIVE_INFINITY) return;
-    const left = this.#rates.take(tenant.id, limit);
+    const left = this.#rates.take(accountOf(tenant), limit);
     reply.header('ratelimit-policy', policyOf(limit)).header('ratelimit', stateOf(left ?? 0));
     if (left !== null) return;
     const detail = `This tenant may make ${limit} requests a second, and has. Nothing has changed: try again after \`Retry-After\`. ${HELP.requests}.`;
@@ -114,26 +115,27 @@ export class TenantQuotas {
   /** Throws a problem, or rejects with one, where the tenant or the host has too much for what the request does. */
   check(tenant: Tenant, hostId: string | null, frees: Frees): Promise<void> | undefined {
     if (hostId !== null && !this.#owners.has(hostId)) {
-      const asked = { tenantId: tenant.id, hostId };
+      const asked = { tenantId: accountOf(tenant), hostId };
       this.noteAsked(asked);
       this.#peers.tell({ asked });
     }
     if (frees === 'everything') return undefined;
     const limits = this.of(tenant);
+    const account = accountOf(tenant);
     const use = hostId === null || frees === 'use' ? null : this.#lanes.use(hostId);
     if (use !== null) {
       const used = ofHost(use);
       for (const quota of OF_HOST) if (used[quota] > limits[quota]) throw exceeded(quota, limits[quota], used[quota]);
     }
-    const known = this.#together.get(tenant.id);
+    const known = this.#together.get(account);
     const fresh = known && isBeyond(known, limits) ? FRESH_BEYOND_MS : FRESH_MS;
     if (known !== undefined && performance.now() - known.at < fresh) return checkTogether(known, limits, frees);
-    return this.#count(tenant.id).then((counted) => checkTogether(counted, limits, frees));
+    return this.#count(account).then((counted) => checkTogether(counted, limits, frees));
   }
 
   /** Makes a host, where the tenant may have one more. */
   async create<T>(tenant: Tenant, spec: { functions: number; units: number }, make: () => Promise<T>): Promise<T> {
-    const { id } = tenant;
+    const id = accountOf(tenant);
     const limits = this.of(tenant);
     this.checkSize(tenant, spec);
     if (limits.hosts === Number.POSITIVE_INFINITY) return await make();
@@ -165,16 +167,20 @@ export class TenantQuotas {
   }
 
   /** What a tenant has; of what is counted host by host, what the host has that has most. Null: that is not known. */
-  async used(tenant: Tenant): Promise<Record<Exclude<QuotaName, 'streams'>, { used: number | null; host?: string }>> {
-    const { id } = tenant;
+  async used(
+    tenant: Tenant,
+  ): Promise<Record<Exclude<QuotaName, 'streams' | 'tenants'>, { used: number | null; host?: string }>> {
+    const id = accountOf(tenant);
     const { hosts, memory, stored } = await this.#count(id);
-    const most: Partial<Record<(typeof OF_HOST)[number], { used: number; host: string }>> = {};
+    const most: Partial<Record<(typeof OF_HOST)[number], { used: number; host?: string }>> = {};
+    // Which hosts its parent has, a throw-away one is not told.
+    const isOwn = tenant.parentId === null;
     for (const host of this.#asked.get(id) ?? []) {
       const use = this.#lanes.use(host);
       if (use === null) continue;
       const used = ofHost(use);
       for (const quota of OF_HOST)
-        if (used[quota] > (most[quota]?.used ?? 0)) most[quota] = { used: used[quota], host };
+        if (used[quota] > (most[quota]?.used ?? 0)) most[quota] = { used: used[quota], ...(isOwn && { host }) };
     }
     const { requests } = this.of(tenant);
     return {

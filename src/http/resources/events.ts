@@ -5,7 +5,14 @@ import { z } from 'zod';
 import type { HostEvent } from '../../host/views.ts';
 import { EVENT_KINDS, EVENTS, SEVERITIES, type Severity } from '../../kernel/events.ts';
 import { HAZARD_NAMES, HAZARDS } from '../../kernel/hazards.ts';
-import type { EventFilter, EventId, EventPage, HostIdentity, Tenant } from '../../store/store.ts';
+import {
+  accountOf,
+  type EventFilter,
+  type EventId,
+  type EventPage,
+  type HostIdentity,
+  type Tenant,
+} from '../../store/store.ts';
 import { prefersText } from '../accept.ts';
 import { granted, notFound } from '../answers.ts';
 import { unavailable } from '../errors.ts';
@@ -130,7 +137,7 @@ const read = ({ context, host, filter }: Log, after: EventId | null, limit: numb
 
 /** From now on no event gets past; until the answer has ended, or the client has left. */
 async function watch({ context, host, tenant }: Log, reply: FastifyReply): Promise<Watcher> {
-  const watcher = context.watchers.watch(tenant.id, host.id, context.quotas.of(tenant).streams);
+  const watcher = context.watchers.watch(accountOf(tenant), host.id, context.quotas.of(tenant).streams);
   const { socket } = reply.request;
   const leave = (): void => watcher.leave();
   // Of a client that has gone this is the first sign: the service lets its clients close their side.

@@ -7,6 +7,7 @@ import { isPacked } from '../../threads/packed.ts';
 import { passed, withFields } from '../answers.ts';
 import { heavyRoute, type Route, route } from '../route.ts';
 import { CreatedHost } from '../schemas/host.ts';
+import { givenLabels, ttlText } from '../schemas/labels.ts';
 import { name, strict } from '../schemas/values.ts';
 import { invalid } from '../validation.ts';
 import { CREATED_EXAMPLE, identityOf } from './hosts.ts';
@@ -139,6 +140,7 @@ export const FILE_ROUTES: readonly Route[] = [
     description:
       'The host is as it was when the file was made, under a new id, and from then on has nothing to do with the other one. A file is taken that this service has made, or one with the same HOLDOVER_FILE_KEY; in development mode, any that is undamaged.',
     access: 'tenant',
+    query: strict({ label: givenLabels, ttlSeconds: ttlText }),
     body: File,
     bodyExample: EXAMPLE as never,
     bodyLimit: MOST_FILE,
@@ -150,15 +152,15 @@ export const FILE_ROUTES: readonly Route[] = [
       },
     },
     prepare: ({ body }) => checked(body),
-    async handle(context, { body: { heavy: file, light }, tenant }, reply) {
+    async handle(context, { body: { heavy: file, light }, query, tenant }, reply) {
       const { lanes, quotas, dev, fileKey, before } = context;
-      const { name: own, size, sha256, signature } = light;
+      const { name, size, sha256, signature } = light;
       if (!dev && !isSignedWith(fileKey, sha256, signature)) {
         const reason =
           'another service has made the file: it is taken by one that has the same HOLDOVER_FILE_KEY, or is in development mode';
         throw invalid([{ in: 'body', pointer: '/signature', reason }]);
       }
-      const row = await identityOf(context, own);
+      const row = await identityOf(context, { name, labels: query.label, ttlSeconds: query.ttlSeconds });
       const make = () => quotas.create(tenant, size, () => lanes.create({ ...row, tenantId: tenant.id, file }));
       const view = passed(before?.answer ?? (await make()));
       reply.header('location', `/v1/hosts/${row.id}`);

@@ -1,5 +1,4 @@
-/** Hosts: making them from a description, listing, reading and deleting them. */
-import { z } from 'zod';
+/** Hosts: making them from a description, reading and deleting them. */
 import type { Answer, HostSpec, Refused } from '../../host/command.ts';
 import { type BuiltHost, buildHostSpec, type DeviceRequest, type HostRequest } from '../../host/host-spec.ts';
 import type { HostView } from '../../host/views.ts';
@@ -12,21 +11,19 @@ import { PRESET_NAMES, PRESETS } from '../../machine/topology/presets.ts';
 import {
   type Damage,
   damagedDescription,
-  type HostCursor,
   type HostIdentity,
   type HostSummary,
+  type Labels,
   type Tenant,
 } from '../../store/store.ts';
 import { granted, notFound, passed, withFields, withPart } from '../answers.ts';
 import { hostOf } from '../auth.ts';
-import { limit } from '../parameters.ts';
 import { type FieldError, Problem } from '../problems.ts';
+import { removeHost } from '../removal.ts';
 import { type Context, heavyRoute, type Route, route } from '../route.ts';
-import { type CopyRequest, CreatedHost, Host, HostInput, HostList, PresetList } from '../schemas/host.ts';
-import { strict, whole } from '../schemas/values.ts';
+import { type CopyRequest, CreatedHost, Host, HostInput, PresetList } from '../schemas/host.ts';
+import { whole } from '../schemas/values.ts';
 import { invalid } from '../validation.ts';
-
-const HOSTS_PAGE = 100;
 
 const HOST_VIEW_EXAMPLE = {
   state: 'running',
@@ -55,9 +52,16 @@ const HOST_VIEW_EXAMPLE = {
   time: '0',
 };
 
-const IDENTITY_EXAMPLE = { id: 'h-6jx2m4vq7r3ta5cn', name: 'lab', created: '2026-01-31T12:00:00.000Z' };
+const IDENTITY_EXAMPLE = {
+  id: 'h-6jx2m4vq7r3ta5cn',
+  name: 'lab',
+  created: '2026-01-31T12:00:00.000Z',
+  labels: { suite: 'nightly' },
+  expiresAt: '2026-01-31T13:00:00.000Z',
+};
 const DIGEST_EXAMPLE = '7d865e959b2466918c9863afca942d0fb89d7c9ac0c99bafc3749504ded97730';
 const WHOLE = { diverged: null, damage: null, setAside: null };
+export const SUMMARY_EXAMPLE = { ...IDENTITY_EXAMPLE, ...WHOLE };
 /** Of a host that was made. */
 export const CREATED_EXAMPLE = {
   ...IDENTITY_EXAMPLE,
@@ -71,26 +75,30 @@ export const CREATED_EXAMPLE = {
     },
   ],
 };
-const HOST_EXAMPLE = { ...IDENTITY_EXAMPLE, ...WHOLE, ...HOST_VIEW_EXAMPLE, digest: DIGEST_EXAMPLE };
+const HOST_EXAMPLE = { ...SUMMARY_EXAMPLE, ...HOST_VIEW_EXAMPLE, digest: DIGEST_EXAMPLE };
 export const HOST_STATE_EXAMPLE = { ...HOST_VIEW_EXAMPLE, kernel: 2, liveupdateNumber: 1, kexecCount: 1 };
 
 /** The public part of a host's row, without its tenant, and what is wrong with it. */
-function summaryOf({ lanes, directory }: Context, { id, name, created, diverged, damaged }: HostSummary) {
+export function summaryOf({ lanes, directory }: Context, host: HostSummary) {
+  const { id, name, created, labels, expiresAt, diverged, damaged } = host;
   const { damage } = directory;
   if (damaged !== undefined) damage.add({ hostId: id, ...damagedDescription(damaged) });
   const known = damage.of(id)?.map(({ kind, what, since }) => ({ kind, what, since })) ?? null;
-  return { id, name, created, diverged, damage: known, setAside: lanes.setAside(id) };
+  return { id, name, created, labels, expiresAt, diverged, damage: known, setAside: lanes.setAside(id) };
 }
 
 /** What the lane answers. */
 type OwnView = HostView & { digest: string; damage?: Damage };
+
+/** Of one that is deleted just now. */
+const UNKNOWN = { diverged: null, labels: {}, expiresAt: null };
 
 /** All that can be told of a host: what it is, or, if it is not run, why and what it was made as. */
 async function hostView(context: Context, host: HostIdentity) {
   const { lanes, directory } = context;
   const { view, damage } = await ownView(lanes, host.id);
   if (damage !== undefined) directory.damage.add({ hostId: host.id, ...damage });
-  const row = summaryOf(context, (await directory.hosts.get(host.id)) ?? { ...host, diverged: null });
+  const row = summaryOf(context, (await directory.hosts.get(host.id)) ?? { ...host, ...UNKNOWN });
   if (view !== null) return { ...row, ...view };
   const origin = await directory.hosts.origin(host.id);
   return { ...row, spec: origin !== undefined && 'spec' in origin ? origin.spec : null };
@@ -104,11 +112,6 @@ async function ownView(lanes: Lanes, id: string): Promise<{ view: Omit<OwnView, 
     if (error instanceof HostDamaged || error instanceof HostSetAside) return { view: null };
     throw error;
   }
-}
-
-/** The page token, opaque to callers: the last host of the page before. */
-function tokenOf({ created, id }: HostCursor): string {
-  return Buffer.from(JSON.stringify([created, id])).toString('base64url');
 }
 
 /**
@@ -148,20 +151,21 @@ function pastedHint({ pasted }: Named): string {
 type NoSpec = Record<string, never>;
 
 interface Described {
-  name: string | undefined;
+  known: Known;
   named: Named;
   notes: BuiltHost['notes'];
   size: { functions: number; units: number };
 }
 
 interface Copied {
-  name: string | undefined;
+  known: Known;
   from: string;
   at: number | undefined;
 }
 
 /** What is asked for as a copy. Throws a problem where something else is described, too. */
-function copied({ name, from, at, ...described }: HostRequest & CopyRequest & { name?: string | undefined }): Copied {
+function copied({ from, at, ...request }: HostRequest & CopyRequest & Known): Copied {
+  const { name, labels, ttlSeconds, ...described } = request;
   const others = Object.entries(described).filter(([, value]) => value !== undefined);
   const errors = others.map(
     ([field]): FieldError => ({
@@ -170,7 +174,7 @@ function copied({ name, from, at, ...described }: HostRequest & CopyRequest & { 
       reason: 'not beside `from`: all is as that host has it',
     }),
   );
-  if (from !== undefined && errors.length === 0) return { name, from, at };
+  if (from !== undefined && errors.length === 0) return { known: { name, labels, ttlSeconds }, from, at };
   if (from === undefined)
     errors.push({ in: 'body', pointer: '/from', reason: 'required beside `at`: the id of a host' });
   throw invalid(errors);
@@ -195,32 +199,29 @@ function driverPointer({ devices = [], preset }: Named, bdf: string): string {
   return preset === undefined ? '/topology/text' : '/preset';
 }
 
-const after = z
-  .string()
-  .transform((token, context): HostCursor => {
-    try {
-      const [created, id] = z
-        .tuple([z.string(), z.string()])
-        .parse(JSON.parse(Buffer.from(token, 'base64url').toString()));
-      return { created, id };
-    } catch {
-      context.addIssue({ code: 'custom', message: 'expected the nextPageToken of an answer, as it is' });
-      return z.NEVER;
-    }
-  })
-  .meta({ description: 'The `nextPageToken` of the page before.' })
-  .optional();
+/** What whoever makes a host says of it besides what it is. */
+export interface Known {
+  name?: string | undefined;
+  labels?: Labels | undefined;
+  ttlSeconds?: number | undefined;
+}
 
-type Identity = Pick<HostIdentity, 'id' | 'name' | 'created'>;
+type Identity = Pick<HostIdentity, 'id' | 'name' | 'created'> & { labels: Labels; expiresAt: string | null };
 
-/** What a new host is known by; that of the one that the request has made before, if it has. Without a name it has that of its id. */
-export async function identityOf({ lanes, directory, before }: Context, given?: string): Promise<Identity> {
-  if (before === undefined) {
-    const id = lanes.newHostId();
-    return { id, name: given ?? id, created: new Date().toISOString() };
-  }
-  const { id, name, created } = (await directory.hosts.get(before.hostId)) ?? gone();
-  return { id, name, created };
+/**
+ * What a new host is known by, and when it ends; that of the one that the request has made before, if it has. Without a name it has that
+ * of its id.
+ */
+export async function identityOf({ lanes, directory, before }: Context, given: Known): Promise<Identity> {
+  if (before === undefined) return newIdentity(lanes.newHostId(), given);
+  const { id, name, created, labels, expiresAt } = (await directory.hosts.get(before.hostId)) ?? gone();
+  return { id, name, created, labels, expiresAt };
+}
+
+export function newIdentity(id: string, { name = id, labels = {}, ttlSeconds }: Known): Identity {
+  const now = Date.now();
+  const expiresAt = ttlSeconds === undefined ? null : new Date(now + ttlSeconds * 1000).toISOString();
+  return { id, name, created: new Date(now).toISOString(), labels, expiresAt };
 }
 
 function gone(): never {
@@ -235,7 +236,7 @@ export const HOST_ROUTES: readonly Route[] = [
     tag: 'Hosts',
     summary: 'Make a host',
     description:
-      'From a preset, from the text that a real machine prints, or from a list of devices: the first kernel has booted when this answers, and drivers are bound; one that cannot be is 422. Or from another host, as it is or was: everything is the same, processes, descriptors, memory, armed faults, and from then on the two have nothing to do with each other.',
+      'From a preset, from the text that a real machine prints, or from a list of devices: the first kernel has booted when this answers, and drivers are bound; one that cannot be is 422. Or from another host, as it is or was: everything is the same, processes, descriptors, memory, armed faults, and from then on the two have nothing to do with each other. Labels and an end it has as they are given, and not from the other one.',
     access: 'tenant',
     problems: ['kernel-refusal', 'kernel-conflict', 'not-found'],
     body: HostInput,
@@ -253,11 +254,13 @@ export const HOST_ROUTES: readonly Route[] = [
       if ('errors' in built) throw invalid(built.errors.map((error) => ({ in: 'body' as const, ...error })));
       const { functions, iommus } = built.spec.machine;
       const size = { functions: functions.length, units: iommus.length };
-      return { heavy: built.spec, light: { name: body.name, named: namedIn(body), notes: built.notes, size } };
+      const { name, labels, ttlSeconds } = body;
+      const known = { name, labels, ttlSeconds };
+      return { heavy: built.spec, light: { known, named: namedIn(body), notes: built.notes, size } };
     },
     async handle(context, { body: { heavy: spec, light }, tenant }, reply) {
       const { lanes, quotas, before } = context;
-      const identity = await identityOf(context, light.name);
+      const identity = await identityOf(context, light.known);
       const { id } = identity;
       const row = { ...identity, tenantId: tenant.id };
       const location = `/v1/hosts/${id}`;
@@ -277,32 +280,6 @@ export const HOST_ROUTES: readonly Route[] = [
       const devices = passed(await lanes.query(id, { view: 'devices' }));
       reply.header('location', location);
       return withPart({ ...identity, ...view, notes: light.notes }, 'devices', devices);
-    },
-  }),
-  route({
-    method: 'GET',
-    path: '/v1/hosts',
-    operationId: 'listHosts',
-    tag: 'Hosts',
-    summary: 'List hosts',
-    description: 'In the order in which they were made.',
-    access: 'tenant',
-    query: strict({ limit: limit(1000, HOSTS_PAGE), after }),
-    success: {
-      200: {
-        description: 'A page of hosts.',
-        schema: HostList,
-        example: { items: [{ ...IDENTITY_EXAMPLE, ...WHOLE }], nextPageToken: null },
-      },
-    },
-    async handle(context, { query, tenant }) {
-      const { directory } = context;
-      const found = await directory.hosts.list(tenant.id, query.limit + 1, query.after);
-      const items = found.slice(0, query.limit);
-      return {
-        items: items.map((item) => summaryOf(context, item)),
-        nextPageToken: found.length > items.length ? tokenOf(items.at(-1)!) : null,
-      };
     },
   }),
   route({
@@ -348,12 +325,7 @@ export const HOST_ROUTES: readonly Route[] = [
     description: 'With its history. That is possible where the disk is full, and of a host that cannot be run.',
     access: 'tenant',
     success: { 204: { description: 'It is gone.' } },
-    async handle({ lanes, directory, quotas }, { host }) {
-      await lanes.remove(host.id);
-      quotas.forget(host.id);
-      directory.hosts.forget(host.id);
-      directory.damage.forget(host.id);
-    },
+    handle: (context, { host }) => removeHost(context, host.id),
   }),
   route({
     method: 'GET',

@@ -9,8 +9,10 @@ import { notFound } from '../answers.ts';
 import { keyIn, keyReused, REPLAYED } from '../idempotency.ts';
 import { limit } from '../parameters.ts';
 import { type Context, type Route, route } from '../route.ts';
+import { ExpiresAt } from '../schemas/labels.ts';
 import { OwnQuotas, QuotasInput } from '../schemas/quotas.ts';
 import { expected, listOf, strict, Time, whole } from '../schemas/values.ts';
+import { invalid } from '../validation.ts';
 import { usageAnswer, usageOf } from './usage.ts';
 
 const TENANTS = '/v1/admin/tenants';
@@ -18,15 +20,32 @@ const TENANT = `${TENANTS}/{tenant}` as const;
 const tag = 'Administration';
 const access = 'admin';
 
-const NAME_RULE = 'a name of 1 to 63 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit';
+export const NAME_RULE = 'a name of 1 to 63 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit';
 const TENANTS_PAGE = 1000;
 
-const tenant = { id: z.string(), name: z.string(), created: Time, quotas: OwnQuotas };
+const tenant = {
+  id: z.string(),
+  name: z.string(),
+  created: Time,
+  quotas: OwnQuotas,
+  parentId: z
+    .string()
+    .nullable()
+    .meta({ description: 'Of a throw-away tenant: who has made it, and whose quotas these are.' }),
+  expiresAt: ExpiresAt,
+};
 const Tenant = strict(tenant).meta({ id: 'Tenant' });
 const NewTenant = strict({ ...tenant, key: z.string().meta({ description: 'Shown here and never again.' }) }).meta({
   id: 'NewTenant',
 });
-const TENANT_EXAMPLE = { id: 't-0b7d2f2c', name: 'acme', created: '2026-01-31T12:00:00.000Z', quotas: { hosts: 100 } };
+const TENANT_EXAMPLE = {
+  id: 't-0b7d2f2c',
+  name: 'acme',
+  created: '2026-01-31T12:00:00.000Z',
+  quotas: { hosts: 100 },
+  parentId: null,
+  expiresAt: null,
+};
 const tenantAnswer = { description: 'The tenant.', schema: Tenant, example: TENANT_EXAMPLE };
 
 export async function tenantOf({ directory }: Context, id: string): Promise<StoredTenant> {
@@ -130,7 +149,11 @@ export const TENANT_ROUTES: readonly Route[] = [
     problems: ['not-found'],
     success: { 200: tenantAnswer },
     async handle(context, { params, body }) {
-      const { id, quotas } = await tenantOf(context, params.tenant);
+      const { id, quotas, parentId } = await tenantOf(context, params.tenant);
+      if (parentId !== null) {
+        const reason = `a throw-away tenant has those of ${parentId}, which has made it`;
+        throw invalid([{ in: 'body', pointer: '/quotas', reason }]);
+      }
       const all = Object.entries({ ...quotas, ...body.quotas }).filter(([, given]) => given !== null);
       await context.directory.tenants.setQuotas(id, Object.fromEntries(all) as GivenQuotas);
       return await tenantOf(context, id);

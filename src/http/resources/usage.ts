@@ -1,6 +1,6 @@
 /** What a tenant uses of its quotas. */
 import { givenOf, QUOTA_NAMES, QUOTAS } from '../../quotas.ts';
-import type { Tenant } from '../../store/store.ts';
+import { accountOf, type Tenant } from '../../store/store.ts';
 import { type Context, type Route, route } from '../route.ts';
 import { USAGE_EXAMPLE, Usage } from '../schemas/quotas.ts';
 
@@ -8,9 +8,15 @@ const MIB = 2 ** 20;
 
 export const usageAnswer = { description: 'Each quota.', schema: Usage, example: USAGE_EXAMPLE };
 
-export async function usageOf({ quotas, watchers, budget, config }: Context, tenant: Tenant): Promise<unknown> {
+export async function usageOf(context: Context, tenant: Tenant): Promise<unknown> {
+  const { quotas, watchers, budget, config, directory } = context;
+  const account = accountOf(tenant);
   const limits = quotas.of(tenant);
-  const used = { ...(await quotas.used(tenant)), streams: { used: watchers.count(tenant.id) } };
+  const used = {
+    ...(await quotas.used(tenant)),
+    tenants: { used: (await directory.tenants.children(account)).length },
+    streams: { used: watchers.count(account) },
+  };
   const each = QUOTA_NAMES.map((name) => {
     const { of, unit } = QUOTAS[name];
     const has: { used: number | null; host?: string } = used[name];
@@ -20,7 +26,7 @@ export async function usageOf({ quotas, watchers, budget, config }: Context, ten
   const bodies = {
     of: 'tenant',
     limit: config.tenantBodies / MIB,
-    used: Math.ceil(budget.of(tenant.id) / MIB),
+    used: Math.ceil(budget.of(account) / MIB),
     unit: 'MiB',
   };
   return { quotas: { ...Object.fromEntries(each), bodies } };
@@ -34,7 +40,7 @@ export const USAGE_ROUTES: readonly Route[] = [
     tag: 'Service',
     summary: 'What is used of the quotas',
     description:
-      'All quotas of the tenant that asks. Memory, mappings and descriptors are as last found out, which is soon after they have changed.',
+      'All quotas of the tenant that asks, which its throw-away tenants use with it. Memory, mappings and descriptors are as last found out, which is soon after they have changed.',
     access: 'tenant',
     success: { 200: usageAnswer },
     handle: (context, { tenant }) => usageOf(context, tenant),

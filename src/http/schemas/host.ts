@@ -14,7 +14,8 @@ import { POLICY_VALUES, PROFILES } from '../../kernel/policies.ts';
 import { MAX_FUNCTIONS, MAX_UNIT_INFO } from '../../limits.ts';
 import { BAR_KINDS, IOMMU_KINDS, RESERVED_TYPES, SRIOV } from '../../machine/spec.ts';
 import { PRESET_NAMES } from '../../machine/topology/presets.ts';
-import { DAMAGE_KINDS } from '../../store/store.ts';
+import { DAMAGE_KINDS, MOST_COUNTED } from '../../store/store.ts';
+import { ExpiresAt, Labels, ttlSeconds } from './labels.ts';
 import {
   Base64,
   flag,
@@ -224,6 +225,8 @@ export const HostInput = strict({
     .meta({ id: 'PoliciesInput' })
     .optional(),
   boot: BootInput.optional(),
+  labels: Labels.optional(),
+  ttlSeconds: ttlSeconds.optional(),
 }).meta({
   id: 'HostInput',
   description:
@@ -277,6 +280,8 @@ const identity = {
   id: z.string().meta({ examples: ['h-6jx2m4vq7r3ta'] }),
   name: z.string(),
   created: Time,
+  labels: Labels,
+  expiresAt: ExpiresAt,
 };
 
 const diverged = strict({ sequence: z.int(), op: z.string(), why: z.string() })
@@ -339,7 +344,19 @@ export const CreatedHost = strict({
   }),
 }).meta({ id: 'CreatedHost' });
 
-const HostSummary = strict({ ...identity, ...word }).meta({ id: 'HostSummary' });
+const NOT_KNOWN = 'null: not known without loading it, as what told it is of an earlier version, or no longer kept.';
+const HostSummary = strict({
+  ...identity,
+  ...word,
+  state: view.state.nullable().meta({ description: `As the host has it; ${NOT_KNOWN}` }),
+  kernel: view.kernel.nullable().meta({ description: `Number of the kernel that runs; ${NOT_KNOWN}` }),
+  hazards: z
+    .int()
+    .nullable()
+    .meta({
+      description: `How many of its events are hazards, up to ${MOST_COUNTED}; ${NOT_KNOWN}`,
+    }),
+}).meta({ id: 'HostSummary' });
 export const HostList = listOf('HostList', HostSummary);
 
 export const PresetList = listOf(

@@ -59,6 +59,7 @@ export const USAGE_EXAMPLE = {
     mappings: { of: 'host', limit: 1_048_576, used: 20_480, unit: 'mappings', host: 'h-6jx2m4vq7r3ta5cn' },
     descriptors: { of: 'host', limit: 65_536, used: 14, unit: 'descriptors', host: 'h-6jx2m4vq7r3ta5cn' },
     stored: { of: 'tenant', limit: 4096, used: 2, unit: 'MiB' },
+    tenants: { of: 'tenant', limit: 100, used: 2, unit: 'tenants' },
     streams: { of: 'tenant', limit: 64, used: 1, unit: 'requests' },
     requests: { of: 'tenant', limit: 5000, used: 17, unit: 'requests a second' },
     bodies: { of: 'tenant', limit: 512, used: 0, unit: 'MiB' },

@@ -55,7 +55,10 @@ export function eventChecksum(event: Omit<EventRow, 'bdf' | 'checksum'>): number
 export const requestChecksum = ({ tenantId, key, fingerprint }: RequestKey, hostId: string, sequence: number): number =>
   crc32(`${tenantId} ${key} ${fingerprint} ${hostId} ${sequence}`);
 
-export const identityChecksum = ({ id, tenantId, name, created }: Omit<HostIdentity, 'damaged'>): number =>
-  crc32(`${id} ${tenantId} ${created} ${name}`);
+/** Its end is one that nobody has given it otherwise. */
+export const identityChecksum = (host: Omit<HostIdentity, 'damaged'> & { expiresAt?: string | null }): number => {
+  const { id, tenantId, name, created, expiresAt = null } = host;
+  return crc32(`${id} ${tenantId} ${created} ${name}${expiresAt === null ? '' : ` ${expiresAt}`}`);
+};
 
 export const specChecksum = (id: string, spec: string): number => crc32(spec, crc32(`${id} `));

@@ -5,7 +5,6 @@
 import { dirname } from 'node:path';
 import type Database from 'better-sqlite3';
 import { KeyExists, KeyTaken, OwnerPassed, type StoreUnavailable, TenantExists } from '../errors.ts';
-import { FIRST_KEY } from '../rows.ts';
 import { prepareClearing } from './clearing.ts';
 import { Ends } from './ends.ts';
 import { codeOf, unavailable } from './errors.ts';
@@ -17,6 +16,7 @@ import { NOBODYS } from './parts.ts';
 import { preparePruning } from './pruning.ts';
 import { prepareRequests } from './requests.ts';
 import { Room } from './room.ts';
+import { prepareTenants } from './tenant-rows.ts';
 import type { SnapshotRow, Write } from './writes.ts';
 
 type Failure = StoreUnavailable | OwnerPassed | TenantExists | KeyExists | KeyTaken;
@@ -73,7 +73,7 @@ export class GroupCommit {
     try {
       this.#commits += 1;
       const results = this.#group(writes);
-      this.#marks.note(changesOf(writes));
+      this.#marks.note(changesOf(writes, results));
       if (isCleared(writes, results)) this.#room.keepSpare();
       return results.map((result) => ({ result }));
     } catch (error) {
@@ -106,13 +106,14 @@ const isCleared = (writes: readonly Write[], results: readonly number[]): boolea
   writes.some(({ kind }, index) => kind === 'host.clear' && results[index] === 0);
 
 /** What hosts and tenants have come to. */
-function changesOf(writes: readonly Write[]): Map<string, Mark> {
+function changesOf(writes: readonly Write[], results: readonly number[]): Map<string, Mark> {
   const changes = new Map<string, Mark>();
-  for (const write of writes) {
+  for (const [index, write] of writes.entries()) {
     if (write.kind === 'append') changes.set(write.row.hostId, write.row.sequence);
     else if (write.kind === 'host.insert') changes.set(write.id, write.snapshot?.sequence ?? 0);
     else if (write.kind === 'host.delete') changes.set(write.owner.hostId, 'deleted');
-    else if (write.kind === 'tenant.create') changes.set(write.tenant.id, 'tenant');
+    else if (write.kind === 'tenant.create' && results[index]! > 0) changes.set(write.tenant.id, 'tenant');
+    else if (write.kind === 'tenant.delete' && results[index]! > 0) changes.set(write.id, 'deleted');
   }
   return changes;
 }
@@ -126,20 +127,10 @@ interface Known {
 }
 
 function prepareWrites(database: Database.Database, { ends, histories, events, sizes }: Known): Apply {
-  // Its keys are rows of their own.
-  const createTenant = database.prepare('INSERT INTO tenants (id, name, key_hash, created) VALUES (?, ?, ?, ?)');
-  const createKey = database.prepare(
-    'INSERT INTO tenant_keys (tenant_id, name, key_hash, role, created, expires) VALUES (?, ?, ?, ?, ?, ?)',
-  );
-  const setFirstKey = database.prepare(
-    `INSERT INTO tenant_keys VALUES (?, ?, ?, 'full', ?, NULL) ON CONFLICT (tenant_id, name)
-     DO UPDATE SET key_hash = excluded.key_hash, created = excluded.created, role = 'full', expires = NULL
-     WHERE key_hash <> excluded.key_hash`,
-  );
-  const deleteKey = database.prepare('DELETE FROM tenant_keys WHERE tenant_id = ? AND name = ?');
-  const setQuotas = database.prepare('UPDATE tenants SET quotas = ? WHERE id = ?');
+  const tenants = prepareTenants(database);
   const insertHost = database.prepare(
-    'INSERT INTO hosts (id, tenant_id, name, spec, created, checksum, spec_checksum, events_stored) VALUES (?, ?, ?, ?, ?, ?, ?, 1)',
+    `INSERT INTO hosts (id, tenant_id, name, spec, created, checksum, spec_checksum, labels, expires, events_stored)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
   );
   // Its id may be another one's from now on.
   const replaceDeleted = database.prepare("DELETE FROM hosts WHERE id = ? AND deleted = 'deleted'");
@@ -149,6 +140,7 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
     )
     .pluck();
   const diverge = database.prepare('UPDATE hosts SET diverged = ? WHERE id = ?');
+  const setLabels = database.prepare("UPDATE hosts SET labels = ? WHERE id = ? AND deleted IS NOT 'deleted'");
   const deleteHost = database.prepare("UPDATE hosts SET deleted = 'deleted' WHERE id = ?");
   const clear = prepareClearing(database);
   const append = database.prepare(
@@ -193,21 +185,14 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
 
   return (write) => {
     switch (write.kind) {
-      case 'tenant.create': {
-        const { id, name, created } = write.tenant;
-        createTenant.run(id, name, id, created);
-        return createKey.run(id, FIRST_KEY, write.keyHash, 'full', created, null).changes;
-      }
+      case 'tenant.create':
+      case 'tenant.end':
+      case 'tenant.delete':
       case 'tenant.key':
-        return setFirstKey.run(write.id, FIRST_KEY, write.keyHash, write.created).changes;
-      case 'key.create': {
-        const { name, role, created, expires } = write.key;
-        return createKey.run(write.id, name, write.keyHash, role, created, expires).changes;
-      }
+      case 'key.create':
       case 'key.delete':
-        return deleteKey.run(write.id, write.name).changes;
       case 'tenant.quotas':
-        return setQuotas.run(write.quotas, write.id).changes;
+        return tenants(write);
       case 'host.insert':
         replaceDeleted.run(write.id);
         insertHost.run(
@@ -218,6 +203,8 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
           write.created,
           write.checksum,
           write.specChecksum,
+          write.labels,
+          write.expires,
         );
         events.append(write.events);
         if (write.snapshot !== null) putSnapshot(write.snapshot);
@@ -232,6 +219,8 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
       case 'host.diverge':
         ends.check(write.owner);
         return diverge.run(write.divergence, write.owner.hostId).changes;
+      case 'host.labels':
+        return setLabels.run(write.labels, write.id).changes;
       case 'host.delete': {
         const { hostId } = write.owner;
         ends.check(write.owner);
@@ -329,6 +318,8 @@ function typed(write: Write, error: unknown): Failure {
   if (error instanceof OwnerPassed || error instanceof KeyTaken) return error;
   switch (write.kind) {
     case 'tenant.create':
+    case 'tenant.end':
+    case 'tenant.delete':
     case 'tenant.quotas':
     case 'tenant.key': {
       const tenant = write.kind === 'tenant.create' ? write.tenant.name : write.id;
@@ -346,6 +337,7 @@ function typed(write: Write, error: unknown): Failure {
     case 'host.insert':
     case 'host.own':
     case 'host.end':
+    case 'host.labels':
       return unavailable(`cannot store host ${write.id}`, error);
     case 'host.clear':
       return unavailable(`cannot delete what is stored of host ${write.id}`, error);

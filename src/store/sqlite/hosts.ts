@@ -1,11 +1,12 @@
 /** Hosts: what they began with, and whether their journal can still be replayed. */
 import type Database from 'better-sqlite3';
 import type { HostSpec } from '../../host/command.ts';
-import type { Divergence, HostIdentity, HostOrigin, HostSummary, Hosts, Stored } from '../store.ts';
+import type { Divergence, HostIdentity, HostOrigin, HostSummary, Hosts, Labels, Stored } from '../store.ts';
 import { Changes } from './changes.ts';
 import { identityChecksum, specChecksum } from './checksums.ts';
 import { reason, unavailable } from './errors.ts';
 import { eventRows } from './events.ts';
+import { openTelling } from './host-states.ts';
 import { NOBODYS, openParts } from './parts.ts';
 import { openRequests, requestRow } from './requests.ts';
 import { snapshotOf } from './snapshots.ts';
@@ -14,6 +15,9 @@ import type { Writer } from './writes.ts';
 interface Columns extends HostIdentity {
   diverged: string | null;
   checksum: number | null;
+  /** JSON. */
+  labels: string | null;
+  expiresAt: string | null;
 }
 
 interface Origin {
@@ -25,9 +29,30 @@ interface Origin {
 /** Identities that are kept in memory. */
 const MOST_KNOWN = 10_000;
 
-const COLUMNS = 'id, tenant_id AS tenantId, name, created, diverged, checksum';
+const COLUMNS = 'id, tenant_id AS tenantId, name, created, diverged, checksum, labels, expires AS expiresAt';
 /** Those that are not deleted. */
 const THERE = "deleted IS NOT 'deleted'";
+
+interface Page {
+  tenant: string;
+  created: string;
+  id: string;
+  limit: number;
+}
+
+interface Asked {
+  name: string | null;
+  /** JSON: a list of a key and a value each. */
+  labels: string;
+}
+
+/** Those that are asked for. Keys have no quotation marks in them. */
+const FITS = `(:name IS NULL OR name = :name) AND NOT EXISTS (
+  SELECT 1 FROM (
+    SELECT asked.value ->> 'value' AS wanted,
+      CASE WHEN json_valid(labels) THEN labels ELSE '{}' END ->> ('$."' || (asked.value ->> 'key') || '"') AS had
+    FROM json_each(:labels) AS asked)
+  WHERE had IS NULL OR had <> wanted)`;
 
 /** `changes`: of other threads; default: there are none. */
 export function openHosts(database: Database.Database, writer: Writer, changes = new Changes()): Hosts {
@@ -35,14 +60,18 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
   const originById = database.prepare<[string], Origin>(
     `SELECT spec, diverged, spec_checksum AS checksum FROM hosts WHERE id = ? AND ${THERE}`,
   );
-  const page = database.prepare<[string, string, string, number], Columns>(
-    `SELECT ${COLUMNS} FROM hosts WHERE tenant_id = ? AND (created, id) > (?, ?) AND ${THERE}
-     ORDER BY created, id LIMIT ?`,
+  const ofTenant = `SELECT ${COLUMNS} FROM hosts WHERE tenant_id = :tenant AND (created, id) > (:created, :id) AND ${THERE}`;
+  const inOrder = 'ORDER BY created, id LIMIT :limit';
+  const page = database.prepare<[Page], Columns>(`${ofTenant} ${inOrder}`);
+  const fitting = database.prepare<[Page & Asked], Columns>(`${ofTenant} AND ${FITS} ${inOrder}`);
+  const expiring = database.prepare<[string, number], Columns>(
+    `SELECT ${COLUMNS} FROM hosts WHERE expires <= ? AND ${THERE} ORDER BY expires LIMIT ?`,
   );
+  const tell = openTelling(database);
 
-  const stored = database.prepare<[string], Stored>(
+  const stored = database.prepare<[{ tenant: string }], Stored>(
     `SELECT count(*) AS hosts, coalesce(sum(bytes), 0) AS bytes FROM hosts JOIN host_sizes ON host_id = id
-     WHERE tenant_id = ?`,
+     WHERE tenant_id IN (SELECT :tenant UNION ALL SELECT id FROM tenants WHERE parent_id = :tenant)`,
   );
 
   const parts = openParts(database, writer);
@@ -55,14 +84,16 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
     });
 
   return {
-    async insert({ spec, request, ...row }, events, copy) {
+    async insert({ spec, request, labels = {}, expiresAt = null, ...row }, events, copy) {
       const text = JSON.stringify(spec);
       const { sequence } = copy ?? { sequence: 0 };
       await writer.write({
         kind: 'host.insert',
         ...row,
         spec: text,
-        checksum: identityChecksum(row),
+        checksum: identityChecksum({ ...row, expiresAt }),
+        labels: textOf(labels),
+        expires: expiresAt,
         specChecksum: specChecksum(row.id, text),
         events: eventRows(row.id, sequence, events),
         request: requestRow(request, row.id, sequence),
@@ -82,10 +113,19 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
         const row = originById.get(id);
         return row === undefined ? undefined : origin(id, row);
       }),
-    async list(tenantId, limit, after = { created: '', id: '' }) {
-      return attempt('list', tenantId, () => page.all(tenantId, after.created, after.id, limit).map(summary));
+    async list(tenantId, limit, after = { created: '', id: '' }, { name = null, labels = [] } = {}) {
+      const { created, id } = after;
+      const asked = { tenant: tenantId, created, id, limit };
+      const all = name === null && labels.length === 0;
+      const find = (): Columns[] =>
+        all ? page.all(asked) : fitting.all({ ...asked, name, labels: JSON.stringify(labels) });
+      return attempt('list', tenantId, () => find().map((host) => ({ ...summary(host), ...tell(host.id) })));
     },
-    stored: async (tenantId) => attempt('count', tenantId, () => stored.get(tenantId)!),
+    async setLabels(id, labels) {
+      await writer.write({ kind: 'host.labels', id, labels: textOf(labels) });
+    },
+    expired: async (by, limit) => attempt('find', 'any', () => expiring.all(by, limit).map(summary)),
+    stored: async (tenantId) => attempt('count', tenantId, () => stored.get({ tenant: tenantId })!),
     requested: async (key) => attempt('look for', key.tenantId, () => findRequest(key)),
     async markDiverged(owner, divergence) {
       await writer.write({ kind: 'host.diverge', owner, divergence: JSON.stringify(divergence) });
@@ -104,9 +144,22 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
 }
 
 function summary({ checksum, ...columns }: Columns): HostSummary {
-  const host = { ...columns, diverged: divergence(columns.diverged) };
+  const host = { ...columns, labels: labelsOf(columns.labels), diverged: divergence(columns.diverged) };
   if (checksum === null || checksum === identityChecksum(columns)) return host;
   return { ...host, damaged: 'its name, its tenant or its time does not match the checksum' };
+}
+
+const textOf = (labels: Labels): string | null => (Object.keys(labels).length === 0 ? null : JSON.stringify(labels));
+
+/** What cannot be read is none. */
+function labelsOf(text: string | null): Labels {
+  if (text === null) return {};
+  try {
+    const labels: unknown = JSON.parse(text);
+    return typeof labels === 'object' && labels !== null ? (labels as Labels) : {};
+  } catch {
+    return {};
+  }
 }
 
 function origin(id: string, { spec, diverged, checksum }: Origin): HostOrigin {

@@ -10,13 +10,16 @@ interface Columns extends Omit<Tenant, 'quotas'> {
   quotas: string | null;
 }
 
-const COLUMNS = 'id, name, created, quotas';
+/** Quotas of a throw-away one are its parent's. */
+const COLUMNS = `id, name, created, parent_id AS parentId, expires AS expiresAt,
+  CASE WHEN parent_id IS NULL THEN quotas
+    ELSE (SELECT parent.quotas FROM tenants AS parent WHERE parent.id = tenants.parent_id) END AS quotas`;
 
 interface HolderColumns extends Columns {
   key: string;
   role: StoredKey['role'];
   made: string;
-  expires: string | null;
+  until: string | null;
 }
 
 /** Any change of a tenant is one of all: it may have had another key before. */
@@ -35,9 +38,9 @@ export function openTenants(database: Database.Database, writer: Writer, changes
   };
   const [byName, byId] = [by('name'), by('id')];
   const byKeyHash = database.prepare<[string], HolderColumns>(
-    `SELECT id, tenants.name AS name, tenants.created AS created, quotas,
-       tenant_keys.name AS key, role, tenant_keys.created AS made, expires
-     FROM tenant_keys JOIN tenants ON id = tenant_id WHERE tenant_keys.key_hash = ?`,
+    `SELECT ${COLUMNS}, key, role, made, until
+     FROM (SELECT tenant_id, name AS key, role, created AS made, expires AS until, key_hash AS hash FROM tenant_keys)
+       JOIN tenants ON id = tenant_id WHERE hash = ?`,
   );
   const keys = database.prepare<[string], StoredKey>(
     'SELECT name, role, created, expires FROM tenant_keys WHERE tenant_id = ? ORDER BY name',
@@ -45,14 +48,39 @@ export function openTenants(database: Database.Database, writer: Writer, changes
   const page = database.prepare<[string, number], Columns>(
     `SELECT ${COLUMNS} FROM tenants WHERE name > ? ORDER BY name LIMIT ?`,
   );
+  const ofParent = database.prepare<[string], Columns>(
+    `SELECT ${COLUMNS} FROM tenants WHERE parent_id = ? ORDER BY name`,
+  );
+  // Without a parent none has an end, whatever stands there.
+  const expiring = database.prepare<[string, number], Columns>(
+    `SELECT ${COLUMNS} FROM tenants WHERE parent_id IS NOT NULL AND expires <= ? ORDER BY expires LIMIT ?`,
+  );
   // Every request asks; nobody but this service writes.
   const known = changes.cache<KeyHolder>(MOST_KNOWN);
 
   return {
     async create(name, keyHash) {
-      const tenant = { id: `t-${randomUUID()}`, name, created: new Date().toISOString() };
+      const tenant = { ...newRow(), name, parentId: null, expiresAt: null };
       await writer.write({ kind: 'tenant.create', tenant, keyHash });
       return { ...tenant, quotas: {} };
+    },
+    async createChild(parent, { name, expiresAt, most }, keyHash) {
+      const row = newRow();
+      const tenant = { ...row, name: `${parent.name}/${name ?? row.id}`, parentId: parent.id, expiresAt };
+      const bound = Number.isFinite(most) ? { most } : {};
+      const made = await writer.write({ kind: 'tenant.create', tenant, keyHash, ...bound });
+      return made === 0 ? undefined : { ...tenant, quotas: parent.quotas };
+    },
+    children: async (parentId) => read(() => ofParent.all(parentId)).map(tenantOf),
+    expired: async (by, limit) => read(() => expiring.all(by, limit)).map(tenantOf),
+    async end(id) {
+      await writer.write({ kind: 'tenant.end', id, expires: new Date().toISOString() });
+      changes.note(ANY);
+    },
+    async delete(id) {
+      const gone = (await writer.write({ kind: 'tenant.delete', id })) > 0;
+      changes.note(ANY);
+      return gone;
     },
     findByKeyHash: async (keyHash) => known.get(keyHash, () => holderOf(read(() => byKeyHash.get(keyHash))), ANY),
     findByName: async (name) => byName(name),
@@ -80,13 +108,15 @@ export function openTenants(database: Database.Database, writer: Writer, changes
   };
 }
 
+const newRow = () => ({ id: `t-${randomUUID()}`, created: new Date().toISOString() });
+
 function tenantOf({ quotas, ...tenant }: Columns): Tenant {
   return { ...tenant, quotas: quotas === null ? {} : given(quotas) };
 }
 
 function holderOf(columns: HolderColumns | undefined): KeyHolder | undefined {
   if (columns === undefined) return undefined;
-  const { key: name, role, made: created, expires, ...tenant } = columns;
+  const { key: name, role, made: created, until: expires, ...tenant } = columns;
   return { tenant: tenantOf(tenant), key: { name, role, created, expires } };
 }
 

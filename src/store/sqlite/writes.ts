@@ -59,7 +59,12 @@ export interface SnapshotRow extends StoredBlob, Ownership {
 
 /** Each is stored whole or not at all. */
 export type Write =
-  | { kind: 'tenant.create'; tenant: Omit<Tenant, 'quotas'>; keyHash: string }
+  /** `most`: of a throw-away one, how many its parent may have; gives 0 where it has so many. */
+  | { kind: 'tenant.create'; tenant: Omit<Tenant, 'quotas'>; keyHash: string; most?: number }
+  /** Of a throw-away one. */
+  | { kind: 'tenant.end'; id: string; expires: string }
+  /** The same; gives 0 where it has hosts. */
+  | { kind: 'tenant.delete'; id: string }
   /** Another first key. */
   | { kind: 'tenant.key'; id: string; keyHash: string; created: string }
   | { kind: 'key.create'; id: string; key: StoredKey; keyHash: string }
@@ -75,6 +80,9 @@ export type Write =
       created: string;
       checksum: number;
       specChecksum: number;
+      /** JSON; null: none. */
+      labels: string | null;
+      expires: string | null;
       events: readonly EventRow[];
       /** Of one that is made of another. */
       snapshot: SnapshotRow | null;
@@ -85,6 +93,8 @@ export type Write =
   /** Gives the newest command that is known to be stored. */
   | { kind: 'host.end'; id: string }
   | { kind: 'host.diverge'; owner: Ownership; divergence: string }
+  /** JSON; null: none. Nobody owns them. */
+  | { kind: 'host.labels'; id: string; labels: string | null }
   /** Nobody sees it from now on. */
   | { kind: 'host.delete'; owner: Ownership }
   /** Deletes some of what is stored of a host that is deleted. Gives 0 when there is nothing left, nor the host. */

@@ -40,7 +40,7 @@ async function open(t: TestContext, limits = LIMITS) {
   const store = start();
   await store.writer.write({
     kind: 'tenant.create',
-    tenant: { id: 't', name: 'acme', created: '2026-01-01T00:00:00.000Z' },
+    tenant: { id: 't', name: 'acme', created: '2026-01-01T00:00:00.000Z', parentId: null, expiresAt: null },
     keyHash: 'hash',
   });
   const add = (id: string, first: readonly EmittedEvent[] = []) =>

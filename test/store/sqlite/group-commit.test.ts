@@ -15,7 +15,7 @@ import { temporaryDirectory } from '../../support/service.ts';
 
 const tenant = (name: string): Write => ({
   kind: 'tenant.create',
-  tenant: { id: `t-${name}`, name, created: '2026-01-01T00:00:00.000Z' },
+  tenant: { id: `t-${name}`, name, created: '2026-01-01T00:00:00.000Z', parentId: null, expiresAt: null },
   keyHash: `hash of ${name}`,
 });
 
@@ -29,6 +29,8 @@ const host = (id: string): Write => ({
   checksum: 0,
   specChecksum: 0,
   events: [],
+  labels: null,
+  expires: null,
   snapshot: null,
   request: null,
 });
