@@ -183,6 +183,6 @@ test('the first example of docs/testing.md passes', async () => {
 
 test('the package holds what it needs, and no sources', () => {
   const entries = readdirSync(join(project, 'node_modules/holdover')).sort();
-  assert.deepEqual(entries, ['LICENSE', 'README.md', 'dist', 'migrations', 'openapi', 'package.json']);
+  assert.deepEqual(entries, ['LICENSE', 'README.md', 'dist', 'migrations', 'openapi', 'package.json', 'scenarios']);
   assert.ok(!existsSync(join(project, 'node_modules/typescript')));
 });

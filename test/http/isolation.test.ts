@@ -265,12 +265,12 @@ function isolated(lanes: number | undefined): void {
   });
 
   test('throw-away tenants are their makers’, who see nothing of their hosts, nor they of theirs', async () => {
-    const [stranger, maker] = [await newTenant('stranger-6'), await newTenant('maker-6')];
+    const [stranger, maker] = [await newTenant('stranger-7'), await newTenant('maker-7')];
     const ask = (key: string, method: 'get' | 'post' | 'delete', path: string, body?: object) => {
       const asked = app.agent[method](path).set('authorization', `Bearer ${key}`);
       return body === undefined ? asked : asked.send(body);
     };
-    const made = await ask(maker, 'post', '/v1/tenants', { name: 'secret-6', ttlSeconds: 600 });
+    const made = await ask(maker, 'post', '/v1/tenants', { name: 'secret-7', ttlSeconds: 600 });
     assert.equal(made.status, 201, made.text);
     const { id, key } = made.body;
     const above = await hostOf(maker, { labels: { of: 'both' } });
@@ -302,8 +302,8 @@ function isolated(lanes: number | undefined): void {
     await above.view();
     assert.equal((await ask(key, 'post', '/v1/tenants', { ttlSeconds: 600 })).status, 403);
     // A name that another one has given is not taken.
-    assert.equal((await ask(stranger, 'post', '/v1/tenants', { name: 'secret-6', ttlSeconds: 600 })).status, 201);
-    assert.equal((await ask(maker, 'post', '/v1/tenants', { name: 'secret-6', ttlSeconds: 600 })).status, 409);
+    assert.equal((await ask(stranger, 'post', '/v1/tenants', { name: 'secret-7', ttlSeconds: 600 })).status, 201);
+    assert.equal((await ask(maker, 'post', '/v1/tenants', { name: 'secret-7', ttlSeconds: 600 })).status, 409);
     assert.equal((await ask(maker, 'delete', `/v1/tenants/${id}`)).status, 204);
     assert.equal((await ask(key, 'get', '/v1/hosts')).status, 401);
     await above.view();

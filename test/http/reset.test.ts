@@ -99,6 +99,10 @@ const usage = async (app: DirectoryApp) => {
 
 test('what a label marks goes in one call, and then all else', async (t) => {
   const { app, directory, marked, bare, other, foreign } = await filled(t);
+  for (const { id } of [marked[0]!, bare[0]!]) {
+    const clock = app.agent.post(`/v1/hosts/${id}/clock`).set('authorization', `Bearer ${app.key}`);
+    assert.equal((await clock.set('idempotency-key', id).send({ advance: '1' })).status, 200);
+  }
   const before = await foreign.view();
   const kept = tablesWith(directory, [foreign.id]);
   const all = tablesWith(directory, idsOf([...marked, ...bare]));
@@ -108,6 +112,7 @@ test('what a label marks goes in one call, and then all else', async (t) => {
     'handovers',
     'host_sizes',
     'hosts',
+    'idempotency_keys',
     'journal',
     'parts',
     'snapshots',

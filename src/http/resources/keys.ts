@@ -11,9 +11,7 @@ import { keyIn, keyReused, REPLAYED } from '../idempotency.ts';
 import { Problem } from '../problems.ts';
 import { type Context, type Route, route } from '../route.ts';
 import { expected, listOf, strict, Time, whole } from '../schemas/values.ts';
-import { keyFrom, tenantOf } from './tenants.ts';
-
-const NAME_RULE = 'a name of 1 to 63 of the characters A-Z a-z 0-9 . _ -, the first a letter or a digit';
+import { keyFrom, NAME_RULE, tenantOf } from './tenants.ts';
 
 const key = {
   name: z.string().meta({ description: `\`${FIRST_KEY}\`: the one that the tenant was made with.` }),

@@ -4,13 +4,14 @@ import { TENANT_NAME } from '../../config.ts';
 import { removeTenant } from '../../lanes/removal.ts';
 import { hashKey, newKey, type Tenant } from '../../store/store.ts';
 import { notFound } from '../answers.ts';
+import { keyIn, keyReused, REPLAYED } from '../idempotency.ts';
 import { Problem } from '../problems.ts';
 import { exceeded } from '../quotas/quotas.ts';
 import { removeHost } from '../removal.ts';
 import { type Context, type Route, route } from '../route.ts';
 import { ExpiresAt, requiredTtl } from '../schemas/labels.ts';
 import { expected, listOf, strict, Time, whole } from '../schemas/values.ts';
-import { NAME_RULE } from './tenants.ts';
+import { keyFrom, NAME_RULE } from './tenants.ts';
 
 const TENANTS = '/v1/tenants';
 const tag = 'Service';
@@ -32,6 +33,12 @@ const EXAMPLE = {
 };
 
 const viewOf = ({ id, name, created, expiresAt }: Tenant) => ({ id, name, created, expiresAt });
+
+async function throwAwayOf({ directory }: Context, { id: parentId }: Tenant, id: string): Promise<Tenant> {
+  const found = await directory.tenants.get(id);
+  if (found?.parentId === parentId) return found;
+  throw notFound(`You have made no such tenant: GET ${TENANTS} lists yours.`);
+}
 
 /** With all that they have. How many hosts they had. */
 export async function removeThrowAways(context: Context, tenants: readonly Tenant[]): Promise<number> {
@@ -60,13 +67,27 @@ export const THROW_AWAY_ROUTES: readonly Route[] = [
     }),
     bodyExample: { name: 'run-4711', ttlSeconds: 3600 },
     success: {
-      201: { description: 'The tenant, with its key.', schema: NewThrowAway, example: { ...EXAMPLE, key: 'hk_…' } },
+      201: {
+        description: 'The tenant, with its key.',
+        schema: NewThrowAway,
+        example: { ...EXAMPLE, key: 'hk_…' },
+        location: ({ id }: { id: string }) => `${TENANTS}/${id}`,
+      },
     },
-    problems: ['conflict'],
-    async handle({ directory, quotas }, { body: { name, ttlSeconds }, tenant }) {
+    audited: true,
+    problems: ['conflict', 'key-reused'],
+    async handle(context, { body: { name, ttlSeconds }, tenant }, reply) {
+      const { directory, quotas } = context;
+      const again = keyIn(reply.request.raw);
+      const key = again === undefined ? newKey() : keyFrom(context, `throw-away of ${tenant.id}`, again);
+      const before = again === undefined ? undefined : await directory.tenants.findByKeyHash(hashKey(key));
+      if (before !== undefined) {
+        if (name !== undefined && before.tenant.name !== `${tenant.name}/${name}`) throw keyReused();
+        reply.header(REPLAYED, 'true');
+        return { ...viewOf(before.tenant), key };
+      }
       if (tenant.parentId !== null) throw new Problem('forbidden', 'A throw-away tenant makes no tenants.');
       const { tenants: most } = quotas.of(tenant);
-      const key = newKey();
       const expiresAt = new Date(Date.now() + ttlSeconds * 1000).toISOString();
       const made = await directory.tenants.createChild(tenant, { name, expiresAt, most }, hashKey(key));
       if (made === undefined) throw exceeded('tenants', most, most);
@@ -87,6 +108,16 @@ export const THROW_AWAY_ROUTES: readonly Route[] = [
     handle: async ({ directory }, { tenant }) => whole((await directory.tenants.children(tenant.id)).map(viewOf)),
   }),
   route({
+    method: 'GET',
+    path: `${TENANTS}/{tenant}`,
+    operationId: 'getThrowAway',
+    tag,
+    summary: 'Read a throw-away tenant',
+    access,
+    success: { 200: { description: 'The tenant.', schema: ThrowAway, example: EXAMPLE } },
+    handle: async (context, { params, tenant }) => viewOf(await throwAwayOf(context, tenant, params.tenant)),
+  }),
+  route({
     method: 'DELETE',
     path: `${TENANTS}/{tenant}`,
     operationId: 'deleteThrowAway',
@@ -94,11 +125,10 @@ export const THROW_AWAY_ROUTES: readonly Route[] = [
     summary: 'Delete a throw-away tenant',
     description: 'With all that it has. Its key is nobody’s from then on.',
     access,
+    audited: true,
     success: { 204: { description: 'It is gone.' } },
     async handle(context, { params, tenant }) {
-      const found = await context.directory.tenants.get(params.tenant);
-      if (found?.parentId !== tenant.id) throw notFound(`You have made no such tenant: GET ${TENANTS} lists yours.`);
-      await removeThrowAways(context, [found]);
+      await removeThrowAways(context, [await throwAwayOf(context, tenant, params.tenant)]);
     },
   }),
 ];

@@ -60,7 +60,8 @@ export function openTenants(database: Database.Database, writer: Writer, changes
 
   return {
     async create(name, keyHash) {
-      const tenant = { ...newRow(), name, parentId: null, expiresAt: null };
+      const { id, created } = newRow();
+      const tenant = { id, name, created, parentId: null, expiresAt: null };
       await writer.write({ kind: 'tenant.create', tenant, keyHash });
       return { ...tenant, quotas: {} };
     },
