@@ -8,20 +8,38 @@ import {
   type ZodOpenApiResponsesObject,
 } from 'zod-openapi';
 import manifest from '../../package.json' with { type: 'json' };
+import { finish, type Json } from './openapi-form.ts';
 import { parameterNames, pathSchema } from './parameters.ts';
 import { PROBLEM_JSON, PROBLEMS, type ProblemName, problemType } from './problems.ts';
 import { type RawBody, type Route, type Success, TAGS, takesNoBody } from './route.ts';
 import { ROUTES } from './routes.ts';
+import { EventKind } from './schemas/events.ts';
 import { Problem } from './schemas/problem.ts';
-
-type Json = { [key: string]: unknown };
+import { pascal } from './schemas/values.ts';
 
 let made: Json | undefined;
 
 /** The document: always the same for the same code, so it is made once. */
 export function openapiDocument(): Json {
-  made ??= JSON.parse(JSON.stringify(createDocument(describe()))) as Json;
+  made ??= make();
   return made;
+}
+
+function make(): Json {
+  const document = JSON.parse(JSON.stringify(createDocument(describe(), { override: leaveOpen })));
+  finish(document);
+  return document;
+}
+
+/** Answers may get more fields, which clients have to pass over. Only tests hold them to those that there are. */
+function leaveOpen({
+  jsonSchema,
+  io,
+}: {
+  jsonSchema: { additionalProperties?: unknown };
+  io: 'input' | 'output';
+}): void {
+  if (io === 'output' && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
 }
 
 function describe(): ZodOpenApiObject {
@@ -46,13 +64,16 @@ function describe(): ZodOpenApiObject {
     tags: Object.entries(TAGS).map(([name, { about }]) => ({ name, description: about })),
     paths,
     components: {
+      schemas: { EventKind },
       securitySchemes: {
-        tenantKey: { type: 'http', scheme: 'bearer', description: 'The key of a tenant.' },
-        adminKey: { type: 'http', scheme: 'bearer', description: 'The admin key, HOLDOVER_ADMIN_KEY.' },
+        TenantKey: { type: 'http', scheme: 'bearer', description: 'The key of a tenant.' },
+        AdminKey: { type: 'http', scheme: 'bearer', description: 'The admin key, HOLDOVER_ADMIN_KEY.' },
       },
     },
   };
 }
+
+const SCHEMES = { tenant: 'TenantKey', admin: 'AdminKey' } as const;
 
 function operationOf(entry: Route): ZodOpenApiOperationObject {
   const { operationId, tag, summary, description, access, query, body, bodyExample, raw } = entry;
@@ -62,7 +83,7 @@ function operationOf(entry: Route): ZodOpenApiOperationObject {
     tags: [tag],
     summary,
     ...(description && { description }),
-    security: access === 'public' ? [] : [{ [`${access}Key`]: [] }],
+    security: access === 'public' ? [] : [{ [SCHEMES[access]]: [] }],
     ...((named || query) && {
       requestParams: {
         ...(named && { path: pathSchema(entry.path) as never }),
@@ -126,8 +147,16 @@ function failures(entry: Route): ZodOpenApiResponsesObject {
   names.add('service-stopping');
   for (const name of problems) names.add(name);
   const byStatus = Map.groupBy(names, (name) => PROBLEMS[name].status);
-  return Object.fromEntries([...byStatus].map(([status, all]) => [status, problemResponse(all)]));
+  const told = [...byStatus].map(([status, all]) => [status, problemResponse(all)]);
+  return { ...Object.fromEntries(told), default: ANY_PROBLEM };
 }
+
+/** Whatever else is answered, by this version or a later one. */
+const ANY_PROBLEM: ZodOpenApiResponseObject = {
+  id: 'AnyProblem',
+  description: 'Any other failure, as problem details.',
+  content: { [PROBLEM_JSON]: { schema: Problem } },
+};
 
 const OF_EVERY_REQUEST: readonly ProblemName[] = [
   'invalid-request',
@@ -162,7 +191,7 @@ const responses = new Map<string, ZodOpenApiResponseObject>();
 
 /** The response of one status, which may be any of these problems; the same object for the same ones. */
 function problemResponse(names: ProblemName[]): ZodOpenApiResponseObject {
-  const id = names.join('-or-');
+  const id = names.map(pascal).join('Or');
   const known = responses.get(id);
   if (known !== undefined) return known;
   const [first, ...others] = names as [ProblemName, ...ProblemName[]];

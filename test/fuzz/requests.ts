@@ -12,8 +12,8 @@ const WEIGHTS: Record<string, number> = {
   createProcess: 4,
   killProcess: 0.3,
   runCalls: 8,
-  kexec: 0.4,
-  crash: 0.2,
+  kexecHost: 0.4,
+  crashHost: 0.2,
   resetHost: 0.2,
   openIommufd: 3,
   allocateIoas: 4,
@@ -102,9 +102,9 @@ export class Requests {
     const inPath = parameters.filter((parameter) => parameter.in === 'path');
     const odd = wrong === 'path' && random.chance(0.7) ? random.pick(inPath)?.name : undefined;
     const values = Object.fromEntries(
-      inPath.map(({ name, schema }) => [
+      inPath.map(({ name, schema, example }) => [
         name,
-        String(name === odd ? this.#values.odd() : this.#parameter(name, schema)),
+        String(name === odd ? this.#values.odd() : this.#parameter(name, { ...schema, examples: [example] })),
       ]),
     );
     const path = examplePath({ ...operation, parameters: inPath }, wellFormed(values));
@@ -120,10 +120,10 @@ export class Requests {
     return this.#guess.of(name) ?? this.#values.of(schema, name);
   }
 
-  #pair({ name, schema }: Parameter, wrong: string | null): string[] {
+  #pair({ name, schema, example }: Parameter, wrong: string | null): string[] {
     if (name === 'wait') return [`wait=${this.#random.pick(WAITS)}`];
     if (wrong === 'query' && this.#random.chance(0.3)) return [];
-    const value = wrong === 'query' ? this.#values.odd() : this.#parameter(name, schema);
+    const value = wrong === 'query' ? this.#values.odd() : this.#parameter(name, { ...schema, examples: [example] });
     return [`${name}=${encodeURIComponent(String(value).toWellFormed().slice(0, 3000))}`];
   }
 

@@ -244,7 +244,12 @@ export const DEVICE_ROUTES: readonly Route[] = [
     description: 'The write to `unbind` in sysfs.',
     access,
     refusable: true,
-    query: strict({ driver: Driver.meta({ description: 'The driver; the one it is on if not given.' }).optional() }),
+    query: strict({
+      driver: Driver.meta({
+        description: 'The driver; the one it is on if not given.',
+        examples: ['vfio-pci'],
+      }).optional(),
+    }),
     success: {
       200: {
         description: 'It has no driver now.',

@@ -208,7 +208,10 @@ const after = z
       return z.NEVER;
     }
   })
-  .meta({ description: 'The `nextPageToken` of the page before.' })
+  .meta({
+    description: 'The `nextPageToken` of the page before.',
+    override: { examples: ['WyIyMDI2LTAxLTMxVDEyOjAwOjAwLjAwMFoiLCJoLTZqeDJtNHZxN3IzdGE1Y24iXQ'] },
+  })
   .optional();
 
 /** What a new host is known by. */

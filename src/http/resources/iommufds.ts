@@ -39,7 +39,7 @@ export const IOMMUFD_ROUTES: readonly Route[] = [
   route({
     method: 'GET',
     path: `${IOMMUFD}/objects`,
-    operationId: 'listObjects',
+    operationId: 'listIommufdObjects',
     tag,
     summary: 'List the objects of an iommufd',
     description: 'By id.',

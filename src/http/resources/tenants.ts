@@ -70,7 +70,10 @@ export const TENANT_ROUTES: readonly Route[] = [
     access,
     query: strict({
       limit: limit(TENANTS_PAGE, TENANTS_PAGE),
-      after: z.string().meta({ description: 'The `nextPageToken` of the page before.' }).optional(),
+      after: z
+        .string()
+        .meta({ description: 'The `nextPageToken` of the page before.', examples: ['t-0b7d2f2c'] })
+        .optional(),
     }),
     success: {
       200: { description: 'A page of them.', schema: listOf('TenantList', Tenant), example: whole([TENANT_EXAMPLE]) },
