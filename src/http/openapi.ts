@@ -82,7 +82,7 @@ function operationOf(entry: Route): ZodOpenApiOperationObject {
     operationId,
     tags: [tag],
     summary,
-    ...(description && { description }),
+    description,
     security: access === 'public' ? [] : [{ [SCHEMES[access]]: [] }],
     ...((named || query) && {
       requestParams: {

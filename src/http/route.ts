@@ -143,7 +143,7 @@ interface Shape<Path extends string, Query extends z.ZodType, Body extends z.Zod
   operationId: string;
   tag: Tag;
   summary: string;
-  description?: string;
+  description: string;
   access: Access;
   query?: Query;
   body?: Body;

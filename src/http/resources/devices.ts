@@ -127,6 +127,7 @@ export const DEVICE_ROUTES: readonly Route[] = [
     operationId: 'getDevice',
     tag,
     summary: 'Read a device',
+    description: 'Its driver, owner and domain, and where it stands in a live update.',
     access,
     success: { 200: deviceAnswer },
     handle: async ({ lanes }, { host, params: { bdf } }) =>

@@ -19,6 +19,7 @@ export const FAULT_ROUTES: readonly Route[] = [
     operationId: 'listFaults',
     tag,
     summary: 'List what can fail, and what is armed',
+    description: 'All points that can be armed, with what each is in the kernel, and the faults of this host.',
     access,
     success: {
       200: {
@@ -68,6 +69,7 @@ export const FAULT_ROUTES: readonly Route[] = [
     operationId: 'disarmFault',
     tag,
     summary: 'Disarm a fault',
+    description: 'One that is over is no longer told of.',
     access,
     refusable: true,
     success: { 204: { description: 'It will not strike any more, and is not told of.' } },

@@ -40,6 +40,7 @@ export const GROUP_ROUTES: readonly Route[] = [
     operationId: 'getGroup',
     tag: 'Groups',
     summary: 'Read an IOMMU group',
+    description: 'Its devices, who owns their DMA, and the domain that translates it.',
     access,
     success: { 200: groupAnswer },
     handle: async ({ lanes }, { host, params: { group } }) =>

@@ -302,6 +302,7 @@ export const HOST_ROUTES: readonly Route[] = [
     operationId: 'getHost',
     tag: 'Hosts',
     summary: 'Read a host',
+    description: 'Its kernel, memory and time, and a digest of its state; of one that is not run, why.',
     access: 'tenant',
     success: { 200: { description: 'The host.', schema: Host, example: HOST_EXAMPLE } },
     handle: (context, { host }) => hostView(context, host),
@@ -349,6 +350,7 @@ export const HOST_ROUTES: readonly Route[] = [
     operationId: 'listPresets',
     tag: 'Hosts',
     summary: 'List the machines that are ready to use',
+    description: 'Each is the name of a machine for `preset` of POST /v1/hosts.',
     access: 'tenant',
     success: {
       200: {

@@ -186,6 +186,7 @@ export const KEXEC_ROUTES: readonly Route[] = [
     operationId: 'advanceClock',
     tag,
     summary: 'Let time pass',
+    description: 'Simulated time alone: engines go on doing DMA meanwhile, and nothing else happens.',
     access,
     refusable: true,
     body: strict({ advance: Advance }),

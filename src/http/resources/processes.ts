@@ -81,6 +81,7 @@ export const PROCESS_ROUTES: readonly Route[] = [
     operationId: 'getProcess',
     tag,
     summary: 'Read a process',
+    description: 'Its capabilities, descriptors and memory.',
     access,
     success: { 200: { description: 'The process.', schema: Process, example: PROCESS_EXAMPLE } },
     handle: async ({ lanes }, { host, params: { pid } }) =>
@@ -106,6 +107,7 @@ export const PROCESS_ROUTES: readonly Route[] = [
     operationId: 'getMemoryMap',
     tag,
     summary: 'Where the memory of a process is',
+    description: 'Ranges of its addresses, and the physical memory that each leads to.',
     access,
     query: strict({
       address: u64Text('First address.', '0x7f0000000000'),

@@ -40,6 +40,7 @@ export const TENANT_ROUTES: readonly Route[] = [
     operationId: 'createTenant',
     tag,
     summary: 'Make a tenant',
+    description: 'Its key is in this answer, and nowhere else.',
     access,
     body: strict({
       name: z.string({ error: expected(NAME_RULE) }).regex(TENANT_NAME, { error: expected(NAME_RULE) }),
@@ -90,6 +91,7 @@ export const TENANT_ROUTES: readonly Route[] = [
     operationId: 'getTenant',
     tag,
     summary: 'Read a tenant',
+    description: 'Its name and the quotas of its own, without its key.',
     access,
     problems: ['not-found'],
     success: { 200: tenantAnswer },
@@ -121,6 +123,7 @@ export const TENANT_ROUTES: readonly Route[] = [
     operationId: 'getTenantUsage',
     tag,
     summary: 'What a tenant uses of its quotas',
+    description: 'All quotas of the tenant: what it may have, and what of it is used.',
     access,
     problems: ['not-found'],
     success: { 200: usageAnswer },
