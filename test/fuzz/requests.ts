@@ -40,6 +40,8 @@ export interface Requested {
 
 const WRONGS = ['body', 'text', 'path', 'query', 'method', 'type', 'headers', 'key', 'head'] as const;
 
+type Wrong = (typeof WRONGS)[number];
+
 export class Requests {
   readonly #random: Random;
   readonly #guess: Guess;
@@ -58,10 +60,11 @@ export class Requests {
     this.#values = new Values(random, (name) => guess.of(name));
   }
 
-  next(): Requested {
+  /** `wrongs`: what may be wrong with it. */
+  next(wrongs: readonly Wrong[] = WRONGS): Requested {
     const random = this.#random;
     const operation = random.weighted(FORMS);
-    const wrong = random.chance(0.45) ? random.pick(WRONGS)! : null;
+    const wrong = random.chance(0.45) ? (random.pick(wrongs) ?? null) : null;
     let [method, target] = [operation.method.toUpperCase(), this.#target(operation, wrong)];
     let headers: [string, string][] = [
       ['host', this.#host],

@@ -1,13 +1,15 @@
 /** Makes clients from openapi/openapi.json in a folder, and compiles the stories that are written against them. */
 import { execFile } from 'node:child_process';
-import { cp, mkdir, readdir, stat, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const DOCUMENT = fileURLToPath(new URL('../../openapi/openapi.json', import.meta.url));
-const PACKAGES = join(HERE, 'node_modules');
+/** Where its packages are installed: out of the way of tests and tools that look at all of `test`. */
+const INSTALLED = fileURLToPath(new URL('../../node_modules/.cache/sdk-tests', import.meta.url));
+const PACKAGES = join(INSTALLED, 'node_modules');
 
 /** What a careful project has: the clients and the stories are held to it alike. */
 const TSCONFIG = {
@@ -37,11 +39,14 @@ async function run(program: string, args: string[], cwd: string): Promise<void> 
 
 /** The packages of the generators, which are no part of the project, as their own package-lock.json has them. */
 export async function install(): Promise<void> {
-  const [lock, last] = await Promise.all(
-    [join(HERE, 'package-lock.json'), join(PACKAGES, '.package-lock.json')].map((file) => stat(file).catch(() => null)),
-  );
-  if (last && lock && last.mtimeMs >= lock.mtimeMs) return;
-  await execute('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'], { cwd: HERE });
+  const read = (folder: string) => readFile(join(folder, 'package-lock.json'), 'utf8').catch(() => null);
+  // npm writes that one last.
+  const isWhole = (await stat(join(PACKAGES, '.package-lock.json')).catch(() => null)) !== null;
+  if (isWhole && (await read(HERE)) === (await read(INSTALLED))) return;
+  await mkdir(INSTALLED, { recursive: true });
+  for (const file of ['package.json', 'package-lock.json']) await cp(join(HERE, file), join(INSTALLED, file));
+  const flags = ['--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=error'];
+  await execute('npm', ['ci', ...flags], { cwd: INSTALLED });
 }
 
 /** Returns the folder of the compiled stories. */
