@@ -54,6 +54,8 @@ function touch(value: unknown): void {
   if (typeof value !== 'object' || value === null) return;
   const schema = value as Json;
   for (const part of Object.values(schema)) touch(part);
+  // What is named elsewhere says itself which fields it has.
+  if (schema.$ref !== undefined) delete schema.additionalProperties;
   if (schema.type === 'integer') schema.format = widthOf(schema);
   for (const kind of ['oneOf', 'anyOf'] as const) {
     const members = schema[kind];

@@ -5,6 +5,7 @@
 import { FAULT_REASONS } from '../machine/iommu-unit.ts';
 import type { Errno } from './errno.ts';
 import { type EventField, type EventFields, type EventVariants, FIELDS } from './event-fields.ts';
+import { FAULT_POINT_NAMES } from './faults.ts';
 import { HAZARDS, type Hazard } from './hazards.ts';
 
 /** From the least to the most severe. */
@@ -249,7 +250,7 @@ export const EVENTS = {
     about: 'A fault that was armed has struck.',
     data: {
       fault: { type: 'integer', about: 'Id of the armed fault.' },
-      point: { type: 'text', about: 'Its fault point.' },
+      point: { type: 'text', values: FAULT_POINT_NAMES, about: 'Its fault point.' },
       errno,
     },
   },

@@ -29,6 +29,7 @@ export interface Parameter {
   in: 'path' | 'query';
   required?: boolean;
   schema: Schema;
+  description?: string;
   example?: unknown;
 }
 
@@ -39,6 +40,7 @@ interface Content {
 
 interface Described {
   operationId: string;
+  description?: string;
   security: Record<string, unknown>[];
   parameters?: Parameter[];
   requestBody?: { required?: boolean; content: Record<string, Content> };

@@ -5,8 +5,15 @@
 import { z } from 'zod';
 import type { CallInput } from '../../host/command.ts';
 import { POLL_EVENTS } from '../../kernel/uapi/bits.ts';
-import { CALLS, type CallDescriptor, type Parameter } from '../../kernel/uapi/calls.ts';
-import { type Field, type FieldType, REQUESTS, type RequestDescriptor } from '../../kernel/uapi/index.ts';
+import { CALLS, type CallDescriptor, type CallName, type Parameter } from '../../kernel/uapi/calls.ts';
+import { ERRNOS } from '../../kernel/uapi/errnos.ts';
+import {
+  type Field,
+  type FieldType,
+  REQUESTS,
+  type RequestDescriptor,
+  type RequestName,
+} from '../../kernel/uapi/index.ts';
 import { MAX_CALLS, MAX_MEMORY_PIECES, MAX_POLLED, MAX_RANGES, MAX_RESPONSES, PATH_MAX } from '../../limits.ts';
 import {
   Base64,
@@ -82,11 +89,17 @@ export function parameterSchema(name: string, parameter: Parameter): z.ZodType {
   return optional ? schema.optional() : schema;
 }
 
+/** What a call or request can be refused with, in a sentence. Empty if it cannot. */
+export function toldErrnos(name: CallName | RequestName): string {
+  const errnos = ERRNOS[name];
+  return errnos.length === 0 ? '' : `Errnos: ${errnos.map((errno) => `\`${errno}\``).join(', ')}.`;
+}
+
 function callSchema({ name, about, parameters }: CallDescriptor) {
   const fields = Object.entries(parameters).map(([field, parameter]) => [field, parameterSchema(field, parameter)]);
   return strict({ call: z.literal(name), ...Object.fromEntries(fields) }).meta({
     id: `Call${pascal(name)}`,
-    description: about,
+    description: `${about.replace(/[^.]$/, '$&.')} ${toldErrnos(name as CallName)}`.trimEnd(),
   });
 }
 
@@ -117,7 +130,7 @@ function ioctlSchema(descriptor: RequestDescriptor) {
     fd: s32(),
     request: z.literal(name),
     arg: argument.meta({ description: 'Fields that are not given are 0.' }).optional(),
-  }).meta({ id: `Ioctl${pascal(name)}`, description: about });
+  }).meta({ id: `Ioctl${pascal(name)}`, description: `${about} ${toldErrnos(name)}` });
 }
 
 type Discriminated = ReturnType<typeof callSchema>;

@@ -6,7 +6,7 @@
 import { z } from 'zod';
 import { unknownField, wrongU64 } from '../../host/request-values.ts';
 import { ERRNO, type Errno } from '../../kernel/errno.ts';
-import { FAULT_POINTS, type FaultPoint as FaultPointName } from '../../kernel/faults.ts';
+import { FAULT_POINT_NAMES } from '../../kernel/faults.ts';
 import type { Bits } from '../../kernel/uapi/bits.ts';
 import { hex } from '../../machine/address.ts';
 import { BDF } from '../../machine/topology/functions.ts';
@@ -109,8 +109,7 @@ export const Bdf = z
   .meta({ id: 'Bdf', description: 'Address of a PCI function, `dddd:bb:dd.f`.', examples: ['0000:01:00.0'] });
 
 /** The same in a request, where the domain may be left out. The host reads it. */
-export const bdfText = (about: string) =>
-  text(32, about).meta({ description: about, override: { pattern: BDF.source } });
+export const bdfText = (about: string, most = 32) => text(most, about).meta({ override: { pattern: BDF.source } });
 
 export const Base64 = z
   .base64({ error: expected('bytes in base64, such as "SGVsbG8="') })
@@ -166,7 +165,7 @@ export const ErrnoName = z
   .meta({ id: 'Errno', description: 'The name of a Linux error number.' });
 
 export const FaultPoint = z
-  .enum(Object.keys(FAULT_POINTS) as [FaultPointName, ...FaultPointName[]])
+  .enum(FAULT_POINT_NAMES)
   .meta({ id: 'FaultPoint', description: 'A place in the kernel that can be made to fail.' });
 
 /** An inclusive range: both ends belong to it. */
