@@ -78,7 +78,7 @@ test('it has no offsets, no memory and nothing to open again', async () => {
   await expectErrno('EINVAL', process.call('lseek', { fd, offset: 0, whence: 5 }));
   await expectErrno('ENODEV', process.call('mmap', { addr: '0x10000000', length: 4096, fd, offset: 0, shared: true }));
   await expectErrno('ENXIO', process.call('open', { path: `/proc/self/fd/${fd}` }));
-  await expectErrno('ENOTTY', process.call('raw_ioctl', { fd, request: '0x3b6d' }));
+  await expectErrno('ENOTTY', process.call('ioctl', { fd, request: '0x3b6d' }));
   const { descriptors } = await process.view();
   assert.deepEqual(descriptors, [{ fd, kind: 'eventfd', link: 'anon_inode:[eventfd]', preservedIn: null }]);
 });
