@@ -4,7 +4,6 @@ import type { HwptView, IommufdView, ProcessView } from '../../src/host/views.ts
 import type { CallResult } from '../../src/kernel/uapi/calls.ts';
 import type { Host } from './client.ts';
 import { hex, KernelError } from './kernel-error.ts';
-import { asRequested } from './raw-ioctl.ts';
 
 export const ALLOW_SEALING = 2;
 export const HUGETLB = 4;
@@ -28,7 +27,7 @@ export class Process {
   }
 
   async call(call: string, parameters: Record<string, unknown>): Promise<CallResult> {
-    const [result] = await this.host.runCalls(this.pid, [asRequested({ call, ...parameters })]);
+    const [result] = await this.host.runCalls(this.pid, [{ call, ...parameters }]);
     assert.ok(result !== undefined, 'a result for each call');
     if (result.errno === undefined) return result;
     throw new KernelError(result.errno, `${call} ${JSON.stringify(parameters)}`, result.why, result.rule);
