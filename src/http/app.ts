@@ -26,8 +26,9 @@ import { TenantQuotas } from './quotas/quotas.ts';
 import { requestIdOf } from './request-id.ts';
 import { logRequest, logRequests } from './request-log.ts';
 import { addDocs } from './resources/docs.ts';
-import { addRoute, type Context, claimOf, type RawBody, type Route } from './route.ts';
+import type { Context, RawBody, Route } from './route.ts';
 import { ROUTES } from './routes.ts';
+import { addRoute, claimOf } from './serve-route.ts';
 import { HEARTBEAT_SECONDS, Watchers, watchedLanes } from './watchers.ts';
 
 export interface AppOptions

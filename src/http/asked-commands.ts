@@ -6,8 +6,9 @@ import type { Lanes } from '../lanes/lanes.ts';
 import { type Packed, unpack } from '../threads/packed.ts';
 import { pathSchema } from './parameters.ts';
 import { type FieldError, Problem } from './problems.ts';
-import { bodyOf, type Context, type Method, type Route } from './route.ts';
+import type { Context, Method, Route } from './route.ts';
 import { strict } from './schemas/values.ts';
+import { bodyOf } from './serve-route.ts';
 import { invalid, read } from './validation.ts';
 
 /** A request to a host: the path is that below the host, as `/processes/1/iommufds`. */

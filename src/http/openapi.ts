@@ -12,21 +12,39 @@ import {
 import manifest from '../../package.json' with { type: 'json' };
 import { HEADER_COMPONENTS, headersOf, IF_MATCH, IF_NONE_MATCH, OF_REQUESTS, PARAMETER_COMPONENTS } from './headers.ts';
 import { KEY, MOST_KEY } from './idempotency.ts';
+import { finish, type Json } from './openapi-form.ts';
 import { parameterNames, pathSchema } from './parameters.ts';
 import { PROBLEM_JSON, PROBLEMS, type ProblemName, problemType } from './problems.ts';
 import { type RawBody, type Route, type Success, TAGS, takesNoBody } from './route.ts';
 import { ROUTES } from './routes.ts';
+import { EventKind } from './schemas/events.ts';
 import { Problem } from './schemas/problem.ts';
+import { pascal } from './schemas/values.ts';
 import { type Versioning, versioningOf } from './versions.ts';
-
-type Json = { [key: string]: unknown };
 
 let made: Json | undefined;
 
 /** The document: always the same for the same code, so it is made once. */
 export function openapiDocument(): Json {
-  made ??= JSON.parse(JSON.stringify(createDocument(describe()))) as Json;
+  made ??= make();
   return made;
+}
+
+function make(): Json {
+  const document = JSON.parse(JSON.stringify(createDocument(describe(), { override: leaveOpen })));
+  finish(document);
+  return document;
+}
+
+/** Answers may get more fields, which clients have to pass over. Only tests hold them to those that there are. */
+function leaveOpen({
+  jsonSchema,
+  io,
+}: {
+  jsonSchema: { additionalProperties?: unknown };
+  io: 'input' | 'output';
+}): void {
+  if (io === 'output' && jsonSchema.additionalProperties === false) delete jsonSchema.additionalProperties;
 }
 
 function describe(): ZodOpenApiObject {
@@ -54,11 +72,12 @@ function describe(): ZodOpenApiObject {
     tags: Object.entries(TAGS).map(([name, { about }]) => ({ name, description: about })),
     paths,
     components: {
+      schemas: { EventKind },
       parameters: PARAMETER_COMPONENTS,
       headers: HEADER_COMPONENTS,
       securitySchemes: {
-        tenantKey: { type: 'http', scheme: 'bearer', description: 'The key of a tenant.' },
-        adminKey: { type: 'http', scheme: 'bearer', description: 'The admin key, HOLDOVER_ADMIN_KEY.' },
+        TenantKey: { type: 'http', scheme: 'bearer', description: 'The key of a tenant.' },
+        AdminKey: { type: 'http', scheme: 'bearer', description: 'The admin key, HOLDOVER_ADMIN_KEY.' },
       },
     },
   };
@@ -74,6 +93,7 @@ const IdempotencyKey = z
   .meta({
     param: { id: 'IdempotencyKey', description: ABOUT_KEYS, example: '0b8d9f5e-6a55-4b6e-9d4c-1f7f0a2c7e11' },
   });
+const SCHEMES = { tenant: 'TenantKey', admin: 'AdminKey' } as const;
 
 function operationOf(entry: Route): ZodOpenApiOperationObject {
   const { operationId, method, tag, summary, description, access, query, body, bodyExample, raw } = entry;
@@ -82,8 +102,8 @@ function operationOf(entry: Route): ZodOpenApiOperationObject {
     operationId,
     tags: [tag],
     summary,
-    ...(description && { description }),
-    security: access === 'public' ? [] : [{ [`${access}Key`]: [] }],
+    description,
+    security: access === 'public' ? [] : [{ [SCHEMES[access]]: [] }],
     ...((named || query || method === 'POST') && {
       requestParams: {
         ...(method === 'POST' && { header: z.object({ 'Idempotency-Key': IdempotencyKey }) }),
@@ -163,8 +183,16 @@ function failures(entry: Route): ZodOpenApiResponsesObject {
   names.add('service-stopping');
   for (const name of problems) names.add(name);
   const byStatus = Map.groupBy(names, (name) => PROBLEMS[name].status);
-  return Object.fromEntries([...byStatus].map(([status, all]) => [status, problemResponse(all)]));
+  const told = [...byStatus].map(([status, all]) => [status, problemResponse(all)]);
+  return { ...Object.fromEntries(told), default: ANY_PROBLEM };
 }
+
+/** Whatever else is answered, by this version or a later one. */
+const ANY_PROBLEM: ZodOpenApiResponseObject = {
+  id: 'AnyProblem',
+  description: 'Any other failure, as problem details.',
+  content: { [PROBLEM_JSON]: { schema: Problem } },
+};
 
 const OF_EVERY_REQUEST: readonly ProblemName[] = [
   'invalid-request',
@@ -202,7 +230,7 @@ const responses = new Map<string, ZodOpenApiResponseObject>();
 
 /** The response of one status, which may be any of these problems; the same object for the same ones. */
 function problemResponse(names: ProblemName[]): ZodOpenApiResponseObject {
-  const id = names.join('-or-');
+  const id = names.map(pascal).join('Or');
   const known = responses.get(id);
   if (known !== undefined) return known;
   const [first, ...others] = names as [ProblemName, ...ProblemName[]];

@@ -5,6 +5,7 @@
  */
 import type { z } from 'zod';
 import type { CallResult } from '../host/command.ts';
+import type { CallName } from '../kernel/uapi/calls.ts';
 import { granted, kernelError, refusal } from './answers.ts';
 import { ACCESS_OPERATIONS } from './operations/accesses.ts';
 import { CONTAINER_OPERATIONS } from './operations/container.ts';
@@ -22,6 +23,7 @@ import { VFIO_RESET_OPERATIONS } from './operations/vfio-resets.ts';
 import { VIOMMU_OPERATIONS } from './operations/viommus.ts';
 import { isFreeing } from './quotas/frees.ts';
 import { type Route, route } from './route.ts';
+import { toldErrnos } from './schemas/calls.ts';
 
 export const OPERATIONS: readonly CallOperation[] = [
   ...DESCRIPTOR_OPERATIONS,
@@ -49,7 +51,8 @@ function callRoute(operation: CallOperation): Route {
     const below = made!(made_, values as never);
     return `/v1/hosts/${host}/processes/${madeIn?.(made_, values as never) ?? pid}${below && `/${below}`}`;
   };
-  const performs = request === undefined ? `Performs \`${call}\`.` : `Performs the ioctl \`${request}\`.`;
+  const name = request ?? (call as CallName);
+  const performs = `Performs ${request === undefined ? '' : 'the ioctl '}\`${name}\`. ${toldErrnos(name)}`.trimEnd();
   return route<`/v1/hosts/{host}/processes/{pid}/${string}`, z.ZodType, z.ZodType>({
     method,
     path: `/v1/hosts/{host}/processes/{pid}/${path}`,

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { TENANT_NAME } from '../config.ts';
 import { MAX_LISTED } from '../limits.ts';
 import { hex, UMAX } from '../machine/address.ts';
-import { parseBdf } from '../machine/topology/functions.ts';
+import { BDF, parseBdf } from '../machine/topology/functions.ts';
 import { expected, S32_MAX, S32_MIN, U32_MAX } from './schemas/values.ts';
 
 function decimal(least: number, most: number, about: string, example: number) {
@@ -56,7 +56,17 @@ export const paging = <After extends z.ZodType>(after: After) => ({
 
 /** The same where tokens are the numbers of items. */
 export const numberedPaging = () =>
-  paging(decimal(0, Number.MAX_SAFE_INTEGER, 'The `nextPageToken` of the page before.', 1).transform(String));
+  paging(token(decimal(0, Number.MAX_SAFE_INTEGER, 'The `nextPageToken` of the page before.', 1).transform(String)));
+
+/** A page token that is a number: it is a text for whoever hands it on. */
+export const token = <Schema extends z.ZodType>(number: Schema): Schema =>
+  number.meta({
+    ...number.meta(),
+    override: ({ jsonSchema }: { jsonSchema: Record<string, unknown> }) => {
+      for (const bound of ['minimum', 'maximum']) delete jsonSchema[bound];
+      Object.assign(jsonSchema, { type: 'string', pattern: '^\\d{1,16}$', examples: ['12'] });
+    },
+  });
 
 const bdf = z
   .string()
@@ -66,7 +76,10 @@ const bdf = z
     context.addIssue({ code: 'custom', message: parsed.reason });
     return z.NEVER;
   })
-  .meta({ description: 'Address of the PCI function, `dddd:bb:dd.f`.', override: { examples: ['0000:01:00.0'] } });
+  .meta({
+    description: 'Address of the PCI function, `dddd:bb:dd.f`.',
+    override: { pattern: BDF.source, examples: ['0000:01:00.0'] },
+  });
 
 /** All names that can stand between braces in a path. */
 export const PARAMETERS = {

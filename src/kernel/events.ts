@@ -2,8 +2,10 @@
  * What a kernel and its hardware tell the log of their host: a closed list of kinds, each with its severity and the data
  * that it carries. The types of `emit`, the schemas of the HTTP face and docs/events.md read this one source.
  */
+import { FAULT_REASONS } from '../machine/iommu-unit.ts';
 import type { Errno } from './errno.ts';
 import { type EventField, type EventFields, type EventVariants, FIELDS } from './event-fields.ts';
+import { FAULT_POINT_NAMES } from './faults.ts';
 import { HAZARDS, type Hazard } from './hazards.ts';
 
 /** From the least to the most severe. */
@@ -211,7 +213,7 @@ export const EVENTS = {
     about: 'The IOMMU has refused an access of a device.',
     data: {
       bdf,
-      reason: { type: 'text', about: 'Why, in a word.' },
+      reason: { type: 'text', values: FAULT_REASONS, about: 'Why, in a word.' },
       op: { type: 'text', values: ['read', 'write'], about: 'What the device tried.' },
       iova: { type: 'hex', about: 'The first address that was refused.' },
     },
@@ -256,7 +258,7 @@ export const EVENTS = {
     about: 'A fault that was armed has struck.',
     data: {
       fault: { type: 'integer', about: 'Id of the armed fault.' },
-      point: { type: 'text', about: 'Its fault point.' },
+      point: { type: 'text', values: FAULT_POINT_NAMES, about: 'Its fault point.' },
       errno,
     },
   },

@@ -51,6 +51,8 @@ export const FAULT_POINTS = {
 
 export type FaultPoint = keyof typeof FAULT_POINTS;
 
+export const FAULT_POINT_NAMES = Object.keys(FAULT_POINTS) as [FaultPoint, ...FaultPoint[]];
+
 /** So many faults that are no longer armed may be in a queue, beside as many as are. */
 const FEW = 64;
 

@@ -15,14 +15,18 @@ export type ContextEntry =
   /** `root` null: an empty table, as a default domain has before its first mapping. */
   | { kind: 'table'; domainId: number; root: number | null; tableType: 0 | 1; dirtyEnabled: boolean };
 
-export type FaultReason =
-  | 'blocked'
-  | 'beyond-aperture'
-  | 'not-mapped'
-  | 'not-readable'
-  | 'not-writeable'
-  | 'interrupt-range'
-  | 'beyond-memory';
+/** Why an access is refused. */
+export const FAULT_REASONS = [
+  'blocked',
+  'beyond-aperture',
+  'not-mapped',
+  'not-readable',
+  'not-writeable',
+  'interrupt-range',
+  'beyond-memory',
+] as const;
+
+export type FaultReason = (typeof FAULT_REASONS)[number];
 
 export interface Translation {
   physical: number;

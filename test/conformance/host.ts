@@ -1,4 +1,6 @@
 /** The host that a trace is replayed on: processes by their numbers in the trace, and calls. */
+
+import { asRequested } from '../support/raw-ioctl.ts';
 import { type Api, type ApiAnswer, ask, type Method, ReplayError } from './api.ts';
 import { hostBody } from './header.ts';
 import type { Header, Json, JsonObject } from './trace.ts';
@@ -86,7 +88,7 @@ export class TraceHost {
 
   /** System calls of a process, by the host's number. */
   async calls(pid: number, calls: OutgoingCall[]): Promise<Result[]> {
-    const { results } = await this.ask('POST', `/processes/${pid}/calls`, { calls });
+    const { results } = await this.ask('POST', `/processes/${pid}/calls`, { calls: calls.map(asRequested) });
     if (!Array.isArray(results) || results.length !== calls.length)
       throw new ReplayError(`${calls.length} calls, but the answer is ${JSON.stringify(results)}`);
     return results as Result[];

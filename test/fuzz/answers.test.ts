@@ -39,7 +39,7 @@ test('other answers are faults', () => {
     [answer(NOT_FOUND, { text: answer(NOT_FOUND).text.replace('"status":404', '"status":400') }), /it says 400/],
     [
       answer(NOT_FOUND, { text: answer(NOT_FOUND).text.replace('/not-found', '/lost') }),
-      /\/problems\/lost is no problem/,
+      /fields are not those of a problem/,
     ],
     [answer(new Problem('kernel-conflict', 'No.')), /an errno is of what the kernel refuses/],
   ];

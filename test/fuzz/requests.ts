@@ -12,8 +12,8 @@ const WEIGHTS: Record<string, number> = {
   createProcess: 4,
   killProcess: 0.3,
   runCalls: 8,
-  kexec: 0.4,
-  crash: 0.2,
+  kexecHost: 0.4,
+  crashHost: 0.2,
   resetHost: 0.2,
   openIommufd: 3,
   allocateIoas: 4,
@@ -40,6 +40,8 @@ export interface Requested {
 
 const WRONGS = ['body', 'text', 'path', 'query', 'method', 'type', 'headers', 'key', 'head'] as const;
 
+type Wrong = (typeof WRONGS)[number];
+
 export class Requests {
   readonly #random: Random;
   readonly #guess: Guess;
@@ -58,10 +60,11 @@ export class Requests {
     this.#values = new Values(random, (name) => guess.of(name));
   }
 
-  next(): Requested {
+  /** `wrongs`: what may be wrong with it. */
+  next(wrongs: readonly Wrong[] = WRONGS): Requested {
     const random = this.#random;
     const operation = random.weighted(FORMS);
-    const wrong = random.chance(0.45) ? random.pick(WRONGS)! : null;
+    const wrong = random.chance(0.45) ? (random.pick(wrongs) ?? null) : null;
     let [method, target] = [operation.method.toUpperCase(), this.#target(operation, wrong)];
     let headers: [string, string][] = [
       ['host', this.#host],
@@ -102,9 +105,9 @@ export class Requests {
     const inPath = parameters.filter((parameter) => parameter.in === 'path');
     const odd = wrong === 'path' && random.chance(0.7) ? random.pick(inPath)?.name : undefined;
     const values = Object.fromEntries(
-      inPath.map(({ name, schema }) => [
+      inPath.map(({ name, schema, example }) => [
         name,
-        String(name === odd ? this.#values.odd() : this.#parameter(name, schema)),
+        String(name === odd ? this.#values.odd() : this.#parameter(name, { ...schema, examples: [example] })),
       ]),
     );
     const path = examplePath({ ...operation, parameters: inPath }, wellFormed(values));
@@ -120,10 +123,10 @@ export class Requests {
     return this.#guess.of(name) ?? this.#values.of(schema, name);
   }
 
-  #pair({ name, schema }: Parameter, wrong: string | null): string[] {
+  #pair({ name, schema, example }: Parameter, wrong: string | null): string[] {
     if (name === 'wait') return [`wait=${this.#random.pick(WAITS)}`];
     if (wrong === 'query' && this.#random.chance(0.3)) return [];
-    const value = wrong === 'query' ? this.#values.odd() : this.#parameter(name, schema);
+    const value = wrong === 'query' ? this.#values.odd() : this.#parameter(name, { ...schema, examples: [example] });
     return [`${name}=${encodeURIComponent(String(value).toWellFormed().slice(0, 3000))}`];
   }
 

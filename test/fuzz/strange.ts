@@ -13,15 +13,16 @@ import { Guess } from './guess.ts';
 import { Values } from './values.ts';
 
 const alternatives = (schema: Schema): Schema[] => [...(schema.oneOf ?? []), ...(schema.anyOf ?? [])];
-const [KNOWN_CALL] = alternatives(namedSchema('Call'));
+const NAMED = alternatives(namedSchema('Call'));
 /** All calls but ioctls. */
-const CALLS = weighed(alternatives(KNOWN_CALL!).filter(({ $ref }) => $ref?.includes('/Call_')));
-const IOCTLS = weighed(alternatives(namedSchema('Ioctl')));
+const CALLS = weighed(NAMED.filter(({ $ref }) => $ref?.includes('/Call')));
+/** All that are known by name. */
+const IOCTLS = weighed(NAMED.filter(({ $ref }) => /\/Ioctl(?!Bytes|Argument)/.test($ref!)));
 const STRICT = ['size', 'argsz', 'tail', '__reserved', '__reserved2', 'pad'];
 
 /** What ends what others need comes seldom. */
 function weighed(schemas: Schema[]): [weight: number, schema: Schema][] {
-  const ends = /_(setuid|setrlimit|dup2|close|munmap|mremap|mprotect|DESTROY|UNSET_CONTAINER|DETACH\w*|FINISH)$/;
+  const ends = /(Setuid|Setrlimit|Dup2|Close|Munmap|Mremap|Mprotect|Destroy|UnsetContainer|Detach\w*|Finish)$/;
   return schemas.map((schema) => [ends.test(schema.$ref!) ? 0.1 : 1, schema]);
 }
 

@@ -40,8 +40,8 @@ test('calls go to the host as they came', async (t) => {
     ioctl('VFIO_DEVICE_BIND_IOMMUFD', { iommufd: -1, size: 16 }),
     ioctl('VFIO_DEVICE_RESET', {}),
     ioctl('LIVEUPDATE_IOCTL_CREATE_SESSION', { name: 'a\u0000b\u00ff'.padEnd(64, '\u0080') }),
-    ioctl('0x3bf0'),
-    ioctl('0xBA0F', { size: 8 }, -1),
+    { call: 'raw_ioctl', fd: 3, request: '0x3bf0' },
+    { call: 'raw_ioctl', fd: -1, request: '0xBA0F', arg: { size: 8 } },
     { ...ioctl('0x3B81'), bytes: 'DAAAAAAAAAAAAAAA' },
     { ...ioctl('IOMMU_IOAS_ALLOC'), bytes: '' },
     { call: 'ioctl', fd: 3, request: 15233, argument: '0x1000', memory: [{ address: 0, bytes: '' }] },
@@ -50,7 +50,8 @@ test('calls go to the host as they came', async (t) => {
   ];
   const { status, text } = await ask('post', CALLS, { calls, stopOnError: true });
   assert.equal(status, 200, text);
-  assert.deepEqual(lanes.commands, [{ op: 'calls', pid: 9, calls, stopOnError: true }]);
+  const told = calls.map((call) => (call.call === 'raw_ioctl' ? { ...call, call: 'ioctl' } : call));
+  assert.deepEqual(lanes.commands, [{ op: 'calls', pid: 9, calls: told, stopOnError: true }]);
 });
 
 test('stop_on_error is taken for stopOnError, unless both are given and differ', async (t) => {
@@ -130,8 +131,8 @@ test('names of bits mean what the kernel takes them for', () => {
 test('what is wrong with a call is named to the field', async (t) => {
   const { ask, lanes } = await fixture(t);
   const cases: [unknown, string, RegExp][] = [
-    [{ call: 'opne', path: '/' }, '/call', /^expected one of ioctl, open, close/],
-    [{ path: '/' }, '/call', /^required: one of ioctl, open/],
+    [{ call: 'opne', path: '/' }, '/call', /^expected one of ioctl, raw_ioctl, open, close/],
+    [{ path: '/' }, '/call', /^required: one of ioctl, raw_ioctl, open/],
     ['open', '', /^expected a JSON object/],
     [{ call: 'open' }, '/path', /^required: a string/],
     [{ call: 'open', path: 'x'.repeat(4097) }, '/path', /at most 4096/],
@@ -145,8 +146,14 @@ test('what is wrong with a call is named to the field', async (t) => {
     [{ call: 'poke', addr: 0, data: '!' }, '/data', /base64/],
     [{ call: 'ioctl', fd: 3 }, '/request', /^required: the name of a request/],
     [ioctl('IOMMU_FROB'), '/request', /IOMMU_IOAS_ALLOC.*"0x3bf0"/],
-    [ioctl('0x3bf0', { iova: 0 }), '/arg/iova', /^unknown field; allowed here: size, argsz, tail$/],
-    [ioctl('0x3bf0', {}, 'x'), '/fd', /a whole number/],
+    [ioctl('0x3bf0'), '/bytes', /^required: bytes/],
+    [{ call: 'raw_ioctl', fd: 3, request: 'IOMMU_DESTROY' }, '/request', /^expected the number of an ioctl/],
+    [
+      { ...ioctl('0x3bf0', { iova: 0 }), call: 'raw_ioctl' },
+      '/arg/iova',
+      /^unknown field; allowed here: size, argsz, tail$/,
+    ],
+    [{ ...ioctl('0x3bf0', {}, 'x'), call: 'raw_ioctl' }, '/fd', /a whole number/],
     [ioctl('IOMMU_IOAS_MAP', { iova: '0xg' }), '/arg/iova', /hexadecimal/],
     [ioctl('IOMMU_IOAS_MAP', { ioas_id: -1 }), '/arg/ioas_id', /from 0 to 4294967295/],
     [ioctl('IOMMU_IOAS_MAP', { tail: 256 }), '/arg/tail', /from 0 to 255/],
@@ -168,7 +175,7 @@ test('what is wrong with a call is named to the field', async (t) => {
     [{ ...ioctl('0x3b81'), argument: -1 }, '/argument', /from 0/],
     [{ ...ioctl('0x3b81'), bytes: '', memory: [{ address: 0 }] }, '/memory/0/bytes', /^required: bytes in base64/],
     [{ ...ioctl('IOMMU_IOAS_MAP', {}), bytes: '' }, '/bytes', /^unknown field; allowed here: .*arg/],
-    [{ ...ioctl('IOMMU_IOAS_MOP'), bytes: '' }, '/request', /^expected the name of a request.*or the number/],
+    [{ ...ioctl('IOMMU_IOAS_MOP'), bytes: '' }, '/request', /^expected the name of a request.*number/],
     [{ call: 'fcntl', fd: 3, cmd: 'F_GETFLAGS' }, '/cmd', /a whole number, or one of F_DUPFD/],
     [{ call: 'poll', fds: [{ fd: 3 }] }, '/fds/0/events', /^required: a whole number, or a list of these: POLLIN/],
   ];

@@ -8,6 +8,7 @@ import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { openapiDocument } from '../../src/http/openapi.ts';
 import { ROUTES } from '../../src/http/routes.ts';
+import { pascal } from '../../src/http/schemas/values.ts';
 import { REQUESTS } from '../../src/kernel/uapi/index.ts';
 import { fixture } from './fixture.ts';
 
@@ -125,7 +126,7 @@ test('all but what is public needs a key', () => {
 });
 
 test('every request has a schema of its own', () => {
-  for (const request of REQUESTS.keys()) assert.ok(`Ioctl_${request}` in document.components.schemas, request);
+  for (const request of REQUESTS.keys()) assert.ok(`Ioctl${pascal(request)}` in document.components.schemas, request);
 });
 
 test('examples are what the schemas take', () => {

@@ -3,6 +3,7 @@ import type { Answer, Command, Query } from '../../src/host/command.ts';
 import type { Errno } from '../../src/kernel/errno.ts';
 import type { Api, ApiAnswer, Method } from '../conformance/api.ts';
 import type { Json } from '../conformance/trace.ts';
+import { asRequested } from '../support/raw-ioctl.ts';
 import { Host, type Sequence } from './driver.ts';
 
 interface HttpRequest {
@@ -28,7 +29,11 @@ export async function runOverHttp(api: Api, body: Record<string, unknown>, seque
 function ofCommand(command: Command): HttpRequest {
   switch (command.op) {
     case 'calls':
-      return { method: 'POST', path: `/processes/${command.pid}/calls`, body: { calls: command.calls } };
+      return {
+        method: 'POST',
+        path: `/processes/${command.pid}/calls`,
+        body: { calls: command.calls.map(asRequested) },
+      };
     case 'process.create':
       return { method: 'POST', path: '/processes', body: {} };
     case 'process.kill':

@@ -16,6 +16,7 @@ import type {
 import type { CallResult } from '../../src/kernel/uapi/calls.ts';
 import { hex, KernelError } from './kernel-error.ts';
 import { Process } from './process.ts';
+import { asRequested } from './raw-ioctl.ts';
 
 export const D1 = '0000:01:00.0';
 export const D2 = '0000:02:00.0';
@@ -104,7 +105,7 @@ export class Host {
   }
 
   async runCalls(pid: number, calls: Record<string, unknown>[]): Promise<CallResult[]> {
-    const answer = await this.request('post', `/processes/${pid}/calls`, { calls });
+    const answer = await this.request('post', `/processes/${pid}/calls`, { calls: calls.map(asRequested) });
     return (answer as { results: CallResult[] }).results;
   }
 

@@ -29,6 +29,8 @@ export interface Parameter {
   in: 'path' | 'query' | 'header';
   required?: boolean;
   schema: Schema;
+  description?: string;
+  example?: unknown;
 }
 
 interface Content {
@@ -38,6 +40,7 @@ interface Content {
 
 interface Described {
   operationId: string;
+  description?: string;
   security: Record<string, unknown>[];
   parameters?: Parameter[];
   requestBody?: { required?: boolean; content: Record<string, Content> };
@@ -61,7 +64,7 @@ interface Document {
 
 const { paths, components } = openapiDocument() as unknown as Document;
 
-const ACCESS: Record<string, Operation['access']> = { tenantKey: 'tenant', adminKey: 'admin' };
+const ACCESS: Record<string, Operation['access']> = { TenantKey: 'tenant', AdminKey: 'admin' };
 
 function accessOf({ operationId, security }: Described): Operation['access'] {
   const [scheme] = security.flatMap((one) => Object.keys(one));
@@ -90,9 +93,7 @@ export function resolved(schema: Schema): Schema {
 export const namedSchema = (name: string): Schema => components.schemas[name]!;
 
 /** Throws where the document has none: then it says too little to whoever reads it, too. */
-function exampleOf({ operationId }: Operation, { name, schema }: Parameter): string {
-  const { examples, enum: values } = resolved(schema);
-  const [example] = examples ?? values ?? [];
+function exampleOf({ operationId }: Operation, { name, example }: Parameter): string {
   if (example === undefined) throw new Error(`parameter ${name} of ${operationId} has no example`);
   return String(example);
 }

@@ -6,8 +6,8 @@ import { collectInThread } from '../../threads/collect.ts';
 import { pack } from '../../threads/packed.ts';
 import { serve } from '../../threads/ports.ts';
 import { Problem } from '../problems.ts';
-import { bodyOf } from '../route.ts';
 import { ROUTES } from '../routes.ts';
+import { bodyOf } from '../serve-route.ts';
 import { checkValues, parseBody } from './json.ts';
 import type { ReadAnswer, ReadRequest } from './readers.ts';
 

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { REGION_INFO_FLAGS } from '../../kernel/uapi/bits.ts';
 import { id } from '../parameters.ts';
-import { Hex64, strict, text, u32 } from '../schemas/values.ts';
+import { bdfText, Hex64, strict, u32 } from '../schemas/values.ts';
 import { type CallOperation, descriptorAnswer, descriptorIn, fdField, operation } from './operation.ts';
 
 const PASID = 1;
@@ -192,7 +192,7 @@ export const VFIO_OPERATIONS: readonly CallOperation[] = [
     description: 'It is bound and attached then.',
     call: 'ioctl',
     request: 'VFIO_GROUP_GET_DEVICE_FD',
-    body: strict({ bdf: text(63, 'Address of the function.') }),
+    body: strict({ bdf: bdfText('Address of the function.', 63) }),
     bodyExample: { bdf: '0000:01:00.0' },
     status: 201,
     arg: ({ body }) => ({ name: body.bdf }),

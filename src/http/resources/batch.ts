@@ -16,7 +16,7 @@ const PATH = '/v1/hosts/{host}/processes/{pid}/iommufds/{fd}/ioases/{ioas}/batch
 
 type BatchInputs = Input<
   typeof PATH,
-  { onError?: 'stop' | 'continue' | undefined; results?: string | undefined },
+  { onError?: 'stop' | 'continue' | undefined; results?: boolean | undefined },
   unknown
 >;
 
@@ -24,7 +24,7 @@ export const BATCH_ROUTES: readonly Route[] = [
   route({
     method: 'POST',
     path: PATH,
-    operationId: 'batch',
+    operationId: 'runBatch',
     tag: 'iommufd',
     summary: 'Map and unmap much at once',
     description:
@@ -98,8 +98,8 @@ async function lines(
   source: Readable,
   reply: FastifyReply,
 ): Promise<Readable> {
-  const { onError = 'stop', results = 'false' } = query;
-  const options = { onError, results: results === 'true' };
+  const { onError = 'stop', results = false } = query;
+  const options = { onError, results };
   let pieces = 0;
   const answer = answerLines({
     source,

@@ -10,11 +10,12 @@ import { hex } from '../../machine/address.ts';
 import type { FunctionSpec } from '../../machine/spec.ts';
 import { granted, listed, notFound, passed } from '../answers.ts';
 import { PARAMETERS, paging, u64Text } from '../parameters.ts';
-import { type Context, type Input, type OfHost, type Route, route, takeRoom } from '../route.ts';
+import { type Context, type Input, type OfHost, type Route, route } from '../route.ts';
 import { DmaAnswer, DmaInput } from '../schemas/dma.ts';
 import { DeviceInput } from '../schemas/host.ts';
 import { inBase64, integer, name, strict, whole } from '../schemas/values.ts';
 import { ConfigSpace, Device, DeviceList, TranslationRunList } from '../schemas/views.ts';
+import { takeRoom } from '../serve-route.ts';
 import { invalid } from '../validation.ts';
 
 const DEVICE = '/v1/hosts/{host}/devices/{bdf}';
@@ -142,6 +143,7 @@ export const DEVICE_ROUTES: readonly Route[] = [
     operationId: 'getDevice',
     tag,
     summary: 'Read a device',
+    description: 'Its driver, owner and domain, and where it stands in a live update.',
     access,
     success: { 200: deviceAnswer },
     handle: async ({ lanes }, { host, params: { bdf } }) =>
@@ -259,7 +261,12 @@ export const DEVICE_ROUTES: readonly Route[] = [
     description: 'The write to `unbind` in sysfs.',
     access,
     refusable: true,
-    query: strict({ driver: Driver.meta({ description: 'The driver; the one it is on if not given.' }).optional() }),
+    query: strict({
+      driver: Driver.meta({
+        description: 'The driver; the one it is on if not given.',
+        examples: ['vfio-pci'],
+      }).optional(),
+    }),
     success: {
       200: {
         description: 'It has no driver now.',

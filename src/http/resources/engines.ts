@@ -49,6 +49,7 @@ export const ENGINE_ROUTES: readonly Route[] = [
     operationId: 'listEngines',
     tag,
     summary: 'List the engines of a device',
+    description: 'Those that run and those that have ended, with what has become of their DMA.',
     access,
     success: { 200: { description: 'All of them.', schema: EngineList, example: whole([EXAMPLE]) } },
     handle: async ({ lanes }, { host, params: { bdf } }) =>
@@ -96,6 +97,7 @@ export const ENGINE_ROUTES: readonly Route[] = [
     operationId: 'getEngine',
     tag,
     summary: 'What has become of the DMA of an engine',
+    description: 'Which pages it reached all the time, which led to other memory, and when.',
     access,
     success: { 200: { description: 'Up to now.', schema: Engine, example: EXAMPLE } },
     handle: async ({ lanes }, { host, params: { bdf, engine: id } }) =>

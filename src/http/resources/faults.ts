@@ -1,18 +1,14 @@
 /** Armed faults: failures of the simulated kernel on demand. */
 import { z } from 'zod';
-import { FAULT_POINTS, type FaultPoint } from '../../kernel/faults.ts';
 import { MAX_LISTED } from '../../limits.ts';
 import { granted } from '../answers.ts';
 import { type OfHost, type Route, route } from '../route.ts';
-import { ErrnoName, integer, S32_MAX, strict } from '../schemas/values.ts';
+import { ErrnoName, FaultPoint, integer, S32_MAX, strict } from '../schemas/values.ts';
 import { Fault } from '../schemas/views.ts';
 
 const FAULTS = '/v1/hosts/{host}/faults';
 const tag = 'Kexec';
 const access = 'tenant';
-
-const points = Object.keys(FAULT_POINTS) as [FaultPoint, ...FaultPoint[]];
-const Point = z.enum(points).meta({ id: 'FaultPoint', description: 'A place in the kernel that can be made to fail.' });
 
 const FAULT_EXAMPLE = { id: 1, point: 'memfd.freeze', nth: 2, times: 1, struck: 0, errno: 'EIO' };
 
@@ -23,12 +19,13 @@ export const FAULT_ROUTES: readonly Route[] = [
     operationId: 'listFaults',
     tag,
     summary: 'List what can fail, and what is armed',
+    description: 'All points that can be armed, with what each is in the kernel, and the faults of this host.',
     access,
     success: {
       200: {
         description: 'All points, all faults that may strike yet, and the newest of those that are over.',
         schema: strict({
-          points: z.array(strict({ name: z.string(), about: z.string() })),
+          points: z.array(strict({ name: FaultPoint, about: z.string() })),
           armed: z.array(Fault),
           over: z.array(Fault),
           more: strict({ armed: z.int() })
@@ -55,7 +52,7 @@ export const FAULT_ROUTES: readonly Route[] = [
     access,
     refusable: true,
     body: strict({
-      point: Point,
+      point: FaultPoint,
       nth: integer(1, S32_MAX).meta({ description: '1 if not given: the next pass.' }).optional(),
       times: integer(1, S32_MAX)
         .meta({ description: 'How many passes in a row fail, from that one on; 1 if not given.' })
@@ -79,6 +76,7 @@ export const FAULT_ROUTES: readonly Route[] = [
     operationId: 'disarmFault',
     tag,
     summary: 'Disarm a fault',
+    description: 'One that is over is no longer told of.',
     access,
     refusable: true,
     success: { 204: { description: 'It will not strike any more, and is not told of.' } },

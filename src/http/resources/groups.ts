@@ -40,6 +40,7 @@ export const GROUP_ROUTES: readonly Route[] = [
     operationId: 'getGroup',
     tag: 'Groups',
     summary: 'Read an IOMMU group',
+    description: 'Its devices, who owns their DMA, and the domain that translates it.',
     access,
     success: { 200: groupAnswer },
     handle: async ({ lanes }, { host, params: { group } }) =>
@@ -96,7 +97,7 @@ export const GROUP_ROUTES: readonly Route[] = [
     summary: 'List live update sessions',
     description: 'Those of this kernel first, each by name.',
     access,
-    query: strict(paging(z.string())),
+    query: strict(paging(z.string().meta({ examples: ['vm1'] }))),
     success: {
       200: {
         description: 'A page of them.',

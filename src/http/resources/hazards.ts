@@ -1,11 +1,12 @@
 /** The catalogue of hazards: what no errno tells, and what to do about it. */
 import { z } from 'zod';
-import { HAZARD_NAMES, HAZARDS } from '../../kernel/hazards.ts';
+import { HAZARDS } from '../../kernel/hazards.ts';
 import { type Route, route } from '../route.ts';
+import { HazardName } from '../schemas/events.ts';
 import { listOf, strict, whole } from '../schemas/values.ts';
 
 const HazardKind = strict({
-  hazard: z.enum(HAZARD_NAMES).meta({ description: 'Its name, which never changes.' }),
+  hazard: HazardName,
   severity: z.enum(['warning', 'error']).meta({ description: '`warning`: nothing is lost.' }),
   about: z.string().meta({ description: 'What has happened.' }),
   advice: z.string().meta({ description: 'What to do, now and the next time.' }),

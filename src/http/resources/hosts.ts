@@ -288,6 +288,7 @@ export const HOST_ROUTES: readonly Route[] = [
     operationId: 'getHost',
     tag: 'Hosts',
     summary: 'Read a host',
+    description: 'Its kernel, memory and time, and a digest of its state; of one that is not run, why.',
     access: 'tenant',
     // What is wrong with one is found out at any time.
     versioned: ({ diverged, damage, setAside }: typeof WHOLE) => !diverged && !damage && !setAside,
@@ -333,6 +334,7 @@ export const HOST_ROUTES: readonly Route[] = [
     operationId: 'listPresets',
     tag: 'Hosts',
     summary: 'List the machines that are ready to use',
+    description: 'Each is the name of a machine for `preset` of POST /v1/hosts.',
     access: 'tenant',
     success: {
       200: {

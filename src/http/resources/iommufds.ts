@@ -18,6 +18,7 @@ export const IOMMUFD_ROUTES: readonly Route[] = [
     operationId: 'getIommufd',
     tag,
     summary: 'Read an iommufd',
+    description: 'The ids of its objects, and the devices that are bound to it.',
     access,
     success: {
       200: {
@@ -39,7 +40,7 @@ export const IOMMUFD_ROUTES: readonly Route[] = [
   route({
     method: 'GET',
     path: `${IOMMUFD}/objects`,
-    operationId: 'listObjects',
+    operationId: 'listIommufdObjects',
     tag,
     summary: 'List the objects of an iommufd',
     description: 'By id.',
@@ -61,6 +62,7 @@ export const IOMMUFD_ROUTES: readonly Route[] = [
     operationId: 'getIoas',
     tag,
     summary: 'Read an IO address space',
+    description: 'How much is mapped, where mappings may be, and the HWPTs that show them.',
     access,
     success: {
       200: {
@@ -142,6 +144,7 @@ export const IOMMUFD_ROUTES: readonly Route[] = [
     operationId: 'getHwpt',
     tag,
     summary: 'Read a hardware page table',
+    description: 'Its IOAS, its domain and the devices on it.',
     access,
     success: {
       200: {

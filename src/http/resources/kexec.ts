@@ -87,14 +87,20 @@ export const KEXEC_ROUTES: readonly Route[] = [
   route({
     method: 'GET',
     path: `${HOST}/preflight`,
-    operationId: 'preflight',
+    operationId: 'getPreflight',
     tag,
     summary: 'What a kexec would do now',
     description:
       'Device by device, session by session: what would survive, and in which state; what reboot() would be refused with; the hazards that would follow; and what to do first. It is found out by updating a copy of the host: nothing changes.',
     access,
     refusable: true,
-    query: strict({ mode: z.enum(['live-update', 'plain']).optional(), next }),
+    query: strict({
+      mode: z
+        .enum(['live-update', 'plain'])
+        .meta({ description: '`plain` hands nothing over; `live-update` if not given.' })
+        .optional(),
+      next,
+    }),
     success: {
       200: {
         description: 'What would happen.',
@@ -115,7 +121,7 @@ export const KEXEC_ROUTES: readonly Route[] = [
   route({
     method: 'POST',
     path: `${HOST}/kexec`,
-    operationId: 'kexec',
+    operationId: 'kexecHost',
     tag,
     summary: 'Reboot into the next kernel',
     description:
@@ -149,7 +155,7 @@ export const KEXEC_ROUTES: readonly Route[] = [
   route({
     method: 'POST',
     path: `${HOST}/crash`,
-    operationId: 'crash',
+    operationId: 'crashHost',
     tag,
     summary: 'Let the kernel crash',
     description: 'The crash kernel boots: nothing is handed over, devices go on.',
@@ -180,6 +186,7 @@ export const KEXEC_ROUTES: readonly Route[] = [
     operationId: 'advanceClock',
     tag,
     summary: 'Let time pass',
+    description: 'Simulated time alone: engines go on doing DMA meanwhile, and nothing else happens.',
     access,
     refusable: true,
     body: strict({ advance: Advance }),

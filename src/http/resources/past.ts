@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { MAX_LISTED } from '../../limits.ts';
 import { passed } from '../answers.ts';
-import { booleanText, integerText, limit } from '../parameters.ts';
+import { booleanText, integerText, limit, token } from '../parameters.ts';
 import { type Route, route } from '../route.ts';
 import { listOf, S32_MAX, strict } from '../schemas/values.ts';
 
@@ -63,11 +63,8 @@ export const PAST_ROUTES: readonly Route[] = [
     versioned: false,
     problems: ['too-costly'],
     query: strict({
-      after: integerText(
-        0,
-        S32_MAX,
-        'Behind which command the page begins; not given: the first that is kept.',
-        0,
+      after: token(
+        integerText(0, S32_MAX, 'Behind which command the page begins; not given: the first that is kept.', 0),
       ).optional(),
       limit: limit(MAX_LISTED, PAGE),
       op: ops,

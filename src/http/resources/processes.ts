@@ -7,10 +7,11 @@ import { MAX_CALLS, MAX_READ, MAX_WRITTEN } from '../../limits.ts';
 import { granted, listed, passed } from '../answers.ts';
 import { numberedPaging, paging, u64Text } from '../parameters.ts';
 import { isFreeing } from '../quotas/frees.ts';
-import { heavyRoute, type OfHost, type Route, route, takeRoom } from '../route.ts';
+import { heavyRoute, type OfHost, type Route, route } from '../route.ts';
 import { CallsAnswer, CallsInput } from '../schemas/calls.ts';
 import { inBase64, strict, text, whole } from '../schemas/values.ts';
 import { AreaList, DescriptorList, Process, ProcessList, TranslationRunList } from '../schemas/views.ts';
+import { takeRoom } from '../serve-route.ts';
 import { checkTransfers } from '../transfer-limit.ts';
 import { RUN_EXAMPLE } from './devices.ts';
 
@@ -77,6 +78,7 @@ export const PROCESS_ROUTES: readonly Route[] = [
     operationId: 'getProcess',
     tag,
     summary: 'Read a process',
+    description: 'Its capabilities, descriptors and memory.',
     access,
     success: { 200: { description: 'The process.', schema: Process, example: PROCESS_EXAMPLE } },
     handle: async ({ lanes }, { host, params: { pid } }) =>
@@ -102,6 +104,7 @@ export const PROCESS_ROUTES: readonly Route[] = [
     operationId: 'getMemoryMap',
     tag,
     summary: 'Where the memory of a process is',
+    description: 'Ranges of its addresses, and the physical memory that each leads to.',
     access,
     query: strict({
       address: u64Text('First address.', '0x7f0000000000'),

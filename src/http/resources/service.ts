@@ -44,6 +44,7 @@ export const SERVICE_ROUTES: readonly Route[] = [
     operationId: 'getLiveness',
     tag,
     summary: 'Is the service alive?',
+    description: 'It answers as long as it can answer at all; nothing else is looked at.',
     access,
     query: ANY_QUERY,
     success: { 200: healthy },
@@ -85,6 +86,7 @@ export const SERVICE_ROUTES: readonly Route[] = [
     operationId: 'getProblem',
     tag,
     summary: 'What a kind of problem means',
+    description: 'The page that `type` of problem details names.',
     access,
     success: {
       200: {

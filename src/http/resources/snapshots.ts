@@ -25,6 +25,7 @@ export const SNAPSHOT_ROUTES: readonly Route[] = [
     operationId: 'listSnapshots',
     tag,
     summary: 'List named snapshots',
+    description: 'In the order in which they were taken.',
     access,
     success: {
       200: { description: 'All of them.', schema: listOf('SnapshotList', Snapshot), example: whole([EXAMPLE]) },
@@ -70,6 +71,7 @@ export const SNAPSHOT_ROUTES: readonly Route[] = [
     operationId: 'deleteSnapshot',
     tag,
     summary: 'Forget a named snapshot',
+    description: 'The host stays as it is; the name is free.',
     access,
     refusable: true,
     success: { 204: { description: 'It is forgotten.' } },

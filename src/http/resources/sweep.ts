@@ -4,12 +4,11 @@ import type { FastifyReply } from 'fastify';
 import { z } from 'zod';
 import type { Command } from '../../host/command.ts';
 import type { SweepOutcome, SweepPlan, SweepRun } from '../../host/past-views.ts';
-import { FAULT_POINTS } from '../../kernel/faults.ts';
 import { LINES, prefersLines } from '../accept.ts';
 import { granted } from '../answers.ts';
 import { commandsOf } from '../asked-commands.ts';
 import { type Context, type Route, route } from '../route.ts';
-import { strict, text } from '../schemas/values.ts';
+import { FaultPoint, strict, text } from '../schemas/values.ts';
 import { Sweep, SweepResult } from '../schemas/views.ts';
 import { invalid } from '../validation.ts';
 
@@ -17,8 +16,6 @@ const MOST_REQUESTS = 200;
 const MOST_RUNS = 5000;
 /** Failures that are tried in one turn of the lane. */
 const AT_ONCE = 8;
-
-const points = Object.keys(FAULT_POINTS) as [string, ...string[]];
 
 const REQUESTS = [
   { method: 'POST', path: '/processes', body: { name: 'vmm' } },
@@ -48,7 +45,7 @@ export const SWEEP_ROUTES: readonly Route[] = [
   route({
     method: 'POST',
     path: '/v1/hosts/{host}/sweep',
-    operationId: 'sweep',
+    operationId: 'runSweep',
     tag: 'Kexec',
     summary: 'Try each failure that is possible',
     description: `A list of requests is done to copies of the host, each time with another pass through another fault point refused, and compared with what comes of it without a failure. The host stays as it is. With \`Accept: ${LINES}\` each outcome is a line of the answer as soon as it is known.`,
@@ -69,8 +66,8 @@ export const SWEEP_ROUTES: readonly Route[] = [
         .max(MOST_REQUESTS)
         .meta({ description: 'Requests that change the host, as they would be sent one after the other; no batches.' }),
       points: z
-        .array(z.enum(points))
-        .max(points.length)
+        .array(FaultPoint)
+        .max(FaultPoint.options.length)
         .meta({ description: 'Only these fault points; all that are passed if not given.' })
         .optional(),
     }).meta({ id: 'SweepInput' }),
@@ -87,7 +84,7 @@ export const SWEEP_ROUTES: readonly Route[] = [
       const commands = await commandsOf(context, body.requests, { host, tenant }, reply);
       const asked = { commands, requests: body.requests };
       const plan = granted<SweepPlan>(await context.lanes.query(host.id, { view: 'sweep', commands }));
-      const passed = plan.points.filter(({ point }) => body.points?.includes(point) ?? true);
+      const passed = plan.points.filter(({ point }) => body.points?.some((one) => one === point) ?? true);
       const runs = passed.flatMap(({ point, passes }) =>
         Array.from({ length: passes }, (_, index): SweepRun => ({ point, nth: index + 1 })),
       );

@@ -70,6 +70,7 @@ export const TENANT_ROUTES: readonly Route[] = [
     operationId: 'createTenant',
     tag,
     summary: 'Make a tenant',
+    description: 'Its key is in this answer, and nowhere else.',
     access,
     audited: true,
     body: strict({
@@ -112,7 +113,10 @@ export const TENANT_ROUTES: readonly Route[] = [
     access,
     query: strict({
       limit: limit(TENANTS_PAGE, TENANTS_PAGE),
-      after: z.string().meta({ description: 'The `nextPageToken` of the page before.' }).optional(),
+      after: z
+        .string()
+        .meta({ description: 'The `nextPageToken` of the page before.', examples: ['t-0b7d2f2c'] })
+        .optional(),
     }),
     success: {
       200: { description: 'A page of them.', schema: listOf('TenantList', Tenant), example: whole([TENANT_EXAMPLE]) },
@@ -129,6 +133,7 @@ export const TENANT_ROUTES: readonly Route[] = [
     operationId: 'getTenant',
     tag,
     summary: 'Read a tenant',
+    description: 'Its name and the quotas of its own, without its key.',
     access,
     problems: ['not-found'],
     success: { 200: tenantAnswer },
@@ -165,6 +170,7 @@ export const TENANT_ROUTES: readonly Route[] = [
     operationId: 'getTenantUsage',
     tag,
     summary: 'What a tenant uses of its quotas',
+    description: 'All quotas of the tenant: what it may have, and what of it is used.',
     access,
     problems: ['not-found'],
     success: { 200: usageAnswer },

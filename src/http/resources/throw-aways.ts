@@ -113,6 +113,7 @@ export const THROW_AWAY_ROUTES: readonly Route[] = [
     operationId: 'getThrowAway',
     tag,
     summary: 'Read a throw-away tenant',
+    description: 'One that the tenant has made.',
     access,
     success: { 200: { description: 'The tenant.', schema: ThrowAway, example: EXAMPLE } },
     handle: async (context, { params, tenant }) => viewOf(await throwAwayOf(context, tenant, params.tenant)),

@@ -9,6 +9,8 @@ import { ON_ERROR } from '../../host/batch/decode.ts';
 import { isAllowed, isU64, OPERATION, OPS, RULES } from '../../host/batch/fields.ts';
 import { MAX_OPERATIONS, MAX_RESULTS } from '../../limits.ts';
 import { UMAX } from '../../machine/address.ts';
+import type { Forms } from '../openapi-form.ts';
+import { booleanText } from '../parameters.ts';
 import { ErrnoName, expected, flag, Hex64, integer, s32, strict, told, U64 } from './values.ts';
 
 const iova = U64.meta({ description: 'Where to map it; the kernel chooses if it is not given.' }).optional();
@@ -43,7 +45,15 @@ const UNMAP = { op: z.literal('unmap'), iova: U64.meta({ description: 'First IOV
 const anOp = { error: told('op', RULES.op) };
 
 export const BatchOperation = z
-  .discriminatedUnion('op', [strict(MAP), strict(MAP_FILE), strict(UNMAP)], anOp)
+  .discriminatedUnion(
+    'op',
+    [
+      strict(MAP).meta({ id: 'BatchMap' }),
+      strict(MAP_FILE).meta({ id: 'BatchMapFile' }),
+      strict(UNMAP).meta({ id: 'BatchUnmap' }),
+    ],
+    anOp,
+  )
   .meta({ id: 'BatchOperation', description: 'One map or unmap, as its ioctl would do it.' });
 
 /** Whether the last of `count` values has at most 64 bits; true if a value is no number, which is refused elsewhere. */
@@ -56,9 +66,9 @@ const BatchRun = z
   .discriminatedUnion(
     'op',
     [
-      strict({ ...MAP, ...COUNT, userVaStride: memoryStride }),
-      strict({ ...MAP_FILE, ...COUNT, startStride: memoryStride }),
-      strict({ ...UNMAP, ...COUNT }),
+      strict({ ...MAP, ...COUNT, userVaStride: memoryStride }).meta({ id: 'BatchMapRun' }),
+      strict({ ...MAP_FILE, ...COUNT, startStride: memoryStride }).meta({ id: 'BatchMapFileRun' }),
+      strict({ ...UNMAP, ...COUNT }).meta({ id: 'BatchUnmapRun' }),
     ],
     anOp,
   )
@@ -135,6 +145,24 @@ const onError = z.enum(ON_ERROR).meta({
     'undoes all that it has done.',
 });
 
+const FORMS: Forms = {
+  BatchOfOperations: {
+    description: 'A batch as a list of operations.',
+    needs: ['operations'],
+    without: ['columns', 'runs'],
+  },
+  BatchOfColumns: {
+    description: 'A batch as a list of values for each field.',
+    needs: ['columns'],
+    without: ['operations', 'runs'],
+  },
+  BatchOfRuns: {
+    description: 'A batch as runs of many operations each.',
+    needs: ['runs'],
+    without: ['operations', 'columns'],
+  },
+};
+
 export const BatchInput = strict({
   onError: onError.optional(),
   results: flag('Whether the outcome of every operation is answered.').optional(),
@@ -154,11 +182,14 @@ export const BatchInput = strict({
     if (count > MAX_OPERATIONS) refuse([], `a batch has at most ${MAX_OPERATIONS} operations`);
     if (results && count > MAX_RESULTS) refuse(['results'], `of at most ${MAX_RESULTS} operations`);
   })
-  .meta({ id: 'BatchInput', description: 'Exactly one of `operations`, `columns` and `runs`.' });
+  .meta({ id: 'BatchInput', description: 'Exactly one of `operations`, `columns` and `runs`.', forms: FORMS });
 
 export const BatchQuery = strict({
-  onError: onError.extract(['stop', 'continue']).optional(),
-  results: z.enum(['true', 'false'], { error: expected('true or false') }).optional(),
+  onError: onError
+    .extract(['stop', 'continue'])
+    .meta({ description: 'Of lines: what a refused operation does; `stop` if not given.' })
+    .optional(),
+  results: booleanText('Of lines: whether the outcome of every operation is answered.').optional(),
 });
 
 const count = (about: string) => z.int().min(0).meta({ description: about });

@@ -5,8 +5,15 @@
 import { z } from 'zod';
 import type { CallInput } from '../../host/command.ts';
 import { POLL_EVENTS } from '../../kernel/uapi/bits.ts';
-import { CALLS, type CallDescriptor, type Parameter } from '../../kernel/uapi/calls.ts';
-import { type Field, type FieldType, REQUESTS, type RequestDescriptor } from '../../kernel/uapi/index.ts';
+import { CALLS, type CallDescriptor, type CallName, type Parameter } from '../../kernel/uapi/calls.ts';
+import { ERRNOS } from '../../kernel/uapi/errnos.ts';
+import {
+  type Field,
+  type FieldType,
+  REQUESTS,
+  type RequestDescriptor,
+  type RequestName,
+} from '../../kernel/uapi/index.ts';
 import { MAX_CALLS, MAX_MEMORY_PIECES, MAX_POLLED, MAX_RANGES, MAX_RESPONSES, PATH_MAX } from '../../limits.ts';
 import {
   Base64,
@@ -17,6 +24,8 @@ import {
   integer,
   NameBytes,
   oneOf,
+  pascal,
+  Range,
   RangeInput,
   S32_MIN,
   s32,
@@ -80,11 +89,17 @@ export function parameterSchema(name: string, parameter: Parameter): z.ZodType {
   return optional ? schema.optional() : schema;
 }
 
+/** What a call or request can be refused with, in a sentence. Empty if it cannot. */
+export function toldErrnos(name: CallName | RequestName): string {
+  const errnos = ERRNOS[name];
+  return errnos.length === 0 ? '' : `Errnos: ${errnos.map((errno) => `\`${errno}\``).join(', ')}.`;
+}
+
 function callSchema({ name, about, parameters }: CallDescriptor) {
   const fields = Object.entries(parameters).map(([field, parameter]) => [field, parameterSchema(field, parameter)]);
   return strict({ call: z.literal(name), ...Object.fromEntries(fields) }).meta({
-    id: `Call_${name}`,
-    description: about,
+    id: `Call${pascal(name)}`,
+    description: `${about.replace(/[^.]$/, '$&.')} ${toldErrnos(name as CallName)}`.trimEnd(),
   });
 }
 
@@ -115,35 +130,37 @@ function ioctlSchema(descriptor: RequestDescriptor) {
     fd: s32(),
     request: z.literal(name),
     arg: argument.meta({ description: 'Fields that are not given are 0.' }).optional(),
-  }).meta({ id: `Ioctl_${name}`, description: about });
+  }).meta({ id: `Ioctl${pascal(name)}`, description: `${about} ${toldErrnos(name)}` });
 }
 
 type Discriminated = ReturnType<typeof callSchema>;
 
-const REQUEST_RULE = 'the name of a request, such as IOMMU_IOAS_ALLOC, or the number of an ioctl, such as "0x3bf0"';
+const REQUEST_RULE =
+  'the name of a request, such as IOMMU_IOAS_ALLOC; with `bytes` or `argument`, or as `raw_ioctl`, also a number such as "0x3bf0"';
 
-const KnownIoctl = z
-  .discriminatedUnion('request', [...REQUESTS.values()].map(ioctlSchema) as unknown as [Discriminated], {
-    error: told('request', REQUEST_RULE),
-  })
-  .meta({ id: 'Ioctl' });
+const KnownIoctl = z.discriminatedUnion(
+  'request',
+  [...REQUESTS.values()].map(ioctlSchema) as unknown as [Discriminated],
+  { error: told('request', REQUEST_RULE) },
+);
 
-/** An ioctl by any number, with nothing but a size: what it is depends on the descriptor alone. */
+const NUMBER_RULE = expected('the number of an ioctl, such as "0x3bf0"');
+
+/**
+ * An ioctl by any number, with nothing but a size: what it is depends on the descriptor alone. It has a name of its own, so
+ * that the compiler of a client finds a request whose name is mistyped.
+ */
 const RawIoctl = strict({
-  call: z.literal('ioctl'),
+  call: z.literal('raw_ioctl'),
   fd: s32(),
-  request: z.string().regex(/^0x[0-9a-fA-F]{1,8}$/, { error: expected(REQUEST_RULE), abort: true }),
+  request: z.string({ error: NUMBER_RULE }).regex(/^0x[0-9a-fA-F]{1,8}$/, { error: NUMBER_RULE }),
   arg: strict({
     size: u32().optional(),
     argsz: u32().optional(),
     tail: integer(0, 0xff).optional(),
   }).optional(),
 })
-  // What has other fields is another form of ioctl, whose errors are to be told then.
-  .check(({ issues }) => {
-    for (const [index, issue] of issues.entries())
-      if (issue.code === 'unrecognized_keys') issues[index] = { ...issue, continue: false };
-  })
+  .transform((call) => ({ ...call, call: 'ioctl' }))
   .meta({
     id: 'RawIoctl',
     description: 'An ioctl by its number, with zeroes behind the size of the struct, which is 8 if it is not given.',
@@ -198,17 +215,21 @@ const IoctlArgument = strict({
   examples: [{ call: 'ioctl', fd: 3, request: '0x3b65', argument: 3 }],
 });
 
-const callNames = ['ioctl', ...CALLS.keys()].join(', ');
+const callNames = ['ioctl', 'raw_ioctl', ...CALLS.keys()].join(', ');
 
 const KnownCall = z.discriminatedUnion(
   'call',
-  [KnownIoctl as unknown as Discriminated, ...[...CALLS.values()].map(callSchema)],
+  [
+    KnownIoctl as unknown as Discriminated,
+    RawIoctl as unknown as Discriminated,
+    ...[...CALLS.values()].map(callSchema),
+  ],
   { error: told('call', `one of ${callNames}`) },
 );
 
 /** Any call. Schemas made from tables have no types of their own: the type is the kernel's `CallInput`. */
 const Call = z
-  .union([KnownCall, RawIoctl, IoctlBytes, IoctlArgument])
+  .union([KnownCall, IoctlBytes, IoctlArgument])
   .meta({ id: 'Call', description: 'One system call.' }) as unknown as z.ZodType<CallInput, CallInput>;
 
 export const CallsInput = strict({
@@ -230,18 +251,47 @@ export const CallsInput = strict({
   )
   .meta({ id: 'CallsInput' });
 
-const CallResult = strict({
-  ret: z.union([z.int(), z.string()]).meta({ description: '-1: refused. A string for the address of mmap only.' }),
-  errno: ErrnoName.optional(),
-  where: z.string().meta({ description: 'The kernel function that refuses.' }).optional(),
-  why: z.string().meta({ description: 'What would help.' }).optional(),
-  rule: z.string().meta({ description: 'The rule of the design that decides.' }).optional(),
-  fault: z.int().meta({ description: 'The fault that was armed and has struck.' }).optional(),
-  signal: z
-    .enum(['SIGSEGV', 'SIGBUS'])
-    .meta({ description: 'Of `peek` and `poke`: what the program would be sent.' })
-    .optional(),
-  arg: z.record(z.string(), z.unknown()).meta({ description: 'What the kernel wrote into the struct.' }).optional(),
+const DependentDevice = strict({
+  devid: s32().meta({ description: 'Of a device that is open by its cdev.' }).optional(),
+  group_id: u32().optional(),
+  segment: u16(),
+  bus: integer(0, 0xff),
+  devfn: integer(0, 0xff),
+}).meta({ id: 'DependentDevice', description: 'struct vfio_pci_dependent_device.' });
+
+/** As answers have them. */
+const WRITTEN_TYPES: Partial<Record<FieldType, () => z.ZodType>> = {
+  u64: () => Hex64,
+  ranges: () => z.array(Range),
+  name: () => z.string(),
+  hotReset: () => z.array(DependentDevice),
+};
+
+/** Which requests write a field, and what it is. */
+function writtenFields(): Record<string, z.ZodType> {
+  const written = [...REQUESTS.values()].flatMap(({ name, fields }) =>
+    Object.entries(fields)
+      .filter(([, { direction }]) => direction !== 'in')
+      .map(([field, { type, about }]) => ({ request: name, field, type, about })),
+  );
+  const byName = Map.groupBy(written, ({ field }) => field);
+  return Object.fromEntries(
+    [...byName].map(([field, all]) => {
+      const { type } = all[0]!;
+      const meanings = all.map(({ request, about }) => `${request}: ${about}`);
+      const schema = (WRITTEN_TYPES[type] ?? FIELD_TYPES[type])();
+      return [field, schema.meta({ description: meanings.join(' ') }).optional()];
+    }),
+  );
+}
+
+const Written = strict(writtenFields()).meta({
+  id: 'WrittenFields',
+  description: 'What the kernel has written into the struct, by the names of its fields.',
+});
+
+const struct = {
+  arg: Written.optional(),
   bytes: Base64.meta({
     description:
       'Of an ioctl with bytes: the struct as the kernel left it. Not there if a refused one has written nothing.',
@@ -250,12 +300,49 @@ const CallResult = strict({
     .array(strict({ address: Hex64, bytes: Base64 }))
     .meta({ description: 'The pieces of `memory` that the kernel wrote to, whole.' })
     .optional(),
+};
+
+const QueuedFault = strict({
+  flags: u32(),
+  dev_id: u32(),
+  pasid: u32(),
+  grpid: u32(),
+  perm: u32(),
+  addr: Hex64,
+  length: u32(),
+  cookie: u32(),
+}).meta({ id: 'QueuedFault', description: 'struct iommu_hwpt_pgfault.' });
+
+const QueuedEvent = strict({ flags: u32(), sequence: u32(), virt_id: u32().optional() }).meta({
+  id: 'QueuedEvent',
+  description: 'struct iommufd_vevent_header, and the virtual id behind it.',
+});
+
+const CallReturned = strict({
+  ret: z.union([z.int(), Hex64]).meta({ description: 'A string for the address of mmap only.' }),
+  ...struct,
   data: Base64.optional(),
   size: Hex64.optional(),
-  faults: z.array(z.unknown()).optional(),
-  events: z.array(z.unknown()).optional(),
+  faults: z.array(QueuedFault).optional(),
+  events: z.array(QueuedEvent).optional(),
   revents: z.array(z.int()).meta({ description: 'Of `poll`: bits for each descriptor.' }).optional(),
-}).meta({ id: 'CallResult' });
+}).meta({ id: 'CallReturned', description: 'What a call has returned.' });
+
+const CallRefused = strict({
+  ret: z.literal(-1),
+  errno: ErrnoName,
+  where: z.string().meta({ description: 'The kernel function that refuses.' }),
+  why: z.string().meta({ description: 'What would help.' }),
+  rule: z.string().meta({ description: 'The rule of the design that decides.' }).optional(),
+  fault: z.int().meta({ description: 'The fault that was armed and has struck.' }).optional(),
+  signal: z
+    .enum(['SIGSEGV', 'SIGBUS'])
+    .meta({ description: 'Of `peek` and `poke`: what the program would be sent.' })
+    .optional(),
+  ...struct,
+}).meta({ id: 'CallRefused', description: 'Why a call was refused. Only these have `errno`.' });
+
+const CallResult = z.union([CallRefused, CallReturned]).meta({ id: 'CallResult' });
 
 export const CallsAnswer = strict({
   results: z.array(CallResult).meta({ description: 'In the order of the calls; fewer if one stopped the rest.' }),

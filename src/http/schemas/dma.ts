@@ -1,7 +1,8 @@
 /** DMA of a function: accesses in, data and faults out. */
 import { z } from 'zod';
 import { MAX_DMA_ACCESSES, MAX_DMA_BYTES, MAX_TRANSFER } from '../../limits.ts';
-import { Base64, byteCount, decodedLength, Hex64, hexOf, strict, told } from './values.ts';
+import { FAULT_REASONS } from '../../machine/iommu-unit.ts';
+import { Base64, Bdf, byteCount, decodedLength, Hex64, hexOf, strict, told } from './values.ts';
 
 const where = {
   iova: hexOf('First IOVA.'),
@@ -30,11 +31,15 @@ export const DmaInput = strict({
     }),
 }).meta({ id: 'DmaInput' });
 
+const DmaFaultReason = z
+  .enum(FAULT_REASONS)
+  .meta({ id: 'DmaFaultReason', description: 'Why the IOMMU refuses an access.' });
+
 const DmaFault = strict({
-  reason: z.string(),
+  reason: DmaFaultReason,
   op: z.enum(['read', 'write']),
   iova: Hex64,
-  bdf: z.string(),
+  bdf: Bdf,
 }).meta({ id: 'DmaFault' });
 
 const DmaResult = z

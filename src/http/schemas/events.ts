@@ -6,12 +6,19 @@ import { EVENT_KINDS, EVENTS, SEVERITIES } from '../../kernel/events.ts';
 import { HAZARD_NAMES, type HazardSeverity } from '../../kernel/hazards.ts';
 import type { EventId } from '../../store/store.ts';
 import { integerText, limit, PARAMETERS } from '../parameters.ts';
-import { ErrnoName, expected, Hex64, listOf, Nanoseconds, S32_MAX, strict } from './values.ts';
+import { Bdf, ErrnoName, expected, Hex64, listOf, Nanoseconds, pascal, S32_MAX, strict } from './values.ts';
 
 export const EVENTS_PAGE = 100;
 export const MAX_EVENTS_PAGE = 1000;
 /** The longest wait, in seconds. */
 export const MAX_WAIT = 60;
+
+/** What a hazard is called. */
+export const HazardName = z
+  .enum(HAZARD_NAMES)
+  .meta({ id: 'HazardName', description: 'The name of a hazard, which never changes: GET /v1/hazards tells of each.' });
+
+export const EventKind = z.enum(EVENT_KINDS).meta({ id: 'EventKind', description: 'What an event is about.' });
 
 const HAZARD_SEVERITIES = ['warning', 'error'] as const satisfies readonly HazardSeverity[];
 
@@ -20,7 +27,7 @@ const Severity = z
   .meta({ id: 'Severity', description: `From the least to the most severe: ${SEVERITIES.join(', ')}.` });
 
 const TYPES = {
-  bdf: z.string(),
+  bdf: Bdf,
   text: z.string(),
   hex: Hex64,
   integer: z.int(),
@@ -51,7 +58,7 @@ interface Variants {
 
 function variantSchema({ by, of }: Variants): z.ZodType {
   const each = Object.entries(of).map(([name, { about, data }]) =>
-    dataSchema(data, { [by]: z.literal(name) }).meta({ description: about }),
+    dataSchema(data, { [by]: z.literal(name) }).meta({ id: pascal(`${by} ${name}`), description: about }),
   );
   return z.discriminatedUnion(by, each as unknown as [z.core.$ZodTypeDiscriminable, ...z.core.$ZodTypeDiscriminable[]]);
 }
@@ -80,7 +87,7 @@ const kinds = EVENT_KINDS.map((kind) => {
     severity: kind === 'hazard' ? z.enum(HAZARD_SEVERITIES) : z.literal(severity),
     message: z.string(),
     data: 'variants' in more ? HazardData : dataSchema(data),
-  }).meta({ id: `Event_${kind}`, description: about });
+  }).meta({ id: `Event${pascal(kind)}`, description: about });
 });
 
 const HostEvent = z.discriminatedUnion('kind', kinds as [(typeof kinds)[number], ...(typeof kinds)[number][]]).meta({
@@ -126,18 +133,18 @@ const after = z
   .optional();
 
 const kind = z
-  .preprocess((given) => (given === undefined ? given : [given].flat()), z.array(z.enum(EVENT_KINDS)).optional())
+  .preprocess((given) => (given === undefined ? given : [given].flat()), z.array(EventKind).optional())
   .meta({
     description: 'Only events of this kind; may be given several times.',
-    override: { type: 'array', items: { type: 'string', enum: EVENT_KINDS }, examples: [['dma.fault', 'hazard']] },
+    override: { type: 'array', items: { $ref: '#/components/schemas/EventKind' }, examples: [['dma.fault', 'hazard']] },
   })
   .optional();
 
 const hazard = z
-  .preprocess((given) => (given === undefined ? given : [given].flat()), z.array(z.enum(HAZARD_NAMES)).optional())
+  .preprocess((given) => (given === undefined ? given : [given].flat()), z.array(HazardName).optional())
   .meta({
     description: 'Only hazards of this name; may be given several times.',
-    override: { type: 'array', items: { type: 'string', enum: HAZARD_NAMES }, examples: [['device-left-behind']] },
+    override: { type: 'array', items: { $ref: '#/components/schemas/HazardName' }, examples: [['device-left-behind']] },
   })
   .optional();
 
@@ -169,7 +176,7 @@ export const EventsQuery = strict({
   hazard,
   bdf: PARAMETERS.bdf.meta({ description: 'Only events about this function.' }).optional(),
   kernel: integerText(1, S32_MAX, 'Only events of this kernel, by its number.', 1).optional(),
-  severity: Severity.meta({ description: 'Only events at least as severe.' }).optional(),
+  severity: Severity.meta({ description: 'Only events at least as severe.', examples: ['warning'] }).optional(),
   from: moment('Only events from this simulated time on.'),
   to: moment('Only events up to this simulated time.'),
   limit: limit(MAX_EVENTS_PAGE, EVENTS_PAGE),

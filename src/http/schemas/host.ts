@@ -15,9 +15,11 @@ import { MAX_FUNCTIONS, MAX_UNIT_INFO } from '../../limits.ts';
 import { BAR_KINDS, IOMMU_KINDS, RESERVED_TYPES, SRIOV } from '../../machine/spec.ts';
 import { PRESET_NAMES } from '../../machine/topology/presets.ts';
 import { DAMAGE_KINDS, MOST_COUNTED } from '../../store/store.ts';
+import type { Forms } from '../openapi-form.ts';
 import { ExpiresAt, Labels, ttlSeconds } from './labels.ts';
 import {
   Base64,
+  bdfText,
   flag,
   Hex64,
   integer,
@@ -110,7 +112,7 @@ const ConfigInput = strict({
 }) satisfies z.ZodType<ConfigRequest>;
 
 export const DeviceInput = strict({
-  bdf: text(32, 'Address, `dddd:bb:dd.f`.'),
+  bdf: bdfText('Address, `dddd:bb:dd.f`.'),
   vendor: hexDigits,
   device: hexDigits,
   class: hexDigits,
@@ -126,8 +128,8 @@ export const DeviceInput = strict({
   dirtyTracking: z.boolean().optional(),
   pasid: z.boolean().optional(),
   sriov: z.enum(SRIOV).meta({ description: '`pf`: it has virtual functions; `vf`: it is one.' }).optional(),
-  physicalFunction: text(32, 'Of a virtual function: address of the one that it belongs to.').nullable().optional(),
-  realDmaDevice: text(32, 'The function of its group whose requester id its DMA carries: behind Intel VMD.')
+  physicalFunction: bdfText('Of a virtual function: address of the one that it belongs to.').nullable().optional(),
+  realDmaDevice: bdfText('The function of its group whose requester id its DMA carries: behind Intel VMD.')
     .nullable()
     .optional(),
   reserved: z.array(ReservedInput).max(256).optional(),
@@ -175,6 +177,27 @@ const BootInput = strict({
 }).meta({ id: 'BootInput', description: 'Everything that is not given is as by default.' });
 
 const Profile = z.enum(PROFILES).meta({ id: 'Profile', description: 'What the kernel can do.' });
+
+const DESCRIBED = ['profile', 'memory', 'iommus', 'devices', 'preset', 'topology', 'policies', 'boot'];
+
+const FORMS: Forms = {
+  HostOfPreset: {
+    description: 'A host that is a machine ready to use.',
+    needs: ['preset'],
+    without: ['topology', 'devices', 'from', 'at'],
+  },
+  HostOfTopology: {
+    description: 'A host as a real machine tells it.',
+    needs: ['topology'],
+    without: ['preset', 'from', 'at'],
+  },
+  HostOfDevices: {
+    description: 'A host of these functions, or of none.',
+    needs: [],
+    without: ['preset', 'topology', 'from', 'at'],
+  },
+  HostOfHost: { description: 'A host as another one is or was.', needs: ['from'], without: DESCRIBED },
+};
 
 export const HostInput = strict({
   name: name('For people; the id if not given.').optional(),
@@ -231,6 +254,7 @@ export const HostInput = strict({
   id: 'HostInput',
   description:
     'The functions are those of `preset`, of `topology` (with `devices` over them), or of `devices`. Or else all is as another host has it: `from`.',
+  forms: FORMS,
 }) satisfies z.ZodType<HostRequest & CopyRequest>;
 
 /** Of which host another one is made, and behind which command. */

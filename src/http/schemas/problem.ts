@@ -1,16 +1,18 @@
 /** The schema of problem details. */
 import { z } from 'zod';
-import type { ProblemDocument } from '../problems.ts';
+import { PROBLEMS, type ProblemDocument, type ProblemName, problemType } from '../problems.ts';
 import { Hazards } from './events.ts';
-import { strict } from './values.ts';
+import { ErrnoName, strict } from './values.ts';
+
+const TYPES = (Object.keys(PROBLEMS) as ProblemName[]).map(problemType);
 
 export const Problem = strict({
-  type: z.string().meta({ description: 'Path of a page about this kind of problem.' }),
+  type: z.enum(TYPES).meta({ id: 'ProblemType', description: 'Path of a page about this kind of problem.' }),
   title: z.string(),
   status: z.int(),
   detail: z.string().meta({ description: 'What is wrong, and what to do next.' }),
   instance: z.string().meta({ description: 'Id of the request, as in the log of the service.' }),
-  errno: z.string().meta({ description: 'What the simulated kernel answers.' }).optional(),
+  errno: ErrnoName.meta({ description: 'What the simulated kernel answers.' }).optional(),
   where: z.string().meta({ description: 'The kernel function that refuses.' }).optional(),
   rule: z.string().meta({ description: 'The rule of the design that decides, R1 to R25 and C1 to C7.' }).optional(),
   fault: z.int().meta({ description: 'The fault that was armed and has struck.' }).optional(),

@@ -6,8 +6,10 @@
 import { z } from 'zod';
 import { unknownField, wrongU64 } from '../../host/request-values.ts';
 import { ERRNO, type Errno } from '../../kernel/errno.ts';
+import { FAULT_POINT_NAMES } from '../../kernel/faults.ts';
 import type { Bits } from '../../kernel/uapi/bits.ts';
 import { hex } from '../../machine/address.ts';
+import { BDF } from '../../machine/topology/functions.ts';
 
 /** Makes the message about a value that is not what is expected, or is missing. */
 export function expected(what: string) {
@@ -20,6 +22,13 @@ export function told(field: string, what: string) {
   return ({ code, input }: { code?: string; input?: unknown }): string | undefined =>
     code === 'invalid_union' ? message({ input: (input as Record<string, unknown>)[field] }) : undefined;
 }
+
+/** The name of a component, made of one in any other case. */
+export const pascal = (name: string): string =>
+  name
+    .split(/[^A-Za-z0-9]+/)
+    .map((word) => word[0]!.toUpperCase() + (/^[^a-z]*$/.test(word) ? word.slice(1).toLowerCase() : word.slice(1)))
+    .join('');
 
 /** An object that takes the fields it names and no other. */
 export function strict<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
@@ -93,6 +102,15 @@ export const Hex64 = z
   .regex(/^0x(0|[1-9a-f][0-9a-f]{0,15})$/)
   .meta({ id: 'Hex64', description: 'A 64-bit number in hexadecimal.', examples: ['0x1000'] });
 
+/** The address of a PCI function as answers have it; domains beyond ffff are those of VMDs. */
+export const Bdf = z
+  .string()
+  .regex(/^[0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7]$/)
+  .meta({ id: 'Bdf', description: 'Address of a PCI function, `dddd:bb:dd.f`.', examples: ['0000:01:00.0'] });
+
+/** The same in a request, where the domain may be left out. The host reads it. */
+export const bdfText = (about: string, most = 32) => text(most, about).meta({ override: { pattern: BDF.source } });
+
 export const Base64 = z
   .base64({ error: expected('bytes in base64, such as "SGVsbG8="') })
   .meta({ id: 'Base64', description: 'Bytes in base64, with padding.', examples: ['SGVsbG8='] });
@@ -145,6 +163,10 @@ function isLatin1(value: string): boolean {
 export const ErrnoName = z
   .enum(Object.keys(ERRNO) as [Errno, ...Errno[]])
   .meta({ id: 'Errno', description: 'The name of a Linux error number.' });
+
+export const FaultPoint = z
+  .enum(FAULT_POINT_NAMES)
+  .meta({ id: 'FaultPoint', description: 'A place in the kernel that can be made to fail.' });
 
 /** An inclusive range: both ends belong to it. */
 export const RangeInput = strict({

@@ -4,8 +4,8 @@ import type { SweepOutcome } from '../../host/past-views.ts';
 import type * as views from '../../host/views.ts';
 import { MAX_LISTED } from '../../limits.ts';
 import { BAR_KINDS, IOMMU_KINDS, SRIOV } from '../../machine/spec.ts';
-import { HazardData } from './events.ts';
-import { Base64, ErrnoName, Hex64, listOf, Nanoseconds, Range, strict } from './values.ts';
+import { HazardData, HazardName } from './events.ts';
+import { Base64, Bdf, ErrnoName, FaultPoint, Hex64, listOf, Nanoseconds, Range, strict } from './values.ts';
 
 const id = z.int();
 const nullableText = z.string().nullable();
@@ -30,7 +30,7 @@ const DeviceLiveupdate = strict({
 }).meta({ id: 'DeviceLiveupdate' }) satisfies z.ZodType<views.DeviceLiveupdate>;
 
 const preservedFile = {
-  device: nullableText.meta({ description: 'Of a cdev: which device.' }),
+  device: Bdf.nullable().meta({ description: 'Of a cdev: which device.' }),
   size: Hex64.nullable().meta({ description: 'Of a memfd: its bytes.' }),
   hwpts: z
     .array(strict({ token: Hex64, domain: id }))
@@ -39,7 +39,7 @@ const preservedFile = {
 };
 
 export const Device = strict({
-  bdf: z.string(),
+  bdf: Bdf,
   name: nullableText,
   vendor: nullableText,
   device: nullableText,
@@ -67,8 +67,10 @@ export const Device = strict({
   canReset: z.boolean().meta({ description: 'The same as `reset`.' }),
   resets: z.int().meta({ description: 'Resets since the host was made.' }),
   sriov: z.enum(SRIOV),
-  physicalFunction: nullableText.meta({ description: 'Of a virtual function: the one that it belongs to, if known.' }),
-  realDmaDevice: nullableText.meta({
+  physicalFunction: Bdf.nullable().meta({
+    description: 'Of a virtual function: the one that it belongs to, if known.',
+  }),
+  realDmaDevice: Bdf.nullable().meta({
     description: 'The function whose requester id its DMA carries, if not its own: behind Intel VMD.',
   }),
 }).meta({ id: 'Device' }) satisfies z.ZodType<views.DeviceView>;
@@ -78,7 +80,7 @@ const count = z.string().regex(/^\d+$/);
 
 export const Engine = strict({
   id,
-  bdf: z.string(),
+  bdf: Bdf,
   access: z.enum(['read', 'write', 'both']),
   ranges: z.array(strict({ iova: Hex64, length: Hex64 })),
   bytesPerSecond: count.meta({ description: 'In a second of simulated time.' }),
@@ -116,7 +118,7 @@ export const Engine = strict({
 export const EngineList = listOf('EngineList', Engine);
 
 const HandedOverDevice = strict({
-  bdf: z.string(),
+  bdf: Bdf,
   fate: z.enum(['kept', 'lost', 'quiesced', 'idle']).meta({
     description:
       '`kept`: it has gone on running; `lost`: its DMA, or who could adopt it, is gone; `quiesced`: its driver has stopped it, as a driver does at a reboot; `idle`: nobody was using it.',
@@ -142,7 +144,7 @@ export const Handover = strict({
   devices: z.array(HandedOverDevice).meta({ description: 'Those first of which something was kept or lost.' }),
   sessions: z.array(strict({ name: z.string(), files: z.int() })),
   files: z.array(HandedOverFile),
-  domains: z.array(strict({ id, kept: z.boolean(), devices: z.array(z.string()) })),
+  domains: z.array(strict({ id, kept: z.boolean(), devices: z.array(Bdf) })),
   more: more(['devices', 'sessions', 'files', 'domains'], ''),
 }).meta({
   id: 'Handover',
@@ -153,7 +155,7 @@ const PreflightStep = strict({
   what: z.string().meta({ description: 'A sentence.' }),
   rest: nullableText.meta({ description: 'The REST operation that does it.' }),
   call: nullableText.meta({ description: 'The system call or ioctl that does it.' }),
-  bdf: nullableText.meta({ description: 'The device that it is for; null: for all.' }),
+  bdf: Bdf.nullable().meta({ description: 'The device that it is for; null: for all.' }),
 }).meta({ id: 'PreflightStep' }) satisfies z.ZodType<views.PreflightStep>;
 
 export const Preflight = strict({
@@ -173,7 +175,7 @@ export const Preflight = strict({
 
 export const Group = strict({
   group: id,
-  devices: z.array(z.string()),
+  devices: z.array(Bdf),
   owner: Owner,
   ownerCount: z.int(),
   type: z.string().meta({ description: 'Type of the default domain, as in sysfs.' }),
@@ -185,7 +187,7 @@ const Domain = strict({
   id,
   restored: z.boolean(),
   preserved: z.boolean(),
-  devices: z.array(z.string()),
+  devices: z.array(Bdf),
   tablePages: z.int().meta({ description: '4 KiB frames that its page table takes.' }),
   pageSizes: z.array(Hex64),
   aperture: Range,
@@ -200,7 +202,7 @@ const Session = strict({
       token: Hex64,
       handler: z.string(),
       state: z.enum(['preserved', 'waiting', 'retrieved', 'failed']),
-      errno: nullableText,
+      errno: ErrnoName.nullable(),
       ...preservedFile,
     }),
   ),
@@ -246,7 +248,7 @@ export const Iommufd = strict({
   objects: z.array(IommufdObject),
   ioases: z.array(id),
   hwpts: z.array(id),
-  devices: z.array(strict({ id, bdf: z.string(), hwpt: id.nullable() })),
+  devices: z.array(strict({ id, bdf: Bdf, hwpt: id.nullable() })),
   preserved: z.boolean(),
   restored: z.boolean(),
   more: more(['objects', 'ioases', 'hwpts', 'devices'], 'GET objects below the iommufd lists all.'),
@@ -280,7 +282,7 @@ export const Hwpt = strict({
   restored: z.boolean(),
   token: Hex64.nullable(),
   domain: id.nullable(),
-  devices: z.array(z.string()),
+  devices: z.array(Bdf),
   dirtyTracking: z.boolean(),
 }).meta({ id: 'Hwpt', description: 'A hardware page table.' }) satisfies z.ZodType<views.HwptView>;
 
@@ -336,7 +338,7 @@ const TranslationRun = strict({
 
 export const Fault = strict({
   id,
-  point: z.string(),
+  point: FaultPoint,
   nth: z
     .int()
     .nullable()
@@ -347,19 +349,19 @@ export const Fault = strict({
 }).meta({ id: 'Fault', description: 'A failure that is armed.' });
 
 export const SweepResult = strict({
-  point: z.string(),
+  point: FaultPoint,
   nth: z.int().meta({ description: 'Which pass through the point was refused, from 1 on.' }),
-  errno: z.string(),
+  errno: ErrnoName,
   struck: z.int().nullable().meta({ description: 'The request in which it struck, from 0 on.' }),
   outcome: z.enum(['absorbed', 'refused', 'hazard', 'device-lost', 'panic']).meta({
     description:
       '`absorbed`: no request was refused; `refused`: some were that would not have been; `device-lost`: a device stays out of reach until the next reboot.',
   }),
   refused: z
-    .array(strict({ request: z.int(), errno: z.string(), why: z.string() }))
+    .array(strict({ request: z.int(), errno: ErrnoName, why: z.string() }))
     .meta({ description: 'Requests that are refused, and would not have been.' }),
-  hazards: z.array(z.string()).meta({ description: 'Hazards that would not have been raised.' }),
-  unreachable: z.array(z.string()).meta({ description: 'Devices that nobody can reach before the next reboot.' }),
+  hazards: z.array(HazardName).meta({ description: 'Hazards that would not have been raised.' }),
+  unreachable: z.array(Bdf).meta({ description: 'Devices that nobody can reach before the next reboot.' }),
   panic: nullableText.meta({ description: 'Why the next kernel stops.' }),
   broken: nullableText.meta({
     description:
@@ -370,7 +372,7 @@ export const SweepResult = strict({
 
 export const Sweep = strict({
   points: z
-    .array(strict({ point: z.string(), passes: z.int() }))
+    .array(strict({ point: FaultPoint, passes: z.int() }))
     .meta({ description: 'Fault points that the requests pass, and how often.' }),
   runs: z.array(SweepResult),
 }).meta({ id: 'Sweep', description: 'What each failure that is possible leads to.' });

@@ -7,7 +7,8 @@ export const MAX_GROUP = 0x7fffffff;
 /** Linux numbers the domains of Intel's VMDs from here on (vmd_find_free_domain). */
 export const FIRST_VMD_DOMAIN = 0x10000;
 
-const BDF = /^(?:([0-9a-f]+):)?([0-9a-f]+):([0-9a-f]+)\.([0-9a-f]+)$/i;
+/** The address of a function as people write it. */
+export const BDF = /^(?:([0-9a-fA-F]+):)?([0-9a-fA-F]+):([0-9a-fA-F]+)\.([0-9a-fA-F]+)$/;
 
 /** The canonical form `dddd:bb:dd.f` of an address, whose domain may be left out; domains above ffff are those of VMDs. */
 export function parseBdf(text: string): { bdf: string } | { reason: string } {
