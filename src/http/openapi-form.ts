@@ -17,7 +17,7 @@ export type Forms = Record<string, Form>;
 
 interface Document {
   paths: Record<string, Record<string, { parameters?: Json[] }>>;
-  components: { schemas: Record<string, Json> };
+  components: { schemas: Record<string, Json>; parameters?: Record<string, Json> };
 }
 
 /** Changes the document. */
@@ -25,12 +25,14 @@ export function finish(document: Document): void {
   const { paths, components } = document;
   for (const methods of Object.values(paths))
     for (const { parameters = [] } of Object.values(methods)) for (const one of parameters) tellOn(one);
+  for (const one of Object.values(components.parameters ?? {})) tellOn(one);
   components.schemas = Object.fromEntries(Object.entries(components.schemas).flatMap(formsOf));
   touch(document);
 }
 
 /** Moves what the schema of a parameter says to the parameter itself, where generators look for it. */
 function tellOn(parameter: Json): void {
+  if (parameter.$ref !== undefined) return;
   const { description, examples, ...schema } = parameter.schema as Json & { examples?: unknown[] };
   parameter.description ??= description;
   const [example] = examples ?? (schema.enum as unknown[] | undefined) ?? (schema.type === 'boolean' ? [true] : []);

@@ -43,6 +43,9 @@ interface Schema {
   description?: string;
   properties?: Record<string, Schema>;
   required?: string[];
+  oneOf?: Schema[];
+  anyOf?: Schema[];
+  const?: string;
 }
 
 interface Operation {
@@ -66,15 +69,30 @@ export function actions(): ReadonlyMap<string, Action> {
 
 /** What a host is made of. */
 export function hostFields(): ReadonlyMap<string, Field> {
+  const document = openapiDocument() as unknown as Document;
   const fields = new Map<string, Field>();
-  addBody(fields, (openapiDocument() as unknown as Document).components.schemas.HostInput!);
+  addBody(fields, resolverOf(document)(document.components.schemas.HostInput));
   return fields;
+}
+
+type Resolve = (schema: Schema | undefined) => Schema;
+
+/** What a name stands for; of one of several forms the fields of all of them, needed where each needs them. */
+function resolverOf({ components: { schemas } }: Document): Resolve {
+  const resolve: Resolve = (schema = {}) => {
+    const found = schema.$ref === undefined ? schema : schemas[schema.$ref.split('/').at(-1)!]!;
+    if (found.oneOf === undefined) return found;
+    const forms = found.oneOf.map(resolve);
+    const properties = Object.assign({}, ...forms.map((form) => form.properties)) as Record<string, Schema>;
+    const required = Object.keys(properties).filter((name) => forms.every((form) => form.required?.includes(name)));
+    return { ...(found.description !== undefined && { description: found.description }), properties, required };
+  };
+  return resolve;
 }
 
 function readActions(document: Document): Action[] {
   const schemas = document.components.schemas;
-  const resolve = (schema: Schema | undefined): Schema =>
-    schema?.$ref === undefined ? (schema ?? {}) : schemas[schema.$ref.split('/').at(-1)!]!;
+  const resolve = resolverOf(document);
   const found: Action[] = [];
   for (const [path, methods] of Object.entries(document.paths)) {
     if (!path.startsWith(HOST)) continue;
@@ -94,12 +112,12 @@ function readActions(document: Document): Action[] {
       });
     }
   }
-  for (const [key, schema] of Object.entries(schemas)) {
-    const [, family, name] = /^(Call|Ioctl)_(\w+)$/.exec(key) ?? [];
-    if (family === 'Call') found.push(callOf(name!, schema));
-    if (family === 'Ioctl') found.push(ioctlOf(name!, schema, resolve));
+  for (const schema of schemas.Call!.anyOf!.map(resolve)) {
+    const { call, request } = schema.properties!;
+    if (call!.const !== 'ioctl') found.push(callOf(call!.const!, schema));
+    else if (request!.const !== undefined) found.push(ioctlOf(request!.const, schema, resolve));
   }
-  found.push(callOf('ioctl', anyIoctl([schemas.RawIoctl!, schemas.IoctlBytes!, schemas.IoctlArgument!])));
+  found.push(callOf('ioctl', anyIoctl([schemas.IoctlBytes!, schemas.IoctlArgument!])));
   found.push(dma(schemas.DmaWrite!));
   return found;
 }
@@ -127,13 +145,13 @@ function callOf(name: string, schema: Schema): Action {
   return { name, kind: 'call', method: 'POST', path: CALLS, about, fields, first: firstOf(fields) };
 }
 
-/** One that has no name here, or is made with the bytes of a program's own struct. */
+/** One that is made with the bytes of a program's own struct. */
 function anyIoctl(shapes: readonly Schema[]): Schema {
   const properties = Object.assign({}, ...shapes.map((shape) => shape.properties)) as Record<string, Schema>;
-  return { properties, required: ['fd', 'request'], description: 'An ioctl by its number, or with bytes.' };
+  return { properties, required: ['fd', 'request'], description: 'An ioctl with the bytes of a program.' };
 }
 
-function ioctlOf(name: string, schema: Schema, resolve: (schema: Schema | undefined) => Schema): Action {
+function ioctlOf(name: string, schema: Schema, resolve: Resolve): Action {
   const fields = new Map<string, Field>([[ON, { place: 'path', about: 'The descriptor.', required: true }]]);
   addBody(fields, resolve(schema.properties?.arg), ON);
   return { name, kind: 'ioctl', method: 'POST', path: CALLS, about: schema.description ?? '', fields, first: ON };

@@ -12,7 +12,7 @@ import type { Path, Source } from './source.ts';
 import { at, resolve, type Scopes, ValueError } from './values.ts';
 
 /** These replace the kernel: its processes end. */
-const ENDS_KERNEL: readonly string[] = ['kexec', 'crash', 'resetHost'];
+const ENDS_KERNEL: readonly string[] = ['kexecHost', 'crashHost', 'resetHost'];
 const ONLY_HOST = '';
 /** So many setups may use each other. */
 const DEEPEST = 20;

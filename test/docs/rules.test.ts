@@ -1,4 +1,4 @@
-/** docs/rules.md names tests that exist, for every rule. */
+/** docs/rules.md names tests, and scenarios, that exist, for every rule. */
 import assert from 'node:assert/strict';
 import { glob, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
@@ -26,7 +26,7 @@ async function readTable(): Promise<Map<string, string[]>> {
   return table;
 }
 
-/** How often each name is that of a test of this project. */
+/** How often each name is that of a test of this project, or of a scenario. */
 async function countTests(): Promise<Map<string, number>> {
   const counts = new Map<string, number>();
   for await (const file of glob('test/**/*.test.ts', { cwd: ROOT })) {
@@ -35,6 +35,9 @@ async function countTests(): Promise<Map<string, number>> {
       if (name !== undefined) counts.set(name, (counts.get(name) ?? 0) + 1);
     }
   }
+  for await (const file of glob('scenarios/*.yaml', { cwd: ROOT }))
+    for (const [, name] of (await readFile(ROOT + file, 'utf8')).matchAll(/^name: "?(.+?)"?$/gm))
+      counts.set(name!, (counts.get(name!) ?? 0) + 1);
   return counts;
 }
 

@@ -39,7 +39,7 @@ steps:
 ---
 name: b
 host: {presett: vmm-lab}
-steps: [kexec: live-update]
+steps: [kexecHost: live-update]
 `,
   },
   'a.yaml:2: `hots` is not known here; did you mean `host`?',
@@ -104,7 +104,7 @@ steps:
 );
 refuses(
   'a host beside hosts',
-  { 'a.yaml': 'name: a\nhost: {}\nhosts: {a: {}}\nsteps:\n  - kexec: plain\n' },
+  { 'a.yaml': 'name: a\nhost: {}\nhosts: {a: {}}\nsteps:\n  - kexecHost: plain\n' },
   'a.yaml:3: `hosts` is there in place of `host`',
 );
 refuses('text that is no YAML', { 'a.yaml': 'name: a\nsteps: [\n' }, /^a\.yaml:\d+: /);
@@ -112,7 +112,7 @@ refuses('an empty file', { 'a.yaml': '' }, 'a.yaml:1: there is nothing in it');
 
 test('numbers of 64 bits, sizes, and texts that look like them', async (t) => {
   const symbols = "{a: 0xffffffffffffffff, b: 0x100000000, c: 64Mi, d: '64Mi', e: -1, f: 1Ki}";
-  const directory = await scenarioFiles(t, { 'a.yaml': `name: a\nsymbols: ${symbols}\nsteps: [kexec: plain]\n` });
+  const directory = await scenarioFiles(t, { 'a.yaml': `name: a\nsymbols: ${symbols}\nsteps: [kexecHost: plain]\n` });
   const [scenario] = await readScenarios(path.join(directory, 'a.yaml'));
   const expected = { a: '0xffffffffffffffff', b: 2 ** 32, c: 64 * 2 ** 20, d: '64Mi', e: -1, f: 1024 };
   assert.deepEqual(scenario!.input.symbols, expected);

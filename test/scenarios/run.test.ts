@@ -46,13 +46,13 @@ steps:
 name: processes end with their kernel
 steps:
   - createProcess: vmm
-  - kexec: plain
+  - kexecHost: plain
   - open: /dev/iommu
 ---
 name: which host
 hosts: {a: {}, b: {}}
 steps:
-  - kexec: plain
+  - kexecHost: plain
 ---
 name: another field
 steps:
@@ -66,7 +66,7 @@ steps:
 name: a host that is refused
 host: {preset: vmm-lap}
 steps:
-  - kexec: plain
+  - kexecHost: plain
 ---
 name: a request that is not valid
 steps:
@@ -111,21 +111,21 @@ test('a step without `hazards` raises none, and other events than those expected
     `name: a hazard
 steps:
   - use: vmm
-  - kexec: live-update
+  - kexecHost: live-update
 ---
 name: an event that did not happen
 steps:
-  - kexec: plain
+  - kexecHost: plain
     events: [kexec, panic]
 ---
 name: an event that must not
 steps:
-  - kexec: plain
+  - kexecHost: plain
     events: [{no: kexec}]
 ---
 name: one too few
 steps:
-  - kexec: plain
+  - kexecHost: plain
     events: [kexec, {kind: boot, kernel: 2}, {kind: boot, kernel: 3}]
 `,
   );
@@ -178,7 +178,7 @@ steps:
 name: a batch
 steps:
   - use: vmm
-  - batch: {on: $iommufd, ioas: $ioas, operations: [{op: unmap, iova: 0x77000, length: 0x1000}]}
+  - runBatch: {on: $iommufd, ioas: $ioas, operations: [{op: unmap, iova: 0x77000, length: 0x1000}]}
 ---
 name: one that is expected, of another errno
 steps:
@@ -221,7 +221,7 @@ steps:
 test('reports are JUnit XML, JSON and a page, in which nothing of a scenario is markup', async (t) => {
   const name = `<b>&amp; "it's" \u0001`;
   const directory = await scenarioFiles(t, {
-    'a.yaml': `name: ${JSON.stringify(name)}\nabout: <script>\nsteps:\n  - createProcess: <i>\n  - open: /<u>\n---\nname: fine\nsteps:\n  - kexec: plain\n`,
+    'a.yaml': `name: ${JSON.stringify(name)}\nabout: <script>\nsteps:\n  - createProcess: <i>\n  - open: /<u>\n---\nname: fine\nsteps:\n  - kexecHost: plain\n`,
   });
   const [junit, json, html] = ['j.xml', 'j.json', 'j.html'].map((file) => path.join(directory, file)) as [
     string,
@@ -269,7 +269,7 @@ test('reports are JUnit XML, JSON and a page, in which nothing of a scenario is 
 const tagsOf = (text: string): string[] => [...new Set([...text.matchAll(/<([?\w]+)/g)].map(([, tag]) => tag!))].sort();
 
 test('without a service, and without files, it says so', async (t) => {
-  const directory = await scenarioFiles(t, { 'a.yaml': 'name: a\nsteps:\n  - kexec: plain\n' });
+  const directory = await scenarioFiles(t, { 'a.yaml': 'name: a\nsteps:\n  - kexecHost: plain\n' });
   const { outcomes } = await runScenarios([directory], { url: 'http://127.0.0.1:1', key: 'k' });
   assert.match(
     outcomes[0]!.failure!.message,
