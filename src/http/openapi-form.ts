@@ -1,6 +1,6 @@
 /**
  * The last touch to the OpenAPI document, for programs that make clients of it: whole numbers say their width, parameters say
- * what they are, a union has no unions in it, and what is exactly one of several forms is a union of these.
+ * what they are, a union has no unions in it and no forms that are `unlisted`, and what is exactly one of several forms is a union of these.
  */
 
 export type Json = { [key: string]: unknown };
@@ -60,8 +60,11 @@ function touch(value: unknown): void {
   if (schema.$ref !== undefined) delete schema.additionalProperties;
   if (schema.type === 'integer') schema.format = widthOf(schema);
   for (const kind of ['oneOf', 'anyOf'] as const) {
-    const members = schema[kind];
-    if (!Array.isArray(members) || !members.some(isUnion)) continue;
+    const all = schema[kind];
+    if (!Array.isArray(all)) continue;
+    const members = all.filter((member) => !member.unlisted);
+    schema[kind] = members;
+    if (!members.some(isUnion)) continue;
     delete schema[kind];
     delete schema.type;
     schema.anyOf = members.flatMap((member) => (isUnion(member) ? (member.oneOf ?? member.anyOf) : [member]));

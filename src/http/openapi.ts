@@ -139,7 +139,7 @@ const isTagged = ({ method, path }: Route, versioning: Versioning): boolean =>
   versioning !== 'none' && !(method === 'DELETE' && path === '/v1/hosts/{host}');
 
 const NOT_MODIFIED: ZodOpenApiResponseObject = {
-  id: 'not-modified',
+  id: 'NotModified',
   description: 'The host is where If-None-Match says.',
   headers: headersOf({ tag: true, location: false }),
 };

@@ -33,7 +33,7 @@ test('other answers are faults', () => {
     [answer(new Problem('unknown-coding', 'No.')), /fault of the service/],
     [answer(NOT_FOUND, { milliseconds: SLOW_MS + 1 }), /it took 2001 ms/],
     [answer(new Problem('conflict', 'It is there.'), { status: 418 }), /status 418 is not documented/],
-    [answer(new Problem('precondition-failed', 'It is another.')), /status 412 is not documented/],
+    [answer(new Problem('key-reused', 'It is another.'), { status: 423 }), /status 423 is not documented/],
     [answer(NOT_FOUND, {}, { 'content-type': 'application/json' }), /no problem\+json/],
     [answer(NOT_FOUND, { text: 'Not Found' }), /fields are not those of a problem/],
     [answer(NOT_FOUND, { text: answer(NOT_FOUND).text.replace('"status":404', '"status":400') }), /it says 400/],

@@ -146,7 +146,6 @@ test('what is wrong with a call is named to the field', async (t) => {
     [{ call: 'poke', addr: 0, data: '!' }, '/data', /base64/],
     [{ call: 'ioctl', fd: 3 }, '/request', /^required: the name of a request/],
     [ioctl('IOMMU_FROB'), '/request', /IOMMU_IOAS_ALLOC.*"0x3bf0"/],
-    [ioctl('0x3bf0'), '/bytes', /^required: bytes/],
     [{ call: 'raw_ioctl', fd: 3, request: 'IOMMU_DESTROY' }, '/request', /^expected the number of an ioctl/],
     [
       { ...ioctl('0x3bf0', { iova: 0 }), call: 'raw_ioctl' },

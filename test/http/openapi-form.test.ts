@@ -12,7 +12,7 @@ import { FAULT_POINTS } from '../../src/kernel/faults.ts';
 import { HAZARD_NAMES } from '../../src/kernel/hazards.ts';
 import { ERRNOS } from '../../src/kernel/uapi/errnos.ts';
 import { FAULT_REASONS } from '../../src/machine/iommu-unit.ts';
-import { namedSchema, OPERATIONS, resolved, type Schema } from '../support/operations.ts';
+import { namedSchema, OPERATIONS, type Parameter, resolved, type Schema } from '../support/operations.ts';
 
 type Node = Record<string, unknown>;
 
@@ -89,9 +89,18 @@ test('names of components are in Pascal case, and those of operations a verb and
   for (const id of ids) assert.match(id, /^[a-z]+([A-Z][a-z0-9]*)+$/);
 });
 
+/** Those that many operations have stand among the components. */
+function parameterOf(parameter: Parameter & { $ref?: string }): Parameter {
+  const name = parameter.$ref?.split('/').at(-1);
+  return name === undefined
+    ? parameter
+    : (document.components.parameters as unknown as Record<string, Parameter>)[name]!;
+}
+
 test('every parameter says what it is, with an example', () => {
   for (const { operationId, parameters = [] } of OPERATIONS)
-    for (const { name, description, example, schema } of parameters) {
+    for (const parameter of parameters) {
+      const { name, description, example, schema } = parameterOf(parameter);
       assert.ok(description && example !== undefined, `${operationId} ${name}`);
       assert.ok(!('examples' in schema) && !('description' in schema), `${operationId} ${name}`);
     }
@@ -204,6 +213,8 @@ test('an ioctl by its number is no named one', () => {
   const take = (call: object): boolean => CallsInput.safeParse({ calls: [call] }).success;
   assert.ok(take({ call: 'raw_ioctl', fd: 3, request: '0x3bf0' }));
   assert.ok(!take({ call: 'raw_ioctl', fd: 3, request: 'IOMMU_DESTROY' }));
-  assert.ok(!take({ call: 'ioctl', fd: 3, request: '0x3bf0' }));
+  // What was written before that had a name of its own goes on, but is no form that the document tells of.
+  assert.ok(take({ call: 'ioctl', fd: 3, request: '0x3bf0' }));
+  assert.ok(!JSON.stringify(document).includes('unlisted'));
   assert.ok(take({ call: 'ioctl', fd: 3, request: 'IOMMU_DESTROY' }));
 });

@@ -52,7 +52,7 @@ async function lab(t: TestContext): Promise<Lab> {
   for (const id of ['large', 'small'])
     await first.create({ id, tenantId, name: id, spec: built.spec, created: '2026-01-01T00:00:00.000Z' });
   const { value } = (await first.execute('large', { op: 'process.create' })) as { value: { pid: number } };
-  for (let time = 0; time < 4; time += 1) await first.execute('large', { op: 'calls', pid: value.pid, calls: OPENS });
+  for (let time = 0; time < 6; time += 1) await first.execute('large', { op: 'calls', pid: value.pid, calls: OPENS });
   await first.execute('large', KEXEC);
   await first.close();
   // As it was before the next kernel was booted, without a snapshot.

@@ -33,12 +33,15 @@ const after = z
       return z.NEVER;
     }
   })
-  .meta({ description: 'The `nextPageToken` of the page before.' })
+  .meta({
+    description: 'The `nextPageToken` of the page before.',
+    override: { examples: ['WyIyMDI2LTAxLTMxVDEyOjAwOjAwLjAwMFoiLCJoLTZqeDJtNHZxN3IzdGE1Y24iXQ'] },
+  })
   .optional();
 
 const filter = {
   label: labelFilters,
-  name: name('Only hosts of exactly this name.').optional(),
+  name: name('Only hosts of exactly this name.').meta({ examples: ['walk-through'] }).optional(),
 };
 
 const filterOf = ({ label, name }: { label?: HostFilter['labels']; name?: string | undefined }): HostFilter => ({

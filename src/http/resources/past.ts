@@ -106,7 +106,7 @@ export const PAST_ROUTES: readonly Route[] = [
       from: integerText(0, S32_MAX, 'Behind which command; 0: when it was made.', 12),
       to: integerText(0, S32_MAX, 'Behind which command; as it is if not given.', 20).optional(),
       limit: limit(MAX_LISTED, MAX_LISTED),
-      after: integerText(0, S32_MAX, 'The `nextPageToken` of the page before.', 1000).optional(),
+      after: token(integerText(0, S32_MAX, 'The `nextPageToken` of the page before.', 1000)).optional(),
     }),
     success: {
       200: {

@@ -146,25 +146,35 @@ const KnownIoctl = z.discriminatedUnion(
 
 const NUMBER_RULE = expected('the number of an ioctl, such as "0x3bf0"');
 
-/**
- * An ioctl by any number, with nothing but a size: what it is depends on the descriptor alone. It has a name of its own, so
- * that the compiler of a client finds a request whose name is mistyped.
- */
-const RawIoctl = strict({
-  call: z.literal('raw_ioctl'),
+const RAW_FIELDS = {
   fd: s32(),
-  request: z.string({ error: NUMBER_RULE }).regex(/^0x[0-9a-fA-F]{1,8}$/, { error: NUMBER_RULE }),
+  request: z.string({ error: NUMBER_RULE }).regex(/^0x[0-9a-fA-F]{1,8}$/, { error: NUMBER_RULE, abort: true }),
   arg: strict({
     size: u32().optional(),
     argsz: u32().optional(),
     tail: integer(0, 0xff).optional(),
   }).optional(),
-})
+};
+
+/**
+ * An ioctl by any number, with nothing but a size: what it is depends on the descriptor alone. It has a name of its own, so
+ * that the compiler of a client finds a request whose name is mistyped.
+ */
+const RawIoctl = strict({ call: z.literal('raw_ioctl'), ...RAW_FIELDS })
   .transform((call) => ({ ...call, call: 'ioctl' }))
   .meta({
     id: 'RawIoctl',
     description: 'An ioctl by its number, with zeroes behind the size of the struct, which is 8 if it is not given.',
   });
+
+/** The same by the name that it had: what was written for that goes on, and the document does not tell of it. */
+const NamelessIoctl = strict({ call: z.literal('ioctl'), ...RAW_FIELDS })
+  // What has other fields is another form of ioctl, whose errors are to be told then.
+  .check(({ issues }) => {
+    for (const [index, issue] of issues.entries())
+      if (issue.code === 'unrecognized_keys') issues[index] = { ...issue, continue: false };
+  })
+  .meta({ unlisted: true });
 
 const RequestCode = z
   .union(
@@ -229,7 +239,7 @@ const KnownCall = z.discriminatedUnion(
 
 /** Any call. Schemas made from tables have no types of their own: the type is the kernel's `CallInput`. */
 const Call = z
-  .union([KnownCall, IoctlBytes, IoctlArgument])
+  .union([KnownCall, NamelessIoctl, IoctlBytes, IoctlArgument])
   .meta({ id: 'Call', description: 'One system call.' }) as unknown as z.ZodType<CallInput, CallInput>;
 
 export const CallsInput = strict({
