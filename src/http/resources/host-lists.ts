@@ -41,7 +41,9 @@ const after = z
 
 const filter = {
   label: labelFilters,
-  name: name('Only hosts of exactly this name.').meta({ examples: ['walk-through'] }).optional(),
+  name: name('Only hosts of exactly this name.')
+    .meta({ examples: ['walk-through'] })
+    .optional(),
 };
 
 const filterOf = ({ label, name }: { label?: HostFilter['labels']; name?: string | undefined }): HostFilter => ({
