@@ -9,6 +9,7 @@ import { addEvents } from './events.ts';
 import { addHosts } from './hosts.ts';
 import { addLiveUpdate } from './live-update.ts';
 import { addGlobals, type Family } from './options.ts';
+import { addReplay } from './replay.ts';
 import { addRun } from './run.ts';
 import { addServe } from './serve.ts';
 import { addTenants } from './tenants.ts';
@@ -22,6 +23,7 @@ const FAMILIES: readonly Family[] = [
   addLiveUpdate,
   addEvents,
   addCapture,
+  addReplay,
   addTenants,
   addDoctor,
   addCompletion,

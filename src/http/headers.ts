@@ -61,4 +61,12 @@ export const headersOf = (has: { tag: boolean; location: boolean }) => ({
 });
 
 /** What a page in a browser may see of an answer, where it may see it at all. */
-export const EXPOSED = ['ETag', 'Location', 'RateLimit', 'RateLimit-Policy', 'Retry-After', 'X-Request-Id'];
+export const EXPOSED = [
+  'ETag',
+  'Idempotency-Replayed',
+  'Location',
+  'RateLimit',
+  'RateLimit-Policy',
+  'Retry-After',
+  'X-Request-Id',
+];

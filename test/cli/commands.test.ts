@@ -135,3 +135,44 @@ test('colours are for terminals', async () => {
   const { output } = await command(['hosts'], app, { env: { TERM: 'xterm', FORCE_COLOR: '1' } });
   assert.ok(!output.includes('\u001b'));
 });
+
+/** As ftrace prints it; the last unmap is of what is not mapped. */
+const TRACE = `# tracer: nop
+#           TASK-PID     CPU#  |||||  TIMESTAMP  FUNCTION
+       swapper/0-1       [000] .....     1.151388: add_device_to_group: IOMMU: groupID=1 device=0000:00:02.0
+ qemu-system-x86-69      [000] .....     5.001043: map: IOMMU: iova=0x0000000100000000 - 0x0000000100010000 paddr=0x0000000126e00000 size=65536
+ qemu-system-x86-69      [000] .....     5.001050: map: IOMMU: iova=0x0000000100020000 - 0x0000000100021000 paddr=0x0000000126ec0000 size=4096
+ qemu-system-x86-69      [000] .....     5.001061: unmap: IOMMU: iova=0x0000000100020000 - 0x0000000100021000 size=4096 unmapped_size=4096
+ qemu-system-x86-69      [000] .....     5.001072: unmap: IOMMU: iova=0x0000000100000000 - 0x0000000100001000 size=4096 unmapped_size=4096
+`;
+
+test('replay does what a trace of a real machine says, and tells what was refused', async () => {
+  const { code, output } = await command(['replay', '-', '--batch', '3', '--json'], app, { input: TRACE });
+  const { errors, ...told } = JSON.parse(output);
+  assert.equal(code, 1);
+  assert.deepEqual([told.operations, told.applied, told.failed], [4, 3, 1]);
+  assert.deepEqual([errors[0].index, errors[0].errno], [3, 'ENOENT']);
+  const path = `/v1/hosts/${told.host}/processes/${told.pid}/iommufds/${told.iommufd}/ioases/${told.ioas}/mappings`;
+  const { body } = await app.agent.get(path).set('authorization', `Bearer ${app.key}`);
+  assert.deepEqual(
+    body.items.map(({ iova, length }: { iova: string; length: string }) => [iova, length]),
+    [['0x100000000', '0x10000']],
+  );
+  const again = [
+    '--host',
+    told.host,
+    '--pid',
+    told.pid,
+    '--iommufd',
+    told.iommufd,
+    '--ioas',
+    told.ioas,
+    '--memfd',
+    told.memfd,
+  ];
+  const second = await command(['replay', '-', ...again.map(String)], app, { input: TRACE });
+  assert.match(second.output, /2 of 4 operations done, 2 refused\n +0 {2}EEXIST /);
+  const none = await command(['replay', '-'], app, { input: 'nothing' });
+  assert.deepEqual([none.code, none.output], [2, '']);
+  assert.match(none.errors, /No line of it is of iommu:map/);
+});
