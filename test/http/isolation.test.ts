@@ -284,6 +284,13 @@ function isolated(lanes: number | undefined): void {
       assert.equal((await attempt(form, null, { tenant: id })).status, 401);
       assert.equal((await attempt(form, ADMIN_KEY, { tenant: id })).status, 403);
     }
+    // Neither does the one anything to what is the other's, by whichever operation.
+    for (const form of OF_HOSTS.flatMap(attemptsOf))
+      for (const [one, theirs] of [
+        [maker, below],
+        [key, above],
+      ] as const)
+        assert.equal((await attempt(form, one, { host: theirs.id })).status, 404, nameOf(form));
     const idsFor = async (one: string) =>
       (await ask(one, 'get', '/v1/tenants')).body.items.map((item: { id: string }) => item.id);
     assert.deepEqual([await idsFor(stranger), await idsFor(key), await idsFor(maker)], [[], [], [id]]);
