@@ -183,7 +183,10 @@ export class Host implements EventSink {
     for (const fn of this.machine.functions.values()) if (!kept.has(fn)) fn.interruptsEnabled = false;
     this._stopEngines('quiesced', ({ bdf }) => usesDmaApi(kernel.drivers.bound.get(bdf) ?? 'vfio-pci'));
     const powerLoss = this.faults.strike('kexec.power-loss');
-    if (powerLoss) this.emit('power-loss', 'the machine loses power: nothing is handed over', {});
+    if (powerLoss) {
+      this.emit('power-loss', 'the machine loses power: nothing is handed over', {});
+      this._stopEngines('power-cycle', () => true);
+    }
     const dies = this.faults.strike('service.death');
     this.kernel = null;
     this.state = 'kexec';

@@ -221,11 +221,15 @@ test('a reset ends it, and so do the driver at a kexec, the removal of the devic
   assert.equal((await host.engine(cycled)).stopped, null);
   await host.powerCycle();
   assert.equal((await host.engine(cycled)).stopped, 'power-cycle');
+  const unpowered = await host.startEngine(D1, IOVA, MIB);
+  await host.armFault('kexec.power-loss');
+  await host.kexec();
+  assert.equal((await host.engine(unpowered)).stopped, 'power-cycle');
   const removed = await host.startEngine(E1, 0, MIB);
   await host.request('delete', `/devices/${E1}`);
   assert.equal((await host.engine(removed)).stopped, 'removed');
   const why = (await host.events()).filter(({ kind }) => kind === 'engine.stopped').map(({ data }) => data.why);
-  assert.deepEqual(why, ['reset', 'quiesced', 'power-cycle', 'removed']);
+  assert.deepEqual(why, ['reset', 'quiesced', 'power-cycle', 'power-cycle', 'removed']);
 });
 
 test('what is there from the beginning, and what is not, is known when the host is built anew', async () => {
