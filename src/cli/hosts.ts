@@ -1,9 +1,10 @@
 /** `holdover hosts`, `clone`, `export` and `import`: which hosts there are, and where they come from and go. */
 import { writeFileSync } from 'node:fs';
 import type { DeviceView, HostView } from '../host/views.ts';
+import { seconds } from '../timeline/text.ts';
 import { EXIT, Failure, ofHost } from './client.ts';
 import { acting, type Family, jsonOf, textOf, wholeNumber } from './options.ts';
-import { note, say, seconds, show, table, withProgress } from './terminal.ts';
+import { note, say, show, table, withProgress } from './terminal.ts';
 
 interface HostRow {
   id: string;

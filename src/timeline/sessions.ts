@@ -1,0 +1,89 @@
+/** What the events of a host say about its sessions: each a bracket, from the kernel that made it to the one that ends it. */
+import type { HostEvent } from '../host/views.ts';
+
+export interface SessionMark {
+  readonly step: number;
+  readonly what: 'preserve' | 'retrieve' | 'finish' | 'hazard';
+  readonly event: HostEvent;
+}
+
+export interface SessionRow {
+  readonly name: string;
+  readonly from: number;
+  /** Behind the last step; null: it is not over. */
+  to: number | null;
+  /** How it is over; `stuck`: it is not, but nobody can reach it. */
+  end: 'finished' | 'closed' | 'lost' | 'stuck' | null;
+  /** Between these steps it waits to be retrieved; the second is null as long as it does. */
+  waiting: { from: number; to: number | null } | null;
+  readonly marks: SessionMark[];
+}
+
+/** Reads events in their order. */
+export class Sessions {
+  readonly rows: SessionRow[] = [];
+
+  read(step: number, event: HostEvent): void {
+    const { kind, data } = event;
+    if (kind === 'kexec') return this.#kexec(step, data.mode === 'live-update');
+    if (kind === 'crash' || kind === 'reset' || kind === 'power-loss' || kind === 'restored' || kind === 'boot.cold')
+      return this.#endAll(step);
+    if (typeof data.session !== 'string') return;
+    const row = this.#row(step, data.session, kind);
+    switch (kind) {
+      case 'luo.session':
+        if (row.waiting !== null && row.waiting.to === null) row.waiting.to = step;
+        break;
+      case 'luo.preserve':
+        row.marks.push({ step, what: 'preserve', event });
+        break;
+      case 'luo.retrieve':
+        row.marks.push({ step, what: 'retrieve', event });
+        break;
+      case 'luo.finish':
+        row.marks.push({ step, what: 'finish', event });
+        end(row, step, 'finished');
+        break;
+      case 'luo.unpreserve':
+        end(row, step, 'closed');
+        break;
+      case 'luo.stuck':
+        row.end = 'stuck';
+        break;
+      case 'luo.failed':
+      case 'hazard':
+        row.marks.push({ step, what: 'hazard', event });
+        if (data.hazard === 'session-lost') end(row, step, 'lost');
+        break;
+    }
+  }
+
+  /** The one of this name that is not over, or was by this very step; else it begins here. */
+  #row(step: number, name: string, kind: HostEvent['kind']): SessionRow {
+    const found = this.rows.findLast((row) => row.name === name);
+    if (found !== undefined && (found.to === null || kind !== 'luo.session')) return found;
+    const row: SessionRow = { name, from: step, to: null, end: null, waiting: null, marks: [] };
+    this.rows.push(row);
+    return row;
+  }
+
+  /** What has come from the kernel before ends with this one, and what holds nothing goes nowhere. */
+  #kexec(step: number, isLive: boolean): void {
+    for (const row of this.rows) {
+      if (row.to !== null) continue;
+      if (isLive && row.waiting === null && row.marks.some(({ what }) => what === 'preserve'))
+        row.waiting = { from: step, to: null };
+      else end(row, step, 'lost');
+    }
+  }
+
+  #endAll(step: number): void {
+    for (const row of this.rows) if (row.to === null) end(row, step, 'lost');
+  }
+}
+
+function end(row: SessionRow, step: number, how: SessionRow['end']): void {
+  row.to = step + 1;
+  row.end = how;
+  if (row.waiting !== null) row.waiting.to ??= step;
+}
