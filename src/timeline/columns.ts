@@ -4,7 +4,7 @@ import { duration } from './text.ts';
 
 /** Widths, in pixels: of a step, of the time without a kernel, of what is now, and of a kernel at the least. */
 export const STEP = 46;
-export const NOW = 96;
+export const NOW = 104;
 const BLACKOUT = 40;
 const KERNEL = 168;
 const EDGE = 4;

@@ -115,7 +115,7 @@ function timelineSection(timeline: Timeline, name: string): string {
     );
   const about = `Timeline of ${name}: ${count(timeline.kernels.length, 'kernel')}, ${count(rows.length, 'device')}, ${count(timeline.sessions.length, 'session')}. “The timeline in words” below says the same.`;
   return `<section aria-labelledby="timeline"><h2 id="timeline">Timeline</h2>
-<p class="soft">A column is a command that has told anything, with the time since its kernel began; their widths are no times. Point at anything to read what it is.</p>
+<p class="soft">A column is a command that has told something, under the event that says most and how many more there are, with the time since its kernel began. Its width is no time. Point at anything to read what it is.</p>
 ${notes.map((note) => `<p>${escaped(note)}</p>`).join('')}
 <div class="wide picture" tabindex="0" role="region" aria-label="Timeline">${picture(timeline, rows, about)}</div>
 ${LEGEND}

@@ -7,14 +7,16 @@ import { type DeviceState, shortWordsOf, wordsOf } from './states.ts';
 import { brief, duration, escaped } from './text.ts';
 
 const HEAD = 24;
-const NAMES = 118;
+const NAMES = 146;
 const TIMES = 16;
 const LANE = 26;
 const BRACKET = 40;
 const LABEL = 20;
 const BAND = 28;
 const STRIP = 12;
-const BELOW = 16;
+/** From a band to the first strip under it: marks stand between them. */
+const UNDER = 15;
+const BELOW = 20;
 
 /** How the picture looks, in the colours that the page defines. They differ for the colour-blind, too (Okabe and Ito). */
 export const PICTURE_STYLE = `
@@ -125,7 +127,7 @@ function headline({ events }: Step): { text: string; isBad: boolean } {
   const rank = ({ kind }: HostEvent): number => (FIRST.indexOf(kind) + FIRST.length + 1) % (FIRST.length + 1);
   const first = events.toSorted((one, other) => rank(one) - rank(other))[0]!;
   const isBad = events.some(({ severity }) => severity === 'error' || severity === 'warning');
-  return { text: String(first.kind === 'hazard' ? first.data.hazard : first.kind).slice(0, 20), isBad };
+  return { text: String(first.kind === 'hazard' ? first.data.hazard : first.kind).slice(0, 22), isBad };
 }
 
 function lane(marks: readonly Mark[], columns: Columns, y: number): string {
@@ -187,9 +189,9 @@ function deviceRow(device: DeviceRow, columns: Columns, y: number): string {
     .map((mark) => {
       const place = mark.what === 'hazard' ? 0 : (taken.get(mark.step) ?? 0);
       if (mark.what !== 'hazard') taken.set(mark.step, place + 1);
-      return drawn(mark, columns, mark.what === 'hazard' ? top - 3 : top + BAND - 9, place);
+      return drawn(mark, columns, mark.what === 'hazard' ? top - 3 : top + BAND, place);
     });
-  const strips = engines.map((engine, index) => strip(engine, columns, top + BAND + 8 + STRIP * index));
+  const strips = engines.map((engine, index) => strip(engine, columns, top + BAND + UNDER + STRIP * index));
   return [...labels, ...bands, last, ...strips, ...shown].join('');
 }
 
@@ -268,12 +270,12 @@ function token(x: number, y: number, text: string): string {
 
 const MARK_TOKENS: Readonly<Record<string, string>> = { reset: '↺', preserve: 'P' };
 
-/** Marks inside a band stand at the right of their step, one beside the other. */
+/** Hazards stand on the upper edge of a band, other marks on the lower one, side by side. */
 function drawn({ step, what, events }: Mark, columns: Columns, y: number, place: number): string {
   if (!columns.shows(step + 1)) return '';
   const x = columns.x(step);
   if (what === 'hazard') return linked(events, triangle(x + STEP / 2, y));
-  const at = x + STEP - 12 - place * 16;
+  const at = x + STEP / 2 + (place % 2 === 1 ? 1 : -1) * Math.ceil(place / 2) * 15;
   if (what === 'fault') return linked(events, cross(at, y));
   return `<g>${titled(events.map(({ message }) => message).join('\n'))}${token(at, y, MARK_TOKENS[what]!)}</g>`;
 }

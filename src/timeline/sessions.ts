@@ -19,17 +19,23 @@ export interface SessionRow {
   readonly marks: SessionMark[];
 }
 
+/** Behind these nothing of a session is left, as far as events tell. */
+const ENDS_ALL: ReadonlySet<HostEvent['kind']> = new Set(['crash', 'reset', 'power-loss', 'restored', 'boot.cold']);
+
 /** Reads events in their order. */
 export class Sessions {
   readonly rows: SessionRow[] = [];
 
   read(step: number, event: HostEvent): void {
     const { kind, data } = event;
-    if (kind === 'kexec') return this.#kexec(step, data.mode === 'live-update');
-    if (kind === 'crash' || kind === 'reset' || kind === 'power-loss' || kind === 'restored' || kind === 'boot.cold')
-      return this.#endAll(step);
-    if (typeof data.session !== 'string') return;
-    const row = this.#row(step, data.session, kind);
+    if (kind === 'kexec') this.#kexec(step, data.mode === 'live-update');
+    if (ENDS_ALL.has(kind)) this.#endAll(step);
+    if (typeof data.session === 'string') this.#readSession(step, data.session, event);
+  }
+
+  #readSession(step: number, name: string, event: HostEvent): void {
+    const { kind, data } = event;
+    const row = this.#row(step, name, kind);
     switch (kind) {
       case 'luo.session':
         if (row.waiting !== null && row.waiting.to === null) row.waiting.to = step;
