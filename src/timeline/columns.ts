@@ -2,10 +2,10 @@
 import type { KernelColumn, Step, Timeline } from './rows.ts';
 import { duration } from './text.ts';
 
-/** Widths, in pixels: of a step, of the time without a kernel, of what is now, and of a kernel at the least. */
+/** Widths, in pixels: of a step, of what lies between two kernels, of what is now, and of a kernel at the least. */
 export const STEP = 46;
 export const NOW = 104;
-const BLACKOUT = 40;
+const BETWEEN = 40;
 const KERNEL = 168;
 const EDGE = 4;
 
@@ -22,21 +22,22 @@ export class Columns {
   readonly width: number;
   readonly now: number;
   readonly kernels: (Place & { text: string; title: string })[] = [];
-  readonly blackouts: (Place & { time: bigint | null })[] = [];
+  readonly between: (Place & { text: string })[] = [];
   readonly steps: { step: Step; x: number; since: bigint }[] = [];
-  readonly #from: number;
+  /** The first step that is shown. */
+  readonly from: number;
   readonly #xs: number[] = [];
   readonly #timeline: Timeline;
 
   constructor(timeline: Timeline) {
     this.#timeline = timeline;
     const { steps, kernels } = timeline;
-    this.#from = Math.max(0, steps.length - MOST_STEPS);
+    this.from = Math.max(0, steps.length - MOST_STEPS);
     let x = EDGE;
     for (const column of kernels) {
-      const first = Math.max(column.from, this.#from);
+      const first = Math.max(column.from, this.from);
       if (column.to <= first) continue;
-      if (this.steps.length > 0) x = this.#blackout(x, column);
+      if (this.steps.length > 0) x = this.#between(x, column);
       const isLast = column === kernels.at(-1);
       const begin = x;
       for (let index = first; index < column.to; index += 1) {
@@ -55,12 +56,12 @@ export class Columns {
 
   /** Whether anything that ends at this step, or goes on (null), is in the picture. */
   shows(to: number | null): boolean {
-    return to === null || to > this.#from;
+    return to === null || to > this.from;
   }
 
   /** The left of a step; of one that is not shown any more, of the first that is. */
   x(step: number): number {
-    return this.#xs[step] ?? (step < this.#from ? EDGE : this.now);
+    return this.#xs[step] ?? (step < this.from ? EDGE : this.now);
   }
 
   /** The same for what goes on without a kernel: behind the last step it ends at what is now. */
@@ -74,11 +75,13 @@ export class Columns {
     return `kernel ${step.kernel}, from ${duration(step.time)} on`;
   }
 
-  #blackout(x: number, { from }: KernelColumn): number {
+  #between(x: number, { from, begun }: KernelColumn): number {
     const { steps } = this.#timeline;
     const time = steps[from]!.time - steps[from - 1]!.time;
-    this.blackouts.push({ x, width: BLACKOUT, time: time > 0n ? time : null });
-    return x + BLACKOUT;
+    const isBack = begun?.kind === 'restored';
+    const text = isBack ? `back to “${begun!.data.name}”` : time > 0n ? `no kernel for ${duration(time)}` : '';
+    this.between.push({ x, width: BETWEEN, text });
+    return x + BETWEEN;
   }
 
   #nameOf({ kernel, begun }: KernelColumn, width: number): string {

@@ -104,6 +104,9 @@ function timelineSection(timeline: Timeline, name: string): string {
   const { steps, devices } = timeline;
   const rows = rowsOf(devices);
   const notes: string[] = [];
+  const first = steps[0]?.events[0];
+  if (first !== undefined && (first.sequence > 0 || first.kind !== 'boot'))
+    notes.push(`The events begin with “${first.message}” (${first.id}): none tells what came before.`);
   if (steps.length > MOST_STEPS) notes.push(`The picture shows the newest ${MOST_STEPS} of ${steps.length} steps.`);
   if (rows.length < devices.length)
     notes.push(

@@ -78,12 +78,11 @@ function kernels(columns: Columns, height: number): string {
     const label = `<text class="strong" x="${x + 8}" y="16">${escaped(text)}</text>`;
     return `<g>${titled(title)}<rect class="kernel" x="${x}" width="${width}" height="${height}" rx="6"/>${label}</g>`;
   });
-  const blackouts = columns.blackouts.map(({ x, width, time }) => {
-    const words = time === null ? '' : `no kernel for ${duration(time)}`;
-    const label = words === '' ? '' : upright(x + width / 2 + 4, HEAD + NAMES - 4, words, 'soft');
-    return `<g>${titled(words)}<rect class="none" x="${x}" width="${width}" height="${height}"/>${label}</g>`;
+  const between = columns.between.map(({ x, width, text }) => {
+    const label = upright(x + width / 2 + 4, HEAD + NAMES - 4, text.slice(0, 28), 'soft');
+    return `<g>${titled(text)}<rect class="none" x="${x}" width="${width}" height="${height}"/>${label}</g>`;
   });
-  return [...boxes, ...blackouts].join('');
+  return [...boxes, ...between].join('');
 }
 
 const upright = (x: number, y: number, text: string, of: string): string =>

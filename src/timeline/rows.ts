@@ -232,17 +232,23 @@ class Reader {
 function addMark(marks: Mark[], step: number, event: HostEvent): void {
   const what = MARKS[event.kind];
   if (what === undefined) return;
-  const same = marks.findLast((mark) => mark.step === step && mark.what === what);
-  if (same === undefined) marks.push({ step, what, events: [event] });
-  else same.events.push(event);
+  for (let index = marks.length - 1; index >= 0 && marks[index]!.step === step; index -= 1)
+    if (marks[index]!.what === what) return void marks[index]!.events.push(event);
+  marks.push({ step, what, events: [event] });
 }
 
 function stripOf(engine: EngineView, steps: readonly Step[], base: number): EngineStrip {
   const end = steps.length + 1;
-  // Time has gone back where the host has: what an engine tells is of the time since.
+  // The first step that is not before. Time has gone back where the host has: what an engine tells is of the time since.
   const at = (time: string): number => {
-    const found = steps.findIndex((step, index) => index >= base && step.time >= BigInt(time));
-    return found === -1 ? steps.length : found;
+    const wanted = BigInt(time);
+    let [low, high] = [base, steps.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (steps[middle]!.time < wanted) low = middle + 1;
+      else high = middle;
+    }
+    return low;
   };
   return {
     engine,

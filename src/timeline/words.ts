@@ -1,11 +1,16 @@
 /** The timeline as a table of words, for those who do not see its picture. */
-import type { DeviceRow, Stretch, Timeline } from './rows.ts';
+import { MOST_STEPS } from './columns.ts';
+import type { DeviceRow, Timeline } from './rows.ts';
 import type { SessionRow } from './sessions.ts';
 import { wordsOf } from './states.ts';
 import { duration, escaped } from './text.ts';
 
 export function inWords(timeline: Timeline, devices: readonly DeviceRow[]): string {
-  const { kernels, steps, sessions } = timeline;
+  const { steps, sessions } = timeline;
+  const first = Math.max(0, steps.length - MOST_STEPS);
+  const kernels = timeline.kernels
+    .filter(({ to }) => to > first)
+    .map(({ kernel, from, to }) => ({ kernel, from: Math.max(from, first), to }));
   const heads = ['', ...kernels.map(({ kernel }) => `kernel ${kernel}`)].map((text) => `<th scope="col">${text}</th>`);
   const when = (step: number): string => duration(steps[Math.min(step, steps.length - 1)]!.time);
   const row = (name: string, cellOf: (from: number, to: number) => string[]): string => {
@@ -28,8 +33,8 @@ type When = (step: number) => string;
 function deviceIn({ stretches, marks, engines }: DeviceRow, first: number, behind: number, when: When): string[] {
   const isIn = (step: number): boolean => step >= first && step < behind;
   const lines: [step: number, line: string][] = [];
-  for (const { from, state } of stretches.filter((stretch: Stretch) => isIn(stretch.from)))
-    lines.push([from, `${state.letter}, ${wordsOf(state)}`]);
+  for (const { from, to, state } of stretches)
+    if (to > first && from < behind) lines.push([Math.max(from, first), `${state.letter}, ${wordsOf(state)}`]);
   for (const { step, what, events } of marks)
     if (isIn(step)) for (const { message } of events.slice(0, 8)) lines.push([step, `${what}: ${message}`]);
   for (const { engine, gaps } of engines)
