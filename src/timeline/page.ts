@@ -145,7 +145,7 @@ const LEGEND = `<ul class="legend" aria-label="Legend">${[
   [sampleOf.engine, 'DMA of an engine, and a gap'],
   [sampleOf.moved, 'it leads to other memory'],
   [sampleOf.hazard, 'hazard'],
-  [sampleOf.fault, 'DMA fault, or a fault on demand'],
+  [sampleOf.fault, 'DMA fault or gap, or a fault on demand'],
   [sampleOf.bracket, 'session; dotted: it waits'],
   [sampleOf.token('P'), 'preserved'],
   [sampleOf.token('R'), 'retrieved'],
@@ -211,6 +211,7 @@ function engineSection(engines: readonly EngineView[]): string {
 }
 
 function deviceSection(devices: readonly DeviceView[]): string {
+  if (devices.length === 0) return '';
   const rows = devices.map(({ bdf, name, group, driver, owner, state, domain, cdev }) => {
     const domainWords = `${domain.restored ? 'restored ' : ''}${domain.kind}${domain.id === null ? '' : ` ${domain.id}`}`;
     const cells = [state, owner ?? '–', domainWords, driver ?? '–', group ?? '–', cdev ?? '–', name ?? '–'];

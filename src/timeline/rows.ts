@@ -88,6 +88,7 @@ const MARKS: Partial<Record<HostEvent['kind'], Mark['what']>> = {
   'driver.probe': 'hazard',
   'fault.injected': 'fault',
   'dma.fault': 'fault',
+  'engine.gap': 'fault',
   'pci.reset': 'reset',
   'vfio.preserve': 'preserve',
 };
@@ -112,7 +113,7 @@ class Reader {
   readonly #states = new Map<string, DeviceState>();
   readonly #now: ReadonlyMap<string, DeviceView>;
   /** States behind the commands that the host has gone back to. */
-  readonly #kept = new Map<number, Map<string, DeviceState>>();
+  readonly #kept = new Map<number, { steps: number; states: Map<string, DeviceState> }>();
   readonly #toKeep: readonly number[];
   /** What a device is in of which nothing was told in this kernel. */
   #else: DeviceState = UNKNOWN;
@@ -139,11 +140,14 @@ class Reader {
 
   read(event: HostEvent): void {
     for (const sequence of this.#toKeep)
-      if (event.sequence > sequence && !this.#kept.has(sequence)) this.#kept.set(sequence, new Map(this.#states));
+      if (event.sequence > sequence && !this.#kept.has(sequence))
+        this.#kept.set(sequence, { steps: this.steps.length, states: new Map(this.#states) });
     const isNew = this.#isNewKernel(event);
     if (isNew) this.#begin(event);
     if (UNSEEN.has(event.kind)) return;
     const step = this.#step(event, isNew);
+    if (event.kind === 'restored')
+      this.sessions.goBack(step, this.#kept.get(Number(event.data.sequence))?.steps ?? null);
     this.sessions.read(step, event);
     const { bdf } = event.data;
     if (typeof bdf === 'string') this.#readDevice(step, bdf, event);
@@ -165,7 +169,7 @@ class Reader {
     const isKnown = isFirst ? sequence === 0 && kind === 'boot' : kind !== 'restored';
     this.#else = isKnown ? NOBODY : UNKNOWN;
     for (const [bdf, state] of this.#states)
-      this.#states.set(bdf, kept?.get(bdf) ?? (state.letter === '-' && isKnown ? state : this.#else));
+      this.#states.set(bdf, kept?.states.get(bdf) ?? (state.letter === '-' && isKnown ? state : this.#else));
   }
 
   #step(event: HostEvent, isNew: boolean): number {

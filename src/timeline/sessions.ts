@@ -12,15 +12,16 @@ export interface SessionRow {
   readonly from: number;
   /** Behind the last step; null: it is not over. */
   to: number | null;
-  /** How it is over; `stuck`: it is not, but nobody can reach it. */
-  end: 'finished' | 'closed' | 'lost' | 'stuck' | null;
+  /** How it is over; `undone`: the host has gone back; `stuck`: it is not over, but nobody can reach it. */
+  end: 'finished' | 'closed' | 'lost' | 'undone' | 'stuck' | null;
   /** Between these steps it waits to be retrieved; the second is null as long as it does. */
-  waiting: { from: number; to: number | null } | null;
+  waiting: { readonly from: number; to: number | null } | null;
   readonly marks: SessionMark[];
+  hasFiles: boolean;
 }
 
 /** Behind these nothing of a session is left, as far as events tell. */
-const ENDS_ALL: ReadonlySet<HostEvent['kind']> = new Set(['crash', 'reset', 'power-loss', 'restored', 'boot.cold']);
+const ENDS_ALL: ReadonlySet<HostEvent['kind']> = new Set(['crash', 'reset', 'power-loss', 'boot.cold']);
 
 /** Reads events in their order. */
 export class Sessions {
@@ -42,6 +43,7 @@ export class Sessions {
         break;
       case 'luo.preserve':
         row.marks.push({ step, what: 'preserve', event });
+        row.hasFiles = true;
         break;
       case 'luo.retrieve':
         row.marks.push({ step, what: 'retrieve', event });
@@ -68,17 +70,28 @@ export class Sessions {
   #row(step: number, name: string, kind: HostEvent['kind']): SessionRow {
     const found = this.rows.findLast((row) => row.name === name);
     if (found !== undefined && (found.to === null || kind !== 'luo.session')) return found;
-    const row: SessionRow = { name, from: step, to: null, end: null, waiting: null, marks: [] };
+    const row: SessionRow = { name, from: step, to: null, end: null, waiting: null, marks: [], hasFiles: false };
     this.rows.push(row);
     return row;
+  }
+
+  /** The host has gone back to what it was behind so many steps; null: to what no step tells. */
+  goBack(step: number, to: number | null): void {
+    const wereOpen = this.rows.filter((row) => to !== null && row.from < to && (row.to === null || row.to > to));
+    for (const row of this.rows) if (row.to === null) end(row, step, 'undone');
+    for (const { name, waiting, hasFiles } of wereOpen) {
+      const waited = waiting !== null && waiting.from < to!;
+      const isWaiting = waited && (waiting.to === null || waiting.to >= to!);
+      const again = waited ? { from: step, to: isWaiting ? null : step } : null;
+      this.rows.push({ name, from: step, to: null, end: null, waiting: again, marks: [], hasFiles });
+    }
   }
 
   /** What has come from the kernel before ends with this one, and what holds nothing goes nowhere. */
   #kexec(step: number, isLive: boolean): void {
     for (const row of this.rows) {
       if (row.to !== null) continue;
-      if (isLive && row.waiting === null && row.marks.some(({ what }) => what === 'preserve'))
-        row.waiting = { from: step, to: null };
+      if (isLive && row.waiting === null && row.hasFiles) row.waiting = { from: step, to: null };
       else end(row, step, 'lost');
     }
   }

@@ -95,8 +95,12 @@ test('an empty hot-swap: the gap begins in the step of the swap, and DMA that is
   await q.host.dmaFaults(D1, IOVA);
   const faults = (await rowsOf(q.host)).first.marks.filter(({ what }) => what === 'fault');
   assert.deepEqual(
-    faults.flatMap(({ events }) => events.map(({ data }) => data.op)),
-    ['read', 'write'],
+    faults.flatMap(({ events }) => events.map(({ kind, data }) => [kind, data.op])),
+    [
+      ['engine.gap', undefined],
+      ['dma.fault', 'read'],
+      ['dma.fault', 'write'],
+    ],
   );
 });
 
@@ -137,13 +141,22 @@ test('a crash, a detach and a death of a program are told as the service tells t
 });
 
 test('a host that goes back to a snapshot goes on from the states that it had then', async () => {
-  const { host, vmm } = await setUpVmm(app);
+  const { host, vmm, session } = await update(app);
   await host.request('put', '/snapshots/ready');
   await vmm.kill();
   await host.request('post', '/snapshots/ready/restore');
   const { timeline, letters } = await rowsOf(host);
-  assert.equal(letters, 'N Np N | Np');
+  assert.equal(letters, 'N Np | L | L');
   assert.equal(timeline.kernels.at(-1)!.begun?.kind, 'restored');
+  assert.deepEqual(
+    timeline.sessions.map(({ name, to, end }) => [name, to === null, end]),
+    [
+      ['vm1', false, 'undone'],
+      ['vm1', true, null],
+    ],
+  );
+  await host.request('delete', `/processes/${vmm.pid}/descriptors/${session}`);
+  assert.equal((await rowsOf(host)).timeline.sessions[1]!.end, 'stuck');
 });
 
 test('of a copy only what came since is told: a device is what it is now, or not known until an event says', async () => {
