@@ -74,17 +74,12 @@ export function stateBefore({ kind, data }: HostEvent): DeviceState {
   switch (kind) {
     case 'restore.adopted':
       return { ...UNKNOWN, letter: 'L' };
-    case 'restore.swapped':
-      return { ...UNKNOWN, letter: 'A', owner: 'program' };
     case 'pci.add':
       return ABSENT;
-    case 'driver.bind':
-      return UNKNOWN;
     case 'driver.unbind':
       return { ...NOBODY, driver: String(data.driver), owner: ownerBy(String(data.driver)) };
     case 'iommu.attach':
-      if (data.from === 'default' || data.from === 'identity') return { ...NOBODY };
-      return UNKNOWN;
+      return data.from === 'default' || data.from === 'identity' ? NOBODY : UNKNOWN;
     default:
       return UNKNOWN;
   }

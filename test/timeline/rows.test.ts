@@ -179,3 +179,17 @@ test('of a copy only what came since is told: a device is what it is now, or not
   );
   assert.equal(stretchOf(after, D2)[0]!.state.letter, 'N');
 });
+
+test('of a copy a device that is adopted and swapped is told to be so, and what it was before', async () => {
+  const q = await update(app);
+  const copy = await app.host({ from: q.host.id, preset: undefined });
+  const inCopy = `/processes/${q.vmm.pid}`;
+  await copy.request('put', `${inCopy}/cdevs/${q.cdev}/iommufd`, { iommufd: q.iommufd });
+  assert.equal((await rowsOf(copy)).letters, 'L A');
+  const again = await app.host({ from: copy.id, preset: undefined });
+  await again.request('post', `${inCopy}/iommufds/${q.iommufd}/ioases`);
+  const ioas = 3;
+  await again.request('post', `${inCopy}/iommufds/${q.iommufd}/hwpts`, { device: 1, pageTable: ioas });
+  await again.request('put', `${inCopy}/cdevs/${q.cdev}/attachment`, { pageTable: 4 });
+  assert.equal((await rowsOf(again)).letters, '? S');
+});
