@@ -7,7 +7,7 @@ import { type DeviceState, shortWordsOf, wordsOf } from './states.ts';
 import { brief, duration, escaped } from './text.ts';
 
 const HEAD = 24;
-const NAMES = 146;
+const NAMES = 160;
 const TIMES = 16;
 const LANE = 26;
 const BRACKET = 40;

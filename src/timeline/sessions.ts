@@ -18,6 +18,8 @@ export interface SessionRow {
   waiting: { readonly from: number; to: number | null } | null;
   readonly marks: SessionMark[];
   hasFiles: boolean;
+  /** It does not begin here: the host has gone back to when it was there. */
+  readonly isBack: boolean;
 }
 
 /** Behind these nothing of a session is left, as far as events tell. */
@@ -70,7 +72,16 @@ export class Sessions {
   #row(step: number, name: string, kind: HostEvent['kind']): SessionRow {
     const found = this.rows.findLast((row) => row.name === name);
     if (found !== undefined && (found.to === null || kind !== 'luo.session')) return found;
-    const row: SessionRow = { name, from: step, to: null, end: null, waiting: null, marks: [], hasFiles: false };
+    const row: SessionRow = {
+      name,
+      from: step,
+      to: null,
+      end: null,
+      waiting: null,
+      marks: [],
+      hasFiles: false,
+      isBack: false,
+    };
     this.rows.push(row);
     return row;
   }
@@ -78,12 +89,12 @@ export class Sessions {
   /** The host has gone back to what it was behind so many steps; null: to what no step tells. */
   goBack(step: number, to: number | null): void {
     const wereOpen = this.rows.filter((row) => to !== null && row.from < to && (row.to === null || row.to > to));
-    for (const row of this.rows) if (row.to === null) end(row, step, 'undone');
+    for (const row of this.rows) if (row.to === null) end(row, step - 1, 'undone');
     for (const { name, waiting, hasFiles } of wereOpen) {
       const waited = waiting !== null && waiting.from < to!;
       const isWaiting = waited && (waiting.to === null || waiting.to >= to!);
       const again = waited ? { from: step, to: isWaiting ? null : step } : null;
-      this.rows.push({ name, from: step, to: null, end: null, waiting: again, marks: [], hasFiles });
+      this.rows.push({ name, from: step, to: null, end: null, waiting: again, marks: [], hasFiles, isBack: true });
     }
   }
 

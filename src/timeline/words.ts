@@ -44,11 +44,11 @@ function deviceIn({ stretches, marks, engines }: DeviceRow, first: number, behin
 }
 
 function sessionIn(session: SessionRow, first: number, behind: number, when: When): string[] {
-  const { from, to, end, waiting, marks } = session;
+  const { from, to, end, waiting, marks, isBack } = session;
   const isIn = (step: number): boolean => step >= first && step < behind;
   const lines: string[] = [];
-  if (isIn(from)) lines.push(`${when(from)}: it is made`);
-  if (waiting?.to != null && isIn(waiting.to)) lines.push(`${when(waiting.to)}: it is retrieved`);
+  if (isIn(from)) lines.push(`${when(from)}: it is ${isBack ? 'what it was then' : 'made'}`);
+  if (waiting?.to != null && waiting.to > from && isIn(waiting.to)) lines.push(`${when(waiting.to)}: it is retrieved`);
   for (const { step, event } of marks) if (isIn(step)) lines.push(`${when(step)}: ${event.message}`);
   if (to !== null && end !== null && isIn(to - 1)) lines.push(`${when(to - 1)}: it is ${end}`);
   return lines;

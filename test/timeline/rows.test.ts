@@ -149,10 +149,10 @@ test('a host that goes back to a snapshot goes on from the states that it had th
   assert.equal(letters, 'N Np | L | L');
   assert.equal(timeline.kernels.at(-1)!.begun?.kind, 'restored');
   assert.deepEqual(
-    timeline.sessions.map(({ name, to, end }) => [name, to === null, end]),
+    timeline.sessions.map(({ name, to, end }) => [name, to, end]),
     [
-      ['vm1', false, 'undone'],
-      ['vm1', true, null],
+      ['vm1', timeline.kernels.at(-1)!.from, 'undone'],
+      ['vm1', null, null],
     ],
   );
   await host.request('delete', `/processes/${vmm.pid}/descriptors/${session}`);
