@@ -1,9 +1,9 @@
 /** `holdover hosts`, `clone`, `export` and `import`: which hosts there are, and where they come from and go. */
-import { writeFileSync } from 'node:fs';
 import type { DeviceView, HostView } from '../host/views.ts';
-import { EXIT, Failure, ofHost } from './client.ts';
-import { acting, type Family, jsonOf, textOf, wholeNumber } from './options.ts';
-import { note, say, seconds, show, table, withProgress } from './terminal.ts';
+import { seconds } from '../timeline/text.ts';
+import { ofHost } from './client.ts';
+import { acting, type Family, jsonOf, textOf, wholeNumber, writeTo } from './options.ts';
+import { note, say, show, table, withProgress } from './terminal.ts';
 
 interface HostRow {
   id: string;
@@ -126,14 +126,6 @@ const addCopies: Family = (program) => {
       }),
     );
 };
-
-function writeTo(file: string, bytes: Uint8Array): void {
-  try {
-    writeFileSync(file, bytes);
-  } catch (error) {
-    throw new Failure(EXIT.usage, `${file} cannot be written (${(error as NodeJS.ErrnoException).code}).`);
-  }
-}
 
 function stateOf({ damage, setAside, diverged }: HostRow): string {
   if (damage !== null) return 'damaged';

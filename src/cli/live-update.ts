@@ -2,9 +2,10 @@
 import { Option } from 'commander';
 import type { HandoverView, HostEvent, PreflightView } from '../host/views.ts';
 import type { CallResult } from '../kernel/uapi/calls.ts';
+import { seconds } from '../timeline/text.ts';
 import { EXIT, ofHost } from './client.ts';
 import { acting, type Family, jsonOf, wholeNumber } from './options.ts';
-import { say, seconds, show, styled, table } from './terminal.ts';
+import { say, show, styled, table } from './terminal.ts';
 
 export const addLiveUpdate: Family = (program) => {
   program

@@ -1,5 +1,5 @@
 /** What all commands take, and how they are given to them. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { text } from 'node:stream/consumers';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { Client, EXIT, Failure } from './client.ts';
@@ -53,5 +53,13 @@ export async function jsonOf(file: string): Promise<unknown> {
     return JSON.parse(read);
   } catch (error) {
     throw new Failure(EXIT.usage, `${file} is no JSON: ${(error as Error).message}.`);
+  }
+}
+
+export function writeTo(file: string, bytes: Uint8Array | string): void {
+  try {
+    writeFileSync(file, bytes);
+  } catch (error) {
+    throw new Failure(EXIT.usage, `${file} cannot be written (${(error as NodeJS.ErrnoException).code}).`);
   }
 }

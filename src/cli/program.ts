@@ -10,6 +10,7 @@ import { addHosts } from './hosts.ts';
 import { addLiveUpdate } from './live-update.ts';
 import { addGlobals, type Family } from './options.ts';
 import { addReplay } from './replay.ts';
+import { addReport } from './report.ts';
 import { addRun } from './run.ts';
 import { addServe } from './serve.ts';
 import { addTenants } from './tenants.ts';
@@ -22,6 +23,7 @@ const FAMILIES: readonly Family[] = [
   addHosts,
   addLiveUpdate,
   addEvents,
+  addReport,
   addCapture,
   addReplay,
   addTenants,

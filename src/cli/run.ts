@@ -47,7 +47,7 @@ interface Service {
 }
 
 /** That of the options. One that nobody has named, and that does not answer, is started. */
-async function serviceFor(client: Client, { url, key }: Globals): Promise<Service> {
+export async function serviceFor(client: Client, { url, key }: Globals): Promise<Service> {
   try {
     await client.ask('GET', '/livez');
     return { url, key, close: async () => {} };

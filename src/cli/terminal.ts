@@ -75,9 +75,3 @@ export async function withProgress<Value>(
     if (shown) process.stderr.write('\r\u001b[K');
   }
 }
-
-/** Simulated nanoseconds as seconds with microseconds: a command takes one. */
-export function seconds(nanoseconds: string): string {
-  const digits = nanoseconds.padStart(10, '0');
-  return `${digits.slice(0, -9)}.${digits.slice(-9, -3)}`;
-}

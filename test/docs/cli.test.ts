@@ -12,5 +12,8 @@ test('the second example works as it is, but for where the service and the comma
     .replace(' --follow', '');
   const { stdout, stderr } = await paste(script, temporaryDirectory(t));
   assert.doesNotMatch(stderr, /holdover:/);
-  assert.match(stdout, /A kexec would be taken\.[\s\S]*kernel 2: running[\s\S]*kernel 1\n[\s\S]*booted cold[\s\S]*kernel 2\n/);
+  assert.match(
+    stdout,
+    /A kexec would be taken\.[\s\S]*kernel 2: running[\s\S]*kernel 1\n[\s\S]*booted cold[\s\S]*kernel 2\n/,
+  );
 });

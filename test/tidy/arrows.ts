@@ -27,6 +27,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
     'src/main.ts',
     'src/own-node.ts',
     'src/scenarios/',
+    'src/timeline/',
     'package.json',
   ],
   'src/http/': [
@@ -46,7 +47,9 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
     'package.json',
   ],
   // Whoever runs scenarios is a client: of the service it knows the document of its API alone.
-  'src/scenarios/': ['src/http/openapi.ts', 'src/nearest.ts'],
+  'src/scenarios/': ['src/http/openapi.ts', 'src/nearest.ts', 'src/timeline/'],
+  // A picture of what the API has told: it runs in a browser as well, so of the service it knows types alone.
+  'src/timeline/': ['src/host/views.ts'],
 };
 
 /** The one room that knows SQLite, and the files that open it; all others use the contract in src/store. */

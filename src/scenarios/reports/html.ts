@@ -1,6 +1,7 @@
 /** A page that tells all of a run: one file without scripts, light or dark as the reader's system is. */
+
+import { escaped } from '../../timeline/text.ts';
 import type { Failure, Outcome, Summary } from '../outcome.ts';
-import { escaped } from './junit.ts';
 import { show } from './text.ts';
 
 const STYLE = `

@@ -1,4 +1,6 @@
 /** JUnit XML, as CI systems read it: a suite a file, a case a scenario. */
+
+import { escaped } from '../../timeline/text.ts';
 import type { Outcome, Summary } from '../outcome.ts';
 import { describe } from './text.ts';
 
@@ -21,17 +23,3 @@ function testcase({ name, file, line, milliseconds, failure }: Outcome): string 
 }
 
 const seconds = (milliseconds: number): string => (milliseconds / 1000).toFixed(3);
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&apos;',
-};
-/** What XML 1.0 has no place for, however it is written: control characters, halves of pairs. */
-const NO_XML = /[^\P{Cc}\t\n\r]|\p{Cs}|[\ufffe\uffff]/gu;
-
-/** For text and for attributes, of XML and of HTML. */
-export const escaped = (text: string): string =>
-  text.replaceAll(NO_XML, '\ufffd').replaceAll(/[&<>"']/g, (character) => ENTITIES[character]!);
