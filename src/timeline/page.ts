@@ -145,7 +145,7 @@ const LEGEND = `<ul class="legend" aria-label="Legend">${[
   [sampleOf.engine, 'DMA of an engine, and a gap'],
   [sampleOf.moved, 'it leads to other memory'],
   [sampleOf.hazard, 'hazard'],
-  [sampleOf.fault, 'DMA fault or gap, or a fault on demand'],
+  [sampleOf.fault, 'DMA fault or gap, a probe that is refused, a panic, or a fault on demand'],
   [sampleOf.bracket, 'session; dotted: it waits'],
   [sampleOf.token('P'), 'preserved'],
   [sampleOf.token('R'), 'retrieved'],

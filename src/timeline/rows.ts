@@ -84,8 +84,8 @@ const UNSEEN: ReadonlySet<HostEvent['kind']> = new Set([
 
 const MARKS: Partial<Record<HostEvent['kind'], Mark['what']>> = {
   hazard: 'hazard',
-  panic: 'hazard',
-  'driver.probe': 'hazard',
+  panic: 'fault',
+  'driver.probe': 'fault',
   'fault.injected': 'fault',
   'dma.fault': 'fault',
   'engine.gap': 'fault',
