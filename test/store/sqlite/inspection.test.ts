@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import Database from 'better-sqlite3';
 import type { EmittedEvent } from '../../../src/host/command.ts';
 import { StoreDamaged } from '../../../src/store/errors.ts';
+import { INDEXED } from '../../../src/store/sqlite/inspection.ts';
 import { openStore, type SqliteStore } from '../../../src/store/sqlite/store.ts';
 import { HandoverDamaged } from '../../../src/store/store.ts';
 import { SPEC } from '../../lanes/fake-host.ts';
@@ -192,4 +193,15 @@ test('damaged marks are told, and written anew by the next commit', async (t) =>
   await store.journal.append({ hostId: 'a', epoch: 1, sequence: 2, command: '{}', digest: 'd' });
   assert.deepEqual([await store.hosts.end('a'), await store.hosts.end('b')], [2, 1]);
   assert.deepEqual(await found(), []);
+});
+
+test('every table with an index is compared with it', async (t) => {
+  const directory = await filled(t);
+  const database = new Database(`${directory}/holdover.db`, { readonly: true });
+  t.after(() => database.close());
+  const tables = database
+    .prepare<[], string>("SELECT DISTINCT tbl_name FROM sqlite_master WHERE type = 'index' ORDER BY tbl_name")
+    .pluck()
+    .all();
+  assert.deepEqual([...INDEXED].sort(), tables);
 });
