@@ -2,10 +2,10 @@
 import { setTimeout } from 'node:timers/promises';
 import { Option } from 'commander';
 import type { HostEvent } from '../host/views.ts';
-import { seconds } from '../timeline/text.ts';
+import { printable, seconds } from '../timeline/text.ts';
 import { type Client, EXIT, Failure, ofHost, Refused } from './client.ts';
 import { acting, type Family } from './options.ts';
-import { note, printable, type Style, say, styled } from './terminal.ts';
+import { note, type Style, say, styled } from './terminal.ts';
 
 interface EventOptions {
   follow?: true;

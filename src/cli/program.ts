@@ -1,6 +1,7 @@
 /** The command `holdover`: its families of commands, and how it ends. */
 import { Command, CommanderError } from 'commander';
 import manifest from '../../package.json' with { type: 'json' };
+import { printable } from '../timeline/text.ts';
 import { addCapture } from './capture.ts';
 import { EXIT, Failure, Refused } from './client.ts';
 import { addCompletion } from './completion.ts';
@@ -14,7 +15,7 @@ import { addReport } from './report.ts';
 import { addRun } from './run.ts';
 import { addServe } from './serve.ts';
 import { addTenants } from './tenants.ts';
-import { note, printable, styled } from './terminal.ts';
+import { note, styled } from './terminal.ts';
 
 /** In the order of the help. */
 const FAMILIES: readonly Family[] = [

@@ -1,5 +1,6 @@
 /** What a command writes: tables for people, or JSON; colours where somebody sees them; progress while something takes long. */
 import { isatty } from 'node:tty';
+import { printable } from '../timeline/text.ts';
 
 const CODES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as const;
 export type Style = keyof typeof CODES;
@@ -9,10 +10,6 @@ export function styled(style: Style, text: string, fd = 1): string {
   const hasColours = isatty(fd) && !process.env.NO_COLOR && process.env.TERM !== 'dumb';
   return hasColours ? `\u001b[${CODES[style]}m${text}\u001b[0m` : text;
 }
-
-/** Names may hold what a terminal would obey. */
-export const printable = (text: string): string =>
-  text.replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
 
 export function say(line: string): void {
   process.stdout.write(`${line}\n`);

@@ -1,6 +1,7 @@
 /** The log of a host for people: a line an event, under the kernel that ran. */
 import type { HostEvent } from '../host/views.ts';
 import { EVENT_KINDS } from '../kernel/events.ts';
+import { printable, seconds } from '../timeline/text.ts';
 
 const KIND_WIDTH = Math.max(...EVENT_KINDS.map(({ length }) => length));
 const SEVERITY_WIDTH = 'warning'.length;
@@ -29,16 +30,3 @@ function line({ id, time, kind, severity, message }: HostEvent, width: number): 
   const level = (severity === 'info' ? '' : severity).padEnd(SEVERITY_WIDTH);
   return `${seconds(time).padStart(13)}  ${id.padEnd(width)}  ${level}  ${kind.padEnd(KIND_WIDTH)}  ${printable(message)}`;
 }
-
-/** With microseconds: a command takes one. */
-function seconds(nanoseconds: string): string {
-  const digits = nanoseconds.padStart(10, '0');
-  return `${digits.slice(0, -9)}.${digits.slice(-9, -3)}`;
-}
-
-/** Names may hold what a terminal would obey. */
-const printable = (message: string): string =>
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  message.replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) => {
-    return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
-  });

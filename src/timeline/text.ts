@@ -14,6 +14,10 @@ const NO_XML = /[^\P{Cc}\t\n\r]|\p{Cs}|[\ufffe\uffff]/gu;
 export const escaped = (text: string): string =>
   text.replaceAll(NO_XML, '\ufffd').replaceAll(/[&<>"']/g, (character) => ENTITIES[character]!);
 
+/** For a terminal: names may hold what it would obey. */
+export const printable = (text: string): string =>
+  text.replace(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`);
+
 /** Simulated nanoseconds as seconds with microseconds: a command takes one. */
 export function seconds(nanoseconds: string): string {
   const digits = nanoseconds.padStart(10, '0');

@@ -43,6 +43,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
     'src/nearest.ts',
     'src/package-files.ts',
     'src/quotas.ts',
+    'src/timeline/',
     // The version of the API is that of the package.
     'package.json',
   ],
