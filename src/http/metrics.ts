@@ -123,6 +123,11 @@ export class Metrics {
     }
   }
 
+  *#hazards(): Generator<Value> {
+    for (const [index, hazard] of HAZARD_NAMES.entries())
+      yield { labels: { hazard }, value: this.#sum(ROUTES * OF_ROUTE + index), metricName: 'holdover_hazards_total' };
+  }
+
   *#ofThreads(gauge: (typeof GAUGES)[number], metricName: string): Generator<Value> {
     const cell = PER_THREAD - GAUGES.length + GAUGES.indexOf(gauge);
     for (let lane = 0; lane < this.#threads; lane += 1)
@@ -131,46 +136,54 @@ export class Metrics {
 
   /** Each with its name, type, what it is, and its values. */
   families(operations: readonly Operation[]): readonly Family[] {
-    const hazards = HAZARD_NAMES.map((hazard, index) => ({
-      labels: { hazard },
-      value: this.#sum(ROUTES * OF_ROUTE + index),
-      metricName: 'holdover_hazards_total',
-    }));
-    const mappings = this.#mappings.values().reduce((sum, count) => sum + count, 0);
     const one = (metricName: string, value: number): Value[] => [{ labels: {}, value, metricName }];
     return [
-      ['holdover_requests_total', 'counter', 'Requests that were answered.', [...this.#requests(operations)]],
+      ['holdover_requests_total', 'counter', 'Requests that were answered.', () => this.#requests(operations)],
       [
         'holdover_request_duration_seconds',
         'histogram',
         'How long requests took until they were answered.',
-        [...this.#durations(operations)],
+        () => this.#durations(operations),
       ],
-      ['holdover_hazards_total', 'counter', 'Hazards that commands have caused.', hazards],
+      ['holdover_hazards_total', 'counter', 'Hazards that commands have caused.', () => this.#hazards()],
       [
         'holdover_hosts_in_memory',
         'gauge',
         'Hosts that are in memory.',
-        one('holdover_hosts_in_memory', this.#mappings.size),
+        () => one('holdover_hosts_in_memory', this.#mappings.size),
       ],
-      ['holdover_mappings', 'gauge', 'Mappings of the hosts in memory.', one('holdover_mappings', mappings)],
+      [
+        'holdover_mappings',
+        'gauge',
+        'Mappings of the hosts in memory.',
+        () =>
+          one(
+            'holdover_mappings',
+            this.#mappings.values().reduce((sum, count) => sum + count, 0),
+          ),
+      ],
       [
         'holdover_lane_load_ratio',
         'gauge',
         'The part of the last seconds in which the thread of a lane worked.',
-        [...this.#ofThreads('load', 'holdover_lane_load_ratio')],
+        () => this.#ofThreads('load', 'holdover_lane_load_ratio'),
       ],
       [
         'holdover_lane_heap_bytes',
         'gauge',
         'The heap of the thread of a lane.',
-        [...this.#ofThreads('heap', 'holdover_lane_heap_bytes')],
+        () => this.#ofThreads('heap', 'holdover_lane_heap_bytes'),
       ],
     ];
   }
 }
 
-type Family = readonly [name: string, type: 'counter' | 'gauge' | 'histogram', help: string, values: Value[]];
+type Family = readonly [
+  name: string,
+  type: 'counter' | 'gauge' | 'histogram',
+  help: string,
+  values: () => Iterable<Value>,
+];
 
 /** The labels of each route, and where its cells begin. */
 function* labelled(operations: readonly Operation[]): Generator<[{ operation: string }, number]> {
@@ -191,10 +204,10 @@ export function addMetrics(app: FastifyInstance, metrics: Metrics, operations: r
     made ??= import('prom-client').then(({ Registry, collectDefaultMetrics }) => {
       const register = new Registry();
       collectDefaultMetrics({ register });
-      for (const [at, [name, type, help]] of metrics.families(operations).entries())
+      for (const [name, type, help, values] of metrics.families(operations))
         register.registerMetric({
           name,
-          get: async () => ({ name, type, help, values: metrics.families(operations)[at]![3], aggregator: 'sum' }),
+          get: async () => ({ name, type, help, values: [...values()], aggregator: 'sum' }),
         } as unknown as Metric);
       return register;
     });
