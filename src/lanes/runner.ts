@@ -142,17 +142,24 @@ export class HostRunner {
     });
   }
 
+  /** The host, booted, or why nothing may change it. */
+  async #toChange(client: Presence | undefined, terms: Terms): Promise<OwnedHost | Answer> {
+    this.#bounds.mayTake(client);
+    if (terms.key !== undefined) await this.#memory.mustBeNew(terms.key);
+    if ((await this.#memory.own())?.engine.pendingBoot) await this.#boot();
+    const host = await this.#memory.own();
+    if (host === undefined) return NO_HOST;
+    const refusal = refusalOf(host);
+    if (refusal !== null) return refusal;
+    checkExpected(host, terms.expected);
+    return host;
+  }
+
   /** The same for a batch, which is worked off in slices: between them other hosts have their turns. */
   batch(command: BatchCommand, payload: Uint8Array, client?: Presence, terms: Terms = {}): Promise<Answer> {
     return this.#jobs.add(false, async () => {
-      this.#bounds.mayTake(client);
-      if (terms.key !== undefined) await this.#memory.mustBeNew(terms.key);
-      if ((await this.#memory.own())?.engine.pendingBoot) await this.#boot();
-      const host = await this.#memory.own();
-      if (host === undefined) return now(NO_HOST);
-      const refusal = refusalOf(host);
-      if (refusal !== null) return now(refusal);
-      checkExpected(host, terms.expected);
+      const host = await this.#toChange(client, terms);
+      if ('kind' in host) return now(host);
       const outcome = await this.#secondTry.run(host, (asked) => {
         const effort = this.#bounds.effort(asked, client, this.#pace);
         return this.#change('batch', () => this.#batch(asked, command, payload, effort, terms.key));
@@ -204,14 +211,8 @@ export class HostRunner {
   /** The host becomes again what it was when the snapshot of that name was taken. */
   restore(name: string, client?: Presence, terms: Terms = {}): Promise<Answer> {
     return this.#jobs.add<Answer>(false, async () => {
-      this.#bounds.mayTake(client);
-      if (terms.key !== undefined) await this.#memory.mustBeNew(terms.key);
-      if ((await this.#memory.own())?.engine.pendingBoot) await this.#boot();
-      const host = await this.#memory.own();
-      if (host === undefined) return now(NO_HOST);
-      const refusal = refusalOf(host);
-      if (refusal !== null) return now(refusal);
-      checkExpected(host, terms.expected);
+      const host = await this.#toChange(client, terms);
+      if ('kind' in host) return now(host);
       const work = () => this.#change('restore', () => this.#restore(host, name, terms.key));
       return await this.#weight.copying(work, ({ stored }) => stored);
     });
