@@ -4,14 +4,13 @@ import { z } from 'zod';
 import { TENANT_NAME } from '../../config.ts';
 import { MAX_KEY_SECONDS, MAX_KEYS } from '../../limits.ts';
 import { KeyExists } from '../../store/errors.ts';
-import { hashKey, newKey } from '../../store/keys.ts';
 import { FIRST_KEY, type StoredKey } from '../../store/rows.ts';
 import { notFound } from '../answers.ts';
-import { keyIn, keyReused, REPLAYED } from '../idempotency.ts';
+import { withNewKey } from '../made-keys.ts';
 import { Problem } from '../problems.ts';
 import { type Context, type Route, route } from '../route.ts';
 import { expected, listOf, strict, Time, whole } from '../schemas/values.ts';
-import { keyFrom, NAME_RULE, tenantOf } from './tenants.ts';
+import { NAME_RULE, tenantOf } from './tenants.ts';
 
 const key = {
   name: z.string().meta({ description: `\`${FIRST_KEY}\`: the one that the tenant was made with.` }),
@@ -53,30 +52,28 @@ interface Given {
   ttlSeconds?: number | undefined;
 }
 
-async function create(context: Context, id: string, given: Given, reply: FastifyReply): Promise<unknown> {
+function create(context: Context, id: string, given: Given, reply: FastifyReply): Promise<unknown> {
   const { tenants } = context.directory;
-  const again = keyIn(reply.request.raw);
-  const key = again === undefined ? newKey() : keyFrom(context, `key of ${id}`, again);
-  const before = again === undefined ? undefined : await tenants.findByKeyHash(hashKey(key));
-  if (before !== undefined) {
-    if (before.key.name !== given.name) throw keyReused();
-    reply.header(REPLAYED, 'true');
-    return { ...view(before.key), key };
-  }
-  if ((await tenants.keys(id)).length >= MAX_KEYS)
-    throw new Problem('conflict', `The tenant has ${MAX_KEYS} keys already: delete some.`);
-  const { name, role = 'full', ttlSeconds } = given;
-  const now = Date.now();
-  const expires = ttlSeconds === undefined ? null : new Date(now + ttlSeconds * 1000).toISOString();
-  const made = { name, role, created: new Date(now).toISOString(), expires };
-  try {
-    await tenants.addKey(id, made, hashKey(key));
-  } catch (error) {
-    if (error instanceof KeyExists)
-      throw new Problem('conflict', 'The tenant has a key of that name: delete it first, or choose another name.');
-    throw error;
-  }
-  return { ...view(made), key };
+  return withNewKey(context, reply, {
+    of: `key of ${id}`,
+    again: ({ key }) => (key.name === given.name ? view(key) : null),
+    async make(keyHash) {
+      if ((await tenants.keys(id)).length >= MAX_KEYS)
+        throw new Problem('conflict', `The tenant has ${MAX_KEYS} keys already: delete some.`);
+      const { name, role = 'full', ttlSeconds } = given;
+      const now = Date.now();
+      const expires = ttlSeconds === undefined ? null : new Date(now + ttlSeconds * 1000).toISOString();
+      const made = { name, role, created: new Date(now).toISOString(), expires };
+      try {
+        await tenants.addKey(id, made, keyHash);
+      } catch (error) {
+        if (error instanceof KeyExists)
+          throw new Problem('conflict', 'The tenant has a key of that name: delete it first, or choose another name.');
+        throw error;
+      }
+      return view(made);
+    },
+  });
 }
 
 async function remove({ directory: { tenants } }: Context, id: string, name: string): Promise<void> {

@@ -1,12 +1,10 @@
 /** Tenants and their quotas, made with the admin key. A tenant's key is shown once, when it is made. */
-import { createHmac } from 'node:crypto';
 import { z } from 'zod';
 import { TENANT_NAME } from '../../config.ts';
 import type { GivenQuotas } from '../../quotas.ts';
-import { hashKey, newKey } from '../../store/keys.ts';
-import { type Tenant as StoredTenant, TenantExists } from '../../store/store.ts';
+import type { Tenant as StoredTenant } from '../../store/store.ts';
 import { notFound } from '../answers.ts';
-import { keyIn, keyReused, REPLAYED } from '../idempotency.ts';
+import { withNewKey } from '../made-keys.ts';
 import { limit } from '../parameters.ts';
 import { type Context, type Route, route } from '../route.ts';
 import { ExpiresAt } from '../schemas/labels.ts';
@@ -54,15 +52,6 @@ export async function tenantOf({ directory }: Context, id: string): Promise<Stor
   return found;
 }
 
-/**
- * The key that is made by the request with that Idempotency-Key: nobody can tell it who has not the admin key and that of files,
- * and as only its hash is kept, a request that is sent again could not be answered otherwise. `of`: what it is the key of.
- */
-export function keyFrom({ config, fileKey }: Context, of: string, idempotencyKey: string): string {
-  const parts = JSON.stringify([of, config.adminKey, idempotencyKey]);
-  return `hk_${createHmac('sha256', fileKey).update(parts).digest('base64url')}`;
-}
-
 export const TENANT_ROUTES: readonly Route[] = [
   route({
     method: 'POST',
@@ -88,19 +77,11 @@ export const TENANT_ROUTES: readonly Route[] = [
     problems: ['conflict', 'key-reused'],
     async handle(context, { body: { name } }, reply) {
       reply.header('cache-control', 'no-store');
-      const { tenants } = context.directory;
-      const again = keyIn(reply.request.raw);
-      const key = again === undefined ? newKey() : keyFrom(context, 'tenant', again);
-      try {
-        return { ...(await tenants.create(name, hashKey(key))), key };
-      } catch (error) {
-        const holder = error instanceof TenantExists ? await tenants.findByKeyHash(hashKey(key)) : undefined;
-        if (holder === undefined) throw error;
-        const before = holder.tenant;
-        if (before.name !== name) throw keyReused();
-        reply.header(REPLAYED, 'true');
-        return { ...before, quotas: {}, key };
-      }
+      return await withNewKey(context, reply, {
+        of: 'tenant',
+        make: (keyHash) => context.directory.tenants.create(name, keyHash),
+        again: ({ tenant }) => (tenant.name === name ? { ...tenant, quotas: {} } : null),
+      });
     },
   }),
   route({

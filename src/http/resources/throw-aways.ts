@@ -2,16 +2,16 @@
 import { z } from 'zod';
 import { TENANT_NAME } from '../../config.ts';
 import { removeTenant } from '../../lanes/removal.ts';
-import { hashKey, newKey, type Tenant } from '../../store/store.ts';
+import type { Tenant } from '../../store/store.ts';
 import { notFound } from '../answers.ts';
-import { keyIn, keyReused, REPLAYED } from '../idempotency.ts';
+import { withNewKey } from '../made-keys.ts';
 import { Problem } from '../problems.ts';
 import { exceeded } from '../quotas/quotas.ts';
 import { removeHost } from '../removal.ts';
 import { type Context, type Route, route } from '../route.ts';
 import { ExpiresAt, requiredTtl } from '../schemas/labels.ts';
 import { expected, listOf, strict, Time, whole } from '../schemas/values.ts';
-import { keyFrom, NAME_RULE } from './tenants.ts';
+import { NAME_RULE } from './tenants.ts';
 
 const TENANTS = '/v1/tenants';
 const tag = 'Service';
@@ -78,20 +78,19 @@ export const THROW_AWAY_ROUTES: readonly Route[] = [
     problems: ['conflict', 'key-reused'],
     async handle(context, { body: { name, ttlSeconds }, tenant }, reply) {
       const { directory, quotas } = context;
-      const again = keyIn(reply.request.raw);
-      const key = again === undefined ? newKey() : keyFrom(context, `throw-away of ${tenant.id}`, again);
-      const before = again === undefined ? undefined : await directory.tenants.findByKeyHash(hashKey(key));
-      if (before !== undefined) {
-        if (name !== undefined && before.tenant.name !== `${tenant.name}/${name}`) throw keyReused();
-        reply.header(REPLAYED, 'true');
-        return { ...viewOf(before.tenant), key };
-      }
-      if (tenant.parentId !== null) throw new Problem('forbidden', 'A throw-away tenant makes no tenants.');
-      const { tenants: most } = quotas.of(tenant);
-      const expiresAt = new Date(Date.now() + ttlSeconds * 1000).toISOString();
-      const made = await directory.tenants.createChild(tenant, { name, expiresAt, most }, hashKey(key));
-      if (made === undefined) throw exceeded('tenants', most, most);
-      return { ...viewOf(made), key };
+      return await withNewKey(context, reply, {
+        of: `throw-away of ${tenant.id}`,
+        again: ({ tenant: made }) =>
+          name === undefined || made.name === `${tenant.name}/${name}` ? viewOf(made) : null,
+        async make(keyHash) {
+          if (tenant.parentId !== null) throw new Problem('forbidden', 'A throw-away tenant makes no tenants.');
+          const { tenants: most } = quotas.of(tenant);
+          const expiresAt = new Date(Date.now() + ttlSeconds * 1000).toISOString();
+          const made = await directory.tenants.createChild(tenant, { name, expiresAt, most }, keyHash);
+          if (made === undefined) throw exceeded('tenants', most, most);
+          return viewOf(made);
+        },
+      });
     },
   }),
   route({
