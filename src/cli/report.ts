@@ -51,9 +51,7 @@ async function onFile(asked: Client, options: Globals, file: string): Promise<st
 async function onHost(client: Client, id: string): Promise<string> {
   const host = await client.ask<ReportOn['host']>('GET', ofHost(id));
   const devices = await all<DeviceView>(client, ofHost(id, '/devices'));
-  const engines: EngineView[] = [];
-  for (const { bdf } of devices)
-    engines.push(...(await whole<EngineView>(client, ofHost(id, `/devices/${encodeURIComponent(bdf)}/engines`))));
+  const engines = await whole<EngineView>(client, ofHost(id, '/engines'));
   const events = await all<HostEvent>(client, ofHost(id, '/events'));
   const hazards = await whole<HazardKind>(client, '/v1/hazards');
   return page({ host, devices, engines, events, hazards, version: manifest.version });

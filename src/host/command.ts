@@ -129,6 +129,7 @@ export type HostQuery =
   | { view: 'device'; bdf: string }
   | { view: 'config'; bdf: string }
   | { view: 'translation'; bdf: string; iova: string; length: string }
+  | { view: 'host-engines' }
   | { view: 'engines'; bdf: string }
   | { view: 'engine'; bdf: string; id: number }
   | { view: 'bar'; bdf: string; bar: number; offset: string; length: number }

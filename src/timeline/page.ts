@@ -1,8 +1,9 @@
 /** A report on a host: one page without scripts, which needs nothing but itself, light or dark as the reader's system is. */
 import type { DeviceView, EngineView, HostEvent, HostView } from '../host/views.ts';
 import { MOST_STEPS } from './columns.ts';
-import { PICTURE_STYLE, picture, sample, sampleOf } from './picture.ts';
+import { picture } from './picture.ts';
 import { type DeviceRow, type Timeline, timelineOf } from './rows.ts';
+import { PICTURE_STYLE, sample, sampleOf } from './shapes.ts';
 import { type DeviceState, NOBODY, UNKNOWN, wordsOf } from './states.ts';
 import { escaped, seconds } from './text.ts';
 import { inWords } from './words.ts';

@@ -1,8 +1,9 @@
 /** The timeline as SVG: kernels as columns, sessions as brackets, a row a device with its engines. Whatever it shows tells itself by a title. */
 import type { HostEvent } from '../host/views.ts';
-import { Columns, NOW, STEP } from './columns.ts';
-import type { DeviceRow, EngineStrip, Mark, Step, Timeline } from './rows.ts';
+import { Columns, NOW } from './columns.ts';
+import type { DeviceRow, EngineStrip, Mark, Step, Stretch, Timeline } from './rows.ts';
 import type { SessionMark, SessionRow } from './sessions.ts';
+import { box, cross, DEFS, diamond, gap, letter, line, lookOf, titled, token, triangle, upright } from './shapes.ts';
 import { type DeviceState, shortWordsOf, wordsOf } from './states.ts';
 import { brief, duration, escaped } from './text.ts';
 
@@ -18,85 +19,131 @@ const STRIP = 12;
 const UNDER = 15;
 const BELOW = 20;
 
-/** How the picture looks, in the colours that the page defines. They differ for the colour-blind, too (Okabe and Ito). */
-export const PICTURE_STYLE = `
-.timeline { font: 12px system-ui, sans-serif; display: block; }
-.timeline text { fill: var(--text); } .timeline .soft { fill: var(--soft); } .timeline .strong { font-weight: 600; }
-.timeline .kernel { fill: var(--column); } .timeline .rule { stroke: var(--line); } .timeline .none { fill: url(#none); }
-.timeline .names { font-size: 11px; } .timeline .times { font-size: 10px; fill: var(--soft); } .timeline .bad { fill: var(--bad); font-weight: 600; }
-.state { stroke: var(--edge); stroke-width: 1; }
-.state-L { fill: #e69f00; } .state-A { fill: #56b4e9; } .state-S { fill: #2fb98d; } .state-X { fill: #cc79a7; }
-.state-program { fill: #0072b2; } .state-kernel { fill: var(--own); } .state-nobody { fill: var(--page); } .state-unknown, .state-absent { fill: url(#unknown); }
-.timeline text.on-L, .timeline text.on-A, .timeline text.on-S, .timeline text.on-X { fill: #111; } .timeline text.on-program { fill: #fff; }
-.dma { fill: var(--dma); } .gap { fill: var(--page); stroke: var(--bad); stroke-width: 2; } .gap-line { stroke: var(--bad); stroke-width: 2; }
-.moved { fill: #cc79a7; stroke: var(--page); } .bracket { fill: none; stroke: var(--text); stroke-width: 2; } .waiting { stroke-dasharray: 3 4; } .lost { stroke: var(--bad); }
-.hazard { fill: var(--bad); stroke: var(--page); stroke-width: 1.5; } .timeline text.on-mark { fill: var(--page); font-weight: 700; font-size: 11px; }
-.fault { stroke: var(--bad); stroke-width: 3; } .fault-under { stroke: var(--page); stroke-width: 6; } .token { fill: var(--page); stroke: var(--text); stroke-width: 1.2; } .token-text { font-size: 9px; font-weight: 700; }
-`;
+/** What of it is drawn: the part between these edges, in pixels. */
+export interface Window {
+  left: number;
+  right: number;
+  top: number;
+  bottom: number;
+}
 
-const DEFS = `<defs><pattern id="none" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="7" height="7" fill="var(--column)"/><rect width="2" height="7" fill="var(--line)"/></pattern><pattern id="unknown" width="6" height="6" patternUnits="userSpaceOnUse"><rect width="6" height="6" fill="var(--page)"/><circle cx="2" cy="2" r="1" fill="var(--soft)"/></pattern><pattern id="crossed" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="1.6" height="7" fill="#111" fill-opacity=".4"/></pattern></defs>`;
+const ALL: Window = { left: 0, right: Infinity, top: 0, bottom: Infinity };
+
+/** What is drawn between which heights. */
+interface Placed {
+  readonly y: number;
+  readonly height: number;
+  /** The function that it is of; null: it is of the host or a session. */
+  readonly bdf: string | null;
+  readonly draw: (columns: Columns, y: number, window: Window) => string;
+}
+
+/** The rows of a timeline, one under the other. */
+export class Rows {
+  readonly height: number;
+  readonly #placed: Placed[] = [];
+
+  constructor({ marks, sessions }: Timeline, devices: readonly DeviceRow[], columns: Columns) {
+    let y = HEAD + NAMES + TIMES;
+    const add = (height: number, bdf: string | null, draw: Placed['draw']): void => {
+      this.#placed.push({ y, height, bdf, draw });
+      y += height;
+    };
+    if (marks.length > 0) add(LANE, null, (...at) => lane(marks, ...at));
+    for (const session of sessions)
+      if (columns.shows(session.to)) add(BRACKET, null, (...at) => bracket(session, ...at));
+    for (const device of devices)
+      add(LABEL + BAND + STRIP * device.engines.length + BELOW, device.bdf, (...at) => deviceRow(device, ...at));
+    this.height = y;
+  }
+
+  /** The function whose row is there; null: none is. */
+  at(y: number): string | null {
+    return this.#placed.find((row) => row.y <= y && y < row.y + row.height)?.bdf ?? null;
+  }
+
+  /** Where the row of a function begins, and how high it is. */
+  of(bdf: string): Pick<Placed, 'y' | 'height'> | undefined {
+    return this.#placed.find((row) => row.bdf === bdf);
+  }
+
+  draw(columns: Columns, window: Window): string {
+    const seen = this.#placed.filter(({ y, height }) => y <= window.bottom && y + height >= window.top);
+    return seen.map(({ draw, y }) => draw(columns, y, window)).join('');
+  }
+}
 
 /** `about`: what it shows, in a sentence, for those who do not see it. */
 export function picture(timeline: Timeline, devices: readonly DeviceRow[], about: string): string {
   const columns = new Columns(timeline);
-  const parts: string[] = [];
-  let y = HEAD + NAMES + TIMES;
-  if (timeline.marks.length > 0) {
-    parts.push(lane(timeline.marks, columns, y));
-    y += LANE;
-  }
-  for (const session of timeline.sessions.filter(({ to }) => columns.shows(to))) {
-    parts.push(bracket(session, columns, y));
-    y += BRACKET;
-  }
-  for (const device of devices) {
-    parts.push(deviceRow(device, columns, y));
-    y += LABEL + BAND + STRIP * device.engines.length + BELOW;
-  }
-  const size = `width="${columns.width}" height="${y}" viewBox="0 0 ${columns.width} ${y}"`;
-  return `<svg class="timeline" ${size} role="img" aria-label="${escaped(about)}">${DEFS}${kernels(columns, y)}${names(columns)}${parts.join('')}</svg>`;
+  return drawing(columns, new Rows(timeline, devices, columns), { about });
 }
 
-/** A sample of a state, for the legend. */
-export function sample(state: DeviceState): string {
-  return `<svg class="timeline sample" width="26" height="20" aria-hidden="true">${box(state, 1, 1, 24, 18)}${letter(state, 13, 15)}</svg>`;
+/** `selected`: a step that stands out. */
+export function drawing(
+  columns: Columns,
+  rows: Rows,
+  { about, window = ALL, selected = null }: { about: string; window?: Window; selected?: number | null },
+): string {
+  const { width } = columns;
+  const { height } = rows;
+  const size = `width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`;
+  const chosen =
+    selected === null
+      ? ''
+      : `<rect class="selected" x="${columns.x(selected)}" width="${Math.max(2, columns.step)}" height="${height}"/>`;
+  return `<svg class="timeline" ${size} role="img" aria-label="${escaped(about)}">${DEFS}${kernels(columns, height, window)}${chosen}${names(columns, window)}${rows.draw(columns, window)}</svg>`;
 }
 
-export const sampleOf = {
-  engine: `<svg class="timeline sample" width="40" height="20" aria-hidden="true">${line(0, 18, 10)}${gap(20, 20, 10)}</svg>`,
-  hazard: `<svg class="timeline sample" width="22" height="20" aria-hidden="true">${triangle(11, 10)}</svg>`,
-  fault: `<svg class="timeline sample" width="22" height="20" aria-hidden="true">${cross(11, 10)}</svg>`,
-  moved: `<svg class="timeline sample" width="22" height="20" aria-hidden="true">${diamond(11, 10)}</svg>`,
-  none: `<svg class="timeline sample" width="26" height="20" aria-hidden="true"><rect class="none" width="26" height="20"/></svg>`,
-  token: (text: string): string =>
-    `<svg class="timeline sample" width="20" height="20" aria-hidden="true">${token(10, 10, text)}</svg>`,
-  bracket: `<svg class="timeline sample" width="44" height="20" aria-hidden="true"><path class="bracket" d="M2 18V4H14"/><path class="bracket waiting" d="M14 4H28"/><path class="bracket" d="M28 4H42V18"/></svg>`,
-};
+const isSeen = ({ x, width }: { x: number; width: number }, { left, right }: Window): boolean =>
+  x <= right && x + width >= left;
 
-function kernels(columns: Columns, height: number): string {
-  const boxes = columns.kernels.map(({ x, width, text, title }) => {
-    const label = `<text class="strong" x="${x + 8}" y="16">${escaped(text)}</text>`;
-    return `<g>${titled(title)}<rect class="kernel" x="${x}" width="${width}" height="${height}" rx="6"/>${label}</g>`;
-  });
-  const between = columns.between.map(({ x, width, text }) => {
-    const label = upright(x + width / 2 + 4, HEAD + NAMES - 4, text.slice(0, 28), 'soft');
-    return `<g>${titled(text)}<rect class="none" x="${x}" width="${width}" height="${height}"/>${label}</g>`;
-  });
+/** Where what tells of a kernel's part begins: it goes along while the part is scrolled. */
+const within = ({ x, width }: { x: number; width: number }, { left }: Window, text: number): number =>
+  Math.max(x, Math.min(left, x + width - text));
+
+function kernels(columns: Columns, height: number, window: Window): string {
+  const boxes = columns.kernels
+    .filter((place) => isSeen(place, window))
+    .map((place) => {
+      const { x, width, text, title } = place;
+      const label = `<text class="strong" x="${within(place, window, text.length * 7 + 16) + 8}" y="16">${escaped(text)}</text>`;
+      return `<g>${titled(title)}<rect class="kernel" x="${x}" width="${width}" height="${height}" rx="6"/>${label}</g>`;
+    });
+  const between = columns.between
+    .filter((place) => isSeen(place, window))
+    .map(({ x, width, text }) => {
+      if (width < NAME)
+        return `<g>${titled(text)}<rect class="none" x="${x}" width="${width}" height="${height}"/></g>`;
+      const label = upright(x + width / 2 + 4, HEAD + NAMES - 4, text.slice(0, 28), 'soft');
+      return `<g>${titled(text)}<rect class="none" x="${x}" width="${width}" height="${height}"/>${label}</g>`;
+    });
   return [...boxes, ...between].join('');
 }
 
-const upright = (x: number, y: number, text: string, of: string): string =>
-  `<text class="names ${of}" transform="translate(${x} ${y}) rotate(-90)">${escaped(text)}</text>`;
+/** What an upright name takes, and the time under it. */
+const NAME = 15;
+const TIME = 40;
 
-/** What each step is about, and when it was in its kernel. */
-function names(columns: Columns): string {
-  return columns.steps
-    .map(({ step, x, since }) => {
+/** What each step is about, and when it was in its kernel, as far as there is room. */
+function names(columns: Columns, { left, right }: Window): string {
+  const { step: width } = columns;
+  // Those that are left out are the same ones wherever it is scrolled to.
+  const every = Math.max(1, Math.ceil(NAME / width));
+  const timed = Math.max(1, Math.ceil(TIME / width));
+  return [...columns.steps(left - width, right)]
+    .filter(({ index }) => index % every === 0)
+    .map(({ index, step, x, since }) => {
       const { text, isBad } = headline(step);
       const told = step.events.map(({ kind, message }) => `${kind}: ${message}`).join('\n');
       const more = step.events.length - 1;
       const title = `command ${step.sequence}, ${duration(step.time)}\n${told}`;
-      return `<g>${titled(title)}<line class="rule" x1="${x}" x2="${x}" y1="${HEAD + 2}" y2="${HEAD + NAMES + TIMES}"/>${upright(x + STEP / 2 + 4, HEAD + NAMES - 4, `${text}${more > 0 ? ` +${more}` : ''}`, isBad ? 'bad' : '')}<text class="times" text-anchor="middle" x="${x + STEP / 2}" y="${HEAD + NAMES + 10}">${since === 0n ? '0' : `+${brief(since)}`}</text></g>`;
+      const middle = x + width / 2;
+      const time =
+        index % timed === 0
+          ? `<text class="times" text-anchor="middle" x="${middle}" y="${HEAD + NAMES + 10}">${since === 0n ? '0' : `+${brief(since)}`}</text>`
+          : '';
+      return `<g>${titled(title)}<line class="rule" x1="${x}" x2="${x}" y1="${HEAD + 2}" y2="${HEAD + NAMES + TIMES}"/>${upright(middle + 4, HEAD + NAMES - 4, `${text}${more > 0 ? ` +${more}` : ''}`, isBad ? 'bad' : '')}${time}</g>`;
     })
     .concat(`<text class="strong" x="${columns.now + 10}" y="${HEAD + NAMES + 10}">now</text>`)
     .join('');
@@ -129,14 +176,34 @@ function headline({ events }: Step): { text: string; isBad: boolean } {
   return { text: String(first.kind === 'hazard' ? first.data.hazard : first.kind).slice(0, 22), isBad };
 }
 
-function lane(marks: readonly Mark[], columns: Columns, y: number): string {
-  return `<text class="strong" x="${columns.left + 8}" y="${y + 17}">host</text>${marks.map((mark) => drawn(mark, columns, y + 12, 0)).join('')}`;
+function lane(marks: readonly Mark[], columns: Columns, y: number, window: Window): string {
+  const label = `<text class="strong" x="${Math.max(columns.left, window.left) + 8}" y="${y + 17}">host</text>`;
+  return label + marksIn(marks, columns, window, (mark) => drawn(mark, columns, y + 12, 0));
 }
 
-function bracket(row: SessionRow, columns: Columns, y: number): string {
+/** How far a mark reaches to each side. */
+const MARK = 40;
+
+/** Draws those that are seen; they are in the order of their steps. */
+function marksIn<M extends { readonly step: number }>(
+  marks: readonly M[],
+  columns: Columns,
+  { left, right }: Window,
+  draw: (mark: M) => string,
+): string {
+  const seen = marks.filter(({ step }) => {
+    const x = columns.x(step);
+    return columns.shows(step + 1) && x + columns.step + MARK >= left && x - MARK <= right;
+  });
+  return seen.map(draw).join('');
+}
+
+function bracket(row: SessionRow, columns: Columns, y: number, window: Window): string {
   const { name, from, to, end, waiting, marks } = row;
-  const left = columns.x(from) + 4;
-  const right = to === null ? columns.now + NOW - 6 : columns.x(to - 1) + STEP - 4;
+  const inset = Math.min(4, columns.step / 4);
+  const left = columns.x(from) + inset;
+  const right = to === null ? columns.now + NOW - 6 : columns.x(to - 1) + columns.step - inset;
+  if (right < window.left || left > window.right) return '';
   const top = y + 22;
   const isLost = end === 'lost' || end === 'stuck';
   const words = `session "${name}"${end === null ? '' : ` is ${end}`}`;
@@ -146,86 +213,104 @@ function bracket(row: SessionRow, columns: Columns, y: number): string {
   const close = to === null ? '' : `V${top + 10}`;
   if (waiting === null) pieces.push(`<path class="${of}" d="${open}H${right}${close}"/>`);
   else {
-    const begin = columns.x(waiting.from) + STEP;
+    const begin = columns.x(waiting.from) + columns.step;
     const until = waiting.to === null ? right : Math.max(begin, columns.x(waiting.to));
     pieces.push(`<path class="${of}" d="${open}H${Math.min(begin, right)}"/>`);
     pieces.push(`<path class="${of} waiting" d="M${begin} ${top}H${until}"/>`);
     if (until < right) pieces.push(`<path class="${of}" d="M${until} ${top}H${right}${close}"/>`);
   }
-  const shown = marks.filter(({ step }) => columns.shows(step + 1)).map((mark) => sessionMark(mark, columns, top));
-  return `<g><g>${titled(words)}${pieces.join('')}<text x="${left + 2}" y="${y + 12}">${escaped(words)}</text></g>${shown.join('')}</g>`;
+  const label = Math.max(left, Math.min(window.left, right - words.length * 6.2));
+  const shown = marksIn(marks, columns, window, (mark) => sessionMark(mark, columns, top));
+  return `<g><g>${titled(words)}${pieces.join('')}<text x="${label + 2}" y="${y + 12}">${escaped(words)}</text></g>${shown}</g>`;
 }
 
 const TOKENS: Readonly<Record<string, string>> = { preserve: 'P', retrieve: 'R', finish: 'F' };
 
 function sessionMark({ step, what, event }: SessionMark, columns: Columns, y: number): string {
-  const x = columns.x(step) + STEP / 2;
+  const x = columns.x(step) + columns.step / 2;
   if (what === 'hazard') return linked([event], triangle(x, y));
   return `<g>${titled(event.message)}${token(x, y, TOKENS[what]!)}</g>`;
 }
 
-function deviceRow(device: DeviceRow, columns: Columns, y: number): string {
+function deviceRow(device: DeviceRow, columns: Columns, y: number, window: Window): string {
   const { bdf, name, stretches, marks, engines, now } = device;
-  const labels = columns.kernels.map(({ x, width }, index) => {
-    const more = index === 0 && name !== null && width > 150 + name.length * 6 ? `  ${name}` : '';
-    return `<text x="${x + 8}" y="${y + 14}"><tspan class="strong">${escaped(bdf)}</tspan><tspan class="soft" dx="6">${escaped(more)}</tspan></text>`;
-  });
-  const top = y + LABEL;
-  const bands = stretches
-    .filter(({ to }) => columns.shows(to))
-    .map(({ from, to, state }) => {
-      const x = columns.x(from) + 1;
-      const width = columns.x(to - 1) + STEP - 2 - x;
-      return band(state, `${bdf}, ${columns.when(from)}: ${state.letter}, ${wordsOf(state)}`, x, width, top);
+  const labels = columns.kernels
+    .filter((place) => isSeen(place, window))
+    .map((place, index) => {
+      const more = index === 0 && name !== null && place.width > 150 + name.length * 6 ? `  ${name}` : '';
+      const wide = (bdf.length + more.length) * 7 + 20;
+      if (place.width < bdf.length * 7) return '';
+      return `<text x="${within(place, window, wide) + 8}" y="${y + 14}"><tspan class="strong">${escaped(bdf)}</tspan><tspan class="soft" dx="6">${escaped(more)}</tspan></text>`;
     });
+  const top = y + LABEL;
+  const bands: string[] = [];
+  for (let index = firstBehind(stretches, columns, window.left); index < stretches.length; index += 1) {
+    const { from, to, state } = stretches[index]!;
+    const x = columns.x(from) + 1;
+    if (x > window.right) break;
+    const width = Math.max(1, columns.x(to - 1) + columns.step - 2 - x);
+    const title = `${bdf}, ${columns.when(from)}: ${state.letter}, ${wordsOf(state)}`;
+    bands.push(band(state, title, { x, width, y: top }, window));
+  }
   const last =
     now === null
       ? `<text class="soft" x="${columns.now + 8}" y="${top + 18}">gone</text>`
-      : band(now, `${bdf}, now: ${now.letter}, ${wordsOf(now)}`, columns.now + 4, NOW - 10, top);
+      : band(
+          now,
+          `${bdf}, now: ${now.letter}, ${wordsOf(now)}`,
+          { x: columns.now + 4, width: NOW - 10, y: top },
+          window,
+        );
   const taken = new Map<number, number>();
-  const shown = marks
-    .filter(({ step }) => columns.shows(step + 1))
-    .map((mark) => {
-      const place = mark.what === 'hazard' ? 0 : (taken.get(mark.step) ?? 0);
-      if (mark.what !== 'hazard') taken.set(mark.step, place + 1);
-      return drawn(mark, columns, mark.what === 'hazard' ? top - 3 : top + BAND, place);
-    });
-  const strips = engines.map((engine, index) => strip(engine, columns, top + BAND + UNDER + STRIP * index));
-  return [...labels, ...bands, last, ...strips, ...shown].join('');
+  const shown = marksIn(marks, columns, window, (mark) => {
+    const place = mark.what === 'hazard' ? 0 : (taken.get(mark.step) ?? 0);
+    if (mark.what !== 'hazard') taken.set(mark.step, place + 1);
+    return drawn(mark, columns, mark.what === 'hazard' ? top - 3 : top + BAND, place);
+  });
+  const strips = engines.map((engine, index) => strip(engine, columns, top + BAND + UNDER + STRIP * index, window));
+  return [...labels, ...bands, last, ...strips, shown].join('');
 }
 
-function band(state: DeviceState, title: string, x: number, width: number, y: number): string {
+/** The first stretch that ends behind there. */
+function firstBehind(stretches: readonly Stretch[], columns: Columns, left: number): number {
+  let [low, high] = [0, stretches.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const { to } = stretches[middle]!;
+    if (!columns.shows(to) || columns.x(to - 1) + columns.step < left) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+function band(
+  state: DeviceState,
+  title: string,
+  { x, width, y }: { x: number; width: number; y: number },
+  window: Window,
+): string {
   const words = shortWordsOf(state);
-  const room = width - 30;
+  // What tells of it goes along while it is scrolled.
+  const left = Math.max(x, Math.min(window.left, x + width - 24));
+  const room = x + width - left - 30;
   const text =
     words.length * 6.4 < room
-      ? `<text class="on-${lookOf(state)}" x="${x + 24}" y="${y + 18}">${escaped(words)}</text>`
+      ? `<text class="on-${lookOf(state)}" x="${left + 24}" y="${y + 18}">${escaped(words)}</text>`
       : '';
-  return `<g>${titled(title)}${box(state, x, y, width, BAND)}${letter(state, x + 12, y + 18)}${text}</g>`;
+  const sign = width < 14 ? '' : letter(state, left + Math.min(12, width / 2), y + 18);
+  return `<g>${titled(title)}${box(state, x, y, width, BAND)}${sign}${text}</g>`;
 }
 
-function lookOf({ letter, owner }: DeviceState): string {
-  if (letter === '?') return 'unknown';
-  if (letter === '-') return 'absent';
-  return letter === 'N' ? (owner ?? 'nobody') : letter;
-}
-
-function box(state: DeviceState, x: number, y: number, width: number, height: number): string {
-  const place = `x="${x}" y="${y}" width="${width}" height="${height}" rx="4"`;
-  const crossed = state.letter === 'X' ? `<rect fill="url(#crossed)" ${place}/>` : '';
-  return `<rect class="state state-${lookOf(state)}" ${place}/>${crossed}`;
-}
-
-const letter = (state: DeviceState, x: number, y: number): string =>
-  `<text class="strong on-${lookOf(state)}" text-anchor="middle" x="${x}" y="${y}">${state.letter === '-' ? '–' : state.letter}</text>`;
-
-function strip({ engine, from, to, gaps, moved }: EngineStrip, columns: Columns, y: number): string {
+function strip({ engine, from, to, gaps, moved }: EngineStrip, columns: Columns, y: number, window: Window): string {
   if (!columns.shows(to)) return '';
   const left = columns.edge(from);
+  const isOut = (begin: number, end: number): boolean =>
+    columns.edge(begin) > window.right || columns.edge(end) < window.left;
+  if (isOut(from, to)) return '';
   const about = `engine ${engine.id} of ${engine.bdf}, ${engine.access}: ${engine.continuousPages} of ${engine.pages} pages were reached all the time, at the same memory`;
   const lines = `<g>${titled(about)}${line(left, columns.edge(to) - left, y)}</g>`;
   const broken = gaps
-    .filter((one) => columns.shows(one.to))
+    .filter((one) => columns.shows(one.to) && !isOut(one.from, one.to))
     .map((one) => {
       const x = columns.edge(one.from);
       const until = one.gap.until === null ? 'until now' : `until ${duration(BigInt(one.gap.until))}`;
@@ -233,48 +318,21 @@ function strip({ engine, from, to, gaps, moved }: EngineStrip, columns: Columns,
       return `<g>${titled(title)}${gap(x, Math.max(6, columns.edge(one.to) - x), y)}</g>`;
     });
   const others = moved
-    .filter(({ step }) => columns.shows(step + 1))
+    .filter(({ step }) => columns.shows(step + 1) && !isOut(step, step + 1))
     .map((one) => {
       const title = `engine ${engine.id}: ${one.moved.pages} pages from ${one.moved.iova} on lead to other memory from here on`;
-      return `<g>${titled(title)}${diamond(columns.edge(one.step) + STEP / 2, y)}</g>`;
+      return `<g>${titled(title)}${diamond(columns.edge(one.step) + columns.step / 2, y)}</g>`;
     });
   return [lines, ...broken, ...others].join('');
-}
-
-function line(x: number, width: number, y: number): string {
-  return `<rect class="dma" x="${x}" y="${y - 2}" width="${Math.max(0, width)}" height="4" rx="2"/>`;
-}
-
-/** A box with a broken line: it is not the colour alone that tells it from DMA that goes on. */
-function gap(x: number, width: number, y: number): string {
-  return `<rect class="gap" x="${x + 1}" y="${y - 4}" width="${width - 2}" height="8"/><line class="gap-line" stroke-dasharray="3 4" x1="${x + 3}" x2="${x + width - 3}" y1="${y}" y2="${y}"/>`;
-}
-
-function triangle(x: number, y: number): string {
-  return `<path class="hazard" d="M${x} ${y - 10}L${x + 10} ${y + 8}H${x - 10}Z"/><text class="on-mark" text-anchor="middle" x="${x}" y="${y + 6}">!</text>`;
-}
-
-function cross(x: number, y: number): string {
-  const path = `M${x - 5} ${y - 5}l10 10M${x + 5} ${y - 5}l-10 10`;
-  return `<path class="fault-under" d="${path}"/><path class="fault" d="${path}"/>`;
-}
-
-function diamond(x: number, y: number): string {
-  return `<path class="moved" d="M${x} ${y - 6}l6 6l-6 6l-6 -6Z"/>`;
-}
-
-function token(x: number, y: number, text: string): string {
-  return `<circle class="token" cx="${x}" cy="${y}" r="7"/><text class="token-text" text-anchor="middle" x="${x}" y="${y + 3.2}">${text}</text>`;
 }
 
 const MARK_TOKENS: Readonly<Record<string, string>> = { reset: '↺', preserve: 'P' };
 
 /** Hazards stand on the upper edge of a band, other marks on the lower one, side by side. */
 function drawn({ step, what, events }: Mark, columns: Columns, y: number, place: number): string {
-  if (!columns.shows(step + 1)) return '';
-  const x = columns.x(step);
-  if (what === 'hazard') return linked(events, triangle(x + STEP / 2, y));
-  const at = x + STEP / 2 + (place % 2 === 1 ? 1 : -1) * Math.ceil(place / 2) * 15;
+  const middle = columns.x(step) + columns.step / 2;
+  if (what === 'hazard') return linked(events, triangle(middle, y));
+  const at = middle + (place % 2 === 1 ? 1 : -1) * Math.ceil(place / 2) * 15;
   if (what === 'fault') return linked(events, cross(at, y));
   return `<g>${titled(events.map(({ message }) => message).join('\n'))}${token(at, y, MARK_TOKENS[what]!)}</g>`;
 }
@@ -289,5 +347,3 @@ function linked(events: readonly HostEvent[], shape: string): string {
   if (events.length > shown.length) shown.push(`and ${events.length - shown.length} more`);
   return `<a href="#${escaped(to)}" tabindex="-1">${titled(shown.join('\n'))}${shape}</a>`;
 }
-
-const titled = (text: string): string => (text === '' ? '' : `<title>${escaped(text)}</title>`);

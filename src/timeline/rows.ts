@@ -58,11 +58,11 @@ export interface DeviceRow {
   readonly name: string | null;
   readonly stretches: Stretch[];
   readonly marks: Mark[];
-  readonly engines: EngineStrip[];
+  readonly engines: readonly EngineStrip[];
   /** As the service tells it now; null: the function is gone. */
   readonly now: DeviceState | null;
-  /** Whether any event has to do with it but those of its drivers. */
-  isQuiet: boolean;
+  /** No event has to do with it but those of its drivers. */
+  readonly isQuiet: boolean;
 }
 
 export interface Timeline {
@@ -94,60 +94,118 @@ const MARKS: Partial<Record<HostEvent['kind'], Mark['what']>> = {
 };
 
 export function timelineOf({ events, devices, engines }: Told): Timeline {
-  const reader = new Reader(events, devices);
-  for (const event of events) reader.read(event);
-  reader.close();
-  const { steps, kernels, sessions, marks } = reader;
-  const back = steps.findLastIndex((step) => step.events.some(({ kind }) => kind === 'restored'));
-  for (const engine of engines) reader.row(engine.bdf).engines.push(stripOf(engine, steps, Math.max(0, back)));
-  const rows = [...reader.rows.values()].sort((one, other) => (one.bdf < other.bdf ? -1 : 1));
-  return { steps, kernels, devices: rows, sessions: sessions.rows, marks };
+  const history = new History();
+  history.add(events);
+  return history.timeline({ devices, engines });
+}
+
+/** All events of a host so far, as rows: it may get more of them, which costs no more than they do. */
+export class History {
+  readonly events: HostEvent[] = [];
+  #reader = new Reader([]);
+
+  add(events: readonly HostEvent[]): void {
+    for (const event of events) this.events.push(event);
+    // What the host goes back to has to be kept from the time it was so.
+    if (!events.some(({ kind }) => kind === 'restored')) for (const event of events) this.#reader.read(event);
+    else {
+      this.#reader = new Reader(this.events);
+      for (const event of this.events) this.#reader.read(event);
+    }
+  }
+
+  /** With what the service tells of now; what it answered before is not true any more. */
+  timeline({ devices, engines }: Omit<Told, 'events'>): Timeline {
+    const reader = this.#reader;
+    const { steps, kernels, sessions, marks } = reader;
+    const now = new Map(devices.map((device) => [device.bdf, device]));
+    const strips = new Map<string, EngineStrip[]>();
+    for (const engine of engines) {
+      const strip = stripOf(engine, steps, reader.back);
+      strips.get(engine.bdf)?.push(strip) ?? strips.set(engine.bdf, [strip]);
+    }
+    for (const bdf of [...now.keys(), ...strips.keys()]) reader.row(bdf);
+    const rows = [...reader.rows]
+      .sort(([one], [other]) => (one < other ? -1 : 1))
+      .map(([bdf, row]) =>
+        finished(bdf, row, { view: now.get(bdf), engines: strips.get(bdf) ?? [], steps: steps.length }),
+      );
+    return { steps, kernels, devices: rows, sessions: sessions.rows, marks };
+  }
+}
+
+/** What events tell of a device. The last stretch is open: it goes on for as long as there are steps. */
+interface Row extends Pick<DeviceRow, 'stretches' | 'marks'> {
+  state: DeviceState;
+  isTold: boolean;
+}
+
+function finished(
+  bdf: string,
+  { stretches, marks, isTold }: Row,
+  { view, engines, steps }: { view: DeviceView | undefined; engines: EngineStrip[]; steps: number },
+): DeviceRow {
+  const now = view === undefined ? null : stateNow(view);
+  const row = {
+    bdf,
+    name: view?.name ?? null,
+    stretches,
+    marks,
+    engines,
+    now,
+    isQuiet: !isTold && now?.letter === 'N',
+  };
+  const last = stretches.at(-1);
+  if (last === undefined) return row;
+  last.to = steps;
+  // The last kernel is the one that the view is of: where no event told of the device, it has been all the time what it is now.
+  if (last.state.letter !== '?' || now === null) return row;
+  return { ...row, stretches: [...stretches.slice(0, -1), { ...last, state: now }] };
 }
 
 class Reader {
   readonly steps: Step[] = [];
   readonly kernels: KernelColumn[] = [];
-  readonly rows = new Map<string, DeviceRow>();
+  readonly rows = new Map<string, Row>();
   readonly sessions = new Sessions();
   readonly marks: Mark[] = [];
-  readonly #states = new Map<string, DeviceState>();
-  readonly #now: ReadonlyMap<string, DeviceView>;
-  /** States behind the commands that the host has gone back to. */
+  /** The step by which the host went back last. */
+  back = 0;
+  /** States behind the commands that the host goes back to. */
   readonly #kept = new Map<number, { steps: number; states: Map<string, DeviceState> }>();
-  readonly #toKeep: readonly number[];
-  /** What a device is in of which nothing was told in this kernel. */
-  #else: DeviceState = UNKNOWN;
+  readonly #toKeep: number[];
+  /** What devices are in of which nothing was told, a kernel. */
+  readonly #else: DeviceState[] = [];
 
-  constructor(events: readonly HostEvent[], devices: readonly DeviceView[]) {
-    this.#now = new Map(devices.map((device) => [device.bdf, device]));
+  constructor(events: readonly HostEvent[]) {
     const back = events.flatMap(({ kind, data }) => (kind === 'restored' ? [Number(data.sequence)] : []));
-    this.#toKeep = [...new Set(back)].sort((one, other) => one - other);
-    for (const { bdf } of devices) this.row(bdf);
+    this.#toKeep = [...new Set(back)].sort((one, other) => other - one);
   }
 
-  row(bdf: string): DeviceRow {
+  row(bdf: string): Row {
     let row = this.rows.get(bdf);
     if (row === undefined) {
-      const view = this.#now.get(bdf);
-      const now = view === undefined ? null : stateNow(view);
-      row = { bdf, name: view?.name ?? null, stretches: [], marks: [], engines: [], now, isQuiet: now?.letter === 'N' };
+      const stretches = this.kernels.map(({ from, to }, index) => ({ from, to, state: this.#else[index]! }));
+      row = { stretches, marks: [], state: this.#else.at(-1) ?? UNKNOWN, isTold: false };
       this.rows.set(bdf, row);
-      this.#states.set(bdf, this.#else);
-      if (this.steps.length > 1) this.#show(row, 0, this.#else);
     }
     return row;
   }
 
   read(event: HostEvent): void {
-    for (const sequence of this.#toKeep)
-      if (event.sequence > sequence && !this.#kept.has(sequence))
-        this.#kept.set(sequence, { steps: this.steps.length, states: new Map(this.#states) });
+    for (let at = this.#toKeep.at(-1); at !== undefined && event.sequence > at; at = this.#toKeep.at(-1)) {
+      const states = new Map([...this.rows].map(([bdf, { state }]) => [bdf, state]));
+      this.#kept.set(at, { steps: this.steps.length, states });
+      this.#toKeep.pop();
+    }
     const isNew = this.#isNewKernel(event);
     if (isNew) this.#begin(event);
     if (UNSEEN.has(event.kind)) return;
     const step = this.#step(event, isNew);
-    if (event.kind === 'restored')
+    if (event.kind === 'restored') {
+      this.back = step;
       this.sessions.goBack(step, this.#kept.get(Number(event.data.sequence))?.steps ?? null);
+    }
     this.sessions.read(step, event);
     const { bdf } = event.data;
     if (typeof bdf === 'string') this.#readDevice(step, bdf, event);
@@ -167,9 +225,12 @@ class Reader {
     this.kernels.push({ kernel, from, to: from, begun: null });
     const kept = kind === 'restored' ? this.#kept.get(Number(data.sequence)) : undefined;
     const isKnown = isFirst ? sequence === 0 && kind === 'boot' : kind !== 'restored';
-    this.#else = isKnown ? NOBODY : UNKNOWN;
-    for (const [bdf, state] of this.#states)
-      this.#states.set(bdf, kept?.states.get(bdf) ?? (state.letter === '-' && isKnown ? state : this.#else));
+    const others = isKnown ? NOBODY : UNKNOWN;
+    this.#else.push(others);
+    for (const [bdf, row] of this.rows) {
+      row.state = kept?.states.get(bdf) ?? (row.state.letter === '-' && isKnown ? row.state : others);
+      this.#show(row, from, row.state);
+    }
   }
 
   #step(event: HostEvent, isNew: boolean): number {
@@ -183,53 +244,38 @@ class Reader {
       this.steps.push({ sequence, time, kernel, events: [event] });
       column.to = this.steps.length;
     }
-    const step = this.steps.length - 1;
-    for (const [bdf, state] of this.#states) this.#show(this.rows.get(bdf)!, step, state);
-    return step;
+    return this.steps.length - 1;
   }
 
-  /** The state of a device in a step; each step is shown once, with what it is behind it. */
-  #show(row: DeviceRow, step: number, state: DeviceState): void {
+  /** The state of a device from a step on; each step is shown once, with what it is behind it. */
+  #show({ stretches }: Row, step: number, state: DeviceState): void {
     const isFirst = this.kernels.at(-1)!.from === step;
-    let last = row.stretches.at(-1);
-    if (last !== undefined && last.to > step) {
-      if (isSameState(last.state, state)) return;
-      if (last.from === step) row.stretches.pop();
-      else last.to = step;
-      last = row.stretches.at(-1);
+    let last = stretches.at(-1);
+    if (last !== undefined && last.from === step) {
+      stretches.pop();
+      last = stretches.at(-1);
     }
-    if (last !== undefined && last.to === step && !isFirst && isSameState(last.state, state)) last.to = step + 1;
-    else row.stretches.push({ from: step, to: step + 1, state });
+    if (last !== undefined && !isFirst && isSameState(last.state, state)) return;
+    if (last !== undefined) last.to = step;
+    stretches.push({ from: step, to: step + 1, state });
   }
 
   #readDevice(step: number, bdf: string, event: HostEvent): void {
     const row = this.row(bdf);
-    const state = this.#states.get(bdf)!;
-    if (state.letter === '?') this.#fillBefore(row, step, stateBefore(event));
-    const next = stateAfter(state, event);
-    this.#states.set(bdf, next);
-    this.#show(row, step, next);
+    if (row.state.letter === '?') this.#fillBefore(row, step, stateBefore(event));
+    row.state = stateAfter(row.state, event);
+    this.#show(row, step, row.state);
     addMark(row.marks, step, event);
-    if (!event.kind.startsWith('driver.')) row.isQuiet = false;
+    if (!event.kind.startsWith('driver.')) row.isTold = true;
   }
 
   /** What was not known in this kernel, and an event tells afterwards. */
-  #fillBefore(row: DeviceRow, step: number, state: DeviceState): void {
+  #fillBefore({ stretches }: Row, step: number, state: DeviceState): void {
     const { from } = this.kernels.at(-1)!;
     if (state.letter === '?') return;
-    for (const [index, stretch] of row.stretches.entries())
+    for (const [index, stretch] of stretches.entries())
       if (stretch.state.letter === '?' && stretch.from >= from && stretch.from < step)
-        row.stretches[index] = { ...stretch, state };
-  }
-
-  /** The last kernel is the one that the views are of: where no event told of a device, it has been all the time what it is now. */
-  close(): void {
-    const column = this.kernels.at(-1);
-    for (const row of this.rows.values()) {
-      const last = row.stretches.at(-1);
-      if (column === undefined || last === undefined || row.now === null || last.state.letter !== '?') continue;
-      row.stretches[row.stretches.length - 1] = { ...last, state: row.now };
-    }
+        stretches[index] = { ...stretch, state };
   }
 }
 

@@ -57,6 +57,7 @@ const QUESTIONS: { [One in View]: Extract<Query, { view: One }> } = {
   device: { view: 'device', bdf: BDF },
   config: { view: 'config', bdf: BDF },
   translation: { view: 'translation', bdf: BDF, iova: '0x0', length: '0x1000' },
+  'host-engines': { view: 'host-engines' },
   engines: { view: 'engines', bdf: BDF },
   engine: { view: 'engine', bdf: BDF, id: 1 },
   bar: { view: 'bar', bdf: BDF, bar: 0, offset: '0x0', length: 16 },

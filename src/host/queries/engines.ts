@@ -62,7 +62,12 @@ export function engineOf({ machine }: Host, bdf: string, id: number): DmaEngine 
   return engine?.bdf === bdf ? engine : null;
 }
 
-export const ENGINE_VIEWS: Rows<'engines' | 'engine'> = {
+export const ENGINE_VIEWS: Rows<'host-engines' | 'engines' | 'engine'> = {
+  'host-engines': {
+    // Those of functions that are gone, too.
+    needs: 'host',
+    answer: (host) => ok([...(host.machine.engines?.all.values() ?? [])].map((engine) => engineView(host, engine))),
+  },
   engines: {
     needs: 'function',
     answer(host, { bdf }) {

@@ -45,6 +45,18 @@ const USUAL_RATE = String(2 ** 30);
 export const ENGINE_ROUTES: readonly Route[] = [
   route({
     method: 'GET',
+    path: '/v1/hosts/{host}/engines',
+    operationId: 'listHostEngines',
+    tag,
+    summary: 'List the engines of all devices',
+    description:
+      'Those that run and those that have ended, of functions that are gone, too, with what has become of their DMA.',
+    access,
+    success: { 200: { description: 'All of them.', schema: EngineList, example: whole([EXAMPLE]) } },
+    handle: async ({ lanes }, { host }) => listed(await lanes.query(host.id, { view: 'host-engines' })),
+  }),
+  route({
+    method: 'GET',
     path: ENGINES,
     operationId: 'listEngines',
     tag,
