@@ -25,6 +25,7 @@ import { noPeers, type Peers } from './peers.ts';
 import { TenantQuotas } from './quotas/quotas.ts';
 import { requestIdOf } from './request-id.ts';
 import { logRequest, logRequests } from './request-log.ts';
+import { addConsole } from './resources/console.ts';
 import { addDocs } from './resources/docs.ts';
 import type { Context, RawBody, Route } from './route.ts';
 import { ROUTES } from './routes.ts';
@@ -143,6 +144,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     else addRoute(app, context, entry, checkAnswers);
   }
   addDocs(app);
+  addConsole(app, context);
   addMetrics(app, common.metrics, ROUTES);
   await app.ready();
   return app;

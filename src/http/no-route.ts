@@ -14,7 +14,7 @@ const patternOf = (template: string, end = '$'): RegExp =>
 
 const PATTERNS = [
   ...ROUTES.map(({ method, path }) => ({ method, pattern: patternOf(path) })),
-  { method: 'GET', pattern: /^(\/openapi\.json|\/docs(\/.*)?)$/ },
+  { method: 'GET', pattern: /^(\/openapi\.json|\/docs(\/.*)?|\/console(\/.*)?)$/ },
 ];
 
 /** Paths that end with a descriptor. DELETE of one of them is answered with the one path that closes descriptors. */
@@ -44,7 +44,7 @@ export function noRoute({ url, method }: FastifyRequest): Problem {
 const descriptorPath = (path: string): string =>
   `${IN_PROCESS.exec(path)![0]}/descriptors/${path.slice(path.lastIndexOf('/') + 1)}`;
 
-const TEMPLATES = [...new Set(ROUTES.map(({ path }) => path)), '/openapi.json', '/docs'].map((path) => ({
+const TEMPLATES = [...new Set(ROUTES.map(({ path }) => path)), '/openapi.json', '/docs', '/console'].map((path) => ({
   path,
   parts: path.slice(1).split('/'),
 }));

@@ -1,10 +1,10 @@
 /** A report on a host: one page without scripts, which needs nothing but itself, light or dark as the reader's system is. */
 import type { DeviceView, EngineView, HostEvent, HostView } from '../host/views.ts';
 import { MOST_STEPS } from './columns.ts';
+import { LEGEND } from './legend.ts';
 import { picture } from './picture.ts';
 import { type DeviceRow, type Timeline, timelineOf } from './rows.ts';
-import { PICTURE_STYLE, sample, sampleOf } from './shapes.ts';
-import { type DeviceState, NOBODY, UNKNOWN, wordsOf } from './states.ts';
+import { COLOURS, PICTURE_STYLE } from './shapes.ts';
 import { escaped, seconds } from './text.ts';
 import { inWords } from './words.ts';
 
@@ -32,7 +32,6 @@ const MOST_ROWS = 32;
 const MOST_HAZARDS = 200;
 
 const STYLE = `
-:root { color-scheme: light dark; --page: light-dark(#fff, #15181d); --text: light-dark(#1b1f24, #e6e9ee); --soft: light-dark(#59636e, #9aa4b1); --line: light-dark(#d8dde3, #363d47); --column: light-dark(#f3f5f8, #1d2229); --edge: light-dark(#6b7683, #7c8794); --own: light-dark(#cfd5dd, #4a535f); --dma: light-dark(#4b5563, #aab4c0); --bad: light-dark(#c0101a, #ff6b62); --link: light-dark(#0b57b0, #86b7ff); }
 * { box-sizing: border-box; } body { font: 15px/1.55 system-ui, sans-serif; margin: 0 auto; max-width: 1680px; padding: 1.5rem clamp(.75rem, 3vw, 3rem) 4rem; background: var(--page); color: var(--text); overflow-wrap: anywhere; }
 a { color: var(--link); } h1 { font-size: 1.6rem; margin: 0 0 .25rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; } h3 { font-size: 1rem; margin: 0; }
 p { margin: .4rem 0; max-width: 80ch; } code { font: 13px ui-monospace, monospace; } .soft { color: var(--soft); } .bad { color: var(--bad); font-weight: 600; } .good { font-weight: 600; }
@@ -62,7 +61,7 @@ export function page(report: ReportOn): string {
   return `<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${escaped(name)} · Holdover</title>
-<style>${STYLE}${PICTURE_STYLE}</style></head>
+<style>${COLOURS}${STYLE}${PICTURE_STYLE}</style></head>
 <body>
 <main>
 ${sections.filter((section) => section !== '').join('\n')}
@@ -134,28 +133,6 @@ function rowsOf(devices: readonly DeviceRow[]): readonly DeviceRow[] {
   const shown = new Set([...loud, ...quiet].slice(0, MOST_ROWS));
   return devices.filter((device) => shown.has(device));
 }
-
-const IN_STATE = (letter: DeviceState['letter']): DeviceState => ({ ...NOBODY, letter });
-
-const LEGEND = `<ul class="legend" aria-label="Legend">${[
-  ...(['L', 'A', 'S', 'X'] as const).map((letter) => [sample(IN_STATE(letter)), wordsOf(IN_STATE(letter))]),
-  [sample({ ...NOBODY, owner: 'program' }), 'none of these: a program has it'],
-  [sample({ ...NOBODY, owner: 'kernel' }), 'none of these: its driver has it'],
-  [sample(NOBODY), 'none of these: nobody has it'],
-  [sample(UNKNOWN), 'not known'],
-  [sampleOf.engine, 'DMA of an engine, and a gap'],
-  [sampleOf.moved, 'it leads to other memory'],
-  [sampleOf.hazard, 'hazard'],
-  [sampleOf.fault, 'DMA fault or gap, a probe that is refused, a panic, or a fault on demand'],
-  [sampleOf.bracket, 'session; dotted: it waits'],
-  [sampleOf.token('P'), 'preserved'],
-  [sampleOf.token('R'), 'retrieved'],
-  [sampleOf.token('F'), 'finished'],
-  [sampleOf.token('↺'), 'reset'],
-  [sampleOf.none, 'no kernel'],
-]
-  .map(([shape, text]) => `<li>${shape}<span>${text}</span></li>`)
-  .join('')}</ul>`;
 
 function hazardSection(hazards: readonly HostEvent[], kinds: readonly HazardKind[]): string {
   const shown = hazards.slice(-MOST_HAZARDS);

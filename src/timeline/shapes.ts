@@ -2,6 +2,11 @@
 import type { DeviceState } from './states.ts';
 import { escaped } from './text.ts';
 
+/** The colours of pages, light or dark as the reader's system is. */
+export const COLOURS = `
+:root { color-scheme: light dark; --page: light-dark(#fff, #15181d); --text: light-dark(#1b1f24, #e6e9ee); --soft: light-dark(#59636e, #9aa4b1); --line: light-dark(#d8dde3, #363d47); --column: light-dark(#f3f5f8, #1d2229); --edge: light-dark(#6b7683, #7c8794); --own: light-dark(#cfd5dd, #4a535f); --dma: light-dark(#4b5563, #aab4c0); --bad: light-dark(#c0101a, #ff6b62); --link: light-dark(#0b57b0, #86b7ff); }
+`;
+
 /** How the picture looks, in the colours that the page defines. They differ for the colour-blind, too (Okabe and Ito). */
 export const PICTURE_STYLE = `
 .timeline { font: 12px system-ui, sans-serif; display: block; }

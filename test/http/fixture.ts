@@ -69,7 +69,7 @@ export async function fixture(t: TestContext, options: FixtureOptions = {}): Pro
   });
   const limits = { bodyLimit, batchLimit: BATCH_LIMIT };
   const bodies = { tenantBodies, allBodies, bodyIdle, bodyTimeout };
-  const config = { adminKey, quotas, corsOrigins, ...limits, ...bodies };
+  const config = { adminKey, devKey: 'dev-key', quotas, corsOrigins, ...limits, ...bodies };
   const log = pino({ level: 'trace' }, stream);
   const app = await buildApp({ config, directory: store, lanes, log, dev, patience });
   t.after(() => app.close());

@@ -1,0 +1,90 @@
+/** Events as the console shows them: those of a step, and the log of all. */
+import { html, nothing, type TemplateResult } from 'lit-html';
+import type { HostEvent } from '../host/views.ts';
+import type { HazardKind } from '../timeline/page.ts';
+import type { Timeline } from '../timeline/rows.ts';
+import { duration, seconds } from '../timeline/text.ts';
+import { hazardKinds } from './hazard-kinds.ts';
+
+/** So many of a step are shown; it may have very many. */
+const MOST = 40;
+
+export function stepDetails(
+  { steps }: Timeline,
+  index: number,
+  { isNewest, onSelect }: { isNewest: boolean; onSelect: (sequence: number | null) => void },
+): TemplateResult {
+  const step = steps[index];
+  if (step === undefined)
+    return html`<section id="step" class="step" aria-label="Step"><p>Nothing was told yet.</p></section>`;
+  const left = step.events.length - MOST;
+  return html`<section id="step" class="step" aria-label="Step">
+    <h3>Command ${step.sequence} <span class="soft">kernel ${step.kernel}, ${duration(step.time)}${isNewest ? ', the newest' : ''}</span></h3>
+    <ul class="plain">${step.events.slice(0, MOST).map(eventLine)}${left > 0 ? html`<li class="soft">and ${left} more</li>` : nothing}</ul>
+    ${isNewest ? nothing : html`<button type="button" @click=${() => onSelect(step.sequence)}>See the host as it was then</button>`}
+  </section>`;
+}
+
+function eventLine(event: HostEvent): TemplateResult {
+  const { kind, message, severity, data } = event;
+  const isBad = severity === 'error' || severity === 'warning';
+  return html`<li class=${isBad ? 'event bad-event' : 'event'}><span class="kind">${kind === 'hazard' ? String(data.hazard) : kind}</span>
+    <span class="message">${message}</span>${adviceOf(event)}</li>`;
+}
+
+/** What to do about a hazard. */
+function adviceOf({ kind, data }: HostEvent): TemplateResult | typeof nothing {
+  const found: HazardKind | undefined =
+    kind === 'hazard' ? hazardKinds().find(({ hazard }) => hazard === data.hazard) : undefined;
+  return found === undefined ? nothing : html`<p class="advice"><strong>What to do:</strong> ${found.advice}</p>`;
+}
+
+export interface EventFilters {
+  text: string;
+  kind: string;
+  severity: string;
+  /** How many are shown. */
+  most: number;
+}
+
+const SEVERITIES = ['info', 'notice', 'warning', 'error'];
+/** More of them with each press of a button. */
+export const EVENTS_AT_ONCE = 200;
+
+/** The newest first. */
+export function eventLog(
+  events: readonly HostEvent[],
+  filters: EventFilters,
+  set: (changed: Partial<EventFilters>) => void,
+): TemplateResult {
+  const { text, kind, severity, most } = filters;
+  const kinds = [...new Set(events.map((event) => event.kind))].sort();
+  const least = SEVERITIES.indexOf(severity);
+  const wanted = text.toLowerCase();
+  const isWanted = (event: HostEvent): boolean =>
+    (kind === '' || event.kind === kind) &&
+    SEVERITIES.indexOf(event.severity) >= least &&
+    (wanted === '' || `${event.kind} ${event.message}`.toLowerCase().includes(wanted));
+  const found = kind === '' && least <= 0 && wanted === '' ? events : events.filter(isWanted);
+  const shown = found.slice(-most).reverse();
+  const value = ({ target }: Event): string => (target as HTMLInputElement).value;
+  return html`
+    <div class="tools" role="group" aria-label="Which events">
+      <label>Text <input type="search" .value=${text} @input=${(event: Event) => set({ text: value(event) })} /></label>
+      <label>Kind <select @change=${(event: Event) => set({ kind: value(event) })}>
+        <option value="" ?selected=${kind === ''}>all</option>
+        ${kinds.map((one) => html`<option value=${one} ?selected=${kind === one}>${one}</option>`)}</select></label>
+      <label>At least <select @change=${(event: Event) => set({ severity: value(event) })}>
+        ${SEVERITIES.map((one) => html`<option value=${one} ?selected=${severity === one}>${one}</option>`)}</select></label>
+    </div>
+    <p class="soft small" role="status">${found.length} of ${events.length} events, the newest first.</p>
+    <div class="wide" tabindex="0" role="region" aria-label="Events">
+      <table><thead><tr><th scope="col">Time (s)</th><th scope="col">Event</th><th scope="col">Kernel</th><th scope="col">Kind</th><th scope="col">What has happened</th></tr></thead>
+      <tbody>${shown.map(
+        (event) => html`<tr class=${event.severity === 'error' || event.severity === 'warning' ? 'bad-event' : ''}>
+          <td class="number">${seconds(event.time)}</td><td>${event.id}</td><td class="number">${event.kernel}</td>
+          <td>${event.kind === 'hazard' ? String(event.data.hazard) : event.kind}${event.severity === 'info' ? nothing : html` <span class="severity">${event.severity}</span>`}</td>
+          <td class="message">${event.message}${adviceOf(event)}</td></tr>`,
+      )}</tbody></table></div>
+    ${shown.length < found.length ? html`<button type="button" @click=${() => set({ most: most + EVENTS_AT_ONCE })}>Older ones</button>` : nothing}`;
+}
