@@ -14,8 +14,8 @@ import { redraw } from './redraw.ts';
 const LEAST = 3;
 const MOST = 120;
 const FACTOR = 1.4;
-/** It is drawn for so many pixels around what is seen, and anew when less than half of that is left. */
-const AROUND = 600;
+/** It is drawn for so many pixels around what is seen. */
+const AROUND = 300;
 /** More devices than that, and only those are shown at first with which something has happened. */
 const MANY = 24;
 
@@ -89,7 +89,7 @@ export class TimelineView {
     this.#scroller = scroller;
     if (scroller === null) return;
     if (this.#follows && this.#grip === null) scroller.scrollLeft = scroller.scrollWidth;
-    if (isNew || !this.#covers()) redraw();
+    if (isNew) redraw();
   }
 
   zoom(factor: number, around?: number): void {
@@ -105,38 +105,25 @@ export class TimelineView {
       drawn.columns.step === this.#width &&
       drawn.devices.length === devices.length &&
       drawn.devices.every((device, index) => device === devices[index]);
-    if (isSame && drawn.selected === selected && this.#covers()) return drawn;
     const columns = isSame ? drawn.columns : new Columns(timeline, { step: this.#width, most: Infinity });
     const rows = isSame ? drawn.rows : new Rows(timeline, devices, columns);
     const window = this.#windowOf(columns);
+    const { x, y, right, bottom } = window;
+    const isThere =
+      x === drawn?.window.x && y === drawn.window.y && right === drawn.window.right && bottom === drawn.window.bottom;
+    if (isSame && isThere && drawn.selected === selected) return drawn;
     const about = `Timeline with ${timeline.kernels.length} kernels, ${devices.length} devices, ${timeline.sessions.length} sessions. “The timeline in words” below says the same.`;
     const svg = drawing(columns, rows, { about, window, selected });
     this.#drawn = { timeline, columns, rows, devices, window, selected, svg };
     return this.#drawn;
   }
 
-  /** What is seen of it, and around. Where it is followed that is its end, as it will be scrolled to. */
+  /** What is seen of it, and around: a browser scrolls before it asks. Where it is followed it is seen to its end. */
   #windowOf({ width }: Columns): Window {
-    const { left, top, right, bottom } = this.#seen(width);
-    return { left: left - AROUND, top: top - AROUND, right: right + AROUND, bottom: bottom + AROUND };
-  }
-
-  #seen(width: number): Window {
-    const { scrollLeft = 0, scrollTop: top = 0, clientWidth = 1200, clientHeight = 800 } = this.#scroller ?? {};
-    const left = this.#follows ? Math.max(0, width - clientWidth) : scrollLeft;
-    return { left, top, right: left + clientWidth, bottom: top + clientHeight };
-  }
-
-  #covers(): boolean {
-    if (this.#drawn === null) return false;
-    const { window, columns } = this.#drawn;
-    const { left, top, right, bottom } = this.#seen(columns.width);
-    return (
-      window.left <= Math.max(0, left - AROUND / 2) &&
-      window.right >= Math.min(right + AROUND / 2, columns.width) &&
-      window.top <= Math.max(0, top - AROUND / 2) &&
-      window.bottom >= bottom
-    );
+    const { scrollLeft = 0, scrollTop: y = 0, clientWidth = 1200, clientHeight = 800 } = this.#scroller ?? {};
+    const x = this.#follows ? Math.max(0, width - clientWidth) : scrollLeft;
+    const [right, bottom] = [x + clientWidth + AROUND, y + clientHeight + AROUND];
+    return { left: x - AROUND, right, top: y - AROUND, bottom, x, y };
   }
 
   #fit(steps: number): void {
@@ -182,11 +169,8 @@ export class TimelineView {
 
   readonly #onScroll = (): void => {
     const { scrollLeft, scrollWidth, clientWidth } = this.#scroller!;
-    const follows = scrollLeft + clientWidth >= scrollWidth - 4;
-    if (follows !== this.#follows || !this.#covers()) {
-      this.#follows = follows;
-      redraw();
-    }
+    this.#follows = scrollLeft + clientWidth >= scrollWidth - 4;
+    redraw();
   };
 
   readonly #onWheel = (event: WheelEvent): void => {

@@ -25,9 +25,12 @@ export interface Window {
   right: number;
   top: number;
   bottom: number;
+  /** Where begins what is seen of it: names stand there as long as what they name is seen. */
+  x: number;
+  y: number;
 }
 
-const ALL: Window = { left: 0, right: Infinity, top: 0, bottom: Infinity };
+const ALL: Window = { left: 0, right: Infinity, top: 0, bottom: Infinity, x: 0, y: 0 };
 
 /** What is drawn between which heights. */
 interface Placed {
@@ -92,33 +95,45 @@ export function drawing(
     selected === null
       ? ''
       : `<rect class="selected" x="${columns.x(selected)}" width="${Math.max(2, columns.step)}" height="${height}"/>`;
-  return `<svg class="timeline" ${size} role="img" aria-label="${escaped(about)}">${DEFS}${kernels(columns, height, window)}${chosen}${names(columns, window)}${rows.draw(columns, window)}</svg>`;
+  return `<svg class="timeline" ${size} role="img" aria-label="${escaped(about)}">${DEFS}${kernels(columns, height, window)}${chosen}${rows.draw(columns, window)}${head(columns, window)}</svg>`;
 }
 
 const isSeen = ({ x, width }: { x: number; width: number }, { left, right }: Window): boolean =>
   x <= right && x + width >= left;
 
 /** Where what tells of a kernel's part begins: it goes along while the part is scrolled. */
-const within = ({ x, width }: { x: number; width: number }, { left }: Window, text: number): number =>
+const within = ({ x, width }: { x: number; width: number }, { x: left }: Window, text: number): number =>
   Math.max(x, Math.min(left, x + width - text));
 
 function kernels(columns: Columns, height: number, window: Window): string {
   const boxes = columns.kernels
     .filter((place) => isSeen(place, window))
-    .map((place) => {
-      const { x, width, text, title } = place;
-      const label = `<text class="strong" x="${within(place, window, text.length * 7 + 16) + 8}" y="16">${escaped(text)}</text>`;
-      return `<g>${titled(title)}<rect class="kernel" x="${x}" width="${width}" height="${height}" rx="6"/>${label}</g>`;
-    });
+    .map(
+      ({ x, width, title }) =>
+        `<g>${titled(title)}<rect class="kernel" x="${x}" width="${width}" height="${height}" rx="6"/></g>`,
+    );
   const between = columns.between
     .filter((place) => isSeen(place, window))
-    .map(({ x, width, text }) => {
-      if (width < NAME)
-        return `<g>${titled(text)}<rect class="none" x="${x}" width="${width}" height="${height}"/></g>`;
-      const label = upright(x + width / 2 + 4, HEAD + NAMES - 4, text.slice(0, 28), 'soft');
-      return `<g>${titled(text)}<rect class="none" x="${x}" width="${width}" height="${height}"/>${label}</g>`;
-    });
+    .map(
+      ({ x, width, text }) => `<g>${titled(text)}<rect class="none" x="${x}" width="${width}" height="${height}"/></g>`,
+    );
   return [...boxes, ...between].join('');
+}
+
+/** Names of kernels and steps, above all that is seen. */
+function head(columns: Columns, window: Window): string {
+  const height = HEAD + NAMES + TIMES;
+  const labels = columns.kernels
+    .filter((place) => isSeen(place, window))
+    .map(
+      (place) =>
+        `<text class="strong" x="${within(place, window, place.text.length * 7 + 16) + 8}" y="16">${escaped(place.text)}</text>`,
+    );
+  const between = columns.between
+    .filter((place) => isSeen(place, window) && place.width >= NAME)
+    .map(({ x, width, text }) => upright(x + width / 2 + 4, HEAD + NAMES - 4, text.slice(0, 28), 'soft'));
+  const ground = `<rect class="ground" x="${window.left}" width="${columns.width - window.left}" height="${height}"/>${kernels(columns, height, window)}`;
+  return `<g transform="translate(0 ${window.y})">${window.y > 0 ? ground : ''}${labels.join('')}${between.join('')}${names(columns, window)}</g>`;
 }
 
 /** What an upright name takes, and the time under it. */
@@ -177,7 +192,7 @@ function headline({ events }: Step): { text: string; isBad: boolean } {
 }
 
 function lane(marks: readonly Mark[], columns: Columns, y: number, window: Window): string {
-  const label = `<text class="strong" x="${Math.max(columns.left, window.left) + 8}" y="${y + 17}">host</text>`;
+  const label = `<text class="strong" x="${Math.max(columns.left, window.x) + 8}" y="${y + 17}">host</text>`;
   return label + marksIn(marks, columns, window, (mark) => drawn(mark, columns, y + 12, 0));
 }
 
@@ -219,7 +234,7 @@ function bracket(row: SessionRow, columns: Columns, y: number, window: Window): 
     pieces.push(`<path class="${of} waiting" d="M${begin} ${top}H${until}"/>`);
     if (until < right) pieces.push(`<path class="${of}" d="M${until} ${top}H${right}${close}"/>`);
   }
-  const label = Math.max(left, Math.min(window.left, right - words.length * 6.2));
+  const label = Math.max(left, Math.min(window.x, right - words.length * 6.2));
   const shown = marksIn(marks, columns, window, (mark) => sessionMark(mark, columns, top));
   return `<g><g>${titled(words)}${pieces.join('')}<text x="${label + 2}" y="${y + 12}">${escaped(words)}</text></g>${shown}</g>`;
 }
@@ -291,7 +306,7 @@ function band(
 ): string {
   const words = shortWordsOf(state);
   // What tells of it goes along while it is scrolled.
-  const left = Math.max(x, Math.min(window.left, x + width - 24));
+  const left = Math.max(x, Math.min(window.x, x + width - 24));
   const room = x + width - left - 30;
   const text =
     words.length * 6.4 < room

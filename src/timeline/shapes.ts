@@ -20,7 +20,7 @@ export const PICTURE_STYLE = `
 .dma { fill: var(--dma); } .gap { fill: var(--page); stroke: var(--bad); stroke-width: 2; } .gap-line { stroke: var(--bad); stroke-width: 2; }
 .moved { fill: #cc79a7; stroke: var(--page); } .bracket { fill: none; stroke: var(--text); stroke-width: 2; } .waiting { stroke-dasharray: 3 4; } .lost { stroke: var(--bad); }
 .hazard { fill: var(--bad); stroke: var(--page); stroke-width: 1.5; } .timeline text.on-mark { fill: var(--page); font-weight: 700; font-size: 11px; }
-.selected { fill: var(--link); fill-opacity: .16; }
+.ground { fill: var(--page); } .selected { fill: var(--link); fill-opacity: .16; }
 .fault { stroke: var(--bad); stroke-width: 3; } .fault-under { stroke: var(--page); stroke-width: 6; } .token { fill: var(--page); stroke: var(--text); stroke-width: 1.2; } .token-text { font-size: 9px; font-weight: 700; }
 `;
 
