@@ -26,6 +26,7 @@ import { TenantQuotas } from './quotas/quotas.ts';
 import { requestIdOf } from './request-id.ts';
 import { logRequest, logRequests } from './request-log.ts';
 import { addDocs } from './resources/docs.ts';
+import { addHome } from './resources/home.ts';
 import type { Context, RawBody, Route } from './route.ts';
 import { ROUTES } from './routes.ts';
 import { addRoute, claimOf } from './serve-route.ts';
@@ -142,7 +143,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     if (entry.raw) app.register(async (scope) => addRaw(scope, context, entry, entry.raw!, checkAnswers));
     else addRoute(app, context, entry, checkAnswers);
   }
-  addDocs(app);
+  addHome(app, context);
+  addDocs(app, context);
   addMetrics(app, common.metrics, ROUTES);
   await app.ready();
   return app;

@@ -32,6 +32,7 @@ export interface Context {
   config: Pick<
     Config,
     | 'adminKey'
+    | 'devKey'
     | 'quotas'
     | 'bodyLimit'
     | 'batchLimit'
