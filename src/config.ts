@@ -62,6 +62,9 @@ export interface Config {
   warnings: string[];
 }
 
+/** Key of the development mode unless another one is chosen; clients look for the service with it. */
+export const WELL_KNOWN_KEY = 'dev-key';
+
 /**
  * The most lanes by default: one less than there are processors, as what is beside them needs one, and with two lanes two processors do no
  * more than with one. But not more than this: each takes some 90 MiB before it has done anything.
@@ -138,7 +141,7 @@ const environment = z.object({
   HOLDOVER_ADMIN_KEY: key.optional(),
   HOLDOVER_TENANTS: tenants.default([]),
   HOLDOVER_TENANTS_FILE: z.string().optional(),
-  HOLDOVER_DEV_KEY: key.default('dev-key'),
+  HOLDOVER_DEV_KEY: key.default(WELL_KNOWN_KEY),
   HOLDOVER_DURABILITY: z.enum(['process', 'power'], 'must be process or power').default('process'),
   HOLDOVER_LOG_LEVEL: z.enum(LOG_LEVELS, `must be one of ${LOG_LEVELS.join(', ')}`).default('info'),
   HOLDOVER_BODY_LIMIT: integer(1024, 1 << 30).default(4 << 20),

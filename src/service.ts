@@ -5,7 +5,7 @@ import { resolve } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import closeWithGrace from 'close-with-grace';
-import type { Config } from './config.ts';
+import { type Config, WELL_KNOWN_KEY } from './config.ts';
 import { Expiry } from './expiry.ts';
 import { fileKeyOf } from './file-key.ts';
 import { newCommonMemory } from './http/common.ts';
@@ -147,7 +147,7 @@ async function isHoldover(host: string, port: number): Promise<boolean> {
 }
 
 /** Where clients look for the service in development mode; see examples/. */
-const USUAL = { address: 'http://127.0.0.1:8080', key: 'dev-key' };
+const USUAL = { address: 'http://127.0.0.1:8080', key: WELL_KNOWN_KEY };
 
 function welcome(address: string, { devKey: key, dataDir }: Config): string {
   const settings = [

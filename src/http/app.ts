@@ -27,6 +27,7 @@ import { requestIdOf } from './request-id.ts';
 import { logRequest, logRequests } from './request-log.ts';
 import { addConsole } from './resources/console.ts';
 import { addDocs } from './resources/docs.ts';
+import { addHome } from './resources/home.ts';
 import type { Context, RawBody, Route } from './route.ts';
 import { ROUTES } from './routes.ts';
 import { addRoute, claimOf } from './serve-route.ts';
@@ -143,7 +144,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     if (entry.raw) app.register(async (scope) => addRaw(scope, context, entry, entry.raw!, checkAnswers));
     else addRoute(app, context, entry, checkAnswers);
   }
-  addDocs(app);
+  addHome(app, context);
+  addDocs(app, context);
   addConsole(app, context);
   addMetrics(app, common.metrics, ROUTES);
   await app.ready();

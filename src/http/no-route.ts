@@ -38,7 +38,9 @@ export function noRoute({ url, method }: FastifyRequest): Problem {
   const shown = path.length > SHOWN ? `${path.slice(0, SHOWN)}…` : path;
   const meant = nearestPath(path);
   const advice = meant === undefined ? '' : ` The nearest is ${meant}.`;
-  return notFound(`There is no path ${shown}.${advice} GET /openapi.json lists all, /docs shows them.`);
+  return notFound(
+    `There is no path ${shown}.${advice} GET /openapi.json lists all, /docs shows them, /console is for people.`,
+  );
 }
 
 const descriptorPath = (path: string): string =>

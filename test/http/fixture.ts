@@ -4,6 +4,7 @@ import type { TestContext } from 'node:test';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import request from 'supertest';
+import { WELL_KNOWN_KEY } from '../../src/config.ts';
 import { buildApp } from '../../src/http/app.ts';
 import type { Patience } from '../../src/http/connections.ts';
 import { defaultQuotas, type GivenQuotas } from '../../src/quotas.ts';
@@ -35,6 +36,8 @@ export interface Fixture {
 export interface FixtureOptions {
   adminKey?: string | null;
   dev?: boolean;
+  /** Of the development mode; default: the one that everybody knows. */
+  devKey?: string;
   bodyLimit?: number;
   /** All that the bodies of a tenant, and of all, may be at a time, in bytes. */
   tenantBodies?: number;
@@ -51,7 +54,7 @@ export interface FixtureOptions {
 export async function fixture(t: TestContext, options: FixtureOptions = {}): Promise<Fixture> {
   const { adminKey = ADMIN_KEY, dev = false, bodyIdle = 30_000, bodyTimeout = 300_000, patience = {} } = options;
   const quotas = defaultQuotas(options.quotas ?? {}, { hostMemory: 2048, dev });
-  const { corsOrigins = null } = options;
+  const { corsOrigins = null, devKey = WELL_KNOWN_KEY } = options;
   const { bodyLimit = BODY_LIMIT, tenantBodies = 512 << 20, allBodies = 1024 << 20 } = options;
   const store = temporaryStore(t);
   const lanes = new FakeLanes(store);
@@ -69,7 +72,7 @@ export async function fixture(t: TestContext, options: FixtureOptions = {}): Pro
   });
   const limits = { bodyLimit, batchLimit: BATCH_LIMIT };
   const bodies = { tenantBodies, allBodies, bodyIdle, bodyTimeout };
-  const config = { adminKey, devKey: 'dev-key', quotas, corsOrigins, ...limits, ...bodies };
+  const config = { adminKey, devKey, quotas, corsOrigins, ...limits, ...bodies };
   const log = pino({ level: 'trace' }, stream);
   const app = await buildApp({ config, directory: store, lanes, log, dev, patience });
   t.after(() => app.close());

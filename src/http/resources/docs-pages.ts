@@ -9,14 +9,21 @@ import { type FastifyError, type FastifyInstance, type FastifyReply, type Fastif
 import { packageFile } from '../../package-files.ts';
 import { asLine } from '../errors.ts';
 import { NO_SCHEMAS } from '../no-schemas.ts';
+import { SCRIPT, STYLE } from './docs-browser.ts';
+import { type GuideOptions, guide } from './docs-guide.ts';
 
 const PAGES = '/docs';
 
 /** What `openapi.ts` makes of the routes; `npm run openapi` writes it. */
 const DOCUMENT = packageFile('openapi/openapi.json');
 
+const README = packageFile('README.md');
+
 /** In steps, between which others have their turns. `replyTo`: the reply of the service itself to such a request, which tells what cannot be sent. */
-export async function buildPages(replyTo: (request: IncomingMessage) => FastifyReply): Promise<FastifyInstance> {
+export async function buildPages(
+  options: GuideOptions,
+  replyTo: (request: IncomingMessage) => FastifyReply,
+): Promise<FastifyInstance> {
   const app = fastify({ schemaController: NO_SCHEMAS });
   app.setErrorHandler<FastifyError>((error, request) => void replyTo(request.raw).send(error));
   app.setNotFoundHandler((request) => void replyTo(request.raw).callNotFound());
@@ -29,20 +36,25 @@ export async function buildPages(replyTo: (request: IncomingMessage) => FastifyR
   await setImmediate();
   await app.register(swaggerUi, {
     routePrefix: PAGES,
-    // Without the bar at the top, which chooses among documents: there is only one.
-    uiConfig: { docExpansion: 'none', layout: 'BaseLayout', filter: true, persistAuthorization: true },
-    theme: { title: 'Holdover: API' },
+    theme: {
+      css: [{ filename: 'docs.css', content: STYLE }],
+      js: [{ filename: 'docs.js', content: SCRIPT }],
+    },
     uiHooks: {
-      // The plugin would make the text anew for every request.
+      // Its page is another one here, and it would make the text of the document anew for every request.
       onRequest(request, reply, done) {
         const { url } = request.routeOptions;
-        if (url === `${PAGES}/json`) sendDocument(request, reply);
+        if (url === PAGES || url === `${PAGES}/`) sendGuide(options, request, reply);
+        else if (url === `${PAGES}/json`) sendDocument(request, reply);
         else if (url === `${PAGES}/yaml`) reply.callNotFound();
         else done();
       },
     },
   });
   app.get('/openapi.json', sendDocument);
+  app.get(`${PAGES}/readme`, async (_request, reply) =>
+    reply.type('text/plain; charset=utf-8').send(await readFile(README)),
+  );
   await setImmediate();
   await app.ready();
   return app;
@@ -60,4 +72,21 @@ function sender(document: object): (request: FastifyRequest, reply: FastifyReply
     if (known.includes(tag) || known.includes('*')) return reply.code(304).send(none);
     return reply.type('application/json').send(bytes);
   };
+}
+
+/** An authority that can stand in a line of a shell, in a header Host that a browser sends. */
+const PLAIN = /^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?$/i;
+
+function sendGuide(
+  options: GuideOptions,
+  { protocol, headers, url }: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const { host = '' } = headers;
+  const address = `${protocol}://${PLAIN.test(host) ? host : 'localhost:8080'}`;
+  const folder = url.split('?', 1)[0]!.endsWith('/') ? '.' : PAGES.slice(1);
+  return reply
+    .type('text/html; charset=utf-8')
+    .header('cache-control', 'no-cache')
+    .send(guide(options, { address, folder }));
 }

@@ -4,29 +4,24 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Context } from '../route.ts';
+import { keySource, policy } from './pages.ts';
 
-/**
- * What pages may load and do (Content Security Policy): nothing but what this service itself sends. The styles of elements are
- * set by the page's own script.
- */
-const POLICY = Object.entries({
-  'default-src': "'none'",
+/** Nothing but what this service itself sends is loaded. The styles of elements are set by the page's own script. */
+const POLICY = policy({
   'script-src': "'self'",
   'style-src': "'self'",
   'img-src': "'self' data:",
   'connect-src': "'self'",
-  'base-uri': "'none'",
-  'form-action': "'none'",
-  'frame-ancestors': "'none'",
-})
-  .map(([what, from]) => `${what} ${from}`)
-  .join('; ');
+});
 
-export function addDocs(app: FastifyInstance): void {
+export function addDocs(app: FastifyInstance, context: Context): void {
+  const { devKey } = context.config;
+  const options = { keySource: keySource(context), devKey };
   let pages: Promise<FastifyInstance> | undefined;
   const replies = new WeakMap<IncomingMessage, FastifyReply>();
   const send = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    pages ??= import('./docs-pages.ts').then(({ buildPages }) => buildPages((raw) => replies.get(raw)!));
+    pages ??= import('./docs-pages.ts').then(({ buildPages }) => buildPages(options, (raw) => replies.get(raw)!));
     const { routing } = await pages;
     replies.set(request.raw, reply);
     // What hooks have set is of this reply, and the pages write another one.
