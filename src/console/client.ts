@@ -44,6 +44,9 @@ interface Page<Item> {
   nextPageToken: string | null;
 }
 
+/** Where the service is: a proxy may have it below a path of its own. */
+const BASE = `${location.origin}${location.pathname.replace(/\/console\/?$/, '')}`;
+
 /** Of a page of a list, at the most. */
 const PAGE = 1000;
 
@@ -120,7 +123,7 @@ export class Client {
     signal: AbortSignal | null = null,
   ): Promise<Response> {
     const response = await reached(
-      fetch(path, {
+      fetch(`${BASE}${path}`, {
         method,
         signal,
         cache: 'no-store',
@@ -161,7 +164,7 @@ export function curlOf({ method, path, body }: Asked): string {
   const parts = ['curl', ...(method === 'GET' ? [] : ['-X', method])];
   parts.push('-H', '"authorization: Bearer $HOLDOVER_KEY"');
   if (body !== undefined) parts.push('-H', quoted('content-type: application/json'), '-d', quoted(textOf(body)));
-  return [...parts, quoted(`${location.origin}${path}`)].join(' ');
+  return [...parts, quoted(`${BASE}${path}`)].join(' ');
 }
 
 const quoted = (text: string): string => `'${text.replaceAll("'", `'\\''`)}'`;

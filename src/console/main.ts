@@ -69,7 +69,7 @@ function app(): TemplateResult {
     <nav class="bar" aria-label="Holdover">
       <a class="brand" href=${hashOf({ page: 'hosts' })}>Holdover</a>
       <span class="grow"></span>
-      <a href="/docs">API</a>
+      <a href="docs">API</a>
       ${isIn ? html`<button type="button" class="plain" @click=${() => signOut()}>Sign out</button>` : nothing}
     </nav>
     <main id="content" tabindex="-1">${isIn ? shownPage() : signIn()}</main>`;

@@ -49,6 +49,8 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
   ],
   // Whoever runs scenarios is a client: of the service it knows the document of its API alone.
   'src/scenarios/': ['src/http/openapi.ts', 'src/nearest.ts', 'src/timeline/'],
+  // Pages that run in a browser: of the service they know types alone.
+  'src/console/': ['src/host/views.ts', 'src/timeline/'],
   // A picture of what the API has told: it runs in a browser as well, so of the service it knows types alone.
   'src/timeline/': ['src/host/views.ts'],
 };

@@ -69,7 +69,8 @@ async function addModule(files: Map<string, ConsoleFile>, path: string): Promise
     (_whole, word: string, quote: string, name: string) => {
       const target = name.startsWith('.') ? posix.join(posix.dirname(path), name) : pathInPackage(name);
       imported.push(target);
-      return `${word} ${quote}${target}${quote}`;
+      const shown = posix.relative(posix.dirname(path), target);
+      return `${word} ${quote}${shown.startsWith('.') ? shown : `./${shown}`}${quote}`;
     },
   );
   files.set(path, fileOf(code, SCRIPT));
@@ -102,6 +103,7 @@ function stripped(text: string): string {
 
 const ICON = `<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'><rect width='16' height='16' rx='3' fill='#0072b2'/><path d='M3 11h4V5h6' stroke='#fff' stroke-width='2' fill='none'/></svg>`;
 
+/** Its links are relative: they are right behind a proxy, too, that puts the service below a path of its own. */
 const page = (modules: readonly string[], key: string | null): string => `<!doctype html>
 <html lang="en">
 <head>
@@ -110,12 +112,12 @@ const page = (modules: readonly string[], key: string | null): string => `<!doct
 <meta name="color-scheme" content="light dark">
 <title>Holdover</title>
 <link rel="icon" href="data:image/svg+xml,${encodeURIComponent(ICON)}">
-<link rel="stylesheet" href="${STYLES}">
-${modules.map((path) => `<link rel="modulepreload" href="${path}">`).join('\n')}
-<script type="module" src="${FIRST}"></script>
+<link rel="stylesheet" href="${STYLES.slice(1)}">
+${modules.map((path) => `<link rel="modulepreload" href="${path.slice(1)}">`).join('\n')}
+<script type="module" src="${FIRST.slice(1)}"></script>
 </head>
 <body data-version="${escaped(manifest.version)}"${key === null ? '' : ` data-key="${escaped(key)}"`}>
-<noscript>The console is a page of JavaScript, which this browser does not run. <a href="/docs">The API pages</a> tell what else there is.</noscript>
+<noscript>The console is a page of JavaScript, which this browser does not run. <a href="docs">The API pages</a> tell what else there is.</noscript>
 </body>
 </html>
 `;

@@ -2,27 +2,24 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Context } from '../route.ts';
 import type { ConsoleFile } from './console-files.ts';
+import { keySource, policy } from './pages.ts';
 
-/** The page loads and asks nothing but this service, runs no script but its modules, and is in no other's frame. */
-const POLICY = Object.entries({
-  'default-src': "'none'",
+/** What of it is markup was made by its own library, which does not put together markup and what it is given. */
+const POLICY = policy({
   'script-src': "'self'",
   'style-src': "'self'",
   'img-src': "'self' data:",
   'connect-src': "'self'",
-  'base-uri': "'none'",
-  'form-action': "'none'",
-  'frame-ancestors': "'none'",
   'require-trusted-types-for': "'script'",
   'trusted-types': 'lit-html',
-})
-  .map(([what, from]) => `${what} ${from}`)
-  .join('; ');
+});
 
-export function addConsole(app: FastifyInstance, { dev, config }: Pick<Context, 'dev' | 'config'>): void {
+export function addConsole(app: FastifyInstance, context: Context): void {
   let files: Promise<ReadonlyMap<string, ConsoleFile>> | undefined;
   const send = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    files ??= import('./console-files.ts').then(({ consoleFiles }) => consoleFiles(dev ? config.devKey : null));
+    files ??= import('./console-files.ts').then(({ consoleFiles }) =>
+      consoleFiles(keySource(context) === 'known' ? context.config.devKey : null),
+    );
     const file = (await files).get(request.url.split('?', 1)[0]!);
     if (file === undefined) return reply.callNotFound() as unknown as FastifyReply;
     const { bytes, type, tag } = file;
