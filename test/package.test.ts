@@ -69,6 +69,9 @@ assert.equal((await ask(first, '/v1/hosts/' + id + '/kexec', { mode: 'live-updat
 await ask({ ...first, key: first.adminKey }, '/v1/admin/tenants', { name: 'other' });
 assert.ok((await ask(second, '/v1/hosts', { preset: 'vmm-lab' })).id);
 assert.equal((await ask({ ...second, key: first.key }, '/v1/hosts', {})).status, 401);
+const page = await (await fetch(first.url + '/console')).text();
+for (const [, file] of page.matchAll(/(?:href|src)="(console[^"]+)"/g))
+  assert.equal((await fetch(first.url + '/' + file)).status, 200, file);
 const port = Number(new URL(second.url).port);
 await assert.rejects(startHoldover({ port }), /has that port/);
 await first.close();
@@ -181,8 +184,18 @@ test('the first example of docs/testing.md passes', async () => {
   assert.match(stdout, /^\S+ pass 1$/m);
 });
 
-test('the package holds what it needs, and no sources', () => {
+test('the package holds what it needs, and of the sources those that a browser gets', () => {
   const entries = readdirSync(join(project, 'node_modules/holdover')).sort();
-  assert.deepEqual(entries, ['LICENSE', 'README.md', 'dist', 'migrations', 'openapi', 'package.json', 'scenarios']);
+  assert.deepEqual(entries, [
+    'LICENSE',
+    'README.md',
+    'dist',
+    'migrations',
+    'openapi',
+    'package.json',
+    'scenarios',
+    'src',
+  ]);
+  assert.deepEqual(readdirSync(join(project, 'node_modules/holdover/src')).sort(), ['console', 'timeline']);
   assert.ok(!existsSync(join(project, 'node_modules/typescript')));
 });
