@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { ADVERSARY } from './adversary.ts';
 import { BATCHES } from './batches.ts';
+import { CONSOLE } from './console.ts';
 import { EVENTS } from './events.ts';
 import { EVICTION } from './eviction.ts';
 import { FLEET } from './fleet.ts';
@@ -32,6 +33,7 @@ const BENCHMARKS: readonly Benchmark[] = [
   ...LANES,
   ...SMALL_CALLS,
   ...EVENTS,
+  ...CONSOLE,
   ...ADVERSARY,
 ];
 
