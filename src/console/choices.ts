@@ -14,8 +14,17 @@ interface Field {
 }
 
 export class Choices {
+  #host = '';
   readonly #open = new Map<string, boolean>();
   readonly #typed = new Map<string, string>();
+
+  /** Of the host that is shown: what was chosen at another one is forgotten. */
+  of(host: string): void {
+    if (this.#host === host) return;
+    this.#host = host;
+    this.#open.clear();
+    this.#typed.clear();
+  }
 
   isOpen(name: string, first = false): boolean {
     return this.#open.get(name) ?? first;

@@ -25,6 +25,7 @@ const OWNERS: Readonly<Record<NonNullable<DeviceView['owner']>, string>> = {
 };
 
 export function devicesView(seen: Seen): TemplateResult {
+  choices.of(seen.id);
   const { devices } = seen;
   const wanted = choices.typed('wanted').toLowerCase();
   const found = wanted === '' ? devices : devices.filter((device) => textOf(device).includes(wanted));
@@ -49,8 +50,8 @@ export function devicesView(seen: Seen): TemplateResult {
 }
 
 const groupHead = (number: number | null, group: GroupView | undefined): TemplateResult =>
-  html`<div><h3>${number === null ? 'No group' : `Group ${number}`}</h3>
-    ${group === undefined ? nothing : html`<span class="soft small">${group.type}</span>`}</div>`;
+  html`<div><h2>${number === null ? 'No group' : `Group ${number}`}</h2>
+    ${group === undefined ? nothing : html`<span class="soft">${group.type}</span>`}</div>`;
 
 function textOf(device: DeviceView): string {
   const { bdf, name, group, driver, state, owner, cdev, liveupdate } = device;
@@ -69,11 +70,11 @@ function row(seen: Seen, device: DeviceView, group: GroupView | undefined, engin
       html`${driver ?? 'none'}${unbinding ? html` <span class="bad">unbinding</span>` : nothing}`,
       owner === null ? 'nobody' : OWNERS[owner],
       `${domainWords(domain)}${preserved ? ', preserved' : ''}`,
-      liveupdate === null ? '–' : `${liveupdate.session}, ${tokenOf(liveupdate.token)}`,
+      liveupdate === null ? '–' : `${liveupdate.session}, token ${tokenOf(liveupdate.token)}`,
       cdev?.replace('/dev/vfio/devices/', '') ?? '–',
       engines.length === 0
         ? '–'
-        : html`<span class=${isBroken ? 'bad' : ''}>${engines.length}${isBroken ? ', broken' : ''}</span>`,
+        : html`<span class=${isBroken ? 'bad' : ''}>${engines.length}${isBroken ? ', with a break' : ''}</span>`,
     ],
     inside: () =>
       html`${about(device, group)}${seen.isPast ? nothing : doing(seen, device)}${engines.length === 0 ? nothing : engineTable(seen, engines)}`,
@@ -93,14 +94,14 @@ function about(device: DeviceView, group: GroupView | undefined): TemplateResult
   if (liveupdate !== null)
     pairs.push([
       'HWPT in the session',
-      liveupdate.hwptToken === null ? 'none is marked' : tokenOf(liveupdate.hwptToken),
+      liveupdate.hwptToken === null ? 'none is marked' : `token ${tokenOf(liveupdate.hwptToken)}`,
     ]);
   if (sriov !== 'none') pairs.push(['SR-IOV', sriov]);
   if (physicalFunction !== null) pairs.push(['Physical function', physicalFunction]);
   if (realDmaDevice !== null) pairs.push(['Its DMA carries the id of', realDmaDevice]);
   if (group !== undefined) {
     const { owner, ownerCount, reserved, domain } = group;
-    pairs.push(['Owner of the group', owner === null ? 'nobody' : `${OWNERS[owner]}, ${count(ownerCount, 'time')}`]);
+    pairs.push(['Owner of the group', owner === null ? 'nobody' : `${OWNERS[owner]}, ${count(ownerCount, 'claim')}`]);
     pairs.push(['Domain of the group', domainWords(domain)]);
     if (reserved.length > 0)
       pairs.push([

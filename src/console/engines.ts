@@ -22,7 +22,7 @@ export const engineTable = (seen: Seen, engines: readonly EngineView[]): Templat
       'Rate',
       'DMA',
       'Without a break',
-      ...(seen.isPast ? [] : ['Do']),
+      ...(seen.isPast ? [] : ['Action']),
     ],
     engines.map((engine) => row(seen, engine)),
     'No engine does DMA.',

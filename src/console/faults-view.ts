@@ -6,6 +6,7 @@ import { Choices } from './choices.ts';
 import { ofHost } from './client.ts';
 import { engineTable } from './engines.ts';
 import { type Cell, count, shown, table } from './parts.ts';
+import { hashOf } from './route.ts';
 import type { Seen } from './seen.ts';
 
 const choices = new Choices();
@@ -19,13 +20,17 @@ interface Faults {
 
 const ERRNOS = ['EIO', 'ENOMEM', 'ENOSPC', 'EBUSY', 'EINVAL', 'ENODEV', 'EAGAIN', 'EPERM'];
 
-export const faultsView = (seen: Seen): TemplateResult => html`
+export function faultsView(seen: Seen): TemplateResult {
+  choices.of(seen.id);
+  const devices = hashOf({ page: 'host', host: seen.id, tab: 'devices', at: null });
+  return html`
   <h2>Engines</h2>
   ${engineTable(seen, seen.engines)}
-  <p class="soft small">An engine is DMA that goes on by itself, in simulated time and through kexecs. One is started at a device, in Devices.</p>
+  <p class="soft small">An engine is DMA that goes on by itself, in simulated time and through kexecs. Start one at <a href=${devices}>a device</a>.</p>
   ${seen.isPast ? nothing : html`<h2>Time</h2>${clock(seen)}`}
   <h2>Faults</h2>
   ${shown(seen.answers.get<Faults>('/faults'), (faults) => faultParts(seen, faults))}`;
+}
 
 const clock = ({ acting, id, host }: Seen): TemplateResult => html`<div class="tools" role="group" aria-label="Time">
   <span>It is ${seconds(host.time)} s on the host.</span>
@@ -46,7 +51,7 @@ function faultParts(seen: Seen, { points, armed, over, more }: Faults): Template
     ${seen.isPast ? nothing : arming(seen, points)}
     ${table(
       'Armed faults',
-      ['Fault', 'Point', 'What fails', 'When', 'With', ...(seen.isPast ? [] : ['Do'])],
+      ['Fault', 'Point', 'What fails', 'When', 'With', ...(seen.isPast ? [] : ['Action'])],
       [...armed, ...over].map((fault) => [
         fault.id,
         html`<code>${fault.point}</code>`,

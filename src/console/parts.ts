@@ -100,4 +100,4 @@ export function some<Item>(
 }
 
 /** Tokens are told in hexadecimal, and chosen in decimal. */
-export const tokenOf = (hex: string): string => `token ${BigInt(hex)}`;
+export const tokenOf = (hex: string): string => String(BigInt(hex));

@@ -13,13 +13,16 @@ const COLUMNS: Columns = {
   names: ['Process', 'User', 'Descriptors', 'In sessions', 'Memory', 'Locked'],
 };
 
-export const processesView = (seen: Seen): TemplateResult => html`
+export function processesView(seen: Seen): TemplateResult {
+  choices.of(seen.id);
+  return html`
   ${seen.isPast ? nothing : starting(seen)}
   ${shown(seen.answers.all<ProcessView>('/processes'), (processes) =>
     processes.length === 0
       ? html`<p class="soft">No process lives.</p>`
       : html`<div class="rows">${columnHeads(COLUMNS)}${processes.map((process) => row(seen, process))}</div>`,
   )}`;
+}
 
 function starting({ acting, id }: Seen): TemplateResult {
   const name = choices.typed('name', 'vmm');
@@ -75,7 +78,7 @@ const descriptorTable = (seen: Seen, pid: number, descriptors: readonly Descript
   some(descriptors, `descriptors ${pid}`, choices, (items) =>
     table(
       `Descriptors of process ${pid}`,
-      ['Descriptor', 'Kind', 'Link', 'In session', ...(seen.isPast ? [] : ['Do'])],
+      ['Descriptor', 'Kind', 'Link', 'In session', ...(seen.isPast ? [] : ['Action'])],
       items.map(({ fd, kind, link, preservedIn }) => [
         fd,
         kind,

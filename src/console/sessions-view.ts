@@ -28,7 +28,9 @@ const FILE_STATES: Readonly<Record<SessionFileView['state'], string>> = {
   failed: 'failed: each retrieve answers',
 };
 
-export const sessionsView = ({ answers }: Seen): TemplateResult => html`
+export function sessionsView({ answers, id }: Seen): TemplateResult {
+  choices.of(id);
+  return html`
   <h2>Sessions</h2>
   ${shown(answers.all<SessionView>('/sessions'), (sessions) =>
     sessions.length === 0
@@ -37,6 +39,7 @@ export const sessionsView = ({ answers }: Seen): TemplateResult => html`
   )}
   <h2>Paging domains</h2>
   ${shown(answers.all<DomainView>('/domains'), domainTable)}`;
+}
 
 const row = ({ name, side, state, files }: SessionView, isOpenAtFirst: boolean): TemplateResult =>
   openingRow(COLUMNS, choices, {
@@ -67,7 +70,7 @@ const row = ({ name, side, state, files }: SessionView, isOpenAtFirst: boolean):
 function what({ device, size, hwpts }: SessionFileView): string {
   if (device !== null) return `cdev of ${device}`;
   if (size !== null) return `memfd of ${bytes(size)}`;
-  const marked = hwpts?.map(({ token, domain }) => `HWPT ${tokenOf(token)} on domain ${domain}`) ?? [];
+  const marked = hwpts?.map(({ token, domain }) => `HWPT of token ${tokenOf(token)} on domain ${domain}`) ?? [];
   return `iommufd with ${marked.length === 0 ? 'no marked HWPT' : marked.join(', ')}`;
 }
 
