@@ -84,16 +84,19 @@ const descriptorTable = (seen: Seen, pid: number, descriptors: readonly Descript
         kind,
         html`<code>${link}</code>`,
         preservedIn ?? '–',
-        ...(seen.isPast ? [] : [closing(seen, pid, fd)]),
+        ...(seen.isPast ? [] : [closing(seen, pid, fd, kind)]),
       ]),
       'It has no descriptor open beyond 2.',
     ),
   );
 
-const closing = ({ acting, id }: Seen, pid: number, fd: number): TemplateResult =>
+const closing = ({ acting, id }: Seen, pid: number, fd: number, kind: string): TemplateResult =>
   acting.button({
     label: `Close ${fd}`,
     asked: { method: 'DELETE', path: ofHost(id, `/processes/${pid}/descriptors/${fd}`) },
+    ...(kind === 'session' && {
+      sure: 'Close the session? What was preserved in it is no more, or can be retrieved no more.',
+    }),
   });
 
 const memoryTable = (pid: number, memory: readonly AreaView[]): Cell =>
