@@ -1,8 +1,9 @@
 /** Small parts that several views have. */
 import { html, nothing, type TemplateResult } from 'lit-html';
 import type { Answer } from './answers.ts';
+import type { Choices } from './choices.ts';
 
-type Cell = TemplateResult | string | number | typeof nothing;
+export type Cell = TemplateResult | string | number | typeof nothing;
 
 /** What is shown of an answer; while there is none, or it was refused, that. */
 export function shown<Value>({ value, error, isAsking }: Answer<Value>, view: (value: Value) => Cell): Cell {
@@ -47,3 +48,56 @@ export function download(name: string, text: string, type: string): void {
   link.click();
   URL.revokeObjectURL(link.href);
 }
+
+export const facts = (pairs: readonly (readonly [term: string, text: Cell])[]): TemplateResult =>
+  html`<dl class="facts">${pairs.map(([term, text]) => html`<div><dt>${term}</dt><dd>${text}</dd></div>`)}</dl>`;
+
+/** What a list of rows that open looks like. */
+export interface Columns {
+  /** The class that says how wide they are. */
+  kind: string;
+  names: readonly string[];
+}
+
+export interface Row {
+  /** Its name among what is open. */
+  key: string;
+  isOpenAtFirst?: boolean;
+  cells: readonly Cell[];
+  /** Drawn only while the row is open. */
+  inside: () => Cell;
+}
+
+/** Each cell says the name of its column, too, to those who do not see this. */
+export const columnHeads = ({ kind, names }: Columns): TemplateResult =>
+  html`<div class=${`heads ${kind}`} aria-hidden="true">${names.map((name) => html`<span>${name}</span>`)}</div>`;
+
+export function openingRow({ kind, names }: Columns, choices: Choices, row: Row): TemplateResult {
+  const { key, isOpenAtFirst, cells, inside } = row;
+  const isOpen = choices.isOpen(key, isOpenAtFirst);
+  const toggle = ({ target }: Event): void => {
+    const { open } = target as HTMLDetailsElement;
+    if (open !== choices.isOpen(key, isOpenAtFirst)) choices.open(key, open);
+  };
+  return html`<details class=${`row ${kind}`} .open=${isOpen} @toggle=${toggle}>
+    <summary>${cells.map((cell, index) => html`<span><span class="column">${names[index]}</span> ${cell}</span>`)}</summary>
+    ${isOpen ? html`<div class="inside">${inside()}</div>` : nothing}</details>`;
+}
+
+/** So many rows of a long table are shown at first. */
+const AT_ONCE = 300;
+
+/** The first ones, and a button for the others. */
+export function some<Item>(
+  items: readonly Item[],
+  name: string,
+  choices: Choices,
+  view: (items: readonly Item[]) => Cell,
+): Cell {
+  if (items.length <= AT_ONCE || choices.isOpen(name)) return view(items);
+  return html`${view(items.slice(0, AT_ONCE))}
+    <button type="button" @click=${() => choices.open(name, true)}>All ${items.length}</button>`;
+}
+
+/** Tokens are told in hexadecimal, and chosen in decimal. */
+export const tokenOf = (hex: string): string => String(BigInt(hex));

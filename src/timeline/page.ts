@@ -150,23 +150,32 @@ function hazardSection(hazards: readonly HostEvent[], kinds: readonly HazardKind
 ${hazards.length === 0 ? '<p>None was told.</p>' : ''}${left === 0 ? '' : `<p>The newest ${shown.length}; ${left} are older.</p>`}${articles.join('\n')}</section>`;
 }
 
+/** Where the DMA of an engine was not as it should be, in words. */
+export const breaksOf = ({ gaps, ...engine }: EngineView): string[] => [
+  ...gaps.map(
+    ({ pages, iova, since, until }) =>
+      `gap: ${pages} pages from ${iova} on, from ${seconds(since)} s ${until === null ? 'until now' : `to ${seconds(until)} s`}`,
+  ),
+  ...(['moved', 'freed', 'reused'] as const).flatMap((what) =>
+    engine[what].map(({ pages, iova, at }) => `${what}: ${pages} pages from ${iova} on, at ${seconds(at)} s`),
+  ),
+];
+
+export const domainWords = ({ restored, kind, id }: DeviceView['domain']): string =>
+  `${restored ? 'restored ' : ''}${kind}${id === null ? '' : ` ${id}`}`;
+
 function engineSection(engines: readonly EngineView[]): string {
   if (engines.length === 0) return '';
   const rows = engines.map((engine) => {
     const { id, bdf, access, since, until, stopped, pages, continuousPages, continuous, accesses, refused } = engine;
-    const lines = [
-      ...engine.gaps.map(
-        (gap) =>
-          `gap: ${gap.pages} pages from ${gap.iova} on, from ${seconds(gap.since)} s ${gap.until === null ? 'until now' : `to ${seconds(gap.until)} s`}`,
-      ),
-      ...(['moved', 'freed', 'reused'] as const).flatMap((what) =>
-        engine[what].map((one) => `${what}: ${one.pages} pages from ${one.iova} on, at ${seconds(one.at)} s`),
-      ),
-    ];
     const verdict = continuous
       ? 'without a gap'
       : `<span class="bad">${continuousPages} of ${pages} pages without a break</span>`;
-    return `<tr><td>${id}</td><td><code>${escaped(bdf)}</code></td><td>${access}</td><td class="number">${seconds(since)}</td><td class="number">${seconds(until)}</td><td>${stopped ?? 'runs'}</td><td class="number">${pages}</td><td>${verdict}</td><td class="number">${accesses}</td><td class="number">${refused}</td><td class="message"><ul class="plain">${lines.map((line) => `<li>${escaped(line)}</li>`).join('')}</ul></td></tr>`;
+    return `<tr><td>${id}</td><td><code>${escaped(bdf)}</code></td><td>${access}</td><td class="number">${seconds(since)}</td><td class="number">${seconds(until)}</td><td>${stopped ?? 'runs'}</td><td class="number">${pages}</td><td>${verdict}</td><td class="number">${accesses}</td><td class="number">${refused}</td><td class="message"><ul class="plain">${breaksOf(
+      engine,
+    )
+      .map((line) => `<li>${escaped(line)}</li>`)
+      .join('')}</ul></td></tr>`;
   });
   return tableSection(
     'engines',
@@ -191,8 +200,7 @@ function engineSection(engines: readonly EngineView[]): string {
 function deviceSection(devices: readonly DeviceView[]): string {
   if (devices.length === 0) return '';
   const rows = devices.map(({ bdf, name, group, driver, owner, state, domain, cdev }) => {
-    const domainWords = `${domain.restored ? 'restored ' : ''}${domain.kind}${domain.id === null ? '' : ` ${domain.id}`}`;
-    const cells = [state, owner ?? '–', domainWords, driver ?? '–', group ?? '–', cdev ?? '–', name ?? '–'];
+    const cells = [state, owner ?? '–', domainWords(domain), driver ?? '–', group ?? '–', cdev ?? '–', name ?? '–'];
     return `<tr><th scope="row"><code>${escaped(bdf)}</code></th>${cells.map((cell) => `<td>${escaped(String(cell))}</td>`).join('')}</tr>`;
   });
   return tableSection(
