@@ -26,7 +26,7 @@ export function iommufdPicture(seen: Seen, { path, iommufd, chosen, choose }: Sh
     ...(ids.length + (more?.hwpts ?? 0) > MOST_HWPTS ? [`${ids.length + (more?.hwpts ?? 0) - MOST_HWPTS} HWPTs`] : []),
   ];
   const of = (ioas: number): HwptView[] => hwpts.filter((hwpt) => hwpt.ioas === ioas);
-  return html`<div class="iommufd" role="group" aria-label="IOASes, their HWPTs and the devices on them">
+  return html`<div class="iommufd" tabindex="0" role="region" aria-label="IOASes, their HWPTs and the devices on them">
     <p class="soft small">IOAS → HWPT → device.${iommufd.preserved ? ' The iommufd is preserved.' : ''}${iommufd.restored ? ' It was retrieved from a session.' : ''}
       ${left.length === 0 ? nothing : `Not shown: ${left.join(' and ')}.`}</p>
     <ul class="iommufd-tree">
@@ -49,7 +49,7 @@ function hwptBox({ hwpt, type, domain, token, restored, auto, dirtyTracking }: H
     ...(domain === null ? [] : [`domain ${domain}`]),
     ...(type === 'nested' ? ['nested'] : []),
     ...(restored ? ['restored'] : []),
-    ...(token === null ? [] : [`token ${token}`]),
+    ...(token === null ? [] : [`${restored ? '' : 'marked, '}token ${token}`]),
     ...(auto ? ['made by attaching'] : []),
     ...(dirtyTracking ? ['dirty tracking'] : []),
   ];

@@ -38,11 +38,11 @@ export interface Layout<Item extends Range> {
 }
 
 const END = 1n << 64n;
-/** So much empty space is left out. */
-const BREAK = 16n << 20n;
+/** So much empty space is left out; a piece behind less of it goes on with the one before. */
+export const BREAK = 16n << 20n;
 /** In pixels: a piece fits the screen of a phone. */
 const WIDEST = 300;
-const LEAST = 22;
+const LEAST = 24;
 /** For each doubling, of what is drawn and of what is empty. */
 const GROWTH = 2.4;
 const EMPTY_GROWTH = 1;

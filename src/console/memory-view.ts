@@ -1,8 +1,9 @@
 /** The IOVA spaces of a host: the IOASes of every iommufd, what is mapped in one of them, and which HWPTs and devices have it. */
-import { html, nothing, svg, type TemplateResult } from 'lit-html';
+import { html, nothing, type TemplateResult } from 'lit-html';
 import type { DescriptorView, DomainView, IoasView, IommufdView, MappingView, ProcessView } from '../host/views.ts';
 import { iommufdPicture } from './iommufd-picture.ts';
-import { type Group, grouped, type Layout, layout, lengthOf, type Piece, type Range, union } from './iova-layout.ts';
+import { grouped, type Layout, layout, lengthOf, type Range, union } from './iova-layout.ts';
+import { hex, legend, type Mapped, number, picture, SOURCES, size } from './iova-picture.ts';
 import { bytes, count, shown, stateSign, table } from './parts.ts';
 import { redraw } from './redraw.ts';
 import type { Seen } from './seen.ts';
@@ -12,14 +13,10 @@ const MOST_BOXES = 200;
 /** Mappings that one request reads, and requests with each press of a button. */
 const PAGE = 10_000;
 const PAGES_MORE = 10;
+/** Devices of a domain. */
+const MOST_NAMED = 16;
 /** Rows of the table, and with each press of a button. */
 const ROWS = 200;
-
-interface Mapped extends Range {
-  readonly access: 'R' | 'W' | 'RW' | '–';
-  readonly source: MappingView['source'];
-  readonly offset: bigint;
-}
 
 /** What the reader has chosen. */
 interface Choice {
@@ -50,29 +47,25 @@ export function memoryView(seen: Seen): TemplateResult {
   return html`${withoutIoas(seen)}${shown(seen.answers.all<ProcessView>('/processes'), (processes) => ofProcesses(seen, processes))}`;
 }
 
-/** A domain that a kernel has handed over has mappings, but no IOAS as long as nobody has adopted it. */
+/** A domain that was handed over has mappings, but no IOAS, and no HWPT either before somebody has adopted it. */
 function withoutIoas({ answers, devices }: Seen): TemplateResult | typeof nothing {
-  const waiting = new Map<number, string[]>();
-  for (const { bdf, state, domain } of devices)
-    if (state === 'L' && domain.id !== null) waiting.set(domain.id, [...(waiting.get(domain.id) ?? []), bdf]);
-  if (waiting.size === 0) return nothing;
-  const tables = new Map(
-    (answers.all<DomainView>('/domains').value ?? []).map(({ id, tablePages }) => [id, tablePages]),
+  const states = new Map(devices.map(({ bdf, state }) => [bdf, state]));
+  const waiting = (answers.all<DomainView>('/domains').value ?? []).filter(
+    (domain) => domain.restored && domain.devices.every((bdf) => states.get(bdf) === 'L'),
   );
+  if (waiting.length === 0) return nothing;
+  const some = (bdfs: readonly string[]): string =>
+    bdfs.length > MOST_NAMED
+      ? `${bdfs.slice(0, MOST_NAMED).join(', ')} and ${bdfs.length - MOST_NAMED} more`
+      : bdfs.join(', ');
   return html`<section class="iova-waiting" aria-label="Domains without an IOAS">
-    <p>Devices in luo mode have no IOAS yet: they go on with the page tables of the kernel before. A program gets a domain as an HWPT when it binds
-      the retrieved cdev of a device to the retrieved iommufd.</p>
-    <ul class="plain">${[...waiting].map(
-      ([
-        id,
-        bdfs,
-      ]) => html`<li>${stateSign('L', '')}<strong>domain ${id}</strong>${tables.has(id) ? html` <span class="soft">(restored, ${count(tables.get(id)!, 'page')} of tables)</span>` : nothing}:
-        ${some(bdfs)}</li>`,
+    <p>Devices in luo mode have no IOAS: they go on with the page tables of the kernel before. A domain becomes an HWPT when a program
+      binds the retrieved cdev of one of its devices to the retrieved iommufd.</p>
+    <ul class="plain">${waiting.map(
+      ({ id, devices: bdfs, tablePages }) => html`<li>${stateSign('L', '')}<strong>domain ${id}</strong>,
+        <span class="soft">restored, ${count(tablePages, 'page')} of tables:</span> ${bdfs.length === 0 ? 'no device' : some(bdfs)}</li>`,
     )}</ul></section>`;
 }
-
-const some = (names: readonly string[], most = 16): string =>
-  names.length > most ? `${names.slice(0, most).join(', ')} and ${names.length - most} more` : names.join(', ');
 
 function ofProcesses(seen: Seen, processes: readonly ProcessView[]): TemplateResult {
   const open = processes.flatMap((process) => iommufdsOf(seen, process));
@@ -179,9 +172,8 @@ function ofIoas(seen: Seen, path: string, space: IoasView): TemplateResult {
   const { mappings, reserved, allowed, layout: drawing } = draw(space, read.pages);
   const rest = space.areas - mappings.length;
   return html`<section aria-labelledby="ioas"><h2 id="ioas">IOAS ${space.ioas}</h2>
-    <p>${count(space.areas, 'mapping')} of ${bytes(space.bytes)} in all, ${count(reserved.length, 'reserved range')}; a mapping begins and ends at a multiple of ${bytes(space.alignment)}.
-      ${space.immutable ? html`<strong>A HWPT of it is preserved: its mappings cannot change.</strong>` : nothing}
-      ${allowed.length === 0 ? 'Where nobody has said so, the kernel chooses any IOVA that is not reserved.' : `The kernel chooses IOVAs in ${count(allowed.length, 'allowed range')}.`}</p>
+    <p>${about(space, reserved.length, allowed.length)}
+      ${space.immutable ? html`<strong>A HWPT of it is preserved: its mappings cannot change.</strong>` : nothing}</p>
     ${read.error === null ? nothing : html`<p class="bad" role="alert">${read.error.message}</p>`}
     ${read.isReading ? html`<p class="soft" role="status">Reading…</p>` : nothing}
     ${read.hasMore && !read.isReading && rest > 0 ? moreToRead(mappings.length, rest) : nothing}
@@ -192,97 +184,24 @@ function ofIoas(seen: Seen, path: string, space: IoasView): TemplateResult {
     ${ranges(reserved, allowed)}</section>`;
 }
 
+function about({ areas, bytes: mapped, alignment }: IoasView, reserved: number, allowed: number): string {
+  const pages = BigInt(alignment) === 1n ? '' : ` Mappings begin and end at multiples of ${bytes(alignment)}.`;
+  const where =
+    allowed === 0
+      ? 'any IOVA that is not reserved'
+      : `an IOVA in ${allowed === 1 ? 'the' : `one of the ${allowed}`} allowed range${allowed === 1 ? '' : 's'}`;
+  const all =
+    areas === 0
+      ? 'Nothing is mapped'
+      : `${number(areas)} mapping${areas === 1 ? '' : 's'}, ${size(BigInt(mapped))} in all`;
+  return `${all}; ${count(reserved, 'reserved range')}.${pages} Where a program names no IOVA, the kernel chooses ${where}.`;
+}
+
 const moreToRead = (
   known: number,
   rest: number,
 ): TemplateResult => html`<p>What is drawn are the first ${number(known)}: ${number(rest)} more are not read.
   <button type="button" @click=${() => choose({ pages: choice.pages + PAGES_MORE, rows: choice.rows })}>Read ${number(Math.min(rest, PAGE * PAGES_MORE))} more</button></p>`;
-
-const number = (value: number): string => value.toLocaleString('en');
-const hex = (value: bigint): string => `0x${value.toString(16)}`;
-
-/** Bytes in few digits. */
-function size(value: bigint): string {
-  const step = 1n << BigInt(10 * Math.max(0, Math.floor((value.toString(2).length - 4) / 10)));
-  const rounded = ((value + step / 2n) / step) * step;
-  return `${rounded === value ? '' : '≈ '}${bytes(hex(rounded))}`;
-}
-
-const SOURCES: Record<MappingView['source'], string> = { user: 'memory of the process', file: 'file' };
-
-function picture({ pieces, empty }: Layout<Mapped>): TemplateResult {
-  return html`<ol class="iova-pieces" aria-label="Pieces of the IOVA space that are not empty, ascending">${pieces.map(
-    (piece) => html`<li>${gap(piece.empty)}<div>${pieceOf(piece)}
-      <span class="iova-ends">${hex(piece.start)} <span class="soft">${size(lengthOf(piece))}</span><br />– ${hex(piece.last)}</span></div></li>`,
-  )}<li>${gap(empty)}</li></ol>`;
-}
-
-const gap = (empty: bigint): TemplateResult | typeof nothing =>
-  empty === 0n
-    ? nothing
-    : html`<span class="iova-empty soft small"><span aria-hidden="true">⋯</span> ${size(empty)} empty</span>`;
-
-const TOP = 10;
-const BAND = 40;
-const HEIGHT = TOP + BAND + 1;
-
-function pieceOf({ width, boxes, reserved, allowed, start, last }: Piece<Mapped>): TemplateResult {
-  const about = [
-    `${hex(start)} to ${hex(last)}`,
-    count(
-      boxes.reduce((sum, { what }) => sum + what.items.length, 0),
-      'mapping',
-    ),
-    ...(reserved.length > 0
-      ? [
-          count(
-            reserved.reduce((sum, { what }) => sum + what.items.length, 0),
-            'reserved range',
-          ),
-        ]
-      : []),
-  ].join(', ');
-  const wide = Math.ceil(width) + 2;
-  return html`<svg class="iova" role="img" aria-label=${about} width=${wide} height=${HEIGHT} viewBox=${`-1 0 ${wide} ${HEIGHT}`}>
-    ${allowed.map(({ what, x, width: own }) => svg`<rect class="iova-allowed" x=${x} y="2" width=${own} height="4"><title>${`allowed: ${spoken(what)}`}</title></rect>`)}
-    ${boxes.map(({ what, x, width: own }) => box(what, x, own))}
-    ${reserved.map(({ what, x, width: own }) => svg`<rect class="iova-reserved" x=${x} y=${TOP} width=${own} height=${BAND}><title>${`reserved: ${what.items.length > 1 ? `${what.items.length} ranges, ` : ''}${spoken(what)}`}</title></rect>`)}
-  </svg>`;
-}
-
-const spoken = (range: Range): string => `${hex(range.start)} to ${hex(range.last)}, ${size(lengthOf(range))}`;
-
-/** What all of them have in common. */
-function common<Value>(items: readonly Mapped[], of: (item: Mapped) => Value): Value | null {
-  const first = of(items[0]!);
-  return items.every((item) => of(item) === first) ? first : null;
-}
-
-function box(group: Group<Mapped>, x: number, width: number): TemplateResult {
-  const { items, bytes: sum } = group;
-  const access = common(items, (item) => item.access) ?? '…';
-  const source = common(items, (item) => item.source);
-  const many = items.length > 1 ? `${number(items.length)} mappings, ${size(sum)} of them mapped, ` : '';
-  const from = items.length > 1 ? '' : `, from ${hex(items[0]!.offset)}`;
-  const title = `${many}${spoken(group)}: ${access}, ${source === null ? 'of memory and of files' : SOURCES[source]}${from}`;
-  const middle = x + width / 2;
-  return svg`<g class=${`iova-box iova-${source ?? 'both'}`}><title>${title}</title>
-    <rect x=${x} y=${TOP} width=${width} height=${BAND} rx="3"></rect>
-    <text x=${middle} y=${TOP + (many === '' ? 25 : 17)}>${access}</text>
-    ${many === '' ? nothing : svg`<text class="iova-many" x=${middle} y=${TOP + 33}>${`${items.length}×`}</text>`}</g>`;
-}
-
-/** The pattern of reserved ranges is in it: it is always there. */
-function legend(): TemplateResult {
-  const sample = (inner: TemplateResult): TemplateResult =>
-    html`<svg class="iova sample" width="30" height="20" aria-hidden="true">${inner}</svg>`;
-  return html`<ul class="legend">
-    <li>${sample(svg`<g class="iova-box iova-file"><rect x="1" y="1" width="28" height="18" rx="3"></rect><text x="15" y="14">RW</text></g>`)} a file, which a device may read and write</li>
-    <li>${sample(svg`<g class="iova-box iova-user"><rect x="1" y="1" width="28" height="18" rx="3"></rect><text x="15" y="14">R</text></g>`)} memory of the process, only to be read</li>
-    <li>${sample(svg`<defs><pattern id="iova-hatch" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect class="iova-hatch" width="2" height="7"></rect></pattern></defs><rect class="iova-reserved" x="1" y="1" width="28" height="18"></rect>`)} reserved: nobody may map there</li>
-    <li>${sample(svg`<rect class="iova-allowed" y="8" width="30" height="4"></rect>`)} allowed: where the kernel chooses IOVAs</li>
-    <li class="soft">A box is the wider the longer it is, by the logarithm; “9×” stands for nine mappings.</li></ul>`;
-}
 
 function mappingTable(mappings: readonly Mapped[]): TemplateResult {
   const rows = mappings
