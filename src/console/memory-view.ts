@@ -74,7 +74,7 @@ function ofProcesses(seen: Seen, processes: readonly ProcessView[]): TemplateRes
     return html`<p>No process has an iommufd open, so there is no IOAS. A program makes one by opening <code>/dev/iommu</code>.</p>`;
   const pick = ({ target }: Event): void => choose({ iommufd: (target as HTMLSelectElement).value, ioas: null });
   return html`<div class="tools"><label>iommufd <select @change=${pick}>${open.map(
-    ({ path, name }) => html`<option value=${path} ?selected=${path === chosen.path}>${name}</option>`,
+    ({ path, name }) => html`<option value=${path} .selected=${path === chosen.path}>${name}</option>`,
   )}</select></label></div>
     ${shown(seen.answers.get<IommufdView>(chosen.path), (iommufd) => ofIommufd(seen, chosen.path, iommufd))}`;
 }
@@ -99,7 +99,7 @@ function ofIommufd(seen: Seen, path: string, iommufd: IommufdView): TemplateResu
   const answer = ioas === undefined ? null : seen.answers.get<IoasView>(`${path}/ioases/${ioas}`);
   return html`
     ${iommufdPicture(seen, { path, iommufd, chosen: answer?.value ?? null, choose: (id) => choose({ ioas: id }) })}
-    ${answer === null ? html`<p>It has no IOAS.</p>` : shown(answer, (space) => ofIoas(seen, path, space))}`;
+    ${answer === null ? html`<p>This iommufd has no IOAS: nothing can be mapped before there is one.</p>` : shown(answer, (space) => ofIoas(seen, path, space))}`;
 }
 
 interface Read {
