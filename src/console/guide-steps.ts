@@ -2,7 +2,7 @@
  * The guided update: what is asked, step by step, and why; and mistakes that can be made on the way. It is the story of README.md, with what
  * answers give in place of its numbers.
  */
-import type { DeviceView, EngineView, HandoverView, PreflightView } from '../host/views.ts';
+import type { DeviceView, EngineView, HandoverView, PreflightView, ProcessView } from '../host/views.ts';
 import { count } from './parts.ts';
 
 /** What the steps need to know: of the device, and of the answers so far. In a request `{pid}` stands for the one of that name. */
@@ -50,6 +50,12 @@ interface DmaAnswer {
   results: ({ ok: true; data: string } | { ok: false; fault: { reason: string } })[];
 }
 
+const START: Request = {
+  request: 'POST /processes {"name": "vmm"}',
+  keeps: { pid: 'pid' },
+  told: ({ pid }: ProcessView) => `It is process ${pid}.`,
+};
+
 const READ: Request = {
   request: `POST ${DEVICE}/dma {"accesses": [{"op": "read", "iova": "${IOVA}", "length": 5}]}`,
   told: ({ results: [read] }: DmaAnswer) =>
@@ -79,8 +85,7 @@ const PREPARED: Chapter = {
     {
       label: 'Start a VMM',
       why: 'A process that may do all that is asked below.',
-      request: 'POST /processes {"name": "vmm"}',
-      keeps: { pid: 'pid' },
+      ...START,
     },
     {
       label: 'Make a memfd',
@@ -249,8 +254,7 @@ const RESTORED: Chapter = {
     {
       label: 'Start the new VMM',
       why: 'Another process, which knows nothing but the name of the session and the tokens.',
-      request: 'POST /processes {"name": "vmm"}',
-      keeps: { pid: 'pid' },
+      ...START,
     },
     {
       label: 'Open /dev/liveupdate again',

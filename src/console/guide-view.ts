@@ -150,16 +150,22 @@ export class GuideView {
   /** There is nothing to begin with. */
   #noDevice(): TemplateResult {
     const { devices, id } = this.#live;
-    const held = devices.filter(({ cdev, owner }) => cdev !== null && owner !== null);
+    const having = (wanted: DeviceView['owner']): string =>
+      devices
+        .filter(({ cdev, owner }) => cdev !== null && owner === wanted)
+        .map(({ bdf }) => bdf)
+        .join(', ');
+    const [held, waiting] = [having('iommufd'), having('luo')];
     const free = bindable(devices);
     const bind =
       free &&
       ({ method: 'PUT', path: ofHost(id, `/devices/${free.bdf}/driver`), body: '{"driver":"vfio-pci"}' } as const);
     return html`<div class="guide"><p>The guide needs a device on vfio-pci whose DMA nobody owns; here is none.</p>
-      ${held.length === 0 ? nothing : html`<p>In use: ${held.map(({ bdf }) => bdf).join(', ')}. Ending the process that has it open (Processes) leaves it to others.</p>`}
+      ${held === '' ? nothing : html`<p>A process has ${held}: ending it (Processes) leaves that to others.</p>`}
+      ${waiting === '' ? nothing : html`<p>A session of the kernel before has ${waiting}: who restores it gets that.</p>`}
       ${
         bind === undefined
-          ? html`<p>None has no driver and is alone in its group, either. A host of the preset vmm-lab has some.</p>`
+          ? html`<p>No device is without a driver and alone in its group, so that none can be bound to it. A host of the preset vmm-lab has some.</p>`
           : html`<p>${free!.bdf} has no driver and is alone in its group: bind vfio-pci to it first.</p>
             <div class="tools"><button type="button" @click=${() => this.#bind(bind)}>Bind vfio-pci to ${free!.bdf}</button><code class="line">${curlOf(bind)}</code></div>`
       }
@@ -181,7 +187,7 @@ export class GuideView {
       redraw();
     }
     this.#end();
-    if (isOfStep && this.#failed === null) focusNext();
+    showNext(isOfStep && this.#failed === null);
   }
 
   async #err(mistake: Mistake, values: Values): Promise<void> {
@@ -193,30 +199,35 @@ export class GuideView {
     for (const request of mistake.requests) outcomes.push(await this.#ask(request));
     this.#isOver = mistake.isLast === true && outcomes.every(({ error }) => error === null);
     this.#end();
-    focusNext();
+    showNext(true);
   }
 
   /** The VMM of the guide is ended, if its kernel runs still, so that its device is free again. */
   async #anew(): Promise<void> {
-    const { client, id, host } = this.#live;
     const { pid, kernel } = this.#values;
     if (this.#isBusy) return;
     this.#isBusy = true;
-    if (pid !== undefined && kernel === host?.kernel)
-      await this.#send({ method: 'DELETE', path: ofHost(id, `/processes/${pid}`) });
-    // What is suitable is chosen of these: those of before the end would tell of another device.
-    this.#live.devices = await client.all<DeviceView>(ofHost(id, '/devices')).catch(() => this.#live.devices);
+    if (pid !== undefined && kernel === this.#live.host?.kernel)
+      await this.#send({ method: 'DELETE', path: ofHost(this.#live.id, `/processes/${pid}`) });
     this.#values = {};
     [this.#done, this.#failed, this.#bound, this.#isOver] = [[], null, null, false];
     this.#mistakes.clear();
-    this.#end();
+    await this.#chooseAnew();
   }
 
   async #bind(asked: Asked): Promise<void> {
     if (this.#isBusy) return;
     this.#isBusy = true;
     this.#bound = await this.#send(asked);
+    await this.#chooseAnew();
+  }
+
+  /** The device is chosen of those that are known: as they were before, another one would be. */
+  async #chooseAnew(): Promise<void> {
+    const { client, id } = this.#live;
+    this.#live.devices = await client.all<DeviceView>(ofHost(id, '/devices')).catch(() => this.#live.devices);
     this.#end();
+    showNext(true);
   }
 
   async #ask(request: Request): Promise<Outcome> {
@@ -257,11 +268,14 @@ export class GuideView {
 const isWanted = (error: Error, { refusal }: Partial<Step>): boolean =>
   refusal !== undefined && error instanceof Refused && error.problem.errno === refusal;
 
-/** The button that was pressed is gone, or off: the next one has its place for the keyboard. */
-function focusNext(): void {
-  requestAnimationFrame(() =>
-    document.querySelector<HTMLElement>('.guide .next > .tools > button, .guide-bar button:not(:disabled)')?.focus(),
-  );
+/** Scrolls to the next step. `isFocused`: the button that was pressed is gone, or off, so that the next one has its place for the keyboard. */
+function showNext(isFocused: boolean): void {
+  requestAnimationFrame(() => {
+    const next = document.querySelector('.guide .next');
+    next?.scrollIntoView({ block: 'nearest' });
+    const button = next?.querySelector<HTMLElement>(':scope > .tools > button');
+    if (isFocused) (button ?? document.querySelector<HTMLElement>('.guide-bar button:not(:disabled)'))?.focus();
+  });
 }
 
 /** What came of a request. */
@@ -281,6 +295,6 @@ function came({ asked, answer, error }: Outcome, step: Partial<Step> = {}): Temp
     ${
       text.length <= SHORT
         ? html`<p><span class="soft small">answer</span> <code>${text}</code></p>`
-        : html`<details><summary class="small">The answer</summary><pre tabindex="0" role="region" aria-label="The answer">${JSON.stringify(answer, null, 2)}</pre></details>`
+        : html`<details><summary class="small">The answer</summary><pre tabindex="0" role="group" aria-label="The answer">${JSON.stringify(answer, null, 2)}</pre></details>`
     }</div>`;
 }

@@ -105,12 +105,15 @@ function hazardLine({ message, data }: PreflightView['hazards'][number]): Templa
     ${advice === null ? nothing : html`<p class="advice"><strong>What to do:</strong> ${advice}</p>`}</li>`;
 }
 
-function tables({ devices, sessions, files, domains, more }: HandoverView): TemplateResult {
-  return html`
-    <h2>Devices</h2>
+const tables = (handedOver: HandoverView): TemplateResult => html`
+  ${devicesOf(handedOver)}
+  ${handedOver.sessions.length + handedOver.files.length + handedOver.domains.length === 0 ? html`<p class="soft">No session, file or domain is handed over.</p>` : contentsOf(handedOver)}`;
+
+function devicesOf({ devices, more }: HandoverView): TemplateResult {
+  return html`<h2>Devices</h2>
     ${table(
       'Devices',
-      ['Device', 'It', 'State after', 'Domain', 'Session', 'Token', 'Token of its HWPT', 'Why'],
+      ['Device', 'Fate', 'State after', 'Domain', 'Session', 'Token', 'Token of its HWPT', 'Why'],
       devices.map(({ bdf, fate, state, domain, liveupdate, why }) => [
         bdf,
         fate === 'lost' ? html`<span class="bad">${FATES[fate]}</span>` : FATES[fate],
@@ -122,8 +125,11 @@ function tables({ devices, sessions, files, domains, more }: HandoverView): Temp
         why ?? '',
       ]),
       'The host has none.',
-    )}${left(more?.devices)}
-    <h2>Sessions</h2>
+    )}${left(more?.devices)}`;
+}
+
+function contentsOf({ sessions, files, domains, more }: HandoverView): TemplateResult {
+  return html`<h2>Sessions</h2>
     ${table(
       'Sessions',
       ['Session', 'Files'],
