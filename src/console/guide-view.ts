@@ -127,7 +127,7 @@ export class GuideView {
     const isNext = number === this.#done.length && !this.#isOver;
     const outcome = done ?? (isNext ? this.#failed : null);
     return html`<li class=${done ? 'done' : isNext ? 'next' : 'later'} aria-current=${isNext ? 'step' : 'false'}>
-      ${mistake === undefined ? nothing : this.#mistake(mistake, isNext, values)}
+      ${mistake === undefined || (done && !this.#mistakes.has(mistake)) ? nothing : this.#mistake(mistake, isNext, values)}
       <p><strong>${number + 1}. ${label}.</strong> ${why}</p>
       <div class="tools">
         ${done ? html`<span class="small">✓ done</span>` : html`<button type="button" ?disabled=${!isNext} @click=${() => this.#run(1, values, true)}>${label}</button>`}
@@ -152,7 +152,7 @@ export class GuideView {
     const { devices, id } = this.#live;
     const having = (wanted: DeviceView['owner']): string =>
       devices
-        .filter(({ cdev, owner }) => cdev !== null && owner === wanted)
+        .filter(({ owner }) => owner === wanted)
         .map(({ bdf }) => bdf)
         .join(', ');
     const [held, waiting] = [having('iommufd'), having('luo')];
