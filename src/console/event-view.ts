@@ -1,10 +1,9 @@
 /** Events as the console shows them: those of a step, and the log of all. */
 import { html, nothing, type TemplateResult } from 'lit-html';
 import type { HostEvent } from '../host/views.ts';
-import type { HazardKind } from '../timeline/page.ts';
 import type { Timeline } from '../timeline/rows.ts';
 import { duration, seconds } from '../timeline/text.ts';
-import { hazardKinds } from './hazard-kinds.ts';
+import { adviceOn } from './hazard-kinds.ts';
 
 /** So many of a step are shown; it may have very many. */
 const MOST = 40;
@@ -34,9 +33,8 @@ function eventLine(event: HostEvent): TemplateResult {
 
 /** What to do about a hazard. */
 function adviceOf({ kind, data }: HostEvent): TemplateResult | typeof nothing {
-  const found: HazardKind | undefined =
-    kind === 'hazard' ? hazardKinds().find(({ hazard }) => hazard === data.hazard) : undefined;
-  return found === undefined ? nothing : html`<p class="advice"><strong>What to do:</strong> ${found.advice}</p>`;
+  const advice = kind === 'hazard' ? adviceOn(String(data.hazard)) : null;
+  return advice === null ? nothing : html`<p class="advice"><strong>What to do:</strong> ${advice}</p>`;
 }
 
 export interface EventFilters {

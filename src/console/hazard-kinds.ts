@@ -7,6 +7,9 @@ let kinds: readonly HazardKind[] = [];
 
 export const hazardKinds = (): readonly HazardKind[] => kinds;
 
+/** What to do about one; null: nothing was told. */
+export const adviceOn = (hazard: string): string | null => kinds.find((kind) => kind.hazard === hazard)?.advice ?? null;
+
 export function readHazardKinds(client: Client): void {
   if (kinds.length > 0) return;
   client.whole<HazardKind>('/v1/hazards').then(

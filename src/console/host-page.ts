@@ -63,7 +63,7 @@ export class HostPage {
     this.live = new LiveHost(client, id);
     this.#answers = new Answers(client, id, '');
     this.#acting = new Acting(client, () => this.live.touch());
-    this.#guide = new GuideView(client, id, () => this.live.touch());
+    this.#guide = new GuideView(this.live);
     readHazardKinds(client);
   }
 

@@ -1,4 +1,170 @@
-import { html, type TemplateResult } from 'lit-html';
+/** What a kexec would do now: what would be lost, what to do first, and what would be handed over. */
+import { html, nothing, type TemplateResult } from 'lit-html';
+import type { HandedOverDevice, HandedOverFile, HandoverView, PreflightStep, PreflightView } from '../host/views.ts';
+import { NOBODY, shortWordsOf } from '../timeline/states.ts';
+import { duration } from '../timeline/text.ts';
+import { ofHost } from './client.ts';
+import { adviceOn } from './hazard-kinds.ts';
+import { bytes, count, shown, stateSign, table } from './parts.ts';
+import { redraw } from './redraw.ts';
 import type { Seen } from './seen.ts';
 
-export const preflightView = (_seen: Seen): TemplateResult => html`<p>Nothing yet.</p>`;
+type Mode = HandoverView['mode'];
+
+const MODES: Record<Mode, string> = { 'live-update': 'live update', plain: 'plain kexec' };
+const FATES: Record<HandedOverDevice['fate'], string> = {
+  kept: 'goes on',
+  lost: 'is left behind',
+  quiesced: 'is stopped by its driver',
+  idle: 'is not in use',
+};
+
+let mode: Mode = 'live-update';
+
+function choose({ target }: Event): void {
+  mode = (target as HTMLSelectElement).value as Mode;
+  redraw();
+}
+
+export function preflightView(seen: Seen): TemplateResult {
+  return html`
+    <div class="tools">
+      <label>Kexec <select @change=${choose}>
+        ${Object.entries(MODES).map(([value, name]) => html`<option value=${value} ?selected=${value === mode}>${name}</option>`)}</select></label>
+      <span class="soft small">It is done to a copy of the host, each time the host changes: this one stays as it is.</span>
+    </div>
+    ${shown(seen.answers.get<PreflightView>(`/preflight?mode=${mode}`), (preflight) => found(seen, preflight))}`;
+}
+
+function found(seen: Seen, preflight: PreflightView): TemplateResult {
+  const { refusal, panic, hazards, steps, handedOver, more } = preflight;
+  const losses = lossesOf(preflight);
+  const isSafe = refusal === null && panic === null && losses.length === 0;
+  return html`
+    <p class=${isSafe ? 'verdict' : 'verdict bad'} role="status">${verdict(preflight, losses)}</p>
+    ${refusal === null ? nothing : html`<p>${refusal.why}${refusal.rule === null ? '' : ` (rule ${refusal.rule})`}</p>`}
+    ${handedOver === null ? nothing : html`<p class="soft">${summary(handedOver)}</p>`}
+    <div class="tools">${seen.acting.button({
+      label: `Run the ${MODES[mode]}`,
+      asked: { method: 'POST', path: ofHost(seen.id, '/kexec'), body: { mode } },
+      isOff: seen.isPast || refusal !== null,
+      ...(!isSafe && { sure: `${verdict(preflight, losses)} Run the ${MODES[mode]} all the same?` }),
+    })}</div>
+    ${
+      steps.length === 0
+        ? nothing
+        : html`<h2 id="first">To do first, in this order</h2>
+      <ol class="steps" aria-labelledby="first">${steps.map(stepLine)}</ol>${left(more?.steps)}`
+    }
+    ${
+      hazards.length === 0
+        ? nothing
+        : html`<h2 id="hazards">Hazards that would be raised</h2>
+      <ul class="plain" role="list" aria-labelledby="hazards">${hazards.map(hazardLine)}</ul>${left(more?.hazards)}`
+    }
+    ${handedOver === null ? nothing : tables(handedOver)}`;
+}
+
+function verdict({ refusal, panic }: PreflightView, losses: readonly string[]): string {
+  if (refusal !== null) return `reboot() would be refused: ${refusal.errno} in ${refusal.where}.`;
+  if (panic !== null) return `The next kernel would stop: ${panic}.`;
+  return losses.length === 0 ? 'Nothing is lost.' : `${losses.join(', ')}.`;
+}
+
+/** What would be lost, in words; of the first ones of each that the answer lists. */
+function lossesOf({ handedOver, hazards, more }: PreflightView): string[] {
+  if (handedOver === null) return [];
+  const { devices, files, domains } = handedOver;
+  const losses: string[] = [];
+  const add = (number: number, what: string, becomes: string): void => {
+    if (number > 0) losses.push(`${count(number, what)} would be ${becomes}`);
+  };
+  add(devices.filter(({ fate }) => fate === 'lost').length, 'device', 'left behind');
+  add(files.filter(({ kept }) => !kept).length, 'file', 'lost');
+  add(domains.filter(({ kept }) => !kept).length, 'domain', 'lost');
+  // There are others than those of what is listed.
+  if (losses.length === 0) add(hazards.length + (more?.hazards ?? 0), 'hazard', 'raised');
+  return losses;
+}
+
+function summary({ devices, sessions, files, blackout, taken }: HandoverView): string {
+  const kept = devices.filter(({ fate }) => fate === 'kept').length;
+  const what = taken
+    ? `${count(sessions.length, 'session')} with ${count(files.length, 'file')} handed over`
+    : 'nothing handed over';
+  return `${count(kept, 'device')} going on, ${what}, ${duration(BigInt(blackout))} without a kernel.`;
+}
+
+const stepLine = ({ what, rest, call }: PreflightStep): TemplateResult =>
+  html`<li>${what}${rest === null ? nothing : html`<br /><code>${rest}</code>`}${call === null ? nothing : html` <span class="soft">or</span> <code>${call}</code>`}</li>`;
+
+function hazardLine({ message, data }: PreflightView['hazards'][number]): TemplateResult {
+  const hazard = String(data.hazard);
+  const advice = adviceOn(hazard);
+  return html`<li class="event bad-event"><span class="kind">${hazard}</span><span class="message">${message}</span>
+    ${advice === null ? nothing : html`<p class="advice"><strong>What to do:</strong> ${advice}</p>`}</li>`;
+}
+
+const tables = (handedOver: HandoverView): TemplateResult => html`
+  ${devicesOf(handedOver)}
+  ${handedOver.sessions.length + handedOver.files.length + handedOver.domains.length === 0 ? html`<p class="soft">No session, file or domain is handed over.</p>` : contentsOf(handedOver)}`;
+
+function devicesOf({ devices, more }: HandoverView): TemplateResult {
+  return html`<h2>Devices</h2>
+    ${table(
+      'Devices',
+      ['Device', 'Fate', 'State after', 'Domain', 'Session', 'Token', 'Token of its HWPT', 'Why'],
+      devices.map(({ bdf, fate, state, domain, liveupdate, why }) => [
+        bdf,
+        fate === 'lost' ? html`<span class="bad">${FATES[fate]}</span>` : FATES[fate],
+        stateSign(state, state === 'N' ? 'none' : shortWordsOf({ ...NOBODY, letter: state })),
+        domain ?? '–',
+        liveupdate?.session ?? '–',
+        liveupdate?.token ?? '–',
+        liveupdate?.hwptToken ?? '–',
+        why ?? '',
+      ]),
+      'The host has none.',
+    )}${left(more?.devices)}`;
+}
+
+function contentsOf({ sessions, files, domains, more }: HandoverView): TemplateResult {
+  return html`<h2>Sessions</h2>
+    ${table(
+      'Sessions',
+      ['Session', 'Files'],
+      sessions.map(({ name, files: number }) => [name, number]),
+      'None is handed over.',
+    )}${left(more?.sessions)}
+    <h2>Files</h2>
+    ${table(
+      'Files',
+      ['Token', 'Session', 'Handler', 'What', 'Can be retrieved'],
+      files.map((file) => [
+        file.token,
+        file.session,
+        file.handler,
+        whatOf(file),
+        file.kept ? 'yes' : html`<span class="bad">no</span>`,
+      ]),
+      'None is handed over.',
+    )}${left(more?.files)}
+    <h2>Domains</h2>
+    ${table(
+      'Domains',
+      ['Domain', 'Kept', 'Devices'],
+      domains.map(({ id, kept, devices: on }) => [id, kept ? 'yes' : html`<span class="bad">no</span>`, on.join(', ')]),
+      'None is handed over.',
+    )}${left(more?.domains)}`;
+}
+
+function whatOf({ device, size, hwpts }: HandedOverFile): string {
+  if (device !== null) return `the cdev of ${device}`;
+  if (size !== null) return `a memfd of ${bytes(size)}`;
+  return hwpts === null
+    ? '–'
+    : `an iommufd with ${hwpts.map(({ token, domain }) => `the HWPT of token ${token} (domain ${domain})`).join(', ') || 'no HWPT'}`;
+}
+
+const left = (more = 0): TemplateResult | typeof nothing =>
+  more === 0 ? nothing : html`<p class="soft">and ${more} more</p>`;
