@@ -84,5 +84,5 @@ function hazardsOf(answer: unknown): string {
   return ` Hazard: ${hazards.map(({ message }) => message).join('; ')}`;
 }
 
-export const curl = (asked: Asked): TemplateResult =>
+const curl = (asked: Asked): TemplateResult =>
   html`<details class="curl"><summary aria-label=${`curl line of ${asked.method} ${asked.path}`}>curl</summary><code>${curlOf(asked)}</code></details>`;

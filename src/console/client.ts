@@ -28,7 +28,7 @@ export class Refused extends Error {
 }
 
 /** Nobody answered. */
-export class Unreached extends Error {
+class Unreached extends Error {
   override readonly name = 'Unreached';
 }
 

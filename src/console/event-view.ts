@@ -18,7 +18,7 @@ export function stepDetails(
     return html`<section id="step" class="step" aria-label="Step"><p>Nothing was told yet.</p></section>`;
   const left = step.events.length - MOST;
   return html`<section id="step" class="step" aria-label="Step">
-    <h3>Command ${step.sequence} <span class="soft">kernel ${step.kernel}, ${duration(step.time)}${isNewest ? ', the newest' : ''}</span></h3>
+    <h2>Command ${step.sequence} <span class="soft">kernel ${step.kernel}, ${duration(step.time)}${isNewest ? ', the newest' : ''}</span></h2>
     <ul class="plain">${step.events.slice(0, MOST).map(eventLine)}${left > 0 ? html`<li class="soft">and ${left} more</li>` : nothing}</ul>
     ${isNewest ? nothing : html`<button type="button" @click=${() => onSelect(step.sequence)}>See the host as it was then</button>`}
   </section>`;
@@ -77,7 +77,7 @@ export function eventLog(
     </div>
     <p class="soft small" role="status">${found.length} of ${events.length} events, the newest first.</p>
     <div class="wide" tabindex="0" role="region" aria-label="Events">
-      <table><thead><tr><th scope="col">Time (s)</th><th scope="col">Event</th><th scope="col">Kernel</th><th scope="col">Kind</th><th scope="col">What has happened</th></tr></thead>
+      <table><thead><tr><th scope="col" class="number">Time (s)</th><th scope="col">Event</th><th scope="col" class="number">Kernel</th><th scope="col">Kind</th><th scope="col">What has happened</th></tr></thead>
       <tbody>${shown.map(
         (event) => html`<tr class=${event.severity === 'error' || event.severity === 'warning' ? 'bad-event' : ''}>
           <td class="number">${seconds(event.time)}</td><td>${event.id}</td><td class="number">${event.kernel}</td>

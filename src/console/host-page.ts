@@ -13,7 +13,7 @@ import { GuideView } from './guide-view.ts';
 import { hazardKinds, readHazardKinds } from './hazard-kinds.ts';
 import { LiveHost } from './live-host.ts';
 import { memoryView } from './memory-view.ts';
-import { count, download } from './parts.ts';
+import { download, facts } from './parts.ts';
 import { Past } from './past.ts';
 import { preflightView } from './preflight-view.ts';
 import { processesView } from './processes-view.ts';
@@ -97,13 +97,13 @@ export class HostPage {
         (tab) =>
           html`<a href=${hashOf({ ...route, tab })} aria-current=${tab === route.tab ? 'page' : 'false'}>${NAMES[tab]}</a>`,
       )}</nav>
-      <section class="tab" aria-label=${NAMES[route.tab]}>${this.#tab(route)}</section>`;
+      <section class="tab" aria-label=${`View: ${NAMES[route.tab]}`}>${this.#tab(route)}</section>`;
   }
 
   #about(): TemplateResult {
     const host = this.live.host!;
     const hazards = this.live.events.filter(({ kind }) => kind === 'hazard').length;
-    const facts: [string, string | TemplateResult][] = [
+    const pairs: [string, string | TemplateResult][] = [
       ['State', host.panic === null ? host.state : `${host.state}: ${host.panic}`],
       ['Kernel', `${host.kernel}, profile ${host.profile}`],
       ['Live updates', String(host.liveupdateNumber)],
@@ -113,8 +113,8 @@ export class HostPage {
       ['Id', host.id],
     ];
     const labels = Object.entries(host.labels).map(([key, value]) => `${key}=${value}`);
-    if (labels.length > 0) facts.push(['Labels', labels.join(', ')]);
-    return html`<dl class="facts">${facts.map(([term, text]) => html`<div><dt>${term}</dt><dd>${text}</dd></div>`)}</dl>
+    if (labels.length > 0) pairs.push(['Labels', labels.join(', ')]);
+    return html`${facts(pairs)}
       <div class="tools" role="group" aria-label="What can be done to the host">${this.#buttons()}</div>`;
   }
 
@@ -203,15 +203,20 @@ export class HostPage {
   #tab(route: HostRoute): TemplateResult | typeof nothing {
     const { live } = this;
     const { tab } = route;
-    if (tab === 'timeline') return this.#timeline.view(live, route.at, (at) => go({ ...route, tab: 'devices', at }));
+    if (tab === 'timeline') return this.#picture(route);
+    const { at } = route;
     if (tab === 'events')
-      return eventLog(live.events, this.#filters, (changed) => {
-        this.#filters = { ...this.#filters, ...changed };
-        redraw();
-      });
-    if (route.at !== null && OF_NOW.includes(tab))
+      return eventLog(
+        at === null ? live.events : live.events.filter(({ sequence }) => sequence <= at),
+        this.#filters,
+        (changed) => {
+          this.#filters = { ...this.#filters, ...changed };
+          redraw();
+        },
+      );
+    if (at !== null && OF_NOW.includes(tab))
       return html`<p>This is of the host as it is now. <a href=${hashOf({ ...route, at: null })}>Back to now</a></p>`;
-    const seen = this.#seen(route.at);
+    const seen = this.#seen(at);
     if (seen === null) return html`<p class="soft" role="status">Reading …</p>`;
     switch (tab) {
       case 'devices':
@@ -227,8 +232,13 @@ export class HostPage {
       case 'preflight':
         return preflightView(seen);
       case 'guide':
-        return this.#guide.view();
+        // What it does is seen beside it.
+        return html`<div class="beside">${this.#guide.view()}<div>${this.#picture(route)}</div></div>`;
     }
+  }
+
+  #picture(route: HostRoute): TemplateResult {
+    return this.#timeline.view(this.live, route.at, (at) => go({ ...route, tab: 'devices', at }));
   }
 
   #seen(at: number | null): Seen | null {
@@ -245,5 +255,3 @@ export class HostPage {
     return { ...common, answers, devices, engines: answers.whole<EngineView>('/engines').value ?? [], isPast: true };
   }
 }
-
-export const hazardsIn = (number: number | null): string => (number === null ? '–' : count(number, 'hazard'));

@@ -96,7 +96,7 @@ export class HostsPage {
         <div class="tools"><label>Find <input type="search" .value=${this.#wanted} placeholder="name or label" @input=${this.#want} /></label></div>
         ${table(
           'Hosts',
-          ['Host', 'State', 'Kernel', 'Hazards', 'Labels', 'Made', ''],
+          ['Host', 'State', 'Kernel', 'Hazards', 'Labels', 'Made', 'Action'],
           hosts.map((host) => this.#row(host)),
           all.length === 0 ? 'There is none yet: make one above.' : 'None is found.',
         )}`

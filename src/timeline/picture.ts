@@ -95,7 +95,7 @@ export function drawing(
     selected === null
       ? ''
       : `<rect class="selected" x="${columns.x(selected)}" width="${Math.max(2, columns.step)}" height="${height}"/>`;
-  return `<svg class="timeline" ${size} role="img" aria-label="${escaped(about)}">${DEFS}${kernels(columns, height, window)}${chosen}${rows.draw(columns, window)}${head(columns, window)}</svg>`;
+  return `<svg class="timeline" ${size} role="group" aria-label="${escaped(about)}">${DEFS}<g aria-hidden="true">${kernels(columns, height, window)}${chosen}${rows.draw(columns, window)}${head(columns, window)}</g></svg>`;
 }
 
 const isSeen = ({ x, width }: { x: number; width: number }, { left, right }: Window): boolean =>

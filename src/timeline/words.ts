@@ -11,7 +11,9 @@ export function inWords(timeline: Timeline, devices: readonly DeviceRow[]): stri
   const kernels = timeline.kernels
     .filter(({ to }) => to > first)
     .map(({ kernel, from, to }) => ({ kernel, from: Math.max(from, first), to }));
-  const heads = ['', ...kernels.map(({ kernel }) => `kernel ${kernel}`)].map((text) => `<th scope="col">${text}</th>`);
+  const heads = ['Of', ...kernels.map(({ kernel }) => `kernel ${kernel}`)].map(
+    (text) => `<th scope="col">${text}</th>`,
+  );
   const when = (step: number): string => duration(steps[Math.min(step, steps.length - 1)]!.time);
   const row = (name: string, cellOf: (from: number, to: number) => string[]): string => {
     const cells = kernels.map(({ from, to }) => `<td>${listed(cellOf(from, to))}</td>`);

@@ -54,7 +54,7 @@ test('the picture has a text instead of it, its marks tell themselves, and a tab
   const html = page(await reportOn(host));
   assert.match(
     html,
-    /<svg class="timeline" [^>]*role="img" aria-label="Timeline of [^"]*: 2 kernels, 5 devices, 1 session\./,
+    /<svg class="timeline" [^>]*role="group" aria-label="Timeline of [^"]*: 2 kernels, 5 devices, 1 session\./,
   );
   assert.match(
     html,
