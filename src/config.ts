@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { COMMAND_SECONDS } from './limits.ts';
 import { nearest } from './nearest.ts';
 import { defaultQuotas, type Quotas, readQuotas } from './quotas.ts';
+import { readTraces, type Traces } from './traces.ts';
 
 export const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
@@ -55,6 +56,8 @@ export interface Config {
   readyFile: string | null;
   /** Directory with files of what is to be there from the start on; null: nothing is. */
   seedDir: string | null;
+  /** Of which requests a collector of OpenTelemetry is told; null: of none. */
+  traces: Traces | null;
   allowServiceDeath: boolean;
   /** Each host is looked at after each command. */
   check: boolean;
@@ -181,6 +184,8 @@ export function readConfig(args: readonly string[], variables: Record<string, st
       `HOLDOVER_HOST is ${values.HOLDOVER_HOST}, but development mode (--dev) has a well-known key and serves loopback only: leave it out, or start without --dev.`,
     );
   }
+  const told = readTraces(given);
+  if ('wrong' in told) throw new ConfigError(told.wrong);
   const config: Config = {
     dev,
     host: values.HOLDOVER_HOST,
@@ -209,9 +214,10 @@ export function readConfig(args: readonly string[], variables: Record<string, st
     corsOrigins: values.HOLDOVER_CORS_ORIGINS ?? null,
     readyFile: values.HOLDOVER_READY_FILE ?? null,
     seedDir: values.HOLDOVER_SEED_DIR ?? null,
+    traces: told.traces,
     allowServiceDeath: values.HOLDOVER_ALLOW_SERVICE_DEATH === '1',
     check: values.HOLDOVER_CHECK === '1',
-    warnings: unknownVariables(Object.keys(given)),
+    warnings: [...unknownVariables(Object.keys(given)), ...told.warnings],
   };
   checkKeys(config);
   checkBodies(config);

@@ -99,13 +99,14 @@ export const MAX_LINE = 64 << 10;
 export const COMMAND_SECONDS = 10;
 /**
  * How long a stop waits for what has begun, until long work is given up and what waits is refused; how long then for those
- * answers, and for lanes that are in the middle of something; how long snapshots of hosts may take; and when the service
- * ends whatever is not done. In milliseconds.
+ * answers, and for lanes that are in the middle of something; how long snapshots of hosts may take, and the last spans; and when the
+ * service ends whatever is not done. In milliseconds.
  */
 export const STOP_GRACE_MS = SECOND;
 export const STOP_ANSWERS_MS = 1200;
 export const STOP_LANES_MS = 800;
 export const STOP_SNAPSHOTS_MS = 800;
+export const STOP_SPANS_MS = 500;
 export const STOP_MS = 4500;
 /** How many commands may wait in a lane, and bytes of them, before hosts with more than their share are refused. */
 export const LANE_COMMANDS = 4096;

@@ -1,20 +1,19 @@
-/** Seed files (HOLDOVER_SEED_DIR): tenants and hosts that are there as soon as the service is. */
+/** Seed files (HOLDOVER_SEED_DIR): tenants and hosts that are there as soon as the service is, as they are described, or prepared by a scenario. */
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, normalize } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { type Config, ConfigError, checkKeys, KEY, TENANT_NAME } from './config.ts';
-import type { Answer, HostSpec } from './host/command.ts';
-import { buildHostSpec } from './host/host-spec.ts';
+import type { Answer } from './host/command.ts';
+import { buildHostSpec, type HostRequest } from './host/host-spec.ts';
 import { Problem } from './http/problems.ts';
 import { type Known, newIdentity } from './http/resources/hosts.ts';
 import { HostInput } from './http/schemas/host.ts';
 import { expected, name, strict } from './http/schemas/values.ts';
 import { read } from './http/validation.ts';
 import type { RunningLanes } from './lanes/lanes.ts';
-import { newHostId } from './lanes/owner.ts';
 import type { Log } from './log.ts';
-import type { Directory } from './store/store.ts';
+import type { Directory, Tenant } from './store/store.ts';
 
 const SEED_FILE = /\.(json|ya?ml)$/;
 
@@ -23,7 +22,7 @@ function text(pattern: RegExp, rule: string) {
   return z.string({ error }).regex(pattern, { error });
 }
 
-const { from: _, at: __, ...described } = HostInput.shape;
+const { from: _, at: __, ...machine } = HostInput.shape;
 const Seed = strict({
   tenants: z
     .array(
@@ -36,21 +35,37 @@ const Seed = strict({
   hosts: z
     .array(
       strict({
-        ...described,
+        ...machine,
         tenant: text(TENANT_NAME, 'the name of a tenant'),
         name: name('By which it is found again.'),
+        scenario: text(/./, 'the path of a scenario file, from the directory on').optional(),
       }),
     )
     .default([]),
 });
 
-interface SeedHost extends Known {
+type SeedKnown = Known & { name: string };
+/** Makes it for the tenant, and gives its id. Throws ConfigError. */
+type Make = (known: SeedKnown, tenant: Tenant, service: Service) => Promise<string>;
+
+interface SeedHost {
   /** The file, and where in it the host is. */
   place: string;
   tenant: string;
-  name: string;
-  spec: HostSpec;
+  known: SeedKnown;
+  make: Make;
 }
+
+interface Service {
+  config: Config;
+  fileKey: string;
+  directory: Directory;
+  lanes: RunningLanes;
+  log: Log;
+}
+
+/** A host that has this label is being prepared. A start that finds one comes after one that was killed meanwhile. */
+const UNFINISHED = 'holdover/unfinished';
 
 const wrong = (place: string, reason: string): ConfigError =>
   new ConfigError(`HOLDOVER_SEED_DIR: ${place}: ${reason}.`);
@@ -59,20 +74,40 @@ const wrong = (place: string, reason: string): ConfigError =>
 export class Seeds {
   readonly #tenants: Config['tenants'] = [];
   readonly #hosts: SeedHost[] = [];
+  /** The scenarios that hosts have, from the directory on. */
+  readonly #named = new Set<string>();
+
+  private constructor() {}
 
   /** Throws ConfigError, which names file and field. */
-  constructor(directory: string) {
+  static async read(directory: string): Promise<Seeds> {
+    const seeds = new Seeds();
+    const scenarios: string[] = [];
     for (const file of filesOf(directory)) {
-      const { tenants, hosts } = readSeed(directory, file);
-      this.#tenants.push(...tenants);
-      for (const [index, { tenant, name, labels, ttlSeconds, ...request }] of hosts.entries()) {
-        const place = `${file} /hosts/${index}`;
-        const built = buildHostSpec(request);
-        if ('errors' in built) throw wrong(`${place}${built.errors[0]!.pointer}`, built.errors[0]!.reason);
-        if (this.#hosts.some((other) => other.tenant === tenant && other.name === name))
-          throw wrong(`${place}/name`, `another host of ${tenant} is to have that name`);
-        this.#hosts.push({ place, tenant, name, labels, ttlSeconds, spec: built.spec });
-      }
+      const value = parsed(directory, file);
+      if (isScenario(value)) scenarios.push(file);
+      else await seeds.#add(directory, file, checked(file, value));
+    }
+    const unnamed = scenarios.find((file) => !seeds.#named.has(file));
+    if (unnamed === undefined) return seeds;
+    throw wrong(
+      unnamed,
+      `it is a scenario, and no host of a seed file has it: {tenant: …, name: …, scenario: ${unnamed}}`,
+    );
+  }
+
+  async #add(directory: string, file: string, { tenants, hosts }: z.output<typeof Seed>): Promise<void> {
+    this.#tenants.push(...tenants);
+    for (const [index, { tenant, name, labels, ttlSeconds, scenario, ...request }] of hosts.entries()) {
+      const place = `${file} /hosts/${index}`;
+      if (scenario !== undefined) this.#named.add(normalize(scenario));
+      const make =
+        scenario === undefined
+          ? described(place, request)
+          : await prepared(place, join(directory, scenario), Object.keys(request));
+      if (this.#hosts.some((other) => other.tenant === tenant && other.known.name === name))
+        throw wrong(`${place}/name`, `another host of ${tenant} is to have that name`);
+      this.#hosts.push({ place, tenant, known: { name, labels, ttlSeconds }, make });
     }
   }
 
@@ -84,22 +119,49 @@ export class Seeds {
   }
 
   /** Makes those hosts that are not there: one of that name stays as it is. Throws ConfigError where one cannot be made. */
-  async makeHosts(
-    { tenants, hosts }: Pick<Directory, 'tenants' | 'hosts'>,
-    { lanes, count, log }: { lanes: Pick<RunningLanes, 'create'>; count: number; log: Log },
-  ): Promise<void> {
-    for (const [index, { place, tenant: owner, spec, ...seed }] of this.#hosts.entries()) {
+  async makeHosts(service: Service): Promise<void> {
+    const { tenants, hosts } = service.directory;
+    for (const { place, tenant: owner, known, make } of this.#hosts) {
       const tenant = await tenants.findByName(owner);
       if (tenant === undefined) throw wrong(`${place}/tenant`, `there is no tenant ${owner}`);
-      const [there] = await hosts.list(tenant.id, 1, undefined, { name: seed.name });
-      if (there !== undefined) continue;
-      // All lanes get some.
-      const identity = newIdentity(newHostId(index % count, count), seed);
-      const made = await lanes.create({ ...identity, tenantId: tenant.id, spec });
-      if (made.kind !== 'ok') throw wrong(place, whyNot(made));
-      log.info({ host: identity.id, tenant: owner, name: seed.name }, 'host made from a seed file');
+      const [there] = await hosts.list(tenant.id, 1, undefined, { name: known.name });
+      if (there !== undefined) {
+        if (there.labels[UNFINISHED] === undefined) continue;
+        await service.lanes.remove(there.id);
+        hosts.forget(there.id);
+      }
+      const host = await make(known, tenant, service);
+      service.log.info({ host, tenant: owner, name: known.name }, 'host made from a seed file');
     }
   }
+}
+
+function described(place: string, request: HostRequest): Make {
+  const built = buildHostSpec(request);
+  if ('errors' in built) throw wrong(`${place}${built.errors[0]!.pointer}`, built.errors[0]!.reason);
+  return async (known, { id: tenantId }, { lanes }) => {
+    const identity = newIdentity(lanes.newHostId(), known);
+    const made = await lanes.create({ ...identity, tenantId, spec: built.spec });
+    if (made.kind !== 'ok') throw wrong(place, whyNot(made));
+    return identity.id;
+  };
+}
+
+/** The host has the labels that it is to have when all has been done, and not before. */
+async function prepared(place: string, file: string, others: readonly string[]): Promise<Make> {
+  if (others[0] !== undefined) throw wrong(`${place}/${others[0]}`, 'what machine it is says the scenario');
+  const { NotPrepared, Preparation } = await import('./scenarios/preparation.ts');
+  const explain = (error: unknown): never => {
+    throw error instanceof NotPrepared ? wrong(`${place}/scenario`, error.message) : error;
+  };
+  const preparation = await Preparation.read(file).catch(explain);
+  return async ({ labels = {}, ...known }, tenant, service) => {
+    const { asTenant } = await import('./within.ts');
+    const unfinished = { ...known, labels: { [UNFINISHED]: 'seed' } };
+    const id = await asTenant(tenant, service, (send) => preparation.run(send, unfinished)).catch(explain);
+    await service.directory.hosts.setLabels(id, labels);
+    return id;
+  };
 }
 
 function whyNot(answer: Exclude<Answer, { kind: 'ok' }>): string {
@@ -120,13 +182,18 @@ function filesOf(directory: string): string[] {
   }
 }
 
-function readSeed(directory: string, file: string): z.output<typeof Seed> {
-  let value: unknown;
+function parsed(directory: string, file: string): unknown {
   try {
-    value = parse(readFileSync(join(directory, file), 'utf8'));
+    return parse(readFileSync(join(directory, file), 'utf8'));
   } catch (error) {
     throw wrong(file, `it cannot be read: ${(error as Error).message.split('\n', 1)[0]}`);
   }
+}
+
+/** Seed files have no `steps`. */
+const isScenario = (value: unknown): boolean => typeof value === 'object' && value !== null && 'steps' in value;
+
+function checked(file: string, value: unknown): z.output<typeof Seed> {
   try {
     return read(Seed, value, 'body');
   } catch (error) {

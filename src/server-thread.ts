@@ -128,7 +128,14 @@ const lanes: Lanes = {
   },
 };
 
-const app = buildApp({ config, fileKey, directory: { ...thread.store, damage }, lanes, peers, log, dev: config.dev });
+/** Its packages are many, and most services tell nobody. */
+async function build(): ReturnType<typeof buildApp> {
+  const { dev, traces } = config;
+  const spans = traces === null ? undefined : new (await import('./http/spans.ts')).Spans(traces, log);
+  return await buildApp({ config, fileKey, directory: { ...thread.store, damage }, lanes, peers, log, dev, spans });
+}
+
+const app = build();
 
 /** It may be asked more than once while it starts. */
 let listening: Promise<ListenAnswer> | undefined;

@@ -38,8 +38,15 @@ export async function runService(config: Config, startServer: () => Worker): Pro
   const log = await createLog(config);
   for (const warning of config.warnings) log.warn({}, warning);
   const parts: Parts = [];
-  stopWhenAsked(parts, log);
-  const address = await startService(config, startServer, log, parts);
+  const stop = stopWhenAsked(parts, log);
+  let address: string;
+  try {
+    address = await startService(config, startServer, log, parts);
+  } catch (error) {
+    // What was begun has been given up: the stop ends the process.
+    if (stop.isAsked) return;
+    throw error;
+  }
   if (config.dev) process.stdout.write(welcome(address, config));
   else log.info({ address, dataDir: config.dataDir }, 'listening');
 }
@@ -66,7 +73,7 @@ export async function startService(given: Config, startServer: () => Worker, log
   // They are booted when they are used, too; what looks for them might have no end.
   if (!store.damage.isOfDatabase) await pool.recover();
   // Whoever can ask finds them there.
-  await seeds?.makeHosts(store, { lanes: pool, count: lanes, log });
+  await seeds?.makeHosts({ config, fileKey, directory: store, lanes: pool, log });
   const { host, port } = config;
   const listening = await pool.listen(host, port);
   if (!('address' in listening))
@@ -85,14 +92,14 @@ export async function startService(given: Config, startServer: () => Worker, log
 /** What reads them knows all of the API, which this thread does not need otherwise. */
 async function seedsOf(directory: string): Promise<Seeds> {
   const { Seeds } = await import('./seeds.ts');
-  return new Seeds(directory);
+  return await Seeds.read(directory);
 }
 
 /** Ends the process in order when a signal comes, or an error that nobody has caught: with 0, and with 1 after an error. */
-function stopWhenAsked(parts: Parts, log: Log): void {
-  let stopping = false;
+function stopWhenAsked(parts: Parts, log: Log): { readonly isAsked: boolean } {
+  const stop = { isAsked: false };
   const grace = closeWithGrace({ delay: false, logger: log, skip: [...STOPPING] }, async ({ err }) => {
-    stopping = true;
+    stop.isAsked = true;
     if (err) log.error({ err }, 'stopping after an error');
     const stopped = stopAll(parts).then(() => true);
     if (await Promise.race([stopped, setTimeout(STOP_MS, false)])) return;
@@ -100,11 +107,12 @@ function stopWhenAsked(parts: Parts, log: Log): void {
   });
   for (const signal of STOPPING) {
     process.on(signal, () => {
-      if (stopping) return;
+      if (stop.isAsked) return;
       log.info({ signal }, 'stopping');
       void grace.close();
     });
   }
+  return stop;
 }
 
 async function stopAll(parts: Parts): Promise<void> {

@@ -17,6 +17,8 @@ const memoryOf = (all: number) => {
   return { memory, hostMemory: Math.floor(memory / 2) };
 };
 
+const COLLECTOR = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318' };
+
 test('without any variable everything has its default', () => {
   assert.deepEqual(readConfig([], { PATH: '/bin', HOLDOVER_ADMIN_KEY: '' }), {
     dev: false,
@@ -34,7 +36,7 @@ test('without any variable everything has its default', () => {
     allBodies: 1024 * 1024 * 1024,
     bodyIdle: 30_000,
     bodyTimeout: 300_000,
-    lanes: Math.min(Math.max(availableParallelism() - 1, 1), 8),
+    lanes: Math.min(Math.max(availableParallelism() - 1, 1), 4),
     commandTime: 10_000,
     hostMemory: USUAL_MEMORY * 2 ** 20,
     quotas: { ...DEFAULTS, ...memoryOf(USUAL_MEMORY) },
@@ -42,6 +44,7 @@ test('without any variable everything has its default', () => {
     corsOrigins: null,
     readyFile: null,
     seedDir: null,
+    traces: null,
     allowServiceDeath: false,
     check: false,
     warnings: [],
@@ -77,6 +80,9 @@ test('every variable is read', (t) => {
     HOLDOVER_SEED_DIR: '/seeds',
     HOLDOVER_ALLOW_SERVICE_DEATH: '1',
     HOLDOVER_CHECK: '1',
+    OTEL_EXPORTER_OTLP_ENDPOINT: 'http://127.0.0.1:4318',
+    OTEL_TRACES_SAMPLER: 'traceidratio',
+    OTEL_TRACES_SAMPLER_ARG: '0.25',
   });
   assert.deepEqual(config, {
     dev: false,
@@ -108,6 +114,7 @@ test('every variable is read', (t) => {
     corsOrigins: ['https://lab.example', 'http://localhost:3000'],
     readyFile: '/run/ready.json',
     seedDir: '/seeds',
+    traces: { sampler: 'traceidratio', ratio: 0.25 },
     allowServiceDeath: true,
     check: true,
     warnings: [],
@@ -179,6 +186,16 @@ test('a value that is not allowed is named in one sentence, without any key', (t
     [{ HOLDOVER_TENANTS: 'a:secret,a:k2' }, /^HOLDOVER_TENANTS names the tenant a twice/],
     [{ HOLDOVER_TENANTS: 'a:secret,b:secret' }, /^HOLDOVER_TENANTS gives b a key that is also another tenant's/],
     [{ HOLDOVER_TENANTS: 'a:secret', HOLDOVER_ADMIN_KEY: 'secret' }, /or HOLDOVER_ADMIN_KEY\.$/],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: '127.0.0.1:4318' }, /^OTEL_EXPORTER_OTLP_ENDPOINT must be the URL of a collector/],
+    [
+      { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'grpc://lab', OTEL_EXPORTER_OTLP_ENDPOINT: 'http://lab' },
+      /^OTEL_EXPORTER_OTLP_TRACES_ENDPOINT must be the URL/,
+    ],
+    [{ ...COLLECTOR, OTEL_TRACES_SAMPLER: 'some' }, /^OTEL_TRACES_SAMPLER must be one of always_on, always_off, /],
+    [
+      { ...COLLECTOR, OTEL_TRACES_SAMPLER: 'traceidratio', OTEL_TRACES_SAMPLER_ARG: '2' },
+      /^OTEL_TRACES_SAMPLER_ARG must be a number from 0 to 1\.$/,
+    ],
     [{ HOLDOVER_TENANTS_FILE: file }, /^HOLDOVER_TENANTS_FILE must hold name:key pairs .*number 2 is not one\.$/],
     [{ HOLDOVER_TENANTS_FILE: `${file}.gone` }, /^HOLDOVER_TENANTS_FILE must name a file that can be read; .*ENOENT/],
   ];
@@ -194,6 +211,17 @@ test('a value that is not allowed is named in one sentence, without any key', (t
     );
   }
   assert.throws(() => readConfig(['--help'], {}), /^ConfigError: Unknown argument --help/);
+});
+
+test('spans are sent where there is a collector and they are not switched off, and another protocol is warned of', () => {
+  assert.deepEqual(readConfig([], COLLECTOR).traces, { sampler: 'parentbased_always_on', ratio: 1 });
+  const off = [{ OTEL_SDK_DISABLED: 'TRUE' }, { OTEL_TRACES_EXPORTER: 'none' }, { OTEL_EXPORTER_OTLP_ENDPOINT: '' }];
+  for (const more of off) assert.equal(readConfig([], { ...COLLECTOR, ...more }).traces, null);
+  // What is wrong for spans matters to nobody who has none.
+  assert.equal(readConfig([], { OTEL_TRACES_SAMPLER: 'some', OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' }).traces, null);
+  assert.deepEqual(readConfig([], { ...COLLECTOR, OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' }).warnings, [
+    'OTEL_EXPORTER_OTLP_PROTOCOL is grpc, but spans are sent as http/json',
+  ]);
 });
 
 test('quotas are read, and what is wrong with them is said', () => {

@@ -1,9 +1,8 @@
 /** Seed files: what they name is there as soon as the service is, once, and what is wrong in one ends the start. */
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
-import { runMain, startService, temporaryDirectory } from './support/service.ts';
+import { test } from 'node:test';
+import { seeded } from './support/seeds.ts';
+import { runMain, startService } from './support/service.ts';
 
 const YAML = `
 tenants:
@@ -25,14 +24,6 @@ interface Listed {
   name: string;
   labels: object;
   expiresAt: string | null;
-}
-
-function seeded(t: TestContext, files: Record<string, string>): { directory: string; env: Record<string, string> } {
-  const directory = temporaryDirectory(t);
-  const seeds = join(directory, 'seeds');
-  mkdirSync(seeds);
-  for (const [name, text] of Object.entries(files)) writeFileSync(join(seeds, name), text);
-  return { directory: join(directory, 'data'), env: { HOLDOVER_SEED_DIR: seeds } };
 }
 
 test('tenants and hosts are there at the first request, and a second start changes nothing but for what is gone', async (t) => {

@@ -24,13 +24,14 @@ import { NO_SCHEMAS } from './no-schemas.ts';
 import { noPeers, type Peers } from './peers.ts';
 import { TenantQuotas } from './quotas/quotas.ts';
 import { requestIdOf } from './request-id.ts';
-import { logRequest, logRequests } from './request-log.ts';
+import { tellRequest, tellRequests } from './request-log.ts';
 import { addConsole } from './resources/console.ts';
 import { addDocs } from './resources/docs.ts';
 import { addHome } from './resources/home.ts';
 import type { Context, RawBody, Route } from './route.ts';
 import { ROUTES } from './routes.ts';
 import { addRoute, claimOf } from './serve-route.ts';
+import type { Spans } from './spans.ts';
 import { HEARTBEAT_SECONDS, Watchers, watchedLanes } from './watchers.ts';
 
 export interface AppOptions
@@ -48,6 +49,8 @@ export interface AppOptions
   log?: Logger;
   /** Development mode: whoever sends the requests reads these lines, too, so they say more. */
   dev?: boolean;
+  /** Tells a collector of the requests; default: there is none. */
+  spans?: Spans | undefined;
   /** For tests: an answer that is not as the OpenAPI document says is an error. */
   checkAnswers?: boolean;
 }
@@ -57,7 +60,7 @@ const BODIES_AT_A_TIME = 64;
 
 /** Builds the service, ready to listen. The caller closes it. */
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
-  const { log, dev = false, checkAnswers = false, patience, lanes, peers = noPeers(), ...given } = options;
+  const { log, dev = false, spans, checkAnswers = false, patience, lanes, peers = noPeers(), ...given } = options;
   const { fileKey = randomUUID() } = given;
   const { common } = peers;
   const watchers = new Watchers(common);
@@ -100,14 +103,14 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     bodyLimit: context.config.bodyLimit,
     genReqId: requestIdOf,
     schemaController: NO_SCHEMAS,
-    // Fastify's lines show the URL, which may hold secrets; `logRequests` writes the route instead.
+    // Fastify's lines show the URL, which may hold secrets; `tellRequests` writes the route instead.
     logController: new LogController({ disableRequestLogging: true }),
     // Fastify's own 503 is not problem+json; `refuseWhileStopping` answers instead.
     return503OnClosing: false,
     frameworkErrors(error, request, reply) {
       handleError(error, request, reply);
       // No hook hears of it.
-      logRequest(request, reply, dev);
+      tellRequest(request, reply, { dev, spans });
     },
     clientErrorHandler(error, socket) {
       connections.answerError(socket, error.code === LATE, () => handleClientError(error, socket, log));
@@ -133,10 +136,11 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   });
   refuseWhileStopping(app, lanes, connections, watchers);
   app.addHook('onClose', () => readers.close());
+  if (spans !== undefined) app.addHook('onClose', () => spans.close());
   app.setReplySerializer(asLine);
   app.setErrorHandler(handleError);
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, noRoute(request)));
-  logRequests(app, dev);
+  tellRequests(app, { dev, spans });
   await app.register(compress, CODINGS);
   // What its types call the default is what the module itself is.
   await app.register(sse as unknown as typeof sse.default, { heartbeatInterval: HEARTBEAT_SECONDS * 1000 });

@@ -1,37 +1,50 @@
-/** Writes one line of the log for each request. */
+/** Tells of each request: a line of the log, and a span where somebody wants one. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { REQUEST, type RequestFacts } from '../log.ts';
 import type { Problem } from './problems.ts';
 import { traceIdOf } from './request-id.ts';
+import type { Spans } from './spans.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
     /** The problem that it was answered with, or null. */
     problem: Problem | null;
-    /** In development mode: a sentence about what was refused in an answer of 200. */
-    refusals: string | null;
+    /** What was refused in an answer of 200, where somebody is told of it. */
+    refused: RefusedOutcomes | null;
   }
 }
 
-/** Routes that machines poll, or that a browser loads for one page: their lines are of level `debug`. */
+export interface Telling {
+  /** Development mode: lines have the path and the reason of a refusal, which may tell secrets. */
+  dev: boolean;
+  /** Default: nobody is told of spans. */
+  spans?: Spans | undefined;
+}
+
+/** Routes that machines poll, or that a browser loads for one page: their lines are of level `debug`, and they have no spans. */
 const QUIET = /^\/(livez|readyz|metrics|docs\/static\/.*)$/;
 
-/** Logs each request when it is answered. `dev`: with its path and the reason of a refusal, which may tell secrets. */
-export function logRequests(app: FastifyInstance, dev: boolean): void {
+/** Tells of each request when it is answered. */
+export function tellRequests(app: FastifyInstance, telling: Telling): void {
   app.decorateRequest('problem', null);
-  app.decorateRequest('refusals', null);
-  app.addHook('onResponse', async (request, reply) => logRequest(request, reply, dev));
-  if (!dev) return;
+  app.decorateRequest('refused', null);
+  app.addHook('onResponse', async (request, reply) => tellRequest(request, reply, telling));
+  if (!telling.dev && telling.spans === undefined) return;
   app.addHook('preSerialization', async (request, _reply, answer) => {
-    request.refusals = refusalsIn(answer as Outcomes, request.body as Asked | undefined);
+    request.refused = refusedIn(answer as Outcomes);
     return answer;
   });
 }
 
-export function logRequest(request: FastifyRequest, { statusCode, elapsedTime }: FastifyReply, dev: boolean): void {
-  const level = QUIET.test(request.routeOptions.url ?? '') ? 'debug' : 'info';
+export function tellRequest(request: FastifyRequest, reply: FastifyReply, { dev, spans }: Telling): void {
+  const { statusCode, elapsedTime } = reply;
+  const isQuiet = QUIET.test(request.routeOptions.url ?? '');
   const facts = factsOf(request, statusCode, elapsedTime);
-  request.log[level](dev ? { ...facts, ...forPeople(request) } : facts, REQUEST);
+  request.log[isQuiet ? 'debug' : 'info'](dev ? { ...facts, ...forPeople(request) } : facts, REQUEST);
+  if (spans === undefined || isQuiet) return;
+  const { count = 0, first } = request.refused ?? {};
+  const { errno = first?.errno, where = first?.where } = facts;
+  spans.note({ ...facts, errno, where }, count, request.headers, elapsedTime);
 }
 
 /** What a line says: the route and not the URL, which may hold secrets. */
@@ -54,8 +67,10 @@ function factsOf(request: FastifyRequest, status: number, milliseconds: number):
   };
 }
 
-function forPeople({ url, problem, refusals }: FastifyRequest): Pick<RequestFacts, 'path' | 'reason'> {
-  return { path: url.split('?', 1)[0]!, reason: problem?.message ?? refusals ?? undefined };
+function forPeople(request: FastifyRequest): Pick<RequestFacts, 'path' | 'reason'> {
+  const { url, problem, refused, body } = request;
+  const reason = problem?.message ?? (refused === null ? undefined : sentenceOf(refused, body as Asked | undefined));
+  return { path: url.split('?', 1)[0]!, reason };
 }
 
 interface Outcome {
@@ -78,14 +93,21 @@ interface Asked {
   calls?: readonly { call: string; request?: string }[];
 }
 
-function refusalsIn({ results, errors = results, failed }: Outcomes, asked: Asked | undefined): string | null {
+interface RefusedOutcomes {
+  count: number;
+  first: Outcome & { index: number };
+}
+
+function refusedIn({ results, errors = results, failed }: Outcomes): RefusedOutcomes | null {
   if (!Array.isArray(errors)) return null;
   const refused = errors.flatMap((outcome: Outcome, index) =>
     outcome.errno !== undefined || outcome.fault !== undefined ? [{ index, ...outcome }] : [],
   );
   const [first] = refused;
-  if (first === undefined) return null;
-  const count = failed ?? refused.length;
+  return first === undefined ? null : { count: failed ?? refused.length, first };
+}
+
+function sentenceOf({ count, first }: RefusedOutcomes, asked: Asked | undefined): string {
   const { index, errno, where, why, fault } = first;
   const { call, request = call } = asked?.calls?.[index] ?? {};
   const what = request === undefined ? '' : ` ${request}`;

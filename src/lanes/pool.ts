@@ -19,7 +19,7 @@ import { freePort } from './free-port.ts';
 import { type HeardWord, LaneHandle, type LaneHandleOptions } from './lane-handle.ts';
 import type { HostOfFile, NewHost, RunningLanes, Terms } from './lanes.ts';
 import { CANNOT_SHARE, type LaneTold, type ListenAnswer } from './messages.ts';
-import { laneOf } from './owner.ts';
+import { laneOf, newHostId } from './owner.ts';
 import type { PastQuery } from './past.ts';
 import { MOST_OBJECTS, newHostMemory } from './residents.ts';
 
@@ -60,6 +60,7 @@ export class LanePool implements RunningLanes {
   /** Where they listen. */
   #place: { host: string; port: number } | undefined;
   #closed: Promise<void> | undefined;
+  #made = 0;
 
   constructor(options: PoolOptions) {
     const {
@@ -132,8 +133,10 @@ export class LanePool implements RunningLanes {
     return this.#largeLanes[index];
   }
 
+  /** Lanes take turns. */
   newHostId(): string {
-    return this.#client.newHostId();
+    this.#made += 1;
+    return newHostId(this.#made % this.#lanes.length, this.#lanes.length);
   }
 
   create(row: NewHost | HostOfFile): Promise<Answer> {

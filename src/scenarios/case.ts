@@ -1,7 +1,7 @@
-/** Runs one scenario, with one combination of its parameters, on hosts that it has to itself. */
+/** Runs one scenario, with one combination of its parameters, on hosts that it has to itself, and that are gone afterwards unless they are to stay. */
 import { didYouMean } from '../nearest.ts';
 import { type Action, actions, answerOf, type Fields, isOfProcess, requestOf } from './actions.ts';
-import { Client, ScenarioHost, type ServiceAddress } from './client.ts';
+import { Client, ScenarioHost, type Send } from './client.ts';
 import { eventsAfter, flat, type LoggedEvent, timelineOf } from './events.ts';
 import { compareAnswer, compareEvents, compareHazards, isRefusal, readExpectation, refusalOf } from './expectations.ts';
 import { actionNamesOf, type StepInput } from './format.ts';
@@ -66,13 +66,21 @@ export class Case {
   readonly #client: Client;
   readonly #hosts = new Map<string, ScenarioHost>();
   readonly #symbols: Symbols;
+  readonly #stay: object | undefined;
   #steps = 0;
 
-  constructor(scenario: ReadScenario, parameters: Readonly<Record<string, unknown>>, service: ServiceAddress) {
+  /** `stay`: the hosts stay where all is as expected, with this in place of what the scenario says of them. */
+  constructor(scenario: ReadScenario, parameters: Readonly<Record<string, unknown>>, service: Send, stay?: object) {
+    this.#stay = stay;
     this.#scenario = scenario;
     this.#parameters = parameters;
     this.#client = new Client(service);
     this.#symbols = new Map(Object.entries(parameters));
+  }
+
+  /** Of the hosts that it has made. */
+  get hostIds(): string[] {
+    return [...this.#hosts.values()].map(({ id }) => id);
   }
 
   async run(): Promise<Outcome> {
@@ -82,7 +90,8 @@ export class Case {
       () => undefined,
       (error: unknown) => this.#explain(error),
     );
-    for (const host of this.#hosts.values()) await this.#client.remove(host).catch(() => {});
+    if (failure !== undefined || this.#stay === undefined)
+      for (const host of this.#hosts.values()) await this.#client.remove(host).catch(() => {});
     const given = Object.entries(this.#parameters).map(
       ([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
     );
@@ -111,7 +120,8 @@ export class Case {
   async #create(name: string, spec: object, place: Place): Promise<void> {
     const described = ['preset', 'topology', 'devices', 'from'].some((key) => key in spec);
     const whole = described ? spec : { preset: 'vmm-lab', ...spec };
-    const { status, body } = await this.#client.create(name, this.#resolve(whole, place) as object);
+    const resolved = this.#resolve(whole, place) as object;
+    const { status, body } = await this.#client.create(name, { ...resolved, ...this.#stay });
     if (status >= 300) {
       const differences = [{ path: [], expected: 'a host', got: refusalOf(body as Record<string, unknown>) }];
       throw new StepFailed('the host was refused', place, { answer: body, differences });

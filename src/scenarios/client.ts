@@ -10,6 +10,25 @@ export interface ServiceAddress {
   readonly key: string;
 }
 
+/** Asks the service for one thing; `body` is JSON. */
+export type Send = (
+  method: string,
+  path: string,
+  body: string | undefined,
+) => Promise<{ readonly status: number; readonly text: string }>;
+
+export function byHttp({ url, key }: ServiceAddress): Send {
+  const base = url.replace(/\/+$/, '');
+  return async (method, path, body) => {
+    const response = await fetch(`${base}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${key}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
+      ...(body !== undefined && { body }),
+    });
+    return { status: response.status, text: await response.text() };
+  };
+}
+
 /** A host of the service that a scenario has to itself. */
 export class ScenarioHost {
   readonly name: string;
@@ -40,11 +59,11 @@ export class ScenarioHost {
 }
 
 export class Client {
-  readonly #service: ServiceAddress;
+  readonly #service: Send;
   readonly #asked: string[] = [];
 
-  constructor({ url, key }: ServiceAddress) {
-    this.#service = { url: url.replace(/\/+$/, ''), key };
+  constructor(service: Send) {
+    this.#service = service;
   }
 
   /** What a step does. */
@@ -76,14 +95,7 @@ export class Client {
   }
 
   async #send(method: string, path: string, body?: unknown): Promise<Answer> {
-    const { url, key } = this.#service;
-    const response = await fetch(`${url}${path}`, {
-      method,
-      headers: { authorization: `Bearer ${key}`, ...(body !== undefined && { 'content-type': 'application/json' }) },
-      ...(body !== undefined && { body: JSON.stringify(body) }),
-    });
-    const text = await response.text();
-    const { status } = response;
+    const { status, text } = await this.#service(method, path, body === undefined ? undefined : JSON.stringify(body));
     if (text === '') return { status, body: undefined };
     try {
       return { status, body: JSON.parse(text) };

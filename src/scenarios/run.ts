@@ -2,7 +2,7 @@
 import { glob, stat, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { Case, combinations } from './case.ts';
-import type { ServiceAddress } from './client.ts';
+import { byHttp, type Send, type ServiceAddress } from './client.ts';
 import type { Outcome, Summary } from './outcome.ts';
 import { type ReadScenario, readScenarios } from './reading.ts';
 import { html } from './reports/html.ts';
@@ -28,6 +28,7 @@ const SETUPS = 'setups';
 /** The files may be directories: then all in them that are no setups. Throws if there is nothing to run. */
 export async function runScenarios(files: readonly string[], options: RunOptions): Promise<Summary> {
   const { write = () => {} } = options;
+  const service = byHttp(options);
   const began = performance.now();
   const outcomes: Outcome[] = [];
   const cases: (() => Promise<Outcome>)[] = [];
@@ -37,7 +38,7 @@ export async function runScenarios(files: readonly string[], options: RunOptions
   };
   for (const file of await filesOf(files)) {
     try {
-      for (const scenario of await readScenarios(file)) cases.push(...casesOf(scenario, options));
+      for (const scenario of await readScenarios(file)) cases.push(...casesOf(scenario, service));
     } catch (error) {
       if (!(error instanceof Unreadable)) throw error;
       for (const problem of error.problems) tell(unreadable(file, problem));
@@ -58,7 +59,7 @@ export async function runScenarios(files: readonly string[], options: RunOptions
   return summary;
 }
 
-const casesOf = (scenario: ReadScenario, service: ServiceAddress): (() => Promise<Outcome>)[] =>
+const casesOf = (scenario: ReadScenario, service: Send): (() => Promise<Outcome>)[] =>
   combinations(Object.entries(scenario.input.parameters ?? {})).map(
     (parameters) => () => new Case(scenario, parameters, service).run(),
   );

@@ -4,8 +4,8 @@
  * What is hurt. `database`: pages of the file, so any host may be concerned. `marks`: what is known of the ends of journals.
  * `tenants`: who may use the service. `host`: all of a host, which is gone. Of a host that is there: `description`: what it
  * was made as. `journal`: its commands. `end`: its newest commands, which are gone. `handover`: what a frozen kernel hands
- * over. `snapshot`: the host as it was, for which its commands stand in. `events`: what it has told. `deletion`: it was
- * deleted, and is back.
+ * over. `snapshot`: the host as it was, for which its commands stand in. `events`: what it has told. `requests`: which
+ * of those with a key it has carried out. `deletion`: it was deleted, and is back.
  */
 export const DAMAGE_KINDS = [
   'database',
@@ -18,6 +18,7 @@ export const DAMAGE_KINDS = [
   'handover',
   'snapshot',
   'events',
+  'requests',
   'deletion',
 ] as const;
 

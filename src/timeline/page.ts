@@ -120,7 +120,7 @@ function timelineSection(timeline: Timeline, name: string): string {
   return `<section aria-labelledby="timeline"><h2 id="timeline">Timeline</h2>
 <p class="soft">A column is a command that has told something, under the event that says most and how many more there are, with the time since its kernel began. Its width is no time. Point at anything to read what it is.</p>
 ${notes.map((note) => `<p>${escaped(note)}</p>`).join('')}
-<div class="wide picture" tabindex="0" role="region" aria-label="Timeline">${picture(timeline, rows, about)}</div>
+<div class="wide picture" tabindex="0" role="group" aria-label="Timeline">${picture(timeline, rows, about)}</div>
 ${LEGEND}
 <details><summary>The timeline in words</summary><div class="wide">${inWords(timeline, rows)}</div></details></section>`;
 }
@@ -230,7 +230,7 @@ function logSection(events: readonly HostEvent[]): string {
 
 function tableSection(id: string, title: string, heads: readonly string[], rows: readonly string[], note = ''): string {
   return `<section aria-labelledby="${id}"><h2 id="${id}">${title}</h2>${note === '' ? '' : `<p>${note}</p>`}
-<div class="wide" tabindex="0" role="region" aria-label="${title}"><table><thead><tr>${heads.map((text) => `<th scope="col">${text}</th>`).join('')}</tr></thead><tbody>
+<div class="wide" tabindex="0" role="group" aria-label="${title}"><table><thead><tr>${heads.map((text) => `<th scope="col">${text}</th>`).join('')}</tr></thead><tbody>
 ${rows.join('\n')}
 </tbody></table></div></section>`;
 }

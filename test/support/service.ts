@@ -47,9 +47,14 @@ export function temporaryDirectory(t: TestContext): string {
   return directory;
 }
 
-/** Runs it until it ends by itself. */
-export async function runMain(args: string[], env: Record<string, string>): Promise<Exit & { output: string }> {
+/** Runs it until it ends by itself, or by a signal when its output has what is given. */
+export async function runMain(
+  args: string[],
+  env: Record<string, string>,
+  stopAt?: RegExp,
+): Promise<Exit & { output: string }> {
   const { child, output } = launch(args, env);
+  if (stopAt !== undefined) child.stdout?.on('data', () => stopAt.test(output()) && child.kill());
   const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
   return { code, signal, output: output() };
 }

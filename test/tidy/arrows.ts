@@ -44,6 +44,7 @@ const BELOW: Readonly<Record<string, readonly string[]>> = {
     'src/package-files.ts',
     'src/quotas.ts',
     'src/timeline/',
+    'src/traces.ts',
     // The version of the API is that of the package.
     'package.json',
   ],

@@ -18,6 +18,7 @@ import { openEvents } from './events.ts';
 import { openHosts } from './hosts.ts';
 import { openJournal } from './journal.ts';
 import { MARKS, type Mark, type ReadMarks, readMarks } from './marks.ts';
+import { openDamagedRequests } from './requests.ts';
 import { openSnapshots } from './snapshots.ts';
 import type { Writer } from './writes.ts';
 
@@ -82,6 +83,7 @@ class Inspection {
       journal: openJournal(database, NOBODY),
       events: openEvents(database, NOBODY),
       snapshots: openSnapshots(database, NOBODY),
+      damagedRequests: openDamagedRequests(database),
     };
   }
 
@@ -139,6 +141,8 @@ class Inspection {
       if (typeof mark === 'number' && mark > end) tell(lostEnd(end, mark));
       await this.#lookAtHandovers(id, tell);
       await this.#lookAtEvents(id, tell, isWhole);
+      const requests = this.#stores.damagedRequests(id);
+      if (requests > 0) tell(damagedRequests(requests));
     } catch (error) {
       tell({ kind: 'database', what: damaged(reason(error)) });
     }
@@ -289,4 +293,9 @@ class Inspection {
 const damagedPast = (sequence: number, why: string, snapshot: number): Damage => ({
   kind: 'journal',
   what: `command ${sequence} of the host is damaged: ${why}; the host goes on from its snapshot behind command ${snapshot}, but cannot be built from its commands: nothing has to be done as long as there is that snapshot`,
+});
+
+const damagedRequests = (count: number): Damage => ({
+  kind: 'requests',
+  what: `which requests with an Idempotency-Key have been carried out is damaged in ${count} rows of the host: one that is sent again with such a key is refused, or carried out again; the host itself is whole: nothing has to be done`,
 });

@@ -9,6 +9,9 @@ interface Columns extends Requested {
   checksum: number;
 }
 
+const isWhole = ({ checksum, fingerprint, hostId, sequence }: Columns, key: Pick<RequestKey, 'tenantId' | 'key'>) =>
+  checksum === requestChecksum({ ...key, fingerprint }, hostId, sequence);
+
 /** Null: it has no key. */
 export function requestRow(request: RequestKey | undefined, hostId: string, sequence: number): RequestRow | null {
   if (request === undefined) return null;
@@ -26,11 +29,22 @@ export function openRequests(database: Database.Database): FindRequest {
   return ({ tenantId, key }) => {
     const row = find.get(tenantId, key);
     if (row === undefined) return undefined;
-    const { checksum, ...requested } = row;
-    const { fingerprint, hostId, sequence } = requested;
-    if (checksum !== requestChecksum({ tenantId, key, fingerprint }, hostId, sequence))
+    const { checksum: _, ...requested } = row;
+    if (!isWhole(row, { tenantId, key }))
       throw new StoreDamaged('what is stored of a request with that Idempotency-Key does not match its checksum');
     return requested;
+  };
+}
+
+/** How many of those that a host has carried out are not what was stored. */
+export function openDamagedRequests(database: Database.Database): (hostId: string) => number {
+  const all = database.prepare<[string], Columns & RequestKey>(
+    `SELECT tenant_id AS tenantId, key, fingerprint, host_id AS hostId, sequence, checksum FROM idempotency_keys WHERE host_id = ?`,
+  );
+  return (hostId) => {
+    let damaged = 0;
+    for (const row of all.iterate(hostId)) if (!isWhole(row, row)) damaged += 1;
+    return damaged;
   };
 }
 

@@ -40,6 +40,8 @@ async function filled(t: TestContext, bytes = 10): Promise<string> {
     const payload = randomFillSync(new Uint8Array(bytes));
     await store.journal.append({ hostId: id, epoch: 1, sequence: 1, command: '{"op":"batch"}', digest: 'd', payload });
   }
+  const request = asked(tenantId);
+  await store.journal.append({ hostId: 'b', epoch: 1, sequence: 2, command: '{}', digest: 'd', request });
   await store.close();
   return directory;
 }
@@ -81,6 +83,11 @@ for (const [what, sql, pattern] of [
     "DELETE FROM hosts WHERE id = 'a'",
     /^a host host a was stored and is gone.*holdover\.marks deleted while/,
   ],
+  [
+    'a request that has led to something else',
+    'UPDATE idempotency_keys SET sequence = 1',
+    /^b requests which requests with an Idempotency-Key .* damaged in 1 rows of the host/,
+  ],
   ['a tenant that is gone', 'DELETE FROM tenants', /^null tenants tenant t-.* was stored and is gone/],
 ] as const)
   test(`found: ${what}`, async (t) => {
@@ -94,6 +101,8 @@ for (const [what, sql, pattern] of [
     );
   });
 
+const asked = (tenantId: string) => ({ tenantId, key: 'k', fingerprint: 'f' });
+
 /** What is read of a database, and by which column something else is found. */
 const READ: Record<string, string> = {
   tenants: 'name, created, quotas',
@@ -103,6 +112,7 @@ const READ: Record<string, string> = {
   snapshots: 'sequence, engine, format, data, parts, checksum',
   parts: 'sequence, kind, part, data',
   events: 'sequence, idx, time, kernel, kind, bdf, message, data, number, bytes, checksum',
+  idempotency_keys: 'fingerprint, host_id, sequence, checksum',
 };
 /** A page may come to be one of another table, whose columns have other types and are fewer. */
 const VALUES = ['NULL', '7', '-1.5', "'text'", "x'00ff'"];
@@ -127,7 +137,7 @@ for (const [table, columns] of Object.entries(READ))
     const command = { ...owner, command: '{"op":"batch"}', digest: 'd', events: [EVENT] };
     await store.journal.append({ ...command, sequence: 1, payload: bytes, handover: { text: '{}' } });
     await store.snapshots.put({ ...owner, sequence: 1, engine: 'e', bytes });
-    await store.journal.append({ ...command, sequence: 2, payload: bytes.subarray(0, 9) });
+    await store.journal.append({ ...command, sequence: 2, payload: bytes.subarray(0, 9), request: asked(tenantId) });
     await store.close();
     for (const column of columns.split(', '))
       for (const value of VALUES) {
@@ -156,6 +166,7 @@ async function readAll(t: TestContext, directory: string, tenantId: string, what
     () => store.events.read('a', {}, null, 10),
     () => store.events.read('a', { kernel: 1 }, null, 10),
     () => store.hosts.end('a'),
+    () => store.hosts.requested(asked(tenantId)),
     async () => {
       const owner = { hostId: 'a', epoch: (await store.hosts.own('a'))! };
       const command = (await store.journal.read('a', 0)).at(-1);
@@ -191,7 +202,7 @@ test('damaged marks are told, and written anew by the next commit', async (t) =>
   assert.match((await found()).join(), /^null marks 1 lines of holdover\.marks/);
   assert.equal(await store.hosts.end('a'), 0);
   await store.journal.append({ hostId: 'a', epoch: 1, sequence: 2, command: '{}', digest: 'd' });
-  assert.deepEqual([await store.hosts.end('a'), await store.hosts.end('b')], [2, 1]);
+  assert.deepEqual([await store.hosts.end('a'), await store.hosts.end('b')], [2, 2]);
   assert.deepEqual(await found(), []);
 });
 
