@@ -35,6 +35,7 @@ export class Acting {
     redraw();
   }
 
+  /** One after the other: what is pressed meanwhile is not asked. */
   async run<Answer>({ label, asked, sure, done }: Act<Answer>): Promise<void> {
     if (this.isBusy || (sure !== undefined && !confirm(sure))) return;
     this.isBusy = true;
@@ -55,7 +56,7 @@ export class Acting {
   /** A button; what it asks opens beside it. */
   button<Answer>(act: Act<Answer>): TemplateResult {
     return html`<span class="act"
-      ><button type="button" class=${act.sure === undefined ? '' : 'danger'} ?disabled=${this.isBusy || act.isOff === true}
+      ><button type="button" class=${act.sure === undefined ? '' : 'danger'} ?disabled=${act.isOff === true}
         @click=${() => this.run(act)}>${act.label}</button>${curl(act.asked)}</span
     >`;
   }
