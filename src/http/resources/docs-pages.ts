@@ -21,7 +21,7 @@ const README = packageFile('README.md');
 
 /** In steps, between which others have their turns. `replyTo`: the reply of the service itself to such a request, which tells what cannot be sent. */
 export async function buildPages(
-  options: GuideOptions,
+  keys: Pick<GuideOptions, 'keySource' | 'devKey'>,
   replyTo: (request: IncomingMessage) => FastifyReply,
 ): Promise<FastifyInstance> {
   const app = fastify({ schemaController: NO_SCHEMAS });
@@ -29,6 +29,7 @@ export async function buildPages(
   app.setNotFoundHandler((request) => void replyTo(request.raw).callNotFound());
   const document = JSON.parse(await readFile(DOCUMENT, 'utf8'));
   await setImmediate();
+  const options = { ...keys, description: document.info.description };
   const sendDocument = sender(document);
   await setImmediate();
   // Given its path the plugin would read it at once.
