@@ -127,7 +127,7 @@ body { margin: 0; background: var(--page); color: var(--text); font: 15px/1.55 s
 .guide p { margin: .5rem 0; max-width: 100ch; } .guide a { color: var(--link); } .guide nav { display: flex; flex-wrap: wrap; gap: .25rem 1.2rem; margin: .6rem 0 .8rem; }
 .guide code { font: 13px/1.5 ui-monospace, monospace; } .guide p code, .guide td code { background: var(--column); border: 1px solid var(--line); border-radius: 4px; padding: 0 .25rem; }
 .guide pre { margin: 0; padding: .6rem .8rem; border: 1px solid var(--line); border-radius: 8px; background: var(--column); overflow-x: auto; overflow-wrap: normal; }
-.beside { display: grid; gap: .75rem 2rem; align-items: start; } .examples { grid-template-columns: repeat(auto-fit, minmax(min(100%, 34rem), 1fr)); } .examples pre { height: 100%; } .tables { grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
+.beside { display: grid; gap: .75rem 2rem; align-items: start; } .examples { grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); } .examples pre { height: 100%; } .tables { grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
 .guide table { border-collapse: collapse; width: 100%; font-size: 14px; } .guide caption { text-align: left; font-weight: 600; padding: .25rem 0; } .guide th, .guide td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-top: 1px solid var(--line); } .guide th { white-space: nowrap; }
 :focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
 `;
@@ -135,10 +135,9 @@ body { margin: 0; background: var(--page); color: var(--text); font: 15px/1.55 s
 /** Swagger UI on this page, and its colours where they have too little contrast. */
 const OPERATIONS = `
 html.dark-mode, html.dark-mode .swagger-ui { background: var(--page); }
-.swagger-ui .scheme-container { background: none; box-shadow: none; margin: 0; padding: 0; } .swagger-ui .filter .operation-filter-input { margin: 1rem 0 .5rem; }
-.swagger-ui td.header-col { color: inherit; }
-html.dark-mode .swagger-ui .btn.cancel { border-color: #ff8a85; color: #ff8a85; }
-.light .btn.authorize { border-color: #1a7442; color: #1a7442; } .light .btn.authorize svg { fill: #1a7442; }
+.swagger-ui .scheme-container, html.dark-mode .swagger-ui .scheme-container { background: none; box-shadow: none; margin: 0; padding: 0; } .swagger-ui .response-col_links { display: none; } .swagger-ui .filter .operation-filter-input { margin: 1rem 0 .5rem; }
+html.dark-mode .swagger-ui table.headers td { color: #e4e6e6; } html.dark-mode .swagger-ui .opblock .opblock-section-header .try-out__btn.cancel { border-color: #ff8a85; color: #ff8a85; }
+.light .btn.authorize { border-color: #1a7442; color: #1a7442; } .light .btn.authorize svg { color: #1a7442; fill: #1a7442; }
 .light .btn.cancel { border-color: #c0101a; color: #c0101a; } .light .btn.execute { background: #0b57b0; border-color: #0b57b0; } .light .download-contents { background: #59636e; }
 .light .opblock-get .opblock-summary-method { background: #0b57b0; } .light .opblock-post .opblock-summary-method { background: #1a7442; } .light .opblock-put .opblock-summary-method { background: #8a5200; } .light .opblock-patch .opblock-summary-method { background: #0c6b5e; } .light .opblock-delete .opblock-summary-method { background: #c0101a; }
 .light .parameter__in, .light .parameter__deprecated { color: #59636e; } .light .renderedMarkdown code { color: #6c0bc4; }

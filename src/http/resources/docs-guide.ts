@@ -60,8 +60,8 @@ export function guide({ keySource, devKey, description: markdown }: GuideOptions
 <body>
 <header class="guide">
 <h1>Holdover: API</h1>
-<nav aria-label="Pages"><a href="${folder}/..">Holdover ${escaped(manifest.version)}</a> <a href="${folder}/../console">Console</a> <a href="${folder}/readme">README</a> <a href="${folder}/../openapi.json">OpenAPI document</a></nav>
-<p>${description}</p>
+<p>${escaped(manifest.description)}.</p>
+<nav aria-label="Pages"><a href="#list">Operations</a> <a href="${folder}/..">Holdover ${escaped(manifest.version)}</a> <a href="${folder}/../console">Console</a> <a href="${folder}/readme">README</a> <a href="${folder}/../openapi.json">OpenAPI document</a></nav>
 <section aria-labelledby="start">
 <h2 id="start">Getting started</h2>
 ${KEY_WORDS[keySource](devKey)}
@@ -85,7 +85,8 @@ ${table(
 )}
 </div>
 </section>
-<h2>Operations</h2>
+<h2 id="list">Operations</h2>
+<p>${description}</p>
 <noscript><p>They are shown by a script. The <a href="${folder}/../openapi.json">OpenAPI document</a> has all of them.</p></noscript>
 </header>
 <div id="swagger-ui" data-document="${folder}/json"${known ? ` data-key="${escaped(devKey)}"` : ''}></div>
@@ -112,7 +113,10 @@ const curl = (address: string, key: string | null): string => `curl -s ${address
 
 const javascript = (address: string, key: string | null): string => `const answer = await fetch('${address}/v1/hosts', {
   method: 'POST',
-  headers: { authorization: ${key === null ? "'Bearer ' + process.env.HOLDOVER_KEY" : `'Bearer ${key}'`}, 'content-type': 'application/json' },
+  headers: {
+    authorization: ${key === null ? "'Bearer ' + process.env.HOLDOVER_KEY" : `'Bearer ${key}'`},
+    'content-type': 'application/json',
+  },
   body: '{"preset":"vmm-lab"}',
 });
 const host = await answer.json();`;
