@@ -30,8 +30,9 @@ async function execute(page: Page, operation: string): Promise<string> {
 for (const colorScheme of SCHEMES) {
   test(`/ and /docs are for all readers, and no wider than the screen: ${colorScheme}`, { skip }, async (t) => {
     const { url } = await startService(t, temporaryDirectory(t));
-    for (const viewport of SCREENS) {
-      const { page, complaints } = await openPage(t, { viewport, colorScheme });
+    const { page, complaints } = await openPage(t, { colorScheme });
+    for (const screen of SCREENS) {
+      await page.setViewportSize(screen);
       await page.goto(url);
       await check(page);
       await page.click('text=API pages');
@@ -47,8 +48,8 @@ for (const colorScheme of SCHEMES) {
       await page.click(`${LIST} .opblock-summary-control`);
       await tryOut(page, CREATE);
       await check(page);
-      assert.deepEqual(complaints, []);
     }
+    assert.deepEqual(complaints, []);
   });
 }
 

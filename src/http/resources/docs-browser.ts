@@ -37,7 +37,7 @@ function withoutOptional(document) {
     const { required, example } = parameter;
     if (required || example === undefined) continue;
     delete parameter.example;
-    parameter.description += ' Such as \\x60' + String(example) + '\\x60.';
+    parameter.description = (parameter.description ?? '') + ' Such as \\x60' + String(example) + '\\x60.';
   }
   return document;
 }
@@ -76,7 +76,7 @@ function partOf(whole, path) {
   return part;
 }
 
-const unescaped = (key) => decodeURIComponent(key).replaceAll('~1', '/').replaceAll('~0', '~');
+const unescaped = (key) => key.replaceAll('~1', '/').replaceAll('~0', '~');
 
 /** Mends what Swagger UI has made: fields and buttons without a name, texts that no key scrolls, a heading of the wrong level. */
 function mend(root) {

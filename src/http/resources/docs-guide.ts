@@ -60,7 +60,6 @@ export function guide({ keySource, devKey, description: markdown }: GuideOptions
 <body>
 <header class="guide">
 <h1>Holdover: API</h1>
-<p>${escaped(manifest.description)}.</p>
 <nav aria-label="Pages"><a href="#list">Operations</a> <a href="${folder}/..">Holdover ${escaped(manifest.version)}</a> <a href="${folder}/../console">Console</a> <a href="${folder}/readme">README</a> <a href="${folder}/../openapi.json">OpenAPI document</a></nav>
 <section aria-labelledby="start">
 <h2 id="start">Getting started</h2>

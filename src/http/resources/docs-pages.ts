@@ -75,7 +75,7 @@ function sender(document: object): (request: FastifyRequest, reply: FastifyReply
   };
 }
 
-/** An authority that can stand in a line of a shell, in a header Host that a browser sends. */
+/** A header Host that can stand in a line of a shell as it is. */
 const PLAIN = /^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?$/i;
 
 function sendGuide(
