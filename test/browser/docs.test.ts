@@ -93,8 +93,11 @@ test('without it the key is asked for, and kept for the next visit', { skip }, a
 
 test('a link to an operation opens it', { skip }, async (t) => {
   const { url } = await startService(t, temporaryDirectory(t));
-  const { page, complaints } = await openPage(t);
-  await page.goto(`${url}/docs#/Kexec/kexecHost`);
-  await page.waitForSelector('#operations-Kexec-kexecHost .try-out__btn');
-  assert.deepEqual(complaints, []);
+  for (const colorScheme of SCHEMES) {
+    const { page, complaints } = await openPage(t, { colorScheme });
+    await page.goto(`${url}/docs#/Devices/bindDriver`);
+    await page.waitForSelector('#operations-Devices-bindDriver .try-out__btn');
+    await check(page);
+    assert.deepEqual(complaints, []);
+  }
 });

@@ -78,15 +78,15 @@ function partOf(whole, path) {
 
 const unescaped = (key) => key.replaceAll('~1', '/').replaceAll('~0', '~');
 
-/** Mends what Swagger UI has made: fields and buttons without a name, texts that no key scrolls, a heading of the wrong level. */
+/** Mends what Swagger UI has made: fields and buttons without a name, texts that no key scrolls, and headings below one that is not there when it is out of sight. */
 function mend(root) {
   for (const field of root.querySelectorAll(':is(select, input, textarea, .close-modal):not([aria-label])'))
     field.setAttribute('aria-label', field.closest('[data-param-name]')?.dataset.paramName ?? NAMES[field.localName]);
   for (const button of root.querySelectorAll('.modal-btn[aria-label]')) button.removeAttribute('aria-label');
   for (const text of root.querySelectorAll('pre:not([tabindex])')) text.tabIndex = 0;
-  for (const heading of root.querySelectorAll('h6:not([role])')) {
+  for (const heading of root.querySelectorAll(':is(h4, h5, h6):not([role])')) {
     heading.role = 'heading';
-    heading.ariaLevel = 5;
+    heading.ariaLevel = heading.localName === 'h4' ? 3 : 4;
   }
 }
 
@@ -129,14 +129,14 @@ body { margin: 0; background: var(--page); color: var(--text); font: 15px/1.55 s
 .guide pre { margin: 0; padding: .6rem .8rem; border: 1px solid var(--line); border-radius: 8px; background: var(--column); overflow-x: auto; overflow-wrap: normal; }
 .beside { display: grid; gap: .75rem 2rem; align-items: start; } .examples { grid-template-columns: repeat(auto-fit, minmax(min(100%, 30rem), 1fr)); } .examples pre { height: 100%; } .tables { grid-template-columns: repeat(auto-fit, minmax(min(100%, 22rem), 1fr)); }
 .guide table { border-collapse: collapse; width: 100%; font-size: 14px; } .guide caption { text-align: left; font-weight: 600; padding: .25rem 0; } .guide th, .guide td { text-align: left; vertical-align: top; padding: .3rem .6rem .3rem 0; border-top: 1px solid var(--line); } .guide th { white-space: nowrap; }
-:focus-visible { outline: 3px solid var(--link); outline-offset: 2px; }
+:focus-visible { outline: 3px solid var(--link) !important; outline-offset: 2px; }
 `;
 
 /** Swagger UI on this page, and its colours where they have too little contrast. */
 const OPERATIONS = `
 html.dark-mode, html.dark-mode .swagger-ui { background: var(--page); }
 .swagger-ui .scheme-container, html.dark-mode .swagger-ui .scheme-container { background: none; box-shadow: none; margin: 0; padding: 0; } .swagger-ui .response-col_links { display: none; } .swagger-ui .filter .operation-filter-input { margin: 1rem 0 .5rem; }
-html.dark-mode .swagger-ui table.headers td { color: #e4e6e6; } html.dark-mode .swagger-ui .opblock .opblock-section-header .try-out__btn.cancel { border-color: #ff8a85; color: #ff8a85; }
+html.dark-mode .swagger-ui table.headers td { color: #e4e6e6; } html.dark-mode .swagger-ui .opblock.opblock-put .opblock-section-header { background: #523524; } html.dark-mode .swagger-ui .opblock .opblock-section-header .try-out__btn.cancel { border-color: #ff8a85; color: #ff8a85; }
 .light .btn.authorize { border-color: #1a7442; color: #1a7442; } .light .btn.authorize svg { color: #1a7442; fill: #1a7442; }
 .light .btn.cancel { border-color: #c0101a; color: #c0101a; } .light .btn.execute { background: #0b57b0; border-color: #0b57b0; } .light .download-contents { background: #59636e; }
 .light .opblock-get .opblock-summary-method { background: #0b57b0; } .light .opblock-post .opblock-summary-method { background: #1a7442; } .light .opblock-put .opblock-summary-method { background: #8a5200; } .light .opblock-patch .opblock-summary-method { background: #0c6b5e; } .light .opblock-delete .opblock-summary-method { background: #c0101a; }
