@@ -23,7 +23,7 @@ ENV NODE_ENV=production \
     MALLOC_MMAP_THRESHOLD_=131072
 WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
-COPY package.json LICENSE ./
+COPY package.json LICENSE README.md ./
 COPY migrations ./migrations
 COPY openapi ./openapi
 COPY src ./src

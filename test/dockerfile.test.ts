@@ -41,7 +41,7 @@ test('it is enough to serve, pages and document included', async (t) => {
     address = /"address":"([^"]+)"/.exec(line)?.[1] ?? '';
     if (address !== '') break;
   }
-  for (const path of ['/openapi.json', '/docs', '/docs/static/swagger-ui.css', '/readyz'])
+  for (const path of ['/openapi.json', '/docs', '/docs/static/swagger-ui.css', '/docs/readme', '/readyz'])
     assert.equal((await fetch(address + path)).status, 200, path);
   child.stdout.resume();
   const exit = once(child, 'exit');

@@ -131,8 +131,9 @@ test('the command serves, is asked, and stops in order', async () => {
   const { stdout: id } = await run(holdover(), ['hosts', 'create'], of);
   const { stdout } = await run(holdover(), ['kexec', id.trim()], of);
   assert.match(stdout, /^kernel 2: running/);
-  for (const path of ['/docs', '/docs/static/swagger-ui.css', '/openapi.json'])
+  for (const path of ['/docs', '/docs/static/swagger-ui.css', '/docs/readme', '/openapi.json'])
     assert.equal((await fetch(`${url}${path}`)).status, 200, path);
+  assert.equal((await fetch(`${url}/`, { headers: { accept: 'text/html' } })).status, 200);
   const { stdout: findings } = await run(holdover(), ['doctor', '--json'], of);
   const states = (JSON.parse(findings) as { about: string; state: string }[]).map(({ about, state }) => [about, state]);
   assert.deepEqual(Object.fromEntries(states), {

@@ -7,6 +7,8 @@ import type { KeySource } from './pages.ts';
 export interface GuideOptions {
   keySource: KeySource;
   devKey: string;
+  /** What the OpenAPI document says of itself. */
+  description: string;
 }
 
 /** Where the service was asked, such as `http://127.0.0.1:8080`, and where its pages are from there, such as `docs`. */
@@ -40,7 +42,8 @@ const SESSION_STATES: Readonly<Record<SessionView['state'], [string, string]>> =
   stuck: ['incoming', 'Closed before it could finish: nobody can reach it until the next reboot.'],
 };
 
-export function guide({ keySource, devKey }: GuideOptions, { address, folder }: Place): string {
+export function guide({ keySource, devKey, description: markdown }: GuideOptions, { address, folder }: Place): string {
+  const description = escaped(markdown).replaceAll(/`([^`]+)`/g, '<code>$1</code>');
   const known = keySource === 'known';
   return `<!doctype html>
 <html lang="en">
@@ -57,33 +60,35 @@ export function guide({ keySource, devKey }: GuideOptions, { address, folder }: 
 <body>
 <header class="guide">
 <h1>Holdover: API</h1>
-<p>${escaped(manifest.description)}.</p>
-<nav aria-label="Pages"><a href="${folder}/../console">Console</a> <a href="${folder}/readme">README</a> <a href="${folder}/../openapi.json">OpenAPI document</a></nav>
-</header>
-<main>
-<section class="guide" aria-labelledby="start">
+<nav aria-label="Pages"><a href="#list">Operations</a> <a href="${folder}/..">Holdover ${escaped(manifest.version)}</a> <a href="${folder}/../console">Console</a> <a href="${folder}/readme">README</a> <a href="${folder}/../openapi.json">OpenAPI document</a></nav>
+<section aria-labelledby="start">
 <h2 id="start">Getting started</h2>
 ${KEY_WORDS[keySource](devKey)}
 <p>A first host, with curl or in JavaScript:</p>
+<div class="beside examples">
 ${example('curl', curl(address, known ? devKey : null))}
 ${example('JavaScript', javascript(address, known ? devKey : null))}
+</div>
 </section>
-<section class="guide" aria-labelledby="states">
+<section aria-labelledby="states">
 <h2 id="states">What states mean</h2>
-<div class="tables">
+<div class="beside tables">
 ${table(
-  'Device (<code>state</code>)',
+  'Device, after a live update',
   Object.entries(DEVICE_STATES).map(([state, [name, what]]) => [state, `<strong>${name}</strong>: ${what}`]),
 )}
-${table('Host (<code>state</code>)', Object.entries(HOST_STATES))}
+${table('Host', Object.entries(HOST_STATES))}
 ${table(
-  'Session (<code>state</code>)',
+  'Session',
   Object.entries(SESSION_STATES).map(([state, [side, what]]) => [state, `<strong>${side}</strong>: ${what}`]),
 )}
 </div>
 </section>
-<section aria-label="Operations"><div id="operations" data-document="${folder}/json"${known ? ` data-key="${escaped(devKey)}"` : ''}><p class="guide">The operations are shown by a script.</p></div></section>
-</main>
+<h2 id="list">Operations</h2>
+<p>${description}</p>
+<noscript><p>They are shown by a script. The <a href="${folder}/../openapi.json">OpenAPI document</a> has all of them.</p></noscript>
+</header>
+<div id="swagger-ui" data-document="${folder}/json"${known ? ` data-key="${escaped(devKey)}"` : ''}></div>
 </body>
 </html>
 `;
@@ -99,12 +104,21 @@ const KEY_WORDS: Readonly<Record<KeySource, (key: string) => string>> = {
 <p>Whoever runs the service gives tenants their keys: <code>HOLDOVER_TENANTS=name:key</code> makes tenants at the start, and with the admin key (<code>HOLDOVER_ADMIN_KEY</code>) <code>POST /v1/admin/tenants</code> makes one and shows its key once. A tenant makes more keys for itself with <code>POST /v1/keys</code>.</p>`,
 };
 
-/** A first host by one line of a shell, and by one of a module of Node 20 or of a page; `key` null: it is in HOLDOVER_KEY. */
-const curl = (address: string, key: string | null): string =>
-  `curl -s ${address}/v1/hosts -H ${key === null ? '"authorization: Bearer $HOLDOVER_KEY"' : `'authorization: Bearer ${key}'`} -H 'content-type: application/json' -d '{"preset":"vmm-lab"}'`;
+/** A first host by a shell, and by a module of Node 20 or a page; `key` null: it is in HOLDOVER_KEY. */
+const curl = (address: string, key: string | null): string => `curl -s ${address}/v1/hosts \\
+  -H ${key === null ? '"authorization: Bearer $HOLDOVER_KEY"' : `'authorization: Bearer ${key}'`} \\
+  -H 'content-type: application/json' \\
+  -d '{"preset":"vmm-lab"}'`;
 
-const javascript = (address: string, key: string | null): string =>
-  `const host = await (await fetch('${address}/v1/hosts', { method: 'POST', headers: { authorization: ${key === null ? "'Bearer ' + process.env.HOLDOVER_KEY" : `'Bearer ${key}'`}, 'content-type': 'application/json' }, body: '{"preset":"vmm-lab"}' })).json();`;
+const javascript = (address: string, key: string | null): string => `const answer = await fetch('${address}/v1/hosts', {
+  method: 'POST',
+  headers: {
+    authorization: ${key === null ? "'Bearer ' + process.env.HOLDOVER_KEY" : `'Bearer ${key}'`},
+    'content-type': 'application/json',
+  },
+  body: '{"preset":"vmm-lab"}',
+});
+const host = await answer.json();`;
 
 /** Wide lines are scrolled, by keys, too. */
 const example = (name: string, line: string): string =>

@@ -21,7 +21,7 @@ const README = packageFile('README.md');
 
 /** In steps, between which others have their turns. `replyTo`: the reply of the service itself to such a request, which tells what cannot be sent. */
 export async function buildPages(
-  options: GuideOptions,
+  keys: Pick<GuideOptions, 'keySource' | 'devKey'>,
   replyTo: (request: IncomingMessage) => FastifyReply,
 ): Promise<FastifyInstance> {
   const app = fastify({ schemaController: NO_SCHEMAS });
@@ -29,6 +29,7 @@ export async function buildPages(
   app.setNotFoundHandler((request) => void replyTo(request.raw).callNotFound());
   const document = JSON.parse(await readFile(DOCUMENT, 'utf8'));
   await setImmediate();
+  const options = { ...keys, description: document.info.description };
   const sendDocument = sender(document);
   await setImmediate();
   // Given its path the plugin would read it at once.
@@ -74,7 +75,7 @@ function sender(document: object): (request: FastifyRequest, reply: FastifyReply
   };
 }
 
-/** An authority that can stand in a line of a shell, in a header Host that a browser sends. */
+/** A header Host that can stand in a line of a shell as it is. */
 const PLAIN = /^(?:[\w.-]+|\[[\da-f:.]+\])(?::\d+)?$/i;
 
 function sendGuide(

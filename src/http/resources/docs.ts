@@ -17,11 +17,11 @@ const POLICY = policy({
 
 export function addDocs(app: FastifyInstance, context: Context): void {
   const { devKey } = context.config;
-  const options = { keySource: keySource(context), devKey };
+  const keys = { keySource: keySource(context), devKey };
   let pages: Promise<FastifyInstance> | undefined;
   const replies = new WeakMap<IncomingMessage, FastifyReply>();
   const send = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
-    pages ??= import('./docs-pages.ts').then(({ buildPages }) => buildPages(options, (raw) => replies.get(raw)!));
+    pages ??= import('./docs-pages.ts').then(({ buildPages }) => buildPages(keys, (raw) => replies.get(raw)!));
     const { routing } = await pages;
     replies.set(request.raw, reply);
     // What hooks have set is of this reply, and the pages write another one.
