@@ -337,8 +337,9 @@ export class LiveUpdate {
   }
 }
 
-/** Most sessions go as they have come: nothing has to be moved then, however many there are. */
+/** Most sessions go as they have come, or the last one first: nothing has to be looked for then, however many there are. */
 function remove<T>(list: T[], item: T): void {
   if (list[0] === item) list.shift();
+  else if (list.at(-1) === item) list.pop();
   else list.splice(list.indexOf(item), 1);
 }
