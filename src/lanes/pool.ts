@@ -115,7 +115,12 @@ export class LanePool implements RunningLanes {
       return start(lane, { mostObjects, ...(server && { program: { start: server.start, more }, onReady }) });
     });
     this.#startLarge = (index) => start(lanes + index, {});
-    this.#client = new LaneClient({ lanes: this.#lanes, large: (index) => this.#large(index), aside });
+    this.#client = new LaneClient({
+      lanes: this.#lanes,
+      large: (index) => this.#large(index),
+      aside,
+      stop: () => Promise.all(this.#all.map((lane) => lane.stop())),
+    });
     store.damage.onNews = (damage) => this.#tell({ damage });
   }
 
@@ -236,9 +241,8 @@ export class LanePool implements RunningLanes {
     }
   }
 
-  async stop(): Promise<void> {
-    this.#client.isStopping = true;
-    await Promise.all(this.#all.map((lane) => lane.stop()));
+  stop(): Promise<void> {
+    return this.#client.stop();
   }
 
   close(): Promise<void> {
