@@ -137,10 +137,11 @@ export class LaneClient implements Lanes {
   }
 
   /** What is packed in the request is no longer the caller's. */
-  async ask<Value>(hostId: string, request: LaneRequest, client?: Client): Promise<Value> {
+  ask<Value>(hostId: string, request: LaneRequest, client?: Client): Promise<Value> {
+    const asked = (): Promise<Value> => this.#askLane<Value>(this.#laneOf(hostId), hostId, request, client);
     // What came before goes before.
-    if (this.#large.has(hostId)) await this.#ordinaryLaneOf(hostId).admission.gone(hostId);
-    return await this.#askLane<Value>(this.#laneOf(hostId), hostId, request, client);
+    const gone = this.#large.has(hostId) ? this.#ordinaryLaneOf(hostId).admission.gone(hostId) : undefined;
+    return gone === undefined ? asked() : gone.then(asked);
   }
 
   async #askLane<Value>(
