@@ -44,12 +44,15 @@ function withIncoming(count: number): { after: Tenant; lu: number } {
   return next(tenant);
 }
 
+/** Pages of the memory that is in each domain. */
+const PAGES = 64;
+
 /** `count` devices on a HWPT each, all of them preserved with one memfd and one iommufd. */
 function withDomains(count: number): Vmm {
   const vmm = new Vmm({ ...GENERIC, profile: 'persisted-domains', devices: functions(count) });
-  const memory = Number(vmm.call({ call: 'memfd_create', name: 'm', flags: 2, size: count * PAGE }).ret);
+  const memory = Number(vmm.call({ call: 'memfd_create', name: 'm', flags: 2, size: PAGES * PAGE }).ret);
   vmm.call({ call: 'add_seals', fd: memory, seals: SEALS });
-  const arg = { flags: 7, ioas_id: vmm.ioas, fd: memory, start: 0, length: count * PAGE, iova: hex(IOVA) };
+  const arg = { flags: 7, ioas_id: vmm.ioas, fd: memory, start: 0, length: PAGES * PAGE, iova: hex(IOVA) };
   vmm.ioctl(vmm.fd, 'IOMMU_IOAS_MAP_FILE', arg);
   const session = Number(vmm.calls([create(vmm.open('/dev/liveupdate'), 0)])[0]!.arg!.fd);
   const devices = times(count, (index) => {
