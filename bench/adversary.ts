@@ -7,37 +7,42 @@ import { HOSTS } from './adversary/hosts.ts';
 import { PROCESSES } from './adversary/processes.ts';
 import { SPACES } from './adversary/spaces.ts';
 import type { Shape } from './adversary/tenant.ts';
-import { type Benchmark, median, now, progress, type Result, round } from './harness.ts';
+import { type Benchmark, median, progress, type Result, round } from './harness.ts';
 
 const GROWTH = 4;
 const MOST = 5;
-const RUNS = 3;
-/** Short works are measured more often. */
-const SHORT = 20;
-const SHORT_RUNS = 7;
+const RUNS = 7;
+/**
+ * A short work is measured so often in a row that it takes as many milliseconds: a collection of garbage would be most of less, and
+ * the system counts the time of a thread in steps of some milliseconds.
+ */
+const LEAST_MS = 20;
+const MOST_IN_A_ROW = 10;
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
 
-/** Milliseconds of all of these, without the garbage that making them has left. */
-function measure(works: readonly (() => unknown)[]): number {
+/** Milliseconds of this thread that each of so many takes, without the garbage that making them has left. */
+function measure(count: number, make: () => () => unknown): number {
+  const works = Array.from({ length: count }, make);
   collectGarbage();
-  const start = now();
+  const before = process.threadCpuUsage();
   for (const work of works) work();
-  return now() - start;
+  const { user, system } = process.threadCpuUsage(before);
+  return (user + system) / 1000 / count;
 }
 
 /**
- * The smaller size is measured by as many in a row as make the larger one, so that what they leave to the garbage collector
- * is as much, and a difference is one of the structures.
+ * Of the smaller size so many more are measured in a row that they make the larger one, so that what they leave to the garbage
+ * collector is as much, and a difference is one of the structures.
  */
 function compare({ name, n, make }: Shape): Omit<Result, 'name'> {
-  const small = (): number => measure(Array.from({ length: GROWTH }, () => make(n))) / GROWTH;
-  const large = (): number => measure([make(GROWTH * n)]);
+  const small = (count: number): number => measure(GROWTH * count, () => make(n));
+  const large = (count: number): number => measure(count, () => make(GROWTH * n));
   // The first run of each only warms the code up.
-  small();
-  const runs = large() < SHORT ? SHORT_RUNS : RUNS;
-  const times = Array.from({ length: runs }, () => ({ small: small(), large: large() }));
+  small(1);
+  const count = Math.min(Math.ceil(LEAST_MS / large(1)), MOST_IN_A_ROW);
+  const times = Array.from({ length: RUNS }, () => ({ small: small(count), large: large(count) }));
   const value = median(times.map((time) => time.large));
   const floor = median(times.map((time) => time.small));
   progress(`  ${round(floor)} and ${round(value)} ms, ${round(value / floor)} ×: ${name}`);

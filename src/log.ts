@@ -50,7 +50,7 @@ const OFFERED_AT_END = 3;
 
 export async function createLog(config: Pick<Config, 'dev' | 'logLevel'>): Promise<Logger> {
   const options = { level: config.logLevel, redact: REDACTED };
-  const toLine = config.dev ? await lineMaker() : undefined;
+  const toLine = config.dev && config.logLevel !== 'silent' ? await lineMaker() : undefined;
   const output = destination();
   if (toLine === undefined) return pino(options, output);
   return pino(options, { write: (entry) => output.write(toLine(JSON.parse(entry) as Entry)) });

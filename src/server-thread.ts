@@ -1,6 +1,6 @@
 /** The thread of a lane that serves HTTP: its own hosts it runs without another thread, and those of other lanes it asks there. */
 import type { ListenOptions } from 'node:net';
-import { MessageChannel, type Transferable } from 'node:worker_threads';
+import { MessageChannel } from 'node:worker_threads';
 import type { FastifyListenOptions } from 'fastify';
 import type { Config } from './config.ts';
 import { buildApp } from './http/app.ts';
@@ -10,8 +10,7 @@ import { Admission } from './lanes/admission.ts';
 import { Aside } from './lanes/aside.ts';
 import { LaneClient, type LaneDoor } from './lanes/client.ts';
 import { makeLaneError, ThreadDied } from './lanes/errors.ts';
-import type { Lanes } from './lanes/lanes.ts';
-import { CANNOT_SHARE, type LaneRequest, type LaneSettings, type ListenAnswer } from './lanes/messages.ts';
+import { CANNOT_SHARE, type LaneRequest, type LaneSettings, type ListenAnswer, passedOn } from './lanes/messages.ts';
 import { say, startLane, toldSettings } from './lanes/thread.ts';
 import { createLog } from './log.ts';
 import { DamageBook, type DamageNews } from './store/store.ts';
@@ -38,8 +37,8 @@ class OtherLane implements LaneDoor {
     this.#caller = this.#connect();
   }
 
-  ask<Value>(request: LaneRequest, transfer?: readonly Transferable[], client?: Client): Promise<Value> {
-    return this.#caller.ask<Value>(request, transfer, client);
+  ask<Value>(request: LaneRequest, client?: Client): Promise<Value> {
+    return this.#caller.ask<Value>(...passedOn(request), client);
   }
 
   /** Its thread has ended: another one is asked from now on. */
@@ -68,8 +67,7 @@ const others = new Map<number, OtherLane>();
 const NOBODY = { isGone: false };
 const own: LaneDoor = {
   admission: new Admission(),
-  ask: <Value>(request: LaneRequest, _transfer?: readonly Transferable[], from?: Client) =>
-    thread.answer(request, from ?? NOBODY) as Promise<Value>,
+  ask: <Value>(request: LaneRequest, from?: Client) => thread.answer(request, from ?? NOBODY) as Promise<Value>,
 };
 
 function doorTo(number: number): LaneDoor {
@@ -80,13 +78,14 @@ function doorTo(number: number): LaneDoor {
 }
 
 const aside = new Aside(settings.aside);
-const client = new LaneClient({
+const lanes = new LaneClient({
   lanes: Array.from({ length: count }, (_, number) => doorTo(number)),
   large: (index) => doorTo(count + index),
   own: lane,
   aside,
+  stop: async () => say('stop lanes'),
 });
-for (const hostId of settings.large) client.hear({ moved: hostId });
+for (const hostId of settings.large) lanes.hear({ moved: hostId });
 const peers: Peers = { common: new Common(settings.common, lane), tell: say, hear() {} };
 
 const thread = startLane(settings, {
@@ -94,7 +93,7 @@ const thread = startLane(settings, {
   aside,
   onDamage: (found) => void damage.add(found),
   onNews(news) {
-    client.hear(news);
+    lanes.hear(news);
     peers.hear(news);
     // What a host takes is told again and again, and nobody else wants to know.
     if (count > 1 || !('use' in news)) say(news);
@@ -102,31 +101,12 @@ const thread = startLane(settings, {
   onTold(told) {
     if ('died' in told) others.get(told.died)?.died();
     else {
-      client.hear(told);
+      lanes.hear(told);
       if ('damage' in told) damage.hear(told.damage);
     }
     peers.hear(told);
   },
 });
-
-const lanes: Lanes = {
-  newHostId: () => client.newHostId(),
-  create: (row) => client.create(row),
-  execute: (hostId, command, from, terms) => client.execute(hostId, command, from, terms),
-  batch: (hostId, command, payload, from, terms) => client.batch(hostId, command, payload, from, terms),
-  query: (hostId, query, from, terms) => client.query(hostId, query, from, terms),
-  copy: (hostId, row, at, from) => client.copy(hostId, row, at, from),
-  lookBack: (hostId, query, from) => client.lookBack(hostId, query, from),
-  restore: (hostId, name, from, terms) => client.restore(hostId, name, from, terms),
-  remove: (hostId, terms) => client.remove(hostId, terms),
-  use: (hostId) => client.use(hostId),
-  setAside: (hostId) => client.setAside(hostId),
-  retry: (hostId) => client.retry(hostId),
-  async stop() {
-    client.isStopping = true;
-    say('stop lanes');
-  },
-};
 
 /** Its packages are many, and most services tell nobody. */
 async function build(): ReturnType<typeof buildApp> {

@@ -12,7 +12,7 @@ import { newCommonMemory } from './http/common.ts';
 import type { CannotListen } from './lanes/messages.ts';
 import { LanePool } from './lanes/pool.ts';
 import { STOP_MS } from './limits.ts';
-import { createLog, type Log } from './log.ts';
+import type { Log } from './log.ts';
 import { ReadyFile } from './ready-file.ts';
 import type { Seeds } from './seeds.ts';
 import { openStore } from './store/sqlite/store.ts';
@@ -35,6 +35,8 @@ export type Parts = (() => Promise<void>)[];
 
 /** Resolves when the service listens and has said so; it stops when the process is asked to end. Throws what `startService` does. */
 export async function runService(config: Config, startServer: () => Worker): Promise<void> {
+  // Who starts a service within a process may log nothing, and loads nothing for that.
+  const { createLog } = await import('./log.ts');
   const log = await createLog(config);
   for (const warning of config.warnings) log.warn({}, warning);
   const parts: Parts = [];

@@ -32,12 +32,27 @@ function next(tenant: Tenant): { after: Tenant; lu: number } {
   return { after, lu: after.open('/dev/liveupdate') };
 }
 
+const retrieveSession = (lu: number, index: number) =>
+  ioctl(lu, 'LIVEUPDATE_IOCTL_RETRIEVE_SESSION', { name: `session ${index}` });
+
+/** After a live update: `count` sessions that are empty, and a process that can retrieve them. */
+function withIncoming(count: number): { after: Tenant; lu: number } {
+  const tenant = new Tenant();
+  const before = tenant.open('/dev/liveupdate');
+  tenant.calls(times(count, (index) => create(before, index)));
+  kexec(tenant);
+  return next(tenant);
+}
+
+/** Pages of the memory that is in each domain. */
+const PAGES = 64;
+
 /** `count` devices on a HWPT each, all of them preserved with one memfd and one iommufd. */
 function withDomains(count: number): Vmm {
   const vmm = new Vmm({ ...GENERIC, profile: 'persisted-domains', devices: functions(count) });
-  const memory = Number(vmm.call({ call: 'memfd_create', name: 'm', flags: 2, size: count * PAGE }).ret);
+  const memory = Number(vmm.call({ call: 'memfd_create', name: 'm', flags: 2, size: PAGES * PAGE }).ret);
   vmm.call({ call: 'add_seals', fd: memory, seals: SEALS });
-  const arg = { flags: 7, ioas_id: vmm.ioas, fd: memory, start: 0, length: count * PAGE, iova: hex(IOVA) };
+  const arg = { flags: 7, ioas_id: vmm.ioas, fd: memory, start: 0, length: PAGES * PAGE, iova: hex(IOVA) };
   vmm.ioctl(vmm.fd, 'IOMMU_IOAS_MAP_FILE', arg);
   const session = Number(vmm.calls([create(vmm.open('/dev/liveupdate'), 0)])[0]!.arg!.fd);
   const devices = times(count, (index) => {
@@ -90,9 +105,7 @@ export const HANDOVERS: Shape[] = [
       tenant.calls(fds.map((fd, index) => preserve(session, fd, index)));
       kexec(tenant);
       const { after, lu } = next(tenant);
-      const again = Number(
-        after.calls([ioctl(lu, 'LIVEUPDATE_IOCTL_RETRIEVE_SESSION', { name: 'session 0' })])[0]!.arg!.fd,
-      );
+      const again = Number(after.calls([retrieveSession(lu, 0)])[0]!.arg!.fd);
       return () => {
         after.calls(times(n, (token) => ioctl(again, 'LIVEUPDATE_SESSION_RETRIEVE_FD', { token })));
         after.ioctl(again, 'LIVEUPDATE_SESSION_FINISH', { reserved: 0 });
@@ -103,17 +116,21 @@ export const HANDOVERS: Shape[] = [
     name: 'n sessions, retrieved after a live update',
     n: 1000,
     make(n) {
-      const tenant = new Tenant();
-      const before = tenant.open('/dev/liveupdate');
-      tenant.calls(times(n, (index) => create(before, index)));
-      kexec(tenant);
-      const { after, lu } = next(tenant);
+      const { after, lu } = withIncoming(n);
       return () => {
-        const got = after.calls(
-          times(n, (index) => ioctl(lu, 'LIVEUPDATE_IOCTL_RETRIEVE_SESSION', { name: `session ${index}` })),
-        );
+        const got = after.calls(times(n, (index) => retrieveSession(lu, index)));
         after.calls(got.map(({ arg }) => ({ call: 'close' as const, fd: Number(arg!.fd) })));
       };
+    },
+  },
+  {
+    name: 'n sessions, each retrieved after a live update and closed before the next one',
+    n: 1000,
+    make(n) {
+      const { after, lu } = withIncoming(n);
+      // The lowest free descriptor is the same each time.
+      const close = { call: 'close' as const, fd: lu + 1 };
+      return () => after.calls(times(n, (index) => [retrieveSession(lu, index), close]).flat());
     },
   },
   {
@@ -146,9 +163,7 @@ export const HANDOVERS: Shape[] = [
       for (const bdf of vmm.host.machine.functions.keys()) vmm.execute({ op: 'driver.bind', bdf, driver: 'vfio-pci' });
       const { after, lu } = next(vmm);
       return () => {
-        const session = Number(
-          after.calls([ioctl(lu, 'LIVEUPDATE_IOCTL_RETRIEVE_SESSION', { name: 'session 0' })])[0]!.arg!.fd,
-        );
+        const session = Number(after.calls([retrieveSession(lu, 0)])[0]!.arg!.fd);
         const retrieve = (token: number) => ioctl(session, 'LIVEUPDATE_SESSION_RETRIEVE_FD', { token });
         const fds = after.calls(times(n + 2, (index) => retrieve(index + 1))).map(({ arg }) => Number(arg!.fd));
         after.calls(

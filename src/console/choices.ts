@@ -36,12 +36,12 @@ export class Choices {
   }
 
   typed(name: string, first = ''): string {
-    return this.#typed.get(name) ?? first;
+    return (this.#typed.get(name) ?? first).trim();
   }
 
   input(name: string, { label, first, type = 'text', size = 14, placeholder, list }: Field): TemplateResult {
     return html`<label>${label} <input type=${type} size=${size} min=${type === 'number' ? 1 : nothing} list=${list ?? nothing}
-      placeholder=${placeholder ?? nothing} spellcheck="false" autocomplete="off" .value=${this.typed(name, first)} @input=${this.#take(name)} /></label>`;
+      placeholder=${placeholder ?? nothing} spellcheck="false" autocomplete="off" .value=${this.#typed.get(name) ?? first ?? ''} @input=${this.#take(name)} /></label>`;
   }
 
   /** `options`: what is chosen, and what is said of it. */
@@ -54,7 +54,7 @@ export class Choices {
 
   #take(name: string): (event: Event) => void {
     return ({ target }) => {
-      this.#typed.set(name, (target as HTMLInputElement).value.trim());
+      this.#typed.set(name, (target as HTMLInputElement).value);
       redraw();
     };
   }

@@ -83,7 +83,7 @@ export class HostsPage {
   view(): TemplateResult {
     document.title = 'Hosts · Holdover';
     const all = (this.#hosts ?? []).filter(({ labels }) => !(VIEW_LABEL in labels));
-    const hosts = all.filter((host) => textOf(host).includes(this.#wanted.toLowerCase()));
+    const hosts = all.filter((host) => textOf(host).includes(this.#wanted.trim().toLowerCase()));
     return html`
       <header class="head"><h1>Hosts</h1>
         <p class="soft" role="status">${this.#problem ?? (this.#hosts === null ? 'Reading …' : count(all.length, 'host'))}</p></header>
@@ -147,7 +147,7 @@ export class HostsPage {
   }
 
   readonly #want = ({ target }: Event): void => {
-    this.#wanted = (target as HTMLInputElement).value.trim();
+    this.#wanted = (target as HTMLInputElement).value;
     redraw();
   };
   readonly #choose = ({ target }: Event): void => {

@@ -51,7 +51,7 @@ export class TimelineView {
     const showsQuiet = this.#showsQuiet ?? !isMany;
     const devices = timeline.devices.filter(
       ({ isQuiet, engines, bdf, name }) =>
-        (showsQuiet || !isQuiet || engines.length > 0) && `${bdf} ${name ?? ''}`.includes(this.#wanted),
+        (showsQuiet || !isQuiet || engines.length > 0) && `${bdf} ${name ?? ''}`.includes(this.#wanted.trim()),
     );
     const { svg } = this.#draw(timeline, devices);
     const shown = this.#pointed ?? this.selected ?? steps.length - 1;
@@ -148,7 +148,7 @@ export class TimelineView {
   }
 
   readonly #want = ({ target }: Event): void => {
-    this.#wanted = (target as HTMLInputElement).value.trim();
+    this.#wanted = (target as HTMLInputElement).value;
     redraw();
   };
 

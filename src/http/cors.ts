@@ -1,5 +1,4 @@
 /** Pages of other origins: none may use the service from a browser, unless HOLDOVER_CORS_ORIGINS names it. */
-import cors from '@fastify/cors';
 import type { FastifyInstance } from 'fastify';
 import { EXPOSED } from './headers.ts';
 
@@ -13,7 +12,7 @@ export async function allowOrigins(app: FastifyInstance, origins: readonly strin
     reply.header('x-request-id', request.id);
     done();
   });
-  await app.register(cors, {
+  await app.register(import('@fastify/cors'), {
     origin: [...origins],
     methods: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
     exposedHeaders: EXPOSED,

@@ -1,5 +1,4 @@
 /** Lanes as one thread asks them: finds the lane of a host, and asks again where the host has moved. */
-import type { Transferable } from 'node:worker_threads';
 import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
 import type { HostUse } from '../host/footprint.ts';
 import type { Client } from '../threads/client.ts';
@@ -8,8 +7,8 @@ import { type Admission, sizeOf } from './admission.ts';
 import type { Aside, SetAside } from './aside.ts';
 import type { CopyRow } from './copies.ts';
 import { ClientGone, ServiceStopping } from './errors.ts';
-import type { HostOfFile, NewHost, Terms } from './lanes.ts';
-import { givenWith, isMoved, type LaneNews, type LaneRequest, type Moved } from './messages.ts';
+import type { HostOfFile, Lanes, NewHost, Terms } from './lanes.ts';
+import { isMoved, type LaneNews, type LaneRequest, type Moved } from './messages.ts';
 import { laneOf, newHostId } from './owner.ts';
 import type { PastQuery } from './past.ts';
 import { noteUse } from './residents.ts';
@@ -17,8 +16,7 @@ import { noteUse } from './residents.ts';
 /** A lane, as whoever asks it sees it: of this thread, or of another one. */
 export interface LaneDoor {
   readonly admission: Admission;
-  /** What is in `transfer` is no longer the caller's. */
-  ask<Value>(request: LaneRequest, transfer?: readonly Transferable[], client?: Client): Promise<Value>;
+  ask<Value>(request: LaneRequest, client?: Client): Promise<Value>;
 }
 
 export interface LaneClientOptions {
@@ -29,25 +27,29 @@ export interface LaneClientOptions {
   /** The number of the lane that is asked for new hosts. */
   own?: number;
   aside: Aside;
+  /** Has all lanes stop. */
+  stop: () => Promise<unknown>;
 }
 
-export class LaneClient {
+export class LaneClient implements Lanes {
   readonly #lanes: readonly LaneDoor[];
   readonly #openLarge: (index: number) => LaneDoor;
   readonly #own: number;
   readonly #aside: Aside;
+  readonly #stop: () => Promise<unknown>;
   readonly #largeLanes: LaneDoor[] = [];
   /** Hosts that are in those lanes. They stay there, so that one which shrinks and grows does not go to and fro. */
   readonly #large = new Set<string>();
   readonly #uses = new Map<string, HostUse>();
   /** Nothing more is asked. */
-  isStopping = false;
+  #isStopping = false;
 
-  constructor({ lanes, large, own = 0, aside }: LaneClientOptions) {
+  constructor({ lanes, large, own = 0, aside, stop }: LaneClientOptions) {
     this.#lanes = lanes;
     this.#own = own;
     this.#openLarge = large;
     this.#aside = aside;
+    this.#stop = stop;
   }
 
   newHostId(): string {
@@ -63,9 +65,7 @@ export class LaneClient {
   }
 
   batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client, terms?: Terms): Promise<Answer> {
-    // Memory that is shared with other buffers cannot be given away.
-    const whole = payload.byteLength === payload.buffer.byteLength ? payload : new Uint8Array(payload);
-    return this.ask(hostId, { ask: 'batch', hostId, command, payload: whole, terms }, client);
+    return this.ask(hostId, { ask: 'batch', hostId, command, payload, terms }, client);
   }
 
   query(hostId: string, query: Query, client?: Client, terms?: Terms): Promise<Answer> {
@@ -107,6 +107,11 @@ export class LaneClient {
     return left;
   }
 
+  async stop(): Promise<void> {
+    this.#isStopping = true;
+    await this.#stop();
+  }
+
   /** Hosts in lanes of large ones. */
   get large(): string[] {
     return [...this.#large];
@@ -132,10 +137,11 @@ export class LaneClient {
   }
 
   /** What is packed in the request is no longer the caller's. */
-  async ask<Value>(hostId: string, request: LaneRequest, client?: Client): Promise<Value> {
+  ask<Value>(hostId: string, request: LaneRequest, client?: Client): Promise<Value> {
+    const asked = (): Promise<Value> => this.#askLane<Value>(this.#laneOf(hostId), hostId, request, client);
     // What came before goes before.
-    if (this.#large.has(hostId)) await this.#ordinaryLaneOf(hostId).admission.gone(hostId);
-    return await this.#askLane<Value>(this.#laneOf(hostId), hostId, request, client);
+    const gone = this.#large.has(hostId) ? this.#ordinaryLaneOf(hostId).admission.gone(hostId) : undefined;
+    return gone === undefined ? asked() : gone.then(asked);
   }
 
   async #askLane<Value>(
@@ -144,13 +150,13 @@ export class LaneClient {
     request: LaneRequest,
     client: Client | undefined,
   ): Promise<Value> {
-    if (this.isStopping) throw new ServiceStopping();
+    if (this.#isStopping) throw new ServiceStopping();
     if (client?.isGone) throw new ClientGone();
     const size = sizeOf(request);
     let again: Promise<Value>;
     lane.admission.enter(hostId, size);
     try {
-      const value = await lane.ask<Value | Moved>(request, givenWith(request), client);
+      const value = await lane.ask<Value | Moved>(request, client);
       if (!isMoved(value)) return value;
       this.#large.add(hostId);
       // Before those are let go who wait until nothing of the host waits here.

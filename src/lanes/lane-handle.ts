@@ -1,13 +1,7 @@
 /** A lane's thread as the one sees it that has started it: it is asked, and replaced when it dies. */
 
 import { setTimeout } from 'node:timers/promises';
-import {
-  MessageChannel,
-  type MessagePort,
-  type ResourceLimits,
-  type Transferable,
-  type Worker,
-} from 'node:worker_threads';
+import { MessageChannel, type MessagePort, type ResourceLimits, type Worker } from 'node:worker_threads';
 import { STOP_LANES_MS, STOP_SNAPSHOTS_MS } from '../limits.ts';
 import type { Log } from '../log.ts';
 import type { StorePass } from '../store/store.ts';
@@ -21,7 +15,14 @@ import { AtWork, newAtWork } from './at-work.ts';
 import type { LaneDoor } from './client.ts';
 import { makeLaneError, ThreadDied } from './errors.ts';
 import { startLaneWorker } from './lane-worker.ts';
-import type { LaneRequest, LaneSettings, LaneTold, LaneWord, LogLine } from './messages.ts';
+import {
+  type LaneRequest,
+  type LaneSettings,
+  type LaneTold,
+  type LaneWord,
+  type LogLine,
+  passedOn,
+} from './messages.ts';
 
 /** A lane that does not even start is not tried again before this, in milliseconds. */
 const RESTART_DELAY_MS = 1000;
@@ -71,8 +72,8 @@ export class LaneHandle implements LaneDoor {
     this.#caller = this.#start(0);
   }
 
-  ask<Value>(request: LaneRequest, transfer?: readonly Transferable[], client?: Client): Promise<Value> {
-    return this.#caller.ask<Value>(request, transfer, client);
+  ask<Value>(request: LaneRequest, client?: Client): Promise<Value> {
+    return this.#caller.ask<Value>(...passedOn(request), client);
   }
 
   /** Whoever has the other end of the port asks the thread that is there, or the next one. */

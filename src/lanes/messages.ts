@@ -63,6 +63,13 @@ export function givenWith(request: LaneRequest): ArrayBuffer[] {
   return given instanceof Uint8Array ? [given.buffer as ArrayBuffer] : [];
 }
 
+/** A request as another thread gets it, and what is given away with it: memory that other buffers share cannot be. */
+export function passedOn(request: LaneRequest): [LaneRequest, ArrayBuffer[]] {
+  const isShared = request.ask === 'batch' && request.payload.byteLength < request.payload.buffer.byteLength;
+  const own = isShared ? { ...request, payload: new Uint8Array(request.payload) } : request;
+  return [own, givenWith(own)];
+}
+
 export interface LaneSettings {
   lane: number;
   /** A host with more bytes of objects moves to the lane of large hosts; default: this is that one. */

@@ -5,22 +5,16 @@
  */
 import { setTimeout } from 'node:timers/promises';
 import type { MessagePort, ResourceLimits, Worker } from 'node:worker_threads';
-import type { Answer, BatchCommand, Command, Query } from '../host/command.ts';
-import type { HostUse } from '../host/footprint.ts';
 import type { Log } from '../log.ts';
 import type { SharedStore, Store } from '../store/store.ts';
-import type { Client } from '../threads/client.ts';
-import type { Packed } from '../threads/packed.ts';
 import type { Limits } from './admission.ts';
-import { Aside, type SetAside } from './aside.ts';
+import { Aside } from './aside.ts';
 import { LaneClient } from './client.ts';
-import type { CopyRow } from './copies.ts';
 import { freePort } from './free-port.ts';
 import { type HeardWord, LaneHandle, type LaneHandleOptions } from './lane-handle.ts';
-import type { HostOfFile, NewHost, RunningLanes, Terms } from './lanes.ts';
+import type { RunningLanes } from './lanes.ts';
 import { CANNOT_SHARE, type LaneTold, type ListenAnswer } from './messages.ts';
 import { laneOf, newHostId } from './owner.ts';
-import type { PastQuery } from './past.ts';
 import { MOST_OBJECTS, newHostMemory } from './residents.ts';
 
 export interface PoolOptions {
@@ -46,7 +40,7 @@ export interface PoolOptions {
 /** When one that has taken the place of another tries again to listen, in milliseconds. */
 const LISTEN_AGAIN_MS = 1000;
 
-export class LanePool implements RunningLanes {
+export class LanePool extends LaneClient implements RunningLanes {
   readonly #store: Store;
   readonly #lanes: LaneHandle[];
   /** As many are for large hosts, each started when it has one. */
@@ -54,8 +48,6 @@ export class LanePool implements RunningLanes {
   readonly #startLarge: (index: number) => LaneHandle;
   readonly #shared: SharedStore;
   readonly #log: Log;
-  readonly #aside = new Aside();
-  readonly #client: LaneClient;
   readonly #serve: boolean;
   /** Where they listen. */
   #place: { host: string; port: number } | undefined;
@@ -75,17 +67,13 @@ export class LanePool implements RunningLanes {
       server,
     } = options;
     const { memory: bytes = Number.POSITIVE_INFINITY, mostObjects = MOST_OBJECTS } = options;
-    this.#store = store;
-    this.#log = log;
-    this.#serve = server !== undefined;
     const onLost = (cause: unknown): void => {
       log.error({ err: cause }, 'the lanes have lost the store: all of them begin anew');
       for (const lane of this.#all) void lane.kill();
     };
     const shared = store.share(lanes, onLost);
-    this.#shared = shared;
     const memory = newHostMemory(bytes, 2 * lanes);
-    const aside = this.#aside;
+    const aside = new Aside();
     const start = (lane: number, own: Partial<LaneHandleOptions> & { mostObjects?: number }): LaneHandle => {
       const { mostObjects, ...more } = own;
       return new LaneHandle({
@@ -100,7 +88,7 @@ export class LanePool implements RunningLanes {
         log,
         limits,
         aside,
-        large: () => this.#client.large,
+        large: () => this.large,
         resourceLimits,
         pass: () => shared.pass(lane),
         onWord: (word) => this.#hear(lane, word),
@@ -111,12 +99,22 @@ export class LanePool implements RunningLanes {
       });
     };
     const more = (): object => ({ ...server?.settings, lanes, damage: store.damage.news });
-    this.#lanes = Array.from({ length: lanes }, (_, lane) => {
+    const started = Array.from({ length: lanes }, (_, lane) => {
       const onReady = (): void => void this.#listenAgain(lane);
       return start(lane, { mostObjects, ...(server && { program: { start: server.start, more }, onReady }) });
     });
+    super({
+      lanes: started,
+      large: (index) => this.#large(index),
+      aside,
+      stop: () => Promise.all(this.#all.map((lane) => lane.stop())),
+    });
+    this.#lanes = started;
     this.#startLarge = (index) => start(lanes + index, {});
-    this.#client = new LaneClient({ lanes: this.#lanes, large: (index) => this.#large(index), aside });
+    this.#store = store;
+    this.#shared = shared;
+    this.#log = log;
+    this.#serve = server !== undefined;
     store.damage.onNews = (damage) => this.#tell({ damage });
   }
 
@@ -134,53 +132,9 @@ export class LanePool implements RunningLanes {
   }
 
   /** Lanes take turns. */
-  newHostId(): string {
+  override newHostId(): string {
     this.#made += 1;
     return newHostId(this.#made % this.#lanes.length, this.#lanes.length);
-  }
-
-  create(row: NewHost | HostOfFile): Promise<Answer> {
-    return this.#client.create(row);
-  }
-
-  execute(hostId: string, command: Command | Packed<Command>, client?: Client, terms?: Terms): Promise<Answer> {
-    return this.#client.execute(hostId, command, client, terms);
-  }
-
-  batch(hostId: string, command: BatchCommand, payload: Uint8Array, client?: Client, terms?: Terms): Promise<Answer> {
-    return this.#client.batch(hostId, command, payload, client, terms);
-  }
-
-  query(hostId: string, query: Query, client?: Client, terms?: Terms): Promise<Answer> {
-    return this.#client.query(hostId, query, client, terms);
-  }
-
-  copy(hostId: string, row: CopyRow, at?: number, client?: Client): Promise<Answer> {
-    return this.#client.copy(hostId, row, at, client);
-  }
-
-  lookBack(hostId: string, query: PastQuery, client?: Client): Promise<Answer> {
-    return this.#client.lookBack(hostId, query, client);
-  }
-
-  restore(hostId: string, name: string, client?: Client, terms?: Terms): Promise<Answer> {
-    return this.#client.restore(hostId, name, client, terms);
-  }
-
-  remove(hostId: string, terms?: Terms): Promise<void> {
-    return this.#client.remove(hostId, terms);
-  }
-
-  use(hostId: string): HostUse | null {
-    return this.#client.use(hostId);
-  }
-
-  setAside(hostId: string): SetAside | null {
-    return this.#client.setAside(hostId);
-  }
-
-  retry(hostId: string): Promise<number> {
-    return this.#client.retry(hostId);
   }
 
   async recover(): Promise<void> {
@@ -194,10 +148,10 @@ export class LanePool implements RunningLanes {
 
   async #boot(hostId: string): Promise<void> {
     try {
-      await this.#client.ask(hostId, { ask: 'boot', hostId });
+      await this.ask(hostId, { ask: 'boot', hostId });
     } catch (error) {
       // One that is set aside has been told of.
-      if (this.#aside.of(hostId) === null) throw error;
+      if (this.setAside(hostId) === null) throw error;
     }
   }
 
@@ -239,11 +193,6 @@ export class LanePool implements RunningLanes {
     }
   }
 
-  async stop(): Promise<void> {
-    this.#client.isStopping = true;
-    await Promise.all(this.#all.map((lane) => lane.stop()));
-  }
-
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
@@ -264,7 +213,7 @@ export class LanePool implements RunningLanes {
 
   #laneOf(hostId: string): LaneHandle {
     const index = laneOf(hostId, this.#lanes.length);
-    return this.#client.isLarge(hostId) ? this.#large(index) : this.#lanes[index]!;
+    return this.isLarge(hostId) ? this.#large(index) : this.#lanes[index]!;
   }
 
   #hear(lane: number, word: HeardWord): void {
@@ -272,7 +221,7 @@ export class LanePool implements RunningLanes {
     else if ('connect' in word) this.#connect(word.connect, word.port);
     else if ('found' in word) this.#store.damage.add(word.found);
     else {
-      this.#client.hear(word);
+      this.hear(word);
       if ('damage' in word) this.#store.damage.hear(word.damage);
       this.#tell(word, lane);
     }

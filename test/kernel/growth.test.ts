@@ -31,6 +31,7 @@ for (const name of [
   'n faults armed, all of which strike',
   'n faults armed, and disarmed',
   'n sessions, made and closed',
+  'n sessions, each retrieved after a live update and closed before the next one',
   'n memfds are preserved in a session',
 ])
   test(`many cost as much as few, each: ${name}`, () => {

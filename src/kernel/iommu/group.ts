@@ -50,10 +50,12 @@ export type GroupOwner =
 
 export type GroupType = 'DMA' | 'DMA-FQ' | 'identity' | 'blocked';
 
+/** So many functions are in most groups at the most. */
+const SMALL = 16;
+
 export class IommuGroup {
   readonly id: number;
   private readonly _kernel: IommuKernel;
-  /** Functions are added by `concat`: `push` and spreading would keep room for 16 more, in each group of each host. */
   functions: PciFunction[] = [];
   type: GroupType;
   private _domain: Domain;
@@ -86,8 +88,14 @@ export class IommuGroup {
 
   /** Adds a function, which is on the group's current domain from then on. */
   addFunction(fn: PciFunction): void {
-    this.functions = this.functions.concat(fn);
+    this._add(fn);
     this._program(fn);
+  }
+
+  /** `push` keeps room for 16 more: too much in each small group of each host, and next to nothing in one that is not small. */
+  private _add(fn: PciFunction): void {
+    if (this.functions.length < SMALL) this.functions = this.functions.concat(fn);
+    else this.functions.push(fn);
   }
 
   removeFunction(fn: PciFunction): void {
@@ -268,7 +276,7 @@ export class IommuGroup {
 
   /** At boot: adds a function that the hardware has on a restored domain already. The group is owned by LUO. */
   adoptRestored(fn: PciFunction, domain: PagingDomain, owner: RestoredOwner): void {
-    this.functions = this.functions.concat(fn);
+    this._add(fn);
     this._owner = { kind: 'restored', owner };
     this._put(domain);
   }

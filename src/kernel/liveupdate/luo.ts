@@ -217,7 +217,7 @@ export class LiveUpdate {
       this._log('luo.unpreserve', session.name, entry);
       entry.file.put();
     }
-    this.outgoing.splice(this.outgoing.indexOf(session), 1);
+    remove(this.outgoing, session);
     this._names?.delete(session.name);
   }
 
@@ -271,8 +271,10 @@ export class LiveUpdate {
   closeIncoming(session: IncomingSession): void {
     const refusal = this.finish(session);
     if (!refusal) {
-      this.incoming.splice(this.incoming.indexOf(session), 1);
-      this._incomingNames = null;
+      // Of several of one name the next one is found from now on.
+      if (this._incomingNames?.size === this.incoming.length) this._incomingNames.delete(session.name);
+      else this._incomingNames = null;
+      remove(this.incoming, session);
       return;
     }
     session.state = 'stuck';
@@ -333,4 +335,11 @@ export class LiveUpdate {
     const data: EventDataOf<FileEvent> = { session, token: hex(entry.token), handler: entry.handler.compatible };
     this._kernel.emit(kind, `${kind.slice(4)} token ${data.token} (${data.handler}) of session "${session}"`, data);
   }
+}
+
+/** Most sessions go as they have come, or the last one first: nothing has to be looked for then, however many there are. */
+function remove<T>(list: T[], item: T): void {
+  if (list[0] === item) list.shift();
+  else if (list.at(-1) === item) list.pop();
+  else list.splice(list.indexOf(item), 1);
 }

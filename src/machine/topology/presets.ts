@@ -15,9 +15,18 @@ export interface Preset {
   readonly functions: readonly FunctionSpec[];
 }
 
-function machine(kind: IommuKind, about: string, functions: (iommu: string) => FunctionSpec[]): Preset {
+/** Its functions are made when they are asked for: to read the texts of two machines takes some milliseconds of each start. */
+function machine(kind: IommuKind, about: string, make: (iommu: string) => FunctionSpec[]): Preset {
   const unit = defaultUnit(kind, unitId(kind, 0));
-  return { about, iommus: [unit], functions: functions(unit.id) };
+  let functions: FunctionSpec[] | undefined;
+  return {
+    about,
+    iommus: [unit],
+    get functions() {
+      functions ??= make(unit.id);
+      return functions;
+    },
+  };
 }
 
 /** The texts are part of the program, so one that cannot be read is a bug. */
