@@ -1,5 +1,5 @@
 /** What the browser gets for the page below /docs beside Swagger UI itself: a script that starts it, and a style. */
-import { COLOURS } from './pages.ts';
+import { COLOURS } from '../../timeline/shapes.ts';
 
 export const SCRIPT = `'use strict';
 // Swagger UI has colours for the dark, which a class turns on.

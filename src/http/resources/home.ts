@@ -2,12 +2,13 @@
 import { hash } from 'node:crypto';
 import type { FastifyInstance } from 'fastify';
 import manifest from '../../../package.json' with { type: 'json' };
+import { COLOURS } from '../../timeline/shapes.ts';
 import { escaped } from '../../timeline/text.ts';
 import { prefersPage } from '../accept.ts';
 import { problemOf } from '../errors.ts';
 import { noRoute } from '../no-route.ts';
 import type { Context } from '../route.ts';
-import { COLOURS, type KeySource, keySource, policy } from './pages.ts';
+import { type KeySource, keySource, policy } from './pages.ts';
 
 const STYLE = `
 ${COLOURS}
