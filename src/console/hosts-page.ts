@@ -82,7 +82,8 @@ export class HostsPage {
 
   view(): TemplateResult {
     document.title = 'Hosts · Holdover';
-    const all = (this.#hosts ?? []).filter(({ labels }) => !(VIEW_LABEL in labels));
+    // The newest first.
+    const all = (this.#hosts ?? []).filter(({ labels }) => !(VIEW_LABEL in labels)).reverse();
     const hosts = all.filter((host) => textOf(host).includes(this.#wanted.trim().toLowerCase()));
     return html`
       <header class="head"><h1>Hosts</h1>
@@ -130,12 +131,13 @@ export class HostsPage {
     return html`<section class="making" aria-labelledby="making"><h2 id="making">Make a host</h2>
       <div class="tools">
         <label>Machine <select @change=${this.#choose}>${this.#presets.map(
-          ({ name, about, functions }) =>
-            html`<option value=${name} ?selected=${name === this.#preset}>${name} (${count(functions, 'function')}): ${about}</option>`,
+          ({ name, functions }) =>
+            html`<option value=${name} ?selected=${name === this.#preset}>${name} (${count(functions, 'function')})</option>`,
         )}</select></label>
         <label>Name <input maxlength="64" .value=${this.#name} @input=${this.#call} placeholder="as you like" /></label>
         ${this.#acting.button<{ id: string }>({ label: 'Make it', asked: { method: 'POST', path: '/v1/hosts', body }, done })}
       </div>
+      <p class="soft small">${this.#presets.find(({ name }) => name === this.#preset)?.about}</p>
       <details><summary>Of a real machine: paste what it prints, or take a file</summary>
         <label class="block">What <code>find /sys/kernel/iommu_groups -type l</code>, the kernel’s log or <code>lspci -nn</code> by group says
           <textarea rows="6" spellcheck="false" .value=${this.#text} @input=${this.#paste}></textarea></label>
