@@ -76,7 +76,7 @@ function head({ host, engines, events, version }: ReportOn, hazards: number): st
   const faults = events.filter(({ kind }) => kind === 'dma.fault').length;
   const verdict = [
     hazards === 0
-      ? '<span class="good">No hazard</span>'
+      ? `<span class="good">No hazard${events[0] === undefined || isBeginning(events[0]) ? '' : ' since the oldest event'}</span>`
       : `<a class="bad" href="#hazards">${count(hazards, 'hazard')}</a>`,
     ...(engines.length === 0
       ? []
@@ -100,12 +100,15 @@ function head({ host, engines, events, version }: ReportOn, hazards: number): st
 <dl class="facts">${facts.map(([term, text]) => `<div><dt>${term}</dt><dd>${escaped(text)}</dd></div>`).join('')}</dl></header>`;
 }
 
+/** Whether that is the first event of a host: none came before. */
+const isBeginning = ({ sequence, kind }: HostEvent): boolean => sequence === 0 && kind === 'boot';
+
 function timelineSection(timeline: Timeline, name: string): string {
   const { steps, devices } = timeline;
   const rows = rowsOf(devices);
   const notes: string[] = [];
   const first = steps[0]?.events[0];
-  if (first !== undefined && (first.sequence > 0 || first.kind !== 'boot'))
+  if (first !== undefined && !isBeginning(first))
     notes.push(`The events begin with “${first.message}” (${first.id}): none tells what came before.`);
   if (steps.length > MOST_STEPS) notes.push(`The picture shows the newest ${MOST_STEPS} of ${steps.length} steps.`);
   if (rows.length < devices.length)
@@ -118,7 +121,7 @@ function timelineSection(timeline: Timeline, name: string): string {
     );
   const about = `Timeline of ${name}: ${count(timeline.kernels.length, 'kernel')}, ${count(rows.length, 'device')}, ${count(timeline.sessions.length, 'session')}. “The timeline in words” below says the same.`;
   return `<section aria-labelledby="timeline"><h2 id="timeline">Timeline</h2>
-<p class="soft">A column is a command that has told something, under the event that says most and how many more there are, with the time since its kernel began. Its width is no time. Point at anything to read what it is.</p>
+<p class="soft">A column is a command that has told something, under the event that says most and how many more there are, with the time since its kernel began and the number of the command. Its width is no time. Point at anything to read what it is.</p>
 ${notes.map((note) => `<p>${escaped(note)}</p>`).join('')}
 <div class="wide picture" tabindex="0" role="group" aria-label="Timeline">${picture(timeline, rows, about)}</div>
 ${LEGEND}

@@ -9,7 +9,7 @@ import { brief, duration, escaped } from './text.ts';
 
 const HEAD = 24;
 const NAMES = 160;
-const TIMES = 16;
+const TIMES = 28;
 const LANE = 26;
 const BRACKET = 40;
 const LABEL = 20;
@@ -140,7 +140,7 @@ function head(columns: Columns, window: Window): string {
 const NAME = 15;
 const TIME = 40;
 
-/** What each step is about, and when it was in its kernel, as far as there is room. */
+/** What each step is about, when it was in its kernel, and the number of its command, as far as there is room. */
 function names(columns: Columns, { left, right }: Window): string {
   const { step: width } = columns;
   // Those that are left out are the same ones wherever it is scrolled to.
@@ -156,7 +156,7 @@ function names(columns: Columns, { left, right }: Window): string {
       const middle = x + width / 2;
       const time =
         index % timed === 0
-          ? `<text class="times" text-anchor="middle" x="${middle}" y="${HEAD + NAMES + 10}">${since === 0n ? '0' : `+${brief(since)}`}</text>`
+          ? `<text class="times" text-anchor="middle" x="${middle}" y="${HEAD + NAMES + 10}">${since === 0n ? '0' : `+${brief(since)}`}</text><text class="times" text-anchor="middle" x="${middle}" y="${HEAD + NAMES + 22}">#${step.sequence}</text>`
           : '';
       return `<g>${titled(title)}<line class="rule" x1="${x}" x2="${x}" y1="${HEAD + 2}" y2="${HEAD + NAMES + TIMES}"/>${upright(middle + 4, HEAD + NAMES - 4, `${text}${more > 0 ? ` +${more}` : ''}`, isBad ? 'bad' : '')}${time}</g>`;
     })
