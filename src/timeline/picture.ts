@@ -36,8 +36,6 @@ const ALL: Window = { left: 0, right: Infinity, top: 0, bottom: Infinity, x: 0, 
 interface Placed {
   readonly y: number;
   readonly height: number;
-  /** The function that it is of; null: it is of the host or a session. */
-  readonly bdf: string | null;
   readonly draw: (columns: Columns, y: number, window: Window) => string;
 }
 
@@ -48,26 +46,15 @@ export class Rows {
 
   constructor({ marks, sessions }: Timeline, devices: readonly DeviceRow[], columns: Columns) {
     let y = HEAD + NAMES + TIMES;
-    const add = (height: number, bdf: string | null, draw: Placed['draw']): void => {
-      this.#placed.push({ y, height, bdf, draw });
+    const add = (height: number, draw: Placed['draw']): void => {
+      this.#placed.push({ y, height, draw });
       y += height;
     };
-    if (marks.length > 0) add(LANE, null, (...at) => lane(marks, ...at));
-    for (const session of sessions)
-      if (columns.shows(session.to)) add(BRACKET, null, (...at) => bracket(session, ...at));
+    if (marks.length > 0) add(LANE, (...at) => lane(marks, ...at));
+    for (const session of sessions) if (columns.shows(session.to)) add(BRACKET, (...at) => bracket(session, ...at));
     for (const device of devices)
-      add(LABEL + BAND + STRIP * device.engines.length + BELOW, device.bdf, (...at) => deviceRow(device, ...at));
+      add(LABEL + BAND + STRIP * device.engines.length + BELOW, (...at) => deviceRow(device, ...at));
     this.height = y;
-  }
-
-  /** The function whose row is there; null: none is. */
-  at(y: number): string | null {
-    return this.#placed.find((row) => row.y <= y && y < row.y + row.height)?.bdf ?? null;
-  }
-
-  /** Where the row of a function begins, and how high it is. */
-  of(bdf: string): Pick<Placed, 'y' | 'height'> | undefined {
-    return this.#placed.find((row) => row.bdf === bdf);
   }
 
   draw(columns: Columns, window: Window): string {

@@ -1,7 +1,7 @@
 /** The rows of a timeline are what has happened: letters, gaps, hazards and brackets of whole stories. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type DeviceRow, type Timeline, timelineOf } from '../../src/timeline/rows.ts';
+import { type DeviceRow, History, type Timeline, timelineOf } from '../../src/timeline/rows.ts';
 import { useApp } from '../support/app.ts';
 import { D1, D2, E1, type Host } from '../support/client.ts';
 import { adopt, buildSuccessor, IOVA, prepare, RAM, setUpVmm, update } from '../support/setups.ts';
@@ -14,6 +14,13 @@ async function rowsOf(host: Host): Promise<{ timeline: Timeline; first: DeviceRo
   const told = await toldOf(host);
   const timeline = timelineOf(told);
   assert.deepEqual(wrongAtTheEnd(timeline, told), []);
+  // Told one by one, as they happen, they come to the same.
+  const history = new History();
+  for (const event of told.events) {
+    history.add([event]);
+    history.timeline(told);
+  }
+  assert.deepEqual(history.timeline(told), timeline);
   const first = timeline.devices.find(({ bdf }) => bdf === D1)!;
   return { timeline, first, letters: lettersOf(first, timeline) };
 }
