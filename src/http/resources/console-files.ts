@@ -90,12 +90,15 @@ function sourceOf(path: string): URL {
   return new URL(below.join('/'), PACKAGES[name]!);
 }
 
-/** The same lines at the same places. Node says at the first time that this may change, which is nothing to whoever runs the service. */
+/** Blanks at ends of lines, and lines of nothing else: where types stood. */
+const LEFT_BEHIND = /[ \t]+$|\n(?=\s*\n)/gm;
+
+/** Node says at the first time that what strips types may change, which is nothing to whoever runs the service. */
 function stripped(text: string): string {
   const { emitWarning } = process;
   process.emitWarning = () => {};
   try {
-    return stripTypeScriptTypes(text);
+    return stripTypeScriptTypes(text).replaceAll(LEFT_BEHIND, '');
   } finally {
     process.emitWarning = emitWarning;
   }
