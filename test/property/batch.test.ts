@@ -33,14 +33,16 @@ interface Lab {
 async function lab(): Promise<Lab> {
   const host = await app.host();
   const process = await host.process({ capabilities: [] });
-  await process.mmap(VA, 64 * PAGE);
-  await process.call('mmap', { addr: `0x${READ_ONLY.toString(16)}`, length: 8 * PAGE, prot: 1 });
+  await process.mmap(VA, 72 * PAGE);
   const iommufd = await process.open('/dev/iommu');
   const cdev = await process.openCdev(D1);
   const device = await process.bind(cdev, iommufd);
   const memfd = await process.memfd(FILE_PAGES * PAGE);
-  // All its pages are there from the beginning: else a batch that is undone gives back what single calls do not.
+  // All pages are there from the beginning: else a batch that is undone gives back what single calls do not.
   await process.allocate(memfd, 0, FILE_PAGES * PAGE);
+  const memory = `/processes/${process.pid}/memory`;
+  await host.request('put', `${memory}/0x${VA.toString(16)}`, { data: Buffer.alloc(72 * PAGE).toString('base64') });
+  await host.request('put', `${memory}/0x${READ_ONLY.toString(16)}/protection`, { length: 8 * PAGE, prot: 1 });
   await process.call('setrlimit', { memlock: 14 * PAGE });
   return { host, process, iommufd, device, memfd };
 }
