@@ -23,7 +23,7 @@ export class Acting {
   /** Called when something was asked, whatever came of it. */
   readonly #onAsked: () => void;
   notice: Notice | null = null;
-  isBusy = false;
+  readonly #pending = new Map<string, Promise<void>>();
 
   constructor(client: Client, onAsked: () => void) {
     this.#client = client;
@@ -35,10 +35,18 @@ export class Acting {
     redraw();
   }
 
-  /** One after the other: what is pressed meanwhile is not asked. */
-  async run<Answer>({ label, asked, sure, done }: Act<Answer>): Promise<void> {
-    if (this.isBusy || (sure !== undefined && !confirm(sure))) return;
-    this.isBusy = true;
+  /** One after the other. What is asked already is not asked twice: people press twice. */
+  async run<Answer>(act: Act<Answer>): Promise<void> {
+    const { method, path } = act.asked;
+    const key = `${method} ${path}`;
+    if (this.#pending.has(key) || (act.sure !== undefined && !confirm(act.sure))) return;
+    const asked = Promise.all(this.#pending.values()).then(() => this.#ask(act));
+    this.#pending.set(key, asked);
+    await asked;
+    this.#pending.delete(key);
+  }
+
+  async #ask<Answer>({ label, asked, done }: Act<Answer>): Promise<void> {
     this.notice = null;
     redraw();
     try {
@@ -48,7 +56,6 @@ export class Acting {
     } catch (error) {
       this.notice = { text: `${label}: ${(error as Error).message}`, isBad: true };
     }
-    this.isBusy = false;
     this.#onAsked();
     redraw();
   }
