@@ -17,7 +17,7 @@ export function stepDetails(
   if (step === undefined)
     return html`<section id="step" class="step" aria-label="Step"><p>Nothing was told yet.</p></section>`;
   const left = step.events.length - MOST;
-  return html`<section id="step" class="step" aria-label="Step">
+  return html`<section id="step" class="step" aria-label="Step" aria-live=${isNewest ? 'off' : 'polite'}>
     <h2>Command ${step.sequence} <span class="soft">kernel ${step.kernel}, ${duration(step.time)}${isNewest ? ', the newest' : ''}</span></h2>
     <ul class="plain">${step.events.slice(0, MOST).map(eventLine)}${left > 0 ? html`<li class="soft">and ${left} more</li>` : nothing}</ul>
     ${isNewest ? nothing : html`<button type="button" @click=${() => onSelect(step.sequence)}>See the host as it was then</button>`}
