@@ -1,6 +1,7 @@
 /** `holdover events`: what has happened on a host, and what happens. */
 import { setTimeout } from 'node:timers/promises';
 import { Option } from 'commander';
+import { type EventSourceMessage, EventSourceParserStream } from 'eventsource-parser/stream';
 import type { HostEvent } from '../host/views.ts';
 import { printable, seconds } from '../timeline/text.ts';
 import { type Client, EXIT, Failure, ofHost, Refused } from './client.ts';
@@ -74,9 +75,14 @@ async function followEvents(
       const headers = { accept: 'text/event-stream', ...(last === undefined ? {} : { 'last-event-id': last }) };
       const { body } = await client.open('GET', path, headers);
       connected = true;
-      for await (const event of messages(body as unknown as AsyncIterable<Uint8Array>)) {
-        last = event.id;
-        shown(event);
+      for await (const { event, data } of messages(body!)) {
+        const told = JSON.parse(data);
+        if (event === 'gap') {
+          note(`Some events are no longer kept: it goes on with ${told.oldest}.`);
+          continue;
+        }
+        last = told.id;
+        shown(told);
       }
     } catch (error) {
       if (!connected) throw error;
@@ -92,17 +98,10 @@ async function followEvents(
 const isForAWhile = (error: Failure): boolean =>
   error instanceof Refused && (error.problem.status === 503 || error.problem.status === 429);
 
-/** The events of a stream of server-sent events. Ends with the stream, however that does. */
-async function* messages(body: AsyncIterable<Uint8Array>): AsyncGenerator<HostEvent> {
-  const decoder = new TextDecoder();
-  let text = '';
+/** What a stream of server-sent events tells. Ends with the stream, however that does. */
+async function* messages(body: NonNullable<Response['body']>): AsyncGenerator<EventSourceMessage> {
   try {
-    for await (const chunk of body) {
-      text += decoder.decode(chunk, { stream: true });
-      const lines = text.split('\n');
-      text = lines.pop()!;
-      for (const line of lines) if (line.startsWith('data: ')) yield JSON.parse(line.slice(6)) as HostEvent;
-    }
+    yield* body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
   } catch (error) {
     // Cut off; whatever else goes wrong here is a bug.
     if (!(error instanceof TypeError)) throw error;
