@@ -3,10 +3,11 @@ import { html, nothing, type TemplateResult } from 'lit-html';
 import type { DeviceView, EngineView, GroupView } from '../host/views.ts';
 import { domainWords } from '../timeline/page.ts';
 import { shortWordsOf, stateNow } from '../timeline/states.ts';
+import { count } from '../timeline/text.ts';
 import { Choices } from './choices.ts';
 import { ofHost } from './client.ts';
 import { engineTable } from './engines.ts';
-import { type Cell, type Columns, columnHeads, count, facts, openingRow, stateSign, tokenOf } from './parts.ts';
+import { type Cell, type Columns, columnHeads, facts, openingRow, stateSign, tokenOf } from './parts.ts';
 import type { Seen } from './seen.ts';
 
 const choices = new Choices();
@@ -66,7 +67,7 @@ function row(seen: Seen, device: DeviceView, group: GroupView | undefined, engin
     key: bdf,
     cells: [
       html`<code>${bdf}</code> <span class="soft small">${name}</span>`,
-      stateSign(state, state === 'N' ? 'none' : shortWordsOf(stateNow(device))),
+      stateSign(state),
       html`${driver ?? 'none'}${unbinding ? html` <span class="bad">unbinding</span>` : nothing}`,
       owner === null ? 'nobody' : OWNERS[owner],
       `${domainWords(domain)}${preserved ? ', preserved' : ''}`,

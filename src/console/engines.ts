@@ -2,9 +2,9 @@
 import { html, type TemplateResult } from 'lit-html';
 import type { EngineView } from '../host/views.ts';
 import { breaksOf } from '../timeline/page.ts';
-import { duration, seconds } from '../timeline/text.ts';
+import { count, duration, seconds } from '../timeline/text.ts';
 import { ofHost } from './client.ts';
-import { bytes, type Cell, count, table } from './parts.ts';
+import { bytes, type Cell, table } from './parts.ts';
 import type { Seen } from './seen.ts';
 
 /** Of ranges and breaks of an engine. */

@@ -2,7 +2,7 @@
 import { html, nothing, type TemplateResult } from 'lit-html';
 import type { HostEvent } from '../host/views.ts';
 import type { Timeline } from '../timeline/rows.ts';
-import { duration, seconds } from '../timeline/text.ts';
+import { duration, isBad, nameOf, seconds } from '../timeline/text.ts';
 import { adviceOn } from './hazard-kinds.ts';
 
 /** So many of a step are shown; it may have very many. */
@@ -24,15 +24,14 @@ export function stepDetails(
   </section>`;
 }
 
-function eventLine(event: HostEvent): TemplateResult {
-  const { kind, message, severity, data } = event;
-  const isBad = severity === 'error' || severity === 'warning';
-  return html`<li class=${isBad ? 'event bad-event' : 'event'}><span class="kind">${kind === 'hazard' ? String(data.hazard) : kind}</span>
-    <span class="message">${message}</span>${adviceOf(event)}</li>`;
-}
+type Told = Pick<HostEvent, 'kind' | 'severity' | 'message' | 'data'>;
+
+export const eventLine = (event: Told): TemplateResult =>
+  html`<li class=${isBad(event) ? 'event bad-event' : 'event'}><span class="kind">${nameOf(event)}</span>
+    <span class="message">${event.message}</span>${adviceOf(event)}</li>`;
 
 /** What to do about a hazard. */
-function adviceOf({ kind, data }: HostEvent): TemplateResult | typeof nothing {
+function adviceOf({ kind, data }: Told): TemplateResult | typeof nothing {
   const advice = kind === 'hazard' ? adviceOn(String(data.hazard)) : null;
   return advice === null ? nothing : html`<p class="advice"><strong>What to do:</strong> ${advice}</p>`;
 }
@@ -79,9 +78,9 @@ export function eventLog(
     <div class="wide" tabindex="0" role="region" aria-label="Events">
       <table><thead><tr><th scope="col" class="number">Time (s)</th><th scope="col">Event</th><th scope="col" class="number">Kernel</th><th scope="col">Kind</th><th scope="col">What has happened</th></tr></thead>
       <tbody>${shown.map(
-        (event) => html`<tr class=${event.severity === 'error' || event.severity === 'warning' ? 'bad-event' : ''}>
+        (event) => html`<tr class=${isBad(event) ? 'bad-event' : ''}>
           <td class="number">${seconds(event.time)}</td><td>${event.id}</td><td class="number">${event.kernel}</td>
-          <td>${event.kind === 'hazard' ? String(event.data.hazard) : event.kind}${event.severity === 'info' ? nothing : html` <span class="severity">${event.severity}</span>`}</td>
+          <td>${nameOf(event)}${event.severity === 'info' ? nothing : html` <span class="severity">${event.severity}</span>`}</td>
           <td class="message">${event.message}${adviceOf(event)}</td></tr>`,
       )}</tbody></table></div>
     ${shown.length < found.length ? html`<button type="button" @click=${() => set({ most: most + EVENTS_AT_ONCE })}>Older ones</button>` : nothing}`;

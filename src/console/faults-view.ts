@@ -1,12 +1,12 @@
 /** What happens to a host that nobody asks it: DMA that goes on, failures that are armed, and time. */
 import { html, nothing, type TemplateResult } from 'lit-html';
 import type { FaultView } from '../host/views.ts';
-import { seconds } from '../timeline/text.ts';
+import { count, seconds } from '../timeline/text.ts';
 import { Choices } from './choices.ts';
 import { ofHost } from './client.ts';
 import { engineTable } from './engines.ts';
-import { type Cell, count, shown, table } from './parts.ts';
-import { hashOf } from './route.ts';
+import { andMore, type Cell, shown, table } from './parts.ts';
+import { hashOf, routeTo } from './route.ts';
 import type { Seen } from './seen.ts';
 
 const choices = new Choices();
@@ -22,7 +22,7 @@ const ERRNOS = ['EIO', 'ENOMEM', 'ENOSPC', 'EBUSY', 'EINVAL', 'ENODEV', 'EAGAIN'
 
 export function faultsView(seen: Seen): TemplateResult {
   choices.of(seen.id);
-  const devices = hashOf({ page: 'host', host: seen.id, tab: 'devices', at: null });
+  const devices = hashOf(routeTo(seen.id, 'devices'));
   return html`
   <h2>Engines</h2>
   ${engineTable(seen, seen.engines)}
@@ -62,7 +62,7 @@ function faultParts(seen: Seen, { points, armed, over, more }: Faults): Template
       ]),
       'Nothing is armed: all goes as the kernel would have it.',
     )}
-    ${more === undefined ? nothing : html`<p class="soft">and ${more.armed} more</p>`}
+    ${andMore(more?.armed)}
     <details><summary>All points that can fail</summary>
       ${table(
         'Points',

@@ -3,7 +3,7 @@
  * answers give in place of its numbers.
  */
 import type { DeviceView, EngineView, HandoverView, PreflightView, ProcessView } from '../host/views.ts';
-import { count } from './parts.ts';
+import { count } from '../timeline/text.ts';
 
 /** What the steps need to know: of the device, and of the answers so far. In a request `{pid}` stands for the one of that name. */
 export type Values = Readonly<Record<string, string | number>>;

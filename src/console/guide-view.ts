@@ -2,6 +2,7 @@
 import { html, nothing, type TemplateResult } from 'lit-html';
 import type { DeviceView } from '../host/views.ts';
 import { stateNow, wordsOf } from '../timeline/states.ts';
+import { count } from '../timeline/text.ts';
 import { type Asked, curlOf, ofHost, Refused } from './client.ts';
 import {
   bindable,
@@ -15,9 +16,9 @@ import {
   valuesOf,
 } from './guide-steps.ts';
 import type { LiveHost } from './live-host.ts';
-import { count, stateSign } from './parts.ts';
+import { stateSign } from './parts.ts';
 import { redraw } from './redraw.ts';
-import { hashOf } from './route.ts';
+import { hashOf, routeTo } from './route.ts';
 
 /** What was asked, and what came. */
 interface Outcome {
@@ -91,7 +92,7 @@ export class GuideView {
     if (this.#isOver)
       return html`<span class="bad">The VMM is gone, and its device was left behind.</span> Begin anew.`;
     if (chapter === undefined)
-      return html`All ${STEPS.length} steps are done. <a href=${hashOf({ page: 'host', host: this.#live.id, tab: 'timeline', at: null })}>The timeline shows it.</a>`;
+      return html`All ${STEPS.length} steps are done. <a href=${hashOf(routeTo(this.#live.id))}>The timeline shows it.</a>`;
     const { label } = STEPS[number]!;
     if (this.#failed !== null)
       return html`<span class="bad">Step ${number + 1} has failed: ${label}.</span> It can be repeated.`;

@@ -18,7 +18,7 @@ import { Past } from './past.ts';
 import { preflightView } from './preflight-view.ts';
 import { processesView } from './processes-view.ts';
 import { redraw } from './redraw.ts';
-import { go, hashOf, type Route, TABS, type Tab } from './route.ts';
+import { go, hashOf, type Route, routeTo, TABS, type Tab } from './route.ts';
 import type { Seen } from './seen.ts';
 import { sessionsView } from './sessions-view.ts';
 import { TimelineView } from './timeline-view.ts';
@@ -129,7 +129,7 @@ export class HostPage {
       ${act.button<{ id: string }>({
         label: 'Clone',
         asked: { method: 'POST', path: '/v1/hosts', body: { from: id } },
-        done: ({ id: host }) => go({ page: 'host', host, tab: 'timeline', at: null }),
+        done: (made) => go(routeTo(made.id)),
       })}
       <span class="act"><button type="button" @click=${() => this.#export()}>Export</button></span>
       <span class="act"><button type="button" @click=${() => this.#report()}>Report</button></span>

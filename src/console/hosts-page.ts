@@ -1,11 +1,12 @@
 /** The hosts of a tenant, as they are, and ways to make one. */
 import { html, nothing, type TemplateResult } from 'lit-html';
+import { count } from '../timeline/text.ts';
 import { Acting } from './acting.ts';
 import { type Client, ofHost } from './client.ts';
-import { count, table } from './parts.ts';
+import { table } from './parts.ts';
 import { VIEW_LABEL } from './past.ts';
 import { redraw } from './redraw.ts';
-import { go, hashOf } from './route.ts';
+import { go, hashOf, routeTo } from './route.ts';
 
 interface ListedHost {
   id: string;
@@ -108,7 +109,7 @@ export class HostsPage {
     const { id, name, state, kernel, hazards, labels, created, damage, setAside } = host;
     const isDamaged = damage !== null || setAside !== null;
     return [
-      html`<a href=${hashOf({ page: 'host', host: id, tab: 'timeline', at: null })}>${name ?? id}</a>${name === null || name === id ? '' : html` <span class="soft">${id}</span>`}`,
+      html`<a href=${hashOf(routeTo(id))}>${name ?? id}</a>${name === null || name === id ? '' : html` <span class="soft">${id}</span>`}`,
       html`<span class=${state === 'running' && !isDamaged ? '' : 'bad'}>${isDamaged ? 'damaged' : (state ?? '–')}</span>`,
       kernel ?? '–',
       hazards === null ? '–' : hazards === 0 ? '0' : html`<span class="bad">${hazards}</span>`,
@@ -127,7 +128,6 @@ export class HostsPage {
   #making(): TemplateResult {
     const body = { preset: this.#preset, ...(this.#name !== '' && { name: this.#name }) };
     const described = { topology: { text: this.#text }, ...(this.#name !== '' && { name: this.#name }) };
-    const done = ({ id: host }: { id: string }): void => go({ page: 'host', host, tab: 'timeline', at: null });
     return html`<section class="making" aria-labelledby="making"><h2 id="making">Make a host</h2>
       <div class="tools">
         <label>Machine <select @change=${this.#choose}>${this.#presets.map(
@@ -135,14 +135,14 @@ export class HostsPage {
             html`<option value=${name} ?selected=${name === this.#preset}>${name} (${count(functions, 'function')})</option>`,
         )}</select></label>
         <label>Name <input maxlength="64" .value=${this.#name} @input=${this.#call} placeholder="as you like" /></label>
-        ${this.#acting.button<{ id: string }>({ label: 'Make it', asked: { method: 'POST', path: '/v1/hosts', body }, done })}
+        ${this.#acting.button<{ id: string }>({ label: 'Make it', asked: { method: 'POST', path: '/v1/hosts', body }, done: open })}
       </div>
       <p class="soft small">${this.#presets.find(({ name }) => name === this.#preset)?.about}</p>
       <details><summary>Of a real machine: paste what it prints, or take a file</summary>
         <label class="block">What <code>find /sys/kernel/iommu_groups -type l</code>, the kernel’s log or <code>lspci -nn</code> by group says
           <textarea rows="6" spellcheck="false" .value=${this.#text} @input=${this.#paste}></textarea></label>
         <div class="tools">
-          ${this.#acting.button<{ id: string }>({ label: 'Make it of this text', asked: { method: 'POST', path: '/v1/hosts', body: described }, isOff: this.#text.trim() === '', done })}
+          ${this.#acting.button<{ id: string }>({ label: 'Make it of this text', asked: { method: 'POST', path: '/v1/hosts', body: described }, isOff: this.#text.trim() === '', done: open })}
           <label>A file that Export has given <input type="file" accept=".json,application/json" @change=${this.#import} /></label>
         </div>
       </details></section>`;
@@ -168,10 +168,12 @@ export class HostsPage {
     const [file] = (target as HTMLInputElement).files ?? [];
     if (file === undefined) return;
     const asked = { method: 'POST', path: '/v1/hosts/import', body: await file.text() } as const;
-    const done = ({ id: host }: { id: string }): void => go({ page: 'host', host, tab: 'timeline', at: null });
-    await this.#acting.run<{ id: string }>({ label: `Import of ${file.name}`, asked, done });
+    await this.#acting.run<{ id: string }>({ label: `Import of ${file.name}`, asked, done: open });
   };
 }
+
+/** What was made is looked at. */
+const open = ({ id }: { id: string }): void => go(routeTo(id));
 
 const textOf = ({ id, name, labels }: ListedHost): string =>
   `${id} ${name ?? ''} ${Object.entries(labels)

@@ -1,8 +1,9 @@
 /** The picture of an IO address space: pieces of it, each a row of boxes, with its ends below. */
 import { html, nothing, svg, type TemplateResult } from 'lit-html';
 import type { MappingView } from '../host/views.ts';
+import { count } from '../timeline/text.ts';
 import { BREAK, type Group, type Layout, lengthOf, type Piece, type Range } from './iova-layout.ts';
-import { bytes, count } from './parts.ts';
+import { bytes } from './parts.ts';
 
 export interface Mapped extends Range {
   readonly access: 'R' | 'W' | 'RW' | '–';

@@ -1,10 +1,11 @@
 /** The IOVA spaces of a host: the IOASes of every iommufd, what is mapped in one of them, and which HWPTs and devices have it. */
 import { html, nothing, type TemplateResult } from 'lit-html';
 import type { DescriptorView, DomainView, IoasView, IommufdView, MappingView, ProcessView } from '../host/views.ts';
+import { count } from '../timeline/text.ts';
 import { iommufdPicture } from './iommufd-picture.ts';
 import { grouped, type Layout, layout, lengthOf, type Range, union } from './iova-layout.ts';
 import { hex, legend, type Mapped, number, picture, SOURCES, size } from './iova-picture.ts';
-import { bytes, count, shown, stateSign, table } from './parts.ts';
+import { andMore, bytes, shown, stateSign, table } from './parts.ts';
 import { redraw } from './redraw.ts';
 import type { Seen } from './seen.ts';
 
@@ -230,7 +231,6 @@ function ranges(reserved: readonly Range[], allowed: readonly Range[]): Template
     ...reserved.map((range) => ({ range, what: 'reserved' })),
     ...allowed.map((range) => ({ range, what: 'allowed' })),
   ].slice(0, ROWS);
-  const left = reserved.length + allowed.length - rows.length;
   return html`<h2>Reserved and allowed ranges</h2>
     ${table(
       'Reserved and allowed ranges',
@@ -238,5 +238,5 @@ function ranges(reserved: readonly Range[], allowed: readonly Range[]): Template
       rows.map(({ range, what }) => [code(range.start), code(range.last), size(lengthOf(range)), what]),
       'There are none.',
     )}
-    ${left > 0 ? html`<p class="soft">and ${left} more</p>` : nothing}`;
+    ${andMore(reserved.length + allowed.length - rows.length)}`;
 }

@@ -1,5 +1,7 @@
 /** Small parts that several views have. */
 import { html, nothing, type TemplateResult } from 'lit-html';
+import type { DeviceView, PreservedFile } from '../host/views.ts';
+import { NOBODY, shortWordsOf } from '../timeline/states.ts';
 import type { Answer } from './answers.ts';
 import type { Choices } from './choices.ts';
 
@@ -25,9 +27,11 @@ export function table(
     <tbody>${rows.map(([first, ...cells]) => html`<tr><th scope="row">${first}</th>${cells.map((cell) => html`<td>${cell}</td>`)}</tr>`)}</tbody></table></div>`;
 }
 
-/** A state of a device: its letter with its colour, and words. */
-export const stateSign = (letter: string, words: string): TemplateResult =>
-  html`<span class=${`sign sign-${letter}`}>${letter}</span> ${words}`;
+/** A state of a device: its letter with its colour, and words: short ones if none are given. */
+export const stateSign = (
+  letter: DeviceView['state'],
+  words: string = letter === 'N' ? 'none' : shortWordsOf({ ...NOBODY, letter }),
+): TemplateResult => html`<span class=${`sign sign-${letter}`}>${letter}</span> ${words}`;
 
 const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'];
 
@@ -37,8 +41,6 @@ export function bytes(hex: string): string {
   while (value > 0n && value % 1024n === 0n && unit < UNITS.length - 1) [value, unit] = [value / 1024n, unit + 1];
   return `${value} ${UNITS[unit]}`;
 }
-
-export const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;
 
 /** Gives a text to the browser as a file to keep. */
 export function download(name: string, text: string, type: string): void {
@@ -101,3 +103,15 @@ export function some<Item>(
 
 /** Tokens are told in hexadecimal, and chosen in decimal. */
 export const tokenOf = (hex: string): string => String(BigInt(hex));
+
+/** Of a list that is longer than what is shown of it. */
+export const andMore = (number = 0): TemplateResult | typeof nothing =>
+  number > 0 ? html`<p class="soft">and ${number} more</p>` : nothing;
+
+/** What a file in a session is. */
+export function fileWords({ device, size, hwpts }: PreservedFile): string {
+  if (device !== null) return `cdev of ${device}`;
+  if (size !== null) return `memfd of ${bytes(size)}`;
+  const marked = hwpts?.map(({ token, domain }) => `HWPT of token ${tokenOf(token)} on domain ${domain}`) ?? [];
+  return `iommufd with ${marked.length === 0 ? 'no marked HWPT' : marked.join(', ')}`;
+}

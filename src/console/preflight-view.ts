@@ -1,11 +1,10 @@
 /** What a kexec would do now: what would be lost, what to do first, and what would be handed over. */
 import { html, nothing, type TemplateResult } from 'lit-html';
-import type { HandedOverDevice, HandedOverFile, HandoverView, PreflightStep, PreflightView } from '../host/views.ts';
-import { NOBODY, shortWordsOf } from '../timeline/states.ts';
-import { duration } from '../timeline/text.ts';
+import type { HandedOverDevice, HandoverView, PreflightStep, PreflightView } from '../host/views.ts';
+import { count, duration } from '../timeline/text.ts';
 import { ofHost } from './client.ts';
-import { adviceOn } from './hazard-kinds.ts';
-import { bytes, count, shown, stateSign, table } from './parts.ts';
+import { eventLine } from './event-view.ts';
+import { andMore, fileWords, shown, stateSign, table, tokenOf } from './parts.ts';
 import { redraw } from './redraw.ts';
 import type { Seen } from './seen.ts';
 
@@ -54,13 +53,13 @@ function found(seen: Seen, preflight: PreflightView): TemplateResult {
       steps.length === 0
         ? nothing
         : html`<h2 id="first">To do first, in this order</h2>
-      <ol class="steps" aria-labelledby="first">${steps.map(stepLine)}</ol>${left(more?.steps)}`
+      <ol class="steps" aria-labelledby="first">${steps.map(stepLine)}</ol>${andMore(more?.steps)}`
     }
     ${
       hazards.length === 0
         ? nothing
         : html`<h2 id="hazards">Hazards that would be raised</h2>
-      <ul class="plain" role="list" aria-labelledby="hazards">${hazards.map(hazardLine)}</ul>${left(more?.hazards)}`
+      <ul class="plain" role="list" aria-labelledby="hazards">${hazards.map(hazardLine)}</ul>${andMore(more?.hazards)}`
     }
     ${handedOver === null ? nothing : tables(handedOver)}`;
 }
@@ -98,12 +97,8 @@ function summary({ devices, sessions, files, blackout, taken }: HandoverView): s
 const stepLine = ({ what, rest, call }: PreflightStep): TemplateResult =>
   html`<li>${what}${rest === null ? nothing : html`<br /><code>${rest}</code>`}${call === null ? nothing : html` <span class="soft">or</span> <code>${call}</code>`}</li>`;
 
-function hazardLine({ message, data }: PreflightView['hazards'][number]): TemplateResult {
-  const hazard = String(data.hazard);
-  const advice = adviceOn(hazard);
-  return html`<li class="event bad-event"><span class="kind">${hazard}</span><span class="message">${message}</span>
-    ${advice === null ? nothing : html`<p class="advice"><strong>What to do:</strong> ${advice}</p>`}</li>`;
-}
+const hazardLine = ({ message, data }: PreflightView['hazards'][number]): TemplateResult =>
+  eventLine({ kind: 'hazard', severity: 'warning', message, data });
 
 const tables = (handedOver: HandoverView): TemplateResult => html`
   ${devicesOf(handedOver)}
@@ -117,15 +112,15 @@ function devicesOf({ devices, more }: HandoverView): TemplateResult {
       devices.map(({ bdf, fate, state, domain, liveupdate, why }) => [
         bdf,
         fate === 'lost' ? html`<span class="bad">${FATES[fate]}</span>` : FATES[fate],
-        stateSign(state, state === 'N' ? 'none' : shortWordsOf({ ...NOBODY, letter: state })),
+        stateSign(state),
         domain ?? '–',
         liveupdate?.session ?? '–',
-        liveupdate?.token ?? '–',
-        liveupdate?.hwptToken ?? '–',
+        liveupdate === null ? '–' : tokenOf(liveupdate.token),
+        liveupdate?.hwptToken == null ? '–' : tokenOf(liveupdate.hwptToken),
         why ?? '',
       ]),
       'The host has none.',
-    )}${left(more?.devices)}`;
+    )}${andMore(more?.devices)}`;
 }
 
 function contentsOf({ sessions, files, domains, more }: HandoverView): TemplateResult {
@@ -135,36 +130,25 @@ function contentsOf({ sessions, files, domains, more }: HandoverView): TemplateR
       ['Session', 'Files'],
       sessions.map(({ name, files: number }) => [name, number]),
       'None is handed over.',
-    )}${left(more?.sessions)}
+    )}${andMore(more?.sessions)}
     <h2>Files</h2>
     ${table(
       'Files',
       ['Token', 'Session', 'Handler', 'What', 'Can be retrieved'],
       files.map((file) => [
-        file.token,
+        tokenOf(file.token),
         file.session,
         file.handler,
-        whatOf(file),
+        fileWords(file),
         file.kept ? 'yes' : html`<span class="bad">no</span>`,
       ]),
       'None is handed over.',
-    )}${left(more?.files)}
+    )}${andMore(more?.files)}
     <h2>Domains</h2>
     ${table(
       'Domains',
       ['Domain', 'Kept', 'Devices'],
       domains.map(({ id, kept, devices: on }) => [id, kept ? 'yes' : html`<span class="bad">no</span>`, on.join(', ')]),
       'None is handed over.',
-    )}${left(more?.domains)}`;
+    )}${andMore(more?.domains)}`;
 }
-
-function whatOf({ device, size, hwpts }: HandedOverFile): string {
-  if (device !== null) return `the cdev of ${device}`;
-  if (size !== null) return `a memfd of ${bytes(size)}`;
-  return hwpts === null
-    ? '–'
-    : `an iommufd with ${hwpts.map(({ token, domain }) => `the HWPT of token ${token} (domain ${domain})`).join(', ') || 'no HWPT'}`;
-}
-
-const left = (more = 0): TemplateResult | typeof nothing =>
-  more === 0 ? nothing : html`<p class="soft">and ${more} more</p>`;

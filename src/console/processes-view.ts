@@ -1,9 +1,10 @@
 /** The processes of a host, and what they hold. */
 import { html, nothing, type TemplateResult } from 'lit-html';
 import type { AreaView, DescriptorView, ProcessView } from '../host/views.ts';
+import { count } from '../timeline/text.ts';
 import { Choices } from './choices.ts';
 import { ofHost } from './client.ts';
-import { bytes, type Cell, type Columns, columnHeads, count, facts, openingRow, shown, some, table } from './parts.ts';
+import { bytes, type Cell, type Columns, columnHeads, facts, openingRow, shown, some, table } from './parts.ts';
 import type { Seen } from './seen.ts';
 
 const choices = new Choices();

@@ -43,6 +43,9 @@ export function hashOf(route: Route): string {
   return `#/hosts/${encodeURIComponent(host)}/${tab}${at === null ? '' : `?at=${at}`}`;
 }
 
+/** A host as it is now. */
+export const routeTo = (host: string, tab: Tab = 'timeline'): Route => ({ page: 'host', host, tab, at: null });
+
 export const go = (route: Route): void => {
   location.hash = hashOf(route);
 };

@@ -1,8 +1,9 @@
 /** The live update sessions of a host with the files in them, and its paging domains. */
 import { html, type TemplateResult } from 'lit-html';
 import type { DomainView, SessionFileView, SessionView } from '../host/views.ts';
+import { count } from '../timeline/text.ts';
 import { Choices } from './choices.ts';
-import { bytes, type Columns, columnHeads, count, openingRow, shown, some, table, tokenOf } from './parts.ts';
+import { bytes, type Columns, columnHeads, fileWords, openingRow, shown, some, table, tokenOf } from './parts.ts';
 import type { Seen } from './seen.ts';
 
 const choices = new Choices();
@@ -58,7 +59,7 @@ const row = ({ name, side, state, files }: SessionView, isOpenAtFirst: boolean):
           ['Token', 'What it is', 'Handler', 'State'],
           items.map((file) => [
             tokenOf(file.token),
-            what(file),
+            fileWords(file),
             html`<code>${file.handler}</code>`,
             html`<span class=${file.state === 'failed' ? 'bad' : ''}>${FILE_STATES[file.state]} ${file.errno}</span>`,
           ]),
@@ -66,13 +67,6 @@ const row = ({ name, side, state, files }: SessionView, isOpenAtFirst: boolean):
         ),
       ),
   });
-
-function what({ device, size, hwpts }: SessionFileView): string {
-  if (device !== null) return `cdev of ${device}`;
-  if (size !== null) return `memfd of ${bytes(size)}`;
-  const marked = hwpts?.map(({ token, domain }) => `HWPT of token ${tokenOf(token)} on domain ${domain}`) ?? [];
-  return `iommufd with ${marked.length === 0 ? 'no marked HWPT' : marked.join(', ')}`;
-}
 
 const domainTable = (domains: readonly DomainView[]): ReturnType<typeof some> =>
   some(domains, 'domains', choices, (items) =>

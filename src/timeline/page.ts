@@ -5,7 +5,7 @@ import { LEGEND } from './legend.ts';
 import { picture } from './picture.ts';
 import { type DeviceRow, type Timeline, timelineOf } from './rows.ts';
 import { COLOURS, PICTURE_STYLE } from './shapes.ts';
-import { escaped, seconds } from './text.ts';
+import { count, escaped, isBad, seconds } from './text.ts';
 import { inWords } from './words.ts';
 
 /** What GET /v1/hazards has of a hazard. */
@@ -224,8 +224,7 @@ function logSection(events: readonly HostEvent[]): string {
         ? ''
         : `<tr class="kernel"><th scope="rowgroup" colspan="4">kernel ${event.kernel}</th></tr>`;
     kernel = event.kernel;
-    const isBad = event.severity === 'error' || event.severity === 'warning';
-    return `${before}<tr id="event-${escaped(event.id)}"><td class="number">${seconds(event.time)}</td><td>${escaped(event.id)}</td><td>${escaped(event.kind)}${isBad ? ` <span class="bad">${event.severity}</span>` : ''}</td><td class="message">${escaped(event.message)}</td></tr>`;
+    return `${before}<tr id="event-${escaped(event.id)}"><td class="number">${seconds(event.time)}</td><td>${escaped(event.id)}</td><td>${escaped(event.kind)}${isBad(event) ? ` <span class="bad">${event.severity}</span>` : ''}</td><td class="message">${escaped(event.message)}</td></tr>`;
   });
   const note = left === 0 ? '' : `The newest ${shown.length} of ${events.length} events; the service has the others.`;
   return tableSection('events', 'Events', ['Time (s)', 'Event', 'Kind', 'What has happened'], rows, note);
@@ -237,5 +236,3 @@ function tableSection(id: string, title: string, heads: readonly string[], rows:
 ${rows.join('\n')}
 </tbody></table></div></section>`;
 }
-
-const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;

@@ -5,7 +5,7 @@ import type { DeviceRow, EngineStrip, Mark, Step, Stretch, Timeline } from './ro
 import type { SessionMark, SessionRow } from './sessions.ts';
 import { box, cross, DEFS, diamond, gap, letter, line, lookOf, titled, token, triangle, upright } from './shapes.ts';
 import { type DeviceState, shortWordsOf, wordsOf } from './states.ts';
-import { brief, duration, escaped } from './text.ts';
+import { brief, duration, escaped, isBad, nameOf } from './text.ts';
 
 const HEAD = 24;
 const NAMES = 160;
@@ -174,8 +174,7 @@ const FIRST: readonly HostEvent['kind'][] = [
 function headline({ events }: Step): { text: string; isBad: boolean } {
   const rank = ({ kind }: HostEvent): number => (FIRST.indexOf(kind) + FIRST.length + 1) % (FIRST.length + 1);
   const first = events.toSorted((one, other) => rank(one) - rank(other))[0]!;
-  const isBad = events.some(({ severity }) => severity === 'error' || severity === 'warning');
-  return { text: String(first.kind === 'hazard' ? first.data.hazard : first.kind).slice(0, 22), isBad };
+  return { text: nameOf(first).slice(0, 22), isBad: events.some(isBad) };
 }
 
 function lane(marks: readonly Mark[], columns: Columns, y: number, window: Window): string {
@@ -343,9 +342,7 @@ function drawn({ step, what, events }: Mark, columns: Columns, y: number, place:
 function linked(events: readonly HostEvent[], shape: string): string {
   const [first] = events;
   const to = first!.kind === 'hazard' ? `hazard-${first!.id}` : `event-${first!.id}`;
-  const shown = events
-    .slice(0, 8)
-    .map(({ kind, message, data }) => `${kind === 'hazard' ? data.hazard : kind}: ${message}`);
+  const shown = events.slice(0, 8).map((event) => `${nameOf(event)}: ${event.message}`);
   if (events.length > shown.length) shown.push(`and ${events.length - shown.length} more`);
   return `<a href="#${escaped(to)}" tabindex="-1">${titled(shown.join('\n'))}${shape}</a>`;
 }

@@ -1,4 +1,5 @@
 /** Text as pages and the terminal show it. */
+import type { HostEvent } from '../host/views.ts';
 
 const ENTITIES: Readonly<Record<string, string>> = {
   '&': '&amp;',
@@ -43,3 +44,13 @@ export function brief(nanoseconds: bigint): string {
   const [number, unit] = duration(nanoseconds).split(' ');
   return `${Number(Number(number).toPrecision(3))} ${unit}`;
 }
+
+export const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`;
+
+/** What an event is called: a hazard by its own name. */
+export const nameOf = ({ kind, data }: Pick<HostEvent, 'kind' | 'data'>): string =>
+  kind === 'hazard' ? String(data.hazard) : kind;
+
+/** Whether somebody has to look at it. */
+export const isBad = ({ severity }: Pick<HostEvent, 'severity'>): boolean =>
+  severity === 'error' || severity === 'warning';
