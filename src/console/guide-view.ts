@@ -225,8 +225,7 @@ export class GuideView {
 
   /** The device is chosen of those that are known: as they were before, another one would be. */
   async #chooseAnew(): Promise<void> {
-    const { client, id } = this.#live;
-    this.#live.devices = await client.all<DeviceView>(ofHost(id, '/devices')).catch(() => this.#live.devices);
+    await this.#live.touch();
     this.#end();
     showNext(true);
   }
@@ -250,7 +249,7 @@ export class GuideView {
 
   #end(): void {
     this.#isBusy = false;
-    this.#live.touch();
+    void this.#live.touch();
     redraw();
   }
 

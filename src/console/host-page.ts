@@ -62,7 +62,7 @@ export class HostPage {
     this.#client = client;
     this.live = new LiveHost(client, id);
     this.#answers = new Answers(client, id, '');
-    this.#acting = new Acting(client, () => this.live.touch());
+    this.#acting = new Acting(client, () => void this.live.touch());
     this.#guide = new GuideView(this.live);
     readHazardKinds(client);
   }
@@ -102,7 +102,7 @@ export class HostPage {
 
   #about(): TemplateResult {
     const host = this.live.host!;
-    const hazards = this.live.events.filter(({ kind }) => kind === 'hazard').length;
+    const { hazards } = this.live;
     const pairs: [string, string | TemplateResult][] = [
       ['State', host.panic === null ? host.state : `${host.state}: ${host.panic}`],
       ['Kernel', `${host.kernel}, profile ${host.profile}`],

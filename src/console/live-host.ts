@@ -33,11 +33,14 @@ export class LiveHost {
   version = '';
   devices: DeviceView[] = [];
   engines: EngineView[] = [];
+  /** How many of its events are hazards. */
+  hazards = 0;
   #history = new History();
   #timeline: Timeline | null = null;
   readonly #stop = new AbortController();
   #following = new AbortController();
-  #isLooking = false;
+  /** While it is looked at. */
+  #look: Promise<void> | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(client: Client, id: string) {
@@ -45,7 +48,7 @@ export class LiveHost {
     this.id = id;
     document.addEventListener('visibilitychange', this.#onVisibility);
     void this.#live();
-    void this.#look();
+    void this.touch();
   }
 
   get events(): History['events'] {
@@ -57,10 +60,12 @@ export class LiveHost {
     return this.#timeline;
   }
 
-  /** Something was done to it: what it is now is read at once. */
-  touch(): void {
+  /** Something was done to it: what it is from now on is read, also where it is being read already. Resolves when it has been. */
+  async touch(): Promise<void> {
     clearTimeout(this.#timer);
-    void this.#look();
+    await this.#look;
+    this.#look ??= this.#read();
+    await this.#look;
   }
 
   close(): void {
@@ -73,7 +78,7 @@ export class LiveHost {
   /** A page that nobody sees keeps no connection: a browser has six of them for all its pages. */
   readonly #onVisibility = (): void => {
     if (document.hidden) this.#following.abort();
-    else this.touch();
+    else void this.touch();
   };
 
   async #live(): Promise<void> {
@@ -86,12 +91,14 @@ export class LiveHost {
         const { signal: ends } = this.#following;
         for await (const told of this.client.follow(ofHost(this.id, '/events'), this.events.at(-1)?.id ?? null, ends)) {
           this.#to('live');
-          if (told === null) this.#history = new History();
-          else this.#tell(told);
-          if (told === null) break;
+          if (told === null) {
+            this.#forget();
+            break;
+          }
+          this.#tell(told);
         }
         // It ends when the host is deleted, too.
-        if (!signal.aborted) this.touch();
+        if (!signal.aborted) void this.touch();
       } catch (error) {
         if (signal.aborted) return;
         this.#fail(error as Error);
@@ -110,20 +117,25 @@ export class LiveHost {
   #tell(told: HostEventOf[]): void {
     if (told.length === 0) return;
     this.#history.add(told);
+    this.hazards += told.filter(({ kind }) => kind === 'hazard').length;
     this.#timeline = null;
     this.#soon(LOOK_MS);
     redraw();
   }
 
-  #soon(milliseconds: number): void {
-    if (this.#isLooking) return;
-    clearTimeout(this.#timer);
-    if (!this.#stop.signal.aborted && !document.hidden) this.#timer = setTimeout(() => this.#look(), milliseconds);
+  /** Some of the events are no longer kept: they are read from the oldest on. */
+  #forget(): void {
+    this.#history = new History();
+    this.hazards = 0;
   }
 
-  async #look(): Promise<void> {
-    if (this.#isLooking) return;
-    this.#isLooking = true;
+  #soon(milliseconds: number): void {
+    if (this.#look !== null) return;
+    clearTimeout(this.#timer);
+    if (!this.#stop.signal.aborted && !document.hidden) this.#timer = setTimeout(() => this.touch(), milliseconds);
+  }
+
+  async #read(): Promise<void> {
     const before = this.events.length;
     try {
       const asked = { method: 'GET', path: ofHost(this.id) } as const;
@@ -143,14 +155,14 @@ export class LiveHost {
     } catch (error) {
       if (!this.#stop.signal.aborted) this.#fail(error as Error);
     }
-    this.#isLooking = false;
+    this.#look = null;
     if (this.link !== 'gone' && this.link !== 'refused') this.#soon(this.events.length > before ? LOOK_MS : REST_MS);
   }
 
   #fail(error: Error): void {
     this.problem = error;
     if (error.name === 'AbortError') return;
-    if (error instanceof Refused && error.problem.status === 410) this.#history = new History();
+    if (error instanceof Refused && error.problem.status === 410) this.#forget();
     else if (error instanceof Refused && error.problem.status === 404) this.#to('gone');
     else if (error instanceof Refused && error.problem.status < 429) this.#to('refused');
     else this.#to('cut');
