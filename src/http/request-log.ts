@@ -22,7 +22,7 @@ export interface Telling {
 }
 
 /** Routes that machines poll, or that a browser loads for one page: their lines are of level `debug`, and they have no spans. */
-const QUIET = /^\/(livez|readyz|metrics|docs\/static\/.*)$/;
+const QUIET = /^\/(livez|readyz|metrics|docs\/static\/.*|console\/.*)$/;
 
 /** Tells of each request when it is answered. */
 export function tellRequests(app: FastifyInstance, telling: Telling): void {

@@ -27,11 +27,21 @@ test('the page names all it needs, which is small, is of this service, and has n
   assert.ok(bytes < MOST_BYTES, `${bytes} bytes`);
 });
 
-test('what a browser has is not sent again, and there is nothing else', async (t) => {
-  const { ask } = await fixture(t);
+test('what a browser has is not sent again, the log has a line a page, and there is nothing else', async (t) => {
+  const { ask, logged } = await fixture(t);
   const { headers } = await ask('get', '/console', undefined, null).expect(200);
   assert.equal(headers['cache-control'], 'no-cache');
-  await ask('get', '/console', undefined, null).set('if-none-match', headers.etag!).expect(304);
+  for (const known of [headers.etag!, `W/${headers.etag}`, `"another", ${headers.etag}`, '*'])
+    await ask('get', '/console', undefined, null).set('if-none-match', known).expect(304);
+  await ask('get', '/console/console/main.ts', undefined, null).expect(200);
+  const lines = logged()
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  const levelsOf = (wanted: string): unknown[] =>
+    lines.filter(({ route }) => route === wanted).map(({ level }) => level);
+  assert.deepEqual(new Set(levelsOf('/console')), new Set([30]));
+  assert.deepEqual(levelsOf('/console/*'), [20]);
   for (const path of [
     '/console/',
     '/console/console/tsconfig.json',

@@ -2,7 +2,6 @@
  * What the console consists of: its page, its styles, and the modules that its first one leads to, ours with the types stripped, and those of
  * packages as they are.
  */
-import { hash } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
 import { stripTypeScriptTypes } from 'node:module';
 import { posix } from 'node:path';
@@ -11,12 +10,7 @@ import manifest from '../../../package.json' with { type: 'json' };
 import { packageFile } from '../../package-files.ts';
 import { COLOURS, PICTURE_STYLE } from '../../timeline/shapes.ts';
 import { escaped } from '../../timeline/text.ts';
-
-export interface ConsoleFile {
-  readonly bytes: Buffer;
-  readonly type: string;
-  readonly tag: string;
-}
+import { type PageFile, pageFile } from './pages.ts';
 
 const PAGE = '/console';
 const STYLES = `${PAGE}/console/style.css`;
@@ -31,19 +25,14 @@ const PACKAGES: Readonly<Record<string, URL>> = {
 const MAIN: Readonly<Record<string, string>> = { 'lit-html': 'lit-html.js', 'eventsource-parser': 'index.js' };
 
 /** All files by their paths. `key`: what whoever opens the page is shown to sign in with; null: nothing. */
-export async function consoleFiles(key: string | null): Promise<ReadonlyMap<string, ConsoleFile>> {
-  const files = new Map<string, ConsoleFile>();
+export async function consoleFiles(key: string | null): Promise<ReadonlyMap<string, PageFile>> {
+  const files = new Map<string, PageFile>();
   await addModule(files, FIRST);
   const modules = [...files.keys()];
-  files.set(STYLES, fileOf(`${COLOURS}${PICTURE_STYLE}${await styles()}`, 'text/css; charset=utf-8'));
-  files.set(PAGE, fileOf(page(modules, key), 'text/html; charset=utf-8'));
+  files.set(STYLES, pageFile(`${COLOURS}${PICTURE_STYLE}${await styles()}`, 'text/css; charset=utf-8'));
+  files.set(PAGE, pageFile(page(modules, key), 'text/html; charset=utf-8'));
   return files;
 }
-
-const fileOf = (text: string, type: string): ConsoleFile => {
-  const bytes = Buffer.from(text);
-  return { bytes, type, tag: `"${hash('sha256', bytes, 'base64url')}"` };
-};
 
 /** All of them, one behind the other. */
 async function styles(): Promise<string> {
@@ -56,10 +45,10 @@ async function styles(): Promise<string> {
 const IMPORT = /(?<![\w./-])(from|import) ?(['"])([\w./-]+)\2/g;
 
 /** Adds a module, and all that it imports, under the path by which they import each other. */
-async function addModule(files: Map<string, ConsoleFile>, path: string): Promise<void> {
+async function addModule(files: Map<string, PageFile>, path: string): Promise<void> {
   if (files.has(path)) return;
   // Its place is taken; what imports in a circle ends there.
-  files.set(path, fileOf('', SCRIPT));
+  files.set(path, pageFile('', SCRIPT));
   const text = await readFile(sourceOf(path), 'utf8');
   // Between two of them others have their turns.
   await setImmediate();
@@ -73,7 +62,7 @@ async function addModule(files: Map<string, ConsoleFile>, path: string): Promise
       return `${word} ${quote}${shown.startsWith('.') ? shown : `./${shown}`}${quote}`;
     },
   );
-  files.set(path, fileOf(code, SCRIPT));
+  files.set(path, pageFile(code, SCRIPT));
   for (const target of imported) await addModule(files, target);
 }
 

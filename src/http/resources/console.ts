@@ -1,8 +1,7 @@
 /** Serves the console: a page, its modules and its styles, which need no key. They are made when the first of them is asked for. */
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Context } from '../route.ts';
-import type { ConsoleFile } from './console-files.ts';
-import { keySource, policy } from './pages.ts';
+import { keySource, type PageFile, policy, sendFile } from './pages.ts';
 
 /** What of it is markup was made by its own library, which does not put together markup and what it is given. */
 const POLICY = policy({
@@ -15,17 +14,15 @@ const POLICY = policy({
 });
 
 export function addConsole(app: FastifyInstance, context: Context): void {
-  let files: Promise<ReadonlyMap<string, ConsoleFile>> | undefined;
+  let files: Promise<ReadonlyMap<string, PageFile>> | undefined;
   const send = async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
     files ??= import('./console-files.ts').then(({ consoleFiles }) =>
       consoleFiles(keySource(context) === 'known' ? context.config.devKey : null),
     );
     const file = (await files).get(request.url.split('?', 1)[0]!);
-    if (file === undefined) return reply.callNotFound() as unknown as FastifyReply;
-    const { bytes, type, tag } = file;
-    reply.headers({ etag: tag, 'cache-control': 'no-cache' });
-    if (request.headers['if-none-match'] === tag) return reply.code(304).send();
-    return reply.type(type).send(bytes);
+    if (file !== undefined) return sendFile(file, request, reply);
+    reply.callNotFound();
+    return reply;
   };
   app.register(async (scope) => {
     scope.addHook('onRequest', (_request, reply, done) => {

@@ -1,5 +1,4 @@
 /** The OpenAPI document and the pages made of it, as an application of their own: see docs.ts. */
-import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { IncomingMessage } from 'node:http';
 import { setImmediate } from 'node:timers/promises';
@@ -11,6 +10,7 @@ import { asLine } from '../errors.ts';
 import { NO_SCHEMAS } from '../no-schemas.ts';
 import { SCRIPT, STYLE } from './docs-browser.ts';
 import { type GuideOptions, guide } from './docs-guide.ts';
+import { pageFile, sendFile } from './pages.ts';
 
 const PAGES = '/docs';
 
@@ -30,7 +30,8 @@ export async function buildPages(
   const document = JSON.parse(await readFile(DOCUMENT, 'utf8'));
   await setImmediate();
   const options = { ...keys, description: document.info.description };
-  const sendDocument = sender(document);
+  const file = pageFile(asLine(document), 'application/json');
+  const sendDocument = (request: FastifyRequest, reply: FastifyReply): FastifyReply => sendFile(file, request, reply);
   await setImmediate();
   // Given its path the plugin would read it at once.
   await app.register(swagger, { mode: 'static', specification: { document } });
@@ -59,20 +60,6 @@ export async function buildPages(
   await setImmediate();
   await app.ready();
   return app;
-}
-
-/** Makes a handler that sends the document, or 304 to a client that has it (If-None-Match). */
-function sender(document: object): (request: FastifyRequest, reply: FastifyReply) => FastifyReply {
-  const bytes = Buffer.from(asLine(document));
-  const tag = `"${hash('sha256', bytes, 'base64url')}"`;
-  return (request, reply) => {
-    reply.headers({ etag: tag, 'cache-control': 'no-cache' });
-    const known = request.headers['if-none-match']?.split(',').map((one) => one.trim().replace(/^W\//, '')) ?? [];
-    // A 304 to HEAD is given the bytes for its Content-Length, which would be 0 without them.
-    const none = request.method === 'HEAD' ? bytes : undefined;
-    if (known.includes(tag) || known.includes('*')) return reply.code(304).send(none);
-    return reply.type('application/json').send(bytes);
-  };
 }
 
 /** A header Host that can stand in a line of a shell as it is. */
