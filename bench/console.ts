@@ -57,7 +57,7 @@ const perSecond = (gaps: readonly number[]): number => gaps.length / (gaps.reduc
 
 async function measure(service: Service, client: Client) {
   const ends: (() => unknown)[] = [];
-  const { page } = await openPage({ after: (end: () => unknown) => ends.push(end) } as never);
+  const { page } = await openPage({ after: (end) => ends.push(end) });
   const base = `http://127.0.0.1:${service.port}`;
   const id = await hostOf(client, service.port);
   try {

@@ -15,10 +15,13 @@ const service = await startHoldover();
 const ends: (() => unknown)[] = [];
 try {
   for (const colorScheme of SCHEMES) {
-    const { page } = await openPage({ after: (end: () => unknown) => ends.push(end) } as never, {
-      viewport: SIZE,
-      colorScheme,
-    });
+    const { page } = await openPage(
+      { after: (end) => ends.push(end) },
+      {
+        viewport: SIZE,
+        colorScheme,
+      },
+    );
     await signIn(page, service.url, service.key);
     await picture(page, `live-update-${colorScheme}`, [11, 13, 20, 24, 33, 'All 41']);
     await picture(page, `left-behind-${colorScheme}`, [11, 13], 'Kexec without a session');
@@ -56,6 +59,9 @@ async function picture(
   // The newest step is told under it; where the pointer is it would be another one.
   await page.mouse.move(0, 0);
   await page.getByText('live', { exact: true }).waitFor();
-  await page.locator('.scroller svg').first().screenshot({ path: `${FOLDER}${name}.png` });
+  await page
+    .locator('.scroller svg')
+    .first()
+    .screenshot({ path: `${FOLDER}${name}.png` });
   process.stdout.write(`docs/images/${name}.png\n`);
 }

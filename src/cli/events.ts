@@ -76,11 +76,12 @@ async function followEvents(
       const { body } = await client.open('GET', path, headers);
       connected = true;
       for await (const { event, data } of messages(body!)) {
-        const told = JSON.parse(data);
         if (event === 'gap') {
-          note(`Some events are no longer kept: it goes on with ${told.oldest}.`);
+          const { oldest }: { oldest: string } = JSON.parse(data);
+          note(`Some events are no longer kept: it goes on with ${oldest}.`);
           continue;
         }
+        const told: HostEvent = JSON.parse(data);
         last = told.id;
         shown(told);
       }

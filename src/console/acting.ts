@@ -13,7 +13,7 @@ export interface Act<Answer = unknown> {
   done?: (answer: Answer) => void;
 }
 
-export interface Notice {
+interface Notice {
   text: string;
   isBad: boolean;
 }
@@ -22,7 +22,7 @@ export class Acting {
   readonly #client: Client;
   /** Called when something was asked, whatever came of it. */
   readonly #onAsked: () => void;
-  notice: Notice | null = null;
+  #notice: Notice | null = null;
   readonly #pending = new Map<string, Promise<void>>();
 
   constructor(client: Client, onAsked: () => void) {
@@ -31,7 +31,7 @@ export class Acting {
   }
 
   say(text: string, isBad = false): void {
-    this.notice = { text, isBad };
+    this.#notice = { text, isBad };
     redraw();
   }
 
@@ -47,14 +47,14 @@ export class Acting {
   }
 
   async #ask<Answer>({ label, asked, done }: Act<Answer>): Promise<void> {
-    this.notice = null;
+    this.#notice = null;
     redraw();
     try {
       const answer = await this.#client.ask<Answer>(asked);
-      this.notice = { text: `${label}: done.${hazardsOf(answer)}`, isBad: hazardsOf(answer) !== '' };
+      this.#notice = { text: `${label}: done.${hazardsOf(answer)}`, isBad: hazardsOf(answer) !== '' };
       done?.(answer);
     } catch (error) {
-      this.notice = { text: `${label}: ${(error as Error).message}`, isBad: true };
+      this.#notice = { text: `${label}: ${(error as Error).message}`, isBad: true };
     }
     this.#onAsked();
     redraw();
@@ -70,7 +70,7 @@ export class Acting {
 
   /** What became of the last one, which screen readers read out. */
   shown(): TemplateResult {
-    const { notice } = this;
+    const notice = this.#notice;
     return html`<div class="notice" role="status" aria-live="polite">${
       notice === null
         ? nothing
@@ -80,7 +80,7 @@ export class Acting {
   }
 
   #forget(): void {
-    this.notice = null;
+    this.#notice = null;
     redraw();
   }
 }

@@ -17,6 +17,7 @@ export class Choices {
   #host = '';
   readonly #open = new Map<string, boolean>();
   readonly #typed = new Map<string, string>();
+  readonly #most = new Map<string, number>();
 
   /** Of the host that is shown: what was chosen at another one is forgotten. */
   of(host: string): void {
@@ -24,6 +25,7 @@ export class Choices {
     this.#host = host;
     this.#open.clear();
     this.#typed.clear();
+    this.#most.clear();
   }
 
   isOpen(name: string, first = false): boolean {
@@ -32,6 +34,16 @@ export class Choices {
 
   open(name: string, isOpen: boolean): void {
     this.#open.set(name, isOpen);
+    redraw();
+  }
+
+  /** How many of something are shown: so many at first, and with each `showMore`. */
+  most(name: string, atOnce: number): number {
+    return this.#most.get(name) ?? atOnce;
+  }
+
+  showMore(name: string, atOnce: number): void {
+    this.#most.set(name, this.most(name, atOnce) + atOnce);
     redraw();
   }
 

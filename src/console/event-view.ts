@@ -3,6 +3,7 @@ import { html, nothing, type TemplateResult } from 'lit-html';
 import type { HostEvent } from '../host/views.ts';
 import type { Timeline } from '../timeline/rows.ts';
 import { duration, isBad, nameOf, seconds } from '../timeline/text.ts';
+import { Choices } from './choices.ts';
 import { adviceOn } from './hazard-kinds.ts';
 
 /** So many of a step are shown; it may have very many. */
@@ -36,43 +37,31 @@ function adviceOf({ kind, data }: Told): TemplateResult | typeof nothing {
   return advice === null ? nothing : html`<p class="advice"><strong>What to do:</strong> ${advice}</p>`;
 }
 
-export interface EventFilters {
-  text: string;
-  kind: string;
-  severity: string;
-  /** How many are shown. */
-  most: number;
-}
-
 const SEVERITIES = ['info', 'notice', 'warning', 'error'];
 /** More of them with each press of a button. */
-export const EVENTS_AT_ONCE = 200;
+const AT_ONCE = 200;
 
-/** The newest first. */
-export function eventLog(
-  events: readonly HostEvent[],
-  filters: EventFilters,
-  set: (changed: Partial<EventFilters>) => void,
-): TemplateResult {
-  const { text, kind, severity, most } = filters;
+const choices = new Choices();
+
+/** Of a host; the newest first. */
+export function eventLog(host: string, events: readonly HostEvent[]): TemplateResult {
+  choices.of(host);
+  const [kind, wanted] = [choices.typed('kind'), choices.typed('text').toLowerCase()];
+  const least = SEVERITIES.indexOf(choices.typed('severity', 'info'));
+  const most = choices.most('events', AT_ONCE);
   const kinds = [...new Set(events.map((event) => event.kind))].sort();
-  const least = SEVERITIES.indexOf(severity);
-  const wanted = text.toLowerCase();
   const isWanted = (event: HostEvent): boolean =>
     (kind === '' || event.kind === kind) &&
     SEVERITIES.indexOf(event.severity) >= least &&
     (wanted === '' || `${event.kind} ${event.message}`.toLowerCase().includes(wanted));
   const found = kind === '' && least <= 0 && wanted === '' ? events : events.filter(isWanted);
   const shown = found.slice(-most).reverse();
-  const value = ({ target }: Event): string => (target as HTMLInputElement).value;
+  const own = (names: readonly string[]): [string, string][] => names.map((name) => [name, name]);
   return html`
     <div class="tools" role="group" aria-label="Which events">
-      <label>Text <input type="search" .value=${text} @input=${(event: Event) => set({ text: value(event) })} /></label>
-      <label>Kind <select @change=${(event: Event) => set({ kind: value(event) })}>
-        <option value="" ?selected=${kind === ''}>all</option>
-        ${kinds.map((one) => html`<option value=${one} ?selected=${kind === one}>${one}</option>`)}</select></label>
-      <label>At least <select @change=${(event: Event) => set({ severity: value(event) })}>
-        ${SEVERITIES.map((one) => html`<option value=${one} ?selected=${severity === one}>${one}</option>`)}</select></label>
+      ${choices.input('text', { label: 'Text', type: 'search', size: 20 })}
+      ${choices.select('kind', 'Kind', [['', 'all'], ...own(kinds)])}
+      ${choices.select('severity', 'At least', own(SEVERITIES))}
     </div>
     <p class="soft small" role="status">${found.length} of ${events.length} events, the newest first.</p>
     <div class="wide" tabindex="0" role="region" aria-label="Events">
@@ -83,5 +72,5 @@ export function eventLog(
           <td>${nameOf(event)}${event.severity === 'info' ? nothing : html` <span class="severity">${event.severity}</span>`}</td>
           <td class="message">${event.message}${adviceOf(event)}</td></tr>`,
       )}</tbody></table></div>
-    ${shown.length < found.length ? html`<button type="button" @click=${() => set({ most: most + EVENTS_AT_ONCE })}>Older ones</button>` : nothing}`;
+    ${shown.length < found.length ? html`<button type="button" @click=${() => choices.showMore('events', AT_ONCE)}>Older ones</button>` : nothing}`;
 }

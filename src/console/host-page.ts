@@ -7,7 +7,7 @@ import { Acting } from './acting.ts';
 import { Answers } from './answers.ts';
 import { type Client, ofHost } from './client.ts';
 import { devicesView } from './devices-view.ts';
-import { EVENTS_AT_ONCE, type EventFilters, eventLog } from './event-view.ts';
+import { eventLog } from './event-view.ts';
 import { faultsView } from './faults-view.ts';
 import { GuideView } from './guide-view.ts';
 import { hazardKinds, readHazardKinds } from './hazard-kinds.ts';
@@ -17,7 +17,6 @@ import { download, facts } from './parts.ts';
 import { Past } from './past.ts';
 import { preflightView } from './preflight-view.ts';
 import { processesView } from './processes-view.ts';
-import { redraw } from './redraw.ts';
 import { go, hashOf, type Route, routeTo, TABS, type Tab } from './route.ts';
 import type { Seen } from './seen.ts';
 import { sessionsView } from './sessions-view.ts';
@@ -55,7 +54,6 @@ export class HostPage {
   readonly #timeline = new TimelineView();
   readonly #guide: GuideView;
   #past: Past | null = null;
-  #filters: EventFilters = { text: '', kind: '', severity: 'info', most: EVENTS_AT_ONCE };
   #slid: number | null = null;
 
   constructor(client: Client, id: string) {
@@ -206,14 +204,7 @@ export class HostPage {
     if (tab === 'timeline') return this.#picture(route);
     const { at } = route;
     if (tab === 'events')
-      return eventLog(
-        at === null ? live.events : live.events.filter(({ sequence }) => sequence <= at),
-        this.#filters,
-        (changed) => {
-          this.#filters = { ...this.#filters, ...changed };
-          redraw();
-        },
-      );
+      return eventLog(live.id, at === null ? live.events : live.events.filter(({ sequence }) => sequence <= at));
     if (at !== null && OF_NOW.includes(tab))
       return html`<p>This is of the host as it is now. <a href=${hashOf({ ...route, at: null })}>Back to now</a></p>`;
     const seen = this.#seen(at);

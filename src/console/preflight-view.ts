@@ -2,10 +2,10 @@
 import { html, nothing, type TemplateResult } from 'lit-html';
 import type { HandedOverDevice, HandoverView, PreflightStep, PreflightView } from '../host/views.ts';
 import { count, duration } from '../timeline/text.ts';
+import { Choices } from './choices.ts';
 import { ofHost } from './client.ts';
 import { eventLine } from './event-view.ts';
 import { andMore, fileWords, shown, stateSign, table, tokenOf } from './parts.ts';
-import { redraw } from './redraw.ts';
 import type { Seen } from './seen.ts';
 
 type Mode = HandoverView['mode'];
@@ -18,25 +18,22 @@ const FATES: Record<HandedOverDevice['fate'], string> = {
   idle: 'is not in use',
 };
 
-let mode: Mode = 'live-update';
-
-function choose({ target }: Event): void {
-  mode = (target as HTMLSelectElement).value as Mode;
-  redraw();
-}
+const choices = new Choices();
+const modeOf = (): Mode => choices.typed('mode', 'live-update') as Mode;
 
 export function preflightView(seen: Seen): TemplateResult {
+  choices.of(seen.id);
   return html`
     <div class="tools">
-      <label>Kexec <select @change=${choose}>
-        ${Object.entries(MODES).map(([value, name]) => html`<option value=${value} ?selected=${value === mode}>${name}</option>`)}</select></label>
+      ${choices.select('mode', 'Kexec', Object.entries(MODES))}
       <span class="soft small">It is done to a copy of the host, each time the host changes: this one stays as it is.</span>
     </div>
-    ${shown(seen.answers.get<PreflightView>(`/preflight?mode=${mode}`), (preflight) => found(seen, preflight))}`;
+    ${shown(seen.answers.get<PreflightView>(`/preflight?mode=${modeOf()}`), (preflight) => found(seen, preflight))}`;
 }
 
 function found(seen: Seen, preflight: PreflightView): TemplateResult {
   const { refusal, panic, hazards, steps, handedOver, more } = preflight;
+  const mode = modeOf();
   const losses = lossesOf(preflight);
   const isSafe = refusal === null && panic === null && losses.length === 0;
   return html`

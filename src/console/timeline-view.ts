@@ -31,7 +31,7 @@ interface Drawn {
 
 export class TimelineView {
   /** A step; null: the newest one, whatever comes. */
-  selected: number | null = null;
+  #selected: number | null = null;
   #pointed: number | null = null;
   #width = STEP;
   #showsQuiet: boolean | null = null;
@@ -46,7 +46,7 @@ export class TimelineView {
   view(live: LiveHost, at: number | null, onSelect: (sequence: number | null) => void): TemplateResult {
     const { timeline } = live;
     const { steps } = timeline;
-    if (at !== null) this.selected = lastBefore(timeline, at);
+    if (at !== null) this.#selected = lastBefore(timeline, at);
     const isMany = timeline.devices.length > MANY;
     const showsQuiet = this.#showsQuiet ?? !isMany;
     const devices = timeline.devices.filter(
@@ -54,12 +54,12 @@ export class TimelineView {
         (showsQuiet || !isQuiet || engines.length > 0) && `${bdf} ${name ?? ''}`.includes(this.#wanted.trim()),
     );
     const { svg } = this.#draw(timeline, devices);
-    const shown = this.#pointed ?? this.selected ?? steps.length - 1;
+    const shown = this.#pointed ?? this.#selected ?? steps.length - 1;
     return html`
       <div class="tools" role="group" aria-label="Timeline">
         <span class="group">
-          <button type="button" @click=${() => this.zoom(1 / FACTOR)} aria-label="Zoom out" title="Zoom out (−)">−</button>
-          <button type="button" @click=${() => this.zoom(FACTOR)} aria-label="Zoom in" title="Zoom in (+)">+</button>
+          <button type="button" @click=${() => this.#zoom(1 / FACTOR)} aria-label="Zoom out" title="Zoom out (−)">−</button>
+          <button type="button" @click=${() => this.#zoom(FACTOR)} aria-label="Zoom in" title="Zoom in (+)">+</button>
           <button type="button" @click=${() => this.#fit(steps.length)}>All of it</button>
           <button type="button" @click=${() => this.#zoomTo(STEP)}>Usual size</button>
         </span>
@@ -75,7 +75,7 @@ export class TimelineView {
         @wheel=${{ handleEvent: this.#onWheel, passive: false }}
         @pointerdown=${this.#onDown} @pointermove=${this.#onMove} @pointerup=${this.#onUp} @pointerleave=${this.#onLeave}
         @click=${this.#onClick}>${unsafeHTML(svg)}</div>
-      ${stepDetails(timeline, shown, { isNewest: this.selected === null && this.#pointed === null, onSelect })}
+      ${stepDetails(timeline, shown, { isNewest: this.#selected === null && this.#pointed === null, onSelect })}
       ${unsafeHTML(LEGEND)}
       <details class="words" @toggle=${this.#words}><summary>The timeline in words</summary>
         ${this.#isInWords ? html`<div class="wide" tabindex="0" role="region" aria-label="The timeline in words">${unsafeHTML(inWords(timeline, devices))}</div>` : nothing}
@@ -92,12 +92,12 @@ export class TimelineView {
     if (isNew) redraw();
   }
 
-  zoom(factor: number, around?: number): void {
+  #zoom(factor: number, around?: number): void {
     this.#zoomTo(this.#width * factor, around);
   }
 
   #draw(timeline: Timeline, devices: readonly DeviceRow[]): Drawn {
-    const { selected } = this;
+    const selected = this.#selected;
     const drawn = this.#drawn;
     const isSame =
       drawn !== null &&
@@ -176,14 +176,14 @@ export class TimelineView {
   readonly #onWheel = (event: WheelEvent): void => {
     if (!event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
-    this.zoom(event.deltaY < 0 ? FACTOR : 1 / FACTOR, event.clientX - this.#scroller!.getBoundingClientRect().left);
+    this.#zoom(event.deltaY < 0 ? FACTOR : 1 / FACTOR, event.clientX - this.#scroller!.getBoundingClientRect().left);
   };
 
   #onKey(event: KeyboardEvent, steps: number): void {
-    const now = this.selected ?? steps - 1;
+    const now = this.#selected ?? steps - 1;
     const to = { ArrowLeft: now - 1, ArrowRight: now + 1, Home: 0, End: null }[event.key];
-    if (event.key === '+' || event.key === '=') this.zoom(FACTOR);
-    else if (event.key === '-') this.zoom(1 / FACTOR);
+    if (event.key === '+' || event.key === '=') this.#zoom(FACTOR);
+    else if (event.key === '-') this.#zoom(1 / FACTOR);
     else if (to === undefined || event.ctrlKey || event.metaKey || event.altKey) return;
     else this.select(to === null || to >= steps ? null : Math.max(0, to));
     event.preventDefault();
@@ -191,7 +191,7 @@ export class TimelineView {
 
   /** Brings the step into sight. */
   select(step: number | null): void {
-    this.selected = step;
+    this.#selected = step;
     this.#pointed = null;
     this.#follows = step === null;
     const scroller = this.#scroller;
@@ -244,7 +244,7 @@ export class TimelineView {
     if (this.#grip?.isMoved) return;
     const step = this.#stepUnder(event);
     if (step === null) return;
-    this.selected = step;
+    this.#selected = step;
     this.#follows = false;
     redraw();
   };

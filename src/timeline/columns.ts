@@ -84,6 +84,11 @@ export class Columns {
     return x + (step - from) * this.step;
   }
 
+  /** The same for what goes on without a kernel: behind the last step it ends at what is now. */
+  edge(step: number): number {
+    return step > this.#timeline.steps.length ? this.now + NOW - 6 : this.x(step);
+  }
+
   /** The last step that begins left of there, or the first of all; null: there is none. */
   stepAt(x: number): number | null {
     const kernel = this.#kernelOf((place) => place.x <= x) ?? this.kernels[0];
@@ -101,11 +106,6 @@ export class Columns {
       else high = middle;
     }
     return this.kernels[low - 1];
-  }
-
-  /** The same for what goes on without a kernel: behind the last step it ends at what is now. */
-  edge(step: number): number {
-    return step > this.#timeline.steps.length ? this.now + NOW - 6 : this.x(step);
   }
 
   /** When a step was, in words. */

@@ -1,7 +1,6 @@
 /** Chromium for tests of pages, and what holds for each page. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import type { TestContext } from 'node:test';
 import axe from 'axe-core';
 import { type BrowserContextOptions, chromium, type Page } from 'playwright-core';
 
@@ -29,8 +28,13 @@ export interface OpenPage {
   complaints: string[];
 }
 
+/** A test, or whatever else ends: what it is given is done then. */
+export interface Ending {
+  after(end: () => unknown): void;
+}
+
 /** A new page in a browser of its own, which ends with the test. */
-export async function openPage(t: Pick<TestContext, 'after'>, options: BrowserContextOptions = {}): Promise<OpenPage> {
+export async function openPage(t: Ending, options: BrowserContextOptions = {}): Promise<OpenPage> {
   const browser = await chromium.launch({ executablePath: executablePath!, args: ARGS });
   t.after(() => browser.close());
   const page = await (await browser.newContext(options)).newPage();

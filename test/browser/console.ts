@@ -1,10 +1,9 @@
 /** The console in a browser, and what its timeline shows, as a reader of the page finds it. */
 import assert from 'node:assert/strict';
 import { connect, createServer, type Server, type Socket } from 'node:net';
-import type { TestContext } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
 import type { BrowserContextOptions, Page } from 'playwright-core';
-import { type OpenPage, openPage } from './browser.ts';
+import { type Ending, type OpenPage, openPage } from './browser.ts';
 
 /** Signs in as who types the key would, and waits for the hosts. */
 export async function signIn(page: Page, url: string, key: string): Promise<void> {
@@ -16,7 +15,7 @@ export async function signIn(page: Page, url: string, key: string): Promise<void
 
 /** A page of the console that is signed in. */
 export async function openConsole(
-  t: Pick<TestContext, 'after'>,
+  t: Ending,
   { url, key }: { url: string; key: string },
   options: BrowserContextOptions = {},
 ): Promise<OpenPage> {
@@ -102,7 +101,7 @@ export class Wire {
     });
   }
 
-  static async to(t: Pick<TestContext, 'after'>, url: string): Promise<Wire> {
+  static async to(t: Ending, url: string): Promise<Wire> {
     const wire = new Wire(url);
     await new Promise<void>((listening) => wire.#server.listen(0, '127.0.0.1', listening));
     wire.url = `http://127.0.0.1:${(wire.#server.address() as { port: number }).port}`;
