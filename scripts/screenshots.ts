@@ -54,6 +54,8 @@ async function picture(
     await becomes(page, () => page.locator('.scroller .hazard').count(), 1);
   }
   await page.goto(hostUrl(service.url, id));
+  // The timeline beside the guide has such a field, too.
+  await page.getByRole('region', { name: 'View: Timeline' }).waitFor();
   await page.getByRole('searchbox', { name: 'Devices' }).fill('0000:01');
   await page.getByText('1 of 5 devices').waitFor();
   // The newest step is told under it; where the pointer is it would be another one.
