@@ -9,6 +9,7 @@ import type { Answer } from '../host/command.ts';
 import { MAX_BATCH_ERRORS, MAX_LINE } from '../limits.ts';
 import { hex } from '../machine/address.ts';
 import { granted } from './answers.ts';
+import { giveBack, takeBuffer } from './bodies/buffers.ts';
 import { checkUtf8 } from './bodies/json.ts';
 import { late } from './bodies/receive.ts';
 import { Problem, type ProblemDocument } from './problems.ts';
@@ -27,7 +28,11 @@ const NEWLINE = 0x0a;
  * Yields pieces of whole lines as they arrive. Throws if the stream breaks off, or no line arrives for `idle` milliseconds;
  * lines that are no piece yet are dropped. `isEven`: where pieces end depends on nothing but the bytes. A body that is not read to its end is not destroyed: its connection would be, too.
  */
-async function* piecesOf(source: Readable, idle: number, isEven: boolean): AsyncGenerator<Uint8Array, void> {
+async function* piecesOf(
+  source: Readable,
+  idle: number,
+  isEven: boolean,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
   const arrivals = new Arrivals(source);
   /** Whole lines; `rest`: the beginning of the line behind them. */
   let lines: Buffer[] = [];
@@ -35,9 +40,9 @@ async function* piecesOf(source: Readable, idle: number, isEven: boolean): Async
   /** Their bytes: they are not counted anew with each. */
   let lineBytes = 0;
   let restBytes = 0;
-  const take = (buffers: Buffer[], bytes: number): Uint8Array => {
+  const take = (buffers: Buffer[], bytes: number): Uint8Array<ArrayBuffer> => {
     // A buffer of its own, which can be transferred to another thread.
-    const piece = new Uint8Array(bytes);
+    const piece = takeBuffer(bytes);
     let at = 0;
     for (const buffer of buffers) {
       piece.set(buffer, at);
@@ -162,7 +167,7 @@ export interface LinesOptions {
   /** The first refusal ends the batch. */
   stops: boolean;
   /** Runs a piece; `base`: how many operations of the request came before it. */
-  run: (piece: Uint8Array, base: number) => Promise<Answer>;
+  run: (piece: Uint8Array<ArrayBuffer>, base: number) => Promise<Answer>;
   /** Turns an error into the problem of the last line, when the answer has begun. */
   explain: (error: Error) => ProblemDocument;
 }
@@ -186,6 +191,7 @@ export async function* answerLines({
     for await (const piece of piecesOf(source, idle, isEven)) {
       checkUtf8(piece);
       const view = granted<PieceView>(await run(piece, so.acknowledged));
+      giveBack(piece);
       const { applied, failed, results } = view;
       so.acknowledged += applied + failed;
       so.applied += applied;

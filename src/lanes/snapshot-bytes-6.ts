@@ -20,7 +20,7 @@ const TYPES = [Uint8Array, Uint16Array, Uint32Array, Float64Array] as const;
 const padded = (bytes: number): number => Math.ceil(bytes / 8) * 8;
 
 export function* decodeEngine6(given: Uint8Array): Generator<void, StateGraph> {
-  const bytes = given.byteOffset % 8 === 0 ? given : given.slice();
+  const bytes = given.byteOffset % 8 === 0 ? given : new Uint8Array(given);
   const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
   const nodes = deserialize(bytes.subarray(HEADER, HEADER + length)) as Node[];
   let at = bytes.byteOffset + HEADER + padded(length);

@@ -85,7 +85,7 @@ export function* encodePieces(pieces: readonly Piece[]): Generator<void, Uint8Ar
 
 /** Throws where the bytes are not what `encodePieces` makes. Arrays are views of the bytes. */
 export function* decodePieces(given: Uint8Array): Generator<void, Piece[]> {
-  const bytes = given.byteOffset % 8 === 0 ? given : given.slice();
+  const bytes = given.byteOffset % 8 === 0 ? given : new Uint8Array(given);
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   if (view.getUint32(0, true) !== FORMAT) throw new Error('its bytes are of a format that this version does not know');
   const count = view.getUint32(4, true);

@@ -4,6 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import { letBodyCome } from '../connections.ts';
 import { Problem } from '../problems.ts';
 import type { Claim } from './budget.ts';
+import { takeBuffer } from './buffers.ts';
 
 export interface Rules {
   /** The most bytes. */
@@ -97,8 +98,7 @@ class Reception {
       if (end === this.#length && this.#size === 0) this.#body = chunk;
       else if (this.#length === undefined) this.#append(chunk);
       else {
-        // Not zeroed: all of it is written.
-        this.#body ??= Buffer.allocUnsafeSlow(this.#length);
+        this.#body ??= takeBuffer(this.#length);
         this.#body.set(chunk, this.#size);
       }
       this.#size = end;
@@ -133,7 +133,7 @@ class Reception {
 
   /** All blocks in one. Others have their turns between two of them. */
   async #join(): Promise<Uint8Array> {
-    const body = Buffer.allocUnsafeSlow(this.#size);
+    const body = takeBuffer(this.#size);
     for (let at = 0; at < body.length; ) {
       const block = this.#blocks.shift()!;
       body.set(block.subarray(0, body.length - at), at);

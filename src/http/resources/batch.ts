@@ -5,6 +5,7 @@ import type { Answer, BatchCommand } from '../../host/command.ts';
 import { LINES } from '../accept.ts';
 import { passed } from '../answers.ts';
 import { answerLines, LINES_MEMORY } from '../batch-lines.ts';
+import { giveBack } from '../bodies/buffers.ts';
 import { checkUtf8 } from '../bodies/json.ts';
 import { problemOf } from '../errors.ts';
 import { type Before, once, partOf, REPLAYED } from '../idempotency.ts';
@@ -86,7 +87,9 @@ export const BATCH_ROUTES: readonly Route[] = [
           throw invalid([{ in: 'query', pointer: `/${option}`, reason: 'is for lines: a JSON body has it in itself' }]);
       if (!(raw instanceof Uint8Array)) throw invalid([{ in: 'body', pointer: '', reason: 'required: a JSON object' }]);
       checkUtf8(raw);
-      return passed(await context.lanes.batch(host.id, { ...target, format: 'json' }, raw));
+      const answer = await context.lanes.batch(host.id, { ...target, format: 'json' }, raw);
+      giveBack(raw as Uint8Array<ArrayBuffer>);
+      return passed(answer);
     },
   }),
 ];

@@ -32,8 +32,8 @@ export function openParts(database: Database.Database, writer: Writer): Parts {
       if (data.byteLength <= PART_BYTES) return { format, data, parts: null };
       const parts = Math.ceil(data.byteLength / PART_BYTES);
       for (let part = 0; part < parts; part += 1) {
-        // A copy: to another thread a view goes with all that it is a view of.
-        const piece = data.slice(part * PART_BYTES, (part + 1) * PART_BYTES);
+        // A copy, which `slice` of a Buffer is not: to another thread a view goes with all that it is a view of.
+        const piece = new Uint8Array(data.subarray(part * PART_BYTES, (part + 1) * PART_BYTES));
         await writer.write({ kind: 'part', row: { ...place, part, data: piece } });
       }
       return { format, data: new Uint8Array(0), parts };
