@@ -12,7 +12,7 @@ import { BodyBudget } from './bodies/budget.ts';
 import { checkCodings } from './bodies/json.ts';
 import { Readers } from './bodies/readers.ts';
 import { receive } from './bodies/receive.ts';
-import { CODINGS } from './codings.ts';
+import { CODINGS, compressWhereAsked } from './codings.ts';
 import { Connections, letBodyCome, type Patience } from './connections.ts';
 import { allowOrigins } from './cors.ts';
 import { asLine, handleClientError, handleError, LATE, rulesOf, sendProblem, serviceStopping } from './errors.ts';
@@ -142,6 +142,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   app.setNotFoundHandler((request, reply) => sendProblem(request, reply, noRoute(request)));
   tellRequests(app, { dev, spans });
   await app.register(compress, CODINGS);
+  compressWhereAsked(app);
   // What its types call the default is what the module itself is.
   await app.register(sse as unknown as typeof sse.default, { heartbeatInterval: HEARTBEAT_SECONDS * 1000 });
   for (const entry of ROUTES) {

@@ -2,7 +2,7 @@
 import { Readable } from 'node:stream';
 import zlib from 'node:zlib';
 import type { FastifyCompressOptions } from '@fastify/compress';
-import type { FastifyReply } from 'fastify';
+import type { FastifyInstance, FastifyReply, onSendHookHandler } from 'fastify';
 import { LARGE } from '../limits.ts';
 import type { Packed } from '../threads/packed.ts';
 import { unbroken } from '../threads/shield.ts';
@@ -40,6 +40,23 @@ export const CODINGS: FastifyCompressOptions = {
   customTypes: TYPES,
   zlib: guarded,
 };
+
+/**
+ * Leaves answers alone that would not be compressed anyway. The plugin asks of each first whether it is one of `fetch`, and at the first
+ * one Node loads all that `fetch` consists of for that: a service that has just started would answer some 30 ms later.
+ */
+export function compressWhereAsked(app: FastifyInstance): void {
+  app.addHook('onRoute', (route) => {
+    const hooks = [route.onSend ?? []].flat() as onSendHookHandler[];
+    route.onSend = hooks.map((hook): onSendHookHandler => {
+      return function (request, reply, payload, done) {
+        const isSmall = typeof payload === 'string' && Buffer.byteLength(payload) < SMALLEST;
+        if (isSmall || request.headers['accept-encoding'] === undefined) done(null, payload);
+        else hook.call(this, request, reply, payload, done);
+      };
+    });
+  });
+}
 
 /** Of a large answer that may be compressed. */
 const PIECE = 64 << 10;
