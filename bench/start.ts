@@ -77,7 +77,7 @@ async function start() {
   });
   return [
     figure('process', median(rounds.map((round) => round.ready)), 0.4),
-    figure('holdover serve', median(rounds.map((round) => round.command)), 0.6),
+    figure('holdover serve', median(rounds.map((round) => round.command)), 0.4),
     figure('startHoldover', median(rounds.map((round) => round.inProcess)), 0.25),
   ];
 }

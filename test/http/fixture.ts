@@ -39,6 +39,8 @@ export interface FixtureOptions {
   /** Of the development mode; default: the one that everybody knows. */
   devKey?: string;
   bodyLimit?: number;
+  /** Default: BATCH_LIMIT. */
+  batchLimit?: number;
   /** All that the bodies of a tenant, and of all, may be at a time, in bytes. */
   tenantBodies?: number;
   allBodies?: number;
@@ -55,7 +57,8 @@ export async function fixture(t: TestContext, options: FixtureOptions = {}): Pro
   const { adminKey = ADMIN_KEY, dev = false, bodyIdle = 30_000, bodyTimeout = 300_000, patience = {} } = options;
   const quotas = defaultQuotas(options.quotas ?? {}, { hostMemory: 2048, dev });
   const { corsOrigins = null, devKey = WELL_KNOWN_KEY } = options;
-  const { bodyLimit = BODY_LIMIT, tenantBodies = 512 << 20, allBodies = 1024 << 20 } = options;
+  const { bodyLimit = BODY_LIMIT, batchLimit = BATCH_LIMIT } = options;
+  const { tenantBodies = 512 << 20, allBodies = 1024 << 20 } = options;
   const store = temporaryStore(t);
   const lanes = new FakeLanes(store);
   const tenantId = await tenantWith(store, 'acme', KEY);
@@ -70,7 +73,7 @@ export async function fixture(t: TestContext, options: FixtureOptions = {}): Pro
       done();
     },
   });
-  const limits = { bodyLimit, batchLimit: BATCH_LIMIT };
+  const limits = { bodyLimit, batchLimit };
   const bodies = { tenantBodies, allBodies, bodyIdle, bodyTimeout };
   const config = { adminKey, devKey, quotas, corsOrigins, ...limits, ...bodies };
   const log = pino({ level: 'trace' }, stream);
