@@ -38,6 +38,8 @@ export async function openPage(t: Ending, options: BrowserContextOptions = {}): 
   const browser = await chromium.launch({ executablePath: executablePath!, args: ARGS });
   t.after(() => browser.close());
   const page = await (await browser.newContext(options)).newPage();
+  // The pages of /docs take half a minute on a slow machine that does other things, too.
+  page.setDefaultTimeout(90_000);
   const complaints: string[] = [];
   page.on('pageerror', ({ message }) => complaints.push(message));
   page.on('console', (said) => {
