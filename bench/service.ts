@@ -70,8 +70,6 @@ export class Service {
   static async start({ lanes, hostMemory, directory }: ServiceOptions = {}): Promise<Service> {
     const data = directory ?? temporaryDirectory('service');
     const child = startChild([...(profiles === null ? [] : ['--cpu-prof', `--cpu-prof-dir=${profiles}`]), MAIN], {
-      // As the image has it: otherwise the process begins twice.
-      MALLOC_MMAP_THRESHOLD_: '131072',
       HOLDOVER_PORT: '0',
       HOLDOVER_DATA_DIR: data,
       HOLDOVER_TENANTS: `bench:${KEY},other:${OTHER_KEY}`,
