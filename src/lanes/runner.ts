@@ -9,7 +9,6 @@
 import type { Answer, BatchCommand, Command, Execution, Query, RestoreCommand } from '../host/command.ts';
 import { FIRST_EPOCH, type HostRow, type JournalEntry, type RequestKey } from '../store/store.ts';
 import type { Presence } from '../threads/client.ts';
-import { notePassing } from '../threads/collect.ts';
 import type { AtWork } from './at-work.ts';
 import { Bounds } from './bounds.ts';
 import { encodeCommand } from './codec.ts';
@@ -163,7 +162,6 @@ export class HostRunner {
       if ('kind' in host) return now(host);
       const outcome = await this.#secondTry.run(host, (asked) => {
         const effort = this.#bounds.effort(asked, client, this.#pace);
-        notePassing(payload.byteLength);
         return this.#change('batch', () => this.#batch(asked, command, payload, effort, terms.key));
       });
       return packLarge(outcome, this.#pace);

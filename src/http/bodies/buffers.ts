@@ -2,7 +2,7 @@
  * Buffers of large bodies. Those that are done with are kept for the next ones: the system would have to clear new memory, page by
  * page, and take it back.
  */
-import { notePassing } from '../../threads/collect.ts';
+import { collectYoung } from '../../threads/collect.ts';
 
 /** A smaller one is made anew, and so is one that would be less than half full. */
 const LEAST_BYTES = 128 << 10;
@@ -10,13 +10,24 @@ const LEAST_BYTES = 128 << 10;
 const MOST_KEPT = 2;
 const MOST_BYTES = 8 << 20;
 
+/**
+ * The pieces in which bodies come are buffers, too, and garbage at once. They are collected when they are so many bytes: V8 itself would
+ * collect the whole heap for their sake, objects of hosts and all, for some 20 ms.
+ */
+const COLLECT_BYTES = 8 << 20;
+
 const kept: ArrayBuffer[] = [];
+/** What has come in pieces since these were collected. */
+let pieces = 0;
 
 /** So many bytes, which may be anything: all of them are to be written. */
 export function takeBuffer(bytes: number): Buffer<ArrayBuffer> {
   if (bytes < LEAST_BYTES) return Buffer.allocUnsafeSlow(bytes);
-  // They come in pieces, each of which is a buffer, too.
-  notePassing(bytes);
+  pieces += bytes;
+  if (pieces >= COLLECT_BYTES) {
+    pieces = 0;
+    collectYoung();
+  }
   const found = kept.findIndex(({ byteLength }) => byteLength >= bytes && byteLength <= 2 * bytes);
   return found < 0 ? Buffer.allocUnsafeSlow(bytes) : Buffer.from(kept.splice(found, 1)[0]!, 0, bytes);
 }
