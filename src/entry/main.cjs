@@ -16,8 +16,8 @@ if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
   const { directory } = require('node:module').enableCompileCache();
   if (directory !== undefined) process.env.NODE_COMPILE_CACHE ??= directory;
   // Several threads at one young generation wait for each other where others have the processors: for a tenth of a second and more.
-  // A heap may grow to twice what is in it before garbage is collected again, rather than by several times that. By less than the young
-  // generation has (16 MiB) it is collected again and again: V8 counts it and buffers that have been made, and begins ahead of the bound.
+  // A heap may grow to twice what is in it before garbage is collected again, rather than by several times that. To less than that the
+  // small heap of a lane must not be bound: V8 begins when as much as the young generation (16 MiB) is left, and counts new buffers in.
   // What is called a thousand times is compiled as well as it can be: a client that makes one call after another has called enough
   // after a second for that, and gets its answers a fifth sooner from then on.
   // And what requests are made of is new, always: where V8 comes to think otherwise, as happens under load, it makes it among what is
