@@ -91,11 +91,11 @@ finds(
   {
     'src/kernel/a.ts': '/** vfio.md 3, a.ts, R1, R99, drivers/vfio/group.c. */\nexport const A = "b.md";',
     'src/kernel/README.md': 'See [the rules](../../docs/rules.md) and [more](more.md); `npm start`, `npm run more`.',
-    'test/a.test.ts': '// As section 4 has it; /work/it/notes.txt says more.\n',
+    'test/a.test.ts': '// As section 4 has it; /home/it/notes.txt says more.\n',
   },
   /^src\/kernel\/a\.ts:1 names vfio\.md, which the repository does not have/,
   /^src\/kernel\/a\.ts:1 names rule R99/,
-  /^test\/a\.test\.ts:1 names \/work\/it\/notes\.txt, a path of one machine/,
+  /^test\/a\.test\.ts:1 names \/home\/it\/notes\.txt, a path of one machine/,
   /^test\/a\.test\.ts:1 refers to section 4/,
   /^src\/kernel\/README\.md:1 names more\.md/,
   /^src\/kernel\/README\.md:1 names npm run more/,
