@@ -12,6 +12,7 @@ const SCREENS = [
 const skip = noBrowser;
 const LIST = '#operations-Hosts-listHosts';
 const CREATE = '#operations-Hosts-createHost';
+const HOSTS = '#operations-tag-Hosts .expand-operation';
 
 /** Shows an operation, with what it takes to try it. */
 async function tryOut(page: Page, operation: string): Promise<void> {
@@ -36,7 +37,9 @@ for (const colorScheme of SCHEMES) {
       await page.goto(url);
       await check(page);
       await page.click('text=API pages');
-      await page.waitForSelector('.opblock');
+      await page.waitForSelector('.opblock-tag');
+      await check(page);
+      await page.click(HOSTS);
       await check(page);
       await page.click('.btn.authorize');
       await check(page);
@@ -58,6 +61,7 @@ test('in development mode the key is filled in, so that requests are answered at
   const { page, complaints } = await openPage(t);
   await page.goto(`${service.url}/docs`);
   await page.waitForSelector('.authorize.locked');
+  await page.click(HOSTS);
   await tryOut(page, CREATE);
   // Each is a request of its own, not the same one once more.
   assert.equal(await execute(page, CREATE), '201');
@@ -79,6 +83,7 @@ test('without it the key is asked for, and kept for the next visit', { skip }, a
   const { page } = await openPage(t);
   await page.goto(`${service.url}/docs/`);
   await page.waitForSelector('.authorize.unlocked');
+  await page.click(HOSTS);
   await tryOut(page, LIST);
   assert.equal(await execute(page, LIST), '401');
   await page.click('.btn.authorize');

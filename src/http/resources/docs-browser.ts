@@ -105,7 +105,8 @@ addEventListener('DOMContentLoaded', () => {
     // Without the bar at the top, which chooses among documents: there is only one.
     layout: 'BaseLayout',
     deepLinking: true,
-    docExpansion: 'list',
+    // With the operations of all parts in sight Swagger UI has only those on the screen in the page, and loses the one of a link.
+    docExpansion: 'none',
     defaultModelsExpandDepth: 0,
     filter: true,
     syntaxHighlight: { theme: 'obsidian' },
