@@ -10,7 +10,7 @@ export function missing(directory: string, hosts: Record<string, Acknowledged>):
   const database = new Database(join(directory, 'holdover.db'), { readonly: true });
   const there = database.prepare("SELECT 1 FROM hosts WHERE id = ? AND deleted IS NOT 'deleted'");
   const last = database.prepare<[string], { sequence: number | null }>(
-    'SELECT max(sequence) AS sequence FROM journal WHERE host_id = ?',
+    'SELECT max(sequence) AS sequence FROM journal JOIN hosts USING (serial) WHERE id = ?',
   );
   const lost: string[] = [];
   for (const [id, { commands, deleted }] of Object.entries(hosts)) {

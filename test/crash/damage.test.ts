@@ -13,10 +13,16 @@ function open({ directory }: MortalApp): Database.Database {
   return new Database(join(directory, 'holdover.db'));
 }
 
+/** SQL: which rows of a table are of a host. */
+const ofHost = (table: string): string => {
+  if (table === 'hosts') return 'id = ?';
+  return table === 'journal' ? 'serial = (SELECT serial FROM hosts WHERE id = ?)' : 'host_id = ?';
+};
+
 /** One byte of the newest value of a host becomes another one. */
 function flip(app: MortalApp, table: string, column: string, host: Host, at: 'middle' | 'end'): void {
   const database = open(app);
-  const where = `host_id = ? AND ${column} IS NOT NULL ORDER BY sequence DESC LIMIT 1`;
+  const where = `${ofHost(table)} AND ${column} IS NOT NULL ORDER BY sequence DESC LIMIT 1`;
   const row = database.prepare(`SELECT sequence, ${column} AS data FROM ${table} WHERE ${where}`).get(host.id) as {
     sequence: number;
     data: Buffer;
@@ -24,7 +30,7 @@ function flip(app: MortalApp, table: string, column: string, host: Host, at: 'mi
   const place = at === 'end' ? row.data.length - 1 : row.data.length >>> 1;
   row.data[place]! ^= 1;
   const { changes } = database
-    .prepare(`UPDATE ${table} SET ${column} = ? WHERE host_id = ? AND sequence = ?`)
+    .prepare(`UPDATE ${table} SET ${column} = ? WHERE ${ofHost(table)} AND sequence = ?`)
     .run(row.data, host.id, row.sequence);
   assert.equal(changes, 1);
   database.close();
@@ -130,10 +136,8 @@ for (const [what, sql, kind, left] of [
     const expected = await other.view();
     await app.service.stop('SIGKILL');
     const database = open(app);
-    const column = sql.includes(' hosts ') ? 'id' : 'host_id';
-    const { changes } = database
-      .prepare(`${sql} ${sql.includes('WHERE') ? 'AND' : 'WHERE'} ${column} = ?`)
-      .run(host.id);
+    const of = ofHost(['hosts', 'journal'].find((table) => sql.includes(` ${table} `)) ?? '');
+    const { changes } = database.prepare(`${sql} ${sql.includes('WHERE') ? 'AND' : 'WHERE'} ${of}`).run(host.id);
     assert.ok(changes > 0);
     database.close();
 

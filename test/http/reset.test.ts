@@ -21,7 +21,12 @@ function tablesWith(directory: string, ids: readonly string[]): Record<string, n
   const found: Record<string, number> = {};
   const tables = database.prepare<[], string>("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all();
   for (const table of tables) {
-    for (const row of database.prepare<[], Record<string, unknown>>(`SELECT * FROM "${table}"`).iterate()) {
+    // Commands are known by the serial of their host. Those of none are left of one that is gone.
+    const rows =
+      table === 'journal'
+        ? `SELECT ifnull(id, '${ids[0]}') FROM journal LEFT JOIN hosts USING (serial)`
+        : `SELECT * FROM "${table}"`;
+    for (const row of database.prepare<[], Record<string, unknown>>(rows).iterate()) {
       const texts = Object.values(row).map((value) =>
         value instanceof Buffer ? value.toString('latin1') : String(value),
       );

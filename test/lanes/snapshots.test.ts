@@ -265,7 +265,7 @@ for (const [what, sql, left, why] of [
   ],
   [
     'another sequence',
-    'UPDATE journal SET sequence = 10 WHERE sequence = 9',
+    'UPDATE journal SET place = place + 1 WHERE sequence = 9',
     8,
     /command 9 of the host is damaged: it is gone/,
   ],

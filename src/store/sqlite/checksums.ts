@@ -55,10 +55,14 @@ export function eventChecksum(event: Omit<EventRow, 'bdf' | 'checksum'>): number
 export const requestChecksum = ({ tenantId, key, fingerprint }: RequestKey, hostId: string, sequence: number): number =>
   crc32(`${tenantId} ${key} ${fingerprint} ${hostId} ${sequence}`);
 
-/** Its end is one that nobody has given it otherwise. */
-export const identityChecksum = (host: Omit<HostIdentity, 'damaged'> & { expiresAt?: string | null }): number => {
+/** Its end is one that nobody has given it otherwise. `serial`: null for that of a host of an earlier version, which had none. */
+export const identityChecksum = (
+  host: Omit<HostIdentity, 'damaged'> & { expiresAt?: string | null },
+  serial: number | null,
+): number => {
   const { id, tenantId, name, created, expiresAt = null } = host;
-  return crc32(`${id} ${tenantId} ${created} ${name}${expiresAt === null ? '' : ` ${expiresAt}`}`);
+  const place = serial === null ? '' : `${serial} `;
+  return crc32(`${place}${id} ${tenantId} ${created} ${name}${expiresAt === null ? '' : ` ${expiresAt}`}`);
 };
 
 export const specChecksum = (id: string, spec: string): number => crc32(spec, crc32(`${id} `));

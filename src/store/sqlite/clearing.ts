@@ -4,6 +4,7 @@
  */
 import type Database from 'better-sqlite3';
 import { codeOf, isDamage } from './errors.ts';
+import { OF_HOST } from './places.ts';
 
 /** Rows that go at once: fewer of those that may be large. */
 const EVENTS = 1000;
@@ -17,22 +18,23 @@ export function prepareClearing(database: Database.Database): (hostId: string) =
   );
   // The host itself comes last: as long as it is there, all of it is found again.
   const steps = [
-    ['snapshots', 'rowid', 1],
-    ['parts', 'rowid', PARTS],
-    ['idempotency_keys', 'tenant_id, key', EVENTS],
-    ['journal', 'sequence', COMMANDS],
-    ['events', 'sequence, idx', EVENTS],
+    ['snapshots', 'host_id = :host', 'rowid', 1],
+    ['parts', 'host_id = :host', 'rowid', PARTS],
+    ['idempotency_keys', 'host_id = :host', 'tenant_id, key', EVENTS],
+    ['handovers', 'host_id = :host', 'rowid', PARTS],
+    ['journal', OF_HOST, 'place', COMMANDS],
+    ['events', 'host_id = :host', 'sequence, idx', EVENTS],
   ] as const;
-  const statements = steps.map(([table, key, rows]) =>
-    database.prepare<[string, string]>(
-      `DELETE FROM ${table} WHERE host_id = ? AND (${key}) IN (SELECT ${key} FROM ${table} WHERE host_id = ? LIMIT ${rows})`,
+  const statements = steps.map(([table, its, key, rows]) =>
+    database.prepare<[{ host: string }]>(
+      `DELETE FROM ${table} WHERE ${its} AND (${key}) IN (SELECT ${key} FROM ${table} WHERE ${its} LIMIT ${rows})`,
     ),
   );
   const host = database.prepare<[string]>("DELETE FROM hosts WHERE id = ? AND deleted = 'deleted'");
   return (hostId) => {
     if (isDeleted.get(hostId) === undefined) return 0;
     for (const statement of statements) {
-      const { changes } = statement.run(hostId, hostId);
+      const { changes } = statement.run({ host: hostId });
       if (changes > 0) return changes;
     }
     host.run(hostId);

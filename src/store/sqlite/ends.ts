@@ -5,9 +5,12 @@
 import type Database from 'better-sqlite3';
 import { OwnerPassed, StoreDamaged } from '../errors.ts';
 import type { JournalEntry, Ownership } from '../rows.ts';
+import { BEGIN, END } from './places.ts';
 
 interface End {
   epoch: number;
+  /** What its commands are found by in the journal. */
+  serial: number;
   sequence: number;
 }
 
@@ -20,9 +23,9 @@ export class Ends {
 
   constructor(database: Database.Database) {
     this.#stored = database.prepare<[string], End>(
-      `SELECT epoch, max(coalesce((SELECT max(sequence) FROM journal WHERE host_id = hosts.id), 0),
-                         coalesce((SELECT max(sequence) FROM snapshots WHERE host_id = hosts.id), 0)) AS sequence
-       FROM hosts WHERE id = ? AND deleted IS NOT 'deleted'`,
+      `SELECT epoch, serial, max(coalesce((SELECT max(place) FROM journal WHERE place BETWEEN ${BEGIN} AND ${END}) - ${BEGIN}, 0),
+                                 coalesce((SELECT max(sequence) FROM snapshots WHERE host_id = hosts.id), 0)) AS sequence
+       FROM (SELECT id, epoch, serial FROM hosts WHERE id = ? AND deleted IS NOT 'deleted') AS hosts`,
     );
   }
 
@@ -35,16 +38,17 @@ export class Ends {
   }
 
   /**
-   * One more command. A lane executes ahead of its commits, so when one fails, its host's next ones are on the way
+   * One more command of the host with the returned serial. A lane executes ahead of its commits, so when one fails, its host's next ones are on the way
    * already: they do not follow on what is stored, and are refused.
    */
-  advance(entry: Pick<JournalEntry, 'hostId' | 'epoch' | 'sequence'>): void {
+  advance(entry: Pick<JournalEntry, 'hostId' | 'epoch' | 'sequence'>): number {
     const end = this.check(entry);
     const { sequence } = entry;
     if (sequence !== end.sequence + 1) {
       throw new Error(`command ${sequence} does not follow on ${end.sequence}, the last one stored`);
     }
     end.sequence = sequence;
+    return end.serial;
   }
 
   /** It is not what is known any more. */

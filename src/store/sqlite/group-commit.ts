@@ -5,6 +5,7 @@
 import { dirname } from 'node:path';
 import type Database from 'better-sqlite3';
 import { KeyExists, KeyTaken, OwnerPassed, type StoreUnavailable, TenantExists } from '../errors.ts';
+import { identityChecksum } from './checksums.ts';
 import { prepareClearing } from './clearing.ts';
 import { Ends } from './ends.ts';
 import { codeOf, unavailable } from './errors.ts';
@@ -13,6 +14,7 @@ import { Histories, type HistoryLimits } from './histories.ts';
 import { HostSizes } from './host-sizes.ts';
 import { type Mark, Marks } from './marks.ts';
 import { NOBODYS } from './parts.ts';
+import { BEGIN_OF_HOST, OF_HOST, SERIALS } from './places.ts';
 import { preparePruning } from './pruning.ts';
 import { prepareRequests } from './requests.ts';
 import { Room } from './room.ts';
@@ -129,10 +131,16 @@ interface Known {
 function prepareWrites(database: Database.Database, { ends, histories, events, sizes }: Known): Apply {
   const tenants = prepareTenants(database);
   const insertHost = database.prepare(
-    `INSERT INTO hosts (id, tenant_id, name, spec, created, checksum, spec_checksum, labels, expires, events_stored)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
+    `INSERT INTO hosts (id, serial, tenant_id, name, spec, created, checksum, spec_checksum, labels, expires, events_stored)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1)`,
   );
+  const newSerial = database
+    .prepare<[], number>(`SELECT coalesce(max(serial), 0) + 1 FROM hosts WHERE ${SERIALS}`)
+    .pluck();
   // Its id may be another one's from now on.
+  const clearDeleted = database.prepare<[{ host: string }]>(
+    `DELETE FROM journal WHERE ${OF_HOST} AND EXISTS (SELECT 1 FROM hosts WHERE id = :host AND deleted = 'deleted')`,
+  );
   const replaceDeleted = database.prepare("DELETE FROM hosts WHERE id = ? AND deleted = 'deleted'");
   const own = database
     .prepare<[string], number>(
@@ -144,8 +152,8 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
   const deleteHost = database.prepare("UPDATE hosts SET deleted = 'deleted' WHERE id = ?");
   const clear = prepareClearing(database);
   const append = database.prepare(
-    `INSERT INTO journal (host_id, sequence, command, digest, payload, payload_format, payload_parts, checksum)
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO journal (place, command, digest, payload, payload_format, payload_parts, checksum)
+     VALUES ((? << 32) + ?, ?, ?, ?, ?, ?, ?)`,
   );
   const noteRequest = prepareRequests(database);
   const handOver = database.prepare(
@@ -179,7 +187,7 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
        WHERE host_id = :host AND CASE kind
          WHEN 'snapshot' THEN sequence < older
          ELSE sequence <= older AND NOT EXISTS (
-           SELECT 1 FROM journal WHERE journal.host_id = parts.host_id AND journal.sequence = parts.sequence)
+           SELECT 1 FROM journal WHERE place = ${BEGIN_OF_HOST} + parts.sequence)
          END LIMIT 1)`,
   );
 
@@ -193,15 +201,18 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
       case 'key.delete':
       case 'tenant.quotas':
         return tenants(write);
-      case 'host.insert':
+      case 'host.insert': {
+        clearDeleted.run({ host: write.id });
         replaceDeleted.run(write.id);
+        const serial = newSerial.get()!;
         insertHost.run(
           write.id,
+          serial,
           write.tenantId,
           write.name,
           write.spec,
           write.created,
-          write.checksum,
+          identityChecksum({ ...write, expiresAt: write.expires }, serial),
           write.specChecksum,
           write.labels,
           write.expires,
@@ -211,6 +222,7 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
         if (write.request !== null) noteRequest(write.request, write.id, write.snapshot?.sequence ?? 0);
         sizes.begin(write.id, write.spec.length + (write.snapshot?.data.byteLength ?? 0));
         return 1;
+      }
       case 'host.own':
         ends.forget(write.id);
         events.forget(write.id);
@@ -237,10 +249,10 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
         throw new Error('bug: it is asked of the marks');
       case 'append': {
         const { row, handover } = write;
-        ends.advance(row);
+        const serial = ends.advance(row);
         histories.note(row);
         const { data = null, format = null, parts = null } = row.payload ?? {};
-        append.run(row.hostId, row.sequence, row.command, row.digest, data, format, parts, row.checksum);
+        append.run(serial, row.sequence, row.command, row.digest, data, format, parts, row.checksum);
         if (handover !== null) {
           handOver.run(row.hostId, row.sequence, handover.format, handover.data, handover.checksum);
         }

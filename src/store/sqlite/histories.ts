@@ -4,6 +4,7 @@
  */
 import type Database from 'better-sqlite3';
 import { PART_BYTES } from './parts.ts';
+import { OF_HOST } from './places.ts';
 import type { JournalRow } from './writes.ts';
 
 export interface HistoryLimits {
@@ -24,14 +25,14 @@ export class Histories {
   readonly #known = new Map<string, History>();
   /** What has been deleted of those that are being pruned, which are long until that is done. */
   readonly #pruned = new Map<string, History>();
-  readonly #journal: Database.Statement<[string], History>;
+  readonly #journal: Database.Statement<[{ host: string }], History>;
   readonly #parts: Database.Statement<[string], number>;
 
   constructor(database: Database.Database, limits = LIMITS) {
     this.#limits = limits;
-    this.#journal = database.prepare<[string], History>(
+    this.#journal = database.prepare<[{ host: string }], History>(
       `SELECT count(*) AS commands, total(octet_length(command) + coalesce(octet_length(payload), 0)) AS bytes
-       FROM journal WHERE host_id = ?`,
+       FROM journal WHERE ${OF_HOST}`,
     );
     this.#parts = database
       .prepare<[string], number>("SELECT count(*) FROM parts WHERE host_id = ? AND kind = 'payload'")
@@ -92,7 +93,7 @@ export class Histories {
   }
 
   #read(hostId: string): History {
-    const { commands, bytes } = this.#journal.get(hostId)!;
+    const { commands, bytes } = this.#journal.get({ host: hostId })!;
     return { commands, bytes: bytes + this.#parts.get(hostId)! * PART_BYTES };
   }
 }

@@ -13,6 +13,7 @@ import { snapshotOf } from './snapshots.ts';
 import type { Writer } from './writes.ts';
 
 interface Columns extends HostIdentity {
+  serial: number;
   diverged: string | null;
   checksum: number | null;
   /** JSON. */
@@ -29,7 +30,7 @@ interface Origin {
 /** Identities that are kept in memory. */
 const MOST_KNOWN = 10_000;
 
-const COLUMNS = 'id, tenant_id AS tenantId, name, created, diverged, checksum, labels, expires AS expiresAt';
+const COLUMNS = 'id, tenant_id AS tenantId, name, created, serial, diverged, checksum, labels, expires AS expiresAt';
 /** Those that are not deleted. */
 const THERE = "deleted IS NOT 'deleted'";
 
@@ -91,7 +92,6 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
         kind: 'host.insert',
         ...row,
         spec: text,
-        checksum: identityChecksum({ ...row, expiresAt }),
         labels: textOf(labels),
         expires: expiresAt,
         specChecksum: specChecksum(row.id, text),
@@ -143,10 +143,11 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
   };
 }
 
-function summary({ checksum, ...columns }: Columns): HostSummary {
+function summary({ checksum, serial, ...columns }: Columns): HostSummary {
   const host = { ...columns, labels: labelsOf(columns.labels), diverged: divergence(columns.diverged) };
-  if (checksum === null || checksum === identityChecksum(columns)) return host;
-  return { ...host, damaged: 'its name, its tenant or its time does not match the checksum' };
+  const isWhole = [serial, null].some((known) => checksum === identityChecksum(columns, known));
+  if (checksum === null || isWhole) return host;
+  return { ...host, damaged: 'its name, its tenant, its time or its serial does not match the checksum' };
 }
 
 const textOf = (labels: Labels): string | null => (Object.keys(labels).length === 0 ? null : JSON.stringify(labels));

@@ -22,6 +22,9 @@ import { openDamagedRequests } from './requests.ts';
 import { openSnapshots } from './snapshots.ts';
 import type { Writer } from './writes.ts';
 
+/** A command that is of none of the hosts. */
+const STRAYED = 'SELECT 1 FROM journal WHERE serial NOT IN (SELECT serial FROM hosts WHERE serial IS NOT NULL) LIMIT 1';
+
 /** What numbers the events of a host have, and what the newest one is that is no longer kept. */
 const NUMBERS = `SELECT count(number) AS count, min(number) AS first, max(number) AS last, gone_sequence AS gone
   FROM hosts LEFT JOIN events ON events.host_id = hosts.id WHERE hosts.id = ?`;
@@ -279,7 +282,10 @@ class Inspection {
     if (isWhole)
       attempt(() => {
         const found = this.#database.pragma('foreign_key_check') as { table: string; parent: string }[];
-        return found.map(({ table, parent }) => `a row of ${table} is of none of the ${parent}`);
+        return [
+          ...found.map(({ table, parent }) => `a row of ${table} is of none of the ${parent}`),
+          ...(this.#database.prepare(STRAYED).get() === undefined ? [] : ['a row of journal is of none of the hosts']),
+        ];
       });
     if (findings.length === 0) return true;
     const told = [...new Set(findings)].map((finding) => finding.replaceAll('\n', ', '));

@@ -7,6 +7,7 @@ import { commandChecksum, openAge } from './checksums.ts';
 import { isDamage, isFailure, reason, unavailable } from './errors.ts';
 import { eventRows } from './events.ts';
 import { openParts, type Parts } from './parts.ts';
+import { BEGIN, BEGIN_OF_HOST, END, END_OF_HOST } from './places.ts';
 import { requestRow } from './requests.ts';
 import type { HandoverRow, JournalRow, StoredBlob, Writer } from './writes.ts';
 
@@ -24,21 +25,22 @@ interface Columns {
 }
 
 export function openJournal(database: Database.Database, writer: Writer): Journal {
-  const after = database.prepare<[string, number], Columns>(
+  const after = database.prepare<[{ host: string; sequence: number }], Columns>(
     `SELECT sequence, command, digest, payload, payload_format AS format, payload_parts AS parts, checksum
-     FROM journal WHERE host_id = ? AND sequence > ? ORDER BY sequence`,
+     FROM journal WHERE place > ${BEGIN_OF_HOST} + :sequence AND place <= ${END_OF_HOST} ORDER BY place`,
   );
   const handover = database.prepare<[string, number], HandoverRow>(
     'SELECT format, data, checksum FROM handovers WHERE host_id = ? AND sequence = ?',
   );
   const unbooted = database
     .prepare<[], string>(
-      `SELECT last.host_id FROM (SELECT host_id, max(sequence) AS sequence FROM handovers GROUP BY host_id) AS last
+      `SELECT id FROM (
+         SELECT id, ${BEGIN} + max(sequence) AS freeze, ${END} AS end FROM handovers JOIN hosts ON id = host_id
+         WHERE deleted IS NOT 'deleted' GROUP BY id)
        WHERE NOT EXISTS (
-         SELECT 1 FROM journal WHERE journal.host_id = last.host_id AND journal.sequence > last.sequence
-         AND CASE WHEN json_valid(journal.command) THEN journal.command ->> '$.op' END = 'kexec.boot')
-       AND last.host_id IN (SELECT id FROM hosts WHERE deleted IS NOT 'deleted')
-       ORDER BY last.host_id`,
+         SELECT 1 FROM journal WHERE place > freeze AND place <= end
+         AND CASE WHEN json_valid(command) THEN command ->> '$.op' END = 'kexec.boot')
+       ORDER BY id`,
     )
     .pluck();
 
@@ -60,7 +62,7 @@ export function openJournal(database: Database.Database, writer: Writer): Journa
       try {
         const mayBeOld = isOld(hostId);
         let size = 0;
-        for (const columns of after.iterate(hostId, sequence)) {
+        for (const columns of after.iterate({ host: hostId, sequence })) {
           const command = storedCommand(hostId, columns, parts, mayBeOld);
           commands.push(command);
           size += command.command.length + (command.payload?.byteLength ?? 0);

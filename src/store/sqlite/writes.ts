@@ -78,7 +78,6 @@ export type Write =
       name: string;
       spec: string;
       created: string;
-      checksum: number;
       specChecksum: number;
       /** JSON; null: none. */
       labels: string | null;

@@ -95,21 +95,21 @@ function injureRow(directory: string, table: string, columns: string[], random: 
   const database = new Database(join(directory, 'holdover.db'));
   try {
     const column = random.pick(columns)!;
+    const [host, from] = table === 'journal' ? ['id', 'journal JOIN hosts USING (serial)'] : ['host_id', table];
     const rows = database
-      .prepare<[], { host_id: string; sequence: number; value: Buffer }>(
-        `SELECT host_id, sequence, CAST(${column} AS BLOB) AS value FROM ${table} WHERE length(${column}) > 0`,
+      .prepare<[], { id: string; row: number; sequence: number; value: Buffer }>(
+        `SELECT ${host} AS id, ${table}.rowid AS row, sequence, CAST(${column} AS BLOB) AS value
+         FROM ${from} WHERE length(${column}) > 0`,
       )
       .all();
-    const { host_id: host, sequence, value } = random.pick(rows)!;
+    const { id, row, sequence, value } = random.pick(rows)!;
     const bytes = Buffer.from(value);
     const at = random.below(bytes.length);
     for (const index of [at, ...(random.chance(0.3) ? [random.below(bytes.length)] : [])])
       bytes[index]! ^= 1 << random.below(7);
     const type = column === 'data' || column === 'payload' ? 'BLOB' : 'TEXT';
-    database
-      .prepare(`UPDATE ${table} SET ${column} = CAST(? AS ${type}) WHERE host_id = ? AND sequence = ?`)
-      .run(bytes, host, sequence);
-    return `byte ${at} of ${column} of command ${sequence} of ${host}`;
+    database.prepare(`UPDATE ${table} SET ${column} = CAST(? AS ${type}) WHERE rowid = ?`).run(bytes, row);
+    return `byte ${at} of ${column} of command ${sequence} of ${id}`;
   } finally {
     database.close();
   }

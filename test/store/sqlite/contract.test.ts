@@ -16,17 +16,17 @@ const FLIP = 'CAST(substr(data, 1, 9) || char(unicode(substr(data, 10, 1)) + 1) 
 const NEWEST_PART = (kind: string) =>
   `UPDATE parts SET data = zeroblob(100) WHERE host_id = ? AND kind = '${kind}' AND part = 1 AND sequence =
      (SELECT max(sequence) FROM parts WHERE host_id = ? AND kind = '${kind}')`;
+const NEWEST_COMMAND = '(SELECT max(place) FROM journal JOIN hosts USING (serial) WHERE id IN (?, ?))';
 const DAMAGE = {
   handover: `UPDATE handovers SET data = ${FLIP} WHERE host_id = ?
              AND sequence = (SELECT max(sequence) FROM handovers WHERE host_id = ?)`,
   payload: NEWEST_PART('payload'),
   snapshot: NEWEST_PART('snapshot'),
   spec: "UPDATE hosts SET spec = replace(spec, '0x1000000', '0x1000001') WHERE id IN (?, ?)",
-  command: `UPDATE journal SET command = replace(command, 'advance', 'advence') WHERE host_id = ?
-            AND sequence = (SELECT max(sequence) FROM journal WHERE host_id = ?)`,
+  command: `UPDATE journal SET command = replace(command, 'advance', 'advence') WHERE place = ${NEWEST_COMMAND}`,
   event: `UPDATE events SET message = 'it is here' WHERE host_id = ?
           AND sequence = (SELECT max(sequence) FROM events WHERE host_id = ?)`,
-  end: 'DELETE FROM journal WHERE host_id = ? AND sequence = (SELECT max(sequence) FROM journal WHERE host_id = ?)',
+  end: `DELETE FROM journal WHERE place = ${NEWEST_COMMAND}`,
 };
 
 function damage(directory: string): Subject['damage'] {

@@ -26,7 +26,6 @@ const host = (id: string): Write => ({
   name: id,
   spec: '{}',
   created: '2026-01-01T00:00:00.000Z',
-  checksum: 0,
   specChecksum: 0,
   events: [],
   labels: null,

@@ -56,7 +56,7 @@ function tamper(directory: string, sql: string): void {
 
 test('a large database is looked at in another thread, and a close does not wait for that', async (t) => {
   const directory = await filled(t, 6 << 20);
-  tamper(directory, "UPDATE journal SET digest = 'e' WHERE host_id = 'a'");
+  tamper(directory, "UPDATE journal SET digest = 'e' WHERE serial = (SELECT serial FROM hosts WHERE id = 'a')");
   const { store, found } = await open(t, directory);
   let turns = 0;
   const timer = setInterval(() => {
@@ -75,8 +75,18 @@ test('a large database is looked at in another thread, and a close does not wait
 for (const [what, sql, pattern] of [
   [
     'a row of another host, which is none',
-    "UPDATE journal SET host_id = 'c' WHERE host_id = 'a'",
+    'UPDATE journal SET place = place + (7 << 32) WHERE serial = 1',
     /a row of journal is of none of the hosts/,
+  ],
+  [
+    'a host that finds the commands of another one',
+    "UPDATE hosts SET serial = 9 WHERE id = 'b'; UPDATE hosts SET serial = 2 WHERE id = 'a'",
+    /^a journal command 1 of the host is damaged/,
+  ],
+  [
+    'a host that finds no commands',
+    "UPDATE hosts SET serial = 9 WHERE id = 'a'",
+    /^a end commands? 1 .* (was|were) stored and (is|are) gone/,
   ],
   [
     'a host that is gone',
@@ -107,7 +117,7 @@ const asked = (tenantId: string) => ({ tenantId, key: 'k', fingerprint: 'f' });
 const READ: Record<string, string> = {
   tenants: 'name, created, quotas',
   hosts: 'tenant_id, name, spec, created, diverged, checksum, spec_checksum, epoch, gone_sequence, gone_idx',
-  journal: 'sequence, command, digest, payload, payload_format, payload_parts, checksum',
+  journal: 'command, digest, payload, payload_format, payload_parts, checksum',
   handovers: 'sequence, format, data, checksum',
   snapshots: 'sequence, engine, format, data, parts, checksum',
   parts: 'sequence, kind, part, data',
