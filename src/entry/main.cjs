@@ -18,8 +18,8 @@ if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
   // Several threads at one young generation wait for each other where others have the processors: for a tenth of a second and more.
   // A heap may grow to twice what is in it before garbage is collected again, rather than by several times that. To less than that the
   // small heap of a lane must not be bound: V8 begins when as much as the young generation (16 MiB) is left, and counts new buffers in.
-  // What is called a thousand times is compiled as well as it can be: a client that makes one call after another has called enough
-  // after a second for that, and gets its answers a fifth sooner from then on.
+  // Hardly anything is called so often while the service starts that compiling it well pays, which takes the other processor. From
+  // when on it serves, run.ts says.
   // And what requests are made of is new, always: where V8 comes to think otherwise, as happens under load, it makes it among what is
   // old, and all of the heap is collected once a second.
   // A thread that rests for some seconds would collect all of its heap, and with it lose what it has compiled: calls would take twice as
@@ -27,7 +27,8 @@ if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
   const flags = [
     '--no-parallel-scavenge',
     '--heap-growing-percent=100',
-    '--invocation-count-for-turbofan=1000',
+    '--invocation-count-for-maglev=2000',
+    '--invocation-count-for-turbofan=10000',
     '--no-allocation-site-pretenuring',
     '--no-memory-reducer-for-small-heaps',
   ];
