@@ -15,6 +15,7 @@ if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
   // What was compiled at an earlier start, types stripped, is kept in the directory for temporary files. Threads know by the variable.
   const { directory } = require('node:module').enableCompileCache();
   if (directory !== undefined) process.env.NODE_COMPILE_CACHE ??= directory;
+  // What a thread makes while it starts stays: a young generation that begins with 1 MiB is copied a dozen times until it has grown.
   // Several threads at one young generation wait for each other where others have the processors: for a tenth of a second and more.
   // A heap may grow to twice what is in it before garbage is collected again, rather than by several times that. To less than that the
   // small heap of a lane must not be bound: V8 begins when as much as the young generation (16 MiB) is left, and counts new buffers in.
@@ -25,6 +26,7 @@ if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
   // A thread that rests for some seconds would collect all of its heap, and with it lose what it has compiled: calls would take twice as
   // long, for seconds, after each pause of their caller. What there is much of, residents.ts collects.
   const flags = [
+    '--min-semi-space-size=8',
     '--no-parallel-scavenge',
     '--heap-growing-percent=100',
     '--invocation-count-for-maglev=2000',

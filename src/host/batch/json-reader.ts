@@ -39,9 +39,9 @@ for (let digit = 0; digit < 16; digit++) {
   HEX[digit.toString(16).charCodeAt(0)] = digit;
   HEX[digit.toString(16).toUpperCase().charCodeAt(0)] = digit;
 }
-for (const [first, high] of HEX.entries())
-  for (const [second, low] of HEX.entries())
-    if (high < 16 && low < 16) HEX_PAIRS[(first << 8) | second] = high * 16 + low;
+const digits = [...HEX.entries()].filter(([, value]) => value < 16);
+for (const [first, high] of digits)
+  for (const [second, low] of digits) HEX_PAIRS[(first << 8) | second] = high * 16 + low;
 
 /** Values of pairs of decimal digits by two bytes; 255: no digits. */
 const DECIMAL_PAIRS = new Uint8Array(1 << 16).fill(255);
