@@ -6,6 +6,8 @@
  */
 import { spawn } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -104,7 +106,9 @@ async function runOwnNode() {
     rmSync(LINK, { force: true });
     symlinkSync(`../../${node}`, LINK);
   }
-  return run(`${root}${node}`, process.argv.slice(2));
+  // Where what was compiled is kept, types stripped, as the service keeps it: several hundred processes of tests read the same files.
+  const env = { NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache'), ...process.env };
+  return run(`${root}${node}`, process.argv.slice(2), { env });
 }
 
 const DONE = { code: 0, signal: null };

@@ -3,12 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Page } from 'playwright-core';
 import { startService, temporaryDirectory } from '../support/service.ts';
-import { check, noBrowser, openPage, SCHEMES } from './browser.ts';
+import { check, LOOKS, noBrowser, openPage } from './browser.ts';
 
-const SCREENS = [
-  { width: 1400, height: 1000 },
-  { width: 390, height: 844 },
-];
 const skip = noBrowser;
 const LIST = '#operations-Hosts-listHosts';
 const CREATE = '#operations-Hosts-createHost';
@@ -28,30 +24,27 @@ async function execute(page: Page, operation: string): Promise<string> {
   return ((await status.textContent()) ?? '').trim();
 }
 
-for (const colorScheme of SCHEMES) {
-  test(`/ and /docs are for all readers, and no wider than the screen: ${colorScheme}`, { skip }, async (t) => {
+for (const look of LOOKS) {
+  test(`/ and /docs are for all readers, and no wider than the screen: ${look.colorScheme}`, { skip }, async (t) => {
     const { url } = await startService(t, temporaryDirectory(t));
-    const { page, complaints } = await openPage(t, { colorScheme });
-    for (const screen of SCREENS) {
-      await page.setViewportSize(screen);
-      await page.goto(url);
-      await check(page);
-      await page.click('text=API pages');
-      await page.waitForSelector('.opblock-tag');
-      await check(page);
-      await page.click(HOSTS);
-      await check(page);
-      await page.click('.btn.authorize');
-      await check(page);
-      await page.click('.close-modal');
-      await tryOut(page, LIST);
-      await check(page);
-      await execute(page, LIST);
-      await check(page);
-      await page.click(`${LIST} .opblock-summary-control`);
-      await tryOut(page, CREATE);
-      await check(page);
-    }
+    const { page, complaints } = await openPage(t, look);
+    await page.goto(url);
+    await check(page);
+    await page.click('text=API pages');
+    await page.waitForSelector('.opblock-tag');
+    await check(page);
+    await page.click(HOSTS);
+    await check(page);
+    await page.click('.btn.authorize');
+    await check(page);
+    await page.click('.close-modal');
+    await tryOut(page, LIST);
+    await check(page);
+    await execute(page, LIST);
+    await check(page);
+    await page.click(`${LIST} .opblock-summary-control`);
+    await tryOut(page, CREATE);
+    await check(page);
     assert.deepEqual(complaints, []);
   });
 }
@@ -98,8 +91,8 @@ test('without it the key is asked for, and kept for the next visit', { skip }, a
 
 test('a link to an operation opens it', { skip }, async (t) => {
   const { url } = await startService(t, temporaryDirectory(t));
-  for (const colorScheme of SCHEMES) {
-    const { page, complaints } = await openPage(t, { colorScheme });
+  for (const look of LOOKS) {
+    const { page, complaints } = await openPage(t, look);
     await page.goto(`${url}/docs#/Devices/bindDriver`);
     await page.waitForSelector('#operations-Devices-bindDriver .try-out__btn');
     await check(page);
