@@ -54,6 +54,8 @@ export class Connection {
   }
 
   send(request: Buffer): Promise<Response> {
+    // As one is on which nothing was asked for long.
+    if (this.#socket.destroyed) return Promise.reject(new Error('the service has closed the connection'));
     const { promise, resolve, reject } = Promise.withResolvers<Response>();
     this.#waiting = { resolve, reject };
     this.#socket.write(request);
