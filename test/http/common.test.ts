@@ -77,6 +77,24 @@ test('requests are taken from one hand, whatever limits it had before', () => {
   assert.ok(here.used('initech', 1) <= 1);
 });
 
+test('requests a second are counted by one clock, also of a thread that had to wait when it began', async (t) => {
+  const [one, other] = two();
+  // Who waits between two looks at clocks does not know how far these are apart.
+  const now = performance.now.bind(performance);
+  t.mock.method(performance, 'now', () => now() + 1000);
+  const late = (await import(`${new URL('../../src/http/quotas/rate.ts?late', import.meta.url)}`)) as {
+    Rates: typeof Rates;
+  };
+  t.mock.restoreAll();
+  const begun = process.hrtime.bigint();
+  const [here, there] = [new late.Rates(other), new Rates(one)];
+  const served = [here, there, here, there].flatMap((rates) =>
+    Array.from({ length: 20 }, () => rates.take('acme', 10)).filter((left) => left !== null),
+  );
+  const seconds = Number(process.hrtime.bigint() - begun) / 1e9;
+  assert.ok(served.length >= 10 && served.length <= 10 * (1 + seconds) + 1, `${served.length} in ${seconds} s`);
+});
+
 test('bodies have one budget, and what is refused takes nothing of it', () => {
   const [one, other] = two();
   const bounds = { tenantBodies: 4 * MIB, allBodies: 6 * MIB };

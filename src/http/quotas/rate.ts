@@ -7,11 +7,8 @@
  */
 import type { Common } from '../common.ts';
 
-const SECOND = 1000;
 /** More than that nobody can make, so a higher limit is as good as this one: the clock must not outrun what a number can hold. */
 const MOST = 2 ** 20;
-/** From this thread's clock to that of all, in milliseconds. */
-const SINCE = Number(process.hrtime.bigint()) / 1e6 - performance.now();
 
 export class Rates {
   readonly #common: Common;
@@ -40,8 +37,11 @@ export class Rates {
   }
 }
 
-const clockAt = (limit: number): number =>
-  Math.floor(((performance.now() + SINCE) * Math.min(limit, MOST)) / SECOND) | 0;
+/** By the clock that all threads have. `performance.now()` counts from the start of each, and how far these are apart nobody can measure at once. */
+function clockAt(limit: number): number {
+  const [seconds, nanoseconds] = process.hrtime();
+  return Math.floor((seconds + nanoseconds / 1e9) * Math.min(limit, MOST)) | 0;
+}
 
 /** Never more than the limit: what is more was written by the clock of another limit, or long ago. */
 function aheadOf(place: number, clock: number, limit: number): number {
