@@ -22,11 +22,11 @@ const ARGS = [
 
 export const SCHEMES = ['light', 'dark'] as const;
 
-/** How pages are looked at: in each scheme, and on a wide and a narrow screen. */
-export const LOOKS = [
-  { colorScheme: 'light', viewport: { width: 1400, height: 1000 } },
-  { colorScheme: 'dark', viewport: { width: 390, height: 844 } },
-] as const;
+/** How pages are looked at: in each scheme, on a wide and on a narrow screen. */
+export const LOOKS = SCHEMES.flatMap((colorScheme) => [
+  { colorScheme, viewport: { width: 1400, height: 1000 } },
+  { colorScheme, viewport: { width: 390, height: 844 } },
+]);
 
 export interface OpenPage {
   page: Page;

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Page } from 'playwright-core';
 import { startService, temporaryDirectory } from '../support/service.ts';
-import { check, LOOKS, noBrowser, openPage } from './browser.ts';
+import { check, LOOKS, noBrowser, openPage, SCHEMES } from './browser.ts';
 
 const skip = noBrowser;
 const LIST = '#operations-Hosts-listHosts';
@@ -25,7 +25,10 @@ async function execute(page: Page, operation: string): Promise<string> {
 }
 
 for (const look of LOOKS) {
-  test(`/ and /docs are for all readers, and no wider than the screen: ${look.colorScheme}`, { skip }, async (t) => {
+  const { colorScheme, viewport } = look;
+  test(`/ and /docs are for all readers, and no wider than ${viewport.width} px: ${colorScheme}`, {
+    skip,
+  }, async (t) => {
     const { url } = await startService(t, temporaryDirectory(t));
     const { page, complaints } = await openPage(t, look);
     await page.goto(url);
@@ -91,8 +94,8 @@ test('without it the key is asked for, and kept for the next visit', { skip }, a
 
 test('a link to an operation opens it', { skip }, async (t) => {
   const { url } = await startService(t, temporaryDirectory(t));
-  for (const look of LOOKS) {
-    const { page, complaints } = await openPage(t, look);
+  for (const colorScheme of SCHEMES) {
+    const { page, complaints } = await openPage(t, { colorScheme });
     await page.goto(`${url}/docs#/Devices/bindDriver`);
     await page.waitForSelector('#operations-Devices-bindDriver .try-out__btn');
     // Of a list that is longer it has what is on the screen, and on a slow computer not what a link leads to.

@@ -9,7 +9,7 @@ import { startPrism, violations } from './prism.ts';
 
 const KEY = 'key-of-the-sdk-tests';
 const ADMIN_KEY = 'admin-key-of-the-sdk-tests';
-const REQUESTS = 1000;
+const REQUESTS = 2000;
 
 before(install, { timeout: 300_000 });
 
