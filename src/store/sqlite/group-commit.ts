@@ -138,7 +138,7 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
     .prepare<[], number>(`SELECT coalesce(max(serial), 0) + 1 FROM hosts WHERE ${SERIALS}`)
     .pluck();
   // Its id may be another one's from now on.
-  const clearDeleted = database.prepare<[{ host: string }]>(
+  const clearJournal = database.prepare<[{ host: string }]>(
     `DELETE FROM journal WHERE ${OF_HOST} AND EXISTS (SELECT 1 FROM hosts WHERE id = :host AND deleted = 'deleted')`,
   );
   const replaceDeleted = database.prepare("DELETE FROM hosts WHERE id = ? AND deleted = 'deleted'");
@@ -202,7 +202,7 @@ function prepareWrites(database: Database.Database, { ends, histories, events, s
       case 'tenant.quotas':
         return tenants(write);
       case 'host.insert': {
-        clearDeleted.run({ host: write.id });
+        clearJournal.run({ host: write.id });
         replaceDeleted.run(write.id);
         const serial = newSerial.get()!;
         insertHost.run(
