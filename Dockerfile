@@ -15,12 +15,14 @@ FROM node:26-slim
 LABEL org.opencontainers.image.title="Holdover" \
       org.opencontainers.image.description="Simulated Linux hosts whose IOMMU state survives a live update, as an HTTP/JSON service" \
       org.opencontainers.image.licenses="Apache-2.0"
-# The last one is what src/entry/main.cjs else begins anew for.
+# The last ones are what src/entry/main.cjs else begins anew for.
 ENV NODE_ENV=production \
     HOLDOVER_HOST=0.0.0.0 \
     HOLDOVER_PORT=8080 \
     HOLDOVER_DATA_DIR=/data \
-    MALLOC_MMAP_THRESHOLD_=131072
+    MALLOC_MMAP_THRESHOLD_=131072 \
+    MALLOC_TRIM_THRESHOLD_=2097152 \
+    MALLOC_TOP_PAD_=262144
 WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
 COPY package.json LICENSE README.md ./

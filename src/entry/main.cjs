@@ -34,24 +34,29 @@ if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
     '--no-allocation-site-pretenuring',
     '--no-memory-reducer-for-small-heaps',
   ];
-  keepBuffersApart(flags);
+  keepMemoryWell(flags);
   for (const flag of flags) require('node:v8').setFlagsFromString(flag);
   import('../run.ts');
 }
 
 /**
- * Has glibc give every buffer of 128 KiB and more back to the system when it is free. Otherwise it begins to keep them, of some
- * MiB each, among what is small: they leave holes, memory grows by half, and a thread that frees one gives back much at once, for a
- * tenth of a second. It reads this only when a process begins: the same process begins anew, some 30 ms later.
+ * How glibc is to keep memory. Every buffer of 128 KiB and more goes back to the system when it is free: otherwise it begins to keep
+ * them, of some MiB each, among what is small: they leave holes, memory grows by half, and a thread that frees one gives back much at
+ * once, for a tenth of a second. What is smaller is fetched from the system in large pieces, and given back when 2 MiB are free: a
+ * thread that loads its program would fetch and give back a thousand times.
  */
-function keepBuffersApart(flags) {
+const MEMORY = {
+  MALLOC_MMAP_THRESHOLD_: `${128 << 10}`,
+  MALLOC_TRIM_THRESHOLD_: `${2 << 20}`,
+  MALLOC_TOP_PAD_: `${256 << 10}`,
+};
+
+/** glibc reads this only when a process begins: the same process begins anew, some 30 ms later. */
+function keepMemoryWell(flags) {
   const { env, execPath, execArgv, argv } = process;
   if (process.platform !== 'linux' || !process.execve || env.MALLOC_MMAP_THRESHOLD_ !== undefined) return;
   try {
-    process.execve(execPath, [execPath, ...flags, ...execArgv, ...argv.slice(1)], {
-      ...env,
-      MALLOC_MMAP_THRESHOLD_: `${128 << 10}`,
-    });
+    process.execve(execPath, [execPath, ...flags, ...execArgv, ...argv.slice(1)], { ...MEMORY, ...env });
   } catch {
     // It is only better so.
   }

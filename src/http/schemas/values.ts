@@ -36,9 +36,17 @@ export function strict<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
   return z.strictObject(shape, { error: ({ code }) => (code === 'unrecognized_keys' ? unknown : undefined) });
 }
 
-export function integer(least: number, most: number) {
+const INTEGERS = new Map<string, z.ZodInt>();
+
+/** A whole number: one schema for the same bounds: hundreds of fields have them, and to make a schema takes longer than to use it. */
+export function integer(least: number, most: number): z.ZodInt {
+  const bounds = `${least} ${most}`;
+  const made = INTEGERS.get(bounds);
+  if (made !== undefined) return made;
   const error = expected(`a whole number from ${least} to ${most}`);
-  return z.int({ error }).min(least, { error }).max(most, { error });
+  const schema = z.int({ error }).check(z.gte(least, { error }), z.lte(most, { error }));
+  INTEGERS.set(bounds, schema);
+  return schema;
 }
 
 export const S32_MIN = -(2 ** 31);

@@ -4,7 +4,7 @@
  * the database, which is given up then.
  */
 import { randomFillSync } from 'node:crypto';
-import { rmSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, rmSync, statSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type Database from 'better-sqlite3';
 import type { Write } from './writes.ts';
@@ -13,7 +13,7 @@ const SPARE = 'holdover.spare';
 /** As large as the WAL grows until what is in it is taken over into the database, and a little more. */
 const BYTES = 5 << 20;
 /** Of other bytes than those before, so that a file system that compresses cannot make it smaller. */
-const PIECE = 1 << 19;
+const PIECE = 1 << 16;
 const MODE = 0o600;
 /** Where it was of no use it is not tried again before this, in milliseconds. */
 const PAUSE_MS = 1000;
@@ -45,8 +45,7 @@ export class Room {
     try {
       if (statSync(this.#spare, { throwIfNoEntry: false })?.size === BYTES) return;
       this.#beginWalAnew();
-      const piece = randomFillSync(Buffer.allocUnsafe(PIECE));
-      writeFileSync(this.#spare, Buffer.concat(Array(BYTES / PIECE).fill(piece)), { mode: MODE });
+      writePieces(this.#spare);
     } catch {
       rmSync(this.#spare, { force: true });
     }
@@ -61,6 +60,18 @@ export class Room {
     } catch {
       return false;
     }
+  }
+}
+
+/** The same piece again and again: memory for all of it would take longer to come by than the file to write. */
+function writePieces(path: string): void {
+  const piece = randomFillSync(Buffer.allocUnsafe(PIECE));
+  const file = openSync(path, 'w', MODE);
+  try {
+    for (let at = 0; at < BYTES; at += PIECE)
+      if (writeSync(file, piece) < PIECE) throw new Error('there is no room for all of it');
+  } finally {
+    closeSync(file);
   }
 }
 
