@@ -38,6 +38,9 @@ test('the slider shows the host as it was, by a copy that is deleted afterwards'
   await page.goBack();
   await page.getByText('The views show the host as it was').waitFor();
   await becomes(page, copies, 1);
+  // The page shows it: it knows which one it is to delete.
+  await page.goBack();
+  await becomes(page, async () => (await row.textContent())?.includes('adopted'), false);
   await page.goto('about:blank');
   await becomes(page, copies, 0);
 });
