@@ -219,7 +219,8 @@ function refuseWhileStopping(app: FastifyInstance, lanes: Lanes, connections: Co
     // Fastify would wait for clients that have been answered and keep their connection open.
     app.server.closeAllConnections();
   });
-  app.addHook('onRequest', async () => {
+  app.addHook('onRequest', (_request, _reply, done) => {
     if (stopping) throw serviceStopping();
+    done();
   });
 }

@@ -101,7 +101,7 @@ export async function hostOf(
   id: string,
 ): Promise<HostIdentity> {
   const { hosts, damage } = directory;
-  const host = await hosts.identity(id);
+  const host = await hosts.get(id);
   if (host?.damaged !== undefined) damage.add({ hostId: id, ...damagedDescription(host.damaged) });
   if (host?.tenantId === tenant.id) return host;
   const known = host === undefined || host.damaged !== undefined ? damage.of(id) : null;

@@ -276,8 +276,9 @@ export class Connections {
     if (!connection.busy) return;
     connection.current = undefined;
     this.#settle(1);
-    if (connection.waiting.length > 0) setImmediate(() => this.#beginNext(connection));
-    else Object.assign(connection, { busy: false, last: null });
+    if (connection.waiting.length > 0) return void setImmediate(() => this.#beginNext(connection));
+    connection.busy = false;
+    connection.last = null;
   }
 
   #beginNext({ socket, waiting }: Connection): void {

@@ -28,11 +28,14 @@ const QUIET = /^\/(livez|readyz|metrics|docs\/static\/.*|console\/.*)$/;
 export function tellRequests(app: FastifyInstance, telling: Telling): void {
   app.decorateRequest('problem', null);
   app.decorateRequest('refused', null);
-  app.addHook('onResponse', async (request, reply) => tellRequest(request, reply, telling));
+  app.addHook('onResponse', (request, reply, done) => {
+    tellRequest(request, reply, telling);
+    done();
+  });
   if (!telling.dev && telling.spans === undefined) return;
-  app.addHook('preSerialization', async (request, _reply, answer) => {
+  app.addHook('preSerialization', (request, _reply, answer, done) => {
     request.refused = refusedIn(answer as Outcomes);
-    return answer;
+    done(null, answer);
   });
 }
 

@@ -23,7 +23,6 @@ import type {
   HostCopy,
   HostCursor,
   HostFilter,
-  HostIdentity,
   HostOrigin,
   HostPurpose,
   HostRow,
@@ -96,9 +95,8 @@ export interface Tenants {
 
 /** Which hosts there are. */
 export interface HostDirectory {
+  /** From memory, as every request asks for it; as it is, whichever thread has changed it. */
   get(id: string): Promise<HostSummary | undefined>;
-  /** The same from memory, as every request asks for it. */
-  identity(id: string): Promise<HostIdentity | undefined>;
   /** It may have been deleted: no thread has it from memory any more. */
   forget(id: string): void;
   origin(id: string): Promise<HostOrigin | undefined>;

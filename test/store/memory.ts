@@ -215,7 +215,6 @@ export function openMemory(memory: Memory): Omit<Store, 'share'> {
     },
     hosts: {
       get: find,
-      identity: find,
       forget() {},
       origin: async (id) =>
         use(() => {

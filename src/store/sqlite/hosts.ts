@@ -27,7 +27,7 @@ interface Origin {
   checksum: number | null;
 }
 
-/** Identities that are kept in memory. */
+/** Hosts that are kept in memory. */
 const MOST_KNOWN = 10_000;
 
 const COLUMNS = 'id, tenant_id AS tenantId, name, created, serial, diverged, checksum, labels, expires AS expiresAt';
@@ -77,7 +77,7 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
 
   const parts = openParts(database, writer);
   const findRequest = openRequests(database);
-  const known = changes.cache<HostIdentity>(MOST_KNOWN);
+  const known = changes.cache<HostSummary>(MOST_KNOWN);
   const find = (id: string): HostSummary | undefined =>
     attempt('read', id, () => {
       const columns = byId.get(id);
@@ -100,8 +100,7 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
         snapshot: copy === undefined ? null : await snapshotOf(parts, { hostId: row.id, epoch: NOBODYS, ...copy }),
       });
     },
-    get: async (id) => find(id),
-    identity: async (id) => known.get(id, () => find(id)),
+    get: async (id) => known.get(id, () => find(id)),
     forget: (id) => changes.note(id),
     async own(id, use = 'run') {
       const epoch = await writer.write({ kind: 'host.own', id, use });
@@ -123,12 +122,14 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
     },
     async setLabels(id, labels) {
       await writer.write({ kind: 'host.labels', id, labels: textOf(labels) });
+      changes.note(id);
     },
     expired: async (by, limit) => attempt('find', 'any', () => expiring.all(by, limit).map(summary)),
     stored: async (tenantId) => attempt('count', tenantId, () => stored.get({ tenant: tenantId })!),
     requested: async (key) => attempt('look for', key.tenantId, () => findRequest(key)),
     async markDiverged(owner, divergence) {
       await writer.write({ kind: 'host.diverge', owner, divergence: JSON.stringify(divergence) });
+      changes.note(owner.hostId);
     },
     async delete(owner) {
       const { hostId: id } = owner;

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import Database from 'better-sqlite3';
 import { connectForWriting } from '../../../src/store/sqlite/database.ts';
-import { openHostStore } from '../../../src/store/sqlite/host-store.ts';
 import { openShared } from '../../../src/store/sqlite/sharing.ts';
 import { openStore } from '../../../src/store/sqlite/store.ts';
 import { GroupWriter } from '../../../src/store/sqlite/writer.ts';
@@ -42,18 +41,13 @@ testContract('SQLite, one thread', async (t) => {
   const directory = temporaryDirectory(t);
   const store = openStore({ directory });
   const database = connectForWriting(directory, 'process');
-  const writer = new GroupWriter(database);
-  store.writeBy(writer);
-  const other = openHostStore(directory, writer);
+  store.writeBy(new GroupWriter(database));
   const close = async (): Promise<void> => {
     database.close();
     await store.close();
   };
-  t.after(async () => {
-    await other.close();
-    await close();
-  });
-  return { store: { ...store, close }, other, damage: damage(directory) };
+  t.after(close);
+  return { store: { ...store, close }, other: store, damage: damage(directory) };
 });
 
 async function shared(t: TestContext, threads: number): Promise<Subject> {
