@@ -9,6 +9,7 @@ import { existsSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import MEMORY from '../src/entry/memory.cjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const LINK = `${root}node_modules/.bin/node`;
@@ -107,7 +108,8 @@ async function runOwnNode() {
     symlinkSync(`../../${node}`, LINK);
   }
   // Where what was compiled is kept, types stripped, as the service keeps it: several hundred processes of tests read the same files.
-  const env = { NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache'), ...process.env };
+  // And a service need not begin anew to have memory kept well.
+  const env = { NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache'), ...MEMORY, ...process.env };
   return run(`${root}${node}`, process.argv.slice(2), { env });
 }
 

@@ -3,7 +3,7 @@
  * so that a start loads little; and the types of what `src/index.ts` exports. `npm pack` runs this.
  */
 import { execFileSync } from 'node:child_process';
-import { chmod, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import manifest from '../package.json' with { type: 'json' };
@@ -47,6 +47,7 @@ await build({
   logLevel: 'warning',
 });
 await rewrite('src/entry/main.cjs', "import('../run.ts')", "import('./run.js')");
+await copyFile(`${ROOT}src/entry/memory.cjs`, `${DIST}/memory.cjs`);
 await chmod(`${DIST}/holdover.js`, 0o755);
 await writeTypes();
 

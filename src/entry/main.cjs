@@ -39,24 +39,15 @@ if (Number.parseInt(process.versions.node, 10) < OLDEST_NODE) {
   import('../run.ts');
 }
 
-/**
- * How glibc is to keep memory. Every buffer of 128 KiB and more goes back to the system when it is free: otherwise it begins to keep
- * them, of some MiB each, among what is small: they leave holes, memory grows by half, and a thread that frees one gives back much at
- * once, for a tenth of a second. What is smaller is fetched from the system in large pieces, and given back when 2 MiB are free: a
- * thread that loads its program would fetch and give back a thousand times.
- */
-const MEMORY = {
-  MALLOC_MMAP_THRESHOLD_: `${128 << 10}`,
-  MALLOC_TRIM_THRESHOLD_: `${2 << 20}`,
-  MALLOC_TOP_PAD_: `${256 << 10}`,
-};
-
-/** glibc reads this only when a process begins: the same process begins anew, some 30 ms later. */
+/** The same process begins anew, some 30 ms later, if whoever has started it has not said how memory is to be kept. */
 function keepMemoryWell(flags) {
   const { env, execPath, execArgv, argv } = process;
   if (process.platform !== 'linux' || !process.execve || env.MALLOC_MMAP_THRESHOLD_ !== undefined) return;
   try {
-    process.execve(execPath, [execPath, ...flags, ...execArgv, ...argv.slice(1)], { ...MEMORY, ...env });
+    process.execve(execPath, [execPath, ...flags, ...execArgv, ...argv.slice(1)], {
+      ...require('./memory.cjs'),
+      ...env,
+    });
   } catch {
     // It is only better so.
   }

@@ -47,7 +47,7 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 /** What `npm start` needs of the project before anything is installed, in a directory of its own. */
 function copyOfProject(t: TestContext): string {
   const directory = temporaryDirectory(t);
-  for (const file of ['package.json', 'package-lock.json', 'scripts/node.mjs']) {
+  for (const file of ['package.json', 'package-lock.json', 'scripts/node.mjs', 'src/entry/memory.cjs']) {
     cpSync(join(ROOT, file), join(directory, file));
   }
   return directory;
