@@ -15,7 +15,7 @@ import { accountOf, type Ioas } from '../../kernel/iommufd/ioas.ts';
 import type { Process } from '../../kernel/process.ts';
 import { MAP_FIXED_IOVA } from '../../kernel/uapi/iommufd.ts';
 import { HIGH_PAGES, PAGE_SIZE, pageOf, WORD } from '../../machine/address.ts';
-import { type Columns, MAP, type Numbers, OP_BITS, OP_MASK, UNMAP, type Words } from './columns.ts';
+import { type Columns, keepRoom, MAP, type Numbers, OP_BITS, OP_MASK, takeRoom, UNMAP, type Words } from './columns.ts';
 
 /** Fewer operations than this are left as they are: it would not pay. */
 const LEAST = 1 << 15;
@@ -30,12 +30,23 @@ const DIGITS = 2 ** DIGIT_BITS;
 /** So many rows are sorted, or looked at, in about the time that one operation takes. */
 const AT_ONCE = 16;
 
-/** Rows in ascending order of their IOVAs: by how many pages these lie above the lowest one, and which rows they are. */
-interface Order {
-  lowest: number;
-  highest: number;
+/** Rows in some order: by how many pages their IOVAs lie above the lowest one, and which rows they are. */
+interface Pairs {
   above: Uint32Array<ArrayBuffer>;
   rows: Uint32Array<ArrayBuffer>;
+  /** Both, one behind the other. */
+  words: Uint32Array<ArrayBuffer>;
+}
+
+interface Order extends Pairs {
+  lowest: number;
+  highest: number;
+}
+
+/** For `count` rows, from the word `first` on. */
+function pairsIn(words: Uint32Array<ArrayBuffer>, first: number, count: number): Pairs {
+  const all = words.subarray(first, first + 2 * count);
+  return { above: all.subarray(0, count), rows: all.subarray(count), words: all };
 }
 
 /** Changes the order of the rows if nobody can tell, and yields after what takes as long as about `pause` operations. */
@@ -43,9 +54,27 @@ export function* orderByIova(columns: Columns, ioas: Ioas, process: Process, pau
   const pages = pagesOfAlike(columns);
   if (pages === 0) return;
   yield;
-  const order = orderOf(columns.iova);
-  if (order === null) return;
-  yield* sort(order, pause * AT_ONCE);
+  const words = takeRoom(4 * columns.rows);
+  try {
+    yield* orderIn(words, columns, pages, ioas, process, pause);
+  } finally {
+    keepRoom(words);
+  }
+}
+
+/** The same, of rows of so many pages each, with memory to do it in. */
+function* orderIn(
+  words: Uint32Array<ArrayBuffer>,
+  columns: Columns,
+  pages: number,
+  ioas: Ioas,
+  process: Process,
+  pause: number,
+): Generator<void> {
+  const count = columns.rows;
+  const unsorted = orderOf(columns.iova, pairsIn(words, 0, count));
+  if (unsorted === null) return;
+  const [order, free] = yield* sort(unsorted, pairsIn(words, 2 * count, count), pause * AT_ONCE);
   const alike = alikeOf(order, pages);
   if (alike === null) return;
   const kind = columns.kind.data[0]!;
@@ -64,8 +93,8 @@ export function* orderByIova(columns: Columns, ioas: Ioas, process: Process, pau
     if (!takes) return;
     if (at % pause === pause - 1) yield;
   }
-  yield* arrange(columns.iova, rows, pause * AT_ONCE);
-  if (start.rows > 1) yield* arrange(start, rows, pause * AT_ONCE);
+  yield* arrange(columns.iova, rows, free.words, pause * AT_ONCE);
+  if (start.rows > 1) yield* arrange(start, rows, free.words, pause * AT_ONCE);
 }
 
 /** How many pages each operation has, if all are alike and not in order; else 0. */
@@ -99,8 +128,8 @@ function isOfPages({ data, rows }: Words): boolean {
 
 const pageAt = ({ data }: Words, row: number): number => pageOf(data[row * 2]!, data[row * 2 + 1]!);
 
-/** The rows as they come; null: they lie too far from one another, or not at pages. */
-function orderOf(iova: Words): Order | null {
+/** The rows as they come, in `pairs`; null: they lie too far from one another, or not at pages. */
+function orderOf(iova: Words, pairs: Pairs): Order | null {
   if (!isOfPages(iova)) return null;
   let lowest = Number.POSITIVE_INFINITY;
   let highest = 0;
@@ -110,30 +139,28 @@ function orderOf(iova: Words): Order | null {
     if (page > highest) highest = page;
   }
   if (highest - lowest >= WORD) return null;
-  const above = new Uint32Array(iova.rows);
-  const rows = new Uint32Array(iova.rows);
+  const { above, rows } = pairs;
   for (let row = 0; row < iova.rows; row++) {
     above[row] = pageAt(iova, row) - lowest;
     rows[row] = row;
   }
-  return { lowest, highest, above, rows };
+  return { lowest, highest, ...pairs };
 }
 
-/** Sorts by one digit after the other, from the lowest on, and yields after so many rows. */
-function* sort(order: Order, pause: number): Generator<void> {
-  const count = order.rows.length;
-  let spare = { above: new Uint32Array(count), rows: new Uint32Array(count) };
-  const most = order.highest - order.lowest;
+/** Sorts by one digit after the other, from the lowest on, and yields after so many rows. Returns the order, and what is free then. */
+function* sort({ lowest, highest, ...pairs }: Order, spare: Pairs, pause: number): Generator<void, [Order, Pairs]> {
+  let [from, to] = [pairs as Pairs, spare];
+  const count = from.rows.length;
+  const most = highest - lowest;
   for (let shift = 0; shift < 32 && most >>> shift > 0; shift += DIGIT_BITS) {
-    const { above, rows } = order;
-    const places = placesOf(above, shift);
-    for (let from = 0; from < count; from += pause) {
-      scatter({ above, rows }, spare, shift, places, from, Math.min(from + pause, count));
+    const places = placesOf(from.above, shift);
+    for (let first = 0; first < count; first += pause) {
+      scatter(from, to, shift, places, first, Math.min(first + pause, count));
       yield;
     }
-    Object.assign(order, spare);
-    spare = { above, rows };
+    [from, to] = [to, from];
   }
+  return [{ lowest, highest, ...from }, to];
 }
 
 /** Where the first row with each digit goes. */
@@ -143,8 +170,6 @@ function placesOf(above: Uint32Array, shift: number): Uint32Array {
   for (let digit = 1; digit < DIGITS; digit++) places[digit]! += places[digit - 1]!;
   return places;
 }
-
-type Pairs = Pick<Order, 'above' | 'rows'>;
 
 function scatter(from: Pairs, to: Pairs, shift: number, places: Uint32Array, first: number, end: number): void {
   for (let at = first; at < end; at++) {
@@ -167,9 +192,9 @@ function alikeOf({ lowest, highest, above }: Order, pages: number): Alike | null
 
 const spanOf = (page: number): number => Math.floor(page / PAGES_OF_A_TABLE);
 
-/** Puts what each row has into their new order, and yields after so many rows. */
-function* arrange(column: Words, rows: Uint32Array, pause: number): Generator<void> {
-  const before = column.data.slice(0, rows.length * 2);
+/** Puts what each row has into their new order, and yields after so many rows. `before`: memory for what they have, two words each. */
+function* arrange(column: Words, rows: Uint32Array, before: Uint32Array, pause: number): Generator<void> {
+  before.set(column.data.subarray(0, rows.length * 2));
   for (let from = 0; from < rows.length; from += pause) {
     gather(before, column.data, rows, from, Math.min(from + pause, rows.length));
     yield;

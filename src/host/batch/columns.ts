@@ -17,7 +17,7 @@ const LEAST_WORDS = 1 << 15;
 const MOST_WORDS = 1 << 20;
 
 /** An array of at least `words` words, whose contents may be anything. */
-function takeRoom(words: number): Uint32Array<ArrayBuffer> {
+export function takeRoom(words: number): Uint32Array<ArrayBuffer> {
   if (words >= LEAST_WORDS) {
     const found = spare.findIndex(({ length }) => length >= words && length <= words * 4);
     if (found >= 0) return spare.splice(found, 1)[0]!;
@@ -25,10 +25,14 @@ function takeRoom(words: number): Uint32Array<ArrayBuffer> {
   return new Uint32Array(words);
 }
 
+/** Keeps an array that nobody looks at any more. */
+export function keepRoom(words: Uint32Array<ArrayBuffer>): void {
+  if (spare.length < MOST_SPARE && words.length >= LEAST_WORDS && words.length <= MOST_WORDS) spare.push(words);
+}
+
 /** Keeps the arrays of columns that nobody looks at any more. */
 export function giveBack({ iova, length, start }: Columns): void {
-  for (const { data } of [iova, length, start])
-    if (spare.length < MOST_SPARE && data.length >= LEAST_WORDS && data.length <= MOST_WORDS) spare.push(data);
+  for (const { data } of [iova, length, start]) keepRoom(data);
 }
 
 /** A column of 64-bit numbers, high word first. */
