@@ -10,7 +10,7 @@ import { openTelling } from './host-states.ts';
 import { NOBODYS, openParts } from './parts.ts';
 import { openRequests, requestRow } from './requests.ts';
 import { snapshotOf } from './snapshots.ts';
-import type { Writer } from './writes.ts';
+import type { Write, Writer } from './writes.ts';
 
 interface Columns extends HostIdentity {
   serial: number;
@@ -84,6 +84,15 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
       return columns === undefined ? undefined : summary(columns);
     });
 
+  /** What fails may be stored all the same, where the thread that writes has ended. */
+  const change = async (id: string, write: Write): Promise<void> => {
+    try {
+      await writer.write(write);
+    } finally {
+      changes.note(id);
+    }
+  };
+
   return {
     async insert({ spec, request, labels = {}, expiresAt = null, ...row }, events, copy) {
       const text = JSON.stringify(spec);
@@ -121,20 +130,17 @@ export function openHosts(database: Database.Database, writer: Writer, changes =
       return attempt('list', tenantId, () => find().map((host) => ({ ...summary(host), ...tell(host.id) })));
     },
     async setLabels(id, labels) {
-      await writer.write({ kind: 'host.labels', id, labels: textOf(labels) });
-      changes.note(id);
+      await change(id, { kind: 'host.labels', id, labels: textOf(labels) });
     },
     expired: async (by, limit) => attempt('find', 'any', () => expiring.all(by, limit).map(summary)),
     stored: async (tenantId) => attempt('count', tenantId, () => stored.get({ tenant: tenantId })!),
     requested: async (key) => attempt('look for', key.tenantId, () => findRequest(key)),
     async markDiverged(owner, divergence) {
-      await writer.write({ kind: 'host.diverge', owner, divergence: JSON.stringify(divergence) });
-      changes.note(owner.hostId);
+      await change(owner.hostId, { kind: 'host.diverge', owner, divergence: JSON.stringify(divergence) });
     },
     async delete(owner) {
       const { hostId: id } = owner;
-      await writer.write({ kind: 'host.delete', owner });
-      changes.note(id);
+      await change(id, { kind: 'host.delete', owner });
       // It is deleted: what is left by a stop, or where this fails, goes at the next start.
       const clear = async (): Promise<void> => {
         while ((await writer.write({ kind: 'host.clear', id })) > 0);

@@ -13,7 +13,7 @@ const SPARE = 'holdover.spare';
 /** As large as the WAL grows until what is in it is taken over into the database, and a little more. */
 const BYTES = 5 << 20;
 /** Of other bytes than those before, so that a file system that compresses cannot make it smaller. */
-const PIECE = 1 << 16;
+const PIECE = 1 << 19;
 const MODE = 0o600;
 /** Where it was of no use it is not tried again before this, in milliseconds. */
 const PAUSE_MS = 1000;
