@@ -38,7 +38,7 @@ export function strict<Shape extends z.core.$ZodLooseShape>(shape: Shape) {
 
 const INTEGERS = new Map<string, z.ZodInt>();
 
-/** A whole number: one schema for the same bounds: hundreds of fields have them, and to make a schema takes longer than to use it. */
+/** A whole number. Fields with the same bounds share a schema: there are hundreds, and to make one takes longer than to use it. */
 export function integer(least: number, most: number): z.ZodInt {
   const bounds = `${least} ${most}`;
   const made = INTEGERS.get(bounds);
