@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cpSync, readFileSync, symlinkSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
@@ -21,6 +22,12 @@ test('what is copied into the image is let through', () => {
   const through = linesOf('.dockerignore').filter((line) => line.startsWith('!'));
   assert.ok(copied.includes('src'));
   assert.deepEqual([...new Set(copied)].sort(), through.map((line) => line.slice(1)).sort());
+});
+
+test('memory is kept as everywhere, so that the service need not begin anew', () => {
+  const memory: Record<string, string> = createRequire(import.meta.url)('../src/entry/memory.cjs');
+  const set = linesOf('Dockerfile').map((line) => line.replace(/ \\$/, '').trim());
+  for (const [name, value] of Object.entries(memory)) assert.ok(set.includes(`${name}=${value}`), name);
 });
 
 test('it is enough to serve, pages and document included', async (t) => {

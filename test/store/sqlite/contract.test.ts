@@ -1,12 +1,13 @@
 /** SQLite in each of the ways in which it writes: by this thread, by a thread of its own, and by the one that runs hosts. */
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import Database from 'better-sqlite3';
 import { connectForWriting } from '../../../src/store/sqlite/database.ts';
 import { openShared } from '../../../src/store/sqlite/sharing.ts';
 import { openStore } from '../../../src/store/sqlite/store.ts';
 import { GroupWriter } from '../../../src/store/sqlite/writer.ts';
+import { SPEC } from '../../lanes/fake-host.ts';
 import { temporaryDirectory } from '../../support/service.ts';
 import { type Subject, testContract } from '../contract.ts';
 
@@ -70,3 +71,28 @@ async function shared(t: TestContext, threads: number): Promise<Subject> {
 
 testContract('SQLite, a thread that writes', (t) => shared(t, 2));
 testContract('SQLite, a thread that writes for itself', (t) => shared(t, 1));
+
+test('what was stored although its writer failed is seen', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = openStore({ directory });
+  const database = connectForWriting(directory, 'process');
+  t.after(async () => {
+    database.close();
+    await store.close();
+  });
+  const writer = new GroupWriter(database);
+  store.writeBy(writer);
+  const { id: tenantId } = await store.tenants.create('acme', 'hash');
+  await store.hosts.insert({ id: 'h', tenantId, name: 'h', spec: SPEC, created: '2026-01-01T00:00:00.000Z' });
+  assert.deepEqual((await store.hosts.get('h'))?.labels, {});
+  store.writeBy({
+    async write(write) {
+      await writer.write(write);
+      throw new Error('its thread has ended');
+    },
+  });
+  await assert.rejects(store.hosts.setLabels('h', { suite: 'x' }), /has ended/);
+  assert.deepEqual((await store.hosts.get('h'))?.labels, { suite: 'x' });
+  await assert.rejects(store.hosts.delete({ hostId: 'h', epoch: 1 }), /has ended/);
+  assert.equal(await store.hosts.get('h'), undefined);
+});
