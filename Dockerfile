@@ -22,7 +22,8 @@ ENV NODE_ENV=production \
     HOLDOVER_DATA_DIR=/data \
     MALLOC_MMAP_THRESHOLD_=131072 \
     MALLOC_TRIM_THRESHOLD_=2097152 \
-    MALLOC_TOP_PAD_=262144
+    MALLOC_TOP_PAD_=262144 \
+    GLIBC_TUNABLES=glibc.malloc.hugetlb=1
 WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
 COPY package.json LICENSE README.md ./

@@ -8,6 +8,7 @@
 import { ENTRIES, type EntryRun, GROUP, GROUPED, isUpper } from './entry-run.ts';
 import { largestLeaf, unitsUntilLarger } from './leaf-sizes.ts';
 import { FRAME_SIZE, type PhysicalMemory } from './memory.ts';
+import { prefetchEntries } from './prefetch-entries.ts';
 import { clearEntries, clearEntry, setChild, setLeaf } from './table-entries.ts';
 import {
   addressOf,
@@ -239,6 +240,11 @@ export class PageTable extends TableWalk {
     const span = Math.floor(unit / ENTRIES);
     if (span !== this._span && !this._enter(span, unit)) return this.lookup(unit) === null;
     return (this._words![(unit & (ENTRIES - 1)) * 2]! & LEAF) === 0;
+  }
+
+  /** Reads ahead the entries of the first `count` addresses; see `prefetchEntries`. */
+  prefetch(addresses: Float64Array, count: number): number {
+    return prefetchEntries(this._lowest, this.format.minShift, addresses, count);
   }
 
   /** Makes the lowest table that holds a unit the current one (`_words`); false if there is none. */

@@ -21,6 +21,7 @@ import { hex, hexOf, PAGE_SIZE, WORD } from '../../machine/address.ts';
 import { Alike } from './alike.ts';
 import { type Columns, MAP, MAP_FILE, OP_BITS, OP_MASK, UNMAP, Words } from './columns.ts';
 import type { BatchOptions } from './decode.ts';
+import { ReadAhead } from './read-ahead.ts';
 
 /** Fewer operations than this are not done at once: it would not pay. */
 const FEW = 8;
@@ -75,6 +76,7 @@ export class BatchExecution {
   private _fd = 0;
   private readonly _at: Span = span(0n, 0n, 0n);
   private readonly _alike = new Alike();
+  private readonly _readAhead: ReadAhead;
   /**
    * How many operations are done singly before several are tried at once again, and how many after the next failed try.
    */
@@ -99,6 +101,7 @@ export class BatchExecution {
     this._columns = columns;
     this._options = options;
     this._base = base;
+    this._readAhead = new ReadAhead(ioas.iopt, columns);
     const { operations } = columns;
     this._results = options.results
       ? { values: new Words(Math.max(1, operations)), outcomes: new Uint8Array(operations) }
@@ -120,8 +123,10 @@ export class BatchExecution {
   step(operations: number): boolean {
     const { runs, rows } = this._columns;
     for (let left = operations; left > 0 && this._row < rows && !this._ended; ) {
-      if (runs === null) this._enter(this._row);
-      else this._enterOfRun(runs);
+      if (runs === null) {
+        this._readAhead.before(this._row);
+        this._enter(this._row);
+      } else this._enterOfRun(runs);
       const cost = costOf(this._at);
       const done = this._paused ? 0 : this._performMany(Math.ceil(left / cost));
       // An unmap of very many areas goes on in the next step.

@@ -1,6 +1,5 @@
 /** Bytes as they stand in the store: large ones compressed. */
-import { promisify } from 'node:util';
-import { constants, zstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { constants, createZstdCompress, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { unbroken } from '../../threads/shield.ts';
 
 /** How bytes are stored. A number that is not here is of a later version. */
@@ -12,8 +11,6 @@ const WORTH_COMPRESSING = 32 * 1024;
 /** From here on it is not done in the thread that runs hosts, in bytes. */
 const WORTH_WAITING = 128 * 1024;
 const OPTIONS = { params: { [constants.ZSTD_c_compressionLevel]: 1, [constants.ZSTD_c_checksumFlag]: 1 } };
-
-const compress = promisify(zstdCompress);
 
 export interface Blob {
   format: number;
@@ -27,9 +24,18 @@ export function pack(bytes: Uint8Array): Blob {
   return { format: ZSTD, data: unbroken(() => zstdCompressSync(bytes, OPTIONS)) };
 }
 
-/** The same without keeping the thread: for what `isLarge`. */
-export async function packLarge(bytes: Uint8Array): Promise<Blob> {
-  return { format: ZSTD, data: await unbroken(() => compress(bytes, OPTIONS)) };
+/**
+ * The same without keeping the thread, for what `isLarge`: its data comes in pieces of that many bytes at the most, while the next
+ * ones are compressed.
+ */
+export function packLarge(
+  bytes: Uint8Array,
+  pieceBytes: number,
+): { format: number; pieces: AsyncIterable<Uint8Array> } {
+  const options = { ...OPTIONS, chunkSize: pieceBytes, readableHighWaterMark: 2 * pieceBytes };
+  const pieces = unbroken(() => createZstdCompress(options));
+  pieces.end(bytes);
+  return { format: ZSTD, pieces };
 }
 
 /** Throws where they cannot be read, saying why. */

@@ -14,10 +14,13 @@ export function openAge(database: Database.Database): (hostId: string) => boolea
   return (hostId) => isOld.get(hostId) !== 0;
 }
 
+const crc32Of = (pieces: readonly Uint8Array[], before: number): number =>
+  pieces.reduce((checksum, piece) => crc32(piece, checksum), before);
+
 /** What stands in a row that has no payload. */
 const NONE = { format: null, parts: null };
 
-/** `data`: all of the payload as stored, wherever it stands. */
+/** `data`: all of the payload as stored, piece by piece, wherever it stands. */
 export function commandChecksum(
   {
     hostId,
@@ -28,20 +31,20 @@ export function commandChecksum(
   }: Pick<JournalRow, 'hostId' | 'sequence' | 'command' | 'digest'> & {
     payload: Pick<SnapshotRow, 'format' | 'parts'> | null;
   },
-  data: Uint8Array | null,
+  data: readonly Uint8Array[] | null,
 ): number {
   const { format, parts } = payload ?? NONE;
   const head = crc32(`${hostId} ${sequence} ${digest} ${format} ${parts} `);
   const text = crc32(command, head);
-  return data === null ? text : crc32(data, text);
+  return data === null ? text : crc32Of(data, text);
 }
 
-/** `data`: all of it as stored. */
+/** `data`: all of it as stored, piece by piece. */
 export function snapshotChecksum(
   { hostId, sequence, engine, format, parts }: Omit<SnapshotRow, 'data' | 'epoch' | 'checksum'>,
-  data: Uint8Array,
+  data: readonly Uint8Array[],
 ): number {
-  return crc32(data, crc32(`${hostId} ${sequence} ${engine} ${format} ${parts} `));
+  return crc32Of(data, crc32(`${hostId} ${sequence} ${engine} ${format} ${parts} `));
 }
 
 /** The texts come last, with the length of the first before it. */

@@ -2,14 +2,14 @@
 import { hash } from 'node:crypto';
 import type Database from 'better-sqlite3';
 import { HandoverDamaged, type Journal, type JournalEntry, type StoredCommand } from '../store.ts';
-import { isLarge, pack, packLarge, unpack } from './blob.ts';
+import { isLarge, pack, unpack } from './blob.ts';
 import { commandChecksum, openAge } from './checksums.ts';
 import { isDamage, isFailure, reason, unavailable } from './errors.ts';
 import { eventRows } from './events.ts';
-import { openParts, type Parts } from './parts.ts';
+import { openParts, type Packed, type Parts, packSmall } from './parts.ts';
 import { BEGIN, BEGIN_OF_HOST, END, END_OF_HOST } from './places.ts';
 import { requestRow } from './requests.ts';
-import type { HandoverRow, JournalRow, StoredBlob, Writer } from './writes.ts';
+import type { HandoverRow, JournalRow, Writer } from './writes.ts';
 
 /** How much one read of the journal returns at most (plus one command), in UTF-16 units and bytes. */
 const READ_LIMIT = 1 << 20;
@@ -108,23 +108,18 @@ function handoverRow({ handover }: JournalEntry): HandoverRow | null {
 }
 
 function smallRow(entry: JournalEntry, payload: Uint8Array | undefined): JournalRow {
-  if (payload === undefined) return rowOf(entry, null, null);
-  const blob = pack(payload);
-  return rowOf(entry, { ...blob, parts: null }, blob.data);
+  return rowOf(entry, payload === undefined ? null : packSmall(payload));
 }
 
 async function largeRow(entry: JournalEntry, payload: Uint8Array, parts: Parts): Promise<JournalRow> {
   const { hostId, epoch, sequence } = entry;
-  const place = { hostId, epoch, sequence, kind: 'payload' } as const;
-  const blob = await packLarge(payload);
-  return rowOf(entry, await parts.put(place, blob), blob.data);
+  return rowOf(entry, await parts.put({ hostId, epoch, sequence, kind: 'payload' }, payload));
 }
 
-/** `data`: all of the payload, wherever it stands. */
-function rowOf(entry: JournalEntry, payload: StoredBlob | null, data: Uint8Array | null): JournalRow {
+function rowOf(entry: JournalEntry, payload: Packed | null): JournalRow {
   const { hostId, epoch, sequence, command, digest } = entry;
-  const row = { hostId, epoch, sequence, command, digest, payload };
-  return { ...row, checksum: commandChecksum(row, data) };
+  const row = { hostId, epoch, sequence, command, digest, payload: payload?.blob ?? null };
+  return { ...row, checksum: commandChecksum(row, payload?.data ?? null) };
 }
 
 function storedCommand(hostId: string, columns: Columns, inParts: Parts, mayBeOld: boolean): StoredCommand {
@@ -136,7 +131,7 @@ function storedCommand(hostId: string, columns: Columns, inParts: Parts, mayBeOl
   try {
     if (checksum === null && !mayBeOld) return { ...stored, damaged: 'its row has no checksum' };
     const blob = payload && inParts.whole({ hostId, sequence, kind: 'payload' }, payload);
-    if (checksum !== null && checksum !== commandChecksum({ ...stored, hostId, payload }, blob?.data ?? null))
+    if (checksum !== null && checksum !== commandChecksum({ ...stored, hostId, payload }, blob && [blob.data]))
       return { ...stored, damaged: 'its row does not match its checksum' };
     return blob === null ? stored : { ...stored, payload: unpack(blob) };
   } catch (error) {

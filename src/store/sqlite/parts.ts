@@ -1,7 +1,7 @@
 /** Large bytes in parts, each stored by itself: between them the writer has its hands free for others. */
 import type Database from 'better-sqlite3';
 import type { Ownership } from '../rows.ts';
-import type { Blob } from './blob.ts';
+import { type Blob, pack, packLarge } from './blob.ts';
 import type { PartRow, StoredBlob, Writer } from './writes.ts';
 
 /** Bytes of a part; what is smaller stands in one piece where it belongs. */
@@ -11,12 +11,24 @@ export const PART_BYTES = 512 * 1024;
 export const NOBODYS = 0;
 
 export interface Parts {
-  /** Resolves when they are stored; they count when what is answered is stored, too. */
-  put(place: PartPlace & Ownership, blob: Blob): Promise<StoredBlob>;
+  /** Compresses and stores them; they count when what is answered is stored, too. */
+  put(place: PartPlace & Ownership, bytes: Uint8Array): Promise<Packed>;
   /** Throws where some are missing. */
   whole(place: PartPlace, blob: StoredBlob): Blob;
   /** Deletes what belongs to nothing any more, part by part. */
   prune(hostId: string): Promise<void>;
+}
+
+export interface Packed {
+  blob: StoredBlob;
+  /** All of its data, one piece behind the other. */
+  data: readonly Uint8Array[];
+}
+
+/** What is not large stands in one piece where it belongs. */
+export function packSmall(bytes: Uint8Array): Packed {
+  const { format, data } = pack(bytes);
+  return { blob: { format, data, parts: null }, data: [data] };
 }
 
 type PartPlace = Pick<PartRow, 'hostId' | 'sequence' | 'kind'>;
@@ -28,15 +40,24 @@ export function openParts(database: Database.Database, writer: Writer): Parts {
     )
     .pluck();
   return {
-    async put(place, { format, data }) {
-      if (data.byteLength <= PART_BYTES) return { format, data, parts: null };
-      const parts = Math.ceil(data.byteLength / PART_BYTES);
-      for (let part = 0; part < parts; part += 1) {
-        // A copy, which `slice` of a Buffer is not: to another thread a view goes with all that it is a view of.
-        const piece = new Uint8Array(data.subarray(part * PART_BYTES, (part + 1) * PART_BYTES));
-        await writer.write({ kind: 'part', row: { ...place, part, data: piece } });
+    async put(place, bytes) {
+      const { format, pieces } = packLarge(bytes, PART_BYTES);
+      const data: Uint8Array[] = [];
+      const store = (part: number): Promise<number> =>
+        writer.write({ kind: 'part', row: { ...place, part, data: data[part]! } });
+      for await (const piece of pieces) {
+        const last = data.at(-1);
+        if (last !== undefined && last.byteLength + piece.byteLength <= PART_BYTES) {
+          data[data.length - 1] = new Uint8Array(Buffer.concat([last, piece]));
+          continue;
+        }
+        if (last !== undefined) await store(data.length - 1);
+        // A copy: to another thread a view goes with all that it is a view of.
+        data.push(new Uint8Array(piece));
       }
-      return { format, data: new Uint8Array(0), parts };
+      if (data.length === 1) return { blob: { format, data: data[0]!, parts: null }, data };
+      await store(data.length - 1);
+      return { blob: { format, data: new Uint8Array(0), parts: data.length }, data };
     },
     whole({ hostId, sequence, kind }, { format, data, parts }) {
       if (parts === null) return { format, data };

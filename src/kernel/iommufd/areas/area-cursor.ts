@@ -7,6 +7,7 @@ import { big, highOf, lowOf, UMAX, WORD } from '../../../machine/address.ts';
 import { AreaBlocks, IOVA, LAST, META, START, WORDS } from './area-blocks.ts';
 import { AreaGaps } from './area-gaps.ts';
 import { AreaIndex } from './area-index.ts';
+import { prefetchAreas } from './area-prefetch.ts';
 
 export const ACCESS_BITS = 2;
 const ACCESS_MASK = 3;
@@ -82,6 +83,11 @@ export class AreaCursor {
     const found = this._index.find(key);
     this._enter();
     return found;
+  }
+
+  /** Reads ahead what `seek` looks at for the first `count` keys, IOVAs rounded to doubles; see `prefetchAreas`. */
+  prefetch(keys: Float64Array, count: number): number {
+    return prefetchAreas(this._index, this._blocks, keys, count);
   }
 
   private _beginsBehind(slot: number, high: number, low: number): boolean {

@@ -81,6 +81,20 @@ export class AreaIndex {
     return true;
   }
 
+  /**
+   * About where the block of a key stands, found with little to read: GROUP times the number of its group, and the position there. The
+   * index has a block, and stays where it is.
+   */
+  near(key: number): number {
+    const { length } = this.groups;
+    const group = key < this._firsts[0]! ? 0 : lastAtMost(this._firsts, length, key);
+    const { count } = this.groups[group]!;
+    if (group + 1 === length) return group * GROUP + count - 1;
+    const from = this._firsts[group]!;
+    const position = Math.floor((count * (key - from)) / (this._firsts[group + 1]! - from));
+    return group * GROUP + Math.min(Math.max(position, 0), count - 1);
+  }
+
   goTo(group: number, position: number): void {
     const { blocks, firsts, count } = this.groups[group]!;
     this.group = group;

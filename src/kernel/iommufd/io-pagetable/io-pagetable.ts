@@ -59,6 +59,13 @@ export class IoPagetable extends DomainSpace {
     this._preserved--;
   }
 
+  /** Reads ahead what maps and unmaps at the first `count` IOVAs look at, as `prefetchAreas` and `prefetchEntries` do. */
+  prefetch(iovas: Float64Array, count: number): number {
+    let read = this.areas.prefetch(iovas, count);
+    for (const { table } of this.domains) read ^= table.prefetch(iovas, count);
+    return read;
+  }
+
   // ---- mapping ---------------------------------------------------------------------------------------------------
 
   /**

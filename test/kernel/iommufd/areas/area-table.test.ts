@@ -240,3 +240,20 @@ test('a search that begins within the gap before a block says nothing of one tha
     assert.equal(fit(0), begin);
   }
 });
+
+test('reading ahead changes nothing, wherever the keys lie', () => {
+  const table = new AreaTable();
+  const keys = Float64Array.of(0, 1, 2 ** 40, 2 ** 40 + 2 ** 22, 2 ** 60, 2 ** 64);
+  assert.equal(table.prefetch(keys, keys.length), 0);
+  for (let area = 0; area < 20_000; area++) {
+    const low = (area % 2 ** 18) * 8192;
+    table.insertAfter(256, low, 256, low + 4095, 0, 0, 1, 3);
+  }
+  // Keys of these are equal: they are rounded.
+  for (const low of [0, 64, 128]) table.insertAfter(2 ** 28, low, 2 ** 28, low + 63, 0, 0, 1, 3);
+  table.seek(256, 81_920);
+  const area = table.area();
+  for (let count = 0; count <= keys.length; count++) table.prefetch(keys, count);
+  assert.deepEqual(table.area(), area);
+  assert.equal(table.size, 20_003);
+});
