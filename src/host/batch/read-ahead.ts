@@ -2,18 +2,19 @@
  * Has the memory read ahead that the next operations of a batch need. In a large IOAS, operations far from one another wait for memory
  * longer than they work; several of them, looked up together, wait for it together.
  */
-import { MOST_AT_ONCE } from '../../kernel/iommufd/areas/area-prefetch.ts';
 import type { IoPagetable } from '../../kernel/iommufd/io-pagetable/io-pagetable.ts';
 import { WORD } from '../../machine/address.ts';
 import type { Columns } from './columns.ts';
 
+/** So many operations are looked up together: accesses of more would not be under way at a time in a processor. */
+export const AT_ONCE = 16;
 /** Fewer areas than this are in a processor's cache as it is. */
 const LEAST_AREAS = 1 << 16;
 /** Operations closer to one another, in bytes, find in the cache what the ones before have read: those in order, above all. */
 const CLOSE = 2 ** 21;
 
 /** IOVAs of the next operations, rounded to doubles. */
-const iovas = new Float64Array(MOST_AT_ONCE);
+const iovas = new Float64Array(AT_ONCE);
 
 export class ReadAhead {
   private readonly _iopt: IoPagetable;
@@ -35,7 +36,7 @@ export class ReadAhead {
 
   private _look(row: number): void {
     const { rows, iova } = this._columns;
-    const count = Math.min(MOST_AT_ONCE, rows - row);
+    const count = Math.min(AT_ONCE, rows - row);
     this._next = row + count;
     if (iova.rows === 1 || this._iopt.areas.size < LEAST_AREAS) return;
     const { data } = iova;

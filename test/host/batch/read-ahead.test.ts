@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { EngineVmm } from '../../../bench/engine.ts';
 import { hex, IOVA, MEMORY, PAGE } from '../../../bench/vmm.ts';
 import { Batch } from '../../../src/host/batch/batch.ts';
-import { MOST_AT_ONCE } from '../../../src/kernel/iommufd/areas/area-prefetch.ts';
+import { AT_ONCE } from '../../../src/host/batch/read-ahead.ts';
 import { IoPagetable } from '../../../src/kernel/iommufd/io-pagetable/io-pagetable.ts';
 import { digestOf } from '../../../src/lanes/state-digest.ts';
 
@@ -53,7 +53,7 @@ test('what is looked up before changes nothing', (t) => {
   const before = digestOf(vmm.host);
   const prefetch = t.mock.method(IoPagetable.prototype, 'prefetch');
   const answer = perform(vmm, all);
-  assert.equal(prefetch.mock.callCount(), Math.ceil(all.length / MOST_AT_ONCE));
+  assert.equal(prefetch.mock.callCount(), Math.ceil(all.length / AT_ONCE));
   prefetch.mock.mockImplementation(() => 0);
   assert.deepEqual(answer, perform(other, all));
   assert.equal((answer as { value: { applied: number } }).value.applied, OPERATIONS);

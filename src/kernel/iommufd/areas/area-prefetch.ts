@@ -6,14 +6,9 @@ import { type AreaBlocks, WORDS } from './area-blocks.ts';
 import { GROUP } from './area-group.ts';
 import type { AreaIndex } from './area-index.ts';
 
-/** The most searches that go on together: more would not be under way at a time in a processor. */
-export const MOST_AT_ONCE = 16;
-/** Words of a line of cache. What is sought may lie in the one before, or behind, the one where it is likely to be. */
-const LINE = 16;
-
 /** Of each search: where its block stands in the index, then the number of the block; and where in it the area is likely to lie, 0 to 1. */
-const places = new Uint32Array(MOST_AT_ONCE);
-const shares = new Float64Array(MOST_AT_ONCE);
+const places: number[] = [];
+const shares: number[] = [];
 
 /**
  * For the first `count` keys. What is found is of no account, and nothing changes: the number that is returned has to be kept
@@ -33,11 +28,13 @@ export function prefetchAreas(index: AreaIndex, blocks: AreaBlocks, keys: Float6
     places[search] = numbers[position]!;
     read += Number(widest[position]! > 0);
   }
+  // What is sought may lie in the line of the cache before the likely one, or behind it.
+  const line = 16;
   for (let search = 0; search < count; search++) {
     const block = places[search]!;
     const words = blocks.words(block);
     const at = blocks.base(block) + Math.floor(blocks.count(block) * shares[search]!) * WORDS;
-    read ^= words[at]! ^ words[Math.max(at - LINE, 0)]! ^ words[Math.min(at + LINE, words.length - 1)]!;
+    read ^= words[at]! ^ words[Math.max(at - line, 0)]! ^ words[Math.min(at + line, words.length - 1)]!;
   }
   return read;
 }
