@@ -22,8 +22,7 @@ ENV NODE_ENV=production \
     HOLDOVER_DATA_DIR=/data \
     MALLOC_MMAP_THRESHOLD_=131072 \
     MALLOC_TRIM_THRESHOLD_=2097152 \
-    MALLOC_TOP_PAD_=262144 \
-    GLIBC_TUNABLES=glibc.malloc.hugetlb=1
+    MALLOC_TOP_PAD_=262144
 WORKDIR /app
 COPY --from=packages /app/node_modules ./node_modules
 COPY package.json LICENSE README.md ./
