@@ -10,23 +10,14 @@ import { unpack } from '../../../src/host/batch/packed.ts';
 import type { IommufdContext } from '../../../src/kernel/iommufd/context.ts';
 import { type Ioas, lookupIoas } from '../../../src/kernel/iommufd/ioas.ts';
 import { digestOf } from '../../../src/lanes/state-digest.ts';
+import { type Operation, type Performing, perform, STEP } from './performing.ts';
 
 const MANY = 40_000;
 /** A batch of so few is done as it comes. */
 const FEW = 1000;
-const STEP = 4096;
 
-interface Operation {
-  op: 'map' | 'unmap';
-  iova: number;
-  length: number;
-  userVa: number;
-}
-
-interface Options {
+interface Options extends Performing {
   attached?: boolean;
-  onError?: 'stop' | 'continue';
-  results?: boolean;
 }
 
 /** Maps, or unmaps, of pages with a page between them, in no order. */
@@ -43,21 +34,6 @@ function inNoOrder(op: Operation['op']): Operation[] {
 
 function vmmWith({ attached = true }: Options = {}): EngineVmm {
   return new EngineVmm({ pages: MANY, attached });
-}
-
-function perform(vmm: EngineVmm, operations: readonly Operation[], options: Options = {}): BatchOutcome {
-  const { onError = 'stop', results = false } = options;
-  const written = operations.map(({ op, iova, length, userVa }) => ({
-    op,
-    iova: hex(iova),
-    length: hex(length),
-    ...(op === 'map' && { userVa: hex(userVa) }),
-  }));
-  const payload = new TextEncoder().encode(JSON.stringify({ onError, results, operations: written }));
-  const { host, pid, fd, ioas } = vmm;
-  const batch = new Batch(host, { op: 'batch', pid, fd, ioas, format: 'json' }, payload);
-  while (!batch.step(STEP));
-  return batch.outcome!;
 }
 
 function performFew(vmm: EngineVmm, operations: readonly Operation[]): void {

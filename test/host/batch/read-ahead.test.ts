@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { EngineVmm } from '../../../bench/engine.ts';
-import { hex, IOVA, MEMORY, PAGE } from '../../../bench/vmm.ts';
-import { Batch } from '../../../src/host/batch/batch.ts';
+import { IOVA, MEMORY, PAGE } from '../../../bench/vmm.ts';
 import { AT_ONCE } from '../../../src/host/batch/read-ahead.ts';
 import { IoPagetable } from '../../../src/kernel/iommufd/io-pagetable/io-pagetable.ts';
 import { digestOf } from '../../../src/lanes/state-digest.ts';
+import { type Operation, perform } from './performing.ts';
 
 const LARGE = 70_000;
 const SMALL = 1000;
@@ -19,30 +19,14 @@ function vmmWith(areas: number): EngineVmm {
   return vmm;
 }
 
-type Operation =
-  | { op: 'map'; iova: string; length: string; userVa: string }
-  | { op: 'unmap'; iova: string; length: string };
-
-/** Maps of pages between areas, each so many of them behind the one before, and round again; then unmaps of areas. */
+/** Maps of pages between areas, each so many areas behind the one before, and round again; every other one is an unmap of an area. */
 function operations(areas: number, step: number): Operation[] {
-  return Array.from({ length: OPERATIONS }, (_, index): Operation => {
+  return Array.from({ length: OPERATIONS }, (_, index) => {
     const place = (index * step) % areas;
-    const length = hex(PAGE);
-    if (index % 2 === 1) return { op: 'unmap', iova: hex(IOVA + 2 * place * PAGE), length };
-    return {
-      op: 'map',
-      iova: hex(IOVA + (2 * place + 1) * PAGE),
-      length,
-      userVa: hex(MEMORY + (areas + index) * PAGE),
-    };
+    const isMap = index % 2 === 0;
+    const iova = IOVA + (2 * place + Number(isMap)) * PAGE;
+    return { op: isMap ? 'map' : 'unmap', iova, length: PAGE, userVa: MEMORY + (areas + index) * PAGE };
   });
-}
-
-function perform({ host, pid, fd, ioas }: EngineVmm, all: readonly Operation[]): unknown {
-  const payload = new TextEncoder().encode(JSON.stringify({ results: true, operations: all }));
-  const batch = new Batch(host, { op: 'batch', pid, fd, ioas, format: 'json' }, payload);
-  while (!batch.step(OPERATIONS));
-  return batch.outcome!.answer;
 }
 
 test('what is looked up before changes nothing', (t) => {
@@ -52,10 +36,10 @@ test('what is looked up before changes nothing', (t) => {
   const [vmm, other] = [vmmWith(LARGE), vmmWith(LARGE)];
   const before = digestOf(vmm.host);
   const prefetch = t.mock.method(IoPagetable.prototype, 'prefetch');
-  const answer = perform(vmm, all);
+  const { answer } = perform(vmm, all, { results: true });
   assert.equal(prefetch.mock.callCount(), Math.ceil(all.length / AT_ONCE));
   prefetch.mock.mockImplementation(() => 0);
-  assert.deepEqual(answer, perform(other, all));
+  assert.deepEqual(answer, perform(other, all, { results: true }).answer);
   assert.equal((answer as { value: { applied: number } }).value.applied, OPERATIONS);
   assert.notEqual(digestOf(vmm.host), before);
   assert.equal(digestOf(vmm.host), digestOf(other.host));
