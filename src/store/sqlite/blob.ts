@@ -25,8 +25,8 @@ export function pack(bytes: Uint8Array): Blob {
 }
 
 /**
- * The same without keeping the thread, for what `isLarge`: its data comes in pieces of that many bytes at the most, while the next
- * ones are compressed.
+ * The same without keeping the thread: for snapshots, and what else `isLarge`. Its data comes in pieces of that many bytes at the most,
+ * while the next ones are compressed.
  */
 export function packLarge(
   bytes: Uint8Array,

@@ -6,7 +6,7 @@ import { isLarge, pack, unpack } from './blob.ts';
 import { commandChecksum, openAge } from './checksums.ts';
 import { isDamage, isFailure, reason, unavailable } from './errors.ts';
 import { eventRows } from './events.ts';
-import { openParts, type Packed, type Parts, packSmall } from './parts.ts';
+import { openParts, type Packed, type Parts } from './parts.ts';
 import { BEGIN, BEGIN_OF_HOST, END, END_OF_HOST } from './places.ts';
 import { requestRow } from './requests.ts';
 import type { HandoverRow, JournalRow, Writer } from './writes.ts';
@@ -108,7 +108,9 @@ function handoverRow({ handover }: JournalEntry): HandoverRow | null {
 }
 
 function smallRow(entry: JournalEntry, payload: Uint8Array | undefined): JournalRow {
-  return rowOf(entry, payload === undefined ? null : packSmall(payload));
+  if (payload === undefined) return rowOf(entry, null);
+  const blob = pack(payload);
+  return rowOf(entry, { blob: { ...blob, parts: null }, data: [blob.data] });
 }
 
 async function largeRow(entry: JournalEntry, payload: Uint8Array, parts: Parts): Promise<JournalRow> {

@@ -1,7 +1,7 @@
 /** Large bytes in parts, each stored by itself: between them the writer has its hands free for others. */
 import type Database from 'better-sqlite3';
 import type { Ownership } from '../rows.ts';
-import { type Blob, pack, packLarge } from './blob.ts';
+import { type Blob, packLarge } from './blob.ts';
 import type { PartRow, StoredBlob, Writer } from './writes.ts';
 
 /** Bytes of a part; what is smaller stands in one piece where it belongs. */
@@ -23,12 +23,6 @@ export interface Packed {
   blob: StoredBlob;
   /** All of its data, one piece behind the other. */
   data: readonly Uint8Array[];
-}
-
-/** What is not large stands in one piece where it belongs. */
-export function packSmall(bytes: Uint8Array): Packed {
-  const { format, data } = pack(bytes);
-  return { blob: { format, data, parts: null }, data: [data] };
 }
 
 type PartPlace = Pick<PartRow, 'hostId' | 'sequence' | 'kind'>;

@@ -1,10 +1,10 @@
 /** Snapshots: hosts as they were after a command. The two newest of each host are kept. */
 import type Database from 'better-sqlite3';
 import type { Snapshot, Snapshots } from '../store.ts';
-import { isLarge, unpack } from './blob.ts';
+import { unpack } from './blob.ts';
 import { openAge, snapshotChecksum } from './checksums.ts';
 import { isDamage, isFailure, reason, unavailable } from './errors.ts';
-import { openParts, type Parts, packSmall } from './parts.ts';
+import { openParts, type Parts } from './parts.ts';
 import type { SnapshotRow, Writer } from './writes.ts';
 
 type Columns = Omit<SnapshotRow, 'epoch' | 'data' | 'checksum'> & { checksum: number | null };
@@ -45,8 +45,7 @@ export function openSnapshots(database: Database.Database, writer: Writer): Snap
 /** Its row, when the parts of a large one are stored. */
 export async function snapshotOf(parts: Parts, { bytes, ...snapshot }: Snapshot): Promise<SnapshotRow> {
   const { hostId, epoch, sequence } = snapshot;
-  const place = { hostId, epoch, sequence, kind: 'snapshot' } as const;
-  const { blob, data } = isLarge(bytes) ? await parts.put(place, bytes) : packSmall(bytes);
+  const { blob, data } = await parts.put({ hostId, epoch, sequence, kind: 'snapshot' }, bytes);
   const row = { ...snapshot, ...blob };
   return { ...row, checksum: snapshotChecksum(row, data) };
 }
