@@ -128,6 +128,15 @@ from() {
   add_node "$TRYING/$2" "${BASH_REMATCH[1]}" 11
 }
 
+# is_let_through SOURCE: by .dockerignore, it or a directory that it is in.
+is_let_through() {
+  local path=$1
+  until grep -qxF "!$path" "$PROJECT/.dockerignore"; do
+    [[ $path == */* ]] || return 1
+    path=${path%/*}
+  done
+}
+
 # copy STAGE WORKDIR ARGUMENTS…: from another stage, or from the last commit without what .dockerignore leaves out.
 copy() {
   local root=$TRYING/$1 workdir=$2 from=$TRYING/context target
@@ -137,9 +146,10 @@ copy() {
     shift
   fi
   target=$root/$(realpath --canonicalize-missing "/$workdir/${!#}")
+  mkdir -p "$(dirname "$target")"
   [[ ${!#} != */ ]] || mkdir -p "$target"
   for source in "${@:1:$#-1}"; do
-    [[ $from != "$TRYING/context" ]] || grep -qx "!$source" "$PROJECT/.dockerignore" || refuse ".dockerignore leaves out $source."
+    [[ $from != "$TRYING/context" ]] || is_let_through "$source" || refuse ".dockerignore leaves out $source."
     # As Docker does: of a directory its contents.
     if [[ -d $from/$source ]]; then
       mkdir -p "$target"
@@ -208,13 +218,15 @@ serve() {
 step 'The Dockerfile'
 build
 echo "$(du -sm "$ROOT$IMAGE_WORKDIR/node_modules" | cut -f1) MB of node_modules, $(du -sm "$ROOT$IMAGE_WORKDIR" | cut -f1) MB in $IMAGE_WORKDIR"
-mount --bind "$ROOT" "$ROOT"
+# With /proc, which is mounted in it.
+mount --rbind "$ROOT" "$ROOT"
 mount -o remount,bind,ro "$ROOT"
 mount -t tmpfs tmpfs "$ROOT/tmp"
 # A network of its own, with nothing but itself.
 unshare --net sleep infinity &
 NETWORK=$!
-until nsenter "--net=/proc/$NETWORK/ns/net" ip link set lo up 2> /dev/null; do sleep 0.1; done
+until [[ $(readlink "/proc/$NETWORK/ns/net") != "$(readlink /proc/self/ns/net)" ]]; do sleep 0.1; done
+nsenter "--net=/proc/$NETWORK/ns/net" ip link set lo up
 for uid in "$IMAGE_USER" 12345; do
   step "Its result as uid $uid"
   serve "$uid"
